@@ -10,6 +10,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+import schema
 import vendor
 from setuptools import build_meta
 
@@ -20,6 +21,7 @@ def prepare() -> None:
     """Put in place what the build needs and the repository does not hold."""
     try:
         vendor.ensure()
+        schema.ensure()
     except vendor.VendorError as error:
         sys.exit(f"meshcore: {error}")
 

@@ -101,13 +101,17 @@ def ensure(lock: Path = LOCK, tree: Path = TREE) -> list[str]:
         if all(_has(tree / name / file, member["sha256"]) for file, member in wanted.items()):
             continue
         for file, data in members(name, entry).items():
-            target = tree / name / file
-            target.parent.mkdir(parents=True, exist_ok=True)
-            partial = target.with_name(f"{target.name}.{os.getpid()}")
-            partial.write_bytes(data)
-            os.replace(partial, target)
+            write(tree / name / file, data)
         fetched.append(name)
     return fetched
+
+
+def write(path: Path, data: bytes) -> None:
+    """Replace a file in one step: parallel builds of one tree never read half of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.{os.getpid()}")
+    partial.write_bytes(data)
+    os.replace(partial, path)
 
 
 def _has(path: Path, digest: str) -> bool:
