@@ -1,0 +1,78 @@
+/* The one message model: an ordered header map.
+ *
+ * Names are stored lower-case (Envoy writes them so, rule H1-13); pseudo-headers (":method", ":path", ":authority", ":scheme",
+ * ":status") are ordinary entries with known ids. A known header is a small integer (mc_header_id), looked up in O(1); an
+ * unknown one is a slice. Order of insertion is kept, repeated names stay separate entries.
+ *
+ * Bytes live in the arena given at init (or are borrowed from something that lives as long); entries are tombstoned by
+ * removal, never moved. Not thread-safe. */
+#ifndef MC_HTTP_HEADERS_H
+#define MC_HTTP_HEADERS_H
+
+#include "base/arena.h"
+#include "http/known_headers.h"
+
+typedef struct mc_header {
+    mc_slice name;  /* lower-case */
+    mc_slice value; /* no surrounding whitespace */
+    uint16_t id;    /* MC_H_UNKNOWN for names outside the table */
+    bool removed;
+} mc_header;
+
+typedef struct mc_headers {
+    mc_arena *arena;
+    mc_header *items;
+    uint32_t count; /* entries used, removed ones included */
+    uint32_t cap;
+    uint32_t live;               /* entries not removed */
+    uint32_t bytes;              /* names + values of live entries */
+    uint16_t first[MC_H__COUNT]; /* 1 + index of the first live entry of a known id, 0: none */
+} mc_headers;
+
+void mc_headers_init(mc_headers *headers, mc_arena *arena);
+
+/* The id of a lower-case name; MC_H_UNKNOWN when not in the table. */
+mc_header_id mc_header_lookup(mc_slice lower_name);
+/* The lower-case name of a known id (a static slice). */
+mc_slice mc_header_name(mc_header_id id);
+
+/* Appends an entry whose bytes already live long enough. `name` must be lower-case and `id` its id. */
+MC_MUST_CHECK mc_status mc_headers_add_ref(mc_headers *headers, mc_header_id id, mc_slice name, mc_slice value);
+/* Appends copies; lower-cases the name. */
+MC_MUST_CHECK mc_status mc_headers_add(mc_headers *headers, mc_slice name, mc_slice value);
+/* Appends a known header, value copied / borrowed. */
+MC_MUST_CHECK mc_status mc_headers_add_known(mc_headers *headers, mc_header_id id, mc_slice value);
+MC_MUST_CHECK mc_status mc_headers_add_known_ref(mc_headers *headers, mc_header_id id, mc_slice value);
+/* Replaces the first entry's value and removes the others, or appends. `_ref` borrows the value. */
+MC_MUST_CHECK mc_status mc_headers_set_known(mc_headers *headers, mc_header_id id, mc_slice value);
+MC_MUST_CHECK mc_status mc_headers_set_known_ref(mc_headers *headers, mc_header_id id, mc_slice value);
+MC_MUST_CHECK mc_status mc_headers_set(mc_headers *headers, mc_slice name, mc_slice value);
+
+/* First value; p == NULL when absent. */
+static inline mc_slice mc_headers_get_known(const mc_headers *headers, mc_header_id id) {
+    uint16_t at = headers->first[id];
+    return at == 0 ? MC_SLICE_NONE : headers->items[at - 1].value;
+}
+static inline bool mc_headers_has(const mc_headers *headers, mc_header_id id) { return headers->first[id] != 0; }
+/* By any name, compared case-insensitively; p == NULL when absent. */
+mc_slice mc_headers_get(const mc_headers *headers, mc_slice name);
+/* The next live entry of this name at or after *at (start with 0); NULL at the end. */
+const mc_header *mc_headers_next(const mc_headers *headers, mc_slice name, uint32_t *at);
+/* All values of the name joined with "," (rule RT-12): the single value itself, or a copy in `arena`. p == NULL: absent.
+ * MC_ENOMEM on failure. */
+MC_MUST_CHECK mc_status mc_headers_joined(const mc_headers *headers, mc_slice name, mc_arena *arena, mc_slice *out);
+/* Appends ",value" (or sep + value) to the first entry of a known id, or adds it. */
+MC_MUST_CHECK mc_status mc_headers_append_value(mc_headers *headers, mc_header_id id, mc_slice sep, mc_slice value);
+
+/* Number of entries removed. */
+uint32_t mc_headers_remove_known(mc_headers *headers, mc_header_id id);
+uint32_t mc_headers_remove(mc_headers *headers, mc_slice name);
+void mc_headers_remove_at(mc_headers *headers, uint32_t index);
+
+/* for (uint32_t i = 0; i < h->count; i++) if (!h->items[i].removed) ... */
+#define MC_HEADERS_EACH(headers, it)                                                                         \
+    for (const mc_header *it = (headers)->items, *it##_end = (headers)->items + (headers)->count;            \
+         it < it##_end; it++)                                                                                \
+        if (!it->removed)
+
+#endif
