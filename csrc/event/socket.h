@@ -1,27 +1,12 @@
 /* The system calls on sockets; every descriptor is non-blocking and close-on-exec. Negative results are -errno.
- *
- * Address text is Envoy's: "1.2.3.4:80", "[::1]:80". */
+ */
 #ifndef MC_EVENT_SOCKET_H
 #define MC_EVENT_SOCKET_H
 
 #include <sys/socket.h>
 #include <sys/uio.h>
 
-#include "base/slice.h"
-
-typedef struct mc_address {
-    struct sockaddr_storage storage;
-    socklen_t length;
-} mc_address;
-
-/* Numeric ip and port. MC_EINVAL when not an IP literal. */
-MC_MUST_CHECK mc_status mc_address_parse(mc_address *out, mc_slice ip, uint16_t port);
-enum { MC_ADDRESS_TEXT = 64 };
-/* "ip:port", NUL-terminated; returns the length. */
-size_t mc_address_text(const mc_address *address, char out[MC_ADDRESS_TEXT]);
-size_t mc_address_ip(const mc_address *address, char out[MC_ADDRESS_TEXT]);
-uint16_t mc_address_port(const mc_address *address);
-bool mc_address_is_loopback(const mc_address *address);
+#include "base/address.h"
 
 typedef struct mc_listen_options {
     int backlog;

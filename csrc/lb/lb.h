@@ -1,0 +1,137 @@
+/* Load balancing: from a set of hosts and a request's hash to one host, exactly as Envoy picks it (rules ED, RH, MG, PR, LO).
+ *
+ * Three lifetimes meet here:
+ *   mc_host          shared by all workers, reference-counted; its atomics are the few gauges that the policies need.
+ *   mc_hosts         the immutable, reference-counted state of a cluster's membership: hosts by priority and health, priority
+ *                    loads, ring and Maglev tables. Built by the control side (building a large table takes long), published to
+ *                    workers, replaced as a whole.
+ *   mc_lb            one worker's balancer of one cluster: cursors, EDF schedulers, stashes. Not thread-safe.
+ * Everything is a function of (hosts, request, now, random): nothing here waits or reads a clock. */
+#ifndef MC_LB_LB_H
+#define MC_LB_LB_H
+
+#include <stdatomic.h>
+
+#include "base/address.h"
+#include "base/random.h"
+#include "base/value.h"
+#include "stats/stats.h"
+
+/* Health flags, rule HS-1. */
+enum {
+    MC_FAILED_ACTIVE_HC = 0x1,
+    MC_FAILED_OUTLIER_CHECK = 0x2,
+    MC_FAILED_EDS_HEALTH = 0x4,
+    MC_DEGRADED_ACTIVE_HC = 0x8,
+    MC_DEGRADED_EDS_HEALTH = 0x10,
+    MC_PENDING_DYNAMIC_REMOVAL = 0x20,
+    MC_PENDING_ACTIVE_HC = 0x40,
+    MC_EXCLUDED_VIA_IMMEDIATE_HC_FAIL = 0x80,
+    MC_ACTIVE_HC_TIMEOUT = 0x100,
+    MC_EDS_STATUS_DRAINING = 0x200,
+    MC_DEGRADED_OUTLIER_DETECTION = 0x400
+};
+
+/* Per-host stats, registered under "~host.<cluster>.<address>." (names starting with '~' are not shown by /stats). */
+#define MC_HOST_STATS(COUNTER, GAUGE)                                                                        \
+    COUNTER(cx_total)                                                                                        \
+    COUNTER(cx_connect_fail)                                                                                 \
+    COUNTER(rq_total)                                                                                        \
+    COUNTER(rq_success)                                                                                      \
+    COUNTER(rq_error)                                                                                        \
+    COUNTER(rq_timeout)                                                                                      \
+    GAUGE(cx_active)
+
+typedef struct mc_host_stats {
+#define MC_HOST_STAT_FIELD(name) mc_stat name;
+    MC_HOST_STATS(MC_HOST_STAT_FIELD, MC_HOST_STAT_FIELD)
+#undef MC_HOST_STAT_FIELD
+} mc_host_stats;
+
+typedef struct mc_host {
+    _Atomic uint32_t refs;
+    _Atomic uint32_t rq_active;    /* streams attached to a connection, all workers (ED-9) */
+    _Atomic uint32_t health_flags;
+    _Atomic uint64_t hc_pass_ms;   /* last active health check pass, 0: never (ED-11) */
+    uint32_t weight;               /* at least 1 (C-4) */
+    uint32_t priority;
+    mc_address address;
+    mc_slice address_text; /* identity of a host within its cluster (CL-8) */
+    mc_slice hostname;     /* may be empty */
+    mc_slice hash_key;     /* metadata envoy.lb hash_key, may be empty (RH-2) */
+    mc_slice region, zone, sub_zone;
+    uint32_t locality_weight;
+    bool canary;
+    mc_host_stats stats;
+} mc_host;
+
+mc_host *mc_host_ref(mc_host *host);
+void mc_host_unref(mc_host *host);
+
+typedef enum mc_health { MC_HEALTHY, MC_DEGRADED, MC_UNHEALTHY } mc_health;
+/* Coarse health of the flags, HS-2. */
+mc_health mc_host_health(const mc_host *host);
+/* "/failed_active_hc/..." or "healthy" (HS-1); NUL-terminated, cut at n. */
+size_t mc_host_flags_text(uint32_t flags, char *out, size_t n);
+
+typedef enum mc_lb_policy { MC_LB_ROUND_ROBIN, MC_LB_LEAST_REQUEST, MC_LB_RANDOM, MC_LB_RING_HASH, MC_LB_MAGLEV } mc_lb_policy;
+
+/* Compiled from a Cluster message's lb fields (lb_policy, *_lb_config, common_lb_config). Immutable. */
+typedef struct mc_lb_config {
+    mc_lb_policy policy;
+    uint32_t choice_count;
+    double active_request_bias;
+    uint64_t ring_min, ring_max;
+    bool ring_murmur;
+    uint64_t maglev_size;
+    uint32_t hash_balance_factor; /* 0: off */
+    uint32_t panic_threshold;     /* percent, C-1 */
+} mc_lb_config;
+
+MC_MUST_CHECK mc_status mc_lb_config_compile(const mc_value *cluster, mc_lb_config *out, mc_error *error);
+
+/* The membership of a cluster. */
+typedef struct mc_hosts mc_hosts;
+
+/* From a ClusterLoadAssignment (canonical JSON, IP addresses only: names were resolved by the control side). Hosts whose
+ * address text is in `previous` (may be NULL) are the same objects, with weight, health and metadata of the new assignment
+ * (as CL-8; if an immutable field differs, a new object replaces it). Registers host stats. */
+MC_MUST_CHECK mc_status mc_hosts_compile(const mc_value *assignment, const mc_lb_config *config, mc_slice cluster_name, mc_stats *stats,
+                                         mc_hosts *previous, mc_hosts **out, mc_error *error);
+/* The same hosts after health flags changed: new lists, loads and tables. */
+MC_MUST_CHECK mc_status mc_hosts_refresh(mc_hosts *hosts, mc_hosts **out);
+mc_hosts *mc_hosts_ref(mc_hosts *hosts);
+void mc_hosts_unref(mc_hosts *hosts);
+size_t mc_hosts_count(const mc_hosts *hosts);
+mc_host *mc_hosts_at(const mc_hosts *hosts, size_t index); /* borrowed; configuration order, all priorities */
+size_t mc_hosts_healthy(const mc_hosts *hosts);
+size_t mc_hosts_degraded(const mc_hosts *hosts);
+
+/* One worker's balancer. */
+typedef struct mc_lb mc_lb;
+
+typedef struct mc_lb_stats { /* counters in the worker's slab */
+    mc_slab *slab;
+    mc_stat lb_healthy_panic;
+} mc_lb_stats;
+
+MC_MUST_CHECK mc_lb *mc_lb_new(const mc_lb_config *config, mc_hosts *hosts, mc_random *random, uint64_t now_ms,
+                               const mc_lb_stats *stats);
+void mc_lb_free(mc_lb *lb);
+/* New membership; keeps what ED-6 says is kept. On MC_ENOMEM the old membership stays. */
+MC_MUST_CHECK mc_status mc_lb_update(mc_lb *lb, mc_hosts *hosts, uint64_t now_ms);
+
+typedef struct mc_lb_request {
+    bool has_hash;
+    uint64_t hash;
+    uint64_t now_ms;
+    uint32_t attempts;        /* host-selection attempts allowed beyond the first (ED-12), 0: none */
+    /* Host predicate (RF-26); NULL: accept. */
+    bool (*refuse)(void *ctx, const mc_host *host);
+    void *ctx;
+} mc_lb_request;
+
+/* Borrowed host (valid while the membership is), or NULL: no host can be selected. */
+mc_host *mc_lb_choose(mc_lb *lb, const mc_lb_request *request);
+
+#endif

@@ -1,0 +1,156 @@
+/* Route table: an Envoy v3 RouteConfiguration, compiled once, matched often (rules RT-*).
+ *
+ * parse (base/value) -> compile (this room) -> match: three separate steps. A compiled table is immutable, reference-counted and
+ * may be matched from any thread. Matching gives the answer of first-match-in-order in time that does not grow with the number
+ * of routes: exact paths in a hash, prefixes in a radix tree, and the lowest-ordered candidate whose remaining matchers hold.
+ *
+ * Each kind of matcher is one file (match_header.c, match_query.c, ...) behind struct mc_matcher; a further kind is one more file. */
+#ifndef MC_ROUTE_ROUTE_H
+#define MC_ROUTE_ROUTE_H
+
+#include "base/address.h"
+#include "base/value.h"
+#include "http/headers.h"
+
+typedef struct mc_route_table mc_route_table;
+
+/* `config` is a RouteConfiguration in canonical JSON form; the table copies what it needs. */
+MC_MUST_CHECK mc_status mc_route_table_compile(const mc_value *config, mc_route_table **out, mc_error *error);
+mc_route_table *mc_route_table_ref(mc_route_table *table);
+void mc_route_table_unref(mc_route_table *table);
+mc_slice mc_route_table_name(const mc_route_table *table);
+
+/* Every cluster named by the table has a small id, so that whoever publishes the table resolves names once. */
+uint32_t mc_route_table_cluster_count(const mc_route_table *table);
+mc_slice mc_route_table_cluster_name(const mc_route_table *table, uint32_t id);
+#define MC_NO_CLUSTER UINT32_MAX
+
+typedef struct mc_header_mutations mc_header_mutations; /* one level's adds and removals; see mutate.h */
+
+/* retry_on as bits (rules RF-20, RF-21). */
+#define MC_RETRY_ON_LIST(X)                                                                                  \
+    X(5XX, "5xx", 0)                                                                                         \
+    X(GATEWAY_ERROR, "gateway-error", 1)                                                                     \
+    X(CONNECT_FAILURE, "connect-failure", 2)                                                                 \
+    X(RESET, "reset", 3)                                                                                     \
+    X(RESET_BEFORE_REQUEST, "reset-before-request", 4)                                                       \
+    X(REFUSED_STREAM, "refused-stream", 5)                                                                   \
+    X(RETRIABLE_4XX, "retriable-4xx", 6)                                                                     \
+    X(RETRIABLE_STATUS_CODES, "retriable-status-codes", 7)                                                   \
+    X(RETRIABLE_HEADERS, "retriable-headers", 8)                                                             \
+    X(ENVOY_RATELIMITED, "envoy-ratelimited", 9)                                                             \
+    X(HTTP3_POST_CONNECT_FAILURE, "http3-post-connect-failure", 10)                                          \
+    X(CANCELLED, "cancelled", 11)                                                                            \
+    X(DEADLINE_EXCEEDED, "deadline-exceeded", 12)                                                            \
+    X(INTERNAL, "internal", 13)                                                                              \
+    X(RESOURCE_EXHAUSTED, "resource-exhausted", 14)                                                          \
+    X(UNAVAILABLE, "unavailable", 15)
+enum {
+#define MC_RETRY_ENUM(id, token, bit) MC_RETRY_ON_##id = 1u << bit,
+    MC_RETRY_ON_LIST(MC_RETRY_ENUM)
+#undef MC_RETRY_ENUM
+};
+/* Bits of a comma list; unknown tokens are ignored and, if `unknown` is given, reported there. */
+uint32_t mc_retry_on_parse(mc_slice tokens, bool *unknown);
+
+typedef struct mc_retry_policy {
+    uint32_t retry_on;
+    uint32_t num_retries;
+    uint64_t per_try_timeout_ms; /* 0: none */
+    uint64_t per_try_idle_timeout_ms;
+    uint64_t base_interval_ms, max_interval_ms;
+    const uint16_t *retriable_status_codes;
+    uint32_t retriable_status_count;
+    uint32_t host_selection_retry_max_attempts;
+    bool avoid_previous_hosts; /* retry_host_predicate previous_hosts */
+} mc_retry_policy;
+
+typedef struct mc_virtual_host {
+    mc_slice name;
+    uint8_t require_tls; /* 0 none, 1 external only, 2 all (RT-4) */
+    bool include_attempt_count_request, include_attempt_count_response, include_is_timeout_retry;
+    const mc_retry_policy *retry_policy; /* NULL: none */
+    const mc_header_mutations *request_mutations, *response_mutations;
+} mc_virtual_host;
+
+typedef struct mc_redirect mc_redirect; /* redirect.c */
+typedef struct mc_direct_response {
+    uint16_t status;
+    mc_slice body;
+} mc_direct_response;
+
+typedef struct mc_weighted_cluster {
+    mc_slice name;
+    uint32_t id;
+    uint32_t weight;
+    mc_slice host_rewrite_literal;
+    const mc_header_mutations *request_mutations, *response_mutations;
+} mc_weighted_cluster;
+
+typedef struct mc_hash_policy mc_hash_policy; /* hash_policy.c */
+
+typedef enum mc_route_action { MC_ROUTE_TO_CLUSTER, MC_ROUTE_REDIRECT, MC_ROUTE_DIRECT_RESPONSE } mc_route_action;
+
+typedef struct mc_route {
+    mc_slice name;
+    const mc_virtual_host *virtual_host;
+    mc_route_action action;
+    const mc_redirect *redirect;
+    const mc_direct_response *direct_response;
+    /* MC_ROUTE_TO_CLUSTER */
+    mc_slice cluster; /* empty when weighted or by header */
+    uint32_t cluster_id;
+    mc_slice cluster_header;
+    const mc_weighted_cluster *weighted;
+    uint32_t weighted_count;
+    uint64_t total_weight;
+    uint16_t cluster_not_found_status; /* 503 default */
+    uint64_t timeout_ms;               /* 0: none (RF-10) */
+    bool has_idle_timeout;
+    uint64_t idle_timeout_ms;
+    bool has_max_stream_duration; /* max_stream_duration message present: `timeout` is ignored (RF-10) */
+    uint64_t max_stream_duration_ms;
+    const mc_retry_policy *retry_policy; /* the route's, else the virtual host's (RF-20); NULL: none */
+    const mc_hash_policy *hash_policies;
+    uint32_t hash_policy_count;
+    const mc_header_mutations *request_mutations, *response_mutations;
+    bool high_priority;
+    int8_t websocket; /* upgrade_configs entry for "websocket": 1 enabled, 0 disabled, -1 no entry (HC-45); others by mc_route_upgrade */
+} mc_route;
+
+/* Route-level upgrade_configs: 1 enabled, 0 disabled, -1 no entry. Case-insensitive. */
+int mc_route_upgrade(const mc_route *route, mc_slice type);
+
+/* What a match may look at. */
+typedef struct mc_route_request {
+    const mc_headers *headers;
+    uint64_t random;             /* the stream's stable random (RT-10, RT-21) */
+    const mc_address *remote;    /* downstream remote, may be NULL */
+    const mc_address *local;     /* may be NULL */
+    mc_arena *arena;             /* for joined header values and the like */
+} mc_route_request;
+
+typedef struct mc_route_match {
+    const mc_route *route; /* NULL: no route (RT-3) */
+    const mc_virtual_host *virtual_host;
+    const mc_weighted_cluster *weighted; /* chosen entry, or NULL */
+    mc_slice cluster;
+    uint32_t cluster_id; /* MC_NO_CLUSTER when the name is only known at request time (cluster_header) */
+    bool tls_redirect;   /* RT-4: answer 301 to https */
+} mc_route_match;
+
+/* MC_OK also when nothing matched (route NULL); MC_ENOMEM otherwise. */
+MC_MUST_CHECK mc_status mc_route_table_match(const mc_route_table *table, const mc_route_request *request, mc_route_match *out);
+
+/* Location header of a redirect (RT-30, RT-31), in the request's arena; also for tls_redirect. Status by mc_redirect_status. */
+MC_MUST_CHECK mc_status mc_route_redirect_location(const mc_route_match *match, const mc_route_request *request, mc_slice *out);
+uint16_t mc_route_redirect_status(const mc_route_match *match);
+/* Header mutations, host and path rewrite in the router's order (RT-35, RT-40), x-envoy-original-path/-host unless suppressed. */
+MC_MUST_CHECK mc_status mc_route_finalize_request(const mc_route_table *table, const mc_route_match *match,
+                                                  const mc_route_request *request, mc_headers *headers, bool suppress_envoy_headers);
+MC_MUST_CHECK mc_status mc_route_finalize_response(const mc_route_table *table, const mc_route_match *match, mc_headers *headers);
+/* HA-5, RT-45/46. False: no hash. A generated cookie (ttl set) is returned in *set_cookie (else p == NULL). */
+MC_MUST_CHECK mc_status mc_route_hash(const mc_route *route, const mc_route_request *request, bool *has_hash, uint64_t *hash,
+                                      mc_slice *set_cookie);
+
+#endif
