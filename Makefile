@@ -1,45 +1,133 @@
 # meshcore: what a newcomer and CI run. `make help` lists the targets.
-CC ?= gcc
-BUILD ?= build/core
+ifeq ($(origin CC),default)
+CC := $(if $(shell command -v ccache),ccache )gcc
+endif
 CFLAGS ?= -O2 -g
+BUILD ?= build/core
+PYTHON ?= python3
+VENV ?= .venv
+FUZZ_SECONDS ?= 30
+
 WARN := -Wall -Wextra -Werror -Wno-unused-parameter
-CPPFLAGS_ALL = -std=gnu11 $(WARN) -Icsrc -Icsrc/include -Ithird_party/llhttp/include $(CPPFLAGS)
+CPPFLAGS_ALL = -std=gnu11 $(WARN) -Icsrc -Icsrc/include -Ithird_party -Ithird_party/llhttp $(CPPFLAGS)
+LDLIBS := -lm -lpthread
 
 CORE_SRC := $(sort $(wildcard csrc/*/*.c csrc/*/*/*.c))
-LLHTTP_SRC := $(wildcard third_party/llhttp/src/*.c)
+LLHTTP_SRC := $(addprefix third_party/llhttp/,api.c http.c llhttp.c)
+LLHTTP := third_party/llhttp/llhttp.h $(LLHTTP_SRC)
 CORE_OBJ := $(CORE_SRC:%.c=$(BUILD)/%.o)
 LLHTTP_OBJ := $(LLHTTP_SRC:%.c=$(BUILD)/%.o)
 TEST_SRC := $(sort $(wildcard tests/c/*/test_*.c))
 TEST_BIN := $(TEST_SRC:tests/c/%.c=$(BUILD)/tests/%)
+FUZZ_SRC := $(sort $(wildcard tests/fuzz/fuzz_*.c))
+FUZZ_TARGETS := $(FUZZ_SRC:tests/fuzz/fuzz_%.c=%)
 
-.PHONY: core test-c clean
-core: $(BUILD)/libmeshcore.a
+PY := $(VENV)/bin/python
+SANITIZE := -O1 -g -fno-omit-frame-pointer -fno-sanitize-recover=all
+
+.DEFAULT_GOAL := help
+.PHONY: help
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | awk -F'|' '{printf "  %-10s %s\n", $$1, $$2}'
+
+# --- the C core, alone ---------------------------------------------------------------------------------
+
+.PHONY: core test-c run-test-c
+core: $(BUILD)/libmeshcore.a ## csrc/ as one static library, no Python needed but to fetch llhttp
+
+$(LLHTTP) &: third_party.lock.json
+	@$(if $(wildcard $(PY)),$(PY),$(PYTHON)) _build/vendor.py
+	@touch $(LLHTTP)
 
 $(BUILD)/libmeshcore.a: $(CORE_OBJ) $(LLHTTP_OBJ)
 	@rm -f $@
-	ar rcs $@ $^
+	@ar rcs $@ $^
 
 $(BUILD)/third_party/%.o: third_party/%.c
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) -std=gnu11 -Ithird_party/llhttp/include -MMD -c $< -o $@
+	$(CC) $(CFLAGS) -std=gnu11 -MMD -c $< -o $@
 
-$(BUILD)/%.o: %.c
+$(BUILD)/%.o: %.c | $(LLHTTP)
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(CPPFLAGS_ALL) -MMD -c $< -o $@
 
 # The C tests link a core of their own whose allocator can be told to fail.
-test-c:
+test-c: ## the C tests
 	@$(MAKE) --no-print-directory BUILD=build/core-test CPPFLAGS="-DMC_TEST_ALLOC $(CPPFLAGS)" run-test-c
 
-.PHONY: run-test-c
 run-test-c: $(TEST_BIN)
 	@set -e; for t in $(TEST_BIN); do $$t; done
 
 $(BUILD)/tests/%: tests/c/%.c $(BUILD)/libmeshcore.a
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(CPPFLAGS_ALL) -MMD -MF $@.d $< $(BUILD)/libmeshcore.a -lm -lpthread -o $@
+	$(CC) $(CFLAGS) $(CPPFLAGS_ALL) -Itests/c -MMD -MF $@.d $< $(BUILD)/libmeshcore.a $(LDLIBS) -o $@
 
-clean:
-	rm -rf build
+# --- sanitizers and fuzzers ----------------------------------------------------------------------------
+
+.PHONY: check asan tsan fuzz run-fuzz
+check: asan tsan fuzz ## the C tests under sanitizers, then every fuzzer for FUZZ_SECONDS
+
+asan: ## the C tests under AddressSanitizer and UndefinedBehaviorSanitizer
+	@$(MAKE) --no-print-directory BUILD=build/asan CPPFLAGS="-DMC_TEST_ALLOC $(CPPFLAGS)" \
+		CFLAGS="$(SANITIZE) -fsanitize=address,undefined" run-test-c
+
+tsan: ## the C tests under ThreadSanitizer
+	@$(MAKE) --no-print-directory BUILD=build/tsan CPPFLAGS="-DMC_TEST_ALLOC $(CPPFLAGS)" \
+		CFLAGS="$(SANITIZE) -fsanitize=thread" run-test-c
+
+fuzz: ## every fuzzer of tests/fuzz, from its corpus; TARGET=name for one
+	@tools/setup.sh check
+	@$(MAKE) --no-print-directory BUILD=build/fuzz CC=clang \
+		CFLAGS="$(SANITIZE) -fsanitize=fuzzer-no-link,address,undefined" run-fuzz
+
+# New inputs go below build/; a crash leaves its input there too. The kept corpus only seeds.
+run-fuzz: $(addprefix $(BUILD)/fuzz/,$(or $(TARGET),$(FUZZ_TARGETS)))
+	@set -e; for t in $(or $(TARGET),$(FUZZ_TARGETS)); do \
+		mkdir -p $(BUILD)/corpus/$$t tests/fuzz/corpus/$$t; \
+		echo "fuzz $$t: $(FUZZ_SECONDS) s"; \
+		$(BUILD)/fuzz/$$t -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=2048 -verbosity=0 \
+			-print_final_stats=1 -artifact_prefix=$(BUILD)/$$t- $(BUILD)/corpus/$$t tests/fuzz/corpus/$$t; \
+	done
+
+$(BUILD)/fuzz/%: tests/fuzz/fuzz_%.c $(BUILD)/libmeshcore.a
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -fsanitize=fuzzer $(CPPFLAGS_ALL) -Itests/c -Itests/fuzz -MMD -MF $@.d $< \
+		$(BUILD)/libmeshcore.a $(LDLIBS) -o $@
+
+# --- Python --------------------------------------------------------------------------------------------
+
+.PHONY: dev build test test-py
+dev: $(VENV)/.ready ## a virtual environment with the package installed in place, and the tools
+
+$(VENV)/.ready: pyproject.toml setup.py tools/setup.sh
+	@PYTHON=$(PYTHON) tools/setup.sh build test
+	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
+	@$(PY) -m pip install --quiet --upgrade "pip>=25.1"
+	@$(PY) -m pip install --quiet --group dev
+	@$(PY) -m pip install --quiet --no-build-isolation --editable .
+	@touch $@
+
+build: dev ## the extension modules, what changed of them
+	@$(PY) _build/vendor.py && $(PY) _build/schema.py
+	@$(PY) setup.py --quiet build_ext --inplace
+
+test: lint test-c test-py check ## everything that CI runs
+
+test-py: build ## the Python tests; ARGS goes to pytest
+	@$(PY) -m pytest -q $(ARGS)
+
+# --- housekeeping --------------------------------------------------------------------------------------
+
+.PHONY: lint format regen clean
+lint: dev ## formatters, linters, types, stubs and the include directions
+	@$(PY) tools/lint.py
+
+format: dev ## rewrite the sources in the house style
+	@$(PY) tools/lint.py --fix
+
+clean: ## remove what was built, keep the virtual environment
+	rm -rf build dist src/*.egg-info
+	find src -name '*.so' -delete
 
 -include $(CORE_OBJ:.o=.d) $(LLHTTP_OBJ:.o=.d) $(addsuffix .d,$(TEST_BIN))
+-include $(FUZZ_TARGETS:%=$(BUILD)/fuzz/%.d)

@@ -24,14 +24,14 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
 JOBS = len(os.sched_getaffinity(0))
-INCLUDES = ["csrc", "csrc/include", "third_party"]
+INCLUDES = ["csrc", "csrc/include", "third_party", "third_party/llhttp"]
 DIRECTIVES = {
     "language_level": 3,
     "binding": True,
     "embedsignature": False,
     "freethreading_compatible": True,
 }
-WARNINGS = ["-Wall", "-Wextra"]
+WARNINGS = ["-Wall", "-Wextra", "-Wno-unused-parameter"]
 
 
 def compile_flags() -> list[str]:
