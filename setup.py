@@ -1,9 +1,9 @@
 """Compiles csrc/ and the vendored sources once, then links them into every Cython module.
 
-Everything else about the package stands in pyproject.toml. The core has no mutable globals, so that each
-extension module may carry its own copy of the functions it uses: symbols are hidden and sections that
-nobody calls are dropped at link time. Pointers pass between modules freely; the address of a function or
-of a constant table is no identity across them.
+Everything else about the package stands in pyproject.toml. The core has no mutable globals, so that
+each extension module may carry its own copy of the functions it uses: symbols are hidden, and
+sections that nobody calls are dropped at link time. Pointers pass between modules freely; the
+address of a function or of a constant table is no identity across them.
 
 Environment switches: MESHCORE_SANITIZE (`address`, `thread`, `undefined`, or several by comma),
 MESHCORE_COVERAGE (gcov), MESHCORE_DEBUG (assertions, no optimisation).
@@ -91,7 +91,7 @@ class BuildWithCore(build_ext):
         super().build_extensions()
 
     def require_compiler(self) -> None:
-        compiler = [word for word in self.compiler.compiler_so if Path(word).name != "ccache"][0]
+        compiler = next(w for w in self.compiler.compiler_so if Path(w).name != "ccache")
         if shutil.which(compiler) is None:
             sys.exit(
                 f"meshcore: no C compiler: {compiler} is not on this machine; install one "
@@ -108,7 +108,7 @@ class BuildWithCore(build_ext):
 
     def translate(self) -> None:
         """Cython to C, below build/, leaving the tree clean; the modules keep their identity."""
-        from Cython.Build import cythonize  # noqa: PLC0415
+        from Cython.Build import cythonize
 
         translated = cythonize(
             self.extensions,

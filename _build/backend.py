@@ -1,7 +1,7 @@
-"""The build backend: setuptools, with the vendored sources put in place before it looks at the tree.
+"""The build backend: setuptools, with the vendored sources put in place before it starts.
 
-The `get_requires_*` hooks answer for themselves, because setuptools would run setup.py (hence Cython,
-hence the compiler's include paths) to find out, before those sources exist.
+The `get_requires_*` hooks answer for themselves: setuptools would run setup.py to find out, before
+those sources exist.
 """
 
 from __future__ import annotations
@@ -10,9 +10,10 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+from setuptools import build_meta
+
 import schema
 import vendor
-from setuptools import build_meta
 
 Settings = Mapping[str, Any] | None
 

@@ -1,12 +1,13 @@
 """The Envoy v3 schema as one file: `src/meshcore/config/_schema.bin`.
 
-That file is a zlib-compressed `google.protobuf.FileDescriptorSet`: every v3 file of Envoy, xDS and udpa
-with all that they import, each file after its imports, so that a reader can add them to a pool in order.
+That file is a zlib-compressed `google.protobuf.FileDescriptorSet`: every v3 file of Envoy, xDS and
+udpa with all that they import, each file after its imports, so that a reader can add them to a pool
+in order.
 
-The descriptors are read out of two locked wheels without importing them: generated code carries each
-file's serialized descriptor as a bytes literal. So the build needs no protobuf, and the wheels' packages
-(`envoy/`, `google/`, ...) never meet an interpreter. Google's well-known types come from the oldest
-protobuf that meshcore supports, hence every later run time understands them.
+The descriptors are read out of two locked wheels without importing them: generated code carries
+each file's serialized descriptor as a bytes literal. So the build needs no protobuf, and their
+packages (`envoy/`, `google/`, ...) never meet an interpreter. Google's well-known types come from
+the oldest protobuf that meshcore supports, hence every later run time understands them.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Third-party sources for the build, by lock, never committed.
 
-`third_party.lock.json` names, for each library, the package on the registry that carries its source,
-the SHA-256 of that package's file, and the path and SHA-256 of each member we use. `ensure()` makes
-`third_party/<library>/` hold exactly those members, from the first of these that has them:
+`third_party.lock.json` names, for each library, the package on the registry that carries its
+source, the SHA-256 of that package's file, and the path and SHA-256 of each member we use.
+`ensure()` makes `third_party/<library>/` hold those members, from the first of these that has them:
 
 1. the tree itself (an sdist carries them);
 2. the cache, `$MESHCORE_VENDOR_CACHE` or `$XDG_CACHE_HOME/meshcore/vendor`;
@@ -83,7 +83,7 @@ def members(name: str, entry: Entry) -> dict[str, bytes]:
     for target, member in entry["members"].items():
         data = inside.get(member["path"])
         if data is None:
-            raise VendorError(f"{entry['file']} has no member {member['path']}, which {name} needs")
+            raise VendorError(f"{entry['file']} has no member {member['path']}")
         if sha256(data) != member["sha256"]:
             raise VendorError(
                 f"{member['path']} of {entry['file']} has SHA-256 {sha256(data)}, "
@@ -94,7 +94,7 @@ def members(name: str, entry: Entry) -> dict[str, bytes]:
 
 
 def ensure(lock: Path = LOCK, tree: Path = TREE) -> list[str]:
-    """Make `tree` hold every locked member; returns the names of the libraries that were missing."""
+    """Make `tree` hold every locked member; returns the libraries that were missing."""
     fetched = []
     for name, entry in load_lock(lock).items():
         wanted = entry.get("members", {})
@@ -140,7 +140,7 @@ def _read_members(path: Path, wanted: set[str]) -> dict[str, bytes]:
 
 
 def _download(name: str, entry: Entry, directory: Path) -> Path:
-    """Fetch with the registry's ordinary client, which verifies the hash before it opens the file."""
+    """Fetch with the registry's ordinary client, which verifies the hash before it opens it."""
     requirements = directory / "requirements.txt"
     requirements.write_text(
         f"{entry['package']}=={entry['package_version']} --hash=sha256:{entry['sha256']}\n"
@@ -153,8 +153,12 @@ def _download(name: str, entry: Entry, directory: Path) -> Path:
         # pip asks an sdist for its metadata; with setuptools at hand that needs no second download.
         command.append("--no-build-isolation")
     if importlib.util.find_spec("pip") is None:
-        raise VendorError(f"{_wanted(name, entry)} has to be fetched, and {sys.executable} has no pip")
-    run = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+        raise VendorError(
+            f"{_wanted(name, entry)} is not in the cache, and {sys.executable} has no pip"
+        )
+    run = subprocess.run(
+        command, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False
+    )
     got = directory / entry["file"]
     if run.returncode == 0 and got.is_file() and sha256(got.read_bytes()) == entry["sha256"]:
         return got

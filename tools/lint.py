@@ -71,7 +71,12 @@ def main(arguments: list[str]) -> int:
     failed = 0
     for name, command in fixes() if "--fix" in arguments else checks():
         run = subprocess.run(
-            command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            command,
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
         )
         print(f"{name}: {'ok' if run.returncode == 0 else 'FAILED'}")
         if run.returncode != 0:

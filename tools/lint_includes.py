@@ -1,8 +1,8 @@
 """Checks the include directions of csrc/.
 
-A room may include itself, the rooms above it in ROOMS, and the public headers below include/meshcore/, which
-include nothing but each other. `Python.h` appears nowhere, and a header whose purpose is a system call or a
-clock appears in event/ alone.
+A room may include itself, the rooms above it in ROOMS, and the public headers below
+include/meshcore/, which include nothing but each other. `Python.h` appears nowhere, and a header
+whose purpose is a system call or a clock appears in event/ alone.
 
     python tools/lint_includes.py [csrc]
 """

@@ -1,9 +1,9 @@
-"""Checks what the compiled core does, which its text can hide: reads the objects that `make core` built.
+"""Checks what the compiled core does, which its text can hide, in the objects of `make core`.
 
 - no mutable globals: nothing in .data or .bss;
 - only event/ calls a function that enters the kernel or reads a clock;
 - only base/alloc.c calls the C library's allocator;
-- nothing ends the process, prints, or reads the environment: meshcore is a guest in someone's process.
+- nothing ends the process, prints, or reads the environment: meshcore is a guest.
 
     python tools/lint_objects.py build/core/csrc
 """
@@ -18,26 +18,27 @@ from pathlib import Path
 
 KERNEL = set(
     "accept accept4 bind clock_gettime close connect dup dup2 dup3 epoll_create1 epoll_ctl "
-    "epoll_pwait epoll_pwait2 epoll_wait eventfd eventfd_read eventfd_write fcntl fcntl64 fopen fopen64 "
-    "freeaddrinfo getaddrinfo getentropy getpeername getrandom getrusage getsockname getsockopt "
-    "gettimeofday ioctl listen lseek mmap mmap64 munmap nanosleep open open64 openat pipe pipe2 poll ppoll "
-    "pread preadv pwrite pwritev read readv recv recvfrom recvmmsg recvmsg select send sendfile sendmmsg "
-    "sendmsg sendto setsockopt shutdown sleep socket socketpair splice stat syscall time timerfd_create "
-    "timerfd_gettime timerfd_settime usleep write writev".split()
+    "epoll_pwait epoll_pwait2 epoll_wait eventfd eventfd_read eventfd_write fcntl fcntl64 fopen "
+    "fopen64 freeaddrinfo getaddrinfo getentropy getpeername getrandom getrusage getsockname "
+    "getsockopt gettimeofday ioctl listen lseek mmap mmap64 munmap nanosleep open open64 openat "
+    "pipe pipe2 poll ppoll pread preadv pwrite pwritev read readv recv recvfrom recvmmsg recvmsg "
+    "select send sendfile sendmmsg sendmsg sendto setsockopt shutdown sleep socket socketpair "
+    "splice stat syscall time timerfd_create timerfd_gettime timerfd_settime usleep write "
+    "writev".split()
 )
 ALLOCATOR = set(
     "malloc calloc realloc reallocarray free aligned_alloc posix_memalign memalign strdup strndup "
     "asprintf vasprintf getline open_memstream".split()
 )
 GUEST = set(
-    "_exit abort exit fork fprintf fputs fwrite getenv printf putchar puts quick_exit setenv signal "
-    "sigaction system vfprintf vprintf __printf_chk __fprintf_chk".split()
+    "_exit abort exit fork fprintf fputs fwrite getenv printf putchar puts quick_exit setenv "
+    "signal sigaction system vfprintf vprintf __printf_chk __fprintf_chk".split()
 )
 SYMBOL = re.compile(r"^[0-9a-f]+ (.{7}) (\S+)\t[0-9a-f]+ +(?:\.hidden )?(\S+)$")
 
 
 def check_object(where: str, table: str) -> Iterator[str]:
-    """The faults of one object, from its `objdump -t` symbol table; `where` is like "base/map.o"."""
+    """The faults of one object by its symbol table (`objdump -t`); `where` is like "base/map.o"."""
     for line in table.splitlines():
         if not (match := SYMBOL.match(line)):
             continue

@@ -1,0 +1,1 @@
+"""The compiled modules: thin, typed faces of the C core."""
