@@ -1,0 +1,69 @@
+"""Fixtures that start real programs; each is a function, and what it starts ends with the test."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import peers
+import pytest
+from upstreams import Behaviour, Upstream, echo
+
+
+@pytest.fixture
+def started() -> Iterator[contextlib.ExitStack]:
+    """What the test has started, ended in reverse order."""
+    with contextlib.ExitStack() as stack:
+        yield stack
+
+
+@pytest.fixture
+def nginx(started: contextlib.ExitStack) -> Callable[..., peers.Server]:
+    """`nginx(http_block)`: see peers.nginx."""
+    return lambda http, **values: started.enter_context(peers.nginx(http, **values))
+
+
+@pytest.fixture
+def nginx_origin(started: contextlib.ExitStack) -> Callable[..., peers.Server]:
+    """`nginx_origin(body, files=...)`: see peers.nginx_origin."""
+    return lambda *args, **options: started.enter_context(peers.nginx_origin(*args, **options))
+
+
+@pytest.fixture
+def envoy(started: contextlib.ExitStack) -> Callable[..., peers.Server]:
+    """`envoy(config, **values)`: real Envoy; skips where the registry has no wheel."""
+
+    def start(config: peers.Config, **values: Any) -> peers.Server:
+        try:
+            return started.enter_context(peers.envoy(config, **values))
+        except peers.NoEnvoyHere as error:
+            pytest.skip(str(error))
+
+    return start
+
+
+@pytest.fixture
+def meshcore_server(started: contextlib.ExitStack) -> Callable[..., peers.Server]:
+    """`meshcore_server(config, **values)`: `python -m meshcore run`."""
+    return lambda config, **values: started.enter_context(peers.meshcore(config, **values))
+
+
+@pytest.fixture
+def both(
+    envoy: Callable[..., peers.Server], meshcore_server: Callable[..., peers.Server]
+) -> Callable[..., tuple[peers.Server, peers.Server]]:
+    """`ours, theirs = both(config, **values)`: one text served by meshcore and by real Envoy."""
+    return lambda config, **values: (meshcore_server(config, **values), envoy(config, **values))
+
+
+@pytest.fixture
+def upstream(started: contextlib.ExitStack) -> Callable[[Behaviour], Upstream]:
+    """`upstream(behaviour)`: a Python upstream, see upstreams.py."""
+    return lambda behaviour: started.enter_context(Upstream(behaviour))
+
+
+@pytest.fixture
+def echo_upstream(upstream: Callable[[Behaviour], Upstream]) -> Upstream:
+    """An upstream that answers with what it received."""
+    return upstream(echo)
