@@ -1,0 +1,192 @@
+#include "pool/cluster.h"
+
+#include <stdio.h>
+
+#include "base/alloc.h"
+#include "base/defaults.h"
+
+mc_cluster *mc_cluster_ref(mc_cluster *cluster) {
+    atomic_fetch_add_explicit(&cluster->refs, 1, memory_order_relaxed);
+    return cluster;
+}
+
+void mc_cluster_unref(mc_cluster *cluster) {
+    if (cluster == NULL || atomic_fetch_sub_explicit(&cluster->refs, 1, memory_order_acq_rel) != 1) {
+        return;
+    }
+    mc_stats_unref(cluster->stats_store);
+    mc_free((void *)cluster->name.p);
+    mc_free((void *)cluster->stat_name.p);
+    mc_free(cluster);
+}
+
+static mc_status copy_text(mc_slice from, mc_slice *to, bool clean) {
+    char *copy = mc_malloc(from.n);
+    if (copy == NULL) {
+        return MC_ENOMEM;
+    }
+    for (size_t i = 0; i < from.n; i++) {
+        copy[i] = clean && from.p[i] == ':' ? '_' : from.p[i]; /* STAT-2 */
+    }
+    *to = mc_slice_of(copy, from.n);
+    return MC_OK;
+}
+
+static mc_status read_breakers(const mc_value *config, mc_cluster *cluster, mc_error *error) {
+    const mc_value *breakers, *thresholds;
+    size_t count;
+    mc_status status;
+    cluster->connections.max = (uint32_t)MC_DEFAULT_MAX_CONNECTIONS;
+    cluster->pending.max = (uint32_t)MC_DEFAULT_MAX_PENDING_REQUESTS;
+    cluster->requests.max = (uint32_t)MC_DEFAULT_MAX_REQUESTS;
+    cluster->retries.max = (uint32_t)MC_DEFAULT_MAX_RETRIES;
+    if ((status = mc_value_read_object(config, "circuit_breakers", &breakers, error)) != MC_OK ||
+        (status = mc_value_read_list(breakers, "thresholds", &thresholds, &count, error)) != MC_OK) {
+        return status;
+    }
+    for (size_t i = 0; i < count; i++) {
+        mc_slice priority = MC_SLICE("DEFAULT");
+        if ((status = mc_value_read_string(&thresholds[i], "priority", &priority, error)) != MC_OK) {
+            return status;
+        }
+        if (!mc_slice_eq(priority, MC_SLICE("DEFAULT"))) {
+            continue;
+        }
+        if ((status = mc_value_read_u32(&thresholds[i], "max_connections", &cluster->connections.max, error)) != MC_OK ||
+            (status = mc_value_read_u32(&thresholds[i], "max_pending_requests", &cluster->pending.max, error)) != MC_OK ||
+            (status = mc_value_read_u32(&thresholds[i], "max_requests", &cluster->requests.max, error)) != MC_OK ||
+            (status = mc_value_read_u32(&thresholds[i], "max_retries", &cluster->retries.max, error)) != MC_OK) {
+            mc_error_under(error, "circuit_breakers.thresholds[%zu]", i);
+            return status;
+        }
+        break; /* the first entry of a priority counts */
+    }
+    return MC_OK;
+}
+
+static mc_status read_http(const mc_value *options, mc_cluster *cluster, mc_error *error) {
+    mc_status status;
+    if ((status = mc_value_read_duration_ms(options, "idle_timeout", &cluster->idle_timeout_ms, error)) != MC_OK ||
+        (status = mc_value_read_u32(options, "max_requests_per_connection", &cluster->max_requests_per_connection, error)) !=
+            MC_OK ||
+        (status = mc_value_read_u32(options, "max_headers_count", &cluster->h1.max_headers_count, error)) != MC_OK) {
+        mc_error_under(error, "common_http_protocol_options");
+    }
+    return status;
+}
+
+#define HTTP_OPTIONS "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+
+static mc_status read_protocol(const mc_value *config, mc_cluster *cluster, mc_error *error) {
+    const mc_value *extensions, *typed, *common, *explicit_config, *http1;
+    mc_status status;
+    mc_h1_limits_init(&cluster->h1, MC_H1_RESPONSE);
+    cluster->h1.max_headers_bytes = (uint32_t)MC_DEFAULT_MAX_RESPONSE_HEADERS * 1024;
+    cluster->idle_timeout_ms = MC_DEFAULT_CONNECTION_IDLE_TIMEOUT;
+    if ((status = mc_value_read_object(config, "common_http_protocol_options", &common, error)) != MC_OK ||
+        (status = read_http(common, cluster, error)) != MC_OK ||
+        (status = mc_value_read_object(config, "typed_extension_protocol_options", &extensions, error)) != MC_OK ||
+        (status = mc_value_read_object(extensions, HTTP_OPTIONS, &typed, error)) != MC_OK ||
+        (status = mc_value_read_object(typed, "common_http_protocol_options", &common, error)) != MC_OK ||
+        (status = read_http(common, cluster, error)) != MC_OK ||
+        (status = mc_value_read_object(typed, "explicit_http_config", &explicit_config, error)) != MC_OK ||
+        (status = mc_value_read_object(explicit_config, "http_protocol_options", &http1, error)) != MC_OK ||
+        (status = mc_value_read_bool(http1, "enable_trailers", &cluster->h1.enable_trailers, error)) != MC_OK) {
+        return status;
+    }
+    return MC_OK;
+}
+
+static mc_status read_connection(const mc_value *config, mc_cluster *cluster, mc_error *error) {
+    const mc_value *options, *keepalive;
+    mc_status status;
+    cluster->connect_timeout_ms = MC_DEFAULT_CONNECT_TIMEOUT;
+    cluster->buffer_limit = (uint32_t)MC_DEFAULT_CONNECTION_BUFFER_LIMIT;
+    if ((status = mc_value_read_duration_ms(config, "connect_timeout", &cluster->connect_timeout_ms, error)) != MC_OK ||
+        (status = mc_value_read_u32(config, "per_connection_buffer_limit_bytes", &cluster->buffer_limit, error)) != MC_OK ||
+        (status = mc_value_read_object(config, "upstream_connection_options", &options, error)) != MC_OK ||
+        (status = mc_value_read_object(options, "tcp_keepalive", &keepalive, error)) != MC_OK) {
+        return status;
+    }
+    cluster->tcp_keepalive = keepalive != NULL;
+    if ((status = mc_value_read_u32(keepalive, "keepalive_probes", &cluster->keepalive_probes, error)) != MC_OK ||
+        (status = mc_value_read_u32(keepalive, "keepalive_time", &cluster->keepalive_time_s, error)) != MC_OK ||
+        (status = mc_value_read_u32(keepalive, "keepalive_interval", &cluster->keepalive_interval_s, error)) != MC_OK) {
+        mc_error_under(error, "upstream_connection_options.tcp_keepalive");
+        return status;
+    }
+    return MC_OK;
+}
+
+static void register_stats(mc_cluster *cluster) {
+    char prefix[512];
+    int n = snprintf(prefix, sizeof prefix, "cluster.%.*s.", MC_SLICE_ARG(cluster->stat_name));
+    mc_slice scope = mc_slice_of(prefix, (size_t)n < sizeof prefix ? (size_t)n : sizeof prefix - 1);
+    mc_stats *store = cluster->stats_store;
+#define COUNTER(name) cluster->stats.name = mc_stats_scoped(store, MC_COUNTER, scope, MC_SLICE(#name));
+#define GAUGE(name) cluster->stats.name = mc_stats_scoped(store, MC_GAUGE, scope, MC_SLICE(#name));
+#define HISTOGRAM(name) cluster->stats.name = mc_stats_scoped(store, MC_HISTOGRAM, scope, MC_SLICE(#name));
+    MC_CLUSTER_STATS(COUNTER, GAUGE, HISTOGRAM)
+#undef COUNTER
+#undef GAUGE
+#undef HISTOGRAM
+}
+
+mc_status mc_cluster_compile(const mc_value *config, uint64_t config_hash, uint32_t slot, mc_stats *stats, mc_cluster **out,
+                             mc_error *error) {
+    mc_slice name = MC_SLICE_NONE, alt = MC_SLICE_NONE;
+    mc_status status;
+    mc_cluster *cluster = mc_calloc(1, sizeof *cluster);
+    if (cluster == NULL) {
+        return mc_error_set(error, MC_ENOMEM, "", "out of memory");
+    }
+    atomic_init(&cluster->refs, 1);
+    cluster->slot = slot;
+    cluster->config_hash = config_hash;
+    cluster->stats_store = mc_stats_ref(stats);
+    if ((status = mc_value_read_string(config, "name", &name, error)) != MC_OK ||
+        (status = mc_value_read_string(config, "alt_stat_name", &alt, error)) != MC_OK ||
+        (status = mc_lb_config_compile(config, &cluster->lb, error)) != MC_OK ||
+        (status = read_breakers(config, cluster, error)) != MC_OK || (status = read_protocol(config, cluster, error)) != MC_OK ||
+        (status = read_connection(config, cluster, error)) != MC_OK ||
+        (status = copy_text(name, &cluster->name, false)) != MC_OK ||
+        (status = copy_text(alt.n > 0 ? alt : name, &cluster->stat_name, true)) != MC_OK) {
+        mc_cluster_unref(cluster);
+        return status;
+    }
+    register_stats(cluster);
+    *out = cluster;
+    return MC_OK;
+}
+
+static mc_stat register_code(const mc_cluster *cluster, const char *format, unsigned value) {
+    char name[512], tail[32];
+    snprintf(tail, sizeof tail, format, value);
+    int n = snprintf(name, sizeof name, "cluster.%.*s.%s", MC_SLICE_ARG(cluster->stat_name), tail);
+    return mc_stats_counter(cluster->stats_store, mc_slice_of(name, (size_t)n < sizeof name ? (size_t)n : sizeof name - 1));
+}
+
+mc_stat mc_cluster_code_stat(mc_cluster *cluster, uint16_t status) {
+    if (status >= MC_STATUS_CODES) {
+        return 0;
+    }
+    mc_stat stat = atomic_load_explicit(&cluster->code_stats[status], memory_order_relaxed);
+    if (MC_UNLIKELY(stat == 0)) {
+        stat = register_code(cluster, "upstream_rq_%u", status);
+        atomic_store_explicit(&cluster->code_stats[status], stat, memory_order_relaxed);
+    }
+    return stat;
+}
+
+mc_stat mc_cluster_class_stat(mc_cluster *cluster, uint16_t status) {
+    if (status < 100 || status >= MC_STATUS_CODES) {
+        return 0;
+    }
+    _Atomic mc_stat *cell = &cluster->code_stats[status / 100]; /* 1..5 are no statuses: the classes live there */
+    mc_stat stat = atomic_load_explicit(cell, memory_order_relaxed);
+    if (MC_UNLIKELY(stat == 0)) {
+        stat = register_code(cluster, "upstream_rq_%uxx", status / 100u);
+        atomic_store_explicit(cell, stat, memory_order_relaxed);
+    }
+    return stat;
+}

@@ -1,0 +1,120 @@
+/* Cluster: an upstream service as configured, shared by all workers.
+ *
+ * mc_cluster is immutable and reference-counted, but for the circuit breakers' counts: these span all workers and are atomics
+ * (rule CB-2: a brief overshoot is possible). Its membership (mc_hosts) travels beside it, because it changes more often. */
+#ifndef MC_POOL_CLUSTER_H
+#define MC_POOL_CLUSTER_H
+
+#include "h1/h1.h"
+#include "lb/lb.h"
+
+/* Envoy's names under "cluster.<name>." (upstream rules, section 15). */
+#define MC_CLUSTER_STATS(COUNTER, GAUGE, HISTOGRAM)                                                          \
+    COUNTER(upstream_cx_total)                                                                               \
+    COUNTER(upstream_cx_http1_total)                                                                         \
+    COUNTER(upstream_cx_connect_fail)                                                                        \
+    COUNTER(upstream_cx_connect_timeout)                                                                     \
+    COUNTER(upstream_cx_destroy)                                                                             \
+    COUNTER(upstream_cx_destroy_local)                                                                       \
+    COUNTER(upstream_cx_destroy_remote)                                                                      \
+    COUNTER(upstream_cx_destroy_with_active_rq)                                                              \
+    COUNTER(upstream_cx_destroy_local_with_active_rq)                                                        \
+    COUNTER(upstream_cx_destroy_remote_with_active_rq)                                                       \
+    COUNTER(upstream_cx_close_notify)                                                                        \
+    COUNTER(upstream_cx_idle_timeout)                                                                        \
+    COUNTER(upstream_cx_max_requests)                                                                        \
+    COUNTER(upstream_cx_overflow)                                                                            \
+    COUNTER(upstream_cx_none_healthy)                                                                        \
+    COUNTER(upstream_cx_protocol_error)                                                                      \
+    COUNTER(upstream_cx_rx_bytes_total)                                                                      \
+    COUNTER(upstream_cx_tx_bytes_total)                                                                      \
+    COUNTER(upstream_rq_total)                                                                               \
+    COUNTER(upstream_rq_pending_total)                                                                       \
+    COUNTER(upstream_rq_pending_overflow)                                                                    \
+    COUNTER(upstream_rq_pending_failure_eject)                                                               \
+    COUNTER(upstream_rq_cancelled)                                                                           \
+    COUNTER(upstream_rq_completed)                                                                           \
+    COUNTER(upstream_rq_timeout)                                                                             \
+    COUNTER(upstream_rq_per_try_timeout)                                                                     \
+    COUNTER(upstream_rq_rx_reset)                                                                            \
+    COUNTER(upstream_rq_tx_reset)                                                                            \
+    COUNTER(upstream_rq_retry)                                                                               \
+    COUNTER(upstream_rq_retry_success)                                                                       \
+    COUNTER(upstream_rq_retry_overflow)                                                                      \
+    COUNTER(upstream_rq_retry_limit_exceeded)                                                                \
+    COUNTER(upstream_rq_retry_backoff_exponential)                                                           \
+    COUNTER(upstream_flow_control_paused_reading_total)                                                      \
+    COUNTER(upstream_flow_control_resumed_reading_total)                                                     \
+    COUNTER(retry_or_shadow_abandoned)                                                                       \
+    COUNTER(lb_healthy_panic)                                                                                \
+    COUNTER(membership_change)                                                                               \
+    COUNTER(update_attempt)                                                                                  \
+    COUNTER(update_success)                                                                                  \
+    COUNTER(update_failure)                                                                                  \
+    COUNTER(update_no_rebuild)                                                                               \
+    GAUGE(upstream_cx_active)                                                                                \
+    GAUGE(upstream_rq_active)                                                                                \
+    GAUGE(upstream_rq_pending_active)                                                                        \
+    GAUGE(membership_total)                                                                                  \
+    GAUGE(membership_healthy)                                                                                \
+    GAUGE(membership_degraded)                                                                               \
+    GAUGE(membership_excluded)                                                                               \
+    HISTOGRAM(upstream_cx_connect_ms)                                                                        \
+    HISTOGRAM(upstream_cx_length_ms)                                                                         \
+    HISTOGRAM(upstream_rq_time)
+
+typedef struct mc_cluster_stats {
+#define MC_FIELD(name) mc_stat name;
+    MC_CLUSTER_STATS(MC_FIELD, MC_FIELD, MC_FIELD)
+#undef MC_FIELD
+} mc_cluster_stats;
+
+/* One resource of a circuit breaker (CB-1 to CB-3). */
+typedef struct mc_breaker {
+    _Atomic uint32_t count;
+    uint32_t max;
+} mc_breaker;
+
+/* CB-2: may another one be created? */
+static inline bool mc_breaker_open(const mc_breaker *breaker) {
+    return atomic_load_explicit(&breaker->count, memory_order_relaxed) >= breaker->max;
+}
+static inline void mc_breaker_take(mc_breaker *breaker) {
+    atomic_fetch_add_explicit(&breaker->count, 1, memory_order_relaxed);
+}
+static inline void mc_breaker_give(mc_breaker *breaker) {
+    atomic_fetch_sub_explicit(&breaker->count, 1, memory_order_relaxed);
+}
+
+enum { MC_STATUS_CODES = 600 };
+
+typedef struct mc_cluster {
+    _Atomic uint32_t refs;
+    uint32_t slot; /* small integer of the cluster's name in its engine */
+    uint64_t config_hash;
+    mc_slice name, stat_name;
+    mc_lb_config lb;
+    uint64_t connect_timeout_ms;
+    uint64_t idle_timeout_ms; /* 0: none (CP-11) */
+    uint32_t max_requests_per_connection; /* 0: no limit (CP-3) */
+    uint32_t buffer_limit;
+    mc_h1_limits h1;
+    bool tcp_keepalive;
+    uint32_t keepalive_probes, keepalive_time_s, keepalive_interval_s;
+    mc_breaker connections, pending, requests, retries;
+    mc_stats *stats_store;
+    mc_cluster_stats stats;
+    /* upstream_rq_<code> at [code], upstream_rq_<n>xx at [n]; made on first use by any worker. */
+    _Atomic mc_stat code_stats[MC_STATUS_CODES];
+} mc_cluster;
+
+/* From a Cluster message; everything but the membership. `stats` gets a reference. */
+MC_MUST_CHECK mc_status mc_cluster_compile(const mc_value *config, uint64_t config_hash, uint32_t slot, mc_stats *stats,
+                                           mc_cluster **out, mc_error *error);
+mc_cluster *mc_cluster_ref(mc_cluster *cluster);
+void mc_cluster_unref(mc_cluster *cluster);
+/* The index of upstream_rq_<status>, 0 when out of range. Takes the stats lock the first time only. */
+mc_stat mc_cluster_code_stat(mc_cluster *cluster, uint16_t status);
+mc_stat mc_cluster_class_stat(mc_cluster *cluster, uint16_t status);
+
+#endif

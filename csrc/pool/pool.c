@@ -1,0 +1,681 @@
+#include "pool/pool.h"
+
+#include "base/alloc.h"
+
+enum client_state { CLIENT_CONNECTING, CLIENT_IDLE, CLIENT_BUSY, CLIENT_CLOSING };
+
+struct mc_client {
+    mc_conn conn;
+    mc_h1_parser parser;
+    mc_pool *pool;
+    mc_attempt *attempt; /* when busy */
+    mc_link link;        /* on the pool's list of its state */
+    mc_timer timer;      /* connecting: connect timeout; idle: idle timeout */
+    uint64_t since_ms;   /* connecting: start; else: connected at */
+    uint64_t idle_ms;    /* idle: since when */
+    uint32_t requests_left;
+    uint8_t state;
+    bool connected;
+    bool last_keep_alive; /* the current response allows reuse */
+    bool informational;   /* the current message is a 1xx that does not end the attempt */
+};
+
+struct mc_pool {
+    mc_host *host; /* referenced */
+    mc_upstream *upstream;
+    mc_list idle, busy, connecting;
+    mc_list pending;
+    uint32_t pending_count, connecting_count, client_count;
+    bool draining; /* the host left: no reuse, gone when empty */
+    mc_deferred serve;
+};
+
+mc_slice mc_reset_reason_text(mc_reset_reason reason) {
+    static const mc_slice texts[] = {
+#define MC_RESET_TEXT(id, text, flag) MC_SLICE_INIT(text),
+        MC_RESET_REASONS(MC_RESET_TEXT)
+#undef MC_RESET_TEXT
+    };
+    return texts[reason];
+}
+
+#define COUNT(upstream, name) mc_counter_inc((upstream)->slab, (upstream)->cluster->stats.name)
+#define GAUGE(upstream, name, delta) mc_gauge_add((upstream)->slab, (upstream)->cluster->stats.name, delta)
+
+static void pool_maybe_free(mc_pool *pool);
+static mc_status pool_connect(mc_pool *pool);
+static void pool_fail_pending(mc_pool *pool, mc_reset_reason reason);
+
+/* --- client ------------------------------------------------------------------------------------------------------ */
+
+static void client_move(mc_client *client, mc_list *list, enum client_state state) {
+    mc_link_unlink(&client->link);
+    if (list != NULL) {
+        mc_list_push_front(list, &client->link);
+    }
+    client->pool->connecting_count -= client->state == CLIENT_CONNECTING;
+    client->pool->connecting_count += state == CLIENT_CONNECTING;
+    client->state = (uint8_t)state;
+}
+
+/* Ends the attempt's hold on the connection; the gauges of an active stream go back. */
+static mc_attempt *client_detach(mc_client *client) {
+    mc_attempt *attempt = client->attempt;
+    if (attempt != NULL) {
+        mc_upstream *upstream = client->pool->upstream;
+        client->attempt = NULL;
+        attempt->client = NULL;
+        attempt->pool = NULL;
+        atomic_fetch_sub_explicit(&client->pool->host->rq_active, 1, memory_order_relaxed);
+        mc_breaker_give(&upstream->cluster->requests);
+        GAUGE(upstream, upstream_rq_active, -1);
+    }
+    return attempt;
+}
+
+static void client_attach(mc_client *client, mc_attempt *attempt) {
+    mc_upstream *upstream = client->pool->upstream;
+    client->attempt = attempt;
+    attempt->client = client;
+    attempt->pool = client->pool;
+    client_move(client, &client->pool->busy, CLIENT_BUSY);
+    if (client->requests_left != UINT32_MAX && --client->requests_left == 0) {
+        COUNT(upstream, upstream_cx_max_requests);
+    }
+    mc_breaker_take(&upstream->cluster->requests);
+    atomic_fetch_add_explicit(&client->pool->host->rq_active, 1, memory_order_relaxed);
+    COUNT(upstream, upstream_rq_total);
+    GAUGE(upstream, upstream_rq_active, 1);
+    mc_counter_inc(upstream->slab, client->pool->host->stats.rq_total);
+    mc_h1_parser_expect(&client->parser, attempt->method);
+}
+
+static void client_close(mc_client *client) {
+    if (client->state != CLIENT_CLOSING) {
+        client_move(client, NULL, CLIENT_CLOSING);
+        mc_conn_close(&client->conn, false);
+    }
+}
+
+static void client_idle(mc_client *client) {
+    mc_pool *pool = client->pool;
+    mc_loop *loop = mc_net_loop(pool->upstream->net);
+    uint64_t timeout = pool->upstream->cluster->idle_timeout_ms;
+    client_move(client, &pool->idle, CLIENT_IDLE);
+    client->idle_ms = mc_loop_now_ms(loop);
+    if (timeout != 0 && !mc_timer_armed(&client->timer)) { /* an armed one looks at idle_ms when it fires */
+        mc_timer_arm(loop, &client->timer, timeout);
+    }
+    if (!mc_list_empty(&pool->pending)) {
+        /* After this callback: a close by the server that came along is seen first (CP-10). */
+        mc_loop_defer(loop, &pool->serve);
+    }
+}
+
+static void client_timer(mc_timer *timer) {
+    mc_client *client = MC_CONTAINER(timer, mc_client, timer);
+    mc_upstream *upstream = client->pool->upstream;
+    mc_loop *loop = mc_net_loop(upstream->net);
+    uint64_t now = mc_loop_now_ms(loop);
+    if (client->state == CLIENT_CONNECTING) {
+        mc_conn_abort(&client->conn, MC_CLOSE_TIMEOUT);
+    } else if (client->state == CLIENT_IDLE) {
+        uint64_t idle = now - client->idle_ms, timeout = upstream->cluster->idle_timeout_ms;
+        if (idle >= timeout) {
+            COUNT(upstream, upstream_cx_idle_timeout);
+            client_close(client);
+        } else {
+            mc_timer_arm(loop, &client->timer, timeout - idle);
+        }
+    }
+}
+
+static void client_connected(mc_conn *conn) {
+    mc_client *client = MC_CONTAINER(conn, mc_client, conn);
+    mc_upstream *upstream = client->pool->upstream;
+    uint64_t now = mc_loop_now_ms(mc_net_loop(upstream->net));
+    mc_timer_cancel(mc_net_loop(upstream->net), &client->timer);
+    client->connected = true;
+    mc_histogram_record(upstream->slab, upstream->cluster->stats.upstream_cx_connect_ms, now - client->since_ms);
+    client->since_ms = now;
+    client_idle(client);
+}
+
+static void client_reset_attempt(mc_client *client, mc_reset_reason reason) {
+    mc_upstream *upstream = client->pool->upstream;
+    mc_attempt *attempt = client_detach(client);
+    if (attempt != NULL) {
+        attempt->events->on_reset(attempt, reason);
+    }
+    (void)upstream;
+}
+
+static size_t client_data(mc_conn *conn, mc_slice data) {
+    mc_client *client = MC_CONTAINER(conn, mc_client, conn);
+    mc_upstream *upstream = client->pool->upstream;
+    if (client->state == CLIENT_CLOSING) {
+        return data.n;
+    }
+    mc_counter_add(upstream->slab, upstream->cluster->stats.upstream_cx_rx_bytes_total, data.n);
+    if (client->attempt == NULL) { /* a response nobody asked for (H1-14) */
+        COUNT(upstream, upstream_cx_protocol_error);
+        client_close(client);
+        return data.n;
+    }
+    long consumed = mc_h1_parser_feed(&client->parser, data);
+    if (client->state == CLIENT_CLOSING) {
+        return data.n;
+    }
+    if (consumed < 0 || ((size_t)consumed < data.n && !client->parser._paused)) {
+        COUNT(upstream, upstream_cx_protocol_error);
+        client_reset_attempt(client, MC_RESET_PROTOCOL_ERROR);
+        client_close(client);
+        return data.n;
+    }
+    if ((size_t)consumed < data.n && client->state == CLIENT_IDLE) { /* bytes after a complete response (H1-14) */
+        COUNT(upstream, upstream_cx_protocol_error);
+        client_close(client);
+        return data.n;
+    }
+    return (size_t)consumed;
+}
+
+static void client_eof(mc_conn *conn) {
+    mc_client *client = MC_CONTAINER(conn, mc_client, conn);
+    mc_attempt *attempt = client->attempt;
+    if (client->state == CLIENT_CLOSING) {
+        return;
+    }
+    client->last_keep_alive = false;
+    if (attempt != NULL && mc_h1_parser_eof(&client->parser) != MC_OK && client->attempt != NULL) {
+        client_reset_attempt(client, MC_RESET_CONNECTION_TERMINATION);
+    } else if (client->attempt != NULL) {
+        client_reset_attempt(client, MC_RESET_CONNECTION_TERMINATION);
+    }
+    if (client->state != CLIENT_CLOSING) {
+        mc_upstream *upstream = client->pool->upstream;
+        COUNT(upstream, upstream_cx_destroy_remote);
+        client_move(client, NULL, CLIENT_CLOSING);
+        mc_conn_abort(&client->conn, MC_CLOSE_REMOTE);
+    }
+}
+
+static void client_high(mc_conn *conn) {
+    mc_attempt *attempt = MC_CONTAINER(conn, mc_client, conn)->attempt;
+    if (attempt != NULL) {
+        attempt->events->on_high(attempt);
+    }
+}
+
+static void client_low(mc_conn *conn) {
+    mc_attempt *attempt = MC_CONTAINER(conn, mc_client, conn)->attempt;
+    if (attempt != NULL) {
+        attempt->events->on_low(attempt);
+    }
+}
+
+static void client_connect_failed(mc_client *client, mc_close_reason why) {
+    mc_pool *pool = client->pool;
+    mc_upstream *upstream = pool->upstream;
+    COUNT(upstream, upstream_cx_connect_fail);
+    mc_counter_inc(upstream->slab, pool->host->stats.cx_connect_fail);
+    if (why == MC_CLOSE_TIMEOUT) {
+        COUNT(upstream, upstream_cx_connect_timeout);
+    }
+    pool_fail_pending(pool, why == MC_CLOSE_TIMEOUT ? MC_RESET_CONNECTION_TIMEOUT
+                            : why == MC_CLOSE_LOCAL ? MC_RESET_LOCAL_CONNECTION_FAILURE
+                                                    : MC_RESET_REMOTE_CONNECTION_FAILURE);
+}
+
+static void client_count_destroy(mc_client *client, bool active, bool remote) {
+    mc_upstream *upstream = client->pool->upstream;
+    COUNT(upstream, upstream_cx_destroy);
+    if (remote) {
+        COUNT(upstream, upstream_cx_destroy_remote);
+    } else {
+        COUNT(upstream, upstream_cx_destroy_local);
+    }
+    if (active) {
+        COUNT(upstream, upstream_cx_destroy_with_active_rq);
+        if (remote) {
+            COUNT(upstream, upstream_cx_destroy_remote_with_active_rq);
+        } else {
+            COUNT(upstream, upstream_cx_destroy_local_with_active_rq);
+        }
+    }
+}
+
+static void client_free(mc_client *client) {
+    mc_pool *pool = client->pool;
+    mc_upstream *upstream = pool->upstream;
+    mc_timer_cancel(mc_net_loop(upstream->net), &client->timer);
+    mc_link_unlink(&client->link);
+    GAUGE(upstream, upstream_cx_active, -1);
+    mc_gauge_add(upstream->slab, pool->host->stats.cx_active, -1);
+    mc_breaker_give(&upstream->cluster->connections);
+    pool->client_count--;
+    upstream->clients--;
+    mc_free(client);
+}
+
+static void client_closed(mc_conn *conn, mc_close_reason reason) {
+    mc_client *client = MC_CONTAINER(conn, mc_client, conn);
+    mc_pool *pool = client->pool;
+    mc_upstream *upstream = pool->upstream;
+    mc_loop *loop = mc_net_loop(upstream->net);
+    bool active = client->attempt != NULL;
+    mc_counter_add(upstream->slab, upstream->cluster->stats.upstream_cx_tx_bytes_total, conn->tx_bytes);
+    if (!client->connected) {
+        client_move(client, NULL, CLIENT_CLOSING);
+        client_connect_failed(client, reason);
+    } else {
+        client_count_destroy(client, active, reason == MC_CLOSE_REMOTE || reason == MC_CLOSE_RESET);
+        mc_histogram_record(upstream->slab, upstream->cluster->stats.upstream_cx_length_ms,
+                            mc_loop_now_ms(loop) - client->since_ms);
+        client_move(client, NULL, CLIENT_CLOSING);
+        client_reset_attempt(client, MC_RESET_CONNECTION_TERMINATION);
+    }
+    client_free(client);
+    if (!mc_list_empty(&pool->pending)) {
+        mc_loop_defer(loop, &pool->serve);
+    }
+    pool_maybe_free(pool);
+}
+
+static const mc_conn_events client_events = {
+    .on_connected = client_connected,
+    .on_data = client_data,
+    .on_eof = client_eof,
+    .on_high = client_high,
+    .on_low = client_low,
+    .on_close = client_closed,
+};
+
+/* --- the response, as the parser tells it --------------------------------------------------------------------------- */
+
+static mc_headers *response_begin(void *ctx) {
+    mc_client *client = ctx;
+    return client->attempt == NULL ? NULL : client->attempt->events->on_begin(client->attempt);
+}
+
+static mc_status response_headers(void *ctx, const mc_h1_head *head) {
+    mc_client *client = ctx;
+    client->informational = head->status < 200 && head->status != 101;
+    client->last_keep_alive = head->keep_alive;
+    return client->attempt->events->on_headers(client->attempt, head);
+}
+
+static mc_status response_body(void *ctx, mc_slice data) {
+    mc_client *client = ctx;
+    return client->attempt == NULL ? MC_ECLOSED : client->attempt->events->on_body(client->attempt, data);
+}
+
+static mc_status response_trailers(void *ctx, mc_headers *trailers) {
+    mc_client *client = ctx;
+    return client->attempt == NULL ? MC_ECLOSED : client->attempt->events->on_trailers(client->attempt, trailers);
+}
+
+static mc_status response_complete(void *ctx) {
+    mc_client *client = ctx;
+    mc_pool *pool = client->pool;
+    if (client->attempt == NULL) {
+        return MC_ECLOSED;
+    }
+    if (client->informational) {
+        mc_h1_parser_expect(&client->parser, client->attempt->method);
+        return MC_OK;
+    }
+    mc_attempt *attempt = client_detach(client);
+    bool reuse = client->last_keep_alive && attempt->request_sent && !attempt->tunnel && client->requests_left > 0 &&
+                 !pool->draining && !pool->upstream->retired;
+    if (!client->last_keep_alive) {
+        COUNT(pool->upstream, upstream_cx_close_notify);
+    }
+    if (reuse) {
+        client_idle(client);
+    } else {
+        client_close(client);
+    }
+    attempt->events->on_complete(attempt);
+    return MC_AGAIN; /* one response an attempt */
+}
+
+static const mc_h1_handler response_handler = {
+    .on_begin = response_begin,
+    .on_headers = response_headers,
+    .on_body = response_body,
+    .on_trailers = response_trailers,
+    .on_complete = response_complete,
+};
+
+/* --- pool ---------------------------------------------------------------------------------------------------------- */
+
+static mc_status socket_connect(const mc_upstream *upstream, mc_client *client, const mc_host *host) {
+    if (upstream->connector != NULL) {
+        return upstream->connector->connect(upstream->connector->ctx, &client->conn, upstream->net, host, &client_events);
+    }
+    return mc_conn_connect(&client->conn, upstream->net, &host->address, &client_events);
+}
+
+static mc_status pool_connect(mc_pool *pool) {
+    mc_upstream *upstream = pool->upstream;
+    mc_cluster *cluster = upstream->cluster;
+    mc_loop *loop = mc_net_loop(upstream->net);
+    mc_client *client = mc_calloc(1, sizeof *client);
+    if (client == NULL) {
+        return MC_ENOMEM;
+    }
+    client->pool = pool;
+    client->state = CLIENT_BUSY; /* neither counted nor listed yet */
+    client->timer.fire = client_timer;
+    client->since_ms = mc_loop_now_ms(loop);
+    client->requests_left = cluster->max_requests_per_connection == 0 ? UINT32_MAX : cluster->max_requests_per_connection;
+    mc_h1_parser_init(&client->parser, MC_H1_RESPONSE, &cluster->h1, &response_handler, client);
+    mc_status status = socket_connect(upstream, client, pool->host);
+    if (status != MC_OK) {
+        mc_free(client);
+        COUNT(upstream, upstream_cx_connect_fail);
+        mc_counter_inc(upstream->slab, pool->host->stats.cx_connect_fail);
+        return status;
+    }
+    client->conn.high_watermark = cluster->buffer_limit;
+    if (cluster->tcp_keepalive && client->conn.io.fd >= 0) {
+        mc_socket_keepalive(client->conn.io.fd, cluster->keepalive_probes, cluster->keepalive_time_s,
+                            cluster->keepalive_interval_s);
+    }
+    mc_breaker_take(&cluster->connections);
+    upstream->clients++;
+    pool->client_count++;
+    client_move(client, &pool->connecting, CLIENT_CONNECTING);
+    mc_timer_arm(loop, &client->timer, cluster->connect_timeout_ms);
+    COUNT(upstream, upstream_cx_total);
+    COUNT(upstream, upstream_cx_http1_total);
+    GAUGE(upstream, upstream_cx_active, 1);
+    mc_counter_inc(upstream->slab, pool->host->stats.cx_total);
+    mc_gauge_add(upstream->slab, pool->host->stats.cx_active, 1);
+    return MC_OK;
+}
+
+/* CP-5, CP-6: as many connections under way as attempts wait, within the breaker; a pool without any gets one. */
+static mc_status pool_grow(mc_pool *pool) {
+    mc_upstream *upstream = pool->upstream;
+    if (pool->pending_count <= pool->connecting_count) {
+        return MC_OK;
+    }
+    if (mc_breaker_open(&upstream->cluster->connections)) {
+        COUNT(upstream, upstream_cx_overflow);
+        if (pool->client_count > 0) {
+            return MC_OK;
+        }
+    }
+    return pool_connect(pool);
+}
+
+static void pending_leave(mc_pool *pool, mc_attempt *attempt) {
+    mc_link_unlink(&attempt->pending);
+    attempt->pool = NULL;
+    pool->pending_count--;
+    mc_breaker_give(&pool->upstream->cluster->pending);
+    GAUGE(pool->upstream, upstream_rq_pending_active, -1);
+}
+
+static void pool_fail_pending(mc_pool *pool, mc_reset_reason reason) {
+    mc_list failed; /* an attempt may come back to this pool at once: its retry must not fail with the others */
+    mc_list_init(&failed);
+    mc_list_splice(&failed, &pool->pending);
+    for (mc_link *node; (node = mc_list_first(&failed)) != NULL;) {
+        mc_attempt *attempt = MC_CONTAINER(node, mc_attempt, pending);
+        pending_leave(pool, attempt);
+        COUNT(pool->upstream, upstream_rq_pending_failure_eject);
+        attempt->events->on_failure(attempt, reason);
+    }
+}
+
+static void pool_serve(mc_deferred *deferred) {
+    mc_pool *pool = MC_CONTAINER(deferred, mc_pool, serve);
+    mc_upstream *upstream = pool->upstream;
+    while (!mc_list_empty(&pool->pending) && !mc_list_empty(&pool->idle)) {
+        mc_client *client = MC_CONTAINER(mc_list_first(&pool->idle), mc_client, link);
+        mc_attempt *attempt = MC_CONTAINER(mc_list_first(&pool->pending), mc_attempt, pending);
+        pending_leave(pool, attempt);
+        if (mc_breaker_open(&upstream->cluster->requests)) { /* CB-6: also when leaving the queue */
+            COUNT(upstream, upstream_rq_pending_overflow);
+            attempt->events->on_failure(attempt, MC_RESET_OVERFLOW);
+            continue;
+        }
+        client_attach(client, attempt);
+        attempt->events->on_ready(attempt);
+    }
+    if (!mc_list_empty(&pool->pending) && pool_grow(pool) != MC_OK && pool->client_count == 0) {
+        pool_fail_pending(pool, MC_RESET_LOCAL_CONNECTION_FAILURE);
+    }
+}
+
+mc_status mc_pool_start(mc_pool *pool, mc_attempt *attempt) {
+    mc_upstream *upstream = pool->upstream;
+    mc_cluster *cluster = upstream->cluster;
+    mc_link *idle = mc_list_first(&pool->idle);
+    if (MC_LIKELY(idle != NULL && mc_list_empty(&pool->pending))) {
+        if (mc_breaker_open(&cluster->requests)) {
+            COUNT(upstream, upstream_rq_pending_overflow);
+            return MC_ELIMIT;
+        }
+        client_attach(MC_CONTAINER(idle, mc_client, link), attempt);
+        return MC_OK;
+    }
+    if (mc_breaker_open(&cluster->pending)) {
+        COUNT(upstream, upstream_rq_pending_overflow);
+        return MC_ELIMIT;
+    }
+    attempt->pool = pool;
+    attempt->client = NULL;
+    mc_list_push_back(&pool->pending, &attempt->pending);
+    pool->pending_count++;
+    mc_breaker_take(&cluster->pending);
+    COUNT(upstream, upstream_rq_pending_total);
+    GAUGE(upstream, upstream_rq_pending_active, 1);
+    mc_status status = pool_grow(pool);
+    if (status != MC_OK && pool->client_count == 0) {
+        pending_leave(pool, attempt);
+        COUNT(upstream, upstream_rq_pending_failure_eject);
+        return MC_ECLOSED;
+    }
+    return MC_AGAIN;
+}
+
+mc_host *mc_pool_host(mc_pool *pool) { return pool->host; }
+
+mc_conn *mc_attempt_conn(mc_attempt *attempt) { return attempt->client == NULL ? NULL : &attempt->client->conn; }
+
+void mc_attempt_cancel(mc_attempt *attempt) {
+    mc_pool *pool = attempt->pool;
+    if (pool == NULL) {
+        return;
+    }
+    if (attempt->client == NULL) {
+        pending_leave(pool, attempt);
+        COUNT(pool->upstream, upstream_rq_cancelled);
+        pool_maybe_free(pool);
+        return;
+    }
+    mc_client *client = attempt->client;
+    COUNT(pool->upstream, upstream_rq_tx_reset);
+    client_detach(client);
+    client_close(client);
+}
+
+static mc_slice pool_key(mc_pool *pool) { return mc_slice_of(&pool->host, sizeof pool->host); }
+
+static void pool_free(mc_pool *pool) {
+    mc_deferred_cancel(&pool->serve);
+    mc_map_remove(&pool->upstream->pools, pool_key(pool));
+    mc_host_unref(pool->host);
+    mc_free(pool);
+}
+
+static void upstream_die(mc_deferred *deferred) {
+    mc_upstream *upstream = MC_CONTAINER(deferred, mc_upstream, dying);
+    if (upstream->retired && upstream->clients == 0 && upstream->holds == 0) {
+        mc_upstream_free(upstream);
+    }
+}
+
+static void upstream_maybe_die(mc_upstream *upstream) {
+    if (upstream->retired && upstream->clients == 0 && upstream->holds == 0) {
+        mc_loop_defer(mc_net_loop(upstream->net), &upstream->dying);
+    }
+}
+
+static void pool_maybe_free(mc_pool *pool) {
+    mc_upstream *upstream = pool->upstream;
+    if (pool->draining && pool->client_count == 0 && pool->pending_count == 0) {
+        pool_free(pool);
+    }
+    upstream_maybe_die(upstream);
+}
+
+mc_pool *mc_upstream_pool(mc_upstream *upstream, mc_host *host) {
+    mc_pool *pool = mc_map_get(&upstream->pools, mc_slice_of(&host, sizeof host));
+    if (MC_LIKELY(pool != NULL)) {
+        return pool;
+    }
+    pool = mc_calloc(1, sizeof *pool);
+    if (pool == NULL) {
+        return NULL;
+    }
+    pool->host = host;
+    pool->upstream = upstream;
+    pool->serve.run = pool_serve;
+    mc_list_init(&pool->idle);
+    mc_list_init(&pool->busy);
+    mc_list_init(&pool->connecting);
+    mc_list_init(&pool->pending);
+    if (mc_map_put(&upstream->pools, pool_key(pool), pool) != MC_OK) {
+        mc_free(pool);
+        return NULL;
+    }
+    mc_host_ref(host);
+    return pool;
+}
+
+/* CP-14, "drain and delete". */
+static void pool_drain(mc_pool *pool) {
+    pool->draining = true;
+    MC_LIST_EACH(&pool->idle, node) { client_close(MC_CONTAINER(node, mc_client, link)); }
+    if (mc_list_empty(&pool->pending)) {
+        MC_LIST_EACH(&pool->connecting, node) { client_close(MC_CONTAINER(node, mc_client, link)); }
+    }
+    pool_maybe_free(pool);
+}
+
+/* --- upstream -------------------------------------------------------------------------------------------------------- */
+
+mc_upstream *mc_upstream_new(mc_cluster *cluster, mc_hosts *hosts, mc_net *net, mc_slab *slab, const mc_connector *connector) {
+    mc_upstream *upstream = mc_calloc(1, sizeof *upstream);
+    if (upstream == NULL) {
+        return NULL;
+    }
+    mc_loop *loop = mc_net_loop(net);
+    mc_lb_stats stats = {slab, cluster->stats.lb_healthy_panic};
+    upstream->lb = mc_lb_new(&cluster->lb, hosts, mc_loop_random(loop), mc_loop_now_ms(loop), &stats);
+    if (upstream->lb == NULL) {
+        mc_free(upstream);
+        return NULL;
+    }
+    upstream->cluster = mc_cluster_ref(cluster);
+    upstream->hosts = mc_hosts_ref(hosts);
+    upstream->net = net;
+    upstream->slab = slab;
+    upstream->connector = connector;
+    upstream->dying.run = upstream_die;
+    mc_map_init(&upstream->pools);
+    return upstream;
+}
+
+void mc_upstream_retire(mc_upstream *upstream) {
+    upstream->retired = true;
+    size_t at = 0;
+    mc_slice key;
+    void *value;
+    while (mc_map_next(&upstream->pools, &at, &key, &value)) {
+        pool_drain(value); /* may remove this entry: removal does not move others */
+    }
+    upstream_maybe_die(upstream);
+}
+
+static void pool_drop(mc_pool *pool) {
+    pool->draining = true;
+    pool_fail_pending(pool, MC_RESET_CONNECTION_TERMINATION);
+    mc_list *const lists[] = {&pool->idle, &pool->busy, &pool->connecting};
+    for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++) {
+        MC_LIST_EACH(lists[i], node) {
+            mc_client *client = MC_CONTAINER(node, mc_client, link);
+            client_reset_attempt(client, MC_RESET_CONNECTION_TERMINATION);
+            client_close(client);
+        }
+    }
+}
+
+void mc_upstream_free(mc_upstream *upstream) {
+    size_t at = 0;
+    mc_slice key;
+    void *value;
+    upstream->retired = true;
+    if (upstream->clients > 0) { /* the last on_close comes back through upstream_die */
+        while (mc_map_next(&upstream->pools, &at, &key, &value)) {
+            pool_drop(value);
+        }
+        return;
+    }
+    while (mc_map_next(&upstream->pools, &at, &key, &value)) {
+        pool_free(value);
+    }
+    mc_deferred_cancel(&upstream->dying);
+    mc_map_fini(&upstream->pools);
+    mc_lb_free(upstream->lb);
+    mc_hosts_unref(upstream->hosts);
+    mc_cluster_unref(upstream->cluster);
+    mc_free(upstream);
+}
+
+void mc_upstream_release(mc_upstream *upstream) {
+    upstream->holds--;
+    upstream_maybe_die(upstream);
+}
+
+static bool hosts_have(const mc_hosts *hosts, const mc_host *host) {
+    for (size_t i = 0, n = mc_hosts_count(hosts); i < n; i++) {
+        if (mc_hosts_at(hosts, i) == host) {
+            return true;
+        }
+    }
+    return false;
+}
+
+mc_status mc_upstream_update(mc_upstream *upstream, mc_hosts *hosts) {
+    mc_status status = mc_lb_update(upstream->lb, hosts, mc_loop_now_ms(mc_net_loop(upstream->net)));
+    if (status != MC_OK) {
+        return status;
+    }
+    mc_hosts *old = upstream->hosts;
+    upstream->hosts = mc_hosts_ref(hosts);
+    mc_hosts_unref(old);
+    size_t at = 0;
+    mc_slice key;
+    void *value;
+    while (mc_map_next(&upstream->pools, &at, &key, &value)) {
+        mc_pool *pool = value;
+        if (!pool->draining && !hosts_have(hosts, pool->host)) {
+            pool_drain(pool);
+        }
+    }
+    return MC_OK;
+}
+
+mc_host *mc_upstream_choose(mc_upstream *upstream, const mc_lb_request *request) {
+    mc_host *host = mc_lb_choose(upstream->lb, request);
+    if (host == NULL) {
+        COUNT(upstream, upstream_cx_none_healthy);
+    }
+    return host;
+}

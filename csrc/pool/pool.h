@@ -1,0 +1,112 @@
+/* Pools: HTTP/1 connections to the hosts of a cluster, one worker's (rules CP-*).
+ *
+ *   mc_upstream   a worker's side of a cluster: its balancer and its pools. Who wants a host asks mc_upstream_choose.
+ *   mc_pool       the connections to one host. It takes a chosen host and never chooses one.
+ *   mc_client     one connection: idle, busy with one attempt, or connecting.
+ *   mc_attempt    one try of a request; embedded in its owner (proxy/). Waits in the pool's queue or is attached to a client.
+ *
+ * An attempt ends in exactly one of on_complete, on_reset or on_failure, or by mc_attempt_cancel. All calls on the worker's
+ * thread. Checkout is O(1): the most recently used idle client serves (CP-2). */
+#ifndef MC_POOL_POOL_H
+#define MC_POOL_POOL_H
+
+#include "base/map.h"
+#include "net/conn.h"
+#include "pool/cluster.h"
+
+typedef struct mc_attempt mc_attempt;
+typedef struct mc_client mc_client;
+typedef struct mc_pool mc_pool;
+
+/* Why an attempt ended without a response; order and names as RF-30 and CP-9. X(id, text, response flag bit name). */
+#define MC_RESET_REASONS(X)                                                                                  \
+    X(LOCAL_CONNECTION_FAILURE, "local connection failure", UF)                                              \
+    X(REMOTE_CONNECTION_FAILURE, "remote connection failure", UF)                                            \
+    X(CONNECTION_TIMEOUT, "connection timeout", UF)                                                          \
+    X(CONNECTION_TERMINATION, "connection termination", UC)                                                  \
+    X(LOCAL_RESET, "local reset", LR)                                                                        \
+    X(OVERFLOW, "overflow", UO)                                                                              \
+    X(REMOTE_RESET, "remote reset", UR)                                                                      \
+    X(PROTOCOL_ERROR, "protocol error", UPE)
+
+typedef enum mc_reset_reason {
+#define MC_RESET_ENUM(id, text, flag) MC_RESET_##id,
+    MC_RESET_REASONS(MC_RESET_ENUM)
+#undef MC_RESET_ENUM
+} mc_reset_reason;
+
+mc_slice mc_reset_reason_text(mc_reset_reason reason);
+
+typedef struct mc_attempt_events {
+    /* A queued attempt got its connection: write the request now. */
+    void (*on_ready)(mc_attempt *attempt);
+    /* No connection (connect failure, overflow of the queue): the attempt is detached. */
+    void (*on_failure)(mc_attempt *attempt, mc_reset_reason reason);
+    mc_headers *(*on_begin)(mc_attempt *attempt);
+    /* Informational responses (1xx but 101) come through here too, and end without on_complete. */
+    mc_status (*on_headers)(mc_attempt *attempt, const mc_h1_head *head);
+    mc_status (*on_body)(mc_attempt *attempt, mc_slice data);
+    mc_status (*on_trailers)(mc_attempt *attempt, mc_headers *trailers);
+    /* The whole response was read; the attempt is detached. */
+    void (*on_complete)(mc_attempt *attempt);
+    /* The connection was lost or the response was malformed; detached. */
+    void (*on_reset)(mc_attempt *attempt, mc_reset_reason reason);
+    /* The connection's write buffer is over / back under its limit. */
+    void (*on_high)(mc_attempt *attempt);
+    void (*on_low)(mc_attempt *attempt);
+} mc_attempt_events;
+
+struct mc_attempt {
+    const mc_attempt_events *events;
+    mc_link pending;
+    mc_pool *pool;
+    mc_client *client;  /* when attached */
+    mc_slice method;    /* set before mc_pool_start: what a response will answer */
+    bool request_sent;  /* set by the owner when the last request byte was written: else the connection is not reused (CP-10) */
+    bool tunnel;        /* set by the owner when an upgrade was accepted */
+};
+
+/* How connections are made; tests replace it by a memory transport. */
+typedef struct mc_connector {
+    mc_status (*connect)(void *ctx, mc_conn *conn, mc_net *net, const mc_host *host, const mc_conn_events *events);
+    void *ctx;
+} mc_connector;
+
+typedef struct mc_upstream {
+    mc_cluster *cluster;
+    mc_hosts *hosts;
+    mc_lb *lb;
+    mc_net *net;
+    mc_slab *slab;
+    const mc_connector *connector; /* NULL: sockets */
+    mc_map pools;                  /* by the bytes of the host pointer */
+    uint32_t clients;              /* connections alive, over all pools */
+    uint32_t holds;                /* attempts' owners that still use it: mc_upstream_hold/release */
+    bool retired;
+    mc_deferred dying;
+} mc_upstream;
+
+MC_MUST_CHECK mc_upstream *mc_upstream_new(mc_cluster *cluster, mc_hosts *hosts, mc_net *net, mc_slab *slab,
+                                           const mc_connector *connector);
+/* No new attempts will come: idle connections close, others when done; then it frees itself (CP-14). */
+void mc_upstream_retire(mc_upstream *upstream);
+/* Frees at once, at the worker's end: connections are dropped and attempts reset. */
+void mc_upstream_free(mc_upstream *upstream);
+static inline void mc_upstream_hold(mc_upstream *upstream) { upstream->holds++; }
+void mc_upstream_release(mc_upstream *upstream);
+/* New membership: pools of hosts that left are drained (CL-13). */
+MC_MUST_CHECK mc_status mc_upstream_update(mc_upstream *upstream, mc_hosts *hosts);
+/* A host by the cluster's policy, or NULL (counted upstream_cx_none_healthy). Borrowed until the membership changes. */
+mc_host *mc_upstream_choose(mc_upstream *upstream, const mc_lb_request *request);
+
+/* The pool of a host, made on first use; NULL when out of memory. */
+MC_MUST_CHECK mc_pool *mc_upstream_pool(mc_upstream *upstream, mc_host *host);
+/* MC_OK: attached, write now (on_ready is not called). MC_AGAIN: queued. MC_ELIMIT: a circuit breaker refused (CB-7). */
+MC_MUST_CHECK mc_status mc_pool_start(mc_pool *pool, mc_attempt *attempt);
+mc_host *mc_pool_host(mc_pool *pool);
+/* Gives up: a queued attempt leaves the queue, an attached one takes its connection down. No event follows. */
+void mc_attempt_cancel(mc_attempt *attempt);
+/* The connection of an attached attempt, for writing and for flow control of the response. */
+mc_conn *mc_attempt_conn(mc_attempt *attempt);
+
+#endif
