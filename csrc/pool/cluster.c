@@ -20,6 +20,9 @@ void mc_cluster_unref(mc_cluster *cluster) {
     mc_free(cluster);
 }
 
+/* Cells of code_stats that are no status. */
+enum { CELL_COMPLETED = 0, CELL_TIME = 6 };
+
 static mc_status copy_text(mc_slice from, mc_slice *to, bool clean) {
     char *copy = mc_malloc(from.n);
     if (copy == NULL) {
@@ -159,34 +162,37 @@ mc_status mc_cluster_compile(const mc_value *config, uint64_t config_hash, uint3
     return MC_OK;
 }
 
-static mc_stat register_code(const mc_cluster *cluster, const char *format, unsigned value) {
-    char name[512], tail[32];
-    snprintf(tail, sizeof tail, format, value);
-    int n = snprintf(name, sizeof name, "cluster.%.*s.%s", MC_SLICE_ARG(cluster->stat_name), tail);
-    return mc_stats_counter(cluster->stats_store, mc_slice_of(name, (size_t)n < sizeof name ? (size_t)n : sizeof name - 1));
-}
-
-mc_stat mc_cluster_code_stat(mc_cluster *cluster, uint16_t status) {
-    if (status >= MC_STATUS_CODES) {
-        return 0;
+static mc_stat code_stat(mc_cluster *cluster, mc_origin origin, unsigned cell) {
+    static const char *const scopes[] = {"", "internal.", "external."};
+    _Atomic mc_stat *at = &cluster->code_stats[origin][cell];
+    mc_stat stat = atomic_load_explicit(at, memory_order_relaxed);
+    if (MC_LIKELY(stat != 0)) {
+        return stat;
     }
-    mc_stat stat = atomic_load_explicit(&cluster->code_stats[status], memory_order_relaxed);
-    if (MC_UNLIKELY(stat == 0)) {
-        stat = register_code(cluster, "upstream_rq_%u", status);
-        atomic_store_explicit(&cluster->code_stats[status], stat, memory_order_relaxed);
+    char scope[512], name[32];
+    int n = snprintf(scope, sizeof scope, "cluster.%.*s.%s", MC_SLICE_ARG(cluster->stat_name), scopes[origin]);
+    if (cell == CELL_COMPLETED || cell == CELL_TIME) {
+        snprintf(name, sizeof name, "upstream_rq_%s", cell == CELL_TIME ? "time" : "completed");
+    } else {
+        snprintf(name, sizeof name, cell < 100 ? "upstream_rq_%uxx" : "upstream_rq_%u", cell);
     }
+    stat = mc_stats_scoped(cluster->stats_store, cell == CELL_TIME ? MC_HISTOGRAM : MC_COUNTER,
+                           mc_slice_of(scope, (size_t)n < sizeof scope ? (size_t)n : sizeof scope - 1), mc_slice_cstr(name));
+    atomic_store_explicit(at, stat, memory_order_relaxed);
     return stat;
 }
 
-mc_stat mc_cluster_class_stat(mc_cluster *cluster, uint16_t status) {
+void mc_cluster_count_response(mc_cluster *cluster, mc_slab *slab, uint16_t status, bool internal, uint64_t time_ms) {
+    const mc_origin origins[] = {MC_ORIGIN_ANY, internal ? MC_ORIGIN_INTERNAL : MC_ORIGIN_EXTERNAL};
     if (status < 100 || status >= MC_STATUS_CODES) {
-        return 0;
+        return;
     }
-    _Atomic mc_stat *cell = &cluster->code_stats[status / 100]; /* 1..5 are no statuses: the classes live there */
-    mc_stat stat = atomic_load_explicit(cell, memory_order_relaxed);
-    if (MC_UNLIKELY(stat == 0)) {
-        stat = register_code(cluster, "upstream_rq_%uxx", status / 100u);
-        atomic_store_explicit(cell, stat, memory_order_relaxed);
+    for (size_t i = 0; i < 2; i++) {
+        mc_counter_inc(slab, code_stat(cluster, origins[i], CELL_COMPLETED));
+        mc_counter_inc(slab, code_stat(cluster, origins[i], status));
+        mc_counter_inc(slab, code_stat(cluster, origins[i], status / 100u));
+        if (time_ms != UINT64_MAX) {
+            mc_histogram_record(slab, code_stat(cluster, origins[i], CELL_TIME), time_ms);
+        }
     }
-    return stat;
 }

@@ -87,6 +87,8 @@ static inline void mc_breaker_give(mc_breaker *breaker) {
 }
 
 enum { MC_STATUS_CODES = 600 };
+/* The places where a response is counted: plainly, and by whether the request came from inside. */
+typedef enum mc_origin { MC_ORIGIN_ANY, MC_ORIGIN_INTERNAL, MC_ORIGIN_EXTERNAL, MC_ORIGINS } mc_origin;
 
 typedef struct mc_cluster {
     _Atomic uint32_t refs;
@@ -104,8 +106,9 @@ typedef struct mc_cluster {
     mc_breaker connections, pending, requests, retries;
     mc_stats *stats_store;
     mc_cluster_stats stats;
-    /* upstream_rq_<code> at [code], upstream_rq_<n>xx at [n]; made on first use by any worker. */
-    _Atomic mc_stat code_stats[MC_STATUS_CODES];
+    /* By origin (RF-45): upstream_rq_<code> at [code], upstream_rq_<n>xx at [n], upstream_rq_completed at [0],
+     * upstream_rq_time at [6]; made on first use by any worker. */
+    _Atomic mc_stat code_stats[MC_ORIGINS][MC_STATUS_CODES];
 } mc_cluster;
 
 /* From a Cluster message; everything but the membership. `stats` gets a reference. */
@@ -113,8 +116,7 @@ MC_MUST_CHECK mc_status mc_cluster_compile(const mc_value *config, uint64_t conf
                                            mc_cluster **out, mc_error *error);
 mc_cluster *mc_cluster_ref(mc_cluster *cluster);
 void mc_cluster_unref(mc_cluster *cluster);
-/* The index of upstream_rq_<status>, 0 when out of range. Takes the stats lock the first time only. */
-mc_stat mc_cluster_code_stat(mc_cluster *cluster, uint16_t status);
-mc_stat mc_cluster_class_stat(mc_cluster *cluster, uint16_t status);
+/* Counts one response in the scopes of RF-45: code, class, completed, and its time unless UINT64_MAX. */
+void mc_cluster_count_response(mc_cluster *cluster, mc_slab *slab, uint16_t status, bool internal, uint64_t time_ms);
 
 #endif

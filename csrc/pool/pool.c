@@ -142,12 +142,10 @@ static void client_connected(mc_conn *conn) {
 }
 
 static void client_reset_attempt(mc_client *client, mc_reset_reason reason) {
-    mc_upstream *upstream = client->pool->upstream;
     mc_attempt *attempt = client_detach(client);
     if (attempt != NULL) {
         attempt->events->on_reset(attempt, reason);
     }
-    (void)upstream;
 }
 
 static size_t client_data(mc_conn *conn, mc_slice data) {
@@ -182,19 +180,15 @@ static size_t client_data(mc_conn *conn, mc_slice data) {
 
 static void client_eof(mc_conn *conn) {
     mc_client *client = MC_CONTAINER(conn, mc_client, conn);
-    mc_attempt *attempt = client->attempt;
     if (client->state == CLIENT_CLOSING) {
         return;
     }
     client->last_keep_alive = false;
-    if (attempt != NULL && mc_h1_parser_eof(&client->parser) != MC_OK && client->attempt != NULL) {
-        client_reset_attempt(client, MC_RESET_CONNECTION_TERMINATION);
-    } else if (client->attempt != NULL) {
+    /* A body that runs until close ends here and detaches its attempt; whatever is still attached was cut off. */
+    if (client->attempt == NULL || mc_h1_parser_eof(&client->parser) != MC_OK || client->attempt != NULL) {
         client_reset_attempt(client, MC_RESET_CONNECTION_TERMINATION);
     }
     if (client->state != CLIENT_CLOSING) {
-        mc_upstream *upstream = client->pool->upstream;
-        COUNT(upstream, upstream_cx_destroy_remote);
         client_move(client, NULL, CLIENT_CLOSING);
         mc_conn_abort(&client->conn, MC_CLOSE_REMOTE);
     }
