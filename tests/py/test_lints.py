@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -13,6 +16,7 @@ sys.path.insert(0, str(ROOT / "tools"))
 
 import lint_includes
 import lint_objects
+import vendor_drift
 
 pytestmark = pytest.mark.tree
 
@@ -87,3 +91,42 @@ def test_objects(where: str, code: str, fault: str | None, tmp_path: Path) -> No
 
 def test_objects_that_were_not_built_are_an_error(tmp_path: Path) -> None:
     assert lint_objects.main([str(tmp_path)]) == 1
+
+
+@pytest.mark.parametrize(
+    ("locked", "status", "line"),
+    [
+        ("9.4.10", 0, "parser 9.4.10: is the newest\n"),
+        ("9.4.9", 1, "parser 9.4.9: upstream has 9.4.10\n"),
+    ],
+)
+def test_drift_from_upstream(
+    locked: str, status: int, line: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def git(*arguments: str) -> None:
+        identity = ["-c", "user.name=test", "-c", "user.email=test@localhost"]
+        subprocess.run(["git", *identity, *arguments], cwd=tmp_path, check=True)
+
+    git("init", "--quiet")
+    git("commit", "--quiet", "--allow-empty", "-m", "first")
+    for tag in ("v9.3.0", "v9.4.9", "release/v9.4.10", "v9.5.0-rc.1", "nightly"):
+        git("tag", tag)
+    lock = tmp_path / "lock.json"
+    entries = {"parser": {"version": locked, "upstream": str(tmp_path)}, "other": {"version": "1"}}
+    lock.write_text(json.dumps(entries))
+    assert vendor_drift.main(lock) == status
+    assert capsys.readouterr().out == line
+
+
+def test_workflow_is_the_same_file_in_both_places() -> None:
+    source = (ROOT / "wheels.yml").read_bytes()
+    assert source == (ROOT / ".github" / "workflows" / "wheels.yml").read_bytes()
+
+
+def test_wheels_are_built_for_every_supported_python() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    built = project["tool"]["cibuildwheel"]["build"]
+    for classifier in project["project"]["classifiers"]:
+        if match := re.fullmatch(r"Programming Language :: Python :: 3\.(\d+)", classifier):
+            assert f"cp3{match.group(1)}-*" in built
+    assert "cp314t-*" in built

@@ -1,4 +1,4 @@
-"""The build: one static core in every module, the package files, and what it says when it cannot."""
+"""The build: one static core in every module, the package files, and its errors."""
 
 from __future__ import annotations
 
