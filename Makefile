@@ -7,6 +7,9 @@ BUILD ?= build/core
 PYTHON ?= python3
 VENV ?= .venv
 FUZZ_SECONDS ?= 30
+# V=1 shows the commands.
+Q := $(if $(V),,@)
+SUBMAKE = $(MAKE) --no-print-directory $(if $(filter -j% --jobserver%,$(MAKEFLAGS)),,-j$(shell nproc))
 
 WARN := -Wall -Wextra -Werror -Wno-unused-parameter
 CPPFLAGS_ALL = -std=gnu11 $(WARN) -Icsrc -Icsrc/include -Ithird_party -Ithird_party/llhttp $(CPPFLAGS)
@@ -23,6 +26,8 @@ FUZZ_SRC := $(sort $(wildcard tests/fuzz/fuzz_*.c))
 FUZZ_TARGETS := $(FUZZ_SRC:tests/fuzz/fuzz_%.c=%)
 
 PY := $(VENV)/bin/python
+# ThreadSanitizer of older compilers cannot map its shadow on a kernel that randomizes many bits.
+NO_ASLR = $(shell setarch -R true 2>/dev/null && echo setarch -R)
 SANITIZE := -O1 -g -fno-omit-frame-pointer -fno-sanitize-recover=all
 
 .DEFAULT_GOAL := help
@@ -41,26 +46,29 @@ $(LLHTTP) &: third_party.lock.json
 
 $(BUILD)/libmeshcore.a: $(CORE_OBJ) $(LLHTTP_OBJ)
 	@rm -f $@
-	@ar rcs $@ $^
+	$(Q)ar rcs $@ $^
 
 $(BUILD)/third_party/%.o: third_party/%.c
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) -std=gnu11 -MMD -c $< -o $@
+	@echo "  CC $<"
+	$(Q)$(CC) $(CFLAGS) -std=gnu11 -MMD -c $< -o $@
 
 $(BUILD)/%.o: %.c | $(LLHTTP)
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(CPPFLAGS_ALL) -MMD -c $< -o $@
+	@echo "  CC $<"
+	$(Q)$(CC) $(CFLAGS) $(CPPFLAGS_ALL) -MMD -c $< -o $@
 
 # The C tests link a core of their own whose allocator can be told to fail.
 test-c: ## the C tests
-	@$(MAKE) --no-print-directory BUILD=build/core-test CPPFLAGS="-DMC_TEST_ALLOC $(CPPFLAGS)" run-test-c
+	@$(SUBMAKE) BUILD=build/core-test CPPFLAGS="-DMC_TEST_ALLOC $(CPPFLAGS)" run-test-c
 
 run-test-c: $(TEST_BIN)
-	@set -e; for t in $(TEST_BIN); do $$t; done
+	@failed=0; for t in $(TEST_BIN); do $(RUN) $$t $(ARGS) || failed=1; done; exit $$failed
 
 $(BUILD)/tests/%: tests/c/%.c $(BUILD)/libmeshcore.a
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(CPPFLAGS_ALL) -Itests/c -MMD -MF $@.d $< $(BUILD)/libmeshcore.a $(LDLIBS) -o $@
+	@echo "  CC $<"
+	$(Q)$(CC) $(CFLAGS) $(CPPFLAGS_ALL) -Itests/c -MMD -MF $@.d $< $(BUILD)/libmeshcore.a $(LDLIBS) -o $@
 
 # --- sanitizers and fuzzers ----------------------------------------------------------------------------
 
@@ -68,16 +76,16 @@ $(BUILD)/tests/%: tests/c/%.c $(BUILD)/libmeshcore.a
 check: asan tsan fuzz ## the C tests under sanitizers, then every fuzzer for FUZZ_SECONDS
 
 asan: ## the C tests under AddressSanitizer and UndefinedBehaviorSanitizer
-	@$(MAKE) --no-print-directory BUILD=build/asan CPPFLAGS="-DMC_TEST_ALLOC $(CPPFLAGS)" \
+	@$(SUBMAKE) BUILD=build/asan CPPFLAGS="-DMC_TEST_ALLOC $(CPPFLAGS)" \
 		CFLAGS="$(SANITIZE) -fsanitize=address,undefined" run-test-c
 
 tsan: ## the C tests under ThreadSanitizer
-	@$(MAKE) --no-print-directory BUILD=build/tsan CPPFLAGS="-DMC_TEST_ALLOC $(CPPFLAGS)" \
+	@$(SUBMAKE) BUILD=build/tsan RUN="$(NO_ASLR)" CPPFLAGS="-DMC_TEST_ALLOC $(CPPFLAGS)" \
 		CFLAGS="$(SANITIZE) -fsanitize=thread" run-test-c
 
 fuzz: ## every fuzzer of tests/fuzz, from its corpus; TARGET=name for one
 	@tools/setup.sh check
-	@$(MAKE) --no-print-directory BUILD=build/fuzz CC=clang \
+	@$(SUBMAKE) BUILD=build/fuzz CC=clang \
 		CFLAGS="$(SANITIZE) -fsanitize=fuzzer-no-link,address,undefined" run-fuzz
 
 # New inputs go below build/; a crash leaves its input there too. The kept corpus only seeds.
@@ -91,7 +99,8 @@ run-fuzz: $(addprefix $(BUILD)/fuzz/,$(or $(TARGET),$(FUZZ_TARGETS)))
 
 $(BUILD)/fuzz/%: tests/fuzz/fuzz_%.c $(BUILD)/libmeshcore.a
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) -fsanitize=fuzzer $(CPPFLAGS_ALL) -Itests/c -Itests/fuzz -MMD -MF $@.d $< \
+	@echo "  CC $<"
+	$(Q)$(CC) $(CFLAGS) -fsanitize=fuzzer $(CPPFLAGS_ALL) -Itests/c -Itests/fuzz -MMD -MF $@.d $< \
 		$(BUILD)/libmeshcore.a $(LDLIBS) -o $@
 
 # --- Python --------------------------------------------------------------------------------------------
