@@ -134,6 +134,9 @@ lint: dev ## formatters, linters, types, stubs and the include directions
 format: dev ## rewrite the sources in the house style
 	@$(PY) tools/lint.py --fix
 
+regen: build ## rewrite the generated files from their sources
+	@$(PY) tools/regen.py
+
 clean: ## remove what was built, keep the virtual environment
 	rm -rf build dist src/*.egg-info
 	find src -name '*.so' -delete

@@ -1,0 +1,219 @@
+"""The way in: a configuration in any form, to one validated `Config`."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from meshcore.config import support
+from meshcore.config.canonical import Invalid, Plan, plan_for
+from meshcore.config.schema import BOOTSTRAP, message_class, pool
+from meshcore.config.text import parse_json, parse_yaml
+from meshcore.errors import ConfigError
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
+
+__all__ = ["Config", "Source", "load", "load_file"]
+
+log = logging.getLogger("meshcore")
+
+Source = "Config | Mapping[str, Any] | Message | str | os.PathLike[str]"
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """A validated configuration message.
+
+    ``document`` is its canonical form: proto3 JSON with original field names and without default
+    values. Treat it as read-only. ``warnings`` holds what is not supported but was let through.
+    """
+
+    type: str
+    document: dict[str, Any]
+    warnings: tuple[ConfigError, ...] = ()
+
+    def to_core(self) -> bytes:
+        """The document as the compact JSON that the C core reads."""
+        return _encode(self.document)
+
+    def to_message(self) -> Message:
+        """The document as a message of the private pool."""
+        from google.protobuf.json_format import Parse
+
+        # Not ParseDict: it writes to the tree while it reads.
+        message: Message = message_class(self.type)()
+        return Parse(self.to_core(), message, descriptor_pool=pool())
+
+
+def load(
+    source: Any,
+    *,
+    type: str = BOOTSTRAP,  # noqa: A002
+    overlay: str | Mapping[str, Any] | None = None,
+    allow_unsupported: bool = False,
+) -> Config:
+    """Read, validate and canonicalise a configuration.
+
+    ``source`` is a mapping, a protobuf message of any origin, a path object, or YAML or JSON text;
+    ``type`` is the full name of the message it holds. ``overlay`` (YAML text or a mapping) is
+    merged over it as Envoy merges ``--config-yaml``: scalars replaced, messages merged, lists
+    appended. Raises ConfigError.
+
+    What meshcore does not support yet is an error too; with ``allow_unsupported`` it is logged and
+    listed in the result's ``warnings``.
+    """
+    try:
+        return _load(source, type, overlay, allow_unsupported=allow_unsupported)
+    except Invalid as fault:
+        raise fault.error() from None
+    except RecursionError:
+        raise ConfigError("", "nests too deeply") from None
+
+
+def load_file(
+    path: str | os.PathLike[str],
+    *,
+    type: str = BOOTSTRAP,  # noqa: A002
+    overlay: str | Mapping[str, Any] | None = None,
+    allow_unsupported: bool = False,
+) -> Config:
+    """Like `load` of a file, whose form follows from its suffix.
+
+    ``.yaml`` and ``.yml`` are YAML, ``.pb`` is a serialized message, ``.pb_text`` is text format,
+    and anything else is JSON.
+    """
+    return load(Path(path), type=type, overlay=overlay, allow_unsupported=allow_unsupported)
+
+
+def _load(source: Any, type_: str, overlay: Any, *, allow_unsupported: bool) -> Config:
+    if isinstance(source, Config):
+        type_, source = source.type, source.document
+    try:
+        plan = plan_for(type_)
+    except KeyError:
+        raise ConfigError("", f"the schema has no message {type_}") from None
+    tree = _tree(source, type_)
+    if overlay is not None:
+        tree = _merged(tree, overlay, plan)
+    document = plan.walk(tree)
+    _encode(document)
+    unsupported = support.unsupported(type_, document)
+    if unsupported and not allow_unsupported:
+        raise unsupported[0]
+    for problem in unsupported:
+        log.warning("%s", problem)
+    return Config(type_, document, tuple(unsupported))
+
+
+def _encode(document: dict[str, Any]) -> bytes:
+    text = json.dumps(document, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        around = text[max(0, error.start - 20) : error.start]
+        raise ConfigError("", f"must be Unicode text: lone surrogate after {around!r}") from None
+
+
+def _merged(tree: Any, overlay: Any, plan: Plan) -> dict[str, Any]:
+    # Only the sum need be valid, so the parts are settled without validation first.
+    loose = plan_for(plan.full_name, validated=False)
+    over = parse_yaml(overlay, log.warning) if isinstance(overlay, str) else overlay
+    return loose.merge(loose.walk(tree), loose.walk(over))
+
+
+def _tree(source: Any, type_: str) -> Any:
+    if isinstance(source, Mapping):
+        return source
+    if isinstance(source, str):
+        if source.lstrip().startswith("{"):
+            return parse_json(source, log.warning)
+        return parse_yaml(source, log.warning)
+    if isinstance(source, os.PathLike):
+        return _file(Path(source), type_)
+    if hasattr(source, "DESCRIPTOR") and hasattr(source, "SerializeToString"):
+        return _message_tree(source, type_)
+    raise TypeError(f"a configuration cannot be a {type(source).__name__}")
+
+
+def _file(path: Path, type_: str) -> Any:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ConfigError("", f"cannot read {path}: {error.strerror or error}") from None
+    suffix = path.suffix.lower()
+    try:
+        if suffix == ".pb":
+            return _binary_tree(data, type_)
+        text = data.decode("utf-8-sig")
+        if suffix == ".pb_text":
+            return _text_format_tree(text, type_)
+        if suffix in (".yaml", ".yml"):
+            return parse_yaml(text, log.warning)
+        return parse_json(text, log.warning)
+    except UnicodeDecodeError:
+        raise ConfigError("", "must be UTF-8 text") from None
+
+
+def _binary_tree(data: bytes, type_: str) -> Any:
+    from google.protobuf.message import DecodeError
+
+    try:
+        return _message_tree(message_class(type_).FromString(data), type_)
+    except DecodeError:
+        raise ConfigError("", f"is not a serialized {type_}") from None
+
+
+def _text_format_tree(text: str, type_: str) -> Any:
+    from google.protobuf import text_format
+
+    try:
+        message: Message = message_class(type_)()
+        text_format.Parse(text, message, descriptor_pool=pool())
+    except text_format.ParseError as error:
+        raise ConfigError("", f"is not {type_} in text format: {error}") from None
+    return _message_tree(message, type_)
+
+
+def _message_tree(message: Message, type_: str) -> Any:
+    """A message as a tree. It may come from any pool: its bytes are parsed again in ours."""
+    from google.protobuf.json_format import Error, MessageToDict
+
+    if message.DESCRIPTOR.full_name != type_:
+        raise ConfigError("", f"must be a {type_}, and is a {message.DESCRIPTOR.full_name}")
+    ours = message_class(type_)
+    if type(message) is not ours:
+        message = ours.FromString(message.SerializeToString())
+    _refuse_unknown(message, "")
+    try:
+        return MessageToDict(message, preserving_proto_field_name=True, descriptor_pool=pool())
+    except (Error, TypeError, ValueError) as error:
+        raise ConfigError("", str(error).splitlines()[0]) from None
+
+
+def _refuse_unknown(message: Any, path: str) -> None:
+    """A field number that the schema does not know would be dropped in silence."""
+    from google.protobuf.unknown_fields import UnknownFieldSet
+
+    unknown: Any = UnknownFieldSet(message)
+    for field in unknown:
+        raise ConfigError(path, f"field number {field.field_number} is unknown")
+    for field, value in message.ListFields():
+        name = f"{path}.{field.name}" if path else field.name
+        if field.message_type is None:
+            continue
+        if field.message_type.GetOptions().map_entry:
+            entries = value.items() if hasattr(value, "items") else ()
+            for key, item in entries:
+                if hasattr(item, "ListFields"):
+                    _refuse_unknown(item, f'{name}["{key}"]')
+        elif hasattr(value, "ListFields"):
+            _refuse_unknown(value, name)
+        else:
+            for index, item in enumerate(value):
+                _refuse_unknown(item, f"{name}[{index}]")

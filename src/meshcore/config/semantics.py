@@ -1,0 +1,180 @@
+"""What Envoy checks beyond the schema's annotations, and our own form of a Python filter.
+
+A hook gets a message in canonical form, after its fields passed, and returns what takes its place;
+a fault is an `Invalid` whose path starts inside that message. Rules that only the compiled table
+can know (overlapping domains, weights that sum to zero) are the core's.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Final
+
+from meshcore.config.schema import PYTHON_FILTER, TYPE_PREFIX
+
+__all__ = ["HOOKS"]
+
+Tree = dict[str, Any]
+
+
+def _invalid(reason: str, *path: str | int) -> Exception:
+    from meshcore.config.canonical import Invalid
+
+    return Invalid(reason, *path)
+
+
+def _unique(items: Iterable[Tree], field: str, what: str) -> None:
+    seen: dict[str, int] = {}
+    for index, item in enumerate(items):
+        name = item.get("name", "")
+        if name and name in seen:
+            first = f"{field}[{seen[name]}]"
+            raise _invalid(f"{what} {name!r} is already defined by {first}", field, index, "name")
+        seen[name] = index
+
+
+def _is_ip(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _static_resources(tree: Tree) -> Tree:
+    _unique(tree.get("clusters", ()), "clusters", "cluster")
+    listeners = tree.get("listeners", ())
+    _unique(listeners, "listeners", "listener")
+    addresses: dict[tuple[str, int], int] = {}
+    for index, listener in enumerate(listeners):
+        socket = listener.get("address", {}).get("socket_address", {})
+        address = socket.get("address", ""), socket.get("port_value", 0)
+        if not address[1]:
+            continue
+        if address in addresses:
+            first = f"listeners[{addresses[address]}]"
+            raise _invalid(
+                f"{address[0]}:{address[1]} is already the address of {first}",
+                "listeners",
+                index,
+                "address",
+            )
+        addresses[address] = index
+    return tree
+
+
+def _listener(tree: Tree) -> Tree:
+    host = tree.get("address", {}).get("socket_address", {}).get("address")
+    if host is not None and not _is_ip(host):
+        raise _invalid(
+            f"must be an IP address, not {host!r}", "address", "socket_address", "address"
+        )
+    return tree
+
+
+def _cluster(tree: Tree) -> Tree:
+    resolved = (
+        tree.get("type", "STATIC") not in ("STRICT_DNS", "LOGICAL_DNS")
+        and "cluster_type" not in tree
+    )
+    for path, socket in _endpoints(tree) if resolved else ():
+        host = socket.get("address", "")
+        if not _is_ip(host) and not socket.get("resolver_name"):
+            reason = (
+                f"must be an IP address, not {host!r}; a name needs the cluster type STRICT_DNS"
+            )
+            raise _invalid(reason, *path, "address")
+    return tree
+
+
+def _endpoints(cluster: Tree) -> Iterator[tuple[tuple[str | int, ...], Tree]]:
+    assignment = cluster.get("load_assignment", {})
+    for i, locality in enumerate(assignment.get("endpoints", ())):
+        for j, endpoint in enumerate(locality.get("lb_endpoints", ())):
+            address = endpoint.get("endpoint", {}).get("address", {})
+            if "socket_address" in address:
+                path = ("load_assignment", "endpoints", i, "lb_endpoints", j, "endpoint", "address")
+                yield (*path, "socket_address"), address["socket_address"]
+
+
+_ROUTER: Final = TYPE_PREFIX + "envoy.extensions.filters.http.router.v3.Router"
+
+
+def _http_connection_manager(tree: Tree) -> Tree:
+    if tree.get("strip_matching_host_port") and tree.get("strip_any_host_port"):
+        raise _invalid("cannot stand beside strip_matching_host_port", "strip_any_host_port")
+    filters = tree.get("http_filters", ())
+    for index, item in enumerate(filters):
+        is_router = item.get("typed_config", {}).get("@type") == _ROUTER
+        if is_router and index != len(filters) - 1:
+            raise _invalid("the router must be the last HTTP filter", "http_filters", index)
+    _unique_upgrades(tree)
+    return tree
+
+
+def _unique_upgrades(tree: Tree) -> Tree:
+    seen = set()
+    for index, upgrade in enumerate(tree.get("upgrade_configs", ())):
+        kind = upgrade.get("upgrade_type", "").lower()
+        if kind in seen:
+            raise _invalid(
+                f"upgrade type {kind!r} is given twice", "upgrade_configs", index, "upgrade_type"
+            )
+        seen.add(kind)
+    return tree
+
+
+_FILTER_HOST: Final = "meshcore/"
+
+
+def _http_filter(tree: Tree) -> Tree:
+    """An entry for a Python filter, in any of its spellings, as one: a meshcore.PythonFilter.
+
+    `typed_config` may be that message, a TypedStruct with type URL ``meshcore/<name>``, a Struct
+    (the entry's own name is the filter's), or absent when the name is not one of Envoy's.
+    """
+    name = tree.get("name", "")
+    if "config_discovery" in tree:
+        return tree
+    config = tree.get("typed_config", {})
+    kind = config.get("@type", "").removeprefix(TYPE_PREFIX)
+    if kind == PYTHON_FILTER:
+        python = {"name": config.get("name", name), "config": config.get("config", {})}
+    elif kind == "google.protobuf.Struct":
+        python = {"name": name, "config": config.get("value", {})}
+    elif kind in ("xds.type.v3.TypedStruct", "udpa.type.v1.TypedStruct"):
+        url = config.get("type_url", "").removeprefix(TYPE_PREFIX)
+        if not url.startswith(_FILTER_HOST) or url == _FILTER_HOST:
+            reason = f"must name a message of Envoy, or a Python filter as {_FILTER_HOST}<name>"
+            raise _invalid(reason, "typed_config", "type_url")
+        python = {"name": url.removeprefix(_FILTER_HOST), "config": config.get("value", {})}
+    elif not kind:
+        if name.startswith("envoy."):
+            raise _invalid("is required", "typed_config")
+        python = {"name": name, "config": {}}
+    else:
+        return tree
+    typed: Tree = {"@type": TYPE_PREFIX + PYTHON_FILTER, "name": python["name"]}
+    if python["config"]:
+        typed["config"] = python["config"]
+    return {**tree, "typed_config": typed}
+
+
+def _network_filter(tree: Tree) -> Tree:
+    if not tree.get("typed_config") and "config_discovery" not in tree:
+        raise _invalid("is required", "typed_config")
+    return tree
+
+
+HOOKS: Final[dict[str, Callable[[Tree], Tree]]] = {
+    "envoy.config.bootstrap.v3.Bootstrap.StaticResources": _static_resources,
+    "envoy.config.cluster.v3.Cluster": _cluster,
+    "envoy.config.listener.v3.Filter": _network_filter,
+    "envoy.config.listener.v3.Listener": _listener,
+    "envoy.config.route.v3.RouteAction": _unique_upgrades,
+    "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager": (
+        _http_connection_manager
+    ),
+    "envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter": _http_filter,
+}
