@@ -153,16 +153,11 @@ double mc_histogram_sum(const mc_histogram *histogram) {
     return sum;
 }
 
-void mc_histogram_buckets(const mc_histogram *histogram, const double *bounds, size_t count, uint64_t *out) {
-    size_t at = 0;
-    uint64_t running = 0;
-    for (size_t i = 0; i < count; i++) {
-        for (; at < histogram->bin_count; at++) {
-            if (mc_bin_left(histogram->bins[at].id) > bounds[i]) {
-                break;
-            }
-            running += histogram->bins[at].count;
-        }
-        out[i] = running;
+uint64_t mc_bucket_upto(mc_bucket_walk *walk, double bound) {
+    const mc_histogram *histogram = walk->histogram;
+    while (walk->at < histogram->bin_count &&
+           mc_bin_left(histogram->bins[walk->at].id) <= bound * walk->scale) {
+        walk->running += histogram->bins[walk->at++].count;
     }
+    return walk->running;
 }

@@ -51,9 +51,18 @@ double mc_bin_width(uint32_t id);
 void mc_histogram_quantiles(const mc_histogram *histogram, const double *q, size_t count, double *out);
 /* Approximate: each sample counts as the harmonic middle of its bin (STAT-6). */
 double mc_histogram_sum(const mc_histogram *histogram);
-/* out[i] = samples in the bins that begin at or below bounds[i], ascending (cumulative, as a Prometheus
- * bucket): a sample on a bound counts into it, and a bin that a bound cuts counts whole. */
-void mc_histogram_buckets(const mc_histogram *histogram, const double *bounds, size_t count, uint64_t *out);
+/* Cumulative bucket counts, bound by bound: start with {.histogram = h, .scale = 1} and ask for ascending
+ * bounds. */
+typedef struct mc_bucket_walk {
+    const mc_histogram *histogram;
+    double scale; /* bounds are multiplied by it: MC_PERCENT_SCALE for percent samples */
+    size_t at;
+    uint64_t running; /* samples so far */
+} mc_bucket_walk;
+
+/* Samples in the bins that begin at or below the bound: a sample on a bound counts into it, and a bin that a
+ * bound cuts counts whole. */
+uint64_t mc_bucket_upto(mc_bucket_walk *walk, double bound);
 
 /* The quantiles of STAT-6 and the default bucket bounds of STAT-7. */
 enum { MC_QUANTILES = 10, MC_DEFAULT_BOUNDS = 19 };

@@ -156,7 +156,11 @@ static bool below_zero(const mc_stat_info *info, uint64_t sum) {
 
 static mc_status read_one(mc_stats_view *view, const mc_stat_info *info, mc_stat_entry *entry) {
     mc_stats *stats = view->stats;
-    *entry = (mc_stat_entry){.name = info->name, .stat = info->stat, .kind = info->kind, .unit = info->unit};
+    *entry = (mc_stat_entry){.name = info->name,
+                             .stat = info->stat,
+                             .kind = info->kind,
+                             .unit = info->unit,
+                             .labels = info->labels};
     if (info->kind == MC_HISTOGRAM) {
         entry->used = info->cumulative.samples != 0;
         if (copy_histogram(&view->arena, &info->cumulative, &entry->cumulative) != MC_OK ||

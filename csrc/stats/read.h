@@ -21,6 +21,7 @@ typedef struct mc_stat_entry {
     uint64_t value; /* counter since its reset, or gauge */
     uint64_t delta; /* counter: growth since the last latch (STAT-11) */
     mc_slice text;
+    const struct mc_stat_labels *labels; /* of the store (stats/labels.h); NULL when it has none yet */
     /* Histogram: everything up to the last merge, and what the last merge added (STAT-4). Counts are as
      * recorded: divide values by MC_PERCENT_SCALE when the unit is MC_UNIT_PERCENT. */
     mc_histogram cumulative, interval;

@@ -42,6 +42,7 @@ static void info_free(mc_stat_info *info) {
     mc_free(info->cumulative.bins);
     mc_free(info->interval.bins);
     mc_free(info->bounds);
+    mc_free(info->labels);
     mc_free(info);
 }
 

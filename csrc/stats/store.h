@@ -25,6 +25,7 @@ typedef struct mc_stat_info {
     mc_histogram cumulative, interval; /* as of the last merge; bins owned */
     double *bounds;                    /* owned; NULL = the defaults of STAT-7 */
     size_t bound_count;
+    struct mc_stat_labels *labels; /* owned; NULL until given, then immutable */
     char bytes[];
 } mc_stat_info;
 
