@@ -1,5 +1,5 @@
-/* The system calls on sockets; every descriptor is non-blocking and close-on-exec. Negative results are -errno.
- */
+/* The system calls on sockets; every descriptor is non-blocking and close-on-exec. Negative results are
+ * -errno. */
 #ifndef MC_EVENT_SOCKET_H
 #define MC_EVENT_SOCKET_H
 
