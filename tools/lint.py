@@ -23,7 +23,7 @@ def files(pattern: str, *roots: str) -> list[str]:
 
 
 def c_sources() -> list[str]:
-    return files("*.[ch]", "csrc", "tests", "bench", "examples") + files("*.def", "csrc")
+    return files("*.[ch]", "csrc", "tests", "bench", "examples")
 
 
 def modules() -> list[str]:
