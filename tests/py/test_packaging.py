@@ -71,8 +71,8 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(ROOT / "third_party", tree / "third_party")
     core = tree / "src" / "meshcore" / "_core"
     core.mkdir(parents=True)
-    for name in ("__init__.py", "_version.py"):
-        shutil.copy(ROOT / "src" / "meshcore" / name, core.parent)
+    shutil.copy(ROOT / "src" / "meshcore" / "_version.py", core.parent)
+    (core.parent / "__init__.py").touch()
     (core / "__init__.py").touch()
     (core / "hasher.pyx").write_text(HASHER)
     (core / "hasher.pxd").write_text(HASHER_PXD)
