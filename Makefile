@@ -125,6 +125,12 @@ test: lint test-c test-py check ## everything that CI runs
 test-py: build ## the Python tests; ARGS goes to pytest
 	@$(PY) -m pytest -q $(ARGS)
 
+# --- benchmarks ------------------------------------------------------------------------------------------
+
+.PHONY: bench-proxy
+bench-proxy: build ## whole proxies side by side (bench/proxy); ARGS goes to it, takes a quarter of an hour
+	@$(PY) -m bench.proxy $(ARGS)
+
 # --- housekeeping --------------------------------------------------------------------------------------
 
 .PHONY: lint format regen clean

@@ -53,6 +53,8 @@ PACKAGES = {
     "wrk": "wrk",
     "h2load": "nghttp2-client",
     "curl": "curl",
+    "taskset": "util-linux",
+    "perf": "linux-perf",
     "strace": "strace",
     "valgrind": "valgrind",
 }
