@@ -158,7 +158,8 @@ static mc_status parse_string(parser *p, mc_slice *out) {
 static mc_status parse_number(parser *p, mc_value *out) {
     char text[MAX_NUMBER_TEXT];
     size_t n = 0;
-    while (p->at + n < p->end && n < sizeof text - 1 && p->at[n] != '\0' && strchr("+-.eE0123456789", p->at[n]) != NULL) {
+    while (p->at + n < p->end && n < sizeof text - 1 && p->at[n] != '\0' &&
+           strchr("+-.eE0123456789", p->at[n]) != NULL) {
         text[n] = p->at[n];
         n++;
     }
@@ -265,11 +266,8 @@ static mc_status parse_value(parser *p, mc_value *out, int depth) {
     }
     switch (*p->at) {
     case '{':
-    case '[':
-        return parse_container(p, out, *p->at == '{', depth);
-    case '"':
-        out->kind = MC_STRING;
-        return parse_string(p, &out->string);
+    case '[': return parse_container(p, out, *p->at == '{', depth);
+    case '"': out->kind = MC_STRING; return parse_string(p, &out->string);
     default:
         if (take_word(p, MC_SLICE("null"))) {
             out->kind = MC_NULL;
@@ -389,6 +387,59 @@ mc_status mc_value_read_string(const mc_value *object, const char *name, mc_slic
         return mc_error_set(error, MC_EINVAL, name, "must be a string");
     }
     *out = v->string;
+    return MC_OK;
+}
+
+/* Value of a digit of either base64 alphabet, or -1. */
+static int base64_digit(char c) {
+    switch (c) {
+    case 'A' ... 'Z': return c - 'A';
+    case 'a' ... 'z': return c - 'a' + 26;
+    case '0' ... '9': return c - '0' + 52;
+    case '+':
+    case '-': return 62;
+    case '/':
+    case '_': return 63;
+    default: return -1;
+    }
+}
+
+/* Returns the number of bytes, or -1; `out` has room for 3/4 of the text. */
+static long base64_decode(mc_slice text, char *out) {
+    long n = 0;
+    uint32_t bits = 0;
+    while (text.n > 0 && text.p[text.n - 1] == '=') {
+        text.n--;
+    }
+    for (size_t i = 0; i < text.n; i++) {
+        int digit = base64_digit(text.p[i]);
+        if (digit < 0) {
+            return -1;
+        }
+        bits = bits << 6 | (uint32_t)digit;
+        if (i % 4 != 0) {
+            out[n++] = (char)(bits >> (6 - 2 * (i % 4)));
+        }
+    }
+    return text.n % 4 == 1 ? -1 : n;
+}
+
+mc_status mc_value_read_bytes(const mc_value *object, const char *name, mc_arena *arena, mc_slice *out,
+                              mc_error *error) {
+    mc_slice text = MC_SLICE_NONE;
+    mc_status status = mc_value_read_string(object, name, &text, error);
+    if (status != MC_OK || text.n == 0) {
+        return status;
+    }
+    char *bytes = mc_arena_bytes(arena, text.n);
+    if (bytes == NULL) {
+        return MC_ENOMEM;
+    }
+    long n = base64_decode(text, bytes);
+    if (n < 0) {
+        return mc_error_set(error, MC_EINVAL, name, "must be base64");
+    }
+    *out = mc_slice_of(bytes, (size_t)n);
     return MC_OK;
 }
 

@@ -41,11 +41,15 @@ MC_MUST_CHECK mc_status mc_value_read_u32(const mc_value *object, const char *na
 MC_MUST_CHECK mc_status mc_value_read_i64(const mc_value *object, const char *name, int64_t *out, mc_error *error);
 MC_MUST_CHECK mc_status mc_value_read_double(const mc_value *object, const char *name, double *out, mc_error *error);
 MC_MUST_CHECK mc_status mc_value_read_string(const mc_value *object, const char *name, mc_slice *out, mc_error *error);
+/* A bytes field (base64, RFC 4648 section 4 or 5), decoded into `arena`. */
+MC_MUST_CHECK mc_status mc_value_read_bytes(const mc_value *object, const char *name, mc_arena *arena, mc_slice *out,
+                                            mc_error *error);
 /* "1.5s" to milliseconds, truncated (rule C-3). */
-MC_MUST_CHECK mc_status mc_value_read_duration_ms(const mc_value *object, const char *name, uint64_t *out, mc_error *error);
+MC_MUST_CHECK mc_status mc_value_read_duration_ms(const mc_value *object, const char *name, uint64_t *out,
+                                                  mc_error *error);
 /* List field: *out NULL and *count 0 when absent. */
-MC_MUST_CHECK mc_status mc_value_read_list(const mc_value *object, const char *name, const mc_value **out, size_t *count,
-                                           mc_error *error);
+MC_MUST_CHECK mc_status mc_value_read_list(const mc_value *object, const char *name, const mc_value **out,
+                                           size_t *count, mc_error *error);
 /* Sub-object: *out NULL when absent. */
 MC_MUST_CHECK mc_status mc_value_read_object(const mc_value *object, const char *name, const mc_value **out,
                                              mc_error *error);

@@ -1,10 +1,12 @@
 /* Route table: an Envoy v3 RouteConfiguration, compiled once, matched often (rules RT-*).
  *
- * parse (base/value) -> compile (this room) -> match: three separate steps. A compiled table is immutable, reference-counted and
- * may be matched from any thread. Matching gives the answer of first-match-in-order in time that does not grow with the number
- * of routes: exact paths in a hash, prefixes in a radix tree, and the lowest-ordered candidate whose remaining matchers hold.
+ * parse (base/value) -> compile (this room) -> match: three separate steps. A compiled table is immutable,
+ * reference-counted and may be matched from any thread. Matching gives the answer of first-match-in-order in
+ * time that does not grow with the number of routes: exact paths in a hash, prefixes in a radix tree, and the
+ * lowest-ordered candidate whose remaining matchers hold.
  *
- * Each kind of matcher is one file (match_header.c, match_query.c, ...) behind struct mc_matcher; a further kind is one more file. */
+ * Each kind of matcher is one file (match_header.c, match_query.c, ...) behind struct mc_matcher; a further
+ * kind is one more file. */
 #ifndef MC_ROUTE_ROUTE_H
 #define MC_ROUTE_ROUTE_H
 
@@ -20,7 +22,8 @@ mc_route_table *mc_route_table_ref(mc_route_table *table);
 void mc_route_table_unref(mc_route_table *table);
 mc_slice mc_route_table_name(const mc_route_table *table);
 
-/* Every cluster named by the table has a small id, so that whoever publishes the table resolves names once. */
+/* Every cluster named by the table has a small id, so that whoever publishes the table resolves names once.
+ */
 uint32_t mc_route_table_cluster_count(const mc_route_table *table);
 mc_slice mc_route_table_cluster_name(const mc_route_table *table, uint32_t id);
 #define MC_NO_CLUSTER UINT32_MAX
@@ -28,22 +31,22 @@ mc_slice mc_route_table_cluster_name(const mc_route_table *table, uint32_t id);
 typedef struct mc_header_mutations mc_header_mutations; /* one level's adds and removals; see mutate.h */
 
 /* retry_on as bits (rules RF-20, RF-21). */
-#define MC_RETRY_ON_LIST(X)                                                                                  \
-    X(5XX, "5xx", 0)                                                                                         \
-    X(GATEWAY_ERROR, "gateway-error", 1)                                                                     \
-    X(CONNECT_FAILURE, "connect-failure", 2)                                                                 \
-    X(RESET, "reset", 3)                                                                                     \
-    X(RESET_BEFORE_REQUEST, "reset-before-request", 4)                                                       \
-    X(REFUSED_STREAM, "refused-stream", 5)                                                                   \
-    X(RETRIABLE_4XX, "retriable-4xx", 6)                                                                     \
-    X(RETRIABLE_STATUS_CODES, "retriable-status-codes", 7)                                                   \
-    X(RETRIABLE_HEADERS, "retriable-headers", 8)                                                             \
-    X(ENVOY_RATELIMITED, "envoy-ratelimited", 9)                                                             \
-    X(HTTP3_POST_CONNECT_FAILURE, "http3-post-connect-failure", 10)                                          \
-    X(CANCELLED, "cancelled", 11)                                                                            \
-    X(DEADLINE_EXCEEDED, "deadline-exceeded", 12)                                                            \
-    X(INTERNAL, "internal", 13)                                                                              \
-    X(RESOURCE_EXHAUSTED, "resource-exhausted", 14)                                                          \
+#define MC_RETRY_ON_LIST(X)                                                                                            \
+    X(5XX, "5xx", 0)                                                                                                   \
+    X(GATEWAY_ERROR, "gateway-error", 1)                                                                               \
+    X(CONNECT_FAILURE, "connect-failure", 2)                                                                           \
+    X(RESET, "reset", 3)                                                                                               \
+    X(RESET_BEFORE_REQUEST, "reset-before-request", 4)                                                                 \
+    X(REFUSED_STREAM, "refused-stream", 5)                                                                             \
+    X(RETRIABLE_4XX, "retriable-4xx", 6)                                                                               \
+    X(RETRIABLE_STATUS_CODES, "retriable-status-codes", 7)                                                             \
+    X(RETRIABLE_HEADERS, "retriable-headers", 8)                                                                       \
+    X(ENVOY_RATELIMITED, "envoy-ratelimited", 9)                                                                       \
+    X(HTTP3_POST_CONNECT_FAILURE, "http3-post-connect-failure", 10)                                                    \
+    X(CANCELLED, "cancelled", 11)                                                                                      \
+    X(DEADLINE_EXCEEDED, "deadline-exceeded", 12)                                                                      \
+    X(INTERNAL, "internal", 13)                                                                                        \
+    X(RESOURCE_EXHAUSTED, "resource-exhausted", 14)                                                                    \
     X(UNAVAILABLE, "unavailable", 15)
 enum {
 #define MC_RETRY_ENUM(id, token, bit) MC_RETRY_ON_##id = 1u << bit,
@@ -80,8 +83,9 @@ typedef struct mc_direct_response {
 } mc_direct_response;
 
 typedef struct mc_weighted_cluster {
-    mc_slice name;
-    uint32_t id;
+    mc_slice name;           /* empty: by cluster_header */
+    mc_slice cluster_header; /* lower-case */
+    uint32_t id;             /* MC_NO_CLUSTER by cluster_header */
     uint32_t weight;
     mc_slice host_rewrite_literal;
     const mc_header_mutations *request_mutations, *response_mutations;
@@ -100,9 +104,11 @@ typedef struct mc_route {
     /* MC_ROUTE_TO_CLUSTER */
     mc_slice cluster; /* empty when weighted or by header */
     uint32_t cluster_id;
-    mc_slice cluster_header;
+    mc_slice cluster_header; /* lower-case */
     const mc_weighted_cluster *weighted;
     uint32_t weighted_count;
+    bool weighted_by_hash;    /* use_hash_policy (RT-21) */
+    mc_slice weighted_header; /* header_name */
     uint64_t total_weight;
     uint16_t cluster_not_found_status; /* 503 default */
     uint64_t timeout_ms;               /* 0: none (RF-10) */
@@ -115,7 +121,10 @@ typedef struct mc_route {
     uint32_t hash_policy_count;
     const mc_header_mutations *request_mutations, *response_mutations;
     bool high_priority;
-    int8_t websocket; /* upgrade_configs entry for "websocket": 1 enabled, 0 disabled, -1 no entry (HC-45); others by mc_route_upgrade */
+    bool auto_host_rewrite; /* when the host is chosen: mc_route_rewrite_host with its hostname (RT-34) */
+    bool append_x_forwarded_host;
+    int8_t websocket; /* upgrade_configs entry for "websocket": 1 enabled, 0 disabled, -1 no entry (HC-45);
+                         others by mc_route_upgrade */
 } mc_route;
 
 /* Route-level upgrade_configs: 1 enabled, 0 disabled, -1 no entry. Case-insensitive. */
@@ -124,10 +133,10 @@ int mc_route_upgrade(const mc_route *route, mc_slice type);
 /* What a match may look at. */
 typedef struct mc_route_request {
     const mc_headers *headers;
-    uint64_t random;             /* the stream's stable random (RT-10, RT-21) */
-    const mc_address *remote;    /* downstream remote, may be NULL */
-    const mc_address *local;     /* may be NULL */
-    mc_arena *arena;             /* for joined header values and the like */
+    uint64_t random;          /* the stream's stable random (RT-10, RT-21) */
+    const mc_address *remote; /* downstream remote, may be NULL */
+    const mc_address *local;  /* may be NULL */
+    mc_arena *arena;          /* for joined header values and the like */
 } mc_route_request;
 
 typedef struct mc_route_match {
@@ -136,21 +145,37 @@ typedef struct mc_route_match {
     const mc_weighted_cluster *weighted; /* chosen entry, or NULL */
     mc_slice cluster;
     uint32_t cluster_id; /* MC_NO_CLUSTER when the name is only known at request time (cluster_header) */
-    bool tls_redirect;   /* RT-4: answer 301 to https */
+    bool tls_redirect;   /* RT-4: answer 301 to https; route is NULL */
 } mc_route_match;
 
 /* MC_OK also when nothing matched (route NULL); MC_ENOMEM otherwise. */
-MC_MUST_CHECK mc_status mc_route_table_match(const mc_route_table *table, const mc_route_request *request, mc_route_match *out);
+MC_MUST_CHECK mc_status mc_route_table_match(const mc_route_table *table, const mc_route_request *request,
+                                             mc_route_match *out);
 
-/* Location header of a redirect (RT-30, RT-31), in the request's arena; also for tls_redirect. Status by mc_redirect_status. */
-MC_MUST_CHECK mc_status mc_route_redirect_location(const mc_route_match *match, const mc_route_request *request, mc_slice *out);
+/* Location header of a redirect (RT-30, RT-31), in the request's arena; also for tls_redirect. Status by
+ * mc_redirect_status. */
+MC_MUST_CHECK mc_status mc_route_redirect_location(const mc_route_match *match, const mc_route_request *request,
+                                                   mc_slice *out);
 uint16_t mc_route_redirect_status(const mc_route_match *match);
-/* Header mutations, host and path rewrite in the router's order (RT-35, RT-40), x-envoy-original-path/-host unless suppressed. */
+/* Header mutations, host and path rewrite in the router's order (RT-35, RT-40), x-envoy-original-path/-host
+ * unless suppressed. */
 MC_MUST_CHECK mc_status mc_route_finalize_request(const mc_route_table *table, const mc_route_match *match,
-                                                  const mc_route_request *request, mc_headers *headers, bool suppress_envoy_headers);
-MC_MUST_CHECK mc_status mc_route_finalize_response(const mc_route_table *table, const mc_route_match *match, mc_headers *headers);
-/* HA-5, RT-45/46. False: no hash. A generated cookie (ttl set) is returned in *set_cookie (else p == NULL). */
-MC_MUST_CHECK mc_status mc_route_hash(const mc_route *route, const mc_route_request *request, bool *has_hash, uint64_t *hash,
-                                      mc_slice *set_cookie);
+                                                  const mc_route_request *request, mc_headers *headers,
+                                                  bool suppress_envoy_headers);
+MC_MUST_CHECK mc_status mc_route_finalize_response(const mc_route_table *table, const mc_route_match *match,
+                                                   mc_headers *headers);
+/* Another authority: x-forwarded-host and x-envoy-original-host as the route wants them (RT-34). An empty
+ * host changes nothing. */
+MC_MUST_CHECK mc_status mc_route_rewrite_host(const mc_route *route, mc_headers *headers, mc_slice host,
+                                              bool suppress_envoy_headers);
+
+typedef struct mc_request_hash {
+    bool has_hash; /* false: the balancer draws a random number */
+    uint64_t hash;
+    mc_slice *set_cookies; /* values of set-cookie headers for generated cookies; in the request's arena */
+    uint32_t set_cookie_count;
+} mc_request_hash;
+/* The route's hash policies (HA-5, RT-45, RT-46). */
+MC_MUST_CHECK mc_status mc_route_hash(const mc_route *route, const mc_route_request *request, mc_request_hash *out);
 
 #endif

@@ -1,0 +1,116 @@
+/* RouteAction: where a request goes and under which terms. */
+#include "base/defaults.h"
+#include "route/compile.h"
+
+static const mc_name_value not_found_codes[] = {
+    {"SERVICE_UNAVAILABLE", 503}, {"NOT_FOUND", 404}, {"INTERNAL_SERVER_ERROR", 500}, {NULL, 0}};
+static const mc_name_value priorities[] = {{"DEFAULT", 0}, {"HIGH", 1}, {NULL, 0}};
+
+static mc_status compile_cluster(mc_compile *c, const mc_value *value, mc_route *route) {
+    static const char *const refused[] = {"cluster_specifier_plugin", "inline_cluster_specifier_plugin"};
+    for (size_t i = 0; i < 2; i++) {
+        if (mc_value_get(value, refused[i]) != NULL) {
+            return mc_error_set(c->error, MC_EINVAL, refused[i], "is not supported");
+        }
+    }
+    const mc_value *weighted;
+    mc_slice header = MC_SLICE_NONE;
+    route->cluster_id = MC_NO_CLUSTER;
+    MC_TRY(mc_value_read_object(value, "weighted_clusters", &weighted, c->error));
+    if (weighted != NULL) {
+        return mc_error_in(mc_compile_weighted(c, weighted, route), c->error, "weighted_clusters");
+    }
+    MC_TRY(mc_value_read_string(value, "cluster_header", &header, c->error));
+    if (header.n > 0) {
+        return mc_dup_lower(c->arena, header, &route->cluster_header);
+    }
+    if (mc_value_get(value, "cluster") == NULL) {
+        return mc_error_set(c->error, MC_EINVAL, "", "must have one of cluster, cluster_header, weighted_clusters");
+    }
+    MC_TRY(mc_read_name(c->arena, value, "cluster", &route->cluster, c->error));
+    return mc_compile_cluster(c, route->cluster, &route->cluster_id);
+}
+
+static mc_status compile_timeouts(mc_compile *c, const mc_value *value, mc_route *route) {
+    const mc_value *stream;
+    route->timeout_ms = MC_DEFAULT_ROUTE_TIMEOUT;
+    MC_TRY(mc_value_read_duration_ms(value, "timeout", &route->timeout_ms, c->error));
+    route->has_idle_timeout = mc_value_get(value, "idle_timeout") != NULL;
+    MC_TRY(mc_value_read_duration_ms(value, "idle_timeout", &route->idle_timeout_ms, c->error));
+    MC_TRY(mc_value_read_object(value, "max_stream_duration", &stream, c->error));
+    if (stream == NULL) {
+        return MC_OK;
+    }
+    route->has_max_stream_duration = true;
+    route->timeout_ms = 0; /* RF-10: the message takes the place of `timeout` */
+    return mc_error_in(
+        mc_value_read_duration_ms(stream, "max_stream_duration", &route->max_stream_duration_ms, c->error), c->error,
+        "max_stream_duration");
+}
+
+static mc_status compile_upgrades(mc_compile *c, const mc_value *value, mc_route_entry *out) {
+    const mc_value *items;
+    size_t count;
+    MC_TRY(mc_value_read_list(value, "upgrade_configs", &items, &count, c->error));
+    if (count == 0) {
+        return MC_OK;
+    }
+    mc_slice *types = mc_arena_zalloc(c->arena, count * sizeof *types);
+    bool *enabled = mc_arena_zalloc(c->arena, count * sizeof *enabled);
+    if (types == NULL || enabled == NULL) {
+        return MC_ENOMEM;
+    }
+    for (size_t i = 0; i < count; i++) {
+        static const char *const known[] = {"upgrade_type", "enabled", NULL};
+        mc_status status = mc_refuse_unknown(&items[i], known, c->error);
+        enabled[i] = true;
+        if (status == MC_OK) {
+            status = mc_read_name(c->arena, &items[i], "upgrade_type", &types[i], c->error);
+        }
+        for (size_t j = 0; j < i && status == MC_OK; j++) {
+            if (mc_slice_ieq(types[i], types[j])) {
+                status =
+                    mc_error_set(c->error, MC_EINVAL, "upgrade_type", "%.*s is there already", MC_SLICE_ARG(types[i]));
+            }
+        }
+        if (status == MC_OK) {
+            status = mc_value_read_bool(&items[i], "enabled", &enabled[i], c->error);
+        }
+        MC_TRY(mc_error_in(status, c->error, "upgrade_configs[%zu]", i));
+    }
+    out->upgrade_types = types;
+    out->upgrade_enabled = enabled;
+    out->upgrade_count = (uint32_t)count;
+    return MC_OK;
+}
+
+int mc_route_upgrade(const mc_route *route, mc_slice type) {
+    const mc_route_entry *entry = mc_route_entry_of(route);
+    for (uint32_t i = 0; i < entry->upgrade_count; i++) {
+        if (mc_slice_ieq(entry->upgrade_types[i], type)) {
+            return entry->upgrade_enabled[i];
+        }
+    }
+    return -1;
+}
+
+mc_status mc_compile_route_action(mc_compile *c, const mc_value *value, mc_route_entry *out) {
+    mc_route *route = &out->route;
+    const mc_value *retry;
+    uint64_t not_found = 503, priority = 0;
+    route->action = MC_ROUTE_TO_CLUSTER;
+    MC_TRY(compile_cluster(c, value, route));
+    MC_TRY(mc_read_enum(value, "cluster_not_found_response_code", not_found_codes, &not_found, c->error));
+    route->cluster_not_found_status = (uint16_t)not_found;
+    MC_TRY(mc_read_enum(value, "priority", priorities, &priority, c->error));
+    route->high_priority = priority == 1;
+    MC_TRY(compile_timeouts(c, value, route));
+    MC_TRY(mc_value_read_object(value, "retry_policy", &retry, c->error));
+    if (retry != NULL) {
+        MC_TRY(mc_error_in(mc_compile_retry_policy(c, retry, &route->retry_policy), c->error, "retry_policy"));
+    }
+    MC_TRY(mc_compile_hash_policies(c, value, route));
+    MC_TRY(compile_upgrades(c, value, out));
+    route->websocket = (int8_t)mc_route_upgrade(route, MC_SLICE("websocket"));
+    return mc_compile_rewrite(c, value, out);
+}

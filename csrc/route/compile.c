@@ -1,0 +1,275 @@
+/* RouteConfiguration and VirtualHost: the table as a whole, its life, and the small readers of compile.h. */
+#include "route/compile.h"
+
+#include <stdarg.h>
+
+#include "base/alloc.h"
+#include "base/defaults.h"
+
+/* --- helpers --- */
+
+mc_status mc_error_in(mc_status status, mc_error *error, const char *format, ...) {
+    if (status == MC_EINVAL && error != NULL) {
+        char part[192];
+        va_list args;
+        va_start(args, format);
+        vsnprintf(part, sizeof part, format, args);
+        va_end(args);
+        mc_error_under(error, "%s", part);
+    }
+    return status;
+}
+
+mc_status mc_read_enum(const mc_value *object, const char *field, const mc_name_value *names, uint64_t *out,
+                       mc_error *error) {
+    mc_slice text = MC_SLICE_NONE;
+    MC_TRY(mc_value_read_string(object, field, &text, error));
+    if (text.p == NULL) {
+        return MC_OK;
+    }
+    for (; names->name != NULL; names++) {
+        if (mc_slice_eq(text, mc_slice_cstr(names->name))) {
+            *out = names->value;
+            return MC_OK;
+        }
+    }
+    return mc_error_set(error, MC_EINVAL, field, "%.*s is not supported", MC_SLICE_ARG(text));
+}
+
+mc_status mc_refuse_unknown(const mc_value *object, const char *const *known, mc_error *error) {
+    for (size_t i = 0; object != NULL && object->kind == MC_OBJECT && i < object->count; i++) {
+        const char *const *at = known;
+        while (*at != NULL && !mc_slice_eq(object->names[i], mc_slice_cstr(*at))) {
+            at++;
+        }
+        if (*at == NULL && object->items[i].kind != MC_NULL) {
+            char name[128];
+            snprintf(name, sizeof name, "%.*s", MC_SLICE_ARG(object->names[i]));
+            return mc_error_set(error, MC_EINVAL, name, "is not supported");
+        }
+    }
+    return MC_OK;
+}
+
+mc_status mc_read_text(mc_arena *arena, const mc_value *object, const char *field, mc_slice *out, mc_error *error) {
+    mc_slice text = MC_SLICE_NONE;
+    MC_TRY(mc_value_read_string(object, field, &text, error));
+    return text.n == 0 ? MC_OK : mc_arena_dup(arena, text, out);
+}
+
+mc_status mc_read_name(mc_arena *arena, const mc_value *object, const char *field, mc_slice *out, mc_error *error) {
+    mc_slice text = MC_SLICE_NONE;
+    MC_TRY(mc_value_read_string(object, field, &text, error));
+    if (text.n == 0) {
+        return mc_error_set(error, MC_EINVAL, field, "must not be empty");
+    }
+    return mc_arena_dup(arena, text, out);
+}
+
+mc_status mc_dup_lower(mc_arena *arena, mc_slice text, mc_slice *out) {
+    if (text.n == 0) {
+        *out = text;
+        return MC_OK;
+    }
+    char *lower = mc_arena_bytes(arena, text.n);
+    if (lower == NULL) {
+        return MC_ENOMEM;
+    }
+    for (size_t i = 0; i < text.n; i++) {
+        lower[i] = mc_ascii_lower(text.p[i]);
+    }
+    *out = mc_slice_of(lower, text.n);
+    return MC_OK;
+}
+
+mc_status mc_read_data_source(mc_arena *arena, const mc_value *object, const char *field, mc_slice *out,
+                              mc_error *error) {
+    const mc_value *source;
+    static const char *const known[] = {"inline_string", "inline_bytes", NULL};
+    MC_TRY(mc_value_read_object(object, field, &source, error));
+    MC_TRY(mc_error_in(mc_refuse_unknown(source, known, error), error, "%s", field));
+    MC_TRY(mc_error_in(mc_read_text(arena, source, "inline_string", out, error), error, "%s", field));
+    if (mc_value_get(source, "inline_bytes") != NULL) {
+        return mc_error_in(mc_value_read_bytes(source, "inline_bytes", arena, out, error), error, "%s", field);
+    }
+    return MC_OK;
+}
+
+mc_map *mc_compile_map(mc_compile *c) {
+    mc_owned_map *owned = mc_arena_zalloc(c->arena, sizeof *owned);
+    if (owned == NULL) {
+        return NULL;
+    }
+    owned->next = c->table->maps;
+    c->table->maps = owned;
+    return &owned->map;
+}
+
+mc_status mc_compile_cluster(mc_compile *c, mc_slice name, uint32_t *id) {
+    mc_route_table *table = c->table;
+    uintptr_t known = (uintptr_t)mc_map_get(&table->cluster_ids, name);
+    if (known != 0) {
+        *id = (uint32_t)(known - 1);
+        return MC_OK;
+    }
+    MC_TRY(mc_grow(&table->clusters, &table->cluster_cap, table->cluster_count + 1, sizeof *table->clusters));
+    MC_TRY(mc_map_put(&table->cluster_ids, name, (void *)(uintptr_t)(table->cluster_count + 1)));
+    *id = (uint32_t)table->cluster_count;
+    table->clusters[table->cluster_count++] = name;
+    return MC_OK;
+}
+
+/* --- virtual hosts --- */
+
+static const mc_name_value tls_requirements[] = {{"NONE", 0}, {"EXTERNAL_ONLY", 1}, {"ALL", 2}, {NULL, 0}};
+
+static mc_status compile_domains(mc_compile *c, const mc_value *value, const mc_host *host) {
+    const mc_value *items;
+    size_t count;
+    MC_TRY(mc_value_read_list(value, "domains", &items, &count, c->error));
+    if (count == 0) {
+        return mc_error_set(c->error, MC_EINVAL, "domains", "must have at least one entry");
+    }
+    for (size_t i = 0; i < count; i++) {
+        mc_status status = items[i].kind == MC_STRING ? mc_domains_add(c, &c->table->domains, items[i].string, host)
+                                                      : mc_error_set(c->error, MC_EINVAL, "", "must be a string");
+        MC_TRY(mc_error_in(status, c->error, "domains[%zu]", i));
+    }
+    return MC_OK;
+}
+
+static mc_status index_paths(mc_compile *c, mc_host *host) {
+    mc_path_item *items = mc_calloc(host->entry_count, sizeof *items);
+    if (items == NULL) {
+        return MC_ENOMEM;
+    }
+    for (size_t i = 0; i < host->entry_count; i++) {
+        const mc_route_entry *entry = &host->entries[i];
+        items[i].pattern = entry->pattern;
+        items[i].candidate = (mc_candidate){(uint32_t)i, entry->matchers.count, entry->matchers.items, &entry->route};
+    }
+    mc_status status = mc_path_index_build(c, items, host->entry_count, &host->paths);
+    mc_free(items);
+    return status;
+}
+
+static mc_status compile_routes(mc_compile *c, const mc_value *value, mc_host *host) {
+    const mc_value *items;
+    size_t count;
+    MC_TRY(mc_value_read_list(value, "routes", &items, &count, c->error));
+    if (count >= UINT32_MAX) {
+        return mc_error_set(c->error, MC_EINVAL, "routes", "must have fewer than %u entries", UINT32_MAX);
+    }
+    mc_route_entry *entries = mc_arena_zalloc(c->arena, count * sizeof *entries);
+    if (entries == NULL) {
+        return MC_ENOMEM;
+    }
+    for (size_t i = 0; i < count; i++) {
+        MC_TRY(mc_error_in(mc_compile_route(c, &items[i], &host->public, &entries[i]), c->error, "routes[%zu]", i));
+    }
+    host->entries = entries;
+    host->entry_count = count;
+    return index_paths(c, host);
+}
+
+static mc_status compile_host(mc_compile *c, const mc_value *value, mc_host *host) {
+    mc_virtual_host *out = &host->public;
+    const mc_value *retry;
+    uint64_t tls = 0;
+    if (mc_value_get(value, "matcher") != NULL) {
+        return mc_error_set(c->error, MC_EINVAL, "matcher", "is not supported");
+    }
+    MC_TRY(mc_read_name(c->arena, value, "name", &out->name, c->error));
+    MC_TRY(compile_domains(c, value, host));
+    MC_TRY(mc_read_enum(value, "require_tls", tls_requirements, &tls, c->error));
+    out->require_tls = (uint8_t)tls;
+    MC_TRY(mc_value_read_bool(value, "include_request_attempt_count", &out->include_attempt_count_request, c->error));
+    MC_TRY(
+        mc_value_read_bool(value, "include_attempt_count_in_response", &out->include_attempt_count_response, c->error));
+    MC_TRY(mc_value_read_bool(value, "include_is_timeout_retry_header", &out->include_is_timeout_retry, c->error));
+    MC_TRY(mc_value_read_object(value, "retry_policy", &retry, c->error));
+    if (retry != NULL) {
+        MC_TRY(mc_error_in(mc_compile_retry_policy(c, retry, &out->retry_policy), c->error, "retry_policy"));
+    }
+    MC_TRY(mc_compile_mutations(c, value, "request", &out->request_mutations));
+    MC_TRY(mc_compile_mutations(c, value, "response", &out->response_mutations));
+    return compile_routes(c, value, host);
+}
+
+/* --- the table --- */
+
+static mc_status compile_hosts(mc_compile *c, const mc_value *config) {
+    const mc_value *items;
+    size_t count;
+    MC_TRY(mc_value_read_list(config, "virtual_hosts", &items, &count, c->error));
+    mc_host *hosts = mc_arena_zalloc(c->arena, count * sizeof *hosts);
+    if (hosts == NULL) {
+        return MC_ENOMEM;
+    }
+    c->table->hosts = hosts;
+    c->table->host_count = count;
+    for (size_t i = 0; i < count; i++) {
+        MC_TRY(mc_error_in(compile_host(c, &items[i], &hosts[i]), c->error, "virtual_hosts[%zu]", i));
+    }
+    return MC_OK;
+}
+
+static mc_status compile_table(mc_compile *c, const mc_value *config) {
+    mc_route_table *table = c->table;
+    mc_slice header = MC_SLICE_NONE;
+    MC_TRY(mc_read_text(c->arena, config, "name", &table->name, c->error));
+    MC_TRY(mc_value_read_string(config, "vhost_header", &header, c->error));
+    MC_TRY(mc_dup_lower(c->arena, header, &table->vhost_header));
+    MC_TRY(mc_value_read_bool(config, "ignore_port_in_host_matching", &table->ignore_port, c->error));
+    MC_TRY(mc_value_read_bool(config, "ignore_path_parameters_in_path_matching", &table->ignore_path_parameters,
+                              c->error));
+    MC_TRY(mc_value_read_bool(config, "most_specific_header_mutations_wins", &table->most_specific_wins, c->error));
+    c->max_direct_response_body = MC_DEFAULT_DIRECT_RESPONSE_BODY;
+    MC_TRY(mc_value_read_u64(config, "max_direct_response_body_size_bytes", &c->max_direct_response_body, c->error));
+    MC_TRY(mc_compile_mutations(c, config, "request", &table->request_mutations));
+    MC_TRY(mc_compile_mutations(c, config, "response", &table->response_mutations));
+    return compile_hosts(c, config);
+}
+
+mc_status mc_route_table_compile(const mc_value *config, mc_route_table **out, mc_error *error) {
+    if (config == NULL || config->kind != MC_OBJECT) {
+        return mc_error_set(error, MC_EINVAL, "", "must be an object");
+    }
+    mc_route_table *table = mc_calloc(1, sizeof *table);
+    if (table == NULL) {
+        return MC_ENOMEM;
+    }
+    atomic_init(&table->refs, 1);
+    mc_arena_init(&table->arena, NULL);
+    mc_compile c = {.table = table, .arena = &table->arena, .error = error};
+    mc_status status = compile_table(&c, config);
+    if (status != MC_OK) {
+        mc_route_table_unref(table);
+        return status;
+    }
+    *out = table;
+    return MC_OK;
+}
+
+mc_route_table *mc_route_table_ref(mc_route_table *table) {
+    atomic_fetch_add_explicit(&table->refs, 1, memory_order_relaxed);
+    return table;
+}
+
+void mc_route_table_unref(mc_route_table *table) {
+    if (table == NULL || atomic_fetch_sub_explicit(&table->refs, 1, memory_order_acq_rel) != 1) {
+        return;
+    }
+    for (mc_owned_map *owned = table->maps; owned != NULL; owned = owned->next) {
+        mc_map_fini(&owned->map);
+    }
+    mc_domains_fini(&table->domains);
+    mc_map_fini(&table->cluster_ids);
+    mc_free(table->clusters);
+    mc_arena_fini(&table->arena);
+    mc_free(table);
+}
+
+mc_slice mc_route_table_name(const mc_route_table *table) { return table->name; }
+uint32_t mc_route_table_cluster_count(const mc_route_table *table) { return (uint32_t)table->cluster_count; }
+mc_slice mc_route_table_cluster_name(const mc_route_table *table, uint32_t id) { return table->clusters[id]; }

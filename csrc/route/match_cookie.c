@@ -1,0 +1,56 @@
+/* Cookie matchers (RT-14). */
+#include "route/compile.h"
+#include "route/matcher.h"
+
+typedef struct cookie_match {
+    mc_slice name;
+    bool invert;
+    mc_string_match string;
+} cookie_match;
+
+static mc_slice unquoted(mc_slice s) {
+    return s.n >= 2 && s.p[0] == '"' && s.p[s.n - 1] == '"' ? mc_slice_of(s.p + 1, s.n - 2) : s;
+}
+
+bool mc_cookie_get(const mc_headers *headers, mc_slice name, mc_slice *value) {
+    uint32_t at = 0;
+    const mc_header *header;
+    while ((header = mc_headers_next(headers, MC_SLICE("cookie"), &at)) != NULL) {
+        mc_slice rest = header->value, item;
+        while (mc_slice_next(&rest, ';', &item)) {
+            size_t equals = mc_slice_find(item, '=');
+            if (equals < item.n && mc_slice_eq(mc_slice_until(item, equals), name)) {
+                *value = unquoted(mc_slice_from(item, equals + 1));
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+static int cookie_holds(const void *self, const mc_match_input *in) {
+    const cookie_match *match = self;
+    mc_slice value = MC_SLICE_NONE;
+    bool holds =
+        mc_cookie_get(in->request->headers, match->name, &value) && mc_string_match_test(&match->string, value);
+    return holds != match->invert;
+}
+
+mc_status mc_match_cookie_compile(mc_arena *arena, const mc_value *value, mc_matcher *out, mc_error *error) {
+    static const char *const known[] = {"name", "string_match", "invert_match", NULL};
+    MC_TRY(mc_refuse_unknown(value, known, error));
+    cookie_match *match = mc_arena_zalloc(arena, sizeof *match);
+    const mc_value *string;
+    if (match == NULL) {
+        return MC_ENOMEM;
+    }
+    MC_TRY(mc_read_name(arena, value, "name", &match->name, error));
+    MC_TRY(mc_value_read_bool(value, "invert_match", &match->invert, error));
+    MC_TRY(mc_value_read_object(value, "string_match", &string, error));
+    if (string == NULL) {
+        return mc_error_set(error, MC_EINVAL, "string_match", "is required");
+    }
+    MC_TRY(mc_error_in(mc_string_match_compile(arena, string, &match->string, error), error, "string_match"));
+    *out = (mc_matcher){cookie_holds, match};
+    return MC_OK;
+}

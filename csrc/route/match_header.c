@@ -1,0 +1,113 @@
+/* Header matchers (RT-12). */
+#include "route/compile.h"
+#include "route/matcher.h"
+
+typedef enum header_kind { HEADER_PRESENT, HEADER_STRING, HEADER_RANGE, HEADER_ANY_VALUE } header_kind;
+
+typedef struct header_match {
+    mc_slice name;
+    header_kind kind;
+    bool invert, missing_is_empty;
+    bool present; /* HEADER_PRESENT: the value of present_match */
+    mc_string_match string;
+    int64_t start, end; /* HEADER_RANGE: start <= value < end */
+} header_match;
+
+static bool value_holds(const header_match *match, mc_slice value) {
+    switch (match->kind) {
+    case HEADER_STRING: return mc_string_match_test(&match->string, value);
+    case HEADER_RANGE: {
+        int64_t number;
+        return mc_slice_i64(mc_slice_trim(value), &number) == MC_OK && number >= match->start && number < match->end;
+    }
+    case HEADER_PRESENT: return match->present;
+    case HEADER_ANY_VALUE: return true;
+    }
+    return false;
+}
+
+static int header_holds(const void *self, const mc_match_input *in) {
+    const header_match *match = self;
+    mc_slice value;
+    MC_TRY(mc_headers_joined(in->request->headers, match->name, in->request->arena, &value));
+    if (value.p == NULL && !match->missing_is_empty) {
+        /* A missing header fails value matchers whatever invert says. */
+        return match->kind == HEADER_PRESENT && match->invert == match->present;
+    }
+    return value_holds(match, value) != match->invert;
+}
+
+bool mc_match_header_exact(const mc_matcher *matcher, mc_slice *name, mc_slice *value) {
+    const header_match *match = matcher->self;
+    if (matcher->match != header_holds || match->kind != HEADER_STRING || match->invert ||
+        match->string.kind != MC_STRING_EXACT || match->string.ignore_case || match->string.text.n == 0) {
+        return false;
+    }
+    *name = match->name;
+    *value = match->string.text;
+    return true;
+}
+
+/* exact_match, prefix_match, suffix_match, contains_match: the deprecated spellings. */
+static mc_status compile_legacy(mc_arena *arena, const mc_value *value, header_match *match, mc_error *error) {
+    static const char *const fields[] = {"exact_match", "prefix_match", "suffix_match", "contains_match"};
+    for (int kind = MC_STRING_EXACT; kind <= MC_STRING_CONTAINS; kind++) {
+        mc_slice text = MC_SLICE_NONE;
+        if (mc_value_get(value, fields[kind]) == NULL) {
+            continue;
+        }
+        MC_TRY(mc_value_read_string(value, fields[kind], &text, error));
+        if (text.n == 0 && kind != MC_STRING_EXACT) {
+            return mc_error_set(error, MC_EINVAL, fields[kind], "must not be empty");
+        }
+        match->kind = text.n == 0 ? HEADER_ANY_VALUE : HEADER_STRING;
+        match->string.kind = (mc_string_kind)kind;
+        return mc_arena_dup(arena, text, &match->string.text);
+    }
+    return MC_OK;
+}
+
+static mc_status compile_specifier(mc_arena *arena, const mc_value *value, header_match *match, mc_error *error) {
+    const mc_value *sub;
+    MC_TRY(mc_value_read_object(value, "string_match", &sub, error));
+    if (sub != NULL) {
+        match->kind = HEADER_STRING;
+        return mc_error_in(mc_string_match_compile(arena, sub, &match->string, error), error, "string_match");
+    }
+    MC_TRY(mc_value_read_object(value, "range_match", &sub, error));
+    if (sub != NULL) {
+        match->kind = HEADER_RANGE;
+        MC_TRY(mc_error_in(mc_value_read_i64(sub, "start", &match->start, error), error, "range_match"));
+        return mc_error_in(mc_value_read_i64(sub, "end", &match->end, error), error, "range_match");
+    }
+    MC_TRY(mc_value_read_bool(value, "present_match", &match->present, error));
+    return compile_legacy(arena, value, match, error);
+}
+
+mc_status mc_match_header_compile(mc_arena *arena, const mc_value *value, mc_matcher *out, mc_error *error) {
+    static const char *const known[] = {"name",
+                                        "exact_match",
+                                        "prefix_match",
+                                        "suffix_match",
+                                        "range_match",
+                                        "string_match",
+                                        "contains_match",
+                                        "present_match",
+                                        "invert_match",
+                                        "treat_missing_header_as_empty",
+                                        NULL};
+    MC_TRY(mc_refuse_unknown(value, known, error));
+    header_match *match = mc_arena_zalloc(arena, sizeof *match);
+    if (match == NULL) {
+        return MC_ENOMEM;
+    }
+    match->present = true;
+    mc_slice name;
+    MC_TRY(mc_read_name(arena, value, "name", &name, error));
+    MC_TRY(mc_dup_lower(arena, name, &match->name));
+    MC_TRY(mc_value_read_bool(value, "invert_match", &match->invert, error));
+    MC_TRY(mc_value_read_bool(value, "treat_missing_header_as_empty", &match->missing_is_empty, error));
+    MC_TRY(compile_specifier(arena, value, match, error));
+    *out = (mc_matcher){header_holds, match};
+    return MC_OK;
+}

@@ -1,0 +1,46 @@
+/* StringMatcher: exact, prefix, suffix, contains, each with ignore_case (ASCII). */
+#include "route/compile.h"
+#include "route/matcher.h"
+
+static const char *const kind_names[] = {"exact", "prefix", "suffix", "contains"};
+
+mc_status mc_string_match_compile(mc_arena *arena, const mc_value *value, mc_string_match *out, mc_error *error) {
+    static const char *const known[] = {"exact", "prefix", "suffix", "contains", "ignore_case", NULL};
+    MC_TRY(mc_refuse_unknown(value, known, error));
+    bool ignore_case = false;
+    MC_TRY(mc_value_read_bool(value, "ignore_case", &ignore_case, error));
+    for (int kind = MC_STRING_EXACT; kind <= MC_STRING_CONTAINS; kind++) {
+        if (mc_value_get(value, kind_names[kind]) == NULL) {
+            continue;
+        }
+        mc_slice text = MC_SLICE_NONE;
+        MC_TRY(mc_value_read_string(value, kind_names[kind], &text, error));
+        if (text.n == 0 && kind != MC_STRING_EXACT) {
+            return mc_error_set(error, MC_EINVAL, kind_names[kind], "must not be empty");
+        }
+        *out = (mc_string_match){(mc_string_kind)kind, ignore_case, MC_SLICE_NONE};
+        return ignore_case ? mc_dup_lower(arena, text, &out->text) : mc_arena_dup(arena, text, &out->text);
+    }
+    return mc_error_set(error, MC_EINVAL, "", "must have one of exact, prefix, suffix, contains");
+}
+
+static bool contains_ignoring_case(mc_slice value, mc_slice lower) {
+    for (size_t i = 0; i + lower.n <= value.n; i++) {
+        if (mc_slice_ieq(mc_slice_of(value.p + i, lower.n), lower)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool mc_string_match_test(const mc_string_match *match, mc_slice value) {
+    mc_slice text = match->text;
+    if (value.n < text.n || (match->kind == MC_STRING_EXACT && value.n != text.n)) {
+        return false;
+    }
+    if (match->kind == MC_STRING_CONTAINS) {
+        return match->ignore_case ? contains_ignoring_case(value, text) : mc_slice_search(value, text) != SIZE_MAX;
+    }
+    mc_slice part = mc_slice_of(value.p + (match->kind == MC_STRING_SUFFIX ? value.n - text.n : 0), text.n);
+    return match->ignore_case ? mc_slice_ieq(part, text) : mc_slice_eq(part, text);
+}

@@ -1,0 +1,65 @@
+/* A matcher: one condition of a route besides its path, compiled. One file a kind (match_<kind>.c), each with
+ * one compile function below; the route holds when all its matchers do. Matchers live in the table's arena
+ * and are immutable. */
+#ifndef MC_ROUTE_MATCHER_H
+#define MC_ROUTE_MATCHER_H
+
+#include "route/route.h"
+
+/* What matchers see of a request: split once, looked at by many. */
+typedef struct mc_match_input {
+    const mc_route_request *request;
+    mc_slice path;  /* :path before '?' and '#' (RT-6); p == NULL: no path */
+    mc_slice query; /* what follows '?', undecoded */
+} mc_match_input;
+
+/* 1: holds, 0: does not, MC_ENOMEM. */
+typedef int (*mc_match_fn)(const void *self, const mc_match_input *in);
+
+typedef struct mc_matcher {
+    mc_match_fn match;
+    const void *self;
+} mc_matcher;
+
+typedef struct mc_matchers {
+    const mc_matcher *items;
+    uint32_t count;
+} mc_matchers;
+
+/* 1 when every one holds, 0, or MC_ENOMEM. */
+int mc_matchers_test(const mc_matchers *matchers, const mc_match_input *in);
+
+/* type.matcher.v3.StringMatcher without safe_regex and custom. */
+typedef enum mc_string_kind { MC_STRING_EXACT, MC_STRING_PREFIX, MC_STRING_SUFFIX, MC_STRING_CONTAINS } mc_string_kind;
+typedef struct mc_string_match {
+    mc_string_kind kind;
+    bool ignore_case;
+    mc_slice text; /* lower-case when ignore_case */
+} mc_string_match;
+MC_MUST_CHECK mc_status mc_string_match_compile(mc_arena *arena, const mc_value *value, mc_string_match *out,
+                                                mc_error *error);
+bool mc_string_match_test(const mc_string_match *match, mc_slice value);
+
+/* The kinds. `value` is the message of one matcher; error paths are relative to it. */
+MC_MUST_CHECK mc_status mc_match_header_compile(mc_arena *arena, const mc_value *value, mc_matcher *out,
+                                                mc_error *error);
+MC_MUST_CHECK mc_status mc_match_query_compile(mc_arena *arena, const mc_value *value, mc_matcher *out,
+                                               mc_error *error);
+MC_MUST_CHECK mc_status mc_match_cookie_compile(mc_arena *arena, const mc_value *value, mc_matcher *out,
+                                                mc_error *error);
+MC_MUST_CHECK mc_status mc_match_fraction_compile(mc_arena *arena, const mc_value *value, mc_matcher *out,
+                                                  mc_error *error);
+MC_MUST_CHECK mc_status mc_match_grpc_compile(mc_arena *arena, const mc_value *value, mc_matcher *out, mc_error *error);
+MC_MUST_CHECK mc_status mc_match_connect_compile(mc_arena *arena, const mc_value *value, mc_matcher *out,
+                                                 mc_error *error);
+
+/* True when the matcher can only hold if this header, its values joined, equals *value (non-empty): what an
+ * index by header value may rest on. */
+bool mc_match_header_exact(const mc_matcher *matcher, mc_slice *name, mc_slice *value);
+
+/* First value of a query parameter as it stands in the path (RT-13); false when absent. */
+bool mc_query_get(mc_slice query, mc_slice name, mc_slice *value);
+/* First value of a cookie over all cookie headers, unquoted (RT-14); false when absent. */
+bool mc_cookie_get(const mc_headers *headers, mc_slice name, mc_slice *value);
+
+#endif

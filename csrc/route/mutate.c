@@ -1,0 +1,177 @@
+#include "route/mutate.h"
+
+#include "route/compile.h"
+
+enum { MC_MAX_ADDITIONS = 1000 };
+
+static const mc_name_value actions[] = {{"APPEND_IF_EXISTS_OR_ADD", MC_APPEND_OR_ADD},
+                                        {"ADD_IF_ABSENT", MC_ADD_IF_ABSENT},
+                                        {"OVERWRITE_IF_EXISTS_OR_ADD", MC_OVERWRITE_OR_ADD},
+                                        {"OVERWRITE_IF_EXISTS", MC_OVERWRITE_IF_EXISTS},
+                                        {NULL, 0}};
+
+/* RT-42: pseudo-headers and host are the router's to set. */
+static mc_status check_name(mc_slice name, const char *field, mc_error *error) {
+    if (name.n == 0) {
+        return mc_error_set(error, MC_EINVAL, field, "must not be empty");
+    }
+    if (name.p[0] == ':' || mc_slice_ieq(name, MC_SLICE("host"))) {
+        return mc_error_set(error, MC_EINVAL, field, "must not be host or begin with ':': %.*s", MC_SLICE_ARG(name));
+    }
+    return MC_OK;
+}
+
+/* Literal text: "%%" stands for '%', any other '%' would begin a format operator. */
+static mc_status read_literal(mc_compile *c, const mc_value *header, mc_slice *out) {
+    mc_slice text = MC_SLICE_NONE;
+    MC_TRY(mc_value_read_string(header, "value", &text, c->error));
+    char *copy = mc_arena_bytes(c->arena, text.n);
+    if (copy == NULL) {
+        return MC_ENOMEM;
+    }
+    size_t n = 0;
+    for (size_t i = 0; i < text.n; i++) {
+        if (text.p[i] == '%' && (++i == text.n || text.p[i] != '%')) {
+            return mc_error_set(c->error, MC_EINVAL, "value",
+                                "format operators are not supported here; a percent sign is written %%%%");
+        }
+        copy[n++] = text.p[i];
+    }
+    *out = mc_slice_of(copy, n);
+    return MC_OK;
+}
+
+static mc_status compile_header(mc_compile *c, const mc_value *header, mc_header_addition *out) {
+    mc_slice name = MC_SLICE_NONE;
+    MC_TRY(mc_value_read_string(header, "key", &name, c->error));
+    MC_TRY(check_name(name, "key", c->error));
+    MC_TRY(mc_dup_lower(c->arena, name, &out->name));
+    if (mc_value_get(header, "raw_value") != NULL) {
+        return mc_value_read_bytes(header, "raw_value", c->arena, &out->value, c->error);
+    }
+    return read_literal(c, header, &out->value);
+}
+
+static mc_status compile_addition(mc_compile *c, const mc_value *value, mc_header_addition *out) {
+    const mc_value *header;
+    MC_TRY(mc_value_read_object(value, "header", &header, c->error));
+    if (header == NULL) {
+        return mc_error_set(c->error, MC_EINVAL, "header", "is required");
+    }
+    MC_TRY(mc_error_in(compile_header(c, header, out), c->error, "header"));
+    uint64_t action = MC_APPEND_OR_ADD;
+    MC_TRY(mc_read_enum(value, "append_action", actions, &action, c->error));
+    if (mc_value_get(value, "append") != NULL) { /* deprecated spelling */
+        bool append = true;
+        MC_TRY(mc_value_read_bool(value, "append", &append, c->error));
+        if (action != MC_APPEND_OR_ADD) {
+            return mc_error_set(c->error, MC_EINVAL, "append", "must not be set together with append_action");
+        }
+        action = append ? MC_APPEND_OR_ADD : MC_OVERWRITE_OR_ADD;
+    }
+    out->action = (mc_append_action)action;
+    return mc_value_read_bool(value, "keep_empty_value", &out->keep_empty, c->error);
+}
+
+static mc_status compile_additions(mc_compile *c, const mc_value *items, size_t count, const char *field,
+                                   mc_header_mutations *out) {
+    if (count > MC_MAX_ADDITIONS) {
+        return mc_error_set(c->error, MC_EINVAL, field, "must have at most %d entries", MC_MAX_ADDITIONS);
+    }
+    mc_header_addition *additions = mc_arena_zalloc(c->arena, count * sizeof *additions);
+    if (additions == NULL) {
+        return MC_ENOMEM;
+    }
+    for (size_t i = 0; i < count; i++) {
+        MC_TRY(mc_error_in(compile_addition(c, &items[i], &additions[i]), c->error, "%s[%zu]", field, i));
+    }
+    out->additions = additions;
+    out->addition_count = (uint32_t)count;
+    return MC_OK;
+}
+
+static mc_status compile_removals(mc_compile *c, const mc_value *items, size_t count, const char *field,
+                                  mc_header_mutations *out) {
+    mc_slice *removals = mc_arena_zalloc(c->arena, count * sizeof *removals);
+    if (removals == NULL) {
+        return MC_ENOMEM;
+    }
+    for (size_t i = 0; i < count; i++) {
+        char path[96];
+        snprintf(path, sizeof path, "%s[%zu]", field, i);
+        if (items[i].kind != MC_STRING) {
+            return mc_error_set(c->error, MC_EINVAL, path, "must be a string");
+        }
+        MC_TRY(check_name(items[i].string, path, c->error));
+        MC_TRY(mc_dup_lower(c->arena, items[i].string, &removals[i]));
+    }
+    out->removals = removals;
+    out->removal_count = (uint32_t)count;
+    return MC_OK;
+}
+
+mc_status mc_compile_mutations(mc_compile *c, const mc_value *level, const char *prefix,
+                               const mc_header_mutations **out) {
+    char add[64], remove[64];
+    const mc_value *additions, *removals;
+    size_t addition_count, removal_count;
+    snprintf(add, sizeof add, "%s_headers_to_add", prefix);
+    snprintf(remove, sizeof remove, "%s_headers_to_remove", prefix);
+    MC_TRY(mc_value_read_list(level, add, &additions, &addition_count, c->error));
+    MC_TRY(mc_value_read_list(level, remove, &removals, &removal_count, c->error));
+    *out = NULL;
+    if (addition_count + removal_count == 0) {
+        return MC_OK;
+    }
+    mc_header_mutations *mutations = mc_arena_zalloc(c->arena, sizeof *mutations);
+    if (mutations == NULL) {
+        return MC_ENOMEM;
+    }
+    MC_TRY(compile_additions(c, additions, addition_count, add, mutations));
+    MC_TRY(compile_removals(c, removals, removal_count, remove, mutations));
+    *out = mutations;
+    return MC_OK;
+}
+
+/* What an addition does is decided against the headers as the removals left them, before any addition is
+ * made. */
+typedef enum decision { SKIP, OVERWRITE, ADD } decision;
+
+static decision decide(const mc_header_addition *addition, const mc_headers *headers) {
+    if (addition->value.n == 0 && !addition->keep_empty) {
+        return SKIP;
+    }
+    switch (addition->action) {
+    case MC_APPEND_OR_ADD: return ADD;
+    case MC_OVERWRITE_OR_ADD: return OVERWRITE;
+    case MC_ADD_IF_ABSENT: return mc_headers_get(headers, addition->name).p == NULL ? ADD : SKIP;
+    case MC_OVERWRITE_IF_EXISTS: return mc_headers_get(headers, addition->name).p != NULL ? OVERWRITE : SKIP;
+    }
+    return SKIP;
+}
+
+mc_status mc_header_mutations_apply(const mc_header_mutations *mutations, mc_headers *headers) {
+    unsigned char decisions[MC_MAX_ADDITIONS];
+    if (mutations == NULL) {
+        return MC_OK;
+    }
+    for (uint32_t i = 0; i < mutations->removal_count; i++) {
+        mc_headers_remove(headers, mutations->removals[i]);
+    }
+    for (uint32_t i = 0; i < mutations->addition_count; i++) {
+        decisions[i] = (unsigned char)decide(&mutations->additions[i], headers);
+    }
+    for (int pass = OVERWRITE; pass <= ADD; pass++) {
+        for (uint32_t i = 0; i < mutations->addition_count; i++) {
+            const mc_header_addition *addition = &mutations->additions[i];
+            if (decisions[i] != pass) {
+                continue;
+            }
+            if (pass == OVERWRITE) {
+                mc_headers_remove(headers, addition->name);
+            }
+            MC_TRY(mc_headers_add(headers, addition->name, addition->value));
+        }
+    }
+    return MC_OK;
+}

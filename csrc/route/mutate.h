@@ -1,0 +1,33 @@
+/* Header mutations of one level: removals, then additions (RT-40 to RT-42). */
+#ifndef MC_ROUTE_MUTATE_H
+#define MC_ROUTE_MUTATE_H
+
+#include "http/headers.h"
+#include "route/route.h"
+
+/* HeaderValueOption.append_action */
+typedef enum mc_append_action {
+    MC_APPEND_OR_ADD,
+    MC_ADD_IF_ABSENT,
+    MC_OVERWRITE_OR_ADD,
+    MC_OVERWRITE_IF_EXISTS,
+} mc_append_action;
+
+typedef struct mc_header_addition {
+    mc_slice name; /* lower-case */
+    mc_slice value;
+    mc_append_action action;
+    bool keep_empty;
+} mc_header_addition;
+
+struct mc_header_mutations {
+    const mc_slice *removals; /* lower-case */
+    uint32_t removal_count;
+    uint32_t addition_count;
+    const mc_header_addition *additions;
+};
+
+/* NULL mutations do nothing. */
+MC_MUST_CHECK mc_status mc_header_mutations_apply(const mc_header_mutations *mutations, mc_headers *headers);
+
+#endif

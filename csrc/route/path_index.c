@@ -1,0 +1,236 @@
+#include "route/path_index.h"
+
+#include <stdlib.h>
+
+#include "base/alloc.h"
+#include "route/compile.h"
+
+bool mc_path_pattern_test(const mc_path_pattern *pattern, mc_slice path) {
+    size_t n = pattern->text.n;
+    if (pattern->kind == MC_PATH_ANY) {
+        return true;
+    }
+    mc_slice head = mc_slice_until(path, n);
+    if (path.p == NULL || !(pattern->fold ? mc_slice_ieq(head, pattern->text) : mc_slice_eq(head, pattern->text))) {
+        return false;
+    }
+    switch (pattern->kind) {
+    case MC_PATH_EXACT: return path.n == n;
+    case MC_PATH_SEPARATED_PREFIX: return path.n == n || path.p[n] == '/';
+    default: return true;
+    }
+}
+
+/* --- building --- */
+
+/* Exact paths, then all kinds of prefixes, then the rest; equal patterns side by side in route order. */
+static int compare_items(const void *a, const void *b) {
+    const mc_path_item *x = a, *y = b;
+    static const int groups[] = {
+        [MC_PATH_EXACT] = 0, [MC_PATH_PREFIX] = 1, [MC_PATH_SEPARATED_PREFIX] = 1, [MC_PATH_ANY] = 2};
+    if (x->pattern.fold != y->pattern.fold) {
+        return x->pattern.fold - y->pattern.fold;
+    }
+    if (groups[x->pattern.kind] != groups[y->pattern.kind]) {
+        return groups[x->pattern.kind] - groups[y->pattern.kind];
+    }
+    int order = mc_slice_cmp(x->pattern.text, y->pattern.text);
+    if (order != 0) {
+        return order;
+    }
+    if (x->pattern.kind != y->pattern.kind) {
+        return (int)x->pattern.kind - (int)y->pattern.kind;
+    }
+    return x->candidate.order < y->candidate.order ? -1 : 1;
+}
+
+/* A distinct prefix text with its lists. */
+typedef struct trie_key {
+    mc_slice text;
+    const mc_candidates *prefix, *separated;
+} trie_key;
+
+/* The keys below a node, while building. */
+typedef struct trie_range {
+    size_t low, high;
+    size_t depth; /* bytes the node stands for */
+} trie_range;
+
+static size_t common_length(mc_slice a, mc_slice b, size_t from) {
+    size_t n = a.n < b.n ? a.n : b.n;
+    while (from < n && a.p[from] == b.p[from]) {
+        from++;
+    }
+    return from;
+}
+
+/* Breadth first, so that children stand side by side and a long chain of prefixes needs no stack. Keys are
+ * sorted: those that share a prefix are a range whose first and last key share exactly that much. */
+static mc_status build_trie(mc_compile *c, const trie_key *keys, size_t count, mc_path_half *half) {
+    size_t cap = 2 * count + 1, used = 1;
+    mc_trie_node *nodes = mc_arena_zalloc(c->arena, cap * sizeof *nodes);
+    char *heads = mc_arena_bytes(c->arena, cap);
+    trie_range *ranges = mc_malloc(cap * sizeof *ranges);
+    if (nodes == NULL || heads == NULL || ranges == NULL) {
+        mc_free(ranges);
+        return MC_ENOMEM;
+    }
+    heads[0] = 0;
+    ranges[0] = (trie_range){0, count, 0};
+    for (size_t at = 0; at < used; at++) {
+        trie_range range = ranges[at];
+        size_t i = range.low;
+        if (keys[i].text.n == range.depth) {
+            nodes[at].prefix = keys[i].prefix;
+            nodes[at].separated = keys[i].separated;
+            i++;
+        }
+        nodes[at].first_child = (uint32_t)used;
+        while (i < range.high) {
+            size_t low = i;
+            char head = keys[low].text.p[range.depth];
+            while (i < range.high && keys[i].text.p[range.depth] == head) {
+                i++;
+            }
+            size_t depth = common_length(keys[low].text, keys[i - 1].text, range.depth + 1);
+            nodes[used].label = keys[low].text.p + range.depth;
+            nodes[used].label_n = (uint32_t)(depth - range.depth);
+            heads[used] = head;
+            ranges[used] = (trie_range){low, i, depth};
+            used++;
+        }
+        nodes[at].child_count = (uint32_t)used - nodes[at].first_child;
+    }
+    mc_free(ranges);
+    half->nodes = nodes;
+    half->heads = heads;
+    return MC_OK;
+}
+
+static bool same_list(const mc_path_pattern *a, const mc_path_pattern *b) {
+    return a->kind == b->kind && a->fold == b->fold && mc_slice_eq(a->text, b->text);
+}
+
+/* Turns the sorted items into candidate lists, one for each distinct pattern: exact ones go into the hash,
+ * prefixes into `keys` (at most `count` of them). */
+static mc_status build_lists(mc_compile *c, const mc_path_item *items, size_t count, mc_candidate *scratch,
+                             mc_path_half *half, trie_key *keys, size_t *key_count) {
+    mc_map *exact = NULL;
+    *key_count = 0;
+    for (size_t i = 0; i < count;) {
+        const mc_path_pattern *pattern = &items[i].pattern;
+        const mc_candidates *list;
+        size_t n = 0;
+        for (; i < count && same_list(&items[i].pattern, pattern); i++) {
+            scratch[n++] = items[i].candidate;
+        }
+        MC_TRY(mc_candidates_build(c, scratch, n, &list));
+        if (pattern->kind == MC_PATH_EXACT) {
+            if (exact == NULL && (exact = mc_compile_map(c)) == NULL) {
+                return MC_ENOMEM;
+            }
+            half->exact = exact;
+            MC_TRY(mc_map_put(exact, pattern->text, (void *)list));
+            continue;
+        }
+        if (*key_count == 0 || !mc_slice_eq(keys[*key_count - 1].text, pattern->text)) {
+            keys[(*key_count)++] = (trie_key){pattern->text, NULL, NULL};
+        }
+        trie_key *key = &keys[*key_count - 1];
+        *(pattern->kind == MC_PATH_PREFIX ? &key->prefix : &key->separated) = list;
+    }
+    return MC_OK;
+}
+
+static mc_status build_half(mc_compile *c, const mc_path_item *items, size_t count, mc_candidate *scratch,
+                            mc_path_half *half) {
+    trie_key *keys = mc_malloc((count + 1) * sizeof *keys);
+    size_t key_count = 0;
+    if (keys == NULL) {
+        return MC_ENOMEM;
+    }
+    mc_status status = build_lists(c, items, count, scratch, half, keys, &key_count);
+    if (status == MC_OK && key_count > 0) {
+        status = build_trie(c, keys, key_count, half);
+    }
+    mc_free(keys);
+    return status;
+}
+
+mc_status mc_path_index_build(mc_compile *c, mc_path_item *items, size_t count, mc_path_index *out) {
+    *out = (mc_path_index){.any = NULL};
+    if (count == 0) {
+        return MC_OK;
+    }
+    mc_candidate *scratch = mc_malloc(count * sizeof *scratch);
+    if (scratch == NULL) {
+        return MC_ENOMEM;
+    }
+    /* MC_PATH_ANY is compiled with fold false: cased, any, folded. */
+    qsort(items, count, sizeof *items, compare_items);
+    size_t cased = 0, any;
+    while (cased < count && !items[cased].pattern.fold && items[cased].pattern.kind != MC_PATH_ANY) {
+        cased++;
+    }
+    for (any = cased; any < count && items[any].pattern.kind == MC_PATH_ANY; any++) {
+        scratch[any - cased] = items[any].candidate;
+    }
+    mc_status status = any == cased ? MC_OK : mc_candidates_build(c, scratch, any - cased, &out->any);
+    if (status == MC_OK) {
+        status = build_half(c, items, cased, scratch, &out->cased);
+    }
+    if (status == MC_OK) {
+        status = build_half(c, items + any, count - any, scratch, &out->folded);
+    }
+    mc_free(scratch);
+    return status;
+}
+
+/* --- finding --- */
+
+static mc_status find_prefixes(const mc_path_half *half, mc_slice path, mc_walk *walk) {
+    const mc_trie_node *node = half->nodes;
+    const char *at = path.p, *end = path.p + path.n;
+    for (;;) {
+        if (node->prefix != NULL) {
+            MC_TRY(mc_walk_add(walk, node->prefix));
+        }
+        if (node->separated != NULL && (at == end || *at == '/')) {
+            MC_TRY(mc_walk_add(walk, node->separated));
+        }
+        if (at == end || node->child_count == 0) {
+            return MC_OK;
+        }
+        const char *heads = half->heads + node->first_child;
+        const char *head = memchr(heads, *at, node->child_count);
+        if (head == NULL) {
+            return MC_OK;
+        }
+        node = &half->nodes[node->first_child + (uint32_t)(head - heads)];
+        if ((size_t)(end - at) < node->label_n || memcmp(at, node->label, node->label_n) != 0) {
+            return MC_OK;
+        }
+        at += node->label_n;
+    }
+}
+
+static mc_status find_half(const mc_path_half *half, mc_slice path, mc_walk *walk) {
+    if (half->exact != NULL) {
+        MC_TRY(mc_walk_add(walk, mc_map_get(half->exact, path)));
+    }
+    return half->nodes == NULL ? MC_OK : find_prefixes(half, path, walk);
+}
+
+mc_status mc_path_index_find(const mc_path_index *index, const mc_match_input *in, mc_walk *walk) {
+    MC_TRY(mc_walk_add(walk, index->any));
+    if (in->path.p == NULL) {
+        return MC_OK;
+    }
+    MC_TRY(find_half(&index->cased, in->path, walk));
+    if (index->folded.exact == NULL && index->folded.nodes == NULL) {
+        return MC_OK;
+    }
+    mc_slice lower;
+    MC_TRY(mc_dup_lower(in->request->arena, in->path, &lower));
+    return find_half(&index->folded, lower, walk);
+}

@@ -1,0 +1,56 @@
+/* Index over the paths of one virtual host's routes.
+ *
+ * Equal paths in a hash, prefixes in a compressed trie whose nodes stand in one array, the children of a node
+ * side by side; once as written and once in lower case for case_sensitive: false. A request's path meets at
+ * most one exact list and the prefixes on one way down the trie: the work is bounded by the length of the
+ * path, whatever the number of routes. */
+#ifndef MC_ROUTE_PATH_INDEX_H
+#define MC_ROUTE_PATH_INDEX_H
+
+#include "route/candidates.h"
+
+typedef enum mc_path_kind {
+    MC_PATH_EXACT,
+    MC_PATH_PREFIX,
+    MC_PATH_SEPARATED_PREFIX, /* equal, or followed by '/' */
+    MC_PATH_ANY,              /* no condition the index knows: the route's matchers decide */
+} mc_path_kind;
+
+typedef struct mc_path_pattern {
+    mc_path_kind kind;
+    bool fold;     /* case-insensitive: text is in lower case, and so must be the path it is compared with */
+    mc_slice text; /* empty for MC_PATH_ANY */
+} mc_path_pattern;
+
+bool mc_path_pattern_test(const mc_path_pattern *pattern, mc_slice path);
+
+typedef struct mc_trie_node {
+    const char *label; /* bytes between the parent and this node, at least one but for the root */
+    uint32_t label_n;
+    uint32_t first_child;
+    uint32_t child_count;
+    const mc_candidates *prefix, *separated; /* lists that end here, or NULL */
+} mc_trie_node;
+
+typedef struct mc_path_half {
+    const mc_map *exact;       /* -> const mc_candidates; NULL: no exact paths */
+    const mc_trie_node *nodes; /* [0] is the root; NULL: no prefixes */
+    const char *heads;         /* heads[i]: the first byte of the label of nodes[i] */
+} mc_path_half;
+
+typedef struct mc_path_index {
+    mc_path_half cased, folded;
+    const mc_candidates *any;
+} mc_path_index;
+
+/* One pattern with its candidate; all of a virtual host in order. The array is sorted in place. */
+typedef struct mc_path_item {
+    mc_path_pattern pattern;
+    mc_candidate candidate;
+} mc_path_item;
+
+MC_MUST_CHECK mc_status mc_path_index_build(mc_compile *c, mc_path_item *items, size_t count, mc_path_index *out);
+/* Adds every list that the input's path leads to. */
+MC_MUST_CHECK mc_status mc_path_index_find(const mc_path_index *index, const mc_match_input *in, mc_walk *walk);
+
+#endif

@@ -1,0 +1,144 @@
+/* Path and host rewriting, and the order in which a request is finalised (RT-33 to RT-35, RT-40). */
+#include "route/compile.h"
+#include "route/mutate.h"
+
+static size_t path_end(mc_slice path) {
+    for (size_t i = 0; i < path.n; i++) {
+        if (path.p[i] == '?' || path.p[i] == '#') {
+            return i;
+        }
+    }
+    return path.n;
+}
+
+mc_status mc_compile_path_rewrite(mc_compile *c, const mc_value *value, const mc_path_pattern *pattern,
+                                  mc_path_rewrite *out) {
+    bool whole = pattern->kind == MC_PATH_EXACT || pattern->kind == MC_PATH_ANY;
+    out->matched = whole ? SIZE_MAX : pattern->text.n;
+    return mc_read_text(c->arena, value, "prefix_rewrite", &out->replacement, c->error);
+}
+
+mc_status mc_path_rewrite_apply(const mc_path_rewrite *rewrite, mc_slice path, mc_arena *arena, mc_slice *out) {
+    *out = path;
+    if (rewrite->replacement.n == 0) {
+        return MC_OK;
+    }
+    size_t replaced = rewrite->matched == SIZE_MAX ? path_end(path) : rewrite->matched;
+    const mc_slice parts[] = {rewrite->replacement, mc_slice_from(path, replaced)};
+    return mc_arena_concat(arena, parts, 2, out);
+}
+
+mc_status mc_compile_rewrite(mc_compile *c, const mc_value *value, mc_route_entry *out) {
+    static const char *const refused[] = {"regex_rewrite",           "path_rewrite_policy", "path_rewrite",
+                                          "host_rewrite_path_regex", "host_rewrite",        NULL};
+    for (const char *const *field = refused; *field != NULL; field++) {
+        if (mc_value_get(value, *field) != NULL) {
+            return mc_error_set(c->error, MC_EINVAL, *field, "is not supported");
+        }
+    }
+    mc_rewrite rewrite = {.path = {MC_SLICE_NONE, 0}};
+    mc_slice header = MC_SLICE_NONE;
+    MC_TRY(mc_compile_path_rewrite(c, value, &out->pattern, &rewrite.path));
+    MC_TRY(mc_read_text(c->arena, value, "host_rewrite_literal", &rewrite.host_literal, c->error));
+    MC_TRY(mc_value_read_string(value, "host_rewrite_header", &header, c->error));
+    MC_TRY(mc_dup_lower(c->arena, header, &rewrite.host_header));
+    MC_TRY(mc_value_read_bool(value, "auto_host_rewrite", &out->route.auto_host_rewrite, c->error));
+    MC_TRY(mc_value_read_bool(value, "append_x_forwarded_host", &out->route.append_x_forwarded_host, c->error));
+    if (rewrite.path.replacement.n + rewrite.host_literal.n + rewrite.host_header.n == 0) {
+        return MC_OK;
+    }
+    mc_rewrite *kept = mc_arena_alloc(c->arena, sizeof *kept);
+    if (kept == NULL) {
+        return MC_ENOMEM;
+    }
+    *kept = rewrite;
+    out->rewrite = kept;
+    return MC_OK;
+}
+
+/* --- requests --- */
+
+/* Whether `value` is the last element of the comma list. */
+static bool is_last_element(mc_slice list, mc_slice value) {
+    size_t start = list.n;
+    while (start > 0 && list.p[start - 1] != ',') {
+        start--;
+    }
+    return mc_slice_eq(mc_slice_trim(mc_slice_from(list, start)), value);
+}
+
+mc_status mc_route_rewrite_host(const mc_route *route, mc_headers *headers, mc_slice host,
+                                bool suppress_envoy_headers) {
+    mc_slice old = mc_headers_get_known(headers, MC_H_AUTHORITY);
+    if (host.n == 0) {
+        return MC_OK;
+    }
+    if (old.p != NULL && route->append_x_forwarded_host) {
+        mc_slice forwarded = mc_headers_get_known(headers, MC_H_X_FORWARDED_HOST);
+        if (forwarded.n == 0 || !is_last_element(forwarded, old)) {
+            MC_TRY(mc_headers_append_value(headers, MC_H_X_FORWARDED_HOST, MC_SLICE(","), old));
+        }
+    }
+    if (old.p != NULL && !suppress_envoy_headers) {
+        MC_TRY(mc_headers_set_known(headers, MC_H_X_ENVOY_ORIGINAL_HOST, old));
+    }
+    return mc_headers_set_known(headers, MC_H_AUTHORITY, host);
+}
+
+static mc_status rewrite_path(const mc_rewrite *rewrite, mc_headers *headers, bool suppress_envoy_headers) {
+    mc_slice old = mc_headers_get_known(headers, MC_H_PATH), new;
+    if (old.p == NULL || rewrite->path.replacement.n == 0) {
+        return MC_OK;
+    }
+    MC_TRY(mc_path_rewrite_apply(&rewrite->path, old, headers->arena, &new));
+    if (!suppress_envoy_headers) {
+        MC_TRY(mc_headers_set_known(headers, MC_H_X_ENVOY_ORIGINAL_PATH, old));
+    }
+    return mc_headers_set_known_ref(headers, MC_H_PATH, new);
+}
+
+/* The weighted cluster first; then from the route outwards, or inwards with
+ * most_specific_header_mutations_wins. */
+static mc_status mutate(const mc_route_table *table, const mc_header_mutations *weighted,
+                        const mc_header_mutations *route, const mc_header_mutations *host, mc_headers *headers,
+                        bool response) {
+    const mc_header_mutations *outer = response ? table->response_mutations : table->request_mutations;
+    MC_TRY(mc_header_mutations_apply(weighted, headers));
+    MC_TRY(mc_header_mutations_apply(table->most_specific_wins ? outer : route, headers));
+    MC_TRY(mc_header_mutations_apply(host, headers));
+    return mc_header_mutations_apply(table->most_specific_wins ? route : outer, headers);
+}
+
+mc_status mc_route_finalize_request(const mc_route_table *table, const mc_route_match *match,
+                                    const mc_route_request *request, mc_headers *headers, bool suppress_envoy_headers) {
+    (void)request;
+    const mc_route *route = match->route;
+    const mc_weighted_cluster *weighted = match->weighted;
+    if (route == NULL) {
+        return MC_OK;
+    }
+    if (weighted != NULL && weighted->host_rewrite_literal.n > 0) {
+        MC_TRY(mc_headers_set_known(headers, MC_H_AUTHORITY, weighted->host_rewrite_literal));
+    }
+    MC_TRY(mutate(table, weighted == NULL ? NULL : weighted->request_mutations, route->request_mutations,
+                  match->virtual_host->request_mutations, headers, false));
+    const mc_rewrite *rewrite = mc_route_entry_of(route)->rewrite;
+    if (rewrite == NULL) {
+        return MC_OK;
+    }
+    mc_slice host = rewrite->host_literal;
+    if (rewrite->host_header.n > 0) {
+        host = mc_headers_get(headers, rewrite->host_header);
+    }
+    MC_TRY(mc_route_rewrite_host(route, headers, host, suppress_envoy_headers));
+    return rewrite_path(rewrite, headers, suppress_envoy_headers);
+}
+
+mc_status mc_route_finalize_response(const mc_route_table *table, const mc_route_match *match, mc_headers *headers) {
+    const mc_route *route = match->route;
+    if (route == NULL) {
+        return MC_OK;
+    }
+    return mutate(table, match->weighted == NULL ? NULL : match->weighted->response_mutations,
+                  route->response_mutations, match->virtual_host->response_mutations, headers, true);
+}

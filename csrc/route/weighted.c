@@ -1,0 +1,92 @@
+/* Which cluster a matched route goes to (RT-20 to RT-22). */
+#include "route/compile.h"
+
+static mc_status compile_entry(mc_compile *c, const mc_value *value, mc_weighted_cluster *out) {
+    mc_slice header = MC_SLICE_NONE;
+    MC_TRY(mc_read_text(c->arena, value, "name", &out->name, c->error));
+    MC_TRY(mc_value_read_string(value, "cluster_header", &header, c->error));
+    MC_TRY(mc_dup_lower(c->arena, header, &out->cluster_header));
+    if ((out->name.n > 0) == (header.n > 0)) {
+        return mc_error_set(c->error, MC_EINVAL, "", "must have either name or cluster_header");
+    }
+    out->id = MC_NO_CLUSTER;
+    if (out->name.n > 0) {
+        MC_TRY(mc_compile_cluster(c, out->name, &out->id));
+    }
+    MC_TRY(mc_value_read_u32(value, "weight", &out->weight, c->error));
+    MC_TRY(mc_read_text(c->arena, value, "host_rewrite_literal", &out->host_rewrite_literal, c->error));
+    MC_TRY(mc_compile_mutations(c, value, "request", &out->request_mutations));
+    return mc_compile_mutations(c, value, "response", &out->response_mutations);
+}
+
+mc_status mc_compile_weighted(mc_compile *c, const mc_value *value, mc_route *out) {
+    static const char *const known[] = {"clusters", "total_weight", "header_name", "use_hash_policy", NULL};
+    MC_TRY(mc_refuse_unknown(value, known, c->error));
+    const mc_value *items;
+    size_t count;
+    MC_TRY(mc_value_read_list(value, "clusters", &items, &count, c->error));
+    if (count == 0) {
+        return mc_error_set(c->error, MC_EINVAL, "clusters", "must have at least one entry");
+    }
+    mc_weighted_cluster *clusters = mc_arena_zalloc(c->arena, count * sizeof *clusters);
+    if (clusters == NULL) {
+        return MC_ENOMEM;
+    }
+    for (size_t i = 0; i < count; i++) {
+        MC_TRY(mc_error_in(compile_entry(c, &items[i], &clusters[i]), c->error, "clusters[%zu]", i));
+        out->total_weight += clusters[i].weight;
+    }
+    if (out->total_weight == 0 || out->total_weight > UINT32_MAX) {
+        return mc_error_set(c->error, MC_EINVAL, "clusters", "weights must sum to between 1 and %u", UINT32_MAX);
+    }
+    mc_slice header = MC_SLICE_NONE;
+    MC_TRY(mc_value_read_string(value, "header_name", &header, c->error));
+    MC_TRY(mc_dup_lower(c->arena, header, &out->weighted_header));
+    MC_TRY(mc_value_read_bool(value, "use_hash_policy", &out->weighted_by_hash, c->error));
+    out->weighted = clusters;
+    out->weighted_count = (uint32_t)count;
+    return MC_OK;
+}
+
+/* The number that picks: the request's hash, a header, or the stream's stable random. */
+static mc_status weighted_random(const mc_route *route, const mc_route_request *request, uint64_t *out) {
+    *out = request->random;
+    if (route->weighted_by_hash) {
+        mc_request_hash hash;
+        MC_TRY(mc_route_hash(route, request, &hash));
+        *out = hash.has_hash ? hash.hash : *out;
+    } else if (route->weighted_header.n > 0) {
+        uint32_t at = 0;
+        uint64_t number;
+        const mc_header *header = mc_headers_next(request->headers, route->weighted_header, &at);
+        bool once = header != NULL && mc_headers_next(request->headers, route->weighted_header, &at) == NULL;
+        if (once && mc_slice_u64(header->value, &number) == MC_OK) {
+            *out = number;
+        }
+    }
+    return MC_OK;
+}
+
+mc_status mc_route_choose_cluster(const mc_route_request *request, mc_route_match *match) {
+    const mc_route *route = match->route;
+    mc_slice header = route->cluster_header;
+    match->cluster = route->cluster;
+    match->cluster_id = route->cluster_id;
+    if (route->weighted_count > 0) {
+        uint64_t pick, sum = 0;
+        MC_TRY(weighted_random(route, request, &pick));
+        pick %= route->total_weight;
+        const mc_weighted_cluster *chosen = route->weighted;
+        while ((sum += chosen->weight) <= pick) {
+            chosen++;
+        }
+        match->weighted = chosen;
+        match->cluster = chosen->name;
+        match->cluster_id = chosen->id;
+        header = chosen->cluster_header;
+    }
+    if (header.n > 0) {
+        match->cluster = mc_headers_get(request->headers, header);
+    }
+    return MC_OK;
+}
