@@ -48,20 +48,35 @@ typedef struct mc_host_stats {
 #undef MC_HOST_STAT_FIELD
 } mc_host_stats;
 
+/* Health as discovery reported it (core.v3.HealthStatus), numbered as there. */
+typedef enum mc_eds_status {
+    MC_EDS_UNKNOWN,
+    MC_EDS_HEALTHY,
+    MC_EDS_UNHEALTHY,
+    MC_EDS_DRAINING,
+    MC_EDS_TIMEOUT,
+    MC_EDS_DEGRADED
+} mc_eds_status;
+
+/* An upstream host. Fields above the line may change while workers read them, hence atomic; `hash_key`,
+ * `locality_weight` and `revision` belong to the control side alone; the rest never changes. */
 typedef struct mc_host {
     _Atomic uint32_t refs;
     _Atomic uint32_t rq_active;    /* streams attached to a connection, all workers (ED-9) */
-    _Atomic uint32_t health_flags;
-    _Atomic uint64_t hc_pass_ms;   /* last active health check pass, 0: never (ED-11) */
-    uint32_t weight;               /* at least 1 (C-4) */
-    uint32_t priority;
-    mc_address address;
-    mc_slice address_text; /* identity of a host within its cluster (CL-8) */
-    mc_slice hostname;     /* may be empty */
-    mc_slice hash_key;     /* metadata envoy.lb hash_key, may be empty (RH-2) */
-    mc_slice region, zone, sub_zone;
+    _Atomic uint32_t health_flags; /* set and cleared with atomic_fetch_or/and: several parties own bits of it */
+    _Atomic uint32_t weight;       /* at least 1 (C-4) */
+    _Atomic uint64_t hc_pass_ms;   /* last active health check pass or first sight (ED-11), 0: never */
+    _Atomic uint32_t priority;
+    _Atomic uint8_t eds_status; /* mc_eds_status */
+    _Atomic bool canary;
+    /* ---- */
+    mc_slice hash_key; /* metadata envoy.lb hash_key, may be empty (RH-2); owned */
     uint32_t locality_weight;
-    bool canary;
+    uint32_t revision; /* counts the changes of weight and metadata */
+    mc_address address;
+    mc_slice address_text; /* identity of a host within its cluster (CL-8); NUL-terminated */
+    mc_slice hostname;     /* may be empty */
+    mc_slice region, zone, sub_zone;
     mc_host_stats stats;
 } mc_host;
 
@@ -71,21 +86,33 @@ void mc_host_unref(mc_host *host);
 typedef enum mc_health { MC_HEALTHY, MC_DEGRADED, MC_UNHEALTHY } mc_health;
 /* Coarse health of the flags, HS-2. */
 mc_health mc_host_health(const mc_host *host);
+mc_health mc_health_of(uint32_t flags);
+/* Member, but left out of the denominators of PR-1, PR-8 and LO-2 (HS-4). */
+bool mc_health_excluded(uint32_t flags);
 /* "/failed_active_hc/..." or "healthy" (HS-1); NUL-terminated, cut at n. */
 size_t mc_host_flags_text(uint32_t flags, char *out, size_t n);
 
 typedef enum mc_lb_policy { MC_LB_ROUND_ROBIN, MC_LB_LEAST_REQUEST, MC_LB_RANDOM, MC_LB_RING_HASH, MC_LB_MAGLEV } mc_lb_policy;
 
-/* Compiled from a Cluster message's lb fields (lb_policy, *_lb_config, common_lb_config). Immutable. */
+/* Compiled from a Cluster message's lb fields (lb_policy, *_lb_config, common_lb_config, load_balancing_policy). A plain value,
+ * immutable. */
 typedef struct mc_lb_config {
     mc_lb_policy policy;
     uint32_t choice_count;
-    double active_request_bias;
+    bool full_scan;             /* least request, ED-8 */
+    double active_request_bias; /* at least 0, ED-9 */
+    uint64_t slow_start_window_ms; /* 0: off, ED-11 */
+    double slow_start_aggression;  /* above 0 */
+    double slow_start_min_percent;
     uint64_t ring_min, ring_max;
     bool ring_murmur;
     uint64_t maglev_size;
     uint32_t hash_balance_factor; /* 0: off */
+    bool hostname_hash_key;       /* use_hostname_for_hashing, RH-2 */
+    bool locality_weighted;       /* locality_weighted_lb_config, LO-2 */
+    bool fail_traffic_on_panic;   /* PR-11 */
     uint32_t panic_threshold;     /* percent, C-1 */
+    bool keep_duplicates;         /* cluster type STATIC: the same address twice is two hosts; otherwise the first wins (CL-7) */
 } mc_lb_config;
 
 MC_MUST_CHECK mc_status mc_lb_config_compile(const mc_value *cluster, mc_lb_config *out, mc_error *error);
@@ -94,18 +121,23 @@ MC_MUST_CHECK mc_status mc_lb_config_compile(const mc_value *cluster, mc_lb_conf
 typedef struct mc_hosts mc_hosts;
 
 /* From a ClusterLoadAssignment (canonical JSON, IP addresses only: names were resolved by the control side). Hosts whose
- * address text is in `previous` (may be NULL) are the same objects, with weight, health and metadata of the new assignment
- * (as CL-8; if an immutable field differs, a new object replaces it). Registers host stats. */
+ * address text is in `previous` (may be NULL) are the same objects, with weight, health, metadata and priority of the new
+ * assignment (CL-8; if locality or hostname differs, a new object replaces it). Priorities in which nothing changed share
+ * their lists and tables with `previous`, so that workers keep their state (ED-4). Registers host stats. On an error in the
+ * assignment nothing has changed. Compile and refresh are to be called by one thread at a time per cluster. */
 MC_MUST_CHECK mc_status mc_hosts_compile(const mc_value *assignment, const mc_lb_config *config, mc_slice cluster_name, mc_stats *stats,
                                          mc_hosts *previous, mc_hosts **out, mc_error *error);
-/* The same hosts after health flags changed: new lists, loads and tables. */
+/* The same hosts after health flags changed: new lists, loads and tables where they differ. */
 MC_MUST_CHECK mc_status mc_hosts_refresh(mc_hosts *hosts, mc_hosts **out);
 mc_hosts *mc_hosts_ref(mc_hosts *hosts);
 void mc_hosts_unref(mc_hosts *hosts);
 size_t mc_hosts_count(const mc_hosts *hosts);
 mc_host *mc_hosts_at(const mc_hosts *hosts, size_t index); /* borrowed; configuration order, all priorities */
+mc_host *mc_hosts_find(const mc_hosts *hosts, mc_slice address_text); /* borrowed; NULL: no such host */
+/* Coarse health and exclusion (HS-2, HS-4) as they were when the lists were made. */
 size_t mc_hosts_healthy(const mc_hosts *hosts);
 size_t mc_hosts_degraded(const mc_hosts *hosts);
+size_t mc_hosts_excluded(const mc_hosts *hosts);
 
 /* One worker's balancer. */
 typedef struct mc_lb mc_lb;
@@ -115,6 +147,7 @@ typedef struct mc_lb_stats { /* counters in the worker's slab */
     mc_stat lb_healthy_panic;
 } mc_lb_stats;
 
+/* Draws: locality seeds, then the scheduler seed (LO-2). All pointers are borrowed but `hosts`, which is referenced. */
 MC_MUST_CHECK mc_lb *mc_lb_new(const mc_lb_config *config, mc_hosts *hosts, mc_random *random, uint64_t now_ms,
                                const mc_lb_stats *stats);
 void mc_lb_free(mc_lb *lb);
@@ -125,8 +158,9 @@ typedef struct mc_lb_request {
     bool has_hash;
     uint64_t hash;
     uint64_t now_ms;
+    uint32_t cluster_active;  /* the cluster's upstream_rq_active; read only with hash_balance_factor (RH-9) */
     uint32_t attempts;        /* host-selection attempts allowed beyond the first (ED-12), 0: none */
-    /* Host predicate (RF-26); NULL: accept. */
+    /* Host predicate (RF-26): true asks for another host; NULL: accept. The last attempt's host is used anyway. */
     bool (*refuse)(void *ctx, const mc_host *host);
     void *ctx;
 } mc_lb_request;

@@ -1,0 +1,221 @@
+#include "lb/assignment.h"
+
+#include "base/alloc.h"
+#include "base/defaults.h"
+#include "base/map.h"
+
+typedef struct reader {
+    mc_assignment *out;
+    bool first_wins;
+    mc_map seen; /* address text -> itself */
+    mc_error *error;
+    uint64_t weights[MC_MAX_PRIORITY + 1]; /* sums by priority */
+    uint64_t locality_weights[MC_MAX_PRIORITY + 1];
+} reader;
+
+static mc_status oom(mc_error *error) {
+    return mc_error_set(error, MC_ENOMEM, "", "out of memory");
+}
+
+static mc_status read_address(reader *r, const mc_value *endpoint, mc_host_spec *spec) {
+    const mc_value *address, *socket;
+    mc_slice ip = MC_SLICE_NONE;
+    uint32_t port = 0;
+    mc_status status;
+    if ((status = mc_value_read_object(endpoint, "address", &address, r->error)) != MC_OK) {
+        return status;
+    }
+    if ((status = mc_value_read_object(address, "socket_address", &socket, r->error)) != MC_OK) {
+        goto under;
+    }
+    if (socket == NULL) {
+        return mc_error_set(r->error, MC_EINVAL, "address.socket_address", "is required");
+    }
+    if ((status = mc_value_read_string(socket, "address", &ip, r->error)) != MC_OK ||
+        (status = mc_value_read_u32(socket, "port_value", &port, r->error)) != MC_OK) {
+        mc_error_under(r->error, "socket_address");
+        goto under;
+    }
+    if (port > UINT16_MAX || mc_address_parse(&spec->address, ip, (uint16_t)port) != MC_OK) {
+        return mc_error_set(r->error, MC_EINVAL, "address.socket_address",
+                            "must be an IP address and a port of at most 65535, not \"%.*s\" and %u", MC_SLICE_ARG(ip),
+                            port);
+    }
+    char text[MC_ADDRESS_TEXT];
+    size_t n = mc_address_text(&spec->address, text);
+    return mc_arena_dup(&r->out->arena, mc_slice_of(text, n), &spec->address_text) == MC_OK ? MC_OK : oom(r->error);
+under:
+    mc_error_under(r->error, "address");
+    return status;
+}
+
+static mc_status read_endpoint(reader *r, const mc_value *lb_endpoint, mc_host_spec *spec) {
+    const mc_value *endpoint;
+    mc_status status = mc_value_read_object(lb_endpoint, "endpoint", &endpoint, r->error);
+    if (status != MC_OK) {
+        return status;
+    }
+    if ((status = read_address(r, endpoint, spec)) != MC_OK ||
+        (status = mc_value_read_string(endpoint, "hostname", &spec->hostname, r->error)) != MC_OK) {
+        mc_error_under(r->error, "endpoint");
+    }
+    return status;
+}
+
+/* What the balancers read of metadata `envoy.lb`; values of other kinds are somebody else's and ignored (RH-2). */
+static void read_metadata(const mc_value *lb_endpoint, mc_host_spec *spec) {
+    const mc_value *filters = mc_value_get(mc_value_get(lb_endpoint, "metadata"), "filter_metadata");
+    const mc_value *lb = mc_value_get(filters, "envoy.lb");
+    const mc_value *hash_key = mc_value_get(lb, "hash_key"), *canary = mc_value_get(lb, "canary");
+    if (hash_key != NULL && hash_key->kind == MC_STRING) {
+        spec->hash_key = hash_key->string;
+    }
+    spec->canary = canary != NULL && canary->kind == MC_BOOL && canary->boolean;
+}
+
+static mc_status read_health(const mc_value *lb_endpoint, mc_host_spec *spec, mc_error *error) {
+    mc_slice name = MC_SLICE("UNKNOWN");
+    mc_status status = mc_value_read_string(lb_endpoint, "health_status", &name, error);
+    if (status == MC_OK && mc_eds_status_parse(name, &spec->eds_status) != MC_OK) {
+        status = mc_error_set(error, MC_EINVAL, "health_status", "unknown status \"%.*s\"", MC_SLICE_ARG(name));
+    }
+    return status;
+}
+
+static mc_status append(reader *r, const mc_host_spec *spec) {
+    mc_assignment *out = r->out;
+    if (r->first_wins) {
+        if (mc_map_get(&r->seen, spec->address_text) != NULL) {
+            return MC_OK;
+        }
+        if (mc_map_put(&r->seen, spec->address_text, (void *)spec->address_text.p) != MC_OK) {
+            return oom(r->error);
+        }
+    }
+    if (mc_grow(&out->hosts, &out->cap, out->count + 1, sizeof *out->hosts) != MC_OK) {
+        return oom(r->error);
+    }
+    out->hosts[out->count++] = *spec;
+    r->weights[spec->priority] += spec->weight;
+    if (r->weights[spec->priority] > UINT32_MAX) {
+        return mc_error_set(r->error, MC_EINVAL, "load_balancing_weight",
+                            "the weights of priority %u must add up to at most %u", spec->priority, UINT32_MAX);
+    }
+    return MC_OK;
+}
+
+static mc_status read_lb_endpoint(reader *r, const mc_value *lb_endpoint, mc_host_spec spec) {
+    mc_status status = read_endpoint(r, lb_endpoint, &spec);
+    if (status == MC_OK) {
+        status = read_health(lb_endpoint, &spec, r->error);
+    }
+    if (status == MC_OK) {
+        status = mc_value_read_u32(lb_endpoint, "load_balancing_weight", &spec.weight, r->error);
+    }
+    if (status != MC_OK) {
+        return status;
+    }
+    spec.weight = spec.weight == 0 ? 1 : spec.weight;
+    read_metadata(lb_endpoint, &spec);
+    return append(r, &spec);
+}
+
+/* What the hosts of a locality have in common. */
+static mc_status read_locality(reader *r, const mc_value *group, mc_host_spec *spec) {
+    const mc_value *locality;
+    mc_status status = mc_value_read_object(group, "locality", &locality, r->error);
+    if (status != MC_OK) {
+        return status;
+    }
+    if ((status = mc_value_read_string(locality, "region", &spec->region, r->error)) != MC_OK ||
+        (status = mc_value_read_string(locality, "zone", &spec->zone, r->error)) != MC_OK ||
+        (status = mc_value_read_string(locality, "sub_zone", &spec->sub_zone, r->error)) != MC_OK) {
+        mc_error_under(r->error, "locality");
+        return status;
+    }
+    if ((status = mc_value_read_u32(group, "priority", &spec->priority, r->error)) != MC_OK ||
+        (status = mc_value_read_u32(group, "load_balancing_weight", &spec->locality_weight, r->error)) != MC_OK) {
+        return status;
+    }
+    if (spec->priority > MC_MAX_PRIORITY) {
+        return mc_error_set(r->error, MC_EINVAL, "priority", "must be at most %d", MC_MAX_PRIORITY);
+    }
+    if ((r->locality_weights[spec->priority] += spec->locality_weight) > UINT32_MAX) {
+        return mc_error_set(r->error, MC_EINVAL, "load_balancing_weight",
+                            "the locality weights of priority %u must add up to at most %u", spec->priority, UINT32_MAX);
+    }
+    /* C-6: a weight without a locality field does not count. */
+    spec->locality_weight = locality == NULL ? 0 : spec->locality_weight;
+    return MC_OK;
+}
+
+static mc_status read_group(reader *r, const mc_value *group) {
+    const mc_value *items;
+    size_t count;
+    mc_host_spec spec = {.weight = 1};
+    mc_status status = read_locality(r, group, &spec);
+    if (status != MC_OK) {
+        return status;
+    }
+    if (spec.priority >= r->out->priorities) {
+        r->out->priorities = spec.priority + 1;
+    }
+    if ((status = mc_value_read_list(group, "lb_endpoints", &items, &count, r->error)) != MC_OK) {
+        return status;
+    }
+    for (size_t i = 0; i < count; i++) {
+        if ((status = read_lb_endpoint(r, &items[i], spec)) != MC_OK) {
+            mc_error_under(r->error, "lb_endpoints[%zu]", i);
+            return status;
+        }
+    }
+    return MC_OK;
+}
+
+static mc_status read_policy(mc_assignment *out, const mc_value *value, mc_error *error) {
+    const mc_value *policy;
+    mc_status status = mc_value_read_object(value, "policy", &policy, error);
+    if (status != MC_OK) {
+        return status;
+    }
+    out->overprovisioning = (uint32_t)MC_DEFAULT_OVERPROVISIONING_FACTOR;
+    if ((status = mc_value_read_u32(policy, "overprovisioning_factor", &out->overprovisioning, error)) != MC_OK ||
+        (status = mc_value_read_bool(policy, "weighted_priority_health", &out->weighted_health, error)) != MC_OK) {
+        mc_error_under(error, "policy");
+        return status;
+    }
+    if (out->overprovisioning == 0) {
+        return mc_error_set(error, MC_EINVAL, "policy.overprovisioning_factor", "must be above 0");
+    }
+    return MC_OK;
+}
+
+mc_status mc_assignment_read(const mc_value *value, bool first_wins, mc_assignment *assignment, mc_error *error) {
+    const mc_value *groups;
+    size_t count;
+    reader r = {.out = assignment, .first_wins = first_wins, .error = error};
+    *assignment = (mc_assignment){.priorities = 1};
+    mc_arena_init(&assignment->arena, NULL);
+    mc_map_init(&r.seen);
+    mc_status status = read_policy(assignment, value, error);
+    if (status == MC_OK) {
+        status = mc_value_read_list(value, "endpoints", &groups, &count, error);
+    }
+    for (size_t i = 0; status == MC_OK && i < count; i++) {
+        if ((status = read_group(&r, &groups[i])) != MC_OK) {
+            mc_error_under(error, "endpoints[%zu]", i);
+        }
+    }
+    mc_map_fini(&r.seen);
+    if (status != MC_OK) {
+        mc_assignment_fini(assignment);
+    }
+    return status;
+}
+
+void mc_assignment_fini(mc_assignment *assignment) {
+    mc_free(assignment->hosts);
+    mc_arena_fini(&assignment->arena);
+    assignment->hosts = NULL;
+    assignment->count = 0;
+}

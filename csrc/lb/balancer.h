@@ -1,0 +1,62 @@
+/* Inside of mc_lb: what the policies see. Single-threaded, one worker's. */
+#ifndef MC_LB_BALANCER_H
+#define MC_LB_BALANCER_H
+
+#include "lb/edf.h"
+#include "lb/hosts.h"
+#include "lb/locality.h"
+#include "lb/slow_start.h"
+
+/* The lists of a priority that are picked from (rule ED-4). Those of locality i follow: MC_SOURCE_LOCALITY + 2 * i healthy,
+ * then degraded. */
+enum { MC_SOURCE_ALL, MC_SOURCE_HEALTHY, MC_SOURCE_DEGRADED, MC_SOURCE_LOCALITY };
+
+typedef struct mc_source {
+    mc_host_list list; /* borrowed from the membership */
+    bool scheduled;    /* picked by edf instead of by the policy's plain way */
+    mc_edf edf;
+} mc_source;
+
+typedef struct mc_lb_priority {
+    mc_host_set *set; /* borrowed from the membership */
+    mc_source *sources;
+    size_t source_count;
+    uint64_t *cursors; /* round robin: next index by source; outlives rebuilds (ED-6) */
+    size_t cursor_count;
+    mc_locality_choice localities[2]; /* healthy, degraded */
+} mc_lb_priority;
+
+/* How a policy that does not hash picks one host of a non-empty source. */
+typedef struct mc_policy {
+    /* The plain way; `draw` chose the priority. */
+    mc_host *(*pick)(mc_lb *lb, mc_lb_priority *priority, size_t source, uint64_t draw);
+    /* Weight of a host now, slow start aside; NULL: never scheduled. */
+    double (*weight)(const mc_lb *lb, const mc_host *host);
+} mc_policy;
+
+extern const mc_policy mc_policy_round_robin, mc_policy_least_request, mc_policy_random;
+
+struct mc_lb {
+    mc_lb_config config;
+    const mc_policy *policy; /* NULL: hash policies */
+    mc_hosts *hosts;         /* one reference */
+    mc_random *random;
+    mc_lb_stats stats;
+    uint64_t seed;   /* of schedulers and cursors; drawn once */
+    uint64_t now_ms; /* of the call under way */
+    mc_slow_start slow_start;
+    mc_lb_priority *priorities; /* hosts->priority_count of them; NULL for hash policies */
+};
+
+/* First the priority's locality choice, which draws its seed (LO-2), then, in a second round over the priorities, sources and
+ * schedulers under the balancer's seed and `now_ms`. `old` (may be NULL) is what was there before; its cursors are copied.
+ * A priority of zeros and one whose init failed may be given to fini. */
+MC_MUST_CHECK mc_status mc_lb_priority_init(mc_lb *lb, mc_lb_priority *priority, mc_host_set *set,
+                                            uint32_t overprovisioning);
+MC_MUST_CHECK mc_status mc_lb_priority_schedule(mc_lb *lb, mc_lb_priority *priority, const mc_lb_priority *old);
+void mc_lb_priority_fini(mc_lb_priority *priority);
+
+/* A host of a source, NULL when the source is empty. */
+mc_host *mc_lb_priority_pick(mc_lb *lb, mc_lb_priority *priority, size_t source, uint64_t draw);
+
+#endif

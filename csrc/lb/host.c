@@ -1,0 +1,157 @@
+#include "lb/host.h"
+
+#include <stdio.h>
+
+#include "base/alloc.h"
+
+static const uint32_t UNHEALTHY_FLAGS =
+    MC_FAILED_ACTIVE_HC | MC_FAILED_OUTLIER_CHECK | MC_FAILED_EDS_HEALTH | MC_EDS_STATUS_DRAINING;
+static const uint32_t DEGRADED_FLAGS =
+    MC_DEGRADED_ACTIVE_HC | MC_DEGRADED_EDS_HEALTH | MC_DEGRADED_OUTLIER_DETECTION;
+static const uint32_t EXCLUDED_FLAGS =
+    MC_PENDING_ACTIVE_HC | MC_EXCLUDED_VIA_IMMEDIATE_HC_FAIL | MC_EDS_STATUS_DRAINING;
+static const uint32_t EDS_FLAGS = MC_FAILED_EDS_HEALTH | MC_DEGRADED_EDS_HEALTH | MC_EDS_STATUS_DRAINING;
+
+/* HS-1: bit i is called FLAG_NAMES[i]. */
+static const char *const FLAG_NAMES[] = {"failed_active_hc",
+                                         "failed_outlier_check",
+                                         "failed_eds_health",
+                                         "degraded_active_hc",
+                                         "degraded_eds_health",
+                                         "pending_dynamic_removal",
+                                         "pending_active_hc",
+                                         "excluded_via_immediate_hc_fail",
+                                         "active_hc_timeout",
+                                         "eds_status_draining",
+                                         "degraded_outlier_detection"};
+
+/* Index is mc_eds_status; the flag as HS-3. */
+static const struct {
+    mc_slice name;
+    uint32_t flag;
+} EDS_STATUSES[] = {
+    {MC_SLICE_INIT("UNKNOWN"), 0},
+    {MC_SLICE_INIT("HEALTHY"), 0},
+    {MC_SLICE_INIT("UNHEALTHY"), MC_FAILED_EDS_HEALTH},
+    {MC_SLICE_INIT("DRAINING"), MC_EDS_STATUS_DRAINING},
+    {MC_SLICE_INIT("TIMEOUT"), MC_FAILED_EDS_HEALTH},
+    {MC_SLICE_INIT("DEGRADED"), MC_DEGRADED_EDS_HEALTH},
+};
+
+mc_health mc_health_of(uint32_t flags) {
+    return flags & UNHEALTHY_FLAGS ? MC_UNHEALTHY : flags & DEGRADED_FLAGS ? MC_DEGRADED : MC_HEALTHY;
+}
+
+bool mc_health_excluded(uint32_t flags) {
+    return (flags & EXCLUDED_FLAGS) != 0;
+}
+
+mc_health mc_host_health(const mc_host *host) {
+    return mc_health_of(atomic_load_explicit(&host->health_flags, memory_order_relaxed));
+}
+
+size_t mc_host_flags_text(uint32_t flags, char *out, size_t n) {
+    size_t at = 0;
+    if (n == 0) {
+        return 0;
+    }
+    out[0] = '\0';
+    for (size_t i = 0; i < sizeof FLAG_NAMES / sizeof *FLAG_NAMES && at < n - 1; i++) {
+        if (flags & (1u << i)) {
+            at += (size_t)snprintf(out + at, n - at, "/%s", FLAG_NAMES[i]);
+        }
+    }
+    if (flags == 0) {
+        at = (size_t)snprintf(out, n, "healthy");
+    }
+    return at < n ? at : n - 1;
+}
+
+mc_status mc_eds_status_parse(mc_slice name, mc_eds_status *out) {
+    for (size_t i = 0; i < sizeof EDS_STATUSES / sizeof *EDS_STATUSES; i++) {
+        if (mc_slice_eq(name, EDS_STATUSES[i].name)) {
+            *out = (mc_eds_status)i;
+            return MC_OK;
+        }
+    }
+    return MC_EINVAL;
+}
+
+static mc_slice put(char **at, mc_slice text) {
+    mc_slice copy = {*at, text.n};
+    if (text.n > 0) {
+        memcpy(*at, text.p, text.n);
+    }
+    (*at)[text.n] = '\0';
+    *at += text.n + 1;
+    return copy;
+}
+
+static void register_stats(mc_host *host, mc_slice cluster_name, mc_stats *stats) {
+    char prefix[512];
+    int n = snprintf(prefix, sizeof prefix, "~host.%.*s.%.*s.", MC_SLICE_ARG(cluster_name),
+                     MC_SLICE_ARG(host->address_text));
+    mc_slice under = mc_slice_of(prefix, (size_t)n < sizeof prefix ? (size_t)n : sizeof prefix - 1);
+#define COUNTER(name) host->stats.name = mc_stats_scoped(stats, MC_COUNTER, under, MC_SLICE(#name));
+#define GAUGE(name)   host->stats.name = mc_stats_scoped(stats, MC_GAUGE, under, MC_SLICE(#name));
+    MC_HOST_STATS(COUNTER, GAUGE)
+#undef COUNTER
+#undef GAUGE
+}
+
+mc_host *mc_host_new(const mc_host_spec *spec, mc_slice cluster_name, mc_stats *stats) {
+    size_t text = spec->address_text.n + spec->hostname.n + spec->region.n + spec->zone.n + spec->sub_zone.n + 5;
+    mc_host *host = mc_calloc(1, sizeof *host + text);
+    if (host == NULL) {
+        return NULL;
+    }
+    char *at = (char *)(host + 1);
+    atomic_init(&host->refs, 1);
+    host->address = spec->address;
+    host->address_text = put(&at, spec->address_text);
+    host->hostname = put(&at, spec->hostname);
+    host->region = put(&at, spec->region);
+    host->zone = put(&at, spec->zone);
+    host->sub_zone = put(&at, spec->sub_zone);
+    if (stats != NULL) {
+        register_stats(host, cluster_name, stats);
+    }
+    return host;
+}
+
+mc_host *mc_host_ref(mc_host *host) {
+    atomic_fetch_add_explicit(&host->refs, 1, memory_order_relaxed);
+    return host;
+}
+
+void mc_host_unref(mc_host *host) {
+    if (host != NULL && atomic_fetch_sub_explicit(&host->refs, 1, memory_order_acq_rel) == 1) {
+        mc_free((char *)host->hash_key.p);
+        mc_free(host);
+    }
+}
+
+bool mc_host_fits(const mc_host *host, const mc_host_spec *spec) {
+    return mc_slice_eq(host->hostname, spec->hostname) && mc_slice_eq(host->region, spec->region) &&
+           mc_slice_eq(host->zone, spec->zone) && mc_slice_eq(host->sub_zone, spec->sub_zone);
+}
+
+static bool differs(const mc_host *host, const mc_host_spec *spec) {
+    return host->weight != spec->weight || host->locality_weight != spec->locality_weight ||
+           host->canary != spec->canary || !mc_slice_eq(host->hash_key, spec->hash_key);
+}
+
+void mc_host_apply(mc_host *host, const mc_host_spec *spec, mc_slice hash_key) {
+    host->revision += differs(host, spec);
+    mc_free((char *)host->hash_key.p);
+    host->hash_key = hash_key;
+    host->locality_weight = spec->locality_weight;
+    host->weight = spec->weight;
+    host->priority = spec->priority;
+    host->canary = spec->canary;
+    host->eds_status = (uint8_t)spec->eds_status;
+    /* Other bits may be changing at the same time, and nobody may see the status between old and new. */
+    uint32_t old = atomic_load(&host->health_flags), wanted = EDS_STATUSES[spec->eds_status].flag;
+    while (!atomic_compare_exchange_weak(&host->health_flags, &old, (old & ~EDS_FLAGS) | wanted)) {
+    }
+}

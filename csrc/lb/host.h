@@ -1,0 +1,30 @@
+/* How hosts come to be and change: the control side's half of mc_host. */
+#ifndef MC_LB_HOST_H
+#define MC_LB_HOST_H
+
+#include "lb/lb.h"
+
+/* What an assignment says of one host; slices are borrowed. */
+typedef struct mc_host_spec {
+    mc_address address;
+    mc_slice address_text;
+    mc_slice hostname, hash_key, region, zone, sub_zone;
+    uint32_t weight, priority, locality_weight;
+    mc_eds_status eds_status;
+    bool canary;
+} mc_host_spec;
+
+/* A host with one reference and without hash key; stats may be NULL. NULL: out of memory. */
+MC_MUST_CHECK mc_host *mc_host_new(const mc_host_spec *spec, mc_slice cluster_name, mc_stats *stats);
+
+/* Whether the host may go on under this spec: what cannot change in place is equal. */
+bool mc_host_fits(const mc_host *host, const mc_host_spec *spec);
+
+/* Takes over weight, priority, health, metadata; a change of what lists and tables are made of, coarse health aside, is a new
+ * revision. `hash_key` is the spec's, copied by mc_malloc, and is taken. */
+void mc_host_apply(mc_host *host, const mc_host_spec *spec, mc_slice hash_key);
+
+/* "UNHEALTHY" and so on; MC_EINVAL for another word. */
+MC_MUST_CHECK mc_status mc_eds_status_parse(mc_slice name, mc_eds_status *out);
+
+#endif

@@ -1,0 +1,309 @@
+#include "lb/hosts.h"
+
+#include "base/alloc.h"
+#include "lb/assignment.h"
+
+static bool policy_hashes(mc_lb_policy policy) {
+    return policy == MC_LB_RING_HASH || policy == MC_LB_MAGLEV;
+}
+
+static mc_hosts *hosts_new(size_t count, size_t priority_count, const mc_lb_config *config) {
+    mc_hosts *hosts = mc_calloc(1, sizeof *hosts);
+    if (hosts == NULL) {
+        return NULL;
+    }
+    atomic_init(&hosts->refs, 1);
+    hosts->config = *config;
+    hosts->count = count;
+    hosts->priority_count = priority_count;
+    mc_map_init(&hosts->by_address);
+    hosts->all = mc_calloc(count, sizeof *hosts->all);
+    hosts->sets = mc_calloc(priority_count, sizeof *hosts->sets);
+    hosts->loads = mc_calloc(priority_count, sizeof *hosts->loads);
+    hosts->tables = policy_hashes(config->policy) ? mc_calloc(priority_count, sizeof *hosts->tables) : NULL;
+    if (hosts->all == NULL || hosts->sets == NULL || hosts->loads == NULL ||
+        (policy_hashes(config->policy) && hosts->tables == NULL)) {
+        mc_hosts_unref(hosts);
+        return NULL;
+    }
+    return hosts;
+}
+
+mc_hosts *mc_hosts_ref(mc_hosts *hosts) {
+    atomic_fetch_add_explicit(&hosts->refs, 1, memory_order_relaxed);
+    return hosts;
+}
+
+void mc_hosts_unref(mc_hosts *hosts) {
+    if (hosts == NULL || atomic_fetch_sub_explicit(&hosts->refs, 1, memory_order_acq_rel) != 1) {
+        return;
+    }
+    for (size_t i = 0; i < hosts->priority_count; i++) {
+        mc_host_set_unref(hosts->sets == NULL ? NULL : hosts->sets[i]);
+        mc_hash_table_unref(hosts->tables == NULL ? NULL : hosts->tables[i]);
+    }
+    mc_free(hosts->all);
+    mc_free(hosts->sets);
+    mc_free(hosts->loads);
+    mc_free(hosts->tables);
+    mc_map_fini(&hosts->by_address);
+    mc_free(hosts);
+}
+
+/* Loads from the sets, on top of those before. */
+static mc_status compute_loads(mc_hosts *hosts, const mc_hosts *previous) {
+    mc_priority_counts *counts = mc_malloc(hosts->priority_count * sizeof *counts);
+    if (counts == NULL) {
+        return MC_ENOMEM;
+    }
+    for (size_t i = 0; i < hosts->priority_count; i++) {
+        counts[i] = hosts->sets[i]->counts;
+        if (previous != NULL && i < previous->priority_count) {
+            hosts->loads[i] = previous->loads[i];
+        }
+    }
+    mc_priority_compute(counts, hosts->priority_count, &hosts->options, hosts->loads);
+    mc_free(counts);
+    return MC_OK;
+}
+
+/* Whether a table built under `a` is the one that `b` asks for. */
+static bool same_tables(const mc_lb_config *a, const mc_lb_config *b) {
+    return a->policy == b->policy && a->ring_min == b->ring_min && a->ring_max == b->ring_max &&
+           a->ring_murmur == b->ring_murmur && a->maglev_size == b->maglev_size &&
+           a->hostname_hash_key == b->hostname_hash_key && a->locality_weighted == b->locality_weighted;
+}
+
+static mc_status make_table(mc_hosts *hosts, const mc_hosts *previous, size_t priority) {
+    bool panic = hosts->loads[priority].panic;
+    if (previous != NULL && previous->tables != NULL && priority < previous->priority_count &&
+        same_tables(&previous->config, &hosts->config)) {
+        mc_hash_table *table = previous->tables[priority];
+        if (table->set == hosts->sets[priority] && table->panic == panic) {
+            hosts->tables[priority] = mc_hash_table_ref(table);
+            return MC_OK;
+        }
+    }
+    return mc_hash_table_new(hosts->sets[priority], panic, &hosts->config, &hosts->tables[priority]);
+}
+
+/* What follows from the sets: loads, then tables (panic decides which hosts they have). */
+static mc_status finish(mc_hosts *hosts, const mc_hosts *previous) {
+    mc_status status = compute_loads(hosts, previous);
+    for (size_t i = 0; status == MC_OK && hosts->tables != NULL && i < hosts->priority_count; i++) {
+        status = make_table(hosts, previous, i);
+    }
+    for (size_t i = 0; status == MC_OK && i < hosts->count; i++) {
+        /* Of equal addresses the first is found. */
+        if (mc_map_get(&hosts->by_address, hosts->all[i]->address_text) == NULL) {
+            status = mc_map_put(&hosts->by_address, hosts->all[i]->address_text, hosts->all[i]);
+        }
+    }
+    return status;
+}
+
+mc_status mc_hosts_refresh(mc_hosts *old, mc_hosts **out) {
+    mc_hosts *hosts = hosts_new(old->count, old->priority_count, &old->config);
+    mc_status status = hosts == NULL ? MC_ENOMEM : MC_OK;
+    for (size_t i = 0; status == MC_OK && i < hosts->priority_count; i++) {
+        mc_host_set *set = old->sets[i];
+        if (mc_host_set_current(set, set->all.items, set->all.count)) {
+            hosts->sets[i] = mc_host_set_ref(set);
+        } else {
+            status = mc_host_set_new(set->all.items, set->all.count, &hosts->sets[i]);
+        }
+    }
+    if (status == MC_OK) {
+        memcpy(hosts->all, old->all, old->count * sizeof *hosts->all);
+        hosts->options = old->options;
+        status = finish(hosts, old);
+    }
+    if (status != MC_OK) {
+        mc_hosts_unref(hosts);
+        return status;
+    }
+    *out = hosts;
+    return MC_OK;
+}
+
+/* One host of the new membership, before anything is changed. */
+typedef struct planned {
+    mc_host *host;     /* one reference */
+    mc_slice hash_key; /* copy, until it is handed to the host */
+} planned;
+
+typedef struct plan {
+    mc_assignment assignment;
+    planned *hosts;
+    mc_host **sorted; /* by priority, in order of configuration */
+    size_t *starts;   /* priorities + 1 indexes into `sorted` */
+    size_t priorities;
+} plan;
+
+static mc_status plan_host(planned *p, const mc_host_spec *spec, mc_map *taken, mc_slice cluster_name, mc_stats *stats,
+                           const mc_hosts *previous) {
+    mc_host *known = previous == NULL ? NULL : mc_map_get(&previous->by_address, spec->address_text);
+    if (known != NULL && mc_host_fits(known, spec) && mc_map_get(taken, known->address_text) == NULL) {
+        if (mc_map_put(taken, known->address_text, known) != MC_OK) {
+            return MC_ENOMEM;
+        }
+        p->host = mc_host_ref(known);
+    } else {
+        p->host = mc_host_new(spec, cluster_name, stats);
+    }
+    if (p->host != NULL && spec->hash_key.n > 0) {
+        char *copy = mc_malloc(spec->hash_key.n);
+        if (copy == NULL) {
+            return MC_ENOMEM;
+        }
+        memcpy(copy, spec->hash_key.p, spec->hash_key.n);
+        p->hash_key = mc_slice_of(copy, spec->hash_key.n);
+    }
+    return p->host == NULL ? MC_ENOMEM : MC_OK;
+}
+
+static void sort_by_priority(plan *p) {
+    const mc_assignment *a = &p->assignment;
+    for (size_t i = 0; i < a->count; i++) {
+        p->starts[a->hosts[i].priority + 1]++;
+    }
+    for (size_t i = 0; i < p->priorities; i++) {
+        p->starts[i + 1] += p->starts[i];
+    }
+    for (size_t i = 0; i < a->count; i++) {
+        p->sorted[p->starts[a->hosts[i].priority]++] = p->hosts[i].host;
+    }
+    memmove(p->starts + 1, p->starts, p->priorities * sizeof *p->starts);
+    p->starts[0] = 0;
+}
+
+static mc_status plan_init(plan *p, mc_slice cluster_name, mc_stats *stats, const mc_hosts *previous) {
+    const mc_assignment *a = &p->assignment;
+    mc_map taken;
+    p->priorities = a->priorities;
+    if (previous != NULL && previous->priority_count > p->priorities) {
+        p->priorities = previous->priority_count;
+    }
+    p->hosts = mc_calloc(a->count, sizeof *p->hosts);
+    p->sorted = mc_malloc(a->count * sizeof *p->sorted);
+    p->starts = mc_calloc(p->priorities + 1, sizeof *p->starts);
+    if (p->hosts == NULL || p->sorted == NULL || p->starts == NULL) {
+        return MC_ENOMEM;
+    }
+    mc_status status = MC_OK;
+    mc_map_init(&taken);
+    for (size_t i = 0; status == MC_OK && i < a->count; i++) {
+        status = plan_host(&p->hosts[i], &a->hosts[i], &taken, cluster_name, stats, previous);
+    }
+    mc_map_fini(&taken);
+    if (status == MC_OK) {
+        sort_by_priority(p);
+    }
+    return status;
+}
+
+static void plan_fini(plan *p) {
+    for (size_t i = 0; p->hosts != NULL && i < p->assignment.count; i++) {
+        mc_host_unref(p->hosts[i].host);
+        mc_free((char *)p->hosts[i].hash_key.p);
+    }
+    mc_free(p->hosts);
+    mc_free(p->sorted);
+    mc_free(p->starts);
+    mc_assignment_fini(&p->assignment);
+}
+
+/* From here on only memory can fail. */
+static void plan_apply(plan *p) {
+    for (size_t i = 0; i < p->assignment.count; i++) {
+        mc_host_apply(p->hosts[i].host, &p->assignment.hosts[i], p->hosts[i].hash_key);
+        p->hosts[i].hash_key = MC_SLICE_NONE;
+    }
+}
+
+static mc_status make_sets(mc_hosts *hosts, const plan *p, const mc_hosts *previous) {
+    for (size_t i = 0; i < p->priorities; i++) {
+        mc_host **first = p->sorted + p->starts[i];
+        size_t count = p->starts[i + 1] - p->starts[i];
+        mc_host_set *old = previous != NULL && i < previous->priority_count ? previous->sets[i] : NULL;
+        if (old != NULL && mc_host_set_current(old, first, count)) {
+            hosts->sets[i] = mc_host_set_ref(old);
+            continue;
+        }
+        mc_status status = mc_host_set_new(first, count, &hosts->sets[i]);
+        if (status != MC_OK) {
+            return status;
+        }
+    }
+    return MC_OK;
+}
+
+static mc_status execute(plan *p, const mc_lb_config *config, const mc_hosts *previous, mc_hosts **out) {
+    mc_hosts *hosts = hosts_new(p->assignment.count, p->priorities, config);
+    mc_status status = hosts == NULL ? MC_ENOMEM : MC_OK;
+    if (status == MC_OK) {
+        hosts->options =
+            (mc_priority_options){p->assignment.overprovisioning, config->panic_threshold, p->assignment.weighted_health};
+        for (size_t i = 0; i < hosts->count; i++) {
+            hosts->all[i] = p->hosts[i].host;
+        }
+        plan_apply(p);
+        status = make_sets(hosts, p, previous);
+    }
+    if (status == MC_OK) {
+        status = finish(hosts, previous);
+    }
+    if (status != MC_OK) {
+        mc_hosts_unref(hosts);
+        return status;
+    }
+    *out = hosts;
+    return MC_OK;
+}
+
+mc_status mc_hosts_compile(const mc_value *assignment, const mc_lb_config *config, mc_slice cluster_name, mc_stats *stats,
+                           mc_hosts *previous, mc_hosts **out, mc_error *error) {
+    plan p = {0};
+    mc_status status = mc_assignment_read(assignment, !config->keep_duplicates, &p.assignment, error);
+    if (status != MC_OK) {
+        return status;
+    }
+    status = plan_init(&p, cluster_name, stats, previous);
+    if (status == MC_OK) {
+        status = execute(&p, config, previous, out);
+    }
+    plan_fini(&p);
+    return status == MC_OK ? MC_OK : mc_error_set(error, status, "", "out of memory");
+}
+
+size_t mc_hosts_count(const mc_hosts *hosts) {
+    return hosts->count;
+}
+
+mc_host *mc_hosts_at(const mc_hosts *hosts, size_t index) {
+    return hosts->all[index];
+}
+
+mc_host *mc_hosts_find(const mc_hosts *hosts, mc_slice address_text) {
+    return mc_map_get(&hosts->by_address, address_text);
+}
+
+static size_t sum_counts(const mc_hosts *hosts, size_t field) {
+    uint64_t sum = 0;
+    for (size_t i = 0; i < hosts->priority_count; i++) {
+        sum += *(const uint64_t *)((const char *)&hosts->sets[i]->counts + field);
+    }
+    return (size_t)sum;
+}
+
+size_t mc_hosts_healthy(const mc_hosts *hosts) {
+    return sum_counts(hosts, offsetof(mc_priority_counts, healthy));
+}
+
+size_t mc_hosts_degraded(const mc_hosts *hosts) {
+    return sum_counts(hosts, offsetof(mc_priority_counts, degraded));
+}
+
+size_t mc_hosts_excluded(const mc_hosts *hosts) {
+    return sum_counts(hosts, offsetof(mc_priority_counts, excluded));
+}

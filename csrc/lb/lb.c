@@ -1,0 +1,180 @@
+/* A worker's balancer: priority, then source, then policy (rules ED-5, ED-12, LO-1, RH-8). */
+#include "lb/lb.h"
+
+#include "base/alloc.h"
+#include "lb/balancer.h"
+
+static const mc_policy *policy_of(mc_lb_policy policy) {
+    switch (policy) {
+    case MC_LB_ROUND_ROBIN: return &mc_policy_round_robin;
+    case MC_LB_LEAST_REQUEST: return &mc_policy_least_request;
+    case MC_LB_RANDOM: return &mc_policy_random;
+    case MC_LB_RING_HASH:
+    case MC_LB_MAGLEV: break;
+    }
+    return NULL;
+}
+
+/* Whether what the balancer has for priority i fits the new membership. */
+static bool keeps(const mc_lb *lb, const mc_hosts *hosts, size_t i) {
+    return lb->priorities != NULL && i < lb->hosts->priority_count && lb->priorities[i].set == hosts->sets[i] &&
+           lb->hosts->options.overprovisioning == hosts->options.overprovisioning;
+}
+
+static mc_status build(mc_lb *lb, const mc_hosts *hosts, mc_lb_priority *built) {
+    for (size_t i = 0; i < hosts->priority_count; i++) {
+        mc_status status =
+            keeps(lb, hosts, i)
+                ? MC_OK
+                : mc_lb_priority_init(lb, &built[i], hosts->sets[i], hosts->options.overprovisioning);
+        if (status != MC_OK) {
+            return status;
+        }
+    }
+    if (lb->priorities == NULL && lb->policy->weight != NULL) {
+        lb->seed = mc_random_next(lb->random);
+    }
+    for (size_t i = 0; i < hosts->priority_count; i++) {
+        const mc_lb_priority *old = lb->priorities != NULL && i < lb->hosts->priority_count ? &lb->priorities[i] : NULL;
+        mc_status status = keeps(lb, hosts, i) ? MC_OK : mc_lb_priority_schedule(lb, &built[i], old);
+        if (status != MC_OK) {
+            return status;
+        }
+    }
+    return MC_OK;
+}
+
+static void free_priorities(mc_lb_priority *priorities, size_t count) {
+    for (size_t i = 0; priorities != NULL && i < count; i++) {
+        mc_lb_priority_fini(&priorities[i]);
+    }
+    mc_free(priorities);
+}
+
+/* New state for what changed, then, as nothing can fail any more, the old state of what did not. */
+static mc_status rebuild(mc_lb *lb, const mc_hosts *hosts) {
+    mc_lb_priority *built = mc_calloc(hosts->priority_count, sizeof *built);
+    mc_status status = built == NULL ? MC_ENOMEM : build(lb, hosts, built);
+    if (status != MC_OK) {
+        free_priorities(built, hosts->priority_count);
+        return status;
+    }
+    for (size_t i = 0; i < hosts->priority_count; i++) {
+        if (keeps(lb, hosts, i)) {
+            built[i] = lb->priorities[i];
+            lb->priorities[i] = (mc_lb_priority){0};
+        }
+    }
+    if (lb->priorities != NULL) {
+        free_priorities(lb->priorities, lb->hosts->priority_count);
+    }
+    lb->priorities = built;
+    return MC_OK;
+}
+
+mc_lb *mc_lb_new(const mc_lb_config *config, mc_hosts *hosts, mc_random *random, uint64_t now_ms,
+                 const mc_lb_stats *stats) {
+    mc_lb *lb = mc_calloc(1, sizeof *lb);
+    if (lb == NULL) {
+        return NULL;
+    }
+    lb->config = *config;
+    lb->policy = policy_of(config->policy);
+    lb->random = random;
+    lb->stats = *stats;
+    lb->now_ms = now_ms;
+    mc_slow_start_init(&lb->slow_start, config, now_ms);
+    if (lb->policy != NULL && rebuild(lb, hosts) != MC_OK) {
+        mc_free(lb);
+        return NULL;
+    }
+    lb->hosts = mc_hosts_ref(hosts);
+    return lb;
+}
+
+void mc_lb_free(mc_lb *lb) {
+    if (lb != NULL) {
+        free_priorities(lb->priorities, lb->hosts->priority_count);
+        mc_hosts_unref(lb->hosts);
+        mc_free(lb);
+    }
+}
+
+mc_status mc_lb_update(mc_lb *lb, mc_hosts *hosts, uint64_t now_ms) {
+    lb->now_ms = now_ms;
+    mc_status status = lb->policy == NULL ? MC_OK : rebuild(lb, hosts);
+    if (status == MC_OK) {
+        mc_hosts *old = lb->hosts;
+        lb->hosts = mc_hosts_ref(hosts);
+        mc_hosts_unref(old);
+    }
+    return status;
+}
+
+static void count_panic(const mc_lb *lb, size_t priority) {
+    if (lb->hosts->loads[priority].panic && lb->stats.slab != NULL) {
+        mc_counter_inc(lb->stats.slab, lb->stats.lb_healthy_panic);
+    }
+}
+
+/* LO-1: the source of a priority, SIZE_MAX when traffic is to fail. */
+static size_t choose_source(const mc_lb *lb, mc_lb_priority *p, bool panic, bool degraded) {
+    if (panic) {
+        return lb->config.fail_traffic_on_panic ? SIZE_MAX : MC_SOURCE_ALL;
+    }
+    uint32_t locality;
+    if (mc_locality_choose(&p->localities[degraded], &locality)) {
+        return MC_SOURCE_LOCALITY + 2 * (size_t)locality + degraded;
+    }
+    return degraded ? MC_SOURCE_DEGRADED : MC_SOURCE_HEALTHY;
+}
+
+static mc_host *choose_once(mc_lb *lb) {
+    const mc_hosts *hosts = lb->hosts;
+    uint64_t draw = mc_random_next(lb->random);
+    bool degraded;
+    size_t priority = mc_priority_choose(hosts->loads, hosts->priority_count, draw, &degraded);
+    count_panic(lb, priority);
+    mc_lb_priority *p = &lb->priorities[priority];
+    size_t source = choose_source(lb, p, hosts->loads[priority].panic, degraded);
+    return source == SIZE_MAX ? NULL : mc_lb_priority_pick(lb, p, source, draw);
+}
+
+static mc_host *pick_hashed(const mc_lb *lb, const mc_hash_table *table, const mc_lb_request *request, uint64_t hash,
+                            uint32_t attempt) {
+    uint32_t factor = lb->config.hash_balance_factor;
+    return factor == 0 ? mc_hash_table_pick(table, hash, attempt)
+                       : mc_hash_table_pick_bounded(table, hash, attempt, factor, request->cluster_active);
+}
+
+static bool refused(const mc_lb_request *request, const mc_host *host) {
+    return request->refuse != NULL && request->refuse(request->ctx, host);
+}
+
+/* RH-8: one priority for all attempts, and a degraded share is served from the healthy hosts' table. */
+static mc_host *choose_hashed(mc_lb *lb, const mc_lb_request *request) {
+    const mc_hosts *hosts = lb->hosts;
+    uint64_t hash = request->has_hash ? request->hash : mc_random_next(lb->random);
+    bool degraded;
+    size_t priority = mc_priority_choose(hosts->loads, hosts->priority_count, hash, &degraded);
+    count_panic(lb, priority);
+    for (uint32_t attempt = 0;; attempt++) {
+        mc_host *host = pick_hashed(lb, hosts->tables[priority], request, hash, attempt);
+        if (host == NULL || attempt >= request->attempts || !refused(request, host)) {
+            return host;
+        }
+    }
+}
+
+mc_host *mc_lb_choose(mc_lb *lb, const mc_lb_request *request) {
+    lb->now_ms = request->now_ms;
+    if (lb->policy == NULL) {
+        return choose_hashed(lb, request);
+    }
+    for (uint32_t attempt = 0;; attempt++) {
+        mc_host *host = choose_once(lb);
+        if (host == NULL || attempt >= request->attempts || !refused(request, host)) {
+            return host;
+        }
+    }
+}
