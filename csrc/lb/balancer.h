@@ -7,8 +7,8 @@
 #include "lb/locality.h"
 #include "lb/slow_start.h"
 
-/* The lists of a priority that are picked from (rule ED-4). Those of locality i follow: MC_SOURCE_LOCALITY + 2 * i healthy,
- * then degraded. */
+/* The lists of a priority that are picked from (rule ED-4). Those of locality i follow: MC_SOURCE_LOCALITY +
+ * 2 * i healthy, then degraded. */
 enum { MC_SOURCE_ALL, MC_SOURCE_HEALTHY, MC_SOURCE_DEGRADED, MC_SOURCE_LOCALITY };
 
 typedef struct mc_source {
@@ -48,12 +48,14 @@ struct mc_lb {
     mc_lb_priority *priorities; /* hosts->priority_count of them; NULL for hash policies */
 };
 
-/* First the priority's locality choice, which draws its seed (LO-2), then, in a second round over the priorities, sources and
- * schedulers under the balancer's seed and `now_ms`. `old` (may be NULL) is what was there before; its cursors are copied.
- * A priority of zeros and one whose init failed may be given to fini. */
+/* First the priority's locality choice, which draws its seed (LO-2), then, in a second round over the
+ * priorities, sources and schedulers under the balancer's seed and `now_ms`. `old` (may be NULL) is what was
+ * there before; its cursors are copied. A priority of zeros and one whose init failed may be given to fini.
+ */
 MC_MUST_CHECK mc_status mc_lb_priority_init(mc_lb *lb, mc_lb_priority *priority, mc_host_set *set,
                                             uint32_t overprovisioning);
-MC_MUST_CHECK mc_status mc_lb_priority_schedule(mc_lb *lb, mc_lb_priority *priority, const mc_lb_priority *old);
+MC_MUST_CHECK mc_status mc_lb_priority_schedule(mc_lb *lb, mc_lb_priority *priority,
+                                                const mc_lb_priority *old);
 void mc_lb_priority_fini(mc_lb_priority *priority);
 
 /* A host of a source, NULL when the source is empty. */

@@ -1,8 +1,10 @@
-/* Earliest-deadline-first scheduler (rules ED-1 to ED-3): over time each item is picked in proportion to its weight.
+/* Earliest-deadline-first scheduler (rules ED-1 to ED-3): over time each item is picked in proportion to its
+ * weight.
  *
- * Items are small integers (an index into a list of the owner), so nothing dies while scheduled; the weight of a picked item
- * is asked for at the moment it is put back. Invariant: `heap` is a binary min-heap by (deadline, sequence), a total
- * order, so that the picks do not depend on the heap's layout. Single-threaded. */
+ * Items are small integers (an index into a list of the owner), so nothing dies while scheduled; the weight
+ * of a picked item is asked for at the moment it is put back. Invariant: `heap` is a binary min-heap by
+ * (deadline, sequence), a total order, so that the picks do not depend on the heap's layout. Single-threaded.
+ */
 #ifndef MC_LB_EDF_H
 #define MC_LB_EDF_H
 
@@ -36,10 +38,13 @@ void mc_edf_fini(mc_edf *edf);
 /* Puts an item in with weight > 0. */
 MC_MUST_CHECK mc_status mc_edf_add(mc_edf *edf, double weight, uint32_t item);
 
-/* Items 0..count-1 of an empty scheduler, as if a number of picks derived from the seed had been made (ED-3). */
-MC_MUST_CHECK mc_status mc_edf_seed(mc_edf *edf, size_t count, mc_edf_weight weight, void *ctx, uint64_t seed);
+/* Items 0..count-1 of an empty scheduler, as if a number of picks derived from the seed had been made (ED-3).
+ */
+MC_MUST_CHECK mc_status mc_edf_seed(mc_edf *edf, size_t count, mc_edf_weight weight, void *ctx,
+                                    uint64_t seed);
 
-/* The next item, already put back with its weight of now; false when empty. Peeked items come first, unweighed. */
+/* The next item, already put back with its weight of now; false when empty. Peeked items come first,
+ * unweighed. */
 bool mc_edf_pick(mc_edf *edf, mc_edf_weight weight, void *ctx, uint32_t *item);
 
 /* The item of the next pick but as many as are peeked already (ED-2); MC_ENOTFOUND when empty. */

@@ -122,7 +122,8 @@ static uint32_t draw_below(mc_mt19937 *mt, uint32_t k) {
     return x;
 }
 
-/* RH-9.3: walks the hosts in a shuffled order, shuffled as far as it is walked, until one has room; else the least loaded. */
+/* RH-9.3: walks the hosts in a shuffled order, shuffled as far as it is walked, until one has room; else the
+ * least loaded. */
 static size_t probe(const mc_hash_table *table, uint64_t hash, size_t base, uint32_t total, uint32_t *order) {
     mc_mt19937 mt;
     double best = overload(table, base, total);
@@ -153,8 +154,8 @@ static size_t probe(const mc_hash_table *table, uint64_t hash, size_t base, uint
 
 enum { PROBE_ON_STACK = 512 };
 
-mc_host *mc_hash_table_pick_bounded(const mc_hash_table *table, uint64_t hash, uint32_t attempt, uint32_t balance_factor,
-                                    uint32_t active) {
+mc_host *mc_hash_table_pick_bounded(const mc_hash_table *table, uint64_t hash, uint32_t attempt,
+                                    uint32_t balance_factor, uint32_t active) {
     size_t base = pick(table, hash, attempt);
     if (base == SIZE_MAX) {
         return NULL;

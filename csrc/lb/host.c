@@ -13,16 +13,11 @@ static const uint32_t EXCLUDED_FLAGS =
 static const uint32_t EDS_FLAGS = MC_FAILED_EDS_HEALTH | MC_DEGRADED_EDS_HEALTH | MC_EDS_STATUS_DRAINING;
 
 /* HS-1: bit i is called FLAG_NAMES[i]. */
-static const char *const FLAG_NAMES[] = {"failed_active_hc",
-                                         "failed_outlier_check",
-                                         "failed_eds_health",
-                                         "degraded_active_hc",
-                                         "degraded_eds_health",
-                                         "pending_dynamic_removal",
-                                         "pending_active_hc",
-                                         "excluded_via_immediate_hc_fail",
-                                         "active_hc_timeout",
-                                         "eds_status_draining",
+static const char *const FLAG_NAMES[] = {"failed_active_hc",          "failed_outlier_check",
+                                         "failed_eds_health",         "degraded_active_hc",
+                                         "degraded_eds_health",       "pending_dynamic_removal",
+                                         "pending_active_hc",         "excluded_via_immediate_hc_fail",
+                                         "active_hc_timeout",         "eds_status_draining",
                                          "degraded_outlier_detection"};
 
 /* Index is mc_eds_status; the flag as HS-3. */
@@ -100,7 +95,8 @@ static void register_stats(mc_host *host, mc_slice cluster_name, mc_stats *stats
 }
 
 mc_host *mc_host_new(const mc_host_spec *spec, mc_slice cluster_name, mc_stats *stats) {
-    size_t text = spec->address_text.n + spec->hostname.n + spec->region.n + spec->zone.n + spec->sub_zone.n + 5;
+    size_t text =
+        spec->address_text.n + spec->hostname.n + spec->region.n + spec->zone.n + spec->sub_zone.n + 5;
     mc_host *host = mc_calloc(1, sizeof *host + text);
     if (host == NULL) {
         return NULL;

@@ -20,8 +20,8 @@ MC_MUST_CHECK mc_host *mc_host_new(const mc_host_spec *spec, mc_slice cluster_na
 /* Whether the host may go on under this spec: what cannot change in place is equal. */
 bool mc_host_fits(const mc_host *host, const mc_host_spec *spec);
 
-/* Takes over weight, priority, health, metadata; a change of what lists and tables are made of, coarse health aside, is a new
- * revision. `hash_key` is the spec's, copied by mc_malloc, and is taken. */
+/* Takes over weight, priority, health, metadata; a change of what lists and tables are made of, coarse health
+ * aside, is a new revision. `hash_key` is the spec's, copied by mc_malloc, and is taken. */
 void mc_host_apply(mc_host *host, const mc_host_spec *spec, mc_slice hash_key);
 
 /* "UNHEALTHY" and so on; MC_EINVAL for another word. */

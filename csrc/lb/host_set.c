@@ -31,7 +31,8 @@ static int by_locality(const void *a, const void *b) {
 }
 
 static bool same_locality(const mc_host *a, const mc_host *b) {
-    return mc_slice_eq(a->region, b->region) && mc_slice_eq(a->zone, b->zone) && mc_slice_eq(a->sub_zone, b->sub_zone);
+    return mc_slice_eq(a->region, b->region) && mc_slice_eq(a->zone, b->zone) &&
+           mc_slice_eq(a->sub_zone, b->sub_zone);
 }
 
 /* Rows of the wanted kind in their order. */
@@ -47,7 +48,8 @@ static mc_status list_all(mc_arena *arena, const row *rows, size_t count, mc_hos
     return MC_OK;
 }
 
-static mc_status list_health(mc_arena *arena, const row *rows, size_t count, mc_health health, mc_host_list *list) {
+static mc_status list_health(mc_arena *arena, const row *rows, size_t count, mc_health health,
+                             mc_host_list *list) {
     size_t n = 0;
     for (size_t i = 0; i < count; i++) {
         n += mark_health(rows[i].mark) == health;
@@ -64,8 +66,8 @@ static mc_status list_health(mc_arena *arena, const row *rows, size_t count, mc_
     return MC_OK;
 }
 
-static mc_status list_three(mc_arena *arena, const row *rows, size_t count, mc_host_list *all, mc_host_list *healthy,
-                            mc_host_list *degraded) {
+static mc_status list_three(mc_arena *arena, const row *rows, size_t count, mc_host_list *all,
+                            mc_host_list *healthy, mc_host_list *degraded) {
     mc_status status = list_all(arena, rows, count, all);
     if (status == MC_OK) {
         status = list_health(arena, rows, count, MC_HEALTHY, healthy);

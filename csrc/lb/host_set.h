@@ -1,5 +1,6 @@
-/* The hosts of one priority, sorted by health and locality. Immutable, reference-counted, shared between memberships as long
- * as nothing in it changes. It owns references of its hosts; all lists keep the order of configuration. */
+/* The hosts of one priority, sorted by health and locality. Immutable, reference-counted, shared between
+ * memberships as long as nothing in it changes. It owns references of its hosts; all lists keep the order of
+ * configuration. */
 #ifndef MC_LB_HOST_SET_H
 #define MC_LB_HOST_SET_H
 

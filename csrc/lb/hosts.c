@@ -140,8 +140,8 @@ typedef struct plan {
     size_t priorities;
 } plan;
 
-static mc_status plan_host(planned *p, const mc_host_spec *spec, mc_map *taken, mc_slice cluster_name, mc_stats *stats,
-                           const mc_hosts *previous) {
+static mc_status plan_host(planned *p, const mc_host_spec *spec, mc_map *taken, mc_slice cluster_name,
+                           mc_stats *stats, const mc_hosts *previous) {
     mc_host *known = previous == NULL ? NULL : mc_map_get(&previous->by_address, spec->address_text);
     if (known != NULL && mc_host_fits(known, spec) && mc_map_get(taken, known->address_text) == NULL) {
         if (mc_map_put(taken, known->address_text, known) != MC_OK) {
@@ -242,8 +242,8 @@ static mc_status execute(plan *p, const mc_lb_config *config, const mc_hosts *pr
     mc_hosts *hosts = hosts_new(p->assignment.count, p->priorities, config);
     mc_status status = hosts == NULL ? MC_ENOMEM : MC_OK;
     if (status == MC_OK) {
-        hosts->options =
-            (mc_priority_options){p->assignment.overprovisioning, config->panic_threshold, p->assignment.weighted_health};
+        hosts->options = (mc_priority_options){p->assignment.overprovisioning, config->panic_threshold,
+                                               p->assignment.weighted_health};
         for (size_t i = 0; i < hosts->count; i++) {
             hosts->all[i] = p->hosts[i].host;
         }
@@ -261,8 +261,8 @@ static mc_status execute(plan *p, const mc_lb_config *config, const mc_hosts *pr
     return MC_OK;
 }
 
-mc_status mc_hosts_compile(const mc_value *assignment, const mc_lb_config *config, mc_slice cluster_name, mc_stats *stats,
-                           mc_hosts *previous, mc_hosts **out, mc_error *error) {
+mc_status mc_hosts_compile(const mc_value *assignment, const mc_lb_config *config, mc_slice cluster_name,
+                           mc_stats *stats, mc_hosts *previous, mc_hosts **out, mc_error *error) {
     plan p = {0};
     mc_status status = mc_assignment_read(assignment, !config->keep_duplicates, &p.assignment, error);
     if (status != MC_OK) {

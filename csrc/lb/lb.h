@@ -1,12 +1,13 @@
-/* Load balancing: from a set of hosts and a request's hash to one host, exactly as Envoy picks it (rules ED, RH, MG, PR, LO).
+/* Load balancing: from a set of hosts and a request's hash to one host, exactly as Envoy picks it (rules ED,
+ * RH, MG, PR, LO).
  *
  * Three lifetimes meet here:
- *   mc_host          shared by all workers, reference-counted; its atomics are the few gauges that the policies need.
- *   mc_hosts         the immutable, reference-counted state of a cluster's membership: hosts by priority and health, priority
- *                    loads, ring and Maglev tables. Built by the control side (building a large table takes long), published to
- *                    workers, replaced as a whole.
- *   mc_lb            one worker's balancer of one cluster: cursors, EDF schedulers, stashes. Not thread-safe.
- * Everything is a function of (hosts, request, now, random): nothing here waits or reads a clock. */
+ *   mc_host          shared by all workers, reference-counted; its atomics are the few gauges that the
+ * policies need. mc_hosts         the immutable, reference-counted state of a cluster's membership: hosts by
+ * priority and health, priority loads, ring and Maglev tables. Built by the control side (building a large
+ * table takes long), published to workers, replaced as a whole. mc_lb            one worker's balancer of one
+ * cluster: cursors, EDF schedulers, stashes. Not thread-safe. Everything is a function of (hosts, request,
+ * now, random): nothing here waits or reads a clock. */
 #ifndef MC_LB_LB_H
 #define MC_LB_LB_H
 
@@ -32,7 +33,8 @@ enum {
     MC_DEGRADED_OUTLIER_DETECTION = 0x400
 };
 
-/* Per-host stats, registered under "~host.<cluster>.<address>." (names starting with '~' are not shown by /stats). */
+/* Per-host stats, registered under "~host.<cluster>.<address>." (names starting with '~' are not shown by
+ * /stats). */
 #define MC_HOST_STATS(COUNTER, GAUGE)                                                                        \
     COUNTER(cx_total)                                                                                        \
     COUNTER(cx_connect_fail)                                                                                 \
@@ -62,10 +64,11 @@ typedef enum mc_eds_status {
  * `locality_weight` and `revision` belong to the control side alone; the rest never changes. */
 typedef struct mc_host {
     _Atomic uint32_t refs;
-    _Atomic uint32_t rq_active;    /* streams attached to a connection, all workers (ED-9) */
-    _Atomic uint32_t health_flags; /* set and cleared with atomic_fetch_or/and: several parties own bits of it */
-    _Atomic uint32_t weight;       /* at least 1 (C-4) */
-    _Atomic uint64_t hc_pass_ms;   /* last active health check pass or first sight (ED-11), 0: never */
+    _Atomic uint32_t rq_active; /* streams attached to a connection, all workers (ED-9) */
+    _Atomic uint32_t
+        health_flags;        /* set and cleared with atomic_fetch_or/and: several parties own bits of it */
+    _Atomic uint32_t weight; /* at least 1 (C-4) */
+    _Atomic uint64_t hc_pass_ms; /* last active health check pass or first sight (ED-11), 0: never */
     _Atomic uint32_t priority;
     _Atomic uint8_t eds_status; /* mc_eds_status */
     _Atomic bool canary;
@@ -92,15 +95,21 @@ bool mc_health_excluded(uint32_t flags);
 /* "/failed_active_hc/..." or "healthy" (HS-1); NUL-terminated, cut at n. */
 size_t mc_host_flags_text(uint32_t flags, char *out, size_t n);
 
-typedef enum mc_lb_policy { MC_LB_ROUND_ROBIN, MC_LB_LEAST_REQUEST, MC_LB_RANDOM, MC_LB_RING_HASH, MC_LB_MAGLEV } mc_lb_policy;
+typedef enum mc_lb_policy {
+    MC_LB_ROUND_ROBIN,
+    MC_LB_LEAST_REQUEST,
+    MC_LB_RANDOM,
+    MC_LB_RING_HASH,
+    MC_LB_MAGLEV
+} mc_lb_policy;
 
-/* Compiled from a Cluster message's lb fields (lb_policy, *_lb_config, common_lb_config, load_balancing_policy). A plain value,
- * immutable. */
+/* Compiled from a Cluster message's lb fields (lb_policy, *_lb_config, common_lb_config,
+ * load_balancing_policy). A plain value, immutable. */
 typedef struct mc_lb_config {
     mc_lb_policy policy;
     uint32_t choice_count;
-    bool full_scan;             /* least request, ED-8 */
-    double active_request_bias; /* at least 0, ED-9 */
+    bool full_scan;                /* least request, ED-8 */
+    double active_request_bias;    /* at least 0, ED-9 */
     uint64_t slow_start_window_ms; /* 0: off, ED-11 */
     double slow_start_aggression;  /* above 0 */
     double slow_start_min_percent;
@@ -112,7 +121,8 @@ typedef struct mc_lb_config {
     bool locality_weighted;       /* locality_weighted_lb_config, LO-2 */
     bool fail_traffic_on_panic;   /* PR-11 */
     uint32_t panic_threshold;     /* percent, C-1 */
-    bool keep_duplicates;         /* cluster type STATIC: the same address twice is two hosts; otherwise the first wins (CL-7) */
+    bool keep_duplicates; /* cluster type STATIC: the same address twice is two hosts; otherwise the first
+                             wins (CL-7) */
 } mc_lb_config;
 
 MC_MUST_CHECK mc_status mc_lb_config_compile(const mc_value *cluster, mc_lb_config *out, mc_error *error);
@@ -120,13 +130,15 @@ MC_MUST_CHECK mc_status mc_lb_config_compile(const mc_value *cluster, mc_lb_conf
 /* The membership of a cluster. */
 typedef struct mc_hosts mc_hosts;
 
-/* From a ClusterLoadAssignment (canonical JSON, IP addresses only: names were resolved by the control side). Hosts whose
- * address text is in `previous` (may be NULL) are the same objects, with weight, health, metadata and priority of the new
- * assignment (CL-8; if locality or hostname differs, a new object replaces it). Priorities in which nothing changed share
- * their lists and tables with `previous`, so that workers keep their state (ED-4). Registers host stats. On an error in the
- * assignment nothing has changed. Compile and refresh are to be called by one thread at a time per cluster. */
-MC_MUST_CHECK mc_status mc_hosts_compile(const mc_value *assignment, const mc_lb_config *config, mc_slice cluster_name, mc_stats *stats,
-                                         mc_hosts *previous, mc_hosts **out, mc_error *error);
+/* From a ClusterLoadAssignment (canonical JSON, IP addresses only: names were resolved by the control side).
+ * Hosts whose address text is in `previous` (may be NULL) are the same objects, with weight, health, metadata
+ * and priority of the new assignment (CL-8; if locality or hostname differs, a new object replaces it).
+ * Priorities in which nothing changed share their lists and tables with `previous`, so that workers keep
+ * their state (ED-4). Registers host stats. On an error in the assignment nothing has changed. Compile and
+ * refresh are to be called by one thread at a time per cluster. */
+MC_MUST_CHECK mc_status mc_hosts_compile(const mc_value *assignment, const mc_lb_config *config,
+                                         mc_slice cluster_name, mc_stats *stats, mc_hosts *previous,
+                                         mc_hosts **out, mc_error *error);
 /* The same hosts after health flags changed: new lists, loads and tables where they differ. */
 MC_MUST_CHECK mc_status mc_hosts_refresh(mc_hosts *hosts, mc_hosts **out);
 mc_hosts *mc_hosts_ref(mc_hosts *hosts);
@@ -147,9 +159,10 @@ typedef struct mc_lb_stats { /* counters in the worker's slab */
     mc_stat lb_healthy_panic;
 } mc_lb_stats;
 
-/* Draws: locality seeds, then the scheduler seed (LO-2). All pointers are borrowed but `hosts`, which is referenced. */
-MC_MUST_CHECK mc_lb *mc_lb_new(const mc_lb_config *config, mc_hosts *hosts, mc_random *random, uint64_t now_ms,
-                               const mc_lb_stats *stats);
+/* Draws: locality seeds, then the scheduler seed (LO-2). All pointers are borrowed but `hosts`, which is
+ * referenced. */
+MC_MUST_CHECK mc_lb *mc_lb_new(const mc_lb_config *config, mc_hosts *hosts, mc_random *random,
+                               uint64_t now_ms, const mc_lb_stats *stats);
 void mc_lb_free(mc_lb *lb);
 /* New membership; keeps what ED-6 says is kept. On MC_ENOMEM the old membership stays. */
 MC_MUST_CHECK mc_status mc_lb_update(mc_lb *lb, mc_hosts *hosts, uint64_t now_ms);
@@ -158,9 +171,10 @@ typedef struct mc_lb_request {
     bool has_hash;
     uint64_t hash;
     uint64_t now_ms;
-    uint32_t cluster_active;  /* the cluster's upstream_rq_active; read only with hash_balance_factor (RH-9) */
-    uint32_t attempts;        /* host-selection attempts allowed beyond the first (ED-12), 0: none */
-    /* Host predicate (RF-26): true asks for another host; NULL: accept. The last attempt's host is used anyway. */
+    uint32_t cluster_active; /* the cluster's upstream_rq_active; read only with hash_balance_factor (RH-9) */
+    uint32_t attempts;       /* host-selection attempts allowed beyond the first (ED-12), 0: none */
+    /* Host predicate (RF-26): true asks for another host; NULL: accept. The last attempt's host is used
+     * anyway. */
     bool (*refuse)(void *ctx, const mc_host *host);
     void *ctx;
 } mc_lb_request;

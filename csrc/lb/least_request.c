@@ -1,5 +1,6 @@
-/* Least request: of some hosts drawn, or of all, the one with the fewest active requests (rules ED-7, ED-8) while all weights
- * are equal; otherwise the scheduler, with weights that shrink as requests are active (ED-9). */
+/* Least request: of some hosts drawn, or of all, the one with the fewest active requests (rules ED-7, ED-8)
+ * while all weights are equal; otherwise the scheduler, with weights that shrink as requests are active
+ * (ED-9). */
 #include <math.h>
 
 #include "lb/balancer.h"

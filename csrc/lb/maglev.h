@@ -1,5 +1,5 @@
-/* Maglev, rules MG-1 to MG-6: a prime-sized table of hosts, filled in turns from each host's own permutation; a request takes
- * the slot of its hash. Immutable once built; safe to share between threads. */
+/* Maglev, rules MG-1 to MG-6: a prime-sized table of hosts, filled in turns from each host's own permutation;
+ * a request takes the slot of its hash. Immutable once built; safe to share between threads. */
 #ifndef MC_LB_MAGLEV_H
 #define MC_LB_MAGLEV_H
 
@@ -17,7 +17,8 @@ typedef struct mc_maglev {
 /* MG-1: whether `size` can be a table's. */
 bool mc_maglev_size_ok(uint64_t size);
 
-MC_MUST_CHECK mc_status mc_maglev_build(const mc_hash_host *hosts, size_t count, uint64_t size, mc_maglev **out);
+MC_MUST_CHECK mc_status mc_maglev_build(const mc_hash_host *hosts, size_t count, uint64_t size,
+                                        mc_maglev **out);
 void mc_maglev_free(mc_maglev *maglev);
 
 /* Host of a slot below `size`; count > 0. */

@@ -6,7 +6,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* One priority's hosts. With weighted priority health, availability is taken of the weights instead of the numbers. */
+/* One priority's hosts. With weighted priority health, availability is taken of the weights instead of the
+ * numbers. */
 typedef struct mc_priority_counts {
     uint64_t hosts, healthy, degraded, excluded;
     uint64_t hosts_weight, healthy_weight, degraded_weight, excluded_weight;
@@ -25,8 +26,8 @@ typedef struct mc_priority_load {
     bool panic;
 } mc_priority_load;
 
-/* `loads` holds the outcome before the change (zeros at first) and receives the new one: what PR-2 and PR-7 leave unchanged
- * stays. */
+/* `loads` holds the outcome before the change (zeros at first) and receives the new one: what PR-2 and PR-7
+ * leave unchanged stays. */
 void mc_priority_compute(const mc_priority_counts *counts, size_t count, const mc_priority_options *options,
                          mc_priority_load *loads);
 

@@ -1,5 +1,6 @@
-/* Ring hash (ketama), rules RH-1 to RH-7: each host owns points on a circle of 64-bit hashes in proportion to its share; a
- * request goes to the owner of the first point at or after its hash. Immutable once built; safe to share between threads. */
+/* Ring hash (ketama), rules RH-1 to RH-7: each host owns points on a circle of 64-bit hashes in proportion to
+ * its share; a request goes to the owner of the first point at or after its hash. Immutable once built; safe
+ * to share between threads. */
 #ifndef MC_LB_RING_HASH_H
 #define MC_LB_RING_HASH_H
 

@@ -1,5 +1,5 @@
-/* Slow start (rule ED-11): a host that has just become healthy gets a growing part of its weight. One state a balancer;
- * single-threaded. */
+/* Slow start (rule ED-11): a host that has just become healthy gets a growing part of its weight. One state a
+ * balancer; single-threaded. */
 #ifndef MC_LB_SLOW_START_H
 #define MC_LB_SLOW_START_H
 
@@ -14,7 +14,8 @@ typedef struct mc_slow_start {
 
 void mc_slow_start_init(mc_slow_start *slow, const mc_lb_config *config, uint64_t now_ms);
 
-/* Stamps healthy hosts that have no start yet, and moves `latest_ms`: to be called when a list is scheduled anew. */
+/* Stamps healthy hosts that have no start yet, and moves `latest_ms`: to be called when a list is scheduled
+ * anew. */
 void mc_slow_start_see(mc_slow_start *slow, mc_host_list list, uint64_t now_ms);
 
 /* False: no host can be in its window, and all weights are as configured. */

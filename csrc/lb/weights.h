@@ -1,4 +1,5 @@
-/* From configured weights to the shares of rule RH-3, common to ring hash, Maglev and bounded load. Pure functions. */
+/* From configured weights to the shares of rule RH-3, common to ring hash, Maglev and bounded load. Pure
+ * functions. */
 #ifndef MC_LB_WEIGHTS_H
 #define MC_LB_WEIGHTS_H
 
