@@ -23,8 +23,9 @@ typedef struct mc_h1_limits {
     bool allow_absolute_url;
     bool allow_chunked_length;
     bool allow_custom_methods;
-    bool enable_trailers;     /* false: parsed and dropped (H1-11) */
-    uint8_t underscores;      /* 0 allow, 1 drop header, 2 reject (H1-10) */
+    bool enable_trailers; /* false: parsed and dropped (H1-11) */
+    bool as_sent;         /* do not rewrite: no H1-5 (absolute targets), no H1-8 (nominated headers); checks still apply */
+    uint8_t underscores;  /* 0 allow, 1 drop header, 2 reject (H1-10) */
 } mc_h1_limits;
 
 void mc_h1_limits_init(mc_h1_limits *limits, mc_h1_role role);
@@ -36,18 +37,20 @@ typedef struct mc_h1_head {
     bool keep_alive;         /* the message allows another one after it */
     bool chunked;
     bool has_length;         /* content-length present */
-    bool upgrade;            /* connection: upgrade with an upgrade header, or CONNECT */
+    bool upgrade;            /* request: an upgrade other than h2c, or CONNECT; response: 101, or 2xx to CONNECT */
     bool expect_continue;    /* expect: 100-continue */
     bool end_stream;         /* no body follows */
+    uint16_t dropped;        /* headers dropped for an underscore (H1-10) */
     uint64_t content_length; /* when has_length */
 } mc_h1_head;
 
-/* A handler returns MC_OK to go on, MC_AGAIN to pause after this event (feed returns what it consumed), or an error to stop
- * for good. */
+/* A handler returns MC_OK to go on, MC_AGAIN to pause after this event (feed returns what it consumed; the next feed, even of
+ * nothing, goes on with what is due), or an error to stop for good. It must not free the parser. */
 typedef struct mc_h1_handler {
-    /* A new message starts: the map to fill (its arena owns the bytes), or NULL when out of memory. For a request it will
-     * hold :method, :path (as sent), :authority (from Host, H1-5) and :scheme only if the target was absolute; for a
-     * response :status. */
+    /* A new message starts: the map to fill, or NULL when out of memory. Its arena owns the head's bytes and must live until
+     * on_complete returns (or the parser is given up). For a request the map will hold :method, :path (as sent; none for
+     * CONNECT), :authority (in the place of the Host line; H1-5) and :scheme only if the target was absolute; for a response
+     * :status first. */
     mc_headers *(*on_begin)(void *ctx);
     mc_status (*on_headers)(void *ctx, const mc_h1_head *head);
     mc_status (*on_body)(void *ctx, mc_slice data);
@@ -70,24 +73,28 @@ typedef struct mc_h1_parser {
     mc_h1_error error;
     /* private */
     struct mc_h1_message *_message; /* in the current message's arena; NULL between messages */
+    uint64_t _left;                 /* bytes of a content-length body still to come */
+    mc_status _status;              /* why the parser stopped for good, or what a callback returned */
     uint8_t _role;
-    uint8_t _request_method; /* responses: what was asked (MC_H1_ASKED_*) */
-    bool _tunnel;
-    bool _paused;
+    uint8_t _phase;
+    uint8_t _asked; /* responses: what the request was */
 } mc_h1_parser;
 
 void mc_h1_parser_init(mc_h1_parser *parser, mc_h1_role role, const mc_h1_limits *limits, const mc_h1_handler *handler,
                        void *ctx);
 /* Bytes consumed, or a negative status with parser->error set. Fewer than in.n only when paused by the handler, or after an
- * upgrade (the rest is tunnel data). After an error every feed fails. */
-long mc_h1_parser_feed(mc_h1_parser *parser, mc_slice in);
-/* The peer closed: completes a body that runs until close, or MC_EPROTO in the middle of a message, or MC_OK when idle. */
+ * upgrade that was not taken (the rest is not HTTP). Bytes after a request that said close are swallowed. After an error
+ * every feed fails. */
+MC_MUST_CHECK long mc_h1_parser_feed(mc_h1_parser *parser, mc_slice in);
+/* The peer closed: completes a body that runs until close or a tunnel, MC_EPROTO in the middle of a message, MC_OK when
+ * idle. */
 MC_MUST_CHECK mc_status mc_h1_parser_eof(mc_h1_parser *parser);
 /* True between messages. */
 bool mc_h1_parser_idle(const mc_h1_parser *parser);
-/* Responses only: announce the request a response is now expected for. Without it a response is a protocol error (H1-14). */
+/* Responses only: announce the request a response is now expected for. Without it a response is a protocol error (H1-14).
+ * Holds for any number of 1xx responses and one final response. */
 void mc_h1_parser_expect(mc_h1_parser *parser, mc_slice method);
-/* After on_headers of an upgrade was accepted: all further bytes go to on_body untouched. */
+/* In or after on_headers of a head with `upgrade`: all further bytes go to on_body untouched, until mc_h1_parser_eof. */
 void mc_h1_parser_tunnel(mc_h1_parser *parser);
 
 /* --- encoding --------------------------------------------------------------------------------------------------- */
@@ -117,7 +124,7 @@ size_t mc_h1_chunk_head(char *out, size_t n);
 size_t mc_h1_last_chunk_size(const mc_headers *trailers);
 size_t mc_h1_last_chunk(const mc_headers *trailers, char *out);
 
-/* "OK" for 200 etc.; "" when unknown. Static. */
+/* "OK" for 200 etc.; "Unknown" for a status without a phrase. Static (http/codes.h). */
 mc_slice mc_h1_reason(uint16_t status);
 
 #endif

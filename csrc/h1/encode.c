@@ -1,0 +1,165 @@
+/* Heads and chunks to bytes (rule H1-13). */
+#include "h1/h1.h"
+#include "http/codes.h"
+
+#define PROLOGUE_MAX 64u /* version, SPs, reason, CRLFs, one framing header; longest reason is 31 bytes */
+#define FRAMING_MAX  64u
+
+typedef struct writer {
+    char *at;
+} writer;
+
+static void put(writer *out, mc_slice s) {
+    if (s.n > 0) {
+        memcpy(out->at, s.p, s.n);
+    }
+    out->at += s.n;
+}
+
+static void put_field(writer *out, mc_slice name, mc_slice value) {
+    put(out, name);
+    *out->at++ = ':';
+    *out->at++ = ' ';
+    put(out, value);
+    *out->at++ = '\r';
+    *out->at++ = '\n';
+}
+
+size_t mc_h1_head_size(const mc_headers *headers) {
+    /* CONNECT writes the authority twice. */
+    size_t authority = mc_headers_get_known(headers, MC_H_AUTHORITY).n;
+    return (size_t)headers->bytes + 4u * headers->live + authority + PROLOGUE_MAX + FRAMING_MAX;
+}
+
+/* Every entry but pseudo-headers (:authority becomes host) and transfer-encoding, which is decided here. */
+static void put_fields(writer *out, const mc_headers *headers) {
+    MC_HEADERS_EACH(headers, it) {
+        if (it->id == MC_H_AUTHORITY) {
+            put_field(out, MC_SLICE("host"), it->value);
+        } else if (it->id == MC_H_UNKNOWN || (it->id > MC_H_PROTOCOL && it->id != MC_H_TRANSFER_ENCODING)) {
+            put_field(out, it->name, it->value);
+        }
+    }
+}
+
+_Static_assert(MC_H_PROTOCOL == 6, "the pseudo-headers come first in the table");
+
+static mc_h1_framing put_chunked(writer *out) {
+    put(out, MC_SLICE("transfer-encoding: chunked\r\n"));
+    return MC_H1_CHUNKED;
+}
+
+/* RFC 9110 section 8.6: methods whose content has no defined meaning send no length of zero. */
+static bool bodiless(mc_slice method) {
+    return mc_slice_eq(method, MC_SLICE("GET")) || mc_slice_eq(method, MC_SLICE("HEAD")) ||
+           mc_slice_eq(method, MC_SLICE("DELETE")) || mc_slice_eq(method, MC_SLICE("TRACE")) ||
+           mc_slice_eq(method, MC_SLICE("CONNECT"));
+}
+
+static mc_h1_framing frame_request(writer *out, const mc_headers *headers, const mc_h1_encode *how, mc_slice method) {
+    if (how->upgrade) {
+        return MC_H1_TUNNEL;
+    }
+    bool has_length = mc_headers_has(headers, MC_H_CONTENT_LENGTH);
+    if (how->end_stream) {
+        if (!has_length && !bodiless(method)) {
+            put(out, MC_SLICE("content-length: 0\r\n"));
+        }
+        return MC_H1_NO_BODY;
+    }
+    return has_length ? MC_H1_LENGTH : put_chunked(out);
+}
+
+size_t mc_h1_encode_request(const mc_headers *headers, const mc_h1_encode *how, char *out, mc_h1_framing *framing) {
+    writer w = {out};
+    mc_slice method = mc_headers_get_known(headers, MC_H_METHOD);
+    mc_slice path = mc_headers_get_known(headers, MC_H_PATH);
+    bool connect = mc_slice_eq(method, MC_SLICE("CONNECT"));
+    put(&w, method);
+    *w.at++ = ' ';
+    put(&w, connect && path.p == NULL ? mc_headers_get_known(headers, MC_H_AUTHORITY) : path);
+    put(&w, MC_SLICE(" HTTP/1.1\r\n"));
+    put_fields(&w, headers);
+    *framing = frame_request(&w, headers, how, method);
+    put(&w, MC_SLICE("\r\n"));
+    return (size_t)(w.at - out);
+}
+
+static mc_h1_framing frame_response(writer *out, const mc_headers *headers, const mc_h1_encode *how, unsigned status) {
+    if (how->upgrade) {
+        return MC_H1_TUNNEL;
+    }
+    bool has_length = mc_headers_has(headers, MC_H_CONTENT_LENGTH);
+    if (status < 200 || status == 204 || status == 304) {
+        return MC_H1_NO_BODY;
+    }
+    if (how->head_request) { /* says what a GET would get, as far as is known */
+        if (!has_length && !how->http_10) {
+            put_chunked(out);
+        }
+        return MC_H1_NO_BODY;
+    }
+    if (how->end_stream) {
+        if (!has_length) {
+            put(out, MC_SLICE("content-length: 0\r\n"));
+        }
+        return MC_H1_NO_BODY;
+    }
+    if (has_length) {
+        return MC_H1_LENGTH;
+    }
+    return how->http_10 ? MC_H1_UNTIL_CLOSE : put_chunked(out);
+}
+
+static unsigned status_number(mc_slice status) {
+    uint64_t number = 0;
+    return mc_slice_u64(status, &number) == MC_OK && number <= 999 ? (unsigned)number : 0;
+}
+
+size_t mc_h1_encode_response(const mc_headers *headers, const mc_h1_encode *how, char *out, mc_h1_framing *framing) {
+    writer w = {out};
+    mc_slice status = mc_headers_get_known(headers, MC_H_STATUS);
+    unsigned number = status_number(status);
+    put(&w, how->http_10 ? MC_SLICE("HTTP/1.0 ") : MC_SLICE("HTTP/1.1 "));
+    put(&w, status);
+    *w.at++ = ' ';
+    put(&w, mc_http_reason((uint16_t)number));
+    put(&w, MC_SLICE("\r\n"));
+    put_fields(&w, headers);
+    *framing = frame_response(&w, headers, how, number);
+    put(&w, MC_SLICE("\r\n"));
+    return (size_t)(w.at - out);
+}
+
+size_t mc_h1_chunk_head(char *out, size_t n) {
+    char digits[16];
+    size_t count = 0;
+    do {
+        digits[count++] = "0123456789abcdef"[n & 15];
+        n >>= 4;
+    } while (n != 0);
+    for (size_t i = 0; i < count; i++) {
+        out[i] = digits[count - 1 - i];
+    }
+    out[count] = '\r';
+    out[count + 1] = '\n';
+    return count + 2;
+}
+
+size_t mc_h1_last_chunk_size(const mc_headers *trailers) {
+    return 5 + (trailers == NULL ? 0 : (size_t)trailers->bytes + 4u * trailers->live);
+}
+
+size_t mc_h1_last_chunk(const mc_headers *trailers, char *out) {
+    writer w = {out};
+    put(&w, MC_SLICE("0\r\n"));
+    if (trailers != NULL) {
+        MC_HEADERS_EACH(trailers, it) {
+            put_field(&w, it->name, it->value);
+        }
+    }
+    put(&w, MC_SLICE("\r\n"));
+    return (size_t)(w.at - out);
+}
+
+mc_slice mc_h1_reason(uint16_t status) { return mc_http_reason(status); }

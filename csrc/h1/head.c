@@ -1,0 +1,542 @@
+/* What a head means: the start line, each field's admission, and at the end framing and persistence (RFC 9112 sections 3, 4,
+ * 6, 9; rules H1-2 to H1-10, H1-14). */
+#include "h1/message.h"
+
+static bool is_digit(char c) { return c >= '0' && c <= '9'; }
+static bool is_alpha(char c) { return (c | 0x20) >= 'a' && (c | 0x20) <= 'z'; }
+
+static bool is_token(char c) {
+    return is_digit(c) || is_alpha(c) || (c != '\0' && strchr("!#$%&'*+-.^_`|~", c) != NULL);
+}
+
+/* H1-2 */
+static bool known_method(mc_slice method) {
+    static const mc_slice methods[] = {
+        MC_SLICE_INIT("GET"),        MC_SLICE_INIT("POST"),       MC_SLICE_INIT("PUT"),     MC_SLICE_INIT("HEAD"),
+        MC_SLICE_INIT("DELETE"),     MC_SLICE_INIT("OPTIONS"),    MC_SLICE_INIT("PATCH"),   MC_SLICE_INIT("CONNECT"),
+        MC_SLICE_INIT("TRACE"),      MC_SLICE_INIT("ACL"),        MC_SLICE_INIT("BIND"),    MC_SLICE_INIT("CHECKOUT"),
+        MC_SLICE_INIT("COPY"),       MC_SLICE_INIT("LINK"),       MC_SLICE_INIT("LOCK"),    MC_SLICE_INIT("MERGE"),
+        MC_SLICE_INIT("MKACTIVITY"), MC_SLICE_INIT("MKCALENDAR"), MC_SLICE_INIT("MKCOL"),   MC_SLICE_INIT("MOVE"),
+        MC_SLICE_INIT("MSEARCH"),    MC_SLICE_INIT("NOTIFY"),     MC_SLICE_INIT("PROPFIND"), MC_SLICE_INIT("PROPPATCH"),
+        MC_SLICE_INIT("PURGE"),      MC_SLICE_INIT("REBIND"),     MC_SLICE_INIT("REPORT"),  MC_SLICE_INIT("SEARCH"),
+        MC_SLICE_INIT("SOURCE"),     MC_SLICE_INIT("SUBSCRIBE"),  MC_SLICE_INIT("UNBIND"),  MC_SLICE_INIT("UNLINK"),
+        MC_SLICE_INIT("UNLOCK"),     MC_SLICE_INIT("UNSUBSCRIBE"),
+    };
+    for (size_t i = 0; i < sizeof methods / sizeof methods[0]; i++) {
+        if (mc_slice_eq(method, methods[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool all_token(mc_slice s) {
+    for (size_t i = 0; i < s.n; i++) {
+        if (!is_token(s.p[i])) {
+            return false;
+        }
+    }
+    return s.n > 0;
+}
+
+/* "HTTP/" digit "." digit; the minor that matters, or -1. Anything but 1.1 counts as 1.0 (H1-4). */
+static int version_minor(mc_slice version) {
+    if (version.n != 8 || memcmp(version.p, "HTTP/", 5) != 0 || !is_digit(version.p[5]) || version.p[6] != '.' ||
+        !is_digit(version.p[7])) {
+        return -1;
+    }
+    return version.p[5] == '1' && version.p[7] == '1' ? 1 : 0;
+}
+
+/* Target characters are '!' to '~' (H1-3): the length of what is. */
+static size_t target_length(mc_slice s) {
+    size_t n = 0;
+    while (n < s.n && s.p[n] > ' ' && s.p[n] < 0x7f) {
+        n++;
+    }
+    return n;
+}
+
+static mc_status bad_target(mc_h1_parser *parser, unsigned char c) {
+    bool control = (c < ' ' && c != '\t') || c == 0x7f;
+    return mc_h1_fail(parser, MC_EPROTO, 400, control ? "http1.invalid_characters" : "http1.codec_error");
+}
+
+/* "scheme://" at the start: its length, else 0. */
+static size_t scheme_length(mc_slice target) {
+    if (target.n == 0 || !is_alpha(target.p[0])) {
+        return 0;
+    }
+    size_t n = 1;
+    while (n < target.n && (is_alpha(target.p[n]) || is_digit(target.p[n]) || strchr("+-.", target.p[n]) != NULL)) {
+        n++;
+    }
+    return target.n - n >= 3 && memcmp(target.p + n, "://", 3) == 0 ? n : 0;
+}
+
+static bool is_host_char(char c) {
+    return is_digit(c) || is_alpha(c) || (c != '\0' && strchr("!$%&'()*+,-.:;=@[]_~", c) != NULL);
+}
+
+/* The shape every target must have; what it says is judged by take_absolute(). */
+static bool target_shaped(mc_slice target, bool connect) {
+    if (target.n == 0) {
+        return false;
+    }
+    if (!connect && (target.p[0] == '/' || target.p[0] == '*')) {
+        return true;
+    }
+    size_t at = 0;
+    if (!connect) {
+        size_t scheme = scheme_length(target);
+        if (scheme == 0) {
+            return false;
+        }
+        at = scheme + 3;
+    }
+    bool after_at = false;
+    for (; at < target.n && (connect || strchr("/?#", target.p[at]) == NULL); at++) {
+        if (!is_host_char(target.p[at]) || (after_at && target.p[at] == '@')) {
+            return connect; /* CONNECT: judged as a URL, with that reason */
+        }
+        after_at = target.p[at] == '@';
+    }
+    return true;
+}
+
+static mc_status request_line(mc_h1_parser *parser, mc_h1_message *message, mc_slice line) {
+    mc_slice method = mc_slice_until(line, mc_slice_find(line, ' '));
+    mc_slice rest = mc_slice_from(line, method.n + 1);
+    if (!(parser->limits->allow_custom_methods ? all_token(method) : known_method(method))) {
+        return mc_h1_malformed(parser);
+    }
+    mc_slice target = mc_slice_until(rest, target_length(rest));
+    rest = mc_slice_from(rest, target.n);
+    int minor = 0;
+    if (rest.n > 0) { /* nothing: HTTP/0.9 */
+        if (rest.p[0] != ' ') {
+            return bad_target(parser, (unsigned char)rest.p[0]);
+        }
+        minor = version_minor(mc_slice_from(rest, 1));
+    }
+    message->connect = mc_slice_eq(method, MC_SLICE("CONNECT"));
+    if (minor < 0 || !target_shaped(target, message->connect)) {
+        return mc_h1_malformed(parser);
+    }
+    message->head.version_minor = (uint8_t)minor;
+    message->field_bytes = target.n;
+    if (target.n > parser->limits->max_headers_bytes) {
+        return mc_h1_fail(parser, MC_ELIMIT, 431, "http1.headers_too_large");
+    }
+    mc_status status = mc_headers_add_known_ref(message->headers, MC_H_METHOD, method);
+    return status != MC_OK ? status : mc_headers_add_known_ref(message->headers, MC_H_PATH, target);
+}
+
+/* HTTP-version SP 3DIGIT [SP reason]; the reason is not kept. */
+static mc_status status_line(mc_h1_parser *parser, mc_h1_message *message, mc_slice line) {
+    int minor = version_minor(mc_slice_until(line, 8));
+    if (line.n < 12 || minor < 0 || line.p[8] != ' ' || line.p[9] == '0' || !is_digit(line.p[9]) ||
+        !is_digit(line.p[10]) || !is_digit(line.p[11]) || (line.n > 12 && line.p[12] != ' ')) {
+        return mc_h1_malformed(parser);
+    }
+    for (size_t i = 12; i < line.n; i++) {
+        unsigned char c = (unsigned char)line.p[i];
+        if ((c < ' ' && c != '\t') || c == 0x7f) {
+            return mc_h1_malformed(parser);
+        }
+    }
+    message->head.version_minor = (uint8_t)minor;
+    message->head.status =
+        (uint16_t)((line.p[9] - '0') * 100 + (line.p[10] - '0') * 10 + (line.p[11] - '0'));
+    return mc_headers_add_known_ref(message->headers, MC_H_STATUS, (mc_slice){line.p + 9, 3});
+}
+
+mc_status mc_h1_start_line(mc_h1_parser *parser, mc_h1_message *message, mc_slice line) {
+    return parser->_role == MC_H1_REQUEST ? request_line(parser, message, line)
+                                          : status_line(parser, message, line);
+}
+
+/* --- fields ----------------------------------------------------------------------------------------------------- */
+
+mc_status mc_h1_add_field(mc_h1_parser *parser, mc_h1_message *message, mc_slice name, mc_slice value) {
+    const mc_h1_limits *limits = parser->limits;
+    if (MC_UNLIKELY(limits->underscores != 0) && mc_slice_find(name, '_') < name.n) {
+        if (limits->underscores == 2) {
+            return mc_h1_fail(parser, MC_EPROTO, 400, "http1.unexpected_underscore");
+        }
+        message->head.dropped++;
+        return MC_OK;
+    }
+    message->field_bytes += name.n + value.n;
+    if (MC_UNLIKELY(message->field_bytes > limits->max_headers_bytes)) {
+        return mc_h1_fail(parser, MC_ELIMIT, 431, "http1.headers_too_large");
+    }
+    if (MC_UNLIKELY(++message->field_count > limits->max_headers_count)) {
+        return mc_h1_fail(parser, MC_ELIMIT, 431, "http1.too_many_headers");
+    }
+    if (value.p == NULL) {
+        value.p = "";
+    }
+    mc_headers *headers = message->headers;
+    mc_header_id id = mc_header_lookup(name);
+    if (MC_UNLIKELY(message->head_done)) { /* a trailer */
+        if (!limits->enable_trailers) {
+            return MC_OK;
+        }
+        if (message->trailers == NULL) {
+            if ((message->trailers = mc_arena_alloc(headers->arena, sizeof *headers)) == NULL) {
+                return MC_ENOMEM;
+            }
+            mc_headers_init(message->trailers, headers->arena);
+        }
+        return mc_headers_add_ref(message->trailers, id, name, value);
+    }
+    if (id == MC_H_HOST && parser->_role == MC_H1_REQUEST) {
+        id = MC_H_AUTHORITY;
+        name = mc_header_name(id);
+    }
+    /* A second Host (RFC 9112 section 3.2) or Content-Length, even an equal one (H1-7). */
+    if ((id == MC_H_AUTHORITY || id == MC_H_CONTENT_LENGTH) && mc_headers_has(headers, id)) {
+        return mc_h1_malformed(parser);
+    }
+    return mc_headers_add_ref(headers, id, name, value);
+}
+
+/* --- connection options ----------------------------------------------------------------------------------------- */
+
+typedef struct options {
+    bool close, keep_alive, upgrade;
+    uint32_t count;
+} options;
+
+static void read_options(const mc_headers *headers, mc_header_id id, options *found) {
+    mc_slice name = mc_header_name(id);
+    const mc_header *line;
+    for (uint32_t at = 0; mc_headers_has(headers, id) && (line = mc_headers_next(headers, name, &at)) != NULL;) {
+        mc_slice rest = line->value, token;
+        while (mc_slice_next(&rest, ',', &token)) {
+            found->count += token.n > 0;
+            found->close |= mc_slice_ieq(token, MC_SLICE("close"));
+            found->keep_alive |= mc_slice_ieq(token, MC_SLICE("keep-alive"));
+            found->upgrade |= mc_slice_ieq(token, MC_SLICE("upgrade"));
+        }
+    }
+}
+
+static mc_status nomination_rejected(mc_h1_parser *parser) {
+    return mc_h1_fail(parser, MC_EPROTO, 400, "http1.connection_header_rejected");
+}
+
+static bool is_option_of_ours(mc_slice token) {
+    return mc_slice_ieq(token, MC_SLICE("close")) || mc_slice_ieq(token, MC_SLICE("keep-alive")) ||
+           mc_slice_ieq(token, MC_SLICE("upgrade")) || mc_slice_ieq(token, MC_SLICE("http2-settings"));
+}
+
+/* `te` nominated: only "trailers" may pass through. True when the header is kept. */
+static bool keep_te_trailers(mc_headers *headers) {
+    mc_slice rest = mc_headers_get_known(headers, MC_H_TE), item;
+    while (mc_slice_next(&rest, ',', &item)) {
+        if (mc_slice_ieq(mc_slice_trim(mc_slice_until(item, mc_slice_find(item, ';'))), MC_SLICE("trailers"))) {
+            return mc_headers_set_known_ref(headers, MC_H_TE, MC_SLICE("trailers")) == MC_OK;
+        }
+    }
+    return false;
+}
+
+static mc_status remove_nominated(mc_h1_parser *parser, mc_headers *headers, mc_slice token) {
+    if (token.n == 0 || is_option_of_ours(token)) {
+        return MC_OK;
+    }
+    if (token.p[0] == ':' || mc_slice_ieq(token, MC_SLICE("x-forwarded-for")) ||
+        mc_slice_ieq(token, MC_SLICE("x-forwarded-host")) || mc_slice_ieq(token, MC_SLICE("x-forwarded-proto"))) {
+        return nomination_rejected(parser);
+    }
+    if (mc_slice_ieq(token, MC_SLICE("te"))) {
+        if (mc_headers_get_known(headers, MC_H_TE).n >= 256) {
+            return nomination_rejected(parser);
+        }
+        if (keep_te_trailers(headers)) {
+            return MC_OK;
+        }
+    }
+    if (mc_slice_ieq(token, MC_SLICE("host"))) { /* it stands as :authority */
+        mc_headers_remove_known(headers, MC_H_AUTHORITY);
+    } else if (!mc_slice_ieq(token, MC_SLICE("connection"))) { /* its own line is walked right now; the proxy drops it */
+        mc_headers_remove(headers, token);
+    }
+    return MC_OK;
+}
+
+/* H1-8 */
+static mc_status sanitize_connection(mc_h1_parser *parser, mc_headers *headers, const options *found) {
+    if (found->count >= 10) {
+        return nomination_rejected(parser);
+    }
+    const mc_header *line;
+    for (uint32_t at = 0; (line = mc_headers_next(headers, MC_SLICE("connection"), &at)) != NULL;) {
+        mc_slice rest = line->value, token;
+        while (mc_slice_next(&rest, ',', &token)) {
+            mc_status status = remove_nominated(parser, headers, token);
+            if (status != MC_OK) {
+                return status;
+            }
+        }
+    }
+    return MC_OK;
+}
+
+/* The value of `connection` without the tokens of an h2c upgrade, as one line; the line goes when nothing is left. */
+static mc_status strip_h2c(mc_headers *headers) {
+    mc_slice joined, rest, token;
+    mc_status status = mc_headers_joined(headers, MC_SLICE("connection"), headers->arena, &joined);
+    char *kept = status == MC_OK ? mc_arena_bytes(headers->arena, joined.n) : NULL;
+    if (kept == NULL) {
+        return MC_ENOMEM;
+    }
+    size_t n = 0;
+    for (rest = joined; mc_slice_next(&rest, ',', &token);) {
+        if (token.n > 0 && !mc_slice_ieq(token, MC_SLICE("upgrade")) &&
+            !mc_slice_ieq(token, MC_SLICE("http2-settings"))) {
+            if (n > 0) {
+                kept[n++] = ',';
+            }
+            memcpy(kept + n, token.p, token.n);
+            n += token.n;
+        }
+    }
+    mc_headers_remove_known(headers, MC_H_UPGRADE);
+    mc_headers_remove(headers, MC_SLICE("http2-settings"));
+    if (n > 0) {
+        return mc_headers_set_known_ref(headers, MC_H_CONNECTION, (mc_slice){kept, n});
+    }
+    mc_headers_remove_known(headers, MC_H_CONNECTION);
+    return MC_OK;
+}
+
+/* --- targets ---------------------------------------------------------------------------------------------------- */
+
+static mc_status invalid_url(mc_h1_parser *parser) {
+    return mc_h1_fail(parser, MC_EPROTO, 400, "http1.invalid_url");
+}
+
+/* host [":" port] without userinfo: an empty host, an unclosed bracket or a port outside 1..65535 is none. */
+static bool authority_sound(mc_slice authority, bool need_port) {
+    size_t host = authority.n;
+    if (authority.n > 0 && authority.p[0] == '[') {
+        size_t close = mc_slice_find(authority, ']');
+        if (close == authority.n) {
+            return false;
+        }
+        host = close + 1;
+        if (host < authority.n && authority.p[host] != ':') {
+            return false;
+        }
+    } else {
+        host = mc_slice_find(authority, ':');
+    }
+    for (size_t i = 0; i < authority.n; i++) {
+        if (!is_host_char(authority.p[i])) {
+            return false;
+        }
+    }
+    if (host == 0) {
+        return false;
+    }
+    if (host == authority.n) {
+        return !need_port;
+    }
+    uint64_t port;
+    return mc_slice_u64(mc_slice_from(authority, host + 1), &port) == MC_OK && port > 0 && port <= 65535;
+}
+
+/* CONNECT host:port; the target becomes the authority and there is no path. */
+static mc_status take_connect(mc_h1_parser *parser, mc_headers *headers, mc_slice target) {
+    if (!authority_sound(target, true)) {
+        return invalid_url(parser);
+    }
+    if (parser->limits->as_sent) {
+        return MC_OK;
+    }
+    mc_headers_remove_known(headers, MC_H_PATH);
+    return mc_headers_set_known_ref(headers, MC_H_AUTHORITY, target);
+}
+
+/* H1-5 */
+static mc_status take_absolute(mc_h1_parser *parser, mc_headers *headers, mc_slice target) {
+    size_t scheme = scheme_length(target);
+    if (scheme == 0) {
+        return invalid_url(parser); /* "*" without OPTIONS */
+    }
+    mc_slice rest = mc_slice_from(target, scheme + 3);
+    size_t n = 0;
+    while (n < rest.n && strchr("/?#", rest.p[n]) == NULL) {
+        n++;
+    }
+    mc_slice authority = mc_slice_until(rest, n), path = mc_slice_from(rest, n);
+    size_t user = mc_slice_find(authority, '@');
+    if (user < authority.n) {
+        authority = mc_slice_from(authority, user + 1);
+    }
+    if (!authority_sound(authority, false)) {
+        return invalid_url(parser);
+    }
+    mc_slice name = mc_slice_until(target, scheme);
+    if (!mc_slice_ieq(name, MC_SLICE("http")) && !mc_slice_ieq(name, MC_SLICE("https"))) {
+        return mc_h1_fail(parser, MC_EPROTO, 400, "http1.invalid_scheme");
+    }
+    if (parser->limits->as_sent) {
+        return MC_OK;
+    }
+    mc_slice lower = name.n == 4 ? MC_SLICE("http") : MC_SLICE("https");
+    mc_status status = mc_headers_set_known_ref(headers, MC_H_AUTHORITY, authority);
+    if (status == MC_OK) {
+        status = mc_headers_set_known_ref(headers, MC_H_SCHEME, lower);
+    }
+    return status != MC_OK ? status
+                           : mc_headers_set_known_ref(headers, MC_H_PATH, path.n == 0 ? MC_SLICE("/") : path);
+}
+
+static mc_status take_target(mc_h1_parser *parser, mc_h1_message *message) {
+    mc_headers *headers = message->headers;
+    mc_slice target = mc_headers_get_known(headers, MC_H_PATH);
+    if (message->connect) {
+        return take_connect(parser, headers, target);
+    }
+    bool asterisk = target.p[0] == '*' && mc_slice_eq(mc_headers_get_known(headers, MC_H_METHOD), MC_SLICE("OPTIONS"));
+    if (target.p[0] == '/' || asterisk || !parser->limits->allow_absolute_url) {
+        return MC_OK;
+    }
+    return take_absolute(parser, headers, target);
+}
+
+/* --- framing ---------------------------------------------------------------------------------------------------- */
+
+/* H1-7: what length and coding say together. */
+static mc_status read_framing(mc_h1_parser *parser, mc_h1_message *message) {
+    mc_headers *headers = message->headers;
+    mc_h1_head *head = &message->head;
+    mc_slice length = mc_headers_get_known(headers, MC_H_CONTENT_LENGTH);
+    mc_slice coding = mc_headers_get_known(headers, MC_H_TRANSFER_ENCODING);
+    head->has_length = length.p != NULL;
+    if (head->has_length && mc_slice_u64(length, &head->content_length) != MC_OK) {
+        return mc_h1_malformed(parser);
+    }
+    if (coding.p == NULL) {
+        return MC_OK;
+    }
+    uint32_t at = headers->first[MC_H_TRANSFER_ENCODING];
+    bool repeated = mc_headers_next(headers, MC_SLICE("transfer-encoding"), &at) != NULL;
+    bool chunked = !repeated && mc_slice_ieq(coding, MC_SLICE("chunked"));
+    if (head->has_length) {
+        if (!chunked || !parser->limits->allow_chunked_length) {
+            return mc_h1_fail(parser, MC_EPROTO, 400, "http1.content_length_and_chunked_not_allowed");
+        }
+        mc_headers_remove_known(headers, MC_H_CONTENT_LENGTH);
+        head->has_length = false;
+        head->keep_alive = false; /* RFC 9112 section 6.1: close after responding */
+    }
+    if (!chunked || message->connect) {
+        return mc_h1_fail(parser, MC_EPROTO, 501, "http1.invalid_transfer_encoding");
+    }
+    head->chunked = true;
+    if (head->version_minor == 0) {
+        head->keep_alive = false; /* RFC 9112 section 6.1: faulty framing */
+    }
+    return MC_OK;
+}
+
+static void read_persistence(mc_h1_message *message, const options *found) {
+    mc_h1_head *head = &message->head;
+    options proxy = {0};
+    read_options(message->headers, MC_H_PROXY_CONNECTION, &proxy);
+    head->keep_alive = (head->version_minor == 1 || found->keep_alive) && !found->close && !proxy.close;
+}
+
+static mc_status read_upgrade(mc_h1_parser *parser, mc_h1_message *message, const options *found) {
+    mc_headers *headers = message->headers;
+    mc_h1_head *head = &message->head;
+    if (found->upgrade && head->version_minor == 1 && mc_headers_has(headers, MC_H_UPGRADE)) {
+        if (!mc_slice_ieq(mc_headers_get_known(headers, MC_H_UPGRADE), MC_SLICE("h2c"))) {
+            head->upgrade = true;
+        } else if (!parser->limits->as_sent) {
+            mc_status status = strip_h2c(headers); /* HC-45 */
+            if (status != MC_OK) {
+                return status;
+            }
+        }
+    }
+    if (message->connect) {
+        head->upgrade = true;
+        if (head->has_length) {
+            if (head->content_length != 0) {
+                return mc_h1_fail(parser, MC_EPROTO, 400, "http1.body_disallowed");
+            }
+            mc_headers_remove_known(headers, MC_H_CONTENT_LENGTH);
+            head->has_length = false;
+        }
+    }
+    return MC_OK;
+}
+
+static mc_status finish_request(mc_h1_parser *parser, mc_h1_message *message, const options *found) {
+    mc_headers *headers = message->headers;
+    mc_h1_head *head = &message->head;
+    mc_status status = read_upgrade(parser, message, found);
+    if (status == MC_OK) {
+        status = take_target(parser, message);
+    }
+    if (status == MC_OK && found->count > 0 && !head->upgrade && !parser->limits->as_sent) {
+        status = sanitize_connection(parser, headers, found);
+    }
+    if (status != MC_OK) {
+        return status;
+    }
+    if (head->version_minor == 0 && !parser->limits->accept_http_10) {
+        return mc_h1_fail(parser, MC_EPROTO, 426, "low_version");
+    }
+    head->expect_continue = head->version_minor == 1 && mc_headers_has(headers, MC_H_EXPECT) &&
+                            mc_slice_ieq(mc_headers_get_known(headers, MC_H_EXPECT), MC_SLICE("100-continue"));
+    head->end_stream = !head->chunked && head->content_length == 0 && !head->upgrade;
+    return MC_OK;
+}
+
+/* RFC 9112 section 6.3, H1-14. */
+static mc_status finish_response(mc_h1_parser *parser, mc_h1_message *message) {
+    mc_h1_head *head = &message->head;
+    bool tunnel = head->status == 101 ||
+                  (parser->_asked == MC_H1_ASKED_CONNECT && head->status >= 200 && head->status < 300);
+    if (head->status < 200 || head->status == 204) {
+        if (head->chunked) {
+            return mc_h1_fail(parser, MC_EPROTO, 502, "http1.transfer_encoding_not_allowed");
+        }
+        if (head->has_length) {
+            if (head->content_length != 0) {
+                return mc_h1_fail(parser, MC_EPROTO, 502, "http1.content_length_not_allowed");
+            }
+            mc_headers_remove_known(message->headers, MC_H_CONTENT_LENGTH);
+            head->has_length = false;
+        }
+    }
+    if (tunnel) { /* framing of a 2xx to CONNECT is ignored (RFC 9110 section 9.3.6) */
+        head->upgrade = true;
+        return MC_OK;
+    }
+    head->end_stream = head->status < 200 || head->status == 204 || head->status == 304 ||
+                       parser->_asked == MC_H1_ASKED_HEAD || (head->has_length && head->content_length == 0);
+    if (!head->end_stream && !head->chunked && !head->has_length) {
+        head->keep_alive = false; /* until close */
+    }
+    return MC_OK;
+}
+
+mc_status mc_h1_finish_head(mc_h1_parser *parser, mc_h1_message *message) {
+    options found = {0};
+    read_options(message->headers, MC_H_CONNECTION, &found);
+    read_persistence(message, &found);
+    mc_status status = read_framing(parser, message);
+    if (status != MC_OK) {
+        return status;
+    }
+    return parser->_role == MC_H1_REQUEST ? finish_request(parser, message, &found)
+                                          : finish_response(parser, message);
+}

@@ -1,0 +1,47 @@
+/* Private to h1/: the message being read, and the steps that both readers of a head share.
+ *
+ * A head is read in one of two ways: scan.c takes a head that is whole and plainly conforming; everything else goes through
+ * llhttp (parser.c), which is the definition. Both put fields through mc_h1_add_field and end in mc_h1_finish_head. */
+#ifndef MC_H1_MESSAGE_H
+#define MC_H1_MESSAGE_H
+
+#include "h1/h1.h"
+
+/* Text that arrives in pieces, growing in the message's arena. */
+typedef struct mc_h1_text {
+    char *p;
+    uint32_t n, cap;
+} mc_h1_text;
+
+typedef struct mc_h1_message {
+    mc_headers *headers;
+    mc_headers *trailers; /* NULL until the first trailer */
+    mc_h1_head head;
+    bool head_done;       /* fields are trailers */
+    bool connect;         /* the method is CONNECT */
+    uint32_t field_count; /* of the head, then of the trailers */
+    uint64_t field_bytes; /* names + values (+ target) so far */
+    mc_h1_text line, name, value;
+} mc_h1_message;
+
+/* Records the error and returns its status. */
+mc_status mc_h1_fail(mc_h1_parser *parser, mc_status status, uint16_t reply_code, const char *details);
+static inline mc_status mc_h1_malformed(mc_h1_parser *parser) {
+    return mc_h1_fail(parser, MC_EPROTO, 400, "http1.codec_error");
+}
+
+/* Reads a start line without its CRLF, adding the pseudo-headers. `line` must live as long as the message. */
+MC_MUST_CHECK mc_status mc_h1_start_line(mc_h1_parser *parser, mc_h1_message *message, mc_slice line);
+/* Takes one field: lower-case name, trimmed value, both living as long as the message. */
+MC_MUST_CHECK mc_status mc_h1_add_field(mc_h1_parser *parser, mc_h1_message *message, mc_slice name, mc_slice value);
+/* Decides framing and persistence, applies H1-5, H1-7, H1-8, H1-14. */
+MC_MUST_CHECK mc_status mc_h1_finish_head(mc_h1_parser *parser, mc_h1_message *message);
+
+/* Reads a whole head at the start of `in` if it is there and plainly conforming: its length. 0: not taken, nothing changed
+ * but the arena. Negative: out of memory. */
+MC_MUST_CHECK long mc_h1_scan_head(mc_h1_parser *parser, mc_h1_message *message, mc_slice in);
+
+/* What a response is expected for. */
+enum { MC_H1_ASKED_NOTHING, MC_H1_ASKED_OTHER, MC_H1_ASKED_HEAD, MC_H1_ASKED_CONNECT };
+
+#endif

@@ -1,0 +1,382 @@
+/* The life of a message: start line, fields, body, trailers, complete. One phase, one step function. */
+#include "base/alloc.h"
+#include "base/defaults.h"
+#include "h1/message.h"
+
+typedef enum phase {
+    PHASE_IDLE,        /* between messages */
+    PHASE_LINE,        /* collecting a start line that came in pieces */
+    PHASE_FIELDS,      /* llhttp reads the fields */
+    PHASE_LENGTH,      /* body of known length */
+    PHASE_CHUNKED,     /* llhttp reads chunks and trailers */
+    PHASE_UNTIL_CLOSE, /* response body that ends with the connection */
+    PHASE_TRAILERS,    /* on_trailers is due */
+    PHASE_COMPLETE,    /* on_complete is due */
+    PHASE_UPGRADE,     /* after the head of an upgrade: what follows is not HTTP */
+    PHASE_TUNNEL,      /* the upgrade was taken: bytes pass through */
+    PHASE_CLOSED,      /* after a message that said close: bytes are swallowed (RFC 9112 section 9.6) */
+    PHASE_FAILED,
+} phase;
+
+void mc_h1_limits_init(mc_h1_limits *limits, mc_h1_role role) {
+    *limits = (mc_h1_limits){
+        .max_headers_count = MC_DEFAULT_MAX_HEADERS_COUNT,
+        .max_headers_bytes =
+            1024u * (uint32_t)(role == MC_H1_REQUEST ? MC_DEFAULT_MAX_REQUEST_HEADERS : MC_DEFAULT_MAX_RESPONSE_HEADERS),
+        .allow_absolute_url = true,
+    };
+}
+
+mc_status mc_h1_fail(mc_h1_parser *parser, mc_status status, uint16_t reply_code, const char *details) {
+    parser->error = (mc_h1_error){reply_code, details};
+    return status;
+}
+
+/* --- llhttp: fields and chunks ---------------------------------------------------------------------------------- */
+
+/* llhttp sees every message as this request, so that it reads fields (and chunks) while the start line and the decisions
+ * about framing stay ours. */
+static const char fields_follow[] = "POST / HTTP/1.1\r\n";
+static const char chunks_follow[] = "POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n";
+
+static mc_status text_append(mc_arena *arena, mc_h1_text *text, const char *p, size_t n) {
+    if (n > text->cap - text->n) {
+        size_t cap = text->cap == 0 ? 64 : text->cap;
+        while (cap < text->n + n) {
+            cap *= 2;
+        }
+        char *bytes = mc_arena_bytes(arena, cap);
+        if (bytes == NULL) {
+            return MC_ENOMEM;
+        }
+        if (text->n > 0) {
+            memcpy(bytes, text->p, text->n);
+        }
+        text->p = bytes;
+        text->cap = (uint32_t)cap;
+    }
+    memcpy(text->p + text->n, p, n);
+    text->n += (uint32_t)n;
+    return MC_OK;
+}
+
+static mc_status too_large(mc_h1_parser *parser) {
+    return mc_h1_fail(parser, MC_ELIMIT, 431, "http1.headers_too_large");
+}
+
+/* Collects a piece; unfinished text counts against the limit too, so that it cannot grow without end. */
+static mc_status collect(mc_h1_parser *parser, mc_h1_text *text, const char *p, size_t n) {
+    mc_h1_message *message = parser->_message;
+    uint64_t pending = (uint64_t)message->name.n + message->value.n + n;
+    if (message->field_bytes + pending > parser->limits->max_headers_bytes) {
+        return too_large(parser);
+    }
+    return text_append(message->headers->arena, text, p, n);
+}
+
+/* What a callback answers llhttp: go on, pause, or stop. */
+static int answer(mc_h1_parser *parser, mc_status status) {
+    parser->_status = status;
+    return status == MC_OK ? HPE_OK : status == MC_AGAIN ? HPE_PAUSED : HPE_USER;
+}
+
+static int on_field(llhttp_t *llhttp, const char *p, size_t n) {
+    mc_h1_parser *parser = llhttp->data;
+    return answer(parser, collect(parser, &parser->_message->name, p, n));
+}
+
+static int on_value(llhttp_t *llhttp, const char *p, size_t n) {
+    mc_h1_parser *parser = llhttp->data;
+    return answer(parser, collect(parser, &parser->_message->value, p, n));
+}
+
+static int on_value_complete(llhttp_t *llhttp) {
+    mc_h1_parser *parser = llhttp->data;
+    mc_h1_message *message = parser->_message;
+    mc_h1_text *name = &message->name, *value = &message->value;
+    for (uint32_t i = 0; i < name->n; i++) {
+        name->p[i] = mc_ascii_lower(name->p[i]);
+    }
+    mc_status status = mc_h1_add_field(parser, message, (mc_slice){name->p, name->n},
+                                       mc_slice_trim((mc_slice){value->p, value->n}));
+    /* The bytes now belong to the map; what is left of the room serves the next field. */
+    *name = (mc_h1_text){name->p + name->n, 0, name->cap - name->n};
+    *value = value->n == 0 ? *value : (mc_h1_text){value->p + value->n, 0, value->cap - value->n};
+    return answer(parser, status);
+}
+
+static int on_fields_complete(llhttp_t *llhttp) {
+    (void)llhttp;
+    return HPE_PAUSED;
+}
+
+static int on_chunk_data(llhttp_t *llhttp, const char *p, size_t n) {
+    mc_h1_parser *parser = llhttp->data;
+    return answer(parser, parser->handler->on_body(parser->ctx, (mc_slice){p, n}));
+}
+
+static int on_last_chunk(llhttp_t *llhttp) {
+    mc_h1_parser *parser = llhttp->data;
+    parser->_phase = PHASE_TRAILERS;
+    return HPE_PAUSED;
+}
+
+static int nothing(llhttp_t *llhttp) {
+    (void)llhttp;
+    return HPE_OK;
+}
+
+static const llhttp_settings_t reads_fields = {
+    .on_header_field = on_field,
+    .on_header_value = on_value,
+    .on_header_value_complete = on_value_complete,
+    .on_headers_complete = on_fields_complete,
+};
+
+static const llhttp_settings_t reads_chunks = {
+    .on_header_field = on_field,
+    .on_header_value = on_value,
+    .on_header_value_complete = on_value_complete,
+    .on_body = on_chunk_data,
+    .on_message_complete = on_last_chunk,
+};
+
+static const llhttp_settings_t reads_nothing = {.on_headers_complete = nothing};
+
+static void llhttp_start(mc_h1_parser *parser, const char *preamble, size_t n, const llhttp_settings_t *settings) {
+    llhttp_init(&parser->llhttp, HTTP_REQUEST, &reads_nothing);
+    /* Length and coding are judged by mc_h1_finish_head, with the reasons of rule H1-7. */
+    llhttp_set_lenient_chunked_length(&parser->llhttp, 1);
+    llhttp_set_lenient_transfer_encoding(&parser->llhttp, 1);
+    llhttp_execute(&parser->llhttp, preamble, n);
+    parser->llhttp.settings = (void *)settings;
+    parser->llhttp.data = parser;
+}
+
+/* Runs llhttp over [*at, end): MC_OK all consumed, MC_AGAIN paused at *at, or an error. */
+static mc_status llhttp_run(mc_h1_parser *parser, const char **at, const char *end) {
+    llhttp_resume(&parser->llhttp);
+    switch (llhttp_execute(&parser->llhttp, *at, (size_t)(end - *at))) {
+    case HPE_OK: *at = end; return MC_OK;
+    case HPE_PAUSED: *at = llhttp_get_error_pos(&parser->llhttp); return MC_AGAIN;
+    case HPE_USER: return parser->_status;
+    case HPE_INVALID_HEADER_TOKEN:
+        if (strcmp(llhttp_get_error_reason(&parser->llhttp), "Invalid header value char") == 0) {
+            return mc_h1_fail(parser, MC_EPROTO, 400, "http1.invalid_characters");
+        }
+        return mc_h1_malformed(parser);
+    default: return mc_h1_malformed(parser);
+    }
+}
+
+/* --- steps ------------------------------------------------------------------------------------------------------ */
+
+static mc_status head_complete(mc_h1_parser *parser) {
+    mc_h1_message *message = parser->_message;
+    mc_status status = mc_h1_finish_head(parser, message);
+    if (status != MC_OK) {
+        return status;
+    }
+    const mc_h1_head *head = &message->head;
+    message->head_done = true;
+    if (head->upgrade) {
+        parser->_phase = PHASE_UPGRADE;
+    } else if (head->end_stream) {
+        parser->_phase = PHASE_COMPLETE;
+    } else if (head->chunked) {
+        parser->_phase = PHASE_CHUNKED;
+        message->field_count = 0;
+        message->field_bytes = 0;
+        llhttp_start(parser, chunks_follow, sizeof chunks_follow - 1, &reads_chunks);
+    } else if (head->has_length) {
+        parser->_phase = PHASE_LENGTH;
+        parser->_left = head->content_length;
+    } else {
+        parser->_phase = PHASE_UNTIL_CLOSE;
+    }
+    return parser->handler->on_headers(parser->ctx, head);
+}
+
+static mc_status step_idle(mc_h1_parser *parser, const char **at, const char *end) {
+    if (parser->_role == MC_H1_REQUEST) { /* empty lines before a request (RFC 9112 section 2.2) */
+        while (*at < end && (**at == '\r' || **at == '\n')) {
+            ++*at;
+        }
+        if (*at == end) {
+            return MC_OK;
+        }
+    } else if (parser->_asked == MC_H1_ASKED_NOTHING) {
+        return mc_h1_malformed(parser);
+    }
+    mc_headers *headers = parser->handler->on_begin(parser->ctx);
+    mc_h1_message *message = headers == NULL ? NULL : mc_arena_zalloc(headers->arena, sizeof *message);
+    if (message == NULL) {
+        return MC_ENOMEM;
+    }
+    message->headers = headers;
+    parser->_message = message;
+    long taken = mc_h1_scan_head(parser, message, (mc_slice){*at, (size_t)(end - *at)});
+    if (taken < 0) {
+        return (mc_status)taken;
+    }
+    if (taken > 0) {
+        *at += taken;
+        return head_complete(parser);
+    }
+    parser->_phase = PHASE_LINE;
+    return MC_OK;
+}
+
+static mc_status step_line(mc_h1_parser *parser, const char **at, const char *end) {
+    mc_h1_message *message = parser->_message;
+    const char *newline = memchr(*at, '\n', (size_t)(end - *at));
+    const char *stop = newline == NULL ? end : newline + 1;
+    if (message->line.n + (uint64_t)(stop - *at) > (uint64_t)parser->limits->max_headers_bytes + 32) {
+        return too_large(parser); /* 32: method, version and white space do not count */
+    }
+    mc_status status = text_append(message->headers->arena, &message->line, *at, (size_t)(stop - *at));
+    *at = stop;
+    if (status != MC_OK || newline == NULL) {
+        return status;
+    }
+    mc_slice line = {message->line.p, message->line.n};
+    if (line.n < 2 || line.p[line.n - 2] != '\r') {
+        return mc_h1_malformed(parser);
+    }
+    parser->_phase = PHASE_FIELDS;
+    llhttp_start(parser, fields_follow, sizeof fields_follow - 1, &reads_fields);
+    return mc_h1_start_line(parser, message, mc_slice_until(line, line.n - 2));
+}
+
+static mc_status step_fields(mc_h1_parser *parser, const char **at, const char *end) {
+    mc_status status = llhttp_run(parser, at, end);
+    return status == MC_AGAIN ? head_complete(parser) : status;
+}
+
+static mc_status step_chunked(mc_h1_parser *parser, const char **at, const char *end) {
+    mc_status status = llhttp_run(parser, at, end);
+    return status == MC_AGAIN && parser->_phase == PHASE_TRAILERS ? MC_OK : status;
+}
+
+static mc_status step_length(mc_h1_parser *parser, const char **at, const char *end) {
+    uint64_t have = (uint64_t)(end - *at);
+    uint64_t take = have < parser->_left ? have : parser->_left;
+    mc_slice data = {*at, (size_t)take};
+    *at += take;
+    parser->_left -= take;
+    if (parser->_left == 0) {
+        parser->_phase = PHASE_COMPLETE;
+    }
+    return parser->handler->on_body(parser->ctx, data);
+}
+
+static mc_status step_pass(mc_h1_parser *parser, const char **at, const char *end) {
+    mc_slice data = {*at, (size_t)(end - *at)};
+    *at = end;
+    return parser->handler->on_body(parser->ctx, data);
+}
+
+static mc_status step_trailers(mc_h1_parser *parser) {
+    mc_headers *trailers = parser->_message->trailers;
+    parser->_phase = PHASE_COMPLETE;
+    return trailers == NULL ? MC_OK : parser->handler->on_trailers(parser->ctx, trailers);
+}
+
+static mc_status step_complete(mc_h1_parser *parser) {
+    const mc_h1_head *head = &parser->_message->head;
+    bool interim = head->status >= 100 && head->status < 200 && head->status != 101;
+    if (parser->_role == MC_H1_RESPONSE) {
+        parser->_asked = interim ? parser->_asked : MC_H1_ASKED_NOTHING;
+        parser->_phase = PHASE_IDLE;
+    } else {
+        parser->_phase = head->keep_alive ? PHASE_IDLE : PHASE_CLOSED;
+    }
+    parser->_message = NULL;
+    return parser->handler->on_complete(parser->ctx);
+}
+
+static mc_status step(mc_h1_parser *parser, const char **at, const char *end) {
+    switch ((phase)parser->_phase) {
+    case PHASE_IDLE: return step_idle(parser, at, end);
+    case PHASE_LINE: return step_line(parser, at, end);
+    case PHASE_FIELDS: return step_fields(parser, at, end);
+    case PHASE_LENGTH: return step_length(parser, at, end);
+    case PHASE_CHUNKED: return step_chunked(parser, at, end);
+    case PHASE_UNTIL_CLOSE:
+    case PHASE_TUNNEL: return step_pass(parser, at, end);
+    case PHASE_TRAILERS: return step_trailers(parser);
+    case PHASE_COMPLETE: return step_complete(parser);
+    case PHASE_UPGRADE: return MC_AGAIN;
+    case PHASE_CLOSED: *at = end; return MC_OK;
+    case PHASE_FAILED: break;
+    }
+    return parser->_status;
+}
+
+/* --- public ----------------------------------------------------------------------------------------------------- */
+
+void mc_h1_parser_init(mc_h1_parser *parser, mc_h1_role role, const mc_h1_limits *limits, const mc_h1_handler *handler,
+                       void *ctx) {
+    memset(parser, 0, sizeof *parser);
+    parser->limits = limits;
+    parser->handler = handler;
+    parser->ctx = ctx;
+    parser->_role = (uint8_t)role;
+}
+
+static mc_status stop(mc_h1_parser *parser, mc_status status) {
+    parser->_phase = PHASE_FAILED;
+    parser->_status = status;
+    return status;
+}
+
+static bool event_due(const mc_h1_parser *parser) {
+    return parser->_phase == PHASE_TRAILERS || parser->_phase == PHASE_COMPLETE;
+}
+
+long mc_h1_parser_feed(mc_h1_parser *parser, mc_slice in) {
+    if (parser->_phase == PHASE_FAILED) {
+        return parser->_status;
+    }
+    const char *at = in.p, *end = in.n == 0 ? in.p : in.p + in.n;
+    mc_status status = MC_OK;
+    while (status == MC_OK && (at < end || event_due(parser))) {
+        status = step(parser, &at, end);
+    }
+    if (status != MC_OK && status != MC_AGAIN) {
+        return stop(parser, status);
+    }
+    return at - in.p;
+}
+
+mc_status mc_h1_parser_eof(mc_h1_parser *parser) {
+    mc_status status;
+    switch ((phase)parser->_phase) {
+    case PHASE_IDLE:
+    case PHASE_CLOSED:
+    case PHASE_TRAILERS:
+    case PHASE_COMPLETE:
+    case PHASE_UPGRADE: return MC_OK;
+    case PHASE_UNTIL_CLOSE: status = step_complete(parser); break;
+    case PHASE_TUNNEL:
+        parser->_phase = PHASE_CLOSED;
+        parser->_message = NULL;
+        status = parser->handler->on_complete(parser->ctx);
+        break;
+    case PHASE_FAILED: return parser->_status;
+    default: return stop(parser, mc_h1_malformed(parser));
+    }
+    return status == MC_OK || status == MC_AGAIN ? MC_OK : stop(parser, status);
+}
+
+bool mc_h1_parser_idle(const mc_h1_parser *parser) {
+    return parser->_phase == PHASE_IDLE || parser->_phase == PHASE_CLOSED;
+}
+
+void mc_h1_parser_expect(mc_h1_parser *parser, mc_slice method) {
+    parser->_asked = mc_slice_eq(method, MC_SLICE("HEAD"))      ? MC_H1_ASKED_HEAD
+                     : mc_slice_eq(method, MC_SLICE("CONNECT")) ? MC_H1_ASKED_CONNECT
+                                                                : MC_H1_ASKED_OTHER;
+}
+
+void mc_h1_parser_tunnel(mc_h1_parser *parser) { parser->_phase = PHASE_TUNNEL; }

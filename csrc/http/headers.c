@@ -1,0 +1,255 @@
+#include "http/headers.h"
+
+#include "http/known_headers_table.h"
+
+/* Room for a browser's request and what a proxy adds to it, without growing. */
+#define FIRST_CAPACITY 24u
+
+static const mc_slice known_names[MC_H__COUNT] = {
+    [MC_H_UNKNOWN] = MC_SLICE_INIT(""),
+#define NAME(id, name) [MC_H_##id] = MC_SLICE_INIT(name),
+    MC_KNOWN_HEADERS(NAME)
+#undef NAME
+};
+
+_Static_assert(MC_H__COUNT <= 256, "a slot of the table holds an id in one byte");
+
+mc_header_id mc_header_lookup(mc_slice lower_name) {
+    if (lower_name.n < 2) {
+        return MC_H_UNKNOWN;
+    }
+    unsigned id = known_header_slots[known_header_slot((const unsigned char *)lower_name.p, lower_name.n)];
+    const mc_slice *name = &known_names[id];
+    bool same = name->n == lower_name.n && memcmp(name->p, lower_name.p, name->n) == 0;
+    return same ? (mc_header_id)id : MC_H_UNKNOWN;
+}
+
+mc_slice mc_header_name(mc_header_id id) { return known_names[id]; }
+
+void mc_headers_init(mc_headers *headers, mc_arena *arena) {
+    memset(headers, 0, sizeof *headers);
+    headers->arena = arena;
+}
+
+static mc_status grow(mc_headers *headers) {
+    uint32_t cap = headers->cap == 0 ? FIRST_CAPACITY : headers->cap * 2;
+    if (cap > UINT16_MAX) { /* first[] holds 16 bits; far above every limit on the count of headers */
+        return MC_ELIMIT;
+    }
+    mc_header *items = mc_arena_alloc(headers->arena, cap * sizeof *items);
+    if (items == NULL) {
+        return MC_ENOMEM;
+    }
+    if (headers->count > 0) {
+        memcpy(items, headers->items, headers->count * sizeof *items);
+    }
+    headers->items = items;
+    headers->cap = cap;
+    return MC_OK;
+}
+
+mc_status mc_headers_add_ref(mc_headers *headers, mc_header_id id, mc_slice name, mc_slice value) {
+    if (MC_UNLIKELY(headers->count == headers->cap)) {
+        mc_status status = grow(headers);
+        if (status != MC_OK) {
+            return status;
+        }
+    }
+    headers->items[headers->count++] = (mc_header){name, value, (uint16_t)id, false};
+    headers->live++;
+    headers->bytes += (uint32_t)(name.n + value.n);
+    if (id != MC_H_UNKNOWN && headers->first[id] == 0) {
+        headers->first[id] = (uint16_t)headers->count;
+    }
+    return MC_OK;
+}
+
+mc_status mc_headers_add(mc_headers *headers, mc_slice name, mc_slice value) {
+    char *bytes = mc_arena_bytes(headers->arena, name.n + value.n);
+    if (bytes == NULL) {
+        return MC_ENOMEM;
+    }
+    for (size_t i = 0; i < name.n; i++) {
+        bytes[i] = mc_ascii_lower(name.p[i]);
+    }
+    if (value.n > 0) {
+        memcpy(bytes + name.n, value.p, value.n);
+    }
+    mc_slice lower = {bytes, name.n};
+    return mc_headers_add_ref(headers, mc_header_lookup(lower), lower, (mc_slice){bytes + name.n, value.n});
+}
+
+/* A value in the map is never NULL: that says "absent" to readers. */
+static mc_slice present(mc_slice value) { return value.p == NULL ? (mc_slice){"", 0} : value; }
+
+mc_status mc_headers_add_known(mc_headers *headers, mc_header_id id, mc_slice value) {
+    mc_slice copy;
+    mc_status status = mc_arena_dup(headers->arena, value, &copy);
+    return status != MC_OK ? status : mc_headers_add_known_ref(headers, id, copy);
+}
+
+mc_status mc_headers_add_known_ref(mc_headers *headers, mc_header_id id, mc_slice value) {
+    return mc_headers_add_ref(headers, id, known_names[id], present(value));
+}
+
+static void replace_value(mc_headers *headers, mc_header *item, mc_slice value) {
+    headers->bytes = headers->bytes - (uint32_t)item->value.n + (uint32_t)value.n;
+    item->value = present(value);
+}
+
+mc_status mc_headers_set_known_ref(mc_headers *headers, mc_header_id id, mc_slice value) {
+    uint32_t at = headers->first[id];
+    if (at == 0) {
+        return mc_headers_add_known_ref(headers, id, value);
+    }
+    replace_value(headers, &headers->items[at - 1], value);
+    for (uint32_t i = at; i < headers->count; i++) {
+        if (headers->items[i].id == id) {
+            mc_headers_remove_at(headers, i);
+        }
+    }
+    return MC_OK;
+}
+
+mc_status mc_headers_set_known(mc_headers *headers, mc_header_id id, mc_slice value) {
+    mc_slice copy;
+    mc_status status = mc_arena_dup(headers->arena, value, &copy);
+    return status != MC_OK ? status : mc_headers_set_known_ref(headers, id, copy);
+}
+
+/* The id of a name in any case; a name longer than every known one is not in the table. */
+static mc_header_id lookup_any_case(mc_slice name) {
+    char lower[64];
+    if (name.n > sizeof lower) {
+        return MC_H_UNKNOWN;
+    }
+    for (size_t i = 0; i < name.n; i++) {
+        lower[i] = mc_ascii_lower(name.p[i]);
+    }
+    return mc_header_lookup((mc_slice){lower, name.n});
+}
+
+mc_status mc_headers_set(mc_headers *headers, mc_slice name, mc_slice value) {
+    mc_header_id id = lookup_any_case(name);
+    if (id != MC_H_UNKNOWN) {
+        return mc_headers_set_known(headers, id, value);
+    }
+    uint32_t at = 0;
+    if (mc_headers_next(headers, name, &at) == NULL) {
+        return mc_headers_add(headers, name, value);
+    }
+    mc_slice copy;
+    mc_status status = mc_arena_dup(headers->arena, value, &copy);
+    if (status != MC_OK) {
+        return status;
+    }
+    replace_value(headers, &headers->items[at - 1], copy);
+    while (mc_headers_next(headers, name, &at) != NULL) {
+        mc_headers_remove_at(headers, at - 1);
+    }
+    return MC_OK;
+}
+
+mc_slice mc_headers_get(const mc_headers *headers, mc_slice name) {
+    uint32_t at = 0;
+    const mc_header *found = mc_headers_next(headers, name, &at);
+    return found == NULL ? MC_SLICE_NONE : found->value;
+}
+
+const mc_header *mc_headers_next(const mc_headers *headers, mc_slice name, uint32_t *at) {
+    mc_header_id id = lookup_any_case(name);
+    if (id != MC_H_UNKNOWN && headers->first[id] == 0) {
+        return NULL;
+    }
+    uint32_t i = id != MC_H_UNKNOWN && *at < headers->first[id] ? headers->first[id] - 1u : *at;
+    for (; i < headers->count; i++) {
+        const mc_header *item = &headers->items[i];
+        if (item->id == id && !item->removed && (id != MC_H_UNKNOWN || mc_slice_ieq(item->name, name))) {
+            *at = i + 1;
+            return item;
+        }
+    }
+    return NULL;
+}
+
+mc_status mc_headers_joined(const mc_headers *headers, mc_slice name, mc_arena *arena, mc_slice *out) {
+    uint32_t at = 0;
+    const mc_header *item = mc_headers_next(headers, name, &at);
+    if (item == NULL) {
+        *out = MC_SLICE_NONE;
+        return MC_OK;
+    }
+    mc_slice first = item->value;
+    uint32_t second = at;
+    size_t total = first.n;
+    while ((item = mc_headers_next(headers, name, &at)) != NULL) {
+        total += 1 + item->value.n;
+    }
+    if (at == second) {
+        *out = first;
+        return MC_OK;
+    }
+    char *bytes = mc_arena_bytes(arena, total);
+    if (bytes == NULL) {
+        return MC_ENOMEM;
+    }
+    memcpy(bytes, first.p, first.n);
+    size_t used = first.n;
+    while ((item = mc_headers_next(headers, name, &second)) != NULL) {
+        bytes[used++] = ',';
+        memcpy(bytes + used, item->value.p, item->value.n);
+        used += item->value.n;
+    }
+    *out = (mc_slice){bytes, used};
+    return MC_OK;
+}
+
+mc_status mc_headers_append_value(mc_headers *headers, mc_header_id id, mc_slice sep, mc_slice value) {
+    uint32_t at = headers->first[id];
+    if (at == 0) {
+        return mc_headers_add_known(headers, id, value);
+    }
+    mc_header *item = &headers->items[at - 1];
+    mc_slice joined;
+    mc_status status = mc_arena_concat(headers->arena, (mc_slice[]){item->value, sep, value}, 3, &joined);
+    if (status == MC_OK) {
+        replace_value(headers, item, joined);
+    }
+    return status;
+}
+
+uint32_t mc_headers_remove_known(mc_headers *headers, mc_header_id id) {
+    uint32_t removed = 0;
+    while (headers->first[id] != 0) {
+        mc_headers_remove_at(headers, headers->first[id] - 1u);
+        removed++;
+    }
+    return removed;
+}
+
+uint32_t mc_headers_remove(mc_headers *headers, mc_slice name) {
+    uint32_t removed = 0, at = 0;
+    while (mc_headers_next(headers, name, &at) != NULL) {
+        mc_headers_remove_at(headers, at - 1);
+        removed++;
+    }
+    return removed;
+}
+
+void mc_headers_remove_at(mc_headers *headers, uint32_t index) {
+    mc_header *item = &headers->items[index];
+    if (item->removed) {
+        return;
+    }
+    item->removed = true;
+    headers->live--;
+    headers->bytes -= (uint32_t)(item->name.n + item->value.n);
+    if (item->id == MC_H_UNKNOWN || headers->first[item->id] != index + 1) {
+        return;
+    }
+    uint32_t next = index + 1;
+    while (next < headers->count && (headers->items[next].id != item->id || headers->items[next].removed)) {
+        next++;
+    }
+    headers->first[item->id] = next < headers->count ? (uint16_t)(next + 1) : 0;
+}
