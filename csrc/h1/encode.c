@@ -154,9 +154,7 @@ size_t mc_h1_last_chunk(const mc_headers *trailers, char *out) {
     writer w = {out};
     put(&w, MC_SLICE("0\r\n"));
     if (trailers != NULL) {
-        MC_HEADERS_EACH(trailers, it) {
-            put_field(&w, it->name, it->value);
-        }
+        MC_HEADERS_EACH(trailers, it) { put_field(&w, it->name, it->value); }
     }
     put(&w, MC_SLICE("\r\n"));
     return (size_t)(w.at - out);

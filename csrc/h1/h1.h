@@ -24,17 +24,17 @@ typedef struct mc_h1_limits {
     bool allow_chunked_length;
     bool allow_custom_methods;
     bool enable_trailers; /* false: parsed and dropped (H1-11) */
-    bool as_sent;         /* do not rewrite: no H1-5 (absolute targets), no H1-8 (nominated headers); checks still apply */
-    uint8_t underscores;  /* 0 allow, 1 drop header, 2 reject (H1-10) */
+    bool as_sent; /* do not rewrite: no H1-5 (absolute targets), no H1-8 (nominated headers); checks still apply */
+    uint8_t underscores; /* 0 allow, 1 drop header, 2 reject (H1-10) */
 } mc_h1_limits;
 
 void mc_h1_limits_init(mc_h1_limits *limits, mc_h1_role role);
 
 /* What is known of a message once its head is complete. */
 typedef struct mc_h1_head {
-    uint16_t status;         /* responses */
-    uint8_t version_minor;   /* 0 or 1 (HTTP/1.x) */
-    bool keep_alive;         /* the message allows another one after it */
+    uint16_t status;       /* responses */
+    uint8_t version_minor; /* 0 or 1 (HTTP/1.x) */
+    bool keep_alive;       /* the message allows another one after it */
     bool chunked;
     bool has_length;         /* content-length present */
     bool upgrade;            /* request: an upgrade other than h2c, or CONNECT; response: 101, or 2xx to CONNECT */
@@ -99,13 +99,19 @@ void mc_h1_parser_tunnel(mc_h1_parser *parser);
 
 /* --- encoding --------------------------------------------------------------------------------------------------- */
 
-typedef enum mc_h1_framing { MC_H1_NO_BODY, MC_H1_LENGTH, MC_H1_CHUNKED, MC_H1_UNTIL_CLOSE, MC_H1_TUNNEL } mc_h1_framing;
+typedef enum mc_h1_framing {
+    MC_H1_NO_BODY,
+    MC_H1_LENGTH,
+    MC_H1_CHUNKED,
+    MC_H1_UNTIL_CLOSE,
+    MC_H1_TUNNEL
+} mc_h1_framing;
 
 typedef struct mc_h1_encode {
-    bool end_stream;      /* nothing follows the head */
-    bool http_10;         /* response to an HTTP/1.0 request: never chunk (H1-4) */
-    bool head_request;    /* response to HEAD */
-    bool upgrade;         /* request or 101/CONNECT success: no framing headers */
+    bool end_stream;   /* nothing follows the head */
+    bool http_10;      /* response to an HTTP/1.0 request: never chunk (H1-4) */
+    bool head_request; /* response to HEAD */
+    bool upgrade;      /* request or 101/CONNECT success: no framing headers */
     bool enable_trailers;
 } mc_h1_encode;
 

@@ -12,15 +12,18 @@ static bool is_token(char c) {
 /* H1-2 */
 static bool known_method(mc_slice method) {
     static const mc_slice methods[] = {
-        MC_SLICE_INIT("GET"),        MC_SLICE_INIT("POST"),       MC_SLICE_INIT("PUT"),     MC_SLICE_INIT("HEAD"),
-        MC_SLICE_INIT("DELETE"),     MC_SLICE_INIT("OPTIONS"),    MC_SLICE_INIT("PATCH"),   MC_SLICE_INIT("CONNECT"),
-        MC_SLICE_INIT("TRACE"),      MC_SLICE_INIT("ACL"),        MC_SLICE_INIT("BIND"),    MC_SLICE_INIT("CHECKOUT"),
-        MC_SLICE_INIT("COPY"),       MC_SLICE_INIT("LINK"),       MC_SLICE_INIT("LOCK"),    MC_SLICE_INIT("MERGE"),
-        MC_SLICE_INIT("MKACTIVITY"), MC_SLICE_INIT("MKCALENDAR"), MC_SLICE_INIT("MKCOL"),   MC_SLICE_INIT("MOVE"),
-        MC_SLICE_INIT("MSEARCH"),    MC_SLICE_INIT("NOTIFY"),     MC_SLICE_INIT("PROPFIND"), MC_SLICE_INIT("PROPPATCH"),
-        MC_SLICE_INIT("PURGE"),      MC_SLICE_INIT("REBIND"),     MC_SLICE_INIT("REPORT"),  MC_SLICE_INIT("SEARCH"),
-        MC_SLICE_INIT("SOURCE"),     MC_SLICE_INIT("SUBSCRIBE"),  MC_SLICE_INIT("UNBIND"),  MC_SLICE_INIT("UNLINK"),
-        MC_SLICE_INIT("UNLOCK"),     MC_SLICE_INIT("UNSUBSCRIBE"),
+        MC_SLICE_INIT("GET"),         MC_SLICE_INIT("POST"),       MC_SLICE_INIT("PUT"),
+        MC_SLICE_INIT("HEAD"),        MC_SLICE_INIT("DELETE"),     MC_SLICE_INIT("OPTIONS"),
+        MC_SLICE_INIT("PATCH"),       MC_SLICE_INIT("CONNECT"),    MC_SLICE_INIT("TRACE"),
+        MC_SLICE_INIT("ACL"),         MC_SLICE_INIT("BIND"),       MC_SLICE_INIT("CHECKOUT"),
+        MC_SLICE_INIT("COPY"),        MC_SLICE_INIT("LINK"),       MC_SLICE_INIT("LOCK"),
+        MC_SLICE_INIT("MERGE"),       MC_SLICE_INIT("MKACTIVITY"), MC_SLICE_INIT("MKCALENDAR"),
+        MC_SLICE_INIT("MKCOL"),       MC_SLICE_INIT("MOVE"),       MC_SLICE_INIT("MSEARCH"),
+        MC_SLICE_INIT("NOTIFY"),      MC_SLICE_INIT("PROPFIND"),   MC_SLICE_INIT("PROPPATCH"),
+        MC_SLICE_INIT("PURGE"),       MC_SLICE_INIT("REBIND"),     MC_SLICE_INIT("REPORT"),
+        MC_SLICE_INIT("SEARCH"),      MC_SLICE_INIT("SOURCE"),     MC_SLICE_INIT("SUBSCRIBE"),
+        MC_SLICE_INIT("UNBIND"),      MC_SLICE_INIT("UNLINK"),     MC_SLICE_INIT("UNLOCK"),
+        MC_SLICE_INIT("UNSUBSCRIBE"),
     };
     for (size_t i = 0; i < sizeof methods / sizeof methods[0]; i++) {
         if (mc_slice_eq(method, methods[i])) {
@@ -146,14 +149,12 @@ static mc_status status_line(mc_h1_parser *parser, mc_h1_message *message, mc_sl
         }
     }
     message->head.version_minor = (uint8_t)minor;
-    message->head.status =
-        (uint16_t)((line.p[9] - '0') * 100 + (line.p[10] - '0') * 10 + (line.p[11] - '0'));
+    message->head.status = (uint16_t)((line.p[9] - '0') * 100 + (line.p[10] - '0') * 10 + (line.p[11] - '0'));
     return mc_headers_add_known_ref(message->headers, MC_H_STATUS, (mc_slice){line.p + 9, 3});
 }
 
 mc_status mc_h1_start_line(mc_h1_parser *parser, mc_h1_message *message, mc_slice line) {
-    return parser->_role == MC_H1_REQUEST ? request_line(parser, message, line)
-                                          : status_line(parser, message, line);
+    return parser->_role == MC_H1_REQUEST ? request_line(parser, message, line) : status_line(parser, message, line);
 }
 
 /* --- fields ----------------------------------------------------------------------------------------------------- */
@@ -261,7 +262,8 @@ static mc_status remove_nominated(mc_h1_parser *parser, mc_headers *headers, mc_
     }
     if (mc_slice_ieq(token, MC_SLICE("host"))) { /* it stands as :authority */
         mc_headers_remove_known(headers, MC_H_AUTHORITY);
-    } else if (!mc_slice_ieq(token, MC_SLICE("connection"))) { /* its own line is walked right now; the proxy drops it */
+    } else if (!mc_slice_ieq(token,
+                             MC_SLICE("connection"))) { /* its own line is walked right now; the proxy drops it */
         mc_headers_remove(headers, token);
     }
     return MC_OK;
@@ -315,9 +317,7 @@ static mc_status strip_h2c(mc_headers *headers) {
 
 /* --- targets ---------------------------------------------------------------------------------------------------- */
 
-static mc_status invalid_url(mc_h1_parser *parser) {
-    return mc_h1_fail(parser, MC_EPROTO, 400, "http1.invalid_url");
-}
+static mc_status invalid_url(mc_h1_parser *parser) { return mc_h1_fail(parser, MC_EPROTO, 400, "http1.invalid_url"); }
 
 /* host [":" port] without userinfo: an empty host, an unclosed bracket or a port outside 1..65535 is none. */
 static bool authority_sound(mc_slice authority, bool need_port) {
@@ -392,8 +392,7 @@ static mc_status take_absolute(mc_h1_parser *parser, mc_headers *headers, mc_sli
     if (status == MC_OK) {
         status = mc_headers_set_known_ref(headers, MC_H_SCHEME, lower);
     }
-    return status != MC_OK ? status
-                           : mc_headers_set_known_ref(headers, MC_H_PATH, path.n == 0 ? MC_SLICE("/") : path);
+    return status != MC_OK ? status : mc_headers_set_known_ref(headers, MC_H_PATH, path.n == 0 ? MC_SLICE("/") : path);
 }
 
 static mc_status take_target(mc_h1_parser *parser, mc_h1_message *message) {
@@ -503,8 +502,8 @@ static mc_status finish_request(mc_h1_parser *parser, mc_h1_message *message, co
 /* RFC 9112 section 6.3, H1-14. */
 static mc_status finish_response(mc_h1_parser *parser, mc_h1_message *message) {
     mc_h1_head *head = &message->head;
-    bool tunnel = head->status == 101 ||
-                  (parser->_asked == MC_H1_ASKED_CONNECT && head->status >= 200 && head->status < 300);
+    bool tunnel =
+        head->status == 101 || (parser->_asked == MC_H1_ASKED_CONNECT && head->status >= 200 && head->status < 300);
     if (head->status < 200 || head->status == 204) {
         if (head->chunked) {
             return mc_h1_fail(parser, MC_EPROTO, 502, "http1.transfer_encoding_not_allowed");
@@ -537,6 +536,5 @@ mc_status mc_h1_finish_head(mc_h1_parser *parser, mc_h1_message *message) {
     if (status != MC_OK) {
         return status;
     }
-    return parser->_role == MC_H1_REQUEST ? finish_request(parser, message, &found)
-                                          : finish_response(parser, message);
+    return parser->_role == MC_H1_REQUEST ? finish_request(parser, message, &found) : finish_response(parser, message);
 }

@@ -21,8 +21,8 @@ typedef enum phase {
 void mc_h1_limits_init(mc_h1_limits *limits, mc_h1_role role) {
     *limits = (mc_h1_limits){
         .max_headers_count = MC_DEFAULT_MAX_HEADERS_COUNT,
-        .max_headers_bytes =
-            1024u * (uint32_t)(role == MC_H1_REQUEST ? MC_DEFAULT_MAX_REQUEST_HEADERS : MC_DEFAULT_MAX_RESPONSE_HEADERS),
+        .max_headers_bytes = 1024u * (uint32_t)(role == MC_H1_REQUEST ? MC_DEFAULT_MAX_REQUEST_HEADERS
+                                                                      : MC_DEFAULT_MAX_RESPONSE_HEADERS),
         .allow_absolute_url = true,
     };
 }
@@ -97,8 +97,8 @@ static int on_value_complete(llhttp_t *llhttp) {
     for (uint32_t i = 0; i < name->n; i++) {
         name->p[i] = mc_ascii_lower(name->p[i]);
     }
-    mc_status status = mc_h1_add_field(parser, message, (mc_slice){name->p, name->n},
-                                       mc_slice_trim((mc_slice){value->p, value->n}));
+    mc_status status =
+        mc_h1_add_field(parser, message, (mc_slice){name->p, name->n}, mc_slice_trim((mc_slice){value->p, value->n}));
     /* The bytes now belong to the map; what is left of the room serves the next field. */
     *name = (mc_h1_text){name->p + name->n, 0, name->cap - name->n};
     *value = value->n == 0 ? *value : (mc_h1_text){value->p + value->n, 0, value->cap - value->n};

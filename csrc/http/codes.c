@@ -1,6 +1,6 @@
 #include "http/codes.h"
 
-#define PHRASE(status, phrase)                                                                               \
+#define PHRASE(status, phrase)                                                                                         \
     case status: return MC_SLICE(phrase)
 
 mc_slice mc_http_reason(uint16_t status) {

@@ -5,10 +5,9 @@
 /* Room for a browser's request and what a proxy adds to it, without growing. */
 #define FIRST_CAPACITY 24u
 
-static const mc_slice known_names[MC_H__COUNT] = {
-    [MC_H_UNKNOWN] = MC_SLICE_INIT(""),
+static const mc_slice known_names[MC_H__COUNT] = {[MC_H_UNKNOWN] = MC_SLICE_INIT(""),
 #define NAME(id, name) [MC_H_##id] = MC_SLICE_INIT(name),
-    MC_KNOWN_HEADERS(NAME)
+                                                  MC_KNOWN_HEADERS(NAME)
 #undef NAME
 };
 
