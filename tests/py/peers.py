@@ -158,6 +158,12 @@ def render(config: Config, values: Mapping[str, Any]) -> str:
     return string.Template(text).safe_substitute(values)
 
 
+def has_admin(text: str) -> bool:
+    """Whether an Envoy configuration has an admin listener, whatever tags its values carry."""
+    root = yaml.compose(text, yaml.SafeLoader)
+    return any(key.value == "admin" for key, _ in root.value)
+
+
 # --- starting -----------------------------------------------------------------------------------
 
 
@@ -389,7 +395,7 @@ def envoy(
     path = directory / "config.yaml"
     argv = [str(envoy_binary()), "-c", str(path), "--concurrency", "1", "--log-level", "warning"]
     argv += ["--disable-hot-restart", "--use-dynamic-base-id", *args]
-    if "admin" not in yaml.safe_load(path.read_text()):
+    if not has_admin(path.read_text()):
         argv += ["--config-yaml", render(ADMIN, used)]
     return start(
         "envoy",
@@ -433,13 +439,12 @@ def meshcore(
     directory, used = prepare(config, "yaml", values)
     path = directory / "config.yaml"
     argv = [sys.executable, "-m", "meshcore", "run", "-c", str(path), *args]
-    has_admin = "admin" in yaml.safe_load(path.read_text())
     return start(
         "meshcore",
         argv,
         directory=directory,
         port=used["port"],
-        admin_port=used["admin_port"] if has_admin else None,
+        admin_port=used["admin_port"] if has_admin(path.read_text()) else None,
         prefix=prefix,
         env={**os.environ, **env} if env else None,
         values=used,

@@ -214,8 +214,8 @@ def _emit_bytes(data: bytes) -> str:
 
 
 def _enum(enum: EnumDescriptor) -> Convert:
-    numbers = enum.values_by_number
     by_name = {name: value.number for name, value in enum.values_by_name.items()}
+    numbers = set(by_name.values())
     by_upper = {name.upper(): number for name, number in by_name.items()}
 
     def parse(value: Any) -> int:
@@ -504,10 +504,12 @@ class Plan:
                 raise fault.under(field.name) from None
             if field.rivals and not out.keys().isdisjoint(field.rivals):
                 raise self._rivalry(field, out)
+            name = field.name
+            if name in out:
+                # Two spellings of one field: in Envoy either may win.
+                raise Invalid("is given twice, by its original and its camelCase name", name)
             if converted is not OMIT:
-                out[field.name] = converted
-            else:
-                out.pop(field.name, None)
+                out[name] = converted
         for name, reason in self._required:
             if name not in out:
                 raise Invalid(reason, name)

@@ -52,6 +52,13 @@ class _Files:
             f"{proto.package}.{item.name}": proto for proto in protos for item in _declared(proto)
         }
 
+    def message_names(self) -> list[str]:
+        return [
+            f"{proto.package}.{message.name}"
+            for proto in self._by_name.values()
+            for message in proto.message_type
+        ]
+
     def FindFileByName(self, name: str) -> FileDescriptorProto:  # noqa: N802 - protobuf's name
         return self._by_name[name]
 
@@ -65,14 +72,20 @@ class _Files:
 
 
 @cache
-def pool() -> DescriptorPool:
-    """The private pool. Read-only once built, and safe to share between threads."""
+def _files() -> _Files:
     from google.protobuf.descriptor_pb2 import FileDescriptorSet
-    from google.protobuf.descriptor_pool import DescriptorPool
 
     packed = files(__package__).joinpath("_schema.bin").read_bytes()
     protos = list(FileDescriptorSet.FromString(zlib.decompress(packed)).file)
-    return DescriptorPool(_Files([*protos, _python_filter_file()]))
+    return _Files([*protos, _python_filter_file()])
+
+
+@cache
+def pool() -> DescriptorPool:
+    """The private pool. Read-only once built, and safe to share between threads."""
+    from google.protobuf.descriptor_pool import DescriptorPool
+
+    return DescriptorPool(_files())
 
 
 def _python_filter_file() -> FileDescriptorProto:
@@ -154,3 +167,8 @@ def message_option(message: Descriptor, extension: str) -> Any:
 def oneof_option(oneof: Any, extension: str) -> Any:
     """The value of an extension option on a oneof, or None."""
     return _option("OneofOptions", oneof, extension)
+
+
+def message_names() -> list[str]:
+    """The full names of all messages that a file of the schema declares at its top level."""
+    return _files().message_names()

@@ -134,12 +134,11 @@ class _Document:
 
     @staticmethod
     def _scalar(event: Any) -> Any:
-        # implicit[0]: a plain scalar without a tag.
-        if event.implicit[0]:
-            return None if event.value in _NULLS else _plain(event.value)
         quoted = event.style in ("'", '"', "|", ">")
         if event.tag == "!" or (quoted and event.tag is None):
             return event.value
+        if event.tag is None and event.value in _NULLS:
+            return None
         return _plain(event.value)
 
     def _list(self, events: Any) -> list[Any]:

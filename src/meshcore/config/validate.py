@@ -14,7 +14,7 @@ from typing import Any
 
 from meshcore.config.schema import field_option
 
-__all__ = ["Check", "Rules", "rules_of"]
+__all__ = ["Check", "Rules", "rules_in", "rules_of"]
 
 Check = Callable[[Any], "str | None"]
 
@@ -53,17 +53,18 @@ NO_RULES = Rules()
 def rules_of(field: Any) -> Rules:
     """The rules on a field, given its descriptor."""
     annotation = field_option(field, "validate.rules")
-    return NO_RULES if annotation is None else _rules(annotation)
+    return NO_RULES if annotation is None else rules_in(annotation)
 
 
-def _rules(annotation: Any) -> Rules:
+def rules_in(annotation: Any) -> Rules:
+    """The rules that a `validate.FieldRules` message states."""
     kind = annotation.WhichOneof("type")
     message = annotation.message
     if kind is None:
         return Rules(required=message.required, skip=message.skip)
     rule = getattr(annotation, kind)
     nested = {
-        name: _rules(getattr(rule, name))
+        name: rules_in(getattr(rule, name))
         for name in ("items", "keys", "values")
         if kind in ("repeated", "map") and _has(rule, name)
     }
@@ -106,7 +107,7 @@ def _checks(kind: str, rule: Any) -> list[Check]:
     return checks
 
 
-# Read by `_rules` and `_checks` themselves.
+# Read by `rules_in` and `_checks` themselves.
 _STRUCTURE = {"items", "keys", "values", "required", "strict", "ignore_empty", "skip"}
 
 

@@ -143,6 +143,14 @@ def test_json_and_camel_case_and_messages_mean_the_same(tmp_path: Path) -> None:
     assert load(wanted).document == wanted.document
 
 
+def test_a_field_in_both_its_spellings_is_refused() -> None:
+    # In Envoy either may win, by the order of a hash table.
+    assert fault({"name": "a", "altStatName": "b", "alt_stat_name": "c"}, type=CLUSTER) == (
+        "alt_stat_name",
+        "is given twice, by its original and its camelCase name",
+    )
+
+
 def test_the_source_is_left_as_it_was() -> None:
     source = load(FRONT_PROXY).document
     before = copy.deepcopy(source)
