@@ -33,9 +33,7 @@ typedef struct epoll_loop {
 } epoll_loop;
 
 /* Generation 0 is the loop's own descriptors: an event of theirs only ends the wait. */
-static uint64_t event_data(int fd, uint32_t generation) {
-    return (uint64_t)generation << 32 | (uint32_t)fd;
-}
+static uint64_t event_data(int fd, uint32_t generation) { return (uint64_t)generation << 32 | (uint32_t)fd; }
 
 static int control(epoll_loop *loop, int op, int fd, uint32_t events, uint64_t data) {
     struct epoll_event event = {.events = events, .data.u64 = data};
@@ -46,8 +44,7 @@ static mc_status watch(epoll_loop *loop, mc_io *io) {
     /* EXCLUSIVE: of several loops on one listening socket one is woken for a connection, not all. */
     uint32_t events = io->level ? EPOLLIN | EPOLLEXCLUSIVE : EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET;
     uint32_t generation = loop->slots[io->fd].generation;
-    return control(loop, EPOLL_CTL_ADD, io->fd, events, event_data(io->fd, generation)) == 0 ? MC_OK
-                                                                                             : MC_ESYS;
+    return control(loop, EPOLL_CTL_ADD, io->fd, events, event_data(io->fd, generation)) == 0 ? MC_OK : MC_ESYS;
 }
 
 static mc_status io_open(mc_loop *base, mc_io *io) {
@@ -136,8 +133,7 @@ static mc_status poll(mc_loop *base, int64_t timeout_ms) {
     }
     refresh(base);
     for (int i = 0; i < count; i++) {
-        uint32_t fd = (uint32_t)loop->events[i].data.u64,
-                 generation = (uint32_t)(loop->events[i].data.u64 >> 32);
+        uint32_t fd = (uint32_t)loop->events[i].data.u64, generation = (uint32_t)(loop->events[i].data.u64 >> 32);
         if (generation != 0 && loop->slots[fd].generation == generation && loop->slots[fd].io != NULL) {
             mc_io_mark(base, loop->slots[fd].io, translate(loop->events[i].events));
         }
@@ -167,8 +163,8 @@ static void settle(mc_loop *base) {
     /* Further than a year is not set but asked again then: time_t would not hold every deadline. */
     uint64_t year = mc_loop_now_ms(base) + UINT64_C(31536000000);
     loop->timer_ms = next < year ? next : year;
-    struct itimerspec when = {.it_value = {.tv_sec = (time_t)(loop->timer_ms / 1000),
-                                           .tv_nsec = (long)(loop->timer_ms % 1000) * 1000000}};
+    struct itimerspec when = {
+        .it_value = {.tv_sec = (time_t)(loop->timer_ms / 1000), .tv_nsec = (long)(loop->timer_ms % 1000) * 1000000}};
     timerfd_settime(loop->timer_fd, TFD_TIMER_ABSTIME, &when, NULL);
 }
 
@@ -176,8 +172,8 @@ static int embed(mc_loop *base) {
     epoll_loop *loop = (epoll_loop *)base;
     if (!base->embedded) {
         loop->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
-        if (loop->timer_fd < 0 || control(loop, EPOLL_CTL_ADD, loop->timer_fd, EPOLLIN | EPOLLET,
-                                          event_data(loop->timer_fd, 0)) < 0) {
+        if (loop->timer_fd < 0 ||
+            control(loop, EPOLL_CTL_ADD, loop->timer_fd, EPOLLIN | EPOLLET, event_data(loop->timer_fd, 0)) < 0) {
             return -1;
         }
         base->embedded = true;

@@ -19,22 +19,12 @@ void mc_loop_free(mc_loop *loop) {
     loop->backend->free(loop);
 }
 
-int mc_loop_fd(mc_loop *loop) {
-    return loop->backend->fd(loop);
-}
+int mc_loop_fd(mc_loop *loop) { return loop->backend->fd(loop); }
 
-uint64_t mc_loop_now_ms(const mc_loop *loop) {
-    return loop->now_us / 1000;
-}
-uint64_t mc_loop_now_us(const mc_loop *loop) {
-    return loop->now_us;
-}
-uint64_t mc_loop_wall_ms(const mc_loop *loop) {
-    return loop->now_us / 1000 + loop->wall_minus_now_ms;
-}
-mc_random *mc_loop_random(mc_loop *loop) {
-    return &loop->random;
-}
+uint64_t mc_loop_now_ms(const mc_loop *loop) { return loop->now_us / 1000; }
+uint64_t mc_loop_now_us(const mc_loop *loop) { return loop->now_us; }
+uint64_t mc_loop_wall_ms(const mc_loop *loop) { return loop->now_us / 1000 + loop->wall_minus_now_ms; }
+mc_random *mc_loop_random(mc_loop *loop) { return &loop->random; }
 
 /* --- a turn
  * ----------------------------------------------------------------------------------------------------- */
@@ -78,8 +68,7 @@ static void run_timers(mc_loop *loop) {
 }
 
 static bool has_work(const mc_loop *loop) {
-    return !mc_list_empty(&loop->ready) || !mc_list_empty(&loop->wheel.due) ||
-           !mc_list_empty(&loop->deferred) ||
+    return !mc_list_empty(&loop->ready) || !mc_list_empty(&loop->wheel.due) || !mc_list_empty(&loop->deferred) ||
            atomic_load_explicit(&loop->mailbox, memory_order_relaxed) != NULL;
 }
 
@@ -112,8 +101,7 @@ mc_status mc_loop_run(mc_loop *loop) {
     long ran = 0;
     while (!loop->stopped && ran >= 0) {
         ran = mc_loop_turn(loop, -1);
-        if (ran == 0 && mc_loop_is_virtual(loop) && !has_work(loop) &&
-            mc_wheel_next(&loop->wheel) == UINT64_MAX) {
+        if (ran == 0 && mc_loop_is_virtual(loop) && !has_work(loop) && mc_wheel_next(&loop->wheel) == UINT64_MAX) {
             ran = MC_EOF;
         }
     }
@@ -121,9 +109,7 @@ mc_status mc_loop_run(mc_loop *loop) {
     return ran < 0 ? (mc_status)ran : MC_OK;
 }
 
-void mc_loop_stop(mc_loop *loop) {
-    loop->stopped = true;
-}
+void mc_loop_stop(mc_loop *loop) { loop->stopped = true; }
 
 /* Work queued from outside a turn shows on an embedded loop's descriptor. */
 static void announce(mc_loop *loop) {
@@ -179,9 +165,7 @@ void mc_timer_arm(mc_loop *loop, mc_timer *timer, uint64_t delay_ms) {
     }
 }
 
-void mc_timer_cancel(mc_loop *loop, mc_timer *timer) {
-    mc_wheel_remove(&loop->wheel, timer);
-}
+void mc_timer_cancel(mc_loop *loop, mc_timer *timer) { mc_wheel_remove(&loop->wheel, timer); }
 
 void mc_loop_defer(mc_loop *loop, mc_deferred *deferred) {
     if (!mc_link_linked(&deferred->link)) {
@@ -196,6 +180,4 @@ void mc_loop_defer_first(mc_loop *loop, mc_deferred *deferred) {
     announce(loop);
 }
 
-void mc_deferred_cancel(mc_deferred *deferred) {
-    mc_link_unlink(&deferred->link);
-}
+void mc_deferred_cancel(mc_deferred *deferred) { mc_link_unlink(&deferred->link); }

@@ -65,8 +65,7 @@ typedef struct mc_io {
     bool level; /* listen sockets are level-triggered (THR-7) */
 } mc_io;
 
-MC_MUST_CHECK mc_status mc_io_open(mc_loop *loop, mc_io *io, int fd, bool level,
-                                   void (*on_ready)(mc_io *, uint32_t));
+MC_MUST_CHECK mc_status mc_io_open(mc_loop *loop, mc_io *io, int fd, bool level, void (*on_ready)(mc_io *, uint32_t));
 /* Forgets pending events; closes fd when >= 0. Safe inside its own callback, and repeatedly. */
 void mc_io_close(mc_loop *loop, mc_io *io);
 /* Level-triggered ios only: silences (or wakes) the descriptor by an epoll_ctl; pending events are forgotten.
@@ -90,9 +89,7 @@ typedef struct mc_timer {
 
 void mc_timer_arm(mc_loop *loop, mc_timer *timer, uint64_t delay_ms);
 void mc_timer_cancel(mc_loop *loop, mc_timer *timer);
-static inline bool mc_timer_armed(const mc_timer *timer) {
-    return mc_link_linked(&timer->link);
-}
+static inline bool mc_timer_armed(const mc_timer *timer) { return mc_link_linked(&timer->link); }
 
 /* --- deferred work
  * ----------------------------------------------------------------------------------------------- */

@@ -37,8 +37,7 @@ struct mc_loop {
     long ran; /* callbacks of this turn */
     mc_wheel wheel;
     mc_random random;
-    _Alignas(64)
-        mc_message *_Atomic mailbox; /* newest first; written by other threads: a cache line of its own */
+    _Alignas(64) mc_message *_Atomic mailbox; /* newest first; written by other threads: a cache line of its own */
 };
 
 void mc_loop_init(mc_loop *loop, const mc_backend *backend, uint64_t seed);

@@ -64,8 +64,7 @@ int mc_socket_connect(const mc_address *address) {
     }
     int error = set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1);
     /* Interrupted, a connect goes on by itself, as an unfinished one does. */
-    if (error == 0 && connect(fd, &address->any, address->length) < 0 && errno != EINPROGRESS &&
-        errno != EINTR) {
+    if (error == 0 && connect(fd, &address->any, address->length) < 0 && errno != EINPROGRESS && errno != EINTR) {
         error = -errno;
     }
     if (error < 0) {
@@ -115,13 +114,9 @@ long mc_socket_writev(int fd, const struct iovec *pieces, int count) {
     }
 }
 
-int mc_socket_shutdown_write(int fd) {
-    return shutdown(fd, SHUT_WR) == 0 ? 0 : -errno;
-}
+int mc_socket_shutdown_write(int fd) { return shutdown(fd, SHUT_WR) == 0 ? 0 : -errno; }
 
-void mc_socket_close(int fd) {
-    close(fd);
-}
+void mc_socket_close(int fd) { close(fd); }
 
 int mc_socket_keepalive(int fd, uint32_t probes, uint32_t time_s, uint32_t interval_s) {
     int error = set_int(fd, SOL_SOCKET, SO_KEEPALIVE, 1);

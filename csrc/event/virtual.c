@@ -3,26 +3,17 @@
 
 /* The loop without a kernel: waiting is a jump of the clock. */
 
-static mc_status io_open(mc_loop *loop, mc_io *io) {
-    return MC_EINVAL;
-}
+static mc_status io_open(mc_loop *loop, mc_io *io) { return MC_EINVAL; }
 static void io_close(mc_loop *loop, mc_io *io) {}
-static mc_status io_enable(mc_loop *loop, mc_io *io, bool on) {
-    return MC_EINVAL;
-}
+static mc_status io_enable(mc_loop *loop, mc_io *io, bool on) { return MC_EINVAL; }
 static void nothing(mc_loop *loop) {}
-static int no_fd(mc_loop *loop) {
-    return -1;
-}
-static void virtual_free(mc_loop *loop) {
-    mc_free(loop);
-}
+static int no_fd(mc_loop *loop) { return -1; }
+static void virtual_free(mc_loop *loop) { mc_free(loop); }
 
 static mc_status jump(mc_loop *loop, int64_t timeout_ms) {
     uint64_t now = mc_loop_now_ms(loop);
-    uint64_t limit = timeout_ms < 0 || (uint64_t)timeout_ms > UINT64_MAX / 1000 - now
-                         ? UINT64_MAX
-                         : now + (uint64_t)timeout_ms;
+    uint64_t limit =
+        timeout_ms < 0 || (uint64_t)timeout_ms > UINT64_MAX / 1000 - now ? UINT64_MAX : now + (uint64_t)timeout_ms;
     while (timeout_ms != 0 && mc_list_empty(&loop->wheel.due)) {
         uint64_t next = mc_wheel_next(&loop->wheel);
         if (next > limit || next > UINT64_MAX / 1000) {
@@ -59,6 +50,4 @@ mc_loop *mc_loop_new_virtual(uint64_t seed) {
     return loop;
 }
 
-bool mc_loop_is_virtual(const mc_loop *loop) {
-    return loop->backend == &virtual_backend;
-}
+bool mc_loop_is_virtual(const mc_loop *loop) { return loop->backend == &virtual_backend; }

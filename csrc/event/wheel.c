@@ -16,9 +16,7 @@ static unsigned level_of(const mc_wheel *wheel, uint64_t deadline_ms) {
     return (unsigned)(63 - __builtin_clzll(wheel->now_ms ^ deadline_ms)) / MC_WHEEL_BITS;
 }
 
-static unsigned digit(uint64_t ms, unsigned level) {
-    return (ms >> (level * MC_WHEEL_BITS)) & (MC_WHEEL_SLOTS - 1);
-}
+static unsigned digit(uint64_t ms, unsigned level) { return (ms >> (level * MC_WHEEL_BITS)) & (MC_WHEEL_SLOTS - 1); }
 
 static void clear_bit(mc_wheel *wheel, unsigned level, unsigned b) {
     wheel->occupied[level] &= ~(UINT64_C(1) << b);

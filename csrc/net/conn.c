@@ -66,8 +66,7 @@ static void finish(mc_conn *conn, mc_close_reason reason) {
     mc_loop_defer(conn->net->loop, &conn->closing);
 }
 
-mc_status mc_conn_connect(mc_conn *conn, mc_net *net, const mc_address *address,
-                          const mc_conn_events *events) {
+mc_status mc_conn_connect(mc_conn *conn, mc_net *net, const mc_address *address, const mc_conn_events *events) {
     mc_conn_init(conn, net, events, MC_CONN_CONNECTING);
     int fd = mc_socket_connect(address);
     if (fd >= 0) {
@@ -95,9 +94,7 @@ static void write_failed(mc_conn *conn) {
     mc_io_inject(conn->net->loop, &conn->io, MC_OWN);
 }
 
-static bool all_sent(const mc_conn *conn) {
-    return conn->borrowed_count == 0 && conn->out.length == 0;
-}
+static bool all_sent(const mc_conn *conn) { return conn->borrowed_count == 0 && conn->out.length == 0; }
 
 /* Everything has left: what waited for that. */
 static void emptied(mc_conn *conn) {
@@ -150,8 +147,8 @@ static mc_status keep_pieces(mc_conn *conn, const struct iovec *pieces, uint32_t
     for (uint32_t i = 0; i < count; i++) {
         size_t cut = skip < pieces[i].iov_len ? skip : pieces[i].iov_len;
         skip -= cut;
-        mc_status status = mc_buffer_append(
-            &conn->out, mc_slice_from(mc_slice_of(pieces[i].iov_base, pieces[i].iov_len), cut));
+        mc_status status =
+            mc_buffer_append(&conn->out, mc_slice_from(mc_slice_of(pieces[i].iov_base, pieces[i].iov_len), cut));
         if (status != MC_OK) {
             return status;
         }
@@ -293,8 +290,7 @@ static void offer(mc_conn *conn, size_t kept, size_t fresh) {
         mc_buffer_drain(&conn->in, consumed < kept ? consumed : kept);
     }
     size_t from = consumed > kept ? consumed : kept;
-    if (from < kept + fresh &&
-        mc_buffer_append(&conn->in, mc_slice_of(bytes + from, kept + fresh - from)) != MC_OK) {
+    if (from < kept + fresh && mc_buffer_append(&conn->in, mc_slice_of(bytes + from, kept + fresh - from)) != MC_OK) {
         finish(conn, MC_CLOSE_RESET);
     }
     /* Resumed inside on_data: the rest is owed at once, but to a reader that makes no progress only with new
@@ -463,6 +459,4 @@ void mc_conn_close_linger(mc_conn *conn) {
     }
 }
 
-void mc_conn_abort(mc_conn *conn, mc_close_reason reason) {
-    finish(conn, reason);
-}
+void mc_conn_abort(mc_conn *conn, mc_close_reason reason) { finish(conn, reason); }

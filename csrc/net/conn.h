@@ -39,8 +39,8 @@ mc_chunk_pool *mc_net_chunks(mc_net *net);
 /* Scratch bytes that live until the end of the current callback, as borrowed writes need; NULL when out of
  * memory. */
 MC_MUST_CHECK char *mc_net_scratch(mc_net *net, size_t n);
-/* Takes the buffer's bytes over (it is empty afterwards) and keeps them until the end of the current callback, because
- * pieces of them were given to mc_conn_write. */
+/* Takes the buffer's bytes over (it is empty afterwards, and must draw on the net's chunks) and keeps them until the end
+ * of the current callback, because pieces of them were given to mc_conn_write. */
 void mc_net_retire(mc_net *net, mc_buffer *buffer);
 
 typedef enum mc_close_reason {
@@ -132,12 +132,12 @@ typedef struct mc_memory_options {
     bool split;            /* random short reads and writes (from the loop's generator) */
     uint32_t max_delay_ms; /* random delivery delay up to this */
 } mc_memory_options;
-MC_MUST_CHECK mc_status mc_conn_memory_pair(mc_conn *a, mc_net *net_a, const mc_conn_events *events_a,
-                                            mc_conn *b, mc_net *net_b, const mc_conn_events *events_b,
+MC_MUST_CHECK mc_status mc_conn_memory_pair(mc_conn *a, mc_net *net_a, const mc_conn_events *events_a, mc_conn *b,
+                                            mc_net *net_b, const mc_conn_events *events_b,
                                             const mc_memory_options *options);
 /* The same as if `a` had connected to `b`: on_connected of `a` follows. */
-MC_MUST_CHECK mc_status mc_conn_memory_connect(mc_conn *a, mc_net *net_a, const mc_conn_events *events_a,
-                                               mc_conn *b, mc_net *net_b, const mc_conn_events *events_b,
+MC_MUST_CHECK mc_status mc_conn_memory_connect(mc_conn *a, mc_net *net_a, const mc_conn_events *events_a, mc_conn *b,
+                                               mc_net *net_b, const mc_conn_events *events_b,
                                                const mc_memory_options *options);
 /* Faults, on memory connections only (ignored on others and on closed ones). Reset: both sides get
  * ECONNRESET, after what had arrived; what was in flight is lost. Stall: nothing that `conn` sends, FIN
@@ -149,9 +149,7 @@ void mc_memory_stall(mc_conn *conn, bool on);
  * run). MC_ECLOSED after close. A failure to buffer closes the connection with MC_CLOSE_RESET. */
 mc_status mc_conn_write(mc_conn *conn, mc_slice bytes);
 /* Bytes not yet taken by the kernel. */
-static inline size_t mc_conn_buffered(const mc_conn *conn) {
-    return conn->out.length;
-}
+static inline size_t mc_conn_buffered(const mc_conn *conn) { return conn->out.length; }
 
 /* Counted: reading goes on when every pause was resumed. Resuming delivers what was kept, not inline. */
 void mc_conn_pause_reading(mc_conn *conn);

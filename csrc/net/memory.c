@@ -32,13 +32,9 @@ typedef struct mc_memory_end {
     bool reset;
 } mc_memory_end;
 
-static mc_loop *loop_of(const mc_memory_end *end) {
-    return mc_net_loop(end->conn->net);
-}
+static mc_loop *loop_of(const mc_memory_end *end) { return mc_net_loop(end->conn->net); }
 
-static uint64_t below(mc_memory_end *end, uint64_t n) {
-    return mc_random_next(mc_loop_random(loop_of(end))) % n;
-}
+static uint64_t below(mc_memory_end *end, uint64_t n) { return mc_random_next(mc_loop_random(loop_of(end))) % n; }
 
 /* Some part of n > 0 bytes; all of them half of the time. */
 static size_t part_of(mc_memory_end *end, size_t n) {
@@ -79,9 +75,7 @@ static void arrive(mc_memory_end *end) {
     }
 }
 
-static void on_arrival(mc_timer *timer) {
-    arrive(MC_CONTAINER(timer, mc_memory_end, arrival));
-}
+static void on_arrival(mc_timer *timer) { arrive(MC_CONTAINER(timer, mc_memory_end, arrival)); }
 
 static segment *segment_new(mc_memory_end *end) {
     segment *s = mc_malloc(sizeof *s);
@@ -193,9 +187,7 @@ static void memory_shutdown_write(mc_conn *conn) {
     dispatch(end->peer, fin);
 }
 
-static int memory_error(mc_conn *conn) {
-    return conn->memory->reset ? ECONNRESET : 0;
-}
+static int memory_error(mc_conn *conn) { return conn->memory->reset ? ECONNRESET : 0; }
 
 /* As with a socket: unread bytes make the close a reset, else it is a FIN. */
 static void memory_close(mc_conn *conn) {
@@ -259,17 +251,15 @@ static mc_status join(mc_conn *a, mc_conn *b, const mc_memory_options *options) 
     return MC_OK;
 }
 
-mc_status mc_conn_memory_pair(mc_conn *a, mc_net *net_a, const mc_conn_events *events_a, mc_conn *b,
-                              mc_net *net_b, const mc_conn_events *events_b,
-                              const mc_memory_options *options) {
+mc_status mc_conn_memory_pair(mc_conn *a, mc_net *net_a, const mc_conn_events *events_a, mc_conn *b, mc_net *net_b,
+                              const mc_conn_events *events_b, const mc_memory_options *options) {
     mc_conn_init(a, net_a, events_a, MC_CONN_OPEN);
     mc_conn_init(b, net_b, events_b, MC_CONN_OPEN);
     return join(a, b, options);
 }
 
-mc_status mc_conn_memory_connect(mc_conn *a, mc_net *net_a, const mc_conn_events *events_a, mc_conn *b,
-                                 mc_net *net_b, const mc_conn_events *events_b,
-                                 const mc_memory_options *options) {
+mc_status mc_conn_memory_connect(mc_conn *a, mc_net *net_a, const mc_conn_events *events_a, mc_conn *b, mc_net *net_b,
+                                 const mc_conn_events *events_b, const mc_memory_options *options) {
     mc_status status = mc_conn_memory_pair(a, net_a, events_a, b, net_b, events_b, options);
     if (status == MC_OK) {
         a->state = MC_CONN_CONNECTING;

@@ -3,9 +3,7 @@
 
 enum { SCRATCH = 16384 };
 
-static void run_flusher(mc_deferred *deferred) {
-    mc_net_flush(MC_CONTAINER(deferred, mc_net, flusher));
-}
+static void run_flusher(mc_deferred *deferred) { mc_net_flush(MC_CONTAINER(deferred, mc_net, flusher)); }
 
 mc_net *mc_net_new(mc_loop *loop) {
     mc_net *net = mc_calloc(1, sizeof *net);
@@ -21,6 +19,7 @@ mc_net *mc_net_new(mc_loop *loop) {
     net->flusher.run = run_flusher;
     mc_list_init(&net->flush);
     mc_chunk_pool_init(&net->chunks, MC_NET_CHUNKS);
+    mc_buffer_init(&net->retired, &net->chunks);
     return net;
 }
 
@@ -37,17 +36,14 @@ void mc_net_free(mc_net *net) {
         next = block->next;
         mc_free(block);
     }
+    mc_buffer_clear(&net->retired);
     mc_chunk_pool_fini(&net->chunks);
     mc_free(net->read_buffer);
     mc_free(net);
 }
 
-mc_loop *mc_net_loop(mc_net *net) {
-    return net->loop;
-}
-mc_chunk_pool *mc_net_chunks(mc_net *net) {
-    return &net->chunks;
-}
+mc_loop *mc_net_loop(mc_net *net) { return net->loop; }
+mc_chunk_pool *mc_net_chunks(mc_net *net) { return &net->chunks; }
 
 struct iovec *mc_net_block_get(mc_net *net) {
     void *block = net->free_blocks;
@@ -81,6 +77,13 @@ char *mc_net_scratch(mc_net *net, size_t n) {
     return bytes;
 }
 
+void mc_net_retire(mc_net *net, mc_buffer *buffer) {
+    if (buffer->length > 0) {
+        mc_buffer_move(&net->retired, buffer);
+        mc_loop_defer_first(net->loop, &net->flusher);
+    }
+}
+
 /* Keeps one block of the ordinary size. */
 static void scratch_reset(mc_net *net) {
     net->scratch_used = 0;
@@ -95,5 +98,6 @@ void mc_net_flush(mc_net *net) {
     for (mc_link *link; (link = mc_list_pop_front(&net->flush)) != NULL;) {
         mc_conn_flush(MC_CONTAINER(link, mc_conn, flush));
     }
+    mc_buffer_clear(&net->retired);
     scratch_reset(net);
 }

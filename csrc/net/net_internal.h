@@ -25,6 +25,7 @@ struct mc_net {
     void *free_blocks; /* of MC_NET_BLOCK iovecs, chained through their first bytes */
     mc_scratch_block *scratch;
     size_t scratch_used; /* of the newest block */
+    mc_buffer retired;   /* bytes that outlived their owner, borrowed by writes */
 };
 
 /* NULL when out of memory. */

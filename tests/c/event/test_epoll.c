@@ -22,9 +22,7 @@ static void watched(mc_io *io, uint32_t events) {
     w->events = events;
 }
 
-static void socket_pair(int fds[2]) {
-    CHECK_INT(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
-}
+static void socket_pair(int fds[2]) { CHECK_INT(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0); }
 
 /* A watcher on one side of a pair; the other side is returned. The first event (writable) is consumed. */
 static int watch(mc_loop *loop, watcher *w) {
@@ -147,15 +145,9 @@ TEST(more_ready_than_a_batch_are_all_served) {
  * ------------------------------------------------------------------------------------------------------ */
 
 static unsigned fired;
-static void count_timer(mc_timer *timer) {
-    fired++;
-}
-static void count_message(mc_message *message, mc_loop *loop) {
-    fired++;
-}
-static void count_deferred(mc_deferred *deferred) {
-    fired++;
-}
+static void count_timer(mc_timer *timer) { fired++; }
+static void count_message(mc_message *message, mc_loop *loop) { fired++; }
+static void count_deferred(mc_deferred *deferred) { fired++; }
 
 /* What an outer loop does: waits for the descriptor, then turns without waiting. */
 static void outer(mc_loop *loop, unsigned until) {

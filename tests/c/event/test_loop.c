@@ -21,10 +21,10 @@ static void clear(void) {
 #define CHECK_LOG(text) CHECK_SLICE(mc_slice_of(events_log, log_n), text)
 
 /* Both kinds behave the same in everything that needs no kernel. */
-#define EACH_LOOP                                                                                            \
-    for (int kind = 0; kind < 2; kind++)                                                                     \
-        for (bool once_ = (clear(), loop = kind ? mc_loop_new_virtual(3) : mc_loop_new_epoll(3), true);      \
-             once_; once_ = (mc_loop_free(loop), false))
+#define EACH_LOOP                                                                                                      \
+    for (int kind = 0; kind < 2; kind++)                                                                               \
+        for (bool once_ = (clear(), loop = kind ? mc_loop_new_virtual(3) : mc_loop_new_epoll(3), true); once_;         \
+             once_ = (mc_loop_free(loop), false))
 
 typedef struct task {
     mc_io io;
@@ -48,18 +48,10 @@ static void task_io(mc_io *io, uint32_t events) {
     t->events = events;
     acted(t);
 }
-static void task_timer(mc_timer *timer) {
-    acted(MC_CONTAINER(timer, task, timer));
-}
-static void task_deferred(mc_deferred *deferred) {
-    acted(MC_CONTAINER(deferred, task, deferred));
-}
-static void task_message(mc_message *message, mc_loop *on) {
-    acted(MC_CONTAINER(message, task, message));
-}
-static void task_drop(mc_message *message) {
-    note('!');
-}
+static void task_timer(mc_timer *timer) { acted(MC_CONTAINER(timer, task, timer)); }
+static void task_deferred(mc_deferred *deferred) { acted(MC_CONTAINER(deferred, task, deferred)); }
+static void task_message(mc_message *message, mc_loop *on) { acted(MC_CONTAINER(message, task, message)); }
+static void task_drop(mc_message *message) { note('!'); }
 
 static task make(char name) {
     task t = {.name = name, .timer.fire = task_timer, .deferred.run = task_deferred};
@@ -69,24 +61,12 @@ static task make(char name) {
     return t;
 }
 
-static void defer_then(task *t) {
-    mc_loop_defer(loop, &t->then->deferred);
-}
-static void inject_then(task *t) {
-    mc_io_inject(loop, &t->then->io, MC_READ);
-}
-static void close_then(task *t) {
-    mc_io_close(loop, &t->then->io);
-}
-static void arm_then_now(task *t) {
-    mc_timer_arm(loop, &t->then->timer, 0);
-}
-static void cancel_then(task *t) {
-    mc_timer_cancel(loop, &t->then->timer);
-}
-static void stop(task *t) {
-    mc_loop_stop(loop);
-}
+static void defer_then(task *t) { mc_loop_defer(loop, &t->then->deferred); }
+static void inject_then(task *t) { mc_io_inject(loop, &t->then->io, MC_READ); }
+static void close_then(task *t) { mc_io_close(loop, &t->then->io); }
+static void arm_then_now(task *t) { mc_timer_arm(loop, &t->then->timer, 0); }
+static void cancel_then(task *t) { mc_timer_cancel(loop, &t->then->timer); }
+static void stop(task *t) { mc_loop_stop(loop); }
 
 TEST(a_turn_is_mailbox_ios_timers) {
     EACH_LOOP {
@@ -243,9 +223,7 @@ TEST(stop_ends_the_run_and_none_is_lost) {
     }
 }
 
-static void turn_inside(task *t) {
-    CHECK_INT(mc_loop_turn(loop, 0), MC_EINVAL);
-}
+static void turn_inside(task *t) { CHECK_INT(mc_loop_turn(loop, 0), MC_EINVAL); }
 
 TEST(a_turn_inside_a_turn_is_refused) {
     EACH_LOOP {

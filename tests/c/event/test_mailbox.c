@@ -16,9 +16,7 @@ static unsigned seen[PRODUCERS];
 static unsigned finished;
 static bool in_order;
 
-static void drop(mc_message *message) {
-    mc_free(MC_CONTAINER(message, numbered, message));
-}
+static void drop(mc_message *message) { mc_free(MC_CONTAINER(message, numbered, message)); }
 
 static void run(mc_message *message, mc_loop *loop) {
     numbered *m = MC_CONTAINER(message, numbered, message);
@@ -73,13 +71,9 @@ TEST(every_message_runs_once_and_in_order) {
     mc_loop_free(loop);
 }
 
-static void *turn_until_stopped(void *loop) {
-    return mc_loop_run(loop) == MC_OK ? loop : NULL;
-}
+static void *turn_until_stopped(void *loop) { return mc_loop_run(loop) == MC_OK ? loop : NULL; }
 
-static void stop(mc_message *message, mc_loop *loop) {
-    mc_loop_stop(loop);
-}
+static void stop(mc_message *message, mc_loop *loop) { mc_loop_stop(loop); }
 
 TEST(a_message_from_another_thread_stops_a_waiting_loop) {
     mc_loop *loop = mc_loop_new_epoll(1);

@@ -15,9 +15,7 @@ static uint64_t random_delay(mc_random *random) {
 
 static size_t count_due(mc_wheel *wheel) {
     size_t n = 0;
-    MC_LIST_EACH(&wheel->due, link) {
-        n++;
-    }
+    MC_LIST_EACH(&wheel->due, link) { n++; }
     return n;
 }
 
@@ -43,9 +41,7 @@ static void check_against_naive(uint64_t seed) {
             mc_wheel_remove(&wheel, timer);
             CHECK(!mc_timer_armed(timer));
             break;
-        default:
-            now += random_delay(&random) >> (mc_random_next(&random) % 16);
-            mc_wheel_advance(&wheel, now);
+        default: now += random_delay(&random) >> (mc_random_next(&random) % 16); mc_wheel_advance(&wheel, now);
         }
         uint64_t next = UINT64_MAX;
         size_t due = 0;

@@ -38,12 +38,8 @@ static inline size_t peer_times(const peer *p, char c) {
     }
     return n;
 }
-static inline peer *peer_of(mc_conn *conn) {
-    return MC_CONTAINER(conn, peer, conn);
-}
-static void peer_connected(mc_conn *conn) {
-    peer_log(peer_of(conn), 'C');
-}
+static inline peer *peer_of(mc_conn *conn) { return MC_CONTAINER(conn, peer, conn); }
+static void peer_connected(mc_conn *conn) { peer_log(peer_of(conn), 'C'); }
 static size_t peer_data(mc_conn *conn, mc_slice data) {
     peer *p = peer_of(conn);
     peer_log(p, 'D');
@@ -71,18 +67,10 @@ static size_t peer_data(mc_conn *conn, mc_slice data) {
     }
     return n;
 }
-static void peer_eof(mc_conn *conn) {
-    peer_log(peer_of(conn), 'E');
-}
-static void peer_high(mc_conn *conn) {
-    peer_log(peer_of(conn), 'H');
-}
-static void peer_low(mc_conn *conn) {
-    peer_log(peer_of(conn), 'L');
-}
-static void peer_drained(mc_conn *conn) {
-    peer_log(peer_of(conn), 'F');
-}
+static void peer_eof(mc_conn *conn) { peer_log(peer_of(conn), 'E'); }
+static void peer_high(mc_conn *conn) { peer_log(peer_of(conn), 'H'); }
+static void peer_low(mc_conn *conn) { peer_log(peer_of(conn), 'L'); }
+static void peer_drained(mc_conn *conn) { peer_log(peer_of(conn), 'F'); }
 static void peer_close(mc_conn *conn, mc_close_reason reason) {
     peer *p = peer_of(conn);
     peer_log(p, 'X');
@@ -111,17 +99,17 @@ static void pair_accept(mc_listener *listener, int fd, const mc_address *from) {
 }
 
 /* Turns until `cond` holds; fails the test when nothing moves any more. */
-#define UNTIL(p, cond)                                                                                       \
-    do {                                                                                                     \
-        for (unsigned idle_ = 0; !(cond);) {                                                                 \
-            long ran_ = mc_loop_turn((p)->loop, 2000);                                                       \
-            CHECK(ran_ >= 0);                                                                                \
-            idle_ = ran_ == 0 ? idle_ + 1 : 0;                                                               \
-            if (idle_ > 3) {                                                                                 \
-                CHECK(cond);                                                                                 \
-                break;                                                                                       \
-            }                                                                                                \
-        }                                                                                                    \
+#define UNTIL(p, cond)                                                                                                 \
+    do {                                                                                                               \
+        for (unsigned idle_ = 0; !(cond);) {                                                                           \
+            long ran_ = mc_loop_turn((p)->loop, 2000);                                                                 \
+            CHECK(ran_ >= 0);                                                                                          \
+            idle_ = ran_ == 0 ? idle_ + 1 : 0;                                                                         \
+            if (idle_ > 3) {                                                                                           \
+                CHECK(cond);                                                                                           \
+                break;                                                                                                 \
+            }                                                                                                          \
+        }                                                                                                              \
     } while (0)
 
 /* Turns until nothing happens without waiting. */
@@ -140,16 +128,15 @@ static inline int loopback_listen(mc_address *bound) {
     return fd;
 }
 
-static void pair_open(pair *p, medium how, const mc_memory_options *options) {
+static inline void pair_open(pair *p, medium how, const mc_memory_options *options) {
     memset(p, 0, sizeof *p);
     p->loop = how == MEMORY_VIRTUAL ? mc_loop_new_virtual(7) : mc_loop_new_epoll(7);
     CHECK(p->loop != NULL);
     p->net = mc_net_new(p->loop);
     CHECK(p->net != NULL);
     if (how != TCP) {
-        CHECK_INT(
-            mc_conn_memory_pair(&p->a.conn, p->net, &peer_events, &p->b.conn, p->net, &peer_events, options),
-            MC_OK);
+        CHECK_INT(mc_conn_memory_pair(&p->a.conn, p->net, &peer_events, &p->b.conn, p->net, &peer_events, options),
+                  MC_OK);
         return;
     }
     mc_address bound;
@@ -160,7 +147,7 @@ static void pair_open(pair *p, medium how, const mc_memory_options *options) {
     settle(p);
 }
 
-static void pair_close(pair *p) {
+static inline void pair_close(pair *p) {
     peer *both[] = {&p->a, &p->b};
     for (unsigned i = 0; i < 2; i++) {
         if (both[i]->conn.net != NULL) {

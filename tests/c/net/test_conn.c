@@ -1,16 +1,14 @@
 /* Connections: every promise of conn.h, over memory and over loopback TCP. */
 #include "pair.h"
 
-#define EACH_MEDIUM(p, options)                                                                              \
-    pair p##_storage, *p = &p##_storage;                                                                     \
-    for (medium how = 0; how < MEDIA; how++)                                                                 \
+#define EACH_MEDIUM(p, options)                                                                                        \
+    pair p##_storage, *p = &p##_storage;                                                                               \
+    for (medium how = 0; how < MEDIA; how++)                                                                           \
         for (bool once_ = (pair_open(p, how, options), true); once_; once_ = (pair_close(p), false))
 
 #define CHECK_GOT(peer_, text) CHECK_SLICE(mc_slice_of((peer_)->got, (peer_)->got_n), text)
 
-static void say(peer *p, const char *text) {
-    CHECK_INT(mc_conn_write(&p->conn, mc_slice_cstr(text)), MC_OK);
-}
+static void say(peer *p, const char *text) { CHECK_INT(mc_conn_write(&p->conn, mc_slice_cstr(text)), MC_OK); }
 
 /* n bytes that differ from their neighbours a page away. */
 static char *pattern(size_t n) {
@@ -39,8 +37,8 @@ TEST(bytes_go_both_ways) {
 TEST(a_megabyte_arrives_whole_under_every_split) {
     enum { N = 1 << 20 };
     char *bytes = pattern(N);
-    EACH_MEDIUM(p, (&(mc_memory_options){
-                       .capacity = 9000, .split = true, .max_delay_ms = how == MEMORY_VIRTUAL ? 20 : 0})) {
+    EACH_MEDIUM(
+        p, (&(mc_memory_options){.capacity = 9000, .split = true, .max_delay_ms = how == MEMORY_VIRTUAL ? 20 : 0})) {
         CHECK_INT(mc_conn_write(&p->a.conn, mc_slice_of(bytes, N)), MC_OK);
         UNTIL(p, p->b.got_n == N);
         CHECK(memcmp(p->b.got, bytes, N) == 0);
@@ -344,6 +342,27 @@ TEST(an_idle_connection_is_small_and_holds_no_buffer) {
         UNTIL(p, p->b.got_n == 1);
         CHECK(p->a.conn.out.head == NULL && p->a.conn.borrowed == NULL && p->b.conn.in.head == NULL);
     }
+}
+
+TEST(a_retired_buffer_lives_until_the_flush) {
+    enum { N = 200000 };
+    char *bytes = pattern(N);
+    EACH_MEDIUM(p, NULL) {
+        mc_buffer body;
+        mc_buffer_init(&body, mc_net_chunks(p->net));
+        CHECK_INT(mc_buffer_append(&body, mc_slice_of(bytes, N)), MC_OK);
+        mc_slice pieces[32];
+        size_t count = mc_buffer_pieces(&body, pieces, 32);
+        for (size_t i = 0; i < count; i++) {
+            CHECK_INT(mc_conn_write(&p->a.conn, pieces[i]), MC_OK);
+        }
+        mc_net_retire(p->net, &body);
+        CHECK_U64(body.length, 0);
+        mc_conn_close(&p->a.conn, true);
+        UNTIL(p, p->b.got_n == N);
+        CHECK(memcmp(p->b.got, bytes, N) == 0);
+    }
+    free(bytes);
 }
 
 TEST(no_descriptor_is_left) {
