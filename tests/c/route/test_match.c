@@ -1,0 +1,359 @@
+/* Which route a request finds: tables for each rule and each kind of matcher. */
+#include "route_test.h"
+
+typedef struct match_case {
+    const char *request;
+    const char *route;
+} match_case;
+
+static int check_cases(const fixture *f, const match_case *cases, size_t count) {
+    int bad = 0;
+    for (size_t i = 0; i < count; i++) {
+        mc_slice got = matched(f, cases[i].request, 0);
+        if (!mc_slice_eq(got, mc_slice_cstr(cases[i].route))) {
+            fprintf(stderr, "case %zu, %s: \"%.*s\", expected \"%s\"\n", i, cases[i].request, MC_SLICE_ARG(got),
+                    cases[i].route);
+            bad++;
+        }
+    }
+    return bad;
+}
+
+#define CHECK_CASES(f, cases) CHECK_INT(check_cases(f, cases, sizeof(cases) / sizeof((cases)[0])), 0)
+
+#define ROUTE(name, match) "{'name': '" name "', 'match': {" match "}, 'route': {'cluster': 'c'}}"
+#define HOST(name, domain) "{'name': '" name "', 'domains': [" domain "], 'routes': [" ROUTE(name, "'prefix': '/'") "]}"
+
+TEST(domains_by_rank) {
+    fixture f;
+    CHECK_INT(
+        fixture_compile(
+            &f,
+            "{'virtual_hosts': [" HOST("exact", "'a.x.io'") "," HOST("suffix", "'*.x.io'") "," HOST(
+                "longer",
+                "'*-a.x.io'") "," HOST("prefix",
+                                       "'m.*', 'deep.m.*'") "," HOST("upper",
+                                                                     "'Upper.Example', 'p.io:8080'") "," HOST("any",
+                                                                                                              "'*'") "]"
+                                                                                                                     "}"),
+        MC_OK);
+    static const match_case cases[] = {{"a.x.io/", "exact"},
+                                       {"b.x.io/", "suffix"},
+                                       {"m-a.x.io/", "longer"},
+                                       {"m.org/", "prefix"},
+                                       {".x.io/", "any"},
+                                       {"-a.x.io/", "suffix"},
+                                       {"m./", "any"},
+                                       {"A.X.IO/", "exact"},
+                                       {"uppeR.example/", "upper"},
+                                       {"deep.m.x/", "prefix"},
+                                       {"p.io:8080/", "upper"},
+                                       {"p.io/", "any"},
+                                       {"-/", ""}};
+    CHECK_CASES(&f, cases);
+    fixture_fini(&f);
+}
+
+TEST(only_the_default_host_needs_no_host) {
+    fixture f;
+    CHECK_INT(fixture_routes(&f, ROUTE("r", "'prefix': '/'")), MC_OK);
+    CHECK_SLICE(matched(&f, "-/", 0), "r");
+    fixture_fini(&f);
+}
+
+TEST(ports_and_another_header_for_the_host) {
+    fixture f;
+    CHECK_INT(fixture_compile(
+                  &f, "{'ignore_port_in_host_matching': true, 'virtual_hosts': [" HOST("a", "'a.io', '[::1]'") "]}"),
+              MC_OK);
+    static const match_case cases[] = {
+        {"a.io:80/", "a"}, {"a.io/", "a"}, {"[::1]:80/", "a"}, {"[::1]/", "a"}, {"a.io:x:80/", ""}};
+    CHECK_CASES(&f, cases);
+    fixture_fini(&f);
+    CHECK_INT(fixture_compile(&f, "{'vhost_header': 'X-Host', 'virtual_hosts': [" HOST("a", "'a.io'") "]}"), MC_OK);
+    static const match_case by_header[] = {{"b.io/\nx-host: a.io", "a"}, {"a.io/", ""}};
+    CHECK_CASES(&f, by_header);
+    fixture_fini(&f);
+}
+
+TEST(paths) {
+    fixture f;
+    CHECK_INT(
+        fixture_routes(&f, ROUTE("exact", "'path': '/a'") "," ROUTE("folded", "'path': '/Fold', 'case_sensitive': "
+                                                                              "false") "," ROUTE("dir", "'path_"
+                                                                                                        "separated_"
+                                                                                                        "prefix': "
+                                                                                                        "'/dir/sub'") "," ROUTE(
+                               "dirfold",
+                               "'path_separated_prefix': '/DIR', 'case_sensitive': "
+                               "false") "," ROUTE("ab", "'prefix': '/a/b'") "," ROUTE("aa",
+                                                                                      "'pre"
+                                                                                      "fix'"
+                                                                                      ": "
+                                                                                      "'/a/"
+                                                                                      "'") "," ROUTE("late",
+                                                                                                     "'prefix': "
+                                                                                                     "'/a/b/c'") "," ROUTE("foldprefix",
+                                                                                                                           "'prefix': '/Pre', 'case_sensitive': false")),
+        MC_OK);
+    static const match_case cases[] = {{"/a", "exact"},
+                                       {"/a?x=/b", "exact"},
+                                       {"/a#f", "exact"},
+                                       {"/A", ""},
+                                       {"/fOLD", "folded"},
+                                       {"/folded", ""},
+                                       {"/dir/sub", "dir"},
+                                       {"/dir/sub/x", "dir"},
+                                       {"/dir/subx", "dirfold"},
+                                       {"/dir/sub?q", "dir"},
+                                       {"/dIr", "dirfold"},
+                                       {"/dirx", ""},
+                                       {"/a/b/c", "ab"},
+                                       {"/a/x", "aa"},
+                                       {"/pREx", "foldprefix"},
+                                       {"/pr", ""},
+                                       {"-", ""}};
+    CHECK_CASES(&f, cases);
+    fixture_fini(&f);
+}
+
+TEST(path_parameters) {
+    fixture f;
+    CHECK_INT(fixture_compile(
+                  &f, "{'ignore_path_parameters_in_path_matching': true, 'virtual_hosts': [{'name': 'v', 'domains': "
+                      "['*'], 'routes': [" ROUTE("r", "'path': '/a'") "]}]}"),
+              MC_OK);
+    static const match_case cases[] = {{"/a;v=1", "r"}, {"/a;v=1?q", "r"}, {"/a", "r"}, {"/b;/a", ""}};
+    CHECK_CASES(&f, cases);
+    fixture_fini(&f);
+}
+
+/* One header matcher on "/", against one request. */
+static mc_slice header_case(const char *matcher, const char *headers) {
+    char route[512], text[512];
+    fixture f;
+    snprintf(route, sizeof route,
+             "{'name': 'r', 'match': {'prefix': '/', 'headers': [{%s}]}, 'route': {'cluster': 'c'}}", matcher);
+    snprintf(text, sizeof text, "/%s%s", headers[0] ? "\n" : "", headers);
+    if (fixture_routes(&f, route) != MC_OK) {
+        fprintf(stderr, "%s: %s\n", f.error.path, f.error.reason);
+        fixture_fini(&f);
+        return MC_SLICE("error");
+    }
+    mc_slice got = matched(&f, text, 0).n > 0 ? MC_SLICE("yes") : MC_SLICE("no");
+    fixture_fini(&f);
+    return got;
+}
+
+TEST(headers) {
+    static const struct {
+        const char *matcher, *headers, *expected;
+    } cases[] = {
+        {"'name': 'a'", "a: 1", "yes"},
+        {"'name': 'A'", "a: 1", "yes"},
+        {"'name': 'a'", "b: 1", "no"},
+        {"'name': 'a', 'invert_match': true", "b: 1", "yes"},
+        {"'name': 'a', 'present_match': true", "a:", "yes"},
+        {"'name': 'a', 'present_match': false", "a: 1", "no"},
+        {"'name': 'a', 'present_match': false", "b: 1", "yes"},
+        {"'name': 'a', 'present_match': false, 'invert_match': true", "a: 1", "yes"},
+        {"'name': 'a', 'present_match': false, 'invert_match': true", "b: 1", "no"},
+        {"'name': 'a', 'present_match': true, 'treat_missing_header_as_empty': true", "b: 1", "yes"},
+        {"'name': 'a', 'present_match': false, 'treat_missing_header_as_empty': true", "b: 1", "no"},
+        {"'name': 'a', 'exact_match': 'x'", "a: x", "yes"},
+        {"'name': 'a', 'exact_match': 'x'", "a: X", "no"},
+        {"'name': 'a', 'exact_match': ''", "a: x", "yes"},
+        {"'name': 'a', 'exact_match': ''", "b: x", "no"},
+        {"'name': 'a', 'prefix_match': 'x'", "a: xy", "yes"},
+        {"'name': 'a', 'suffix_match': 'y'", "a: xy", "yes"},
+        {"'name': 'a', 'suffix_match': 'x'", "a: xy", "no"},
+        {"'name': 'a', 'contains_match': 'yz'", "a: xyzw", "yes"},
+        {"'name': 'a', 'string_match': {'exact': 'xY', 'ignore_case': true}", "a: Xy", "yes"},
+        {"'name': 'a', 'string_match': {'exact': 'xY'}", "a: Xy", "no"},
+        {"'name': 'a', 'string_match': {'exact': ''}", "a:", "yes"},
+        {"'name': 'a', 'string_match': {'exact': ''}", "a: x", "no"},
+        {"'name': 'a', 'string_match': {'exact': ''}", "", "no"},
+        {"'name': 'a', 'string_match': {'exact': ''}, 'treat_missing_header_as_empty': true", "", "yes"},
+        {"'name': 'a', 'string_match': {'prefix': 'XY', 'ignore_case': true}", "a: xyz", "yes"},
+        {"'name': 'a', 'string_match': {'suffix': 'YZ', 'ignore_case': true}", "a: xyz", "yes"},
+        {"'name': 'a', 'string_match': {'contains': 'Y', 'ignore_case': true}", "a: xyz", "yes"},
+        {"'name': 'a', 'string_match': {'contains': 'yz'}", "a: xyy", "no"},
+        {"'name': 'a', 'string_match': {'prefix': 'x'}, 'invert_match': true", "a: y", "yes"},
+        {"'name': 'a', 'string_match': {'prefix': 'x'}, 'invert_match': true", "b: y", "no"},
+        {"'name': 'a', 'string_match': {'prefix': 'x'}, 'invert_match': true, 'treat_missing_header_as_empty': true",
+         "b: y", "yes"},
+        {"'name': 'a', 'string_match': {'exact': '1,2'}", "a: 1\na: 2", "yes"},
+        {"'name': 'a', 'range_match': {'start': '-5', 'end': '10'}", "a: -5", "yes"},
+        {"'name': 'a', 'range_match': {'start': '-5', 'end': '10'}", "a: 10", "no"},
+        {"'name': 'a', 'range_match': {'end': 10}", "a: 9", "yes"},
+        {"'name': 'a', 'range_match': {'end': 10}", "a: 9.5", "no"},
+        {"'name': 'a', 'range_match': {'end': 10}", "a: x", "no"},
+        {"'name': 'a', 'range_match': {'end': 10}, 'invert_match': true", "a: x", "yes"},
+        {"'name': ':authority', 'string_match': {'exact': 'host.example'}", "", "yes"},
+        {"'name': ':method', 'string_match': {'exact': 'GET'}", "", "yes"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        mc_slice got = header_case(cases[i].matcher, cases[i].headers);
+        if (!mc_slice_eq(got, mc_slice_cstr(cases[i].expected))) {
+            fprintf(stderr, "%s with %s\n", cases[i].matcher, cases[i].headers);
+        }
+        CHECK_SLICE(got, cases[i].expected);
+    }
+}
+
+TEST(query_parameters) {
+    fixture f;
+    CHECK_INT(
+        fixture_routes(
+            &f,
+            ROUTE(
+                "value",
+                "'path': '/v', 'query_parameters': [{'name': 'a', 'string_match': {'exact': "
+                "'%20'}}]") "," ROUTE("empty",
+                                      "'path': '/v', 'query_parameters': [{'name': 'e', "
+                                      "'string_match': {'exact': ''}}]") "," ROUTE("present",
+                                                                                   "'path': '/p', 'query_parameters': "
+                                                                                   "[{'name': 'a'}, {'name': 'b', "
+                                                                                   "'present_match': "
+                                                                                   "true}]") "," ROUTE("absent",
+                                                                                                       "'path': '/p', "
+                                                                                                       "'query_"
+                                                                                                       "parameters': "
+                                                                                                       "[{'name': 'c', "
+                                                                                                       "'present_match'"
+                                                                                                       ": false}]")),
+        MC_OK);
+    static const match_case cases[] = {{"/v?a=%20", "value"},   {"/v?x=1&a=%20&a=2", "value"},
+                                       {"/v?a=2&a=%20", ""},    {"/v", ""},
+                                       {"/v?e", "empty"},       {"/v?e=", "empty"},
+                                       {"/v?e=1", ""},          {"/p?a&b", "present"},
+                                       {"/p?a", "absent"},      {"/p?a&c", ""},
+                                       {"/p?aa&bb=1", "absent"}};
+    CHECK_CASES(&f, cases);
+    fixture_fini(&f);
+}
+
+TEST(cookies_and_grpc_and_connect) {
+    fixture f;
+    CHECK_INT(
+        fixture_routes(
+            &f, ROUTE("cookie", "'path': '/c', 'cookies': [{'name': 's', 'string_match': {'exact': 'v'}}]") "," ROUTE(
+                    "inverted",
+                    "'path': '/i', 'cookies': [{'name': 's', 'string_match': {'exact': 'v'}, "
+                    "'invert_match': true}]") "," ROUTE("grpc",
+                                                        "'path': '/g', 'grpc': {}") "," ROUTE("connect",
+                                                                                              "'connect_matcher': {}")),
+        MC_OK);
+    static const match_case cases[] = {{"/c\ncookie: a=b; s=v", "cookie"},
+                                       {"/c\ncookie: s=\"v\"", "cookie"},
+                                       {"/c\ncookie: a=b\ncookie: s=v", "cookie"},
+                                       {"/c\ncookie: s=w; s=v", ""},
+                                       {"/c", ""},
+                                       {"/i", "inverted"},
+                                       {"/i\ncookie: s=v", ""},
+                                       {"/g\ncontent-type: application/grpc", "grpc"},
+                                       {"/g\ncontent-type: application/grpc+proto", "grpc"},
+                                       {"/g\ncontent-type: application/grpc-web", ""},
+                                       {"host.example", ""},
+                                       {"host.example\n:method: CONNECT", "connect"},
+                                       {"/c\n:method: CONNECT", "connect"}};
+    CHECK_CASES(&f, cases);
+    fixture_fini(&f);
+}
+
+TEST(fractions_take_the_stable_random) {
+    fixture f;
+    CHECK_INT(
+        fixture_routes(
+            &f, ROUTE("third", "'prefix': '/', 'runtime_fraction': {'default_value': {'numerator': 30}}") "," ROUTE(
+                    "few", "'prefix': '/', 'runtime_fraction': {'default_value': {'numerator': 5000, "
+                           "'denominator': 'TEN_THOUSAND'}}") "," ROUTE("rest", "'prefix': '/'")),
+        MC_OK);
+    CHECK_SLICE(matched(&f, "/", 29), "third");
+    CHECK_SLICE(matched(&f, "/", 30), "few");
+    CHECK_SLICE(matched(&f, "/", 5030), "rest");
+    CHECK_SLICE(matched(&f, "/", 10029), "third");
+    fixture_fini(&f);
+}
+
+TEST(tls_is_required) {
+    fixture f;
+    CHECK_INT(
+        fixture_compile(
+            &f,
+            "{'virtual_hosts': ["
+            "{'name': 'a', 'domains': ['all'], 'require_tls': 'ALL', 'routes': [" ROUTE(
+                "r",
+                "'prefix': '/'") "]},"
+                                 "{'name': 'b', 'domains': ['ext'], 'require_tls': 'EXTERNAL_ONLY', 'routes': [" ROUTE(
+                                     "r", "'prefix': '/'") "]}," HOST("r", "'*'") "]}"),
+        MC_OK);
+    static const match_case cases[] = {{"all/\nx-forwarded-proto: https", "r"},
+                                       {"all/\nx-forwarded-proto: http", "tls"},
+                                       {"all/\nx-forwarded-proto: http\nx-envoy-internal: true", "tls"},
+                                       {"all/", ""},
+                                       {"ext/\nx-forwarded-proto: http", "tls"},
+                                       {"ext/\nx-forwarded-proto: http\nx-envoy-internal: true", "r"},
+                                       {"none/\nx-forwarded-proto: http", "r"},
+                                       {"none/", "r"},
+                                       {"none/\nx-forwarded-proto:", ""}};
+    CHECK_CASES(&f, cases);
+    request r;
+    mc_route_match match;
+    mc_slice location;
+    request_init(&r, "all/p?q=1\nx-forwarded-proto: http");
+    CHECK_INT(mc_route_table_match(f.table, &r.request, &match), MC_OK);
+    CHECK(match.tls_redirect && match.route == NULL);
+    CHECK_SLICE(match.virtual_host->name, "a");
+    CHECK_INT(mc_route_redirect_status(&match), 301);
+    CHECK_INT(mc_route_redirect_location(&match, &r.request, &location), MC_OK);
+    CHECK_SLICE(location, "https://all/p?q=1");
+    request_fini(&r);
+    fixture_fini(&f);
+}
+
+TEST(many_routes_told_apart_by_a_header) {
+    enum { COUNT = 2000 };
+    char *routes = malloc(COUNT * 220 + 1000), *at = routes;
+    for (int i = 0; i < COUNT; i++) {
+        at += sprintf(
+            at,
+            "{'name': 'r%d', 'match': {'prefix': '/', 'headers': [{'name': 'x-tenant', 'string_match': {'exact': "
+            "'t%d'}}, {'name': 'x-b', 'present_match': %s}]}, 'route': {'cluster': 'c'}},",
+            i, i / 2, i % 2 ? "true" : "false");
+    }
+    sprintf(at, ROUTE("rest", "'prefix': '/'"));
+    fixture f;
+    CHECK_INT(fixture_routes(&f, routes), MC_OK);
+    free(routes);
+    const mc_candidates *list = f.table->hosts[0].paths.cased.nodes[1].prefix;
+    CHECK(list->splits != NULL);
+    CHECK_INT(list->count, 1);
+    CHECK_SLICE(matched(&f, "/\nx-tenant: t7", 0), "r14");
+    CHECK_SLICE(matched(&f, "/\nx-tenant: t7\nx-b: 1", 0), "r15");
+    CHECK_SLICE(matched(&f, "/\nx-tenant: t7\nx-tenant: t8", 0), "rest");
+    CHECK_SLICE(matched(&f, "/", 0), "rest");
+    fixture_fini(&f);
+}
+
+TEST(long_chains_of_prefixes_need_no_stack) {
+    enum { COUNT = 3000 };
+    char *routes = malloc((size_t)COUNT * (COUNT / 2 + 120)), *at = routes;
+    for (int i = COUNT; i > 0; i--) {
+        at += sprintf(at, "%s{'name': 'r%d', 'match': {'prefix': '/", i == COUNT ? "" : ",", i);
+        memset(at, 'a', (size_t)i);
+        at += i;
+        at += sprintf(at, "', 'headers': [{'name': 'x%s'}]}, 'route': {'cluster': 'c'}}", i > 1 ? "" : "-other");
+    }
+    fixture f;
+    CHECK_INT(fixture_routes(&f, routes), MC_OK);
+    char path[COUNT + 64];
+    path[0] = '/';
+    memset(path + 1, 'a', COUNT);
+    strcpy(path + 1 + COUNT, "\nx-other: 1");
+    CHECK_SLICE(matched(&f, path, 0), "r1");
+    strcpy(path + 1 + COUNT, "\nx: 1");
+    CHECK_SLICE(matched(&f, path, 0), "r3000");
+    free(routes);
+    fixture_fini(&f);
+}

@@ -1,0 +1,142 @@
+/* Thousands of random tables and requests: the index must answer as trying every route in order does. */
+#include "route_test.h"
+
+#include "base/random.h"
+
+typedef struct text {
+    char *p;
+    size_t n, cap;
+} text;
+
+static void put(text *t, const char *s) {
+    size_t n = strlen(s);
+    if (t->n + n + 1 > t->cap) {
+        t->cap = 2 * (t->n + n + 64);
+        t->p = realloc(t->p, t->cap);
+    }
+    memcpy(t->p + t->n, s, n + 1);
+    t->n += n;
+}
+
+static unsigned below(mc_random *random, unsigned n) { return (unsigned)(mc_random_next(random) % n); }
+
+/* Short paths over a small alphabet, so that prefixes nest and texts repeat. */
+static void random_path(mc_random *random, char *out, bool separated) {
+    static const char alphabet[] = "abAB/";
+    unsigned n = separated ? 1 + below(random, 4) : below(random, 6);
+    *out++ = '/';
+    for (unsigned i = 0; i < n; i++) {
+        *out++ = alphabet[below(random, 5)];
+    }
+    if (separated && out[-1] == '/') {
+        *out++ = 'a';
+    }
+    *out = 0;
+}
+
+static void random_route(mc_random *random, text *t, int index) {
+    static const char *const fields[] = {"prefix", "path", "path_separated_prefix"};
+    char line[160], path[16];
+    unsigned kind = below(random, 3);
+    random_path(random, path, kind == 2);
+    snprintf(line, sizeof line, "%s{'name': 'r%d', 'match': {'%s': '%s'", index > 0 ? "," : "", index, fields[kind],
+             path);
+    put(t, line);
+    if (below(random, 3) == 0) {
+        put(t, ", 'case_sensitive': false");
+    }
+    if (below(random, 2) == 0) {
+        put(t, ", 'headers': [");
+        unsigned count = 1 + below(random, 2);
+        for (unsigned i = 0; i < count; i++) {
+            static const char *const formats[] = {"%s{'name': 'h%u', 'string_match': {'exact': '%u'}%s}",
+                                                  "%s{'name': 'h%u', 'exact_match': '%u'%s}",
+                                                  "%s{'name': 'h%u', 'string_match': {'prefix': '%u'}%s}"};
+            unsigned form = below(random, 8);
+            snprintf(line, sizeof line, formats[form < 5 ? 0 : form - 5], i > 0 ? "," : "", below(random, 3),
+                     below(random, 4), below(random, 6) == 0 ? ", 'invert_match': true" : "");
+            put(t, line);
+        }
+        put(t, "]");
+    }
+    put(t, "}, 'route': {'cluster': 'c'}}");
+}
+
+static const char *const domains[] = {"*",   "a.io", "b.a.io", "*.io", "*.a.io",  "*a.io",
+                                      "a.*", "a.i*", "b.*",    "io",   "*b.a.io", "b.a.*"};
+enum { DOMAIN_COUNT = sizeof domains / sizeof domains[0] };
+
+static void random_table(mc_random *random, text *t, unsigned routes) {
+    bool used[DOMAIN_COUNT] = {false};
+    unsigned hosts = 1 + below(random, 4);
+    t->n = 0;
+    put(t, "{'virtual_hosts': [");
+    for (unsigned h = 0; h < hosts; h++) {
+        unsigned domain = h == 0 && below(random, 2) == 0 ? 0 : below(random, DOMAIN_COUNT);
+        while (used[domain]) {
+            domain = (domain + 1) % DOMAIN_COUNT;
+        }
+        used[domain] = true;
+        put(t, h > 0 ? ",{'name': 'v', 'domains': ['" : "{'name': 'v', 'domains': ['");
+        put(t, domains[domain]);
+        put(t, "'], 'routes': [");
+        unsigned count = 1 + below(random, routes);
+        for (unsigned i = 0; i < count; i++) {
+            random_route(random, t, (int)i);
+        }
+        put(t, "]}");
+    }
+    put(t, "]}");
+}
+
+static void random_request(mc_random *random, char *out) {
+    static const char *const hosts[] = {"-", "a.io", "A.io", "b.a.io", "xb.a.io", "c.io", "b.org", ".io", "io", "a.i"};
+    char path[16];
+    random_path(random, path, false);
+    out += sprintf(out, "%s%s%s", hosts[below(random, 10)], path, below(random, 4) == 0 ? "?x=/a" : "");
+    for (unsigned h = 0; h < 3; h++) {
+        for (unsigned repeat = below(random, 3); repeat > 0; repeat -= repeat == 1 || below(random, 4) > 0) {
+            out += sprintf(out, "\nh%u: %u", h, below(random, 4));
+            if (repeat == 2) {
+                break;
+            }
+        }
+    }
+}
+
+static void compare(unsigned tables, unsigned routes, unsigned requests, uint64_t seed) {
+    mc_random random = {.draw = NULL};
+    text t = {NULL, 0, 0};
+    unsigned found = 0;
+    mc_random_seed(&random, seed);
+    for (unsigned i = 0; i < tables; i++) {
+        fixture f;
+        random_table(&random, &t, routes);
+        mc_status status = fixture_compile(&f, t.p);
+        if (status != MC_OK) {
+            fprintf(stderr, "%s: %s\n%s\n", f.error.path, f.error.reason, t.p);
+        }
+        CHECK_INT(status, MC_OK);
+        for (unsigned j = 0; j < requests; j++) {
+            char line[256];
+            request r;
+            mc_route_match match;
+            random_request(&random, line);
+            request_init(&r, line);
+            CHECK_INT(mc_route_table_match(f.table, &r.request, &match), MC_OK);
+            const mc_route *expected = naive_match(&f, &r.request);
+            if (match.route != expected) {
+                fprintf(stderr, "table %u, seed %llu: %s\n%s\n", i, (unsigned long long)seed, line, t.p);
+            }
+            CHECK(match.route == expected);
+            found += expected != NULL;
+            request_fini(&r);
+        }
+        fixture_fini(&f);
+    }
+    free(t.p);
+    CHECK(found > tables * requests / 10);
+}
+
+TEST(small_tables) { compare(4000, 12, 12, 1); }
+TEST(tables_long_enough_to_split) { compare(150, 400, 60, 2); }
