@@ -92,9 +92,10 @@ fuzz: ## every fuzzer of tests/fuzz, from its corpus; TARGET=name for one
 run-fuzz: $(addprefix $(BUILD)/fuzz/,$(or $(TARGET),$(FUZZ_TARGETS)))
 	@set -e; for t in $(or $(TARGET),$(FUZZ_TARGETS)); do \
 		mkdir -p $(BUILD)/corpus/$$t tests/fuzz/corpus/$$t; \
-		echo "fuzz $$t: $(FUZZ_SECONDS) s"; \
-		$(BUILD)/fuzz/$$t -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=2048 -verbosity=0 \
-			-print_final_stats=1 -artifact_prefix=$(BUILD)/$$t- $(BUILD)/corpus/$$t tests/fuzz/corpus/$$t; \
+		$(BUILD)/fuzz/$$t -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 \
+			-artifact_prefix=$(BUILD)/$$t- $(BUILD)/corpus/$$t tests/fuzz/corpus/$$t >$(BUILD)/$$t.log 2>&1 || \
+			{ tail -40 $(BUILD)/$$t.log; exit 1; }; \
+		sed -n "s/^stat::number_of_executed_units: */fuzz $$t: ok, inputs tried: /p" $(BUILD)/$$t.log; \
 	done
 
 $(BUILD)/fuzz/%: tests/fuzz/fuzz_%.c $(BUILD)/libmeshcore.a

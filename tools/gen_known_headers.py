@@ -44,8 +44,8 @@ def render() -> str:
         "#define MC_HTTP_KNOWN_HEADERS_TABLE_H",
         "",
         "static inline unsigned known_header_slot(const unsigned char *p, size_t n) {",
-        f"    return (unsigned)({a}u * n + {b}u * p[0] + {c}u * p[n / 2] + {d}u * p[n - 1 - n / 4] + {e}u * p[n - 2]) &"
-        f" {SLOTS - 1}u;",
+        (f"    return (unsigned)({a}u * n + {b}u * p[0] + {c}u * p[n / 2] + {d}u * p[n - 1 - n / 4] + {e}u * p[n - 2]) &"
+        f" {SLOTS - 1}u;"),
         "}",
         "",
         f"static const unsigned char known_header_slots[{SLOTS}] = {{",

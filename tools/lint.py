@@ -45,6 +45,7 @@ def checks() -> list[tuple[str, list[str]]]:
         ("ruff", [f"{here}/ruff", "check", "--quiet", *PYTHON_ROOTS]),
         ("ruff format", [f"{here}/ruff", "format", "--quiet", "--check", *PYTHON_ROOTS]),
         ("mypy", [f"{here}/mypy", "--no-error-summary"]),
+        ("generated files", [python, "tools/regen.py", "--check"]),
         ("includes", [python, "tools/lint_includes.py"]),
         ("core", ["make", "--no-print-directory", "-s", "-j2", "core"]),
         ("objects", [python, "tools/lint_objects.py"]),

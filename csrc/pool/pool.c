@@ -164,7 +164,7 @@ static size_t client_data(mc_conn *conn, mc_slice data) {
     if (client->state == CLIENT_CLOSING) {
         return data.n;
     }
-    if (consumed < 0 || ((size_t)consumed < data.n && !client->parser._paused)) {
+    if (consumed < 0) {
         COUNT(upstream, upstream_cx_protocol_error);
         client_reset_attempt(client, MC_RESET_PROTOCOL_ERROR);
         client_close(client);
