@@ -6,8 +6,9 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "src"))
+sys.path[:0] = [str(ROOT / "src"), str(ROOT / "tools")]
 
+import gen_known_headers  # noqa: E402
 from meshcore.config import defaults, support  # noqa: E402
 
 
@@ -18,6 +19,7 @@ def generated() -> dict[Path, str]:
         ROOT / "src/meshcore/config/defaults.toml": defaults.toml(entries),
         ROOT / "docs/defaults.md": defaults.markdown(entries),
         ROOT / "docs/support.md": support.document(),
+        gen_known_headers.TARGET: gen_known_headers.render(),
     }
 
 
