@@ -128,9 +128,17 @@ test-py: build ## the Python tests; ARGS goes to pytest
 
 # --- benchmarks ------------------------------------------------------------------------------------------
 
-.PHONY: bench-proxy
+.PHONY: bench-proxy bench-micro
 bench-proxy: build ## whole proxies side by side (bench/proxy); ARGS goes to it, takes a quarter of an hour
 	@$(PY) -m bench.proxy $(ARGS)
+
+bench-micro: build ## primitives beside other libraries (bench/micro); ARGS goes to it
+	@$(PY) -m pip install --quiet --group bench
+	@$(PY) -m bench.micro $(ARGS)
+
+$(BUILD)/bench/%: bench/%.c $(BUILD)/libmeshcore.a
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(CPPFLAGS_ALL) -MMD -MF $@.d $< $(BUILD)/libmeshcore.a $(LDLIBS) -o $@
 
 # --- housekeeping --------------------------------------------------------------------------------------
 
