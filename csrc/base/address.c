@@ -57,9 +57,9 @@ size_t mc_address_text(const mc_address *address, char out[MC_ADDRESS_TEXT]) {
 }
 
 uint16_t mc_address_port(const mc_address *address) {
-    return address->length == 0                      ? 0
+    return address->length == 0                ? 0
            : address->any.sa_family == AF_INET ? ntohs(address->v4.sin_port)
-                                                     : ntohs(address->v6.sin6_port);
+                                               : ntohs(address->v6.sin6_port);
 }
 
 bool mc_address_is_loopback(const mc_address *address) {

@@ -36,7 +36,9 @@ static inline void uncounted(void) {}
 
 void *mc_malloc(size_t size) { return refuse() ? NULL : counted(malloc(size == 0 ? 1 : size)); }
 
-void *mc_calloc(size_t count, size_t size) { return refuse() ? NULL : counted(calloc(count ? count : 1, size ? size : 1)); }
+void *mc_calloc(size_t count, size_t size) {
+    return refuse() ? NULL : counted(calloc(count ? count : 1, size ? size : 1));
+}
 
 void *mc_realloc(void *ptr, size_t size) {
     if (refuse()) {

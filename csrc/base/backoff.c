@@ -17,6 +17,4 @@ uint64_t mc_backoff_next(mc_backoff *backoff, mc_random *random) {
     return wait;
 }
 
-void mc_backoff_reset(mc_backoff *backoff) {
-    backoff->interval = backoff->base;
-}
+void mc_backoff_reset(mc_backoff *backoff) { backoff->interval = backoff->base; }

@@ -5,7 +5,8 @@
 #include <stdint.h>
 
 static const uint64_t
-#define MC_DEFAULT(name, unit, value, min, max, source) MC_DEFAULT_##name = (value), MC_MIN_##name = (min), MC_MAX_##name = (max),
+#define MC_DEFAULT(name, unit, value, min, max, source)                                                                \
+    MC_DEFAULT_##name = (value), MC_MIN_##name = (min), MC_MAX_##name = (max),
 #include "base/defaults.def"
 #undef MC_DEFAULT
     MC_DEFAULTS_END = 0;

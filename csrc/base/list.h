@@ -56,8 +56,8 @@ static inline void mc_list_splice(mc_list *to, mc_list *from) {
 }
 
 /* The current node may be unlinked in the body. */
-#define MC_LIST_EACH(list, it)                                                                               \
-    for (mc_link *it = (list)->head.next, *it##_next = it->next; it != &(list)->head;                        \
+#define MC_LIST_EACH(list, it)                                                                                         \
+    for (mc_link *it = (list)->head.next, *it##_next = it->next; it != &(list)->head;                                  \
          it = it##_next, it##_next = it->next)
 
 #endif

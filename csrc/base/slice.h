@@ -16,14 +16,16 @@ typedef struct mc_slice {
 
 /* From a string literal; also usable in static initialisers through MC_SLICE_INIT. */
 #define MC_SLICE_INIT(lit) {("" lit), sizeof(lit) - 1}
-#define MC_SLICE(lit) ((mc_slice)MC_SLICE_INIT(lit))
-#define MC_SLICE_NONE ((mc_slice){NULL, 0})
+#define MC_SLICE(lit)      ((mc_slice)MC_SLICE_INIT(lit))
+#define MC_SLICE_NONE      ((mc_slice){NULL, 0})
 /* For printf("%.*s", MC_SLICE_ARG(s)). */
 #define MC_SLICE_ARG(s) ((int)(s).n), ((s).p == NULL ? "" : (s).p)
 
 static inline mc_slice mc_slice_of(const void *p, size_t n) { return (mc_slice){(const char *)p, n}; }
 static inline mc_slice mc_slice_cstr(const char *s) { return (mc_slice){s, s == NULL ? 0 : strlen(s)}; }
-static inline bool mc_slice_eq(mc_slice a, mc_slice b) { return a.n == b.n && (a.n == 0 || memcmp(a.p, b.p, a.n) == 0); }
+static inline bool mc_slice_eq(mc_slice a, mc_slice b) {
+    return a.n == b.n && (a.n == 0 || memcmp(a.p, b.p, a.n) == 0);
+}
 static inline bool mc_slice_has_prefix(mc_slice s, mc_slice prefix) {
     return s.n >= prefix.n && (prefix.n == 0 || memcmp(s.p, prefix.p, prefix.n) == 0);
 }

@@ -6,23 +6,23 @@
 #ifndef MC_BASE_STATUS_H
 #define MC_BASE_STATUS_H
 
-#define MC_MUST_CHECK __attribute__((warn_unused_result))
+#define MC_MUST_CHECK        __attribute__((warn_unused_result))
 #define MC_PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
-#define MC_LIKELY(x) __builtin_expect(!!(x), 1)
-#define MC_UNLIKELY(x) __builtin_expect(!!(x), 0)
+#define MC_LIKELY(x)         __builtin_expect(!!(x), 1)
+#define MC_UNLIKELY(x)       __builtin_expect(!!(x), 0)
 
-#define MC_STATUS_LIST(X)                                                                                    \
-    X(MC_OK, 0, "ok")                                                                                        \
-    X(MC_ENOMEM, -1, "out of memory")                                                                        \
-    X(MC_EINVAL, -2, "invalid argument")                                                                     \
-    X(MC_AGAIN, -3, "not ready")                                                                             \
-    X(MC_EOF, -4, "end of stream")                                                                           \
-    X(MC_ERESET, -5, "connection reset")                                                                     \
-    X(MC_EPROTO, -6, "protocol error")                                                                       \
-    X(MC_ELIMIT, -7, "limit exceeded")                                                                       \
-    X(MC_ENOTFOUND, -8, "not found")                                                                         \
-    X(MC_EEXIST, -9, "already exists")                                                                       \
-    X(MC_ESYS, -10, "system call failed")                                                                    \
+#define MC_STATUS_LIST(X)                                                                                              \
+    X(MC_OK, 0, "ok")                                                                                                  \
+    X(MC_ENOMEM, -1, "out of memory")                                                                                  \
+    X(MC_EINVAL, -2, "invalid argument")                                                                               \
+    X(MC_AGAIN, -3, "not ready")                                                                                       \
+    X(MC_EOF, -4, "end of stream")                                                                                     \
+    X(MC_ERESET, -5, "connection reset")                                                                               \
+    X(MC_EPROTO, -6, "protocol error")                                                                                 \
+    X(MC_ELIMIT, -7, "limit exceeded")                                                                                 \
+    X(MC_ENOTFOUND, -8, "not found")                                                                                   \
+    X(MC_EEXIST, -9, "already exists")                                                                                 \
+    X(MC_ESYS, -10, "system call failed")                                                                              \
     X(MC_ECLOSED, -11, "closed")
 
 typedef enum mc_status {

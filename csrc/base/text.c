@@ -13,8 +13,7 @@ void mc_text_fini(mc_text *text) {
 
 /* Room for n more bytes, or NULL. */
 static char *room(mc_text *text, size_t n) {
-    if (text->failed || n > SIZE_MAX / 2 - text->n ||
-        mc_grow(&text->p, &text->cap, text->n + n, 1) != MC_OK) {
+    if (text->failed || n > SIZE_MAX / 2 - text->n || mc_grow(&text->p, &text->cap, text->n + n, 1) != MC_OK) {
         text->failed = true;
         return NULL;
     }
@@ -80,8 +79,7 @@ void mc_text_json(mc_text *text, mc_slice string) {
 static int shortest(double value, char digits[20], int *exponent) {
     char form[32];
     int precision = 1;
-    for (int p = 15; p <= 17;
-         p++) { /* 15 always suffice for what was written with 15; strip the zeroes below */
+    for (int p = 15; p <= 17; p++) { /* 15 always suffice for what was written with 15; strip the zeroes below */
         snprintf(form, sizeof form, "%.*e", p - 1, value);
         precision = p;
         if (strtod(form, NULL) == value) {
@@ -147,8 +145,7 @@ void mc_text_double(mc_text *text, double value, mc_double_style style) {
     int n = shortest(value, digits, &exponent);
     mc_slice fixed_form = {plain, fixed(plain, digits, n, exponent)};
     mc_slice power_form = {power, scientific(power, digits, n, exponent)};
-    bool use_power =
-        style == MC_DOUBLE_SHORTER ? power_form.n < fixed_form.n : exponent < -4 || exponent >= 16;
+    bool use_power = style == MC_DOUBLE_SHORTER ? power_form.n < fixed_form.n : exponent < -4 || exponent >= 16;
     mc_text_add(text, use_power ? power_form : fixed_form);
 }
 
@@ -160,8 +157,8 @@ void mc_text_general(mc_text *text, double value, int precision) {
     }
     int n = snprintf(form, sizeof form, "%.*g", precision, value);
     for (char *c = form; value == value && *c != '\0'; c++) {
-        bool plain = (*c >= '0' && *c <= '9') || *c == 'e' || *c == '+' || *c == '-' || *c == 'i' ||
-                     *c == 'n' || *c == 'f';
+        bool plain =
+            (*c >= '0' && *c <= '9') || *c == 'e' || *c == '+' || *c == '-' || *c == 'i' || *c == 'n' || *c == 'f';
         *c = plain ? *c : '.'; /* a locale's decimal comma */
     }
     mc_text_add(text, value == value ? mc_slice_of(form, (size_t)n) : MC_SLICE("nan"));

@@ -14,13 +14,9 @@ typedef struct mc_text {
     bool failed; /* out of memory; the bytes so far are still valid */
 } mc_text;
 
-static inline void mc_text_init(mc_text *text) {
-    *text = (mc_text){NULL, 0, 0, false};
-}
+static inline void mc_text_init(mc_text *text) { *text = (mc_text){NULL, 0, 0, false}; }
 void mc_text_fini(mc_text *text);
-static inline mc_slice mc_text_slice(const mc_text *text) {
-    return (mc_slice){text->p, text->n};
-}
+static inline mc_slice mc_text_slice(const mc_text *text) { return (mc_slice){text->p, text->n}; }
 
 void mc_text_add(mc_text *text, mc_slice bytes);
 #define mc_text_lit(text, lit) mc_text_add(text, MC_SLICE(lit))

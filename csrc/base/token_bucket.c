@@ -5,8 +5,8 @@
 /* Sums of fractions of a nanosecond may stray by less than this; a bucket holding n tokens must give n. */
 static const double SLACK = 0.5;
 
-mc_status mc_token_bucket_init(mc_token_bucket *bucket, uint64_t now, double max_tokens,
-                               double tokens_per_fill, uint64_t fill_interval) {
+mc_status mc_token_bucket_init(mc_token_bucket *bucket, uint64_t now, double max_tokens, double tokens_per_fill,
+                               uint64_t fill_interval) {
     if (!(max_tokens > 0) || !(tokens_per_fill > 0) || isinf(max_tokens) || isinf(tokens_per_fill) ||
         fill_interval == 0) {
         return MC_EINVAL;
@@ -45,8 +45,7 @@ uint64_t mc_token_bucket_wait(const mc_token_bucket *bucket, uint64_t now, doubl
     if (!(cost <= bucket->capacity + SLACK)) {
         return UINT64_MAX;
     }
-    double held =
-        at - fmax(atomic_load_explicit(&bucket->empty_at, memory_order_relaxed), at - bucket->capacity);
+    double held = at - fmax(atomic_load_explicit(&bucket->empty_at, memory_order_relaxed), at - bucket->capacity);
     double missing = ceil(cost - held - SLACK);
     return missing <= 0 ? 0 : missing >= 0x1p64 ? UINT64_MAX : (uint64_t)missing;
 }

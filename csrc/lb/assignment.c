@@ -13,9 +13,7 @@ typedef struct reader {
     uint64_t locality_weights[MC_MAX_PRIORITY + 1];
 } reader;
 
-static mc_status oom(mc_error *error) {
-    return mc_error_set(error, MC_ENOMEM, "", "out of memory");
-}
+static mc_status oom(mc_error *error) { return mc_error_set(error, MC_ENOMEM, "", "out of memory"); }
 
 static mc_status read_address(reader *r, const mc_value *endpoint, mc_host_spec *spec) {
     const mc_value *address, *socket;
@@ -38,13 +36,12 @@ static mc_status read_address(reader *r, const mc_value *endpoint, mc_host_spec 
     }
     if (port > UINT16_MAX || mc_address_parse(&spec->address, ip, (uint16_t)port) != MC_OK) {
         return mc_error_set(r->error, MC_EINVAL, "address.socket_address",
-                            "must be an IP address and a port of at most 65535, not \"%.*s\" and %u",
-                            MC_SLICE_ARG(ip), port);
+                            "must be an IP address and a port of at most 65535, not \"%.*s\" and %u", MC_SLICE_ARG(ip),
+                            port);
     }
     char text[MC_ADDRESS_TEXT];
     size_t n = mc_address_text(&spec->address, text);
-    return mc_arena_dup(&r->out->arena, mc_slice_of(text, n), &spec->address_text) == MC_OK ? MC_OK
-                                                                                            : oom(r->error);
+    return mc_arena_dup(&r->out->arena, mc_slice_of(text, n), &spec->address_text) == MC_OK ? MC_OK : oom(r->error);
 under:
     mc_error_under(r->error, "address");
     return status;
@@ -79,8 +76,7 @@ static mc_status read_health(const mc_value *lb_endpoint, mc_host_spec *spec, mc
     mc_slice name = MC_SLICE("UNKNOWN");
     mc_status status = mc_value_read_string(lb_endpoint, "health_status", &name, error);
     if (status == MC_OK && mc_eds_status_parse(name, &spec->eds_status) != MC_OK) {
-        status =
-            mc_error_set(error, MC_EINVAL, "health_status", "unknown status \"%.*s\"", MC_SLICE_ARG(name));
+        status = mc_error_set(error, MC_EINVAL, "health_status", "unknown status \"%.*s\"", MC_SLICE_ARG(name));
     }
     return status;
 }
@@ -102,8 +98,7 @@ static mc_status append(reader *r, const mc_host_spec *spec) {
     r->weights[spec->priority] += spec->weight;
     if (r->weights[spec->priority] > UINT32_MAX) {
         return mc_error_set(r->error, MC_EINVAL, "load_balancing_weight",
-                            "the weights of priority %u must add up to at most %u", spec->priority,
-                            UINT32_MAX);
+                            "the weights of priority %u must add up to at most %u", spec->priority, UINT32_MAX);
     }
     return MC_OK;
 }
@@ -138,8 +133,7 @@ static mc_status read_locality(reader *r, const mc_value *group, mc_host_spec *s
         return status;
     }
     if ((status = mc_value_read_u32(group, "priority", &spec->priority, r->error)) != MC_OK ||
-        (status = mc_value_read_u32(group, "load_balancing_weight", &spec->locality_weight, r->error)) !=
-            MC_OK) {
+        (status = mc_value_read_u32(group, "load_balancing_weight", &spec->locality_weight, r->error)) != MC_OK) {
         return status;
     }
     if (spec->priority > MC_MAX_PRIORITY) {
@@ -185,10 +179,8 @@ static mc_status read_policy(mc_assignment *out, const mc_value *value, mc_error
         return status;
     }
     out->overprovisioning = (uint32_t)MC_DEFAULT_OVERPROVISIONING_FACTOR;
-    if ((status = mc_value_read_u32(policy, "overprovisioning_factor", &out->overprovisioning, error)) !=
-            MC_OK ||
-        (status = mc_value_read_bool(policy, "weighted_priority_health", &out->weighted_health, error)) !=
-            MC_OK) {
+    if ((status = mc_value_read_u32(policy, "overprovisioning_factor", &out->overprovisioning, error)) != MC_OK ||
+        (status = mc_value_read_bool(policy, "weighted_priority_health", &out->weighted_health, error)) != MC_OK) {
         mc_error_under(error, "policy");
         return status;
     }
@@ -198,8 +190,7 @@ static mc_status read_policy(mc_assignment *out, const mc_value *value, mc_error
     return MC_OK;
 }
 
-mc_status mc_assignment_read(const mc_value *value, bool first_wins, mc_assignment *assignment,
-                             mc_error *error) {
+mc_status mc_assignment_read(const mc_value *value, bool first_wins, mc_assignment *assignment, mc_error *error) {
     const mc_value *groups;
     size_t count;
     reader r = {.out = assignment, .first_wins = first_wins, .error = error};

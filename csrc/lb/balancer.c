@@ -47,8 +47,7 @@ static mc_status init_sources(mc_lb *lb, mc_lb_priority *p) {
         return MC_ENOMEM;
     }
     for (size_t i = 0; i < p->source_count; i++) {
-        const mc_locality *locality =
-            i < MC_SOURCE_LOCALITY ? NULL : &set->localities[(i - MC_SOURCE_LOCALITY) / 2];
+        const mc_locality *locality = i < MC_SOURCE_LOCALITY ? NULL : &set->localities[(i - MC_SOURCE_LOCALITY) / 2];
         bool degraded = (i - MC_SOURCE_LOCALITY) % 2 == 1;
         mc_status status = source_init(lb, &p->sources[i],
                                        locality == NULL ? lists[i]
@@ -81,8 +80,7 @@ mc_status mc_lb_priority_init(mc_lb *lb, mc_lb_priority *p, mc_host_set *set, ui
     }
     uint64_t seed = mc_random_next(lb->random);
     mc_status status = mc_locality_choice_init(&p->localities[0], set, false, overprovisioning, seed);
-    return status == MC_OK ? mc_locality_choice_init(&p->localities[1], set, true, overprovisioning, seed)
-                           : status;
+    return status == MC_OK ? mc_locality_choice_init(&p->localities[1], set, true, overprovisioning, seed) : status;
 }
 
 mc_status mc_lb_priority_schedule(mc_lb *lb, mc_lb_priority *p, const mc_lb_priority *old) {

@@ -54,8 +54,7 @@ struct mc_lb {
  */
 MC_MUST_CHECK mc_status mc_lb_priority_init(mc_lb *lb, mc_lb_priority *priority, mc_host_set *set,
                                             uint32_t overprovisioning);
-MC_MUST_CHECK mc_status mc_lb_priority_schedule(mc_lb *lb, mc_lb_priority *priority,
-                                                const mc_lb_priority *old);
+MC_MUST_CHECK mc_status mc_lb_priority_schedule(mc_lb *lb, mc_lb_priority *priority, const mc_lb_priority *old);
 void mc_lb_priority_fini(mc_lb_priority *priority);
 
 /* A host of a source, NULL when the source is empty. */

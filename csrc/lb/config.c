@@ -39,8 +39,7 @@ static mc_status read_slow_start(const mc_value *lb, mc_lb_config *out, mc_error
     if (status != MC_OK) {
         return status;
     }
-    if ((status = mc_value_read_duration_ms(slow, "slow_start_window", &out->slow_start_window_ms, error)) !=
-            MC_OK ||
+    if ((status = mc_value_read_duration_ms(slow, "slow_start_window", &out->slow_start_window_ms, error)) != MC_OK ||
         (status = read_runtime_double(slow, "aggression", &out->slow_start_aggression, error)) != MC_OK ||
         (status = read_percent(slow, "min_weight_percent", &out->slow_start_min_percent, error)) != MC_OK) {
         mc_error_under(error, "slow_start_config");
@@ -57,8 +56,7 @@ static mc_status read_least_request(const mc_value *lb, mc_lb_config *out, mc_er
     if ((status = mc_value_read_u32(lb, "choice_count", &out->choice_count, error)) != MC_OK ||
         (status = mc_value_read_bool(lb, "enable_full_scan", &out->full_scan, error)) != MC_OK ||
         (status = mc_value_read_string(lb, "selection_method", &method, error)) != MC_OK ||
-        (status = read_runtime_double(lb, "active_request_bias", &out->active_request_bias, error)) !=
-            MC_OK) {
+        (status = read_runtime_double(lb, "active_request_bias", &out->active_request_bias, error)) != MC_OK) {
         return status;
     }
     if (out->choice_count < MC_MIN_LEAST_REQUEST_CHOICES) {
@@ -73,8 +71,7 @@ static mc_status read_least_request(const mc_value *lb, mc_lb_config *out, mc_er
 
 static mc_status read_hashing(const mc_value *lb, mc_lb_config *out, mc_error *error) {
     mc_status status;
-    if ((status = mc_value_read_bool(lb, "use_hostname_for_hashing", &out->hostname_hash_key, error)) !=
-            MC_OK ||
+    if ((status = mc_value_read_bool(lb, "use_hostname_for_hashing", &out->hostname_hash_key, error)) != MC_OK ||
         (status = mc_value_read_u32(lb, "hash_balance_factor", &out->hash_balance_factor, error)) != MC_OK) {
         return status;
     }
@@ -110,8 +107,7 @@ static mc_status read_ring(const mc_value *lb, mc_lb_config *out, mc_error *erro
     }
     if (out->ring_max > MC_MAX_RING_MAXIMUM_SIZE || out->ring_max < out->ring_min) {
         return mc_error_set(error, MC_EINVAL, "maximum_ring_size",
-                            "must be between minimum_ring_size (%llu) and 8388608",
-                            (unsigned long long)out->ring_min);
+                            "must be between minimum_ring_size (%llu) and 8388608", (unsigned long long)out->ring_min);
     }
     out->ring_murmur = mc_slice_eq(function, MC_SLICE("MURMUR_HASH_2"));
     return MC_OK;
@@ -125,14 +121,11 @@ static mc_status read_maglev(const mc_value *lb, mc_lb_config *out, mc_error *er
     return status;
 }
 
-static mc_status no_config(const mc_value *lb, mc_lb_config *out, mc_error *error) {
-    return MC_OK;
-}
+static mc_status no_config(const mc_value *lb, mc_lb_config *out, mc_error *error) { return MC_OK; }
 
 typedef struct policy_row {
-    mc_slice name; /* value of lb_policy */
-    mc_slice
-        type; /* type of the extension's configuration, after envoy.extensions.load_balancing_policies. */
+    mc_slice name;     /* value of lb_policy */
+    mc_slice type;     /* type of the extension's configuration, after envoy.extensions.load_balancing_policies. */
     const char *field; /* configuration in the Cluster message */
     mc_lb_policy policy;
     mc_status (*read)(const mc_value *lb, mc_lb_config *out, mc_error *error);
@@ -141,13 +134,12 @@ typedef struct policy_row {
 static const policy_row POLICIES[] = {
     {MC_SLICE_INIT("ROUND_ROBIN"), MC_SLICE_INIT("round_robin.v3.RoundRobin"), "round_robin_lb_config",
      MC_LB_ROUND_ROBIN, read_slow_start},
-    {MC_SLICE_INIT("LEAST_REQUEST"), MC_SLICE_INIT("least_request.v3.LeastRequest"),
-     "least_request_lb_config", MC_LB_LEAST_REQUEST, read_least_request},
+    {MC_SLICE_INIT("LEAST_REQUEST"), MC_SLICE_INIT("least_request.v3.LeastRequest"), "least_request_lb_config",
+     MC_LB_LEAST_REQUEST, read_least_request},
     {MC_SLICE_INIT("RANDOM"), MC_SLICE_INIT("random.v3.Random"), NULL, MC_LB_RANDOM, no_config},
-    {MC_SLICE_INIT("RING_HASH"), MC_SLICE_INIT("ring_hash.v3.RingHash"), "ring_hash_lb_config",
-     MC_LB_RING_HASH, read_ring},
-    {MC_SLICE_INIT("MAGLEV"), MC_SLICE_INIT("maglev.v3.Maglev"), "maglev_lb_config", MC_LB_MAGLEV,
-     read_maglev},
+    {MC_SLICE_INIT("RING_HASH"), MC_SLICE_INIT("ring_hash.v3.RingHash"), "ring_hash_lb_config", MC_LB_RING_HASH,
+     read_ring},
+    {MC_SLICE_INIT("MAGLEV"), MC_SLICE_INIT("maglev.v3.Maglev"), "maglev_lb_config", MC_LB_MAGLEV, read_maglev},
 };
 
 static const policy_row *find_row(mc_slice key, bool by_type) {
@@ -202,16 +194,14 @@ static mc_status read_legacy(const mc_value *cluster, mc_lb_config *out, mc_erro
 }
 
 static mc_status read_typed(const mc_value *typed, mc_lb_config *out, mc_error *error) {
-    static const mc_slice prefix =
-        MC_SLICE_INIT("type.googleapis.com/envoy.extensions.load_balancing_policies.");
+    static const mc_slice prefix = MC_SLICE_INIT("type.googleapis.com/envoy.extensions.load_balancing_policies.");
     const mc_value *locality;
     mc_slice type = MC_SLICE_NONE;
     mc_status status = mc_value_read_string(typed, "@type", &type, error);
     if (status != MC_OK) {
         return status;
     }
-    const policy_row *row =
-        mc_slice_has_prefix(type, prefix) ? find_row(mc_slice_from(type, prefix.n), true) : NULL;
+    const policy_row *row = mc_slice_has_prefix(type, prefix) ? find_row(mc_slice_from(type, prefix.n), true) : NULL;
     if (row == NULL) {
         return mc_error_set(error, MC_EINVAL, "", "\"%.*s\" is not supported", MC_SLICE_ARG(type));
     }
@@ -234,9 +224,8 @@ static mc_status read_extension(const mc_value *policy, mc_lb_config *out, mc_er
     size_t count;
     mc_status status = mc_value_read_list(policy, "policies", &items, &count, error);
     if (status != MC_OK || count == 0) {
-        return status != MC_OK
-                   ? status
-                   : mc_error_set(error, MC_EINVAL, "load_balancing_policy.policies", "is required");
+        return status != MC_OK ? status
+                               : mc_error_set(error, MC_EINVAL, "load_balancing_policy.policies", "is required");
     }
     if ((status = mc_value_read_object(&items[0], "typed_extension_config", &extension, error)) != MC_OK ||
         (status = mc_value_read_object(extension, "typed_config", &typed, error)) != MC_OK) {
@@ -255,8 +244,7 @@ static mc_status read_panic_threshold(const mc_value *cluster, mc_lb_config *out
     const mc_value *common;
     double percent = (double)MC_DEFAULT_HEALTHY_PANIC_THRESHOLD;
     mc_status status = mc_value_read_object(cluster, "common_lb_config", &common, error);
-    if (status == MC_OK &&
-        (status = read_percent(common, "healthy_panic_threshold", &percent, error)) != MC_OK) {
+    if (status == MC_OK && (status = read_percent(common, "healthy_panic_threshold", &percent, error)) != MC_OK) {
         mc_error_under(error, "common_lb_config");
     }
     out->panic_threshold = (uint32_t)(100.0 * (percent / 100.0)); /* C-1: 29 becomes 28 */

@@ -2,9 +2,7 @@
 
 #include "base/alloc.h"
 
-void mc_edf_init(mc_edf *edf) {
-    *edf = (mc_edf){0};
-}
+void mc_edf_init(mc_edf *edf) { *edf = (mc_edf){0}; }
 
 void mc_edf_fini(mc_edf *edf) {
     mc_free(edf->heap);

@@ -40,8 +40,7 @@ MC_MUST_CHECK mc_status mc_edf_add(mc_edf *edf, double weight, uint32_t item);
 
 /* Items 0..count-1 of an empty scheduler, as if a number of picks derived from the seed had been made (ED-3).
  */
-MC_MUST_CHECK mc_status mc_edf_seed(mc_edf *edf, size_t count, mc_edf_weight weight, void *ctx,
-                                    uint64_t seed);
+MC_MUST_CHECK mc_status mc_edf_seed(mc_edf *edf, size_t count, mc_edf_weight weight, void *ctx, uint64_t seed);
 
 /* The next item, already put back with its weight of now; false when empty. Peeked items come first,
  * unweighed. */

@@ -6,19 +6,16 @@
 
 static const uint32_t UNHEALTHY_FLAGS =
     MC_FAILED_ACTIVE_HC | MC_FAILED_OUTLIER_CHECK | MC_FAILED_EDS_HEALTH | MC_EDS_STATUS_DRAINING;
-static const uint32_t DEGRADED_FLAGS =
-    MC_DEGRADED_ACTIVE_HC | MC_DEGRADED_EDS_HEALTH | MC_DEGRADED_OUTLIER_DETECTION;
+static const uint32_t DEGRADED_FLAGS = MC_DEGRADED_ACTIVE_HC | MC_DEGRADED_EDS_HEALTH | MC_DEGRADED_OUTLIER_DETECTION;
 static const uint32_t EXCLUDED_FLAGS =
     MC_PENDING_ACTIVE_HC | MC_EXCLUDED_VIA_IMMEDIATE_HC_FAIL | MC_EDS_STATUS_DRAINING;
 static const uint32_t EDS_FLAGS = MC_FAILED_EDS_HEALTH | MC_DEGRADED_EDS_HEALTH | MC_EDS_STATUS_DRAINING;
 
 /* HS-1: bit i is called FLAG_NAMES[i]. */
-static const char *const FLAG_NAMES[] = {"failed_active_hc",          "failed_outlier_check",
-                                         "failed_eds_health",         "degraded_active_hc",
-                                         "degraded_eds_health",       "pending_dynamic_removal",
-                                         "pending_active_hc",         "excluded_via_immediate_hc_fail",
-                                         "active_hc_timeout",         "eds_status_draining",
-                                         "degraded_outlier_detection"};
+static const char *const FLAG_NAMES[] = {
+    "failed_active_hc",    "failed_outlier_check",    "failed_eds_health",         "degraded_active_hc",
+    "degraded_eds_health", "pending_dynamic_removal", "pending_active_hc",         "excluded_via_immediate_hc_fail",
+    "active_hc_timeout",   "eds_status_draining",     "degraded_outlier_detection"};
 
 /* Index is mc_eds_status; the flag as HS-3. */
 static const struct {
@@ -37,9 +34,7 @@ mc_health mc_health_of(uint32_t flags) {
     return flags & UNHEALTHY_FLAGS ? MC_UNHEALTHY : flags & DEGRADED_FLAGS ? MC_DEGRADED : MC_HEALTHY;
 }
 
-bool mc_health_excluded(uint32_t flags) {
-    return (flags & EXCLUDED_FLAGS) != 0;
-}
+bool mc_health_excluded(uint32_t flags) { return (flags & EXCLUDED_FLAGS) != 0; }
 
 mc_health mc_host_health(const mc_host *host) {
     return mc_health_of(atomic_load_explicit(&host->health_flags, memory_order_relaxed));
@@ -95,8 +90,7 @@ static void register_stats(mc_host *host, mc_slice cluster_name, mc_stats *stats
 }
 
 mc_host *mc_host_new(const mc_host_spec *spec, mc_slice cluster_name, mc_stats *stats) {
-    size_t text =
-        spec->address_text.n + spec->hostname.n + spec->region.n + spec->zone.n + spec->sub_zone.n + 5;
+    size_t text = spec->address_text.n + spec->hostname.n + spec->region.n + spec->zone.n + spec->sub_zone.n + 5;
     mc_host *host = mc_calloc(1, sizeof *host + text);
     if (host == NULL) {
         return NULL;

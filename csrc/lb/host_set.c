@@ -11,9 +11,7 @@ static uint8_t mark_of(const mc_host *host) {
     return (uint8_t)(mc_health_of(flags) | (mc_health_excluded(flags) ? MARK_EXCLUDED : 0));
 }
 
-static mc_health mark_health(uint8_t mark) {
-    return (mc_health)(mark & ~MARK_EXCLUDED);
-}
+static mc_health mark_health(uint8_t mark) { return (mc_health)(mark & ~MARK_EXCLUDED); }
 
 /* A host with what it is sorted by; the mark is read once so that all lists agree. */
 typedef struct row {
@@ -31,8 +29,7 @@ static int by_locality(const void *a, const void *b) {
 }
 
 static bool same_locality(const mc_host *a, const mc_host *b) {
-    return mc_slice_eq(a->region, b->region) && mc_slice_eq(a->zone, b->zone) &&
-           mc_slice_eq(a->sub_zone, b->sub_zone);
+    return mc_slice_eq(a->region, b->region) && mc_slice_eq(a->zone, b->zone) && mc_slice_eq(a->sub_zone, b->sub_zone);
 }
 
 /* Rows of the wanted kind in their order. */
@@ -48,8 +45,7 @@ static mc_status list_all(mc_arena *arena, const row *rows, size_t count, mc_hos
     return MC_OK;
 }
 
-static mc_status list_health(mc_arena *arena, const row *rows, size_t count, mc_health health,
-                             mc_host_list *list) {
+static mc_status list_health(mc_arena *arena, const row *rows, size_t count, mc_health health, mc_host_list *list) {
     size_t n = 0;
     for (size_t i = 0; i < count; i++) {
         n += mark_health(rows[i].mark) == health;
@@ -66,8 +62,8 @@ static mc_status list_health(mc_arena *arena, const row *rows, size_t count, mc_
     return MC_OK;
 }
 
-static mc_status list_three(mc_arena *arena, const row *rows, size_t count, mc_host_list *all,
-                            mc_host_list *healthy, mc_host_list *degraded) {
+static mc_status list_three(mc_arena *arena, const row *rows, size_t count, mc_host_list *all, mc_host_list *healthy,
+                            mc_host_list *degraded) {
     mc_status status = list_all(arena, rows, count, all);
     if (status == MC_OK) {
         status = list_health(arena, rows, count, MC_HEALTHY, healthy);
@@ -117,8 +113,7 @@ static mc_status group(mc_host_set *set, row *rows, size_t count) {
     for (size_t first = 0, end; first < count; first = end) {
         for (end = first + 1; end < count && same_locality(rows[first].host, rows[end].host); end++) {
         }
-        mc_status status =
-            make_locality(&set->arena, rows + first, end - first, &set->localities[set->locality_count]);
+        mc_status status = make_locality(&set->arena, rows + first, end - first, &set->localities[set->locality_count]);
         if (status != MC_OK) {
             return status;
         }

@@ -3,9 +3,7 @@
 #include "base/alloc.h"
 #include "lb/assignment.h"
 
-static bool policy_hashes(mc_lb_policy policy) {
-    return policy == MC_LB_RING_HASH || policy == MC_LB_MAGLEV;
-}
+static bool policy_hashes(mc_lb_policy policy) { return policy == MC_LB_RING_HASH || policy == MC_LB_MAGLEV; }
 
 static mc_hosts *hosts_new(size_t count, size_t priority_count, const mc_lb_config *config) {
     mc_hosts *hosts = mc_calloc(1, sizeof *hosts);
@@ -140,8 +138,8 @@ typedef struct plan {
     size_t priorities;
 } plan;
 
-static mc_status plan_host(planned *p, const mc_host_spec *spec, mc_map *taken, mc_slice cluster_name,
-                           mc_stats *stats, const mc_hosts *previous) {
+static mc_status plan_host(planned *p, const mc_host_spec *spec, mc_map *taken, mc_slice cluster_name, mc_stats *stats,
+                           const mc_hosts *previous) {
     mc_host *known = previous == NULL ? NULL : mc_map_get(&previous->by_address, spec->address_text);
     if (known != NULL && mc_host_fits(known, spec) && mc_map_get(taken, known->address_text) == NULL) {
         if (mc_map_put(taken, known->address_text, known) != MC_OK) {
@@ -276,13 +274,9 @@ mc_status mc_hosts_compile(const mc_value *assignment, const mc_lb_config *confi
     return status == MC_OK ? MC_OK : mc_error_set(error, status, "", "out of memory");
 }
 
-size_t mc_hosts_count(const mc_hosts *hosts) {
-    return hosts->count;
-}
+size_t mc_hosts_count(const mc_hosts *hosts) { return hosts->count; }
 
-mc_host *mc_hosts_at(const mc_hosts *hosts, size_t index) {
-    return hosts->all[index];
-}
+mc_host *mc_hosts_at(const mc_hosts *hosts, size_t index) { return hosts->all[index]; }
 
 mc_host *mc_hosts_find(const mc_hosts *hosts, mc_slice address_text) {
     return mc_map_get(&hosts->by_address, address_text);
@@ -296,14 +290,8 @@ static size_t sum_counts(const mc_hosts *hosts, size_t field) {
     return (size_t)sum;
 }
 
-size_t mc_hosts_healthy(const mc_hosts *hosts) {
-    return sum_counts(hosts, offsetof(mc_priority_counts, healthy));
-}
+size_t mc_hosts_healthy(const mc_hosts *hosts) { return sum_counts(hosts, offsetof(mc_priority_counts, healthy)); }
 
-size_t mc_hosts_degraded(const mc_hosts *hosts) {
-    return sum_counts(hosts, offsetof(mc_priority_counts, degraded));
-}
+size_t mc_hosts_degraded(const mc_hosts *hosts) { return sum_counts(hosts, offsetof(mc_priority_counts, degraded)); }
 
-size_t mc_hosts_excluded(const mc_hosts *hosts) {
-    return sum_counts(hosts, offsetof(mc_priority_counts, excluded));
-}
+size_t mc_hosts_excluded(const mc_hosts *hosts) { return sum_counts(hosts, offsetof(mc_priority_counts, excluded)); }

@@ -17,16 +17,15 @@ static const mc_policy *policy_of(mc_lb_policy policy) {
 
 /* Whether what the balancer has for priority i fits the new membership. */
 static bool keeps(const mc_lb *lb, const mc_hosts *hosts, size_t i) {
-    return lb->priorities != NULL && i < lb->hosts->priority_count &&
-           lb->priorities[i].set == hosts->sets[i] &&
+    return lb->priorities != NULL && i < lb->hosts->priority_count && lb->priorities[i].set == hosts->sets[i] &&
            lb->hosts->options.overprovisioning == hosts->options.overprovisioning;
 }
 
 static mc_status build(mc_lb *lb, const mc_hosts *hosts, mc_lb_priority *built) {
     for (size_t i = 0; i < hosts->priority_count; i++) {
-        mc_status status = keeps(lb, hosts, i) ? MC_OK
-                                               : mc_lb_priority_init(lb, &built[i], hosts->sets[i],
-                                                                     hosts->options.overprovisioning);
+        mc_status status = keeps(lb, hosts, i)
+                               ? MC_OK
+                               : mc_lb_priority_init(lb, &built[i], hosts->sets[i], hosts->options.overprovisioning);
         if (status != MC_OK) {
             return status;
         }
@@ -35,8 +34,7 @@ static mc_status build(mc_lb *lb, const mc_hosts *hosts, mc_lb_priority *built) 
         lb->seed = mc_random_next(lb->random);
     }
     for (size_t i = 0; i < hosts->priority_count; i++) {
-        const mc_lb_priority *old =
-            lb->priorities != NULL && i < lb->hosts->priority_count ? &lb->priorities[i] : NULL;
+        const mc_lb_priority *old = lb->priorities != NULL && i < lb->hosts->priority_count ? &lb->priorities[i] : NULL;
         mc_status status = keeps(lb, hosts, i) ? MC_OK : mc_lb_priority_schedule(lb, &built[i], old);
         if (status != MC_OK) {
             return status;
@@ -141,8 +139,8 @@ static mc_host *choose_once(mc_lb *lb) {
     return source == SIZE_MAX ? NULL : mc_lb_priority_pick(lb, p, source, draw);
 }
 
-static mc_host *pick_hashed(const mc_lb *lb, const mc_hash_table *table, const mc_lb_request *request,
-                            uint64_t hash, uint32_t attempt) {
+static mc_host *pick_hashed(const mc_lb *lb, const mc_hash_table *table, const mc_lb_request *request, uint64_t hash,
+                            uint32_t attempt) {
     uint32_t factor = lb->config.hash_balance_factor;
     return factor == 0 ? mc_hash_table_pick(table, hash, attempt)
                        : mc_hash_table_pick_bounded(table, hash, attempt, factor, request->cluster_active);

@@ -35,13 +35,13 @@ enum {
 
 /* Per-host stats, registered under "~host.<cluster>.<address>." (names starting with '~' are not shown by
  * /stats). */
-#define MC_HOST_STATS(COUNTER, GAUGE)                                                                        \
-    COUNTER(cx_total)                                                                                        \
-    COUNTER(cx_connect_fail)                                                                                 \
-    COUNTER(rq_total)                                                                                        \
-    COUNTER(rq_success)                                                                                      \
-    COUNTER(rq_error)                                                                                        \
-    COUNTER(rq_timeout)                                                                                      \
+#define MC_HOST_STATS(COUNTER, GAUGE)                                                                                  \
+    COUNTER(cx_total)                                                                                                  \
+    COUNTER(cx_connect_fail)                                                                                           \
+    COUNTER(rq_total)                                                                                                  \
+    COUNTER(rq_success)                                                                                                \
+    COUNTER(rq_error)                                                                                                  \
+    COUNTER(rq_timeout)                                                                                                \
     GAUGE(cx_active)
 
 typedef struct mc_host_stats {
@@ -64,11 +64,10 @@ typedef enum mc_eds_status {
  * `locality_weight` and `revision` belong to the control side alone; the rest never changes. */
 typedef struct mc_host {
     _Atomic uint32_t refs;
-    _Atomic uint32_t rq_active; /* streams attached to a connection, all workers (ED-9) */
-    _Atomic uint32_t
-        health_flags;        /* set and cleared with atomic_fetch_or/and: several parties own bits of it */
-    _Atomic uint32_t weight; /* at least 1 (C-4) */
-    _Atomic uint64_t hc_pass_ms; /* last active health check pass or first sight (ED-11), 0: never */
+    _Atomic uint32_t rq_active;    /* streams attached to a connection, all workers (ED-9) */
+    _Atomic uint32_t health_flags; /* set and cleared with atomic_fetch_or/and: several parties own bits of it */
+    _Atomic uint32_t weight;       /* at least 1 (C-4) */
+    _Atomic uint64_t hc_pass_ms;   /* last active health check pass or first sight (ED-11), 0: never */
     _Atomic uint32_t priority;
     _Atomic uint8_t eds_status; /* mc_eds_status */
     _Atomic bool canary;
@@ -121,7 +120,7 @@ typedef struct mc_lb_config {
     bool locality_weighted;       /* locality_weighted_lb_config, LO-2 */
     bool fail_traffic_on_panic;   /* PR-11 */
     uint32_t panic_threshold;     /* percent, C-1 */
-    bool keep_duplicates; /* cluster type STATIC: the same address twice is two hosts; otherwise the first
+    bool keep_duplicates;         /* cluster type STATIC: the same address twice is two hosts; otherwise the first
                              wins (CL-7) */
 } mc_lb_config;
 
@@ -136,9 +135,8 @@ typedef struct mc_hosts mc_hosts;
  * Priorities in which nothing changed share their lists and tables with `previous`, so that workers keep
  * their state (ED-4). Registers host stats. On an error in the assignment nothing has changed. Compile and
  * refresh are to be called by one thread at a time per cluster. */
-MC_MUST_CHECK mc_status mc_hosts_compile(const mc_value *assignment, const mc_lb_config *config,
-                                         mc_slice cluster_name, mc_stats *stats, mc_hosts *previous,
-                                         mc_hosts **out, mc_error *error);
+MC_MUST_CHECK mc_status mc_hosts_compile(const mc_value *assignment, const mc_lb_config *config, mc_slice cluster_name,
+                                         mc_stats *stats, mc_hosts *previous, mc_hosts **out, mc_error *error);
 /* The same hosts after health flags changed: new lists, loads and tables where they differ. */
 MC_MUST_CHECK mc_status mc_hosts_refresh(mc_hosts *hosts, mc_hosts **out);
 mc_hosts *mc_hosts_ref(mc_hosts *hosts);
@@ -161,8 +159,8 @@ typedef struct mc_lb_stats { /* counters in the worker's slab */
 
 /* Draws: locality seeds, then the scheduler seed (LO-2). All pointers are borrowed but `hosts`, which is
  * referenced. */
-MC_MUST_CHECK mc_lb *mc_lb_new(const mc_lb_config *config, mc_hosts *hosts, mc_random *random,
-                               uint64_t now_ms, const mc_lb_stats *stats);
+MC_MUST_CHECK mc_lb *mc_lb_new(const mc_lb_config *config, mc_hosts *hosts, mc_random *random, uint64_t now_ms,
+                               const mc_lb_stats *stats);
 void mc_lb_free(mc_lb *lb);
 /* New membership; keeps what ED-6 says is kept. On MC_ENOMEM the old membership stays. */
 MC_MUST_CHECK mc_status mc_lb_update(mc_lb *lb, mc_hosts *hosts, uint64_t now_ms);

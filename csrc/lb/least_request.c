@@ -5,9 +5,7 @@
 
 #include "lb/balancer.h"
 
-static uint32_t active(const mc_host *host) {
-    return atomic_load_explicit(&host->rq_active, memory_order_relaxed);
-}
+static uint32_t active(const mc_host *host) { return atomic_load_explicit(&host->rq_active, memory_order_relaxed); }
 
 static mc_host *pick_of_choices(mc_lb *lb, mc_host_list list) {
     mc_host *best = list.items[mc_random_next(lb->random) % list.count];

@@ -14,9 +14,7 @@ double mc_locality_effective_weight(const mc_locality *locality, bool degraded, 
     return locality->weight * fmin(1.0, overprovisioning / 100.0 * ratio);
 }
 
-static double weight_of(void *ctx, uint32_t item) {
-    return ((mc_locality_choice *)ctx)->weights[item];
-}
+static double weight_of(void *ctx, uint32_t item) { return ((mc_locality_choice *)ctx)->weights[item]; }
 
 mc_status mc_locality_choice_init(mc_locality_choice *choice, const mc_host_set *set, bool degraded,
                                   uint32_t overprovisioning, uint64_t seed) {

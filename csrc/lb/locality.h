@@ -14,8 +14,8 @@ typedef struct mc_locality_choice {
 } mc_locality_choice;
 
 /* Of the localities' healthy, or degraded, hosts. On an error nothing needs fini. */
-MC_MUST_CHECK mc_status mc_locality_choice_init(mc_locality_choice *choice, const mc_host_set *set,
-                                                bool degraded, uint32_t overprovisioning, uint64_t seed);
+MC_MUST_CHECK mc_status mc_locality_choice_init(mc_locality_choice *choice, const mc_host_set *set, bool degraded,
+                                                uint32_t overprovisioning, uint64_t seed);
 void mc_locality_choice_fini(mc_locality_choice *choice);
 
 /* Index of a locality; false when there is none to choose. */

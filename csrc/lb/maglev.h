@@ -17,8 +17,7 @@ typedef struct mc_maglev {
 /* MG-1: whether `size` can be a table's. */
 bool mc_maglev_size_ok(uint64_t size);
 
-MC_MUST_CHECK mc_status mc_maglev_build(const mc_hash_host *hosts, size_t count, uint64_t size,
-                                        mc_maglev **out);
+MC_MUST_CHECK mc_status mc_maglev_build(const mc_hash_host *hosts, size_t count, uint64_t size, mc_maglev **out);
 void mc_maglev_free(mc_maglev *maglev);
 
 /* Host of a slot below `size`; count > 0. */

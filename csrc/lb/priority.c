@@ -1,12 +1,9 @@
 #include "lb/priority.h"
 
-static uint64_t min_u64(uint64_t a, uint64_t b) {
-    return a < b ? a : b;
-}
+static uint64_t min_u64(uint64_t a, uint64_t b) { return a < b ? a : b; }
 
 /* PR-1. */
-static void availability(const mc_priority_counts *c, const mc_priority_options *options,
-                         mc_priority_load *load) {
+static void availability(const mc_priority_counts *c, const mc_priority_options *options, mc_priority_load *load) {
     uint64_t hosts = c->hosts - c->excluded, healthy = c->healthy, degraded = c->degraded;
     load->health = load->degraded = 0;
     if (hosts == 0) {
@@ -22,8 +19,7 @@ static void availability(const mc_priority_counts *c, const mc_priority_options 
 }
 
 /* PR-3 for one kind; returns what remains. */
-static uint32_t hand_out(mc_priority_load *loads, size_t count, uint32_t total, uint32_t remaining,
-                         bool degraded) {
+static uint32_t hand_out(mc_priority_load *loads, size_t count, uint32_t total, uint32_t remaining, bool degraded) {
     for (size_t i = 0; i < count; i++) {
         uint32_t available = degraded ? loads[i].degraded : loads[i].health;
         uint32_t load = (uint32_t)min_u64(remaining, available * 100 / total);
@@ -51,8 +47,7 @@ static void give_remainder(mc_priority_load *loads, size_t count, uint32_t remai
 /* PR-8, on host counts in any case. */
 static bool below_threshold(const mc_priority_counts *c, uint32_t threshold) {
     double hosts = (double)(c->hosts - c->excluded);
-    double percent =
-        hosts == 0 ? 0 : 100.0 * (double)c->healthy / hosts + 100.0 * (double)c->degraded / hosts;
+    double percent = hosts == 0 ? 0 : 100.0 * (double)c->healthy / hosts + 100.0 * (double)c->degraded / hosts;
     return percent < threshold;
 }
 

@@ -51,8 +51,8 @@ static size_t longest_key(const mc_hash_host *hosts, size_t count) {
 }
 
 /* RH-4: fractions of a point carry from host to host. */
-static void place(mc_ring *ring, point *points, const mc_hash_host *hosts, size_t count, double scale,
-                  bool murmur, char *text) {
+static void place(mc_ring *ring, point *points, const mc_hash_host *hosts, size_t count, double scale, bool murmur,
+                  char *text) {
     double current = 0.0, target = 0.0;
     ring->min_per_host = ring->size;
     for (size_t i = 0; i < count; i++) {
@@ -103,8 +103,7 @@ static mc_status fill(mc_ring *ring, const mc_hash_host *hosts, size_t count, do
     return status;
 }
 
-mc_status mc_ring_build(const mc_hash_host *hosts, size_t count, const mc_ring_options *options,
-                        mc_ring **out) {
+mc_status mc_ring_build(const mc_hash_host *hosts, size_t count, const mc_ring_options *options, mc_ring **out) {
     mc_ring *ring = mc_calloc(1, sizeof *ring);
     if (ring == NULL) {
         return MC_ENOMEM;

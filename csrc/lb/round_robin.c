@@ -7,8 +7,6 @@ static mc_host *pick(mc_lb *lb, mc_lb_priority *priority, size_t source, uint64_
     return list.items[priority->cursors[source]++ % list.count];
 }
 
-static double weight(const mc_lb *lb, const mc_host *host) {
-    return host->weight;
-}
+static double weight(const mc_lb *lb, const mc_host *host) { return host->weight; }
 
 const mc_policy mc_policy_round_robin = {pick, weight};

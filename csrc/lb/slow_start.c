@@ -3,8 +3,8 @@
 #include <math.h>
 
 void mc_slow_start_init(mc_slow_start *slow, const mc_lb_config *config, uint64_t now_ms) {
-    *slow = (mc_slow_start){config->slow_start_window_ms, config->slow_start_aggression,
-                            config->slow_start_min_percent, now_ms};
+    *slow = (mc_slow_start){config->slow_start_window_ms, config->slow_start_aggression, config->slow_start_min_percent,
+                            now_ms};
 }
 
 void mc_slow_start_see(mc_slow_start *slow, mc_host_list list, uint64_t now_ms) {

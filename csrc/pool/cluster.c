@@ -55,8 +55,10 @@ static mc_status read_breakers(const mc_value *config, mc_cluster *cluster, mc_e
         if (!mc_slice_eq(priority, MC_SLICE("DEFAULT"))) {
             continue;
         }
-        if ((status = mc_value_read_u32(&thresholds[i], "max_connections", &cluster->connections.max, error)) != MC_OK ||
-            (status = mc_value_read_u32(&thresholds[i], "max_pending_requests", &cluster->pending.max, error)) != MC_OK ||
+        if ((status = mc_value_read_u32(&thresholds[i], "max_connections", &cluster->connections.max, error)) !=
+                MC_OK ||
+            (status = mc_value_read_u32(&thresholds[i], "max_pending_requests", &cluster->pending.max, error)) !=
+                MC_OK ||
             (status = mc_value_read_u32(&thresholds[i], "max_requests", &cluster->requests.max, error)) != MC_OK ||
             (status = mc_value_read_u32(&thresholds[i], "max_retries", &cluster->retries.max, error)) != MC_OK) {
             mc_error_under(error, "circuit_breakers.thresholds[%zu]", i);
@@ -70,8 +72,8 @@ static mc_status read_breakers(const mc_value *config, mc_cluster *cluster, mc_e
 static mc_status read_http(const mc_value *options, mc_cluster *cluster, mc_error *error) {
     mc_status status;
     if ((status = mc_value_read_duration_ms(options, "idle_timeout", &cluster->idle_timeout_ms, error)) != MC_OK ||
-        (status = mc_value_read_u32(options, "max_requests_per_connection", &cluster->max_requests_per_connection, error)) !=
-            MC_OK ||
+        (status = mc_value_read_u32(options, "max_requests_per_connection", &cluster->max_requests_per_connection,
+                                    error)) != MC_OK ||
         (status = mc_value_read_u32(options, "max_headers_count", &cluster->h1.max_headers_count, error)) != MC_OK) {
         mc_error_under(error, "common_http_protocol_options");
     }
@@ -106,7 +108,8 @@ static mc_status read_connection(const mc_value *config, mc_cluster *cluster, mc
     cluster->connect_timeout_ms = MC_DEFAULT_CONNECT_TIMEOUT;
     cluster->buffer_limit = (uint32_t)MC_DEFAULT_CONNECTION_BUFFER_LIMIT;
     if ((status = mc_value_read_duration_ms(config, "connect_timeout", &cluster->connect_timeout_ms, error)) != MC_OK ||
-        (status = mc_value_read_u32(config, "per_connection_buffer_limit_bytes", &cluster->buffer_limit, error)) != MC_OK ||
+        (status = mc_value_read_u32(config, "per_connection_buffer_limit_bytes", &cluster->buffer_limit, error)) !=
+            MC_OK ||
         (status = mc_value_read_object(config, "upstream_connection_options", &options, error)) != MC_OK ||
         (status = mc_value_read_object(options, "tcp_keepalive", &keepalive, error)) != MC_OK) {
         return status;
@@ -126,8 +129,8 @@ static void register_stats(mc_cluster *cluster) {
     int n = snprintf(prefix, sizeof prefix, "cluster.%.*s.", MC_SLICE_ARG(cluster->stat_name));
     mc_slice scope = mc_slice_of(prefix, (size_t)n < sizeof prefix ? (size_t)n : sizeof prefix - 1);
     mc_stats *store = cluster->stats_store;
-#define COUNTER(name) cluster->stats.name = mc_stats_scoped(store, MC_COUNTER, scope, MC_SLICE(#name));
-#define GAUGE(name) cluster->stats.name = mc_stats_scoped(store, MC_GAUGE, scope, MC_SLICE(#name));
+#define COUNTER(name)   cluster->stats.name = mc_stats_scoped(store, MC_COUNTER, scope, MC_SLICE(#name));
+#define GAUGE(name)     cluster->stats.name = mc_stats_scoped(store, MC_GAUGE, scope, MC_SLICE(#name));
 #define HISTOGRAM(name) cluster->stats.name = mc_stats_scoped(store, MC_HISTOGRAM, scope, MC_SLICE(#name));
     MC_CLUSTER_STATS(COUNTER, GAUGE, HISTOGRAM)
 #undef COUNTER
@@ -135,8 +138,8 @@ static void register_stats(mc_cluster *cluster) {
 #undef HISTOGRAM
 }
 
-mc_status mc_cluster_compile(const mc_value *config, uint64_t config_hash, uint32_t slot, mc_stats *stats, mc_cluster **out,
-                             mc_error *error) {
+mc_status mc_cluster_compile(const mc_value *config, uint64_t config_hash, uint32_t slot, mc_stats *stats,
+                             mc_cluster **out, mc_error *error) {
     mc_slice name = MC_SLICE_NONE, alt = MC_SLICE_NONE;
     mc_status status;
     mc_cluster *cluster = mc_calloc(1, sizeof *cluster);
@@ -150,7 +153,8 @@ mc_status mc_cluster_compile(const mc_value *config, uint64_t config_hash, uint3
     if ((status = mc_value_read_string(config, "name", &name, error)) != MC_OK ||
         (status = mc_value_read_string(config, "alt_stat_name", &alt, error)) != MC_OK ||
         (status = mc_lb_config_compile(config, &cluster->lb, error)) != MC_OK ||
-        (status = read_breakers(config, cluster, error)) != MC_OK || (status = read_protocol(config, cluster, error)) != MC_OK ||
+        (status = read_breakers(config, cluster, error)) != MC_OK ||
+        (status = read_protocol(config, cluster, error)) != MC_OK ||
         (status = read_connection(config, cluster, error)) != MC_OK ||
         (status = copy_text(name, &cluster->name, false)) != MC_OK ||
         (status = copy_text(alt.n > 0 ? alt : name, &cluster->stat_name, true)) != MC_OK) {
@@ -177,7 +181,8 @@ static mc_stat code_stat(mc_cluster *cluster, mc_origin origin, unsigned cell) {
         snprintf(name, sizeof name, cell < 100 ? "upstream_rq_%uxx" : "upstream_rq_%u", cell);
     }
     stat = mc_stats_scoped(cluster->stats_store, cell == CELL_TIME ? MC_HISTOGRAM : MC_COUNTER,
-                           mc_slice_of(scope, (size_t)n < sizeof scope ? (size_t)n : sizeof scope - 1), mc_slice_cstr(name));
+                           mc_slice_of(scope, (size_t)n < sizeof scope ? (size_t)n : sizeof scope - 1),
+                           mc_slice_cstr(name));
     atomic_store_explicit(at, stat, memory_order_relaxed);
     return stat;
 }

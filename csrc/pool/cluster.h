@@ -9,58 +9,58 @@
 #include "lb/lb.h"
 
 /* Envoy's names under "cluster.<name>." (upstream rules, section 15). */
-#define MC_CLUSTER_STATS(COUNTER, GAUGE, HISTOGRAM)                                                          \
-    COUNTER(upstream_cx_total)                                                                               \
-    COUNTER(upstream_cx_http1_total)                                                                         \
-    COUNTER(upstream_cx_connect_fail)                                                                        \
-    COUNTER(upstream_cx_connect_timeout)                                                                     \
-    COUNTER(upstream_cx_destroy)                                                                             \
-    COUNTER(upstream_cx_destroy_local)                                                                       \
-    COUNTER(upstream_cx_destroy_remote)                                                                      \
-    COUNTER(upstream_cx_destroy_with_active_rq)                                                              \
-    COUNTER(upstream_cx_destroy_local_with_active_rq)                                                        \
-    COUNTER(upstream_cx_destroy_remote_with_active_rq)                                                       \
-    COUNTER(upstream_cx_close_notify)                                                                        \
-    COUNTER(upstream_cx_idle_timeout)                                                                        \
-    COUNTER(upstream_cx_max_requests)                                                                        \
-    COUNTER(upstream_cx_overflow)                                                                            \
-    COUNTER(upstream_cx_none_healthy)                                                                        \
-    COUNTER(upstream_cx_protocol_error)                                                                      \
-    COUNTER(upstream_cx_rx_bytes_total)                                                                      \
-    COUNTER(upstream_cx_tx_bytes_total)                                                                      \
-    COUNTER(upstream_rq_total)                                                                               \
-    COUNTER(upstream_rq_pending_total)                                                                       \
-    COUNTER(upstream_rq_pending_overflow)                                                                    \
-    COUNTER(upstream_rq_pending_failure_eject)                                                               \
-    COUNTER(upstream_rq_cancelled)                                                                           \
-    COUNTER(upstream_rq_completed)                                                                           \
-    COUNTER(upstream_rq_timeout)                                                                             \
-    COUNTER(upstream_rq_per_try_timeout)                                                                     \
-    COUNTER(upstream_rq_rx_reset)                                                                            \
-    COUNTER(upstream_rq_tx_reset)                                                                            \
-    COUNTER(upstream_rq_retry)                                                                               \
-    COUNTER(upstream_rq_retry_success)                                                                       \
-    COUNTER(upstream_rq_retry_overflow)                                                                      \
-    COUNTER(upstream_rq_retry_limit_exceeded)                                                                \
-    COUNTER(upstream_rq_retry_backoff_exponential)                                                           \
-    COUNTER(upstream_flow_control_paused_reading_total)                                                      \
-    COUNTER(upstream_flow_control_resumed_reading_total)                                                     \
-    COUNTER(retry_or_shadow_abandoned)                                                                       \
-    COUNTER(lb_healthy_panic)                                                                                \
-    COUNTER(membership_change)                                                                               \
-    COUNTER(update_attempt)                                                                                  \
-    COUNTER(update_success)                                                                                  \
-    COUNTER(update_failure)                                                                                  \
-    COUNTER(update_no_rebuild)                                                                               \
-    GAUGE(upstream_cx_active)                                                                                \
-    GAUGE(upstream_rq_active)                                                                                \
-    GAUGE(upstream_rq_pending_active)                                                                        \
-    GAUGE(membership_total)                                                                                  \
-    GAUGE(membership_healthy)                                                                                \
-    GAUGE(membership_degraded)                                                                               \
-    GAUGE(membership_excluded)                                                                               \
-    HISTOGRAM(upstream_cx_connect_ms)                                                                        \
-    HISTOGRAM(upstream_cx_length_ms)                                                                         \
+#define MC_CLUSTER_STATS(COUNTER, GAUGE, HISTOGRAM)                                                                    \
+    COUNTER(upstream_cx_total)                                                                                         \
+    COUNTER(upstream_cx_http1_total)                                                                                   \
+    COUNTER(upstream_cx_connect_fail)                                                                                  \
+    COUNTER(upstream_cx_connect_timeout)                                                                               \
+    COUNTER(upstream_cx_destroy)                                                                                       \
+    COUNTER(upstream_cx_destroy_local)                                                                                 \
+    COUNTER(upstream_cx_destroy_remote)                                                                                \
+    COUNTER(upstream_cx_destroy_with_active_rq)                                                                        \
+    COUNTER(upstream_cx_destroy_local_with_active_rq)                                                                  \
+    COUNTER(upstream_cx_destroy_remote_with_active_rq)                                                                 \
+    COUNTER(upstream_cx_close_notify)                                                                                  \
+    COUNTER(upstream_cx_idle_timeout)                                                                                  \
+    COUNTER(upstream_cx_max_requests)                                                                                  \
+    COUNTER(upstream_cx_overflow)                                                                                      \
+    COUNTER(upstream_cx_none_healthy)                                                                                  \
+    COUNTER(upstream_cx_protocol_error)                                                                                \
+    COUNTER(upstream_cx_rx_bytes_total)                                                                                \
+    COUNTER(upstream_cx_tx_bytes_total)                                                                                \
+    COUNTER(upstream_rq_total)                                                                                         \
+    COUNTER(upstream_rq_pending_total)                                                                                 \
+    COUNTER(upstream_rq_pending_overflow)                                                                              \
+    COUNTER(upstream_rq_pending_failure_eject)                                                                         \
+    COUNTER(upstream_rq_cancelled)                                                                                     \
+    COUNTER(upstream_rq_completed)                                                                                     \
+    COUNTER(upstream_rq_timeout)                                                                                       \
+    COUNTER(upstream_rq_per_try_timeout)                                                                               \
+    COUNTER(upstream_rq_rx_reset)                                                                                      \
+    COUNTER(upstream_rq_tx_reset)                                                                                      \
+    COUNTER(upstream_rq_retry)                                                                                         \
+    COUNTER(upstream_rq_retry_success)                                                                                 \
+    COUNTER(upstream_rq_retry_overflow)                                                                                \
+    COUNTER(upstream_rq_retry_limit_exceeded)                                                                          \
+    COUNTER(upstream_rq_retry_backoff_exponential)                                                                     \
+    COUNTER(upstream_flow_control_paused_reading_total)                                                                \
+    COUNTER(upstream_flow_control_resumed_reading_total)                                                               \
+    COUNTER(retry_or_shadow_abandoned)                                                                                 \
+    COUNTER(lb_healthy_panic)                                                                                          \
+    COUNTER(membership_change)                                                                                         \
+    COUNTER(update_attempt)                                                                                            \
+    COUNTER(update_success)                                                                                            \
+    COUNTER(update_failure)                                                                                            \
+    COUNTER(update_no_rebuild)                                                                                         \
+    GAUGE(upstream_cx_active)                                                                                          \
+    GAUGE(upstream_rq_active)                                                                                          \
+    GAUGE(upstream_rq_pending_active)                                                                                  \
+    GAUGE(membership_total)                                                                                            \
+    GAUGE(membership_healthy)                                                                                          \
+    GAUGE(membership_degraded)                                                                                         \
+    GAUGE(membership_excluded)                                                                                         \
+    HISTOGRAM(upstream_cx_connect_ms)                                                                                  \
+    HISTOGRAM(upstream_cx_length_ms)                                                                                   \
     HISTOGRAM(upstream_rq_time)
 
 typedef struct mc_cluster_stats {
@@ -97,7 +97,7 @@ typedef struct mc_cluster {
     mc_slice name, stat_name;
     mc_lb_config lb;
     uint64_t connect_timeout_ms;
-    uint64_t idle_timeout_ms; /* 0: none (CP-11) */
+    uint64_t idle_timeout_ms;             /* 0: none (CP-11) */
     uint32_t max_requests_per_connection; /* 0: no limit (CP-3) */
     uint32_t buffer_limit;
     mc_h1_limits h1;

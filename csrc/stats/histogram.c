@@ -6,8 +6,7 @@
 
 const double mc_quantiles[MC_QUANTILES] = {0, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.995, 0.999, 1};
 const double mc_default_bounds[MC_DEFAULT_BOUNDS] = {
-    0.5,  1,    5,     10,    25,    50,     100,    250,     500,     1000,
-    2500, 5000, 10000, 30000, 60000, 300000, 600000, 1800000, 3600000,
+    0.5, 1, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000, 30000, 60000, 300000, 600000, 1800000, 3600000,
 };
 
 static const uint64_t pow10_u64[MC_DECADES] = {
@@ -57,13 +56,9 @@ double mc_bin_left(uint32_t id) {
     return mantissa / 10.0 * (double)pow10_u64[(id - 1) / MC_DECADE_BINS];
 }
 
-double mc_bin_width(uint32_t id) {
-    return id == 0 ? 0 : (double)pow10_u64[(id - 1) / MC_DECADE_BINS] / 10.0;
-}
+double mc_bin_width(uint32_t id) { return id == 0 ? 0 : (double)pow10_u64[(id - 1) / MC_DECADE_BINS] / 10.0; }
 
-mc_bins *mc_bins_new(void) {
-    return mc_calloc(1, sizeof(mc_bins));
-}
+mc_bins *mc_bins_new(void) { return mc_calloc(1, sizeof(mc_bins)); }
 
 void mc_bins_free(mc_bins *bins) {
     for (unsigned i = 0; bins != NULL && i < MC_DECADES; i++) {
@@ -155,8 +150,7 @@ double mc_histogram_sum(const mc_histogram *histogram) {
 
 uint64_t mc_bucket_upto(mc_bucket_walk *walk, double bound) {
     const mc_histogram *histogram = walk->histogram;
-    while (walk->at < histogram->bin_count &&
-           mc_bin_left(histogram->bins[walk->at].id) <= bound * walk->scale) {
+    while (walk->at < histogram->bin_count && mc_bin_left(histogram->bins[walk->at].id) <= bound * walk->scale) {
         walk->running += histogram->bins[walk->at++].count;
     }
     return walk->running;

@@ -63,8 +63,7 @@ static mc_stat_labels *labels_new(mc_slice extracted, const mc_tag *tags, size_t
     return labels;
 }
 
-mc_status mc_stats_label(mc_stats *stats, mc_stat stat, mc_slice extracted, const mc_tag *tags,
-                         size_t count) {
+mc_status mc_stats_label(mc_stats *stats, mc_stat stat, mc_slice extracted, const mc_tag *tags, size_t count) {
     mc_stat_labels *labels = labels_new(extracted, tags, count);
     if (labels == NULL) {
         return MC_ENOMEM;

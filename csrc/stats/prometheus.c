@@ -189,8 +189,7 @@ mc_status mc_render_prometheus(mc_text *out, const mc_stats_view *view, const mc
         for (size_t i = 0; i < view->count; i++) {
             if (mc_render_wants(&part, view, i)) {
                 const mc_stat_entry *entry = &view->entries[i];
-                all[count++] =
-                    (series){entry->labels == NULL ? entry->name : entry->labels->extracted, entry};
+                all[count++] = (series){entry->labels == NULL ? entry->name : entry->labels->extracted, entry};
             }
         }
         if (count > 0) {

@@ -60,8 +60,7 @@ static void text_buckets(mc_text *out, const mc_stat_entry *entry, bool disjoint
     mc_bucket_walk interval = walk_over(&entry->interval, entry->unit),
                    total = walk_over(&entry->cumulative, entry->unit);
     for (size_t i = 0; i < entry->bound_count; i++) {
-        uint64_t interval_before = disjoint ? interval.running : 0,
-                 total_before = disjoint ? total.running : 0;
+        uint64_t interval_before = disjoint ? interval.running : 0, total_before = disjoint ? total.running : 0;
         mc_text_add(out, i == 0 ? MC_SLICE("B") : MC_SLICE(" B"));
         mc_text_general(out, entry->bounds[i], 6);
         mc_text_lit(out, "(");
@@ -193,8 +192,7 @@ static void json_buckets(mc_text *out, const mc_stat_entry *entry, bool disjoint
                    total = walk_over(&entry->cumulative, entry->unit);
     mc_text_lit(out, "[");
     for (size_t i = 0; i < entry->bound_count; i++) {
-        uint64_t interval_before = disjoint ? interval.running : 0,
-                 total_before = disjoint ? total.running : 0;
+        uint64_t interval_before = disjoint ? interval.running : 0, total_before = disjoint ? total.running : 0;
         mc_text_add(out, i == 0 ? MC_SLICE("{\"upper_bound\":") : MC_SLICE(",{\"upper_bound\":"));
         json_number(out, entry->bounds[i]);
         mc_text_lit(out, ",\"interval\":");

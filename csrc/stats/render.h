@@ -18,7 +18,7 @@ typedef struct mc_render {
     mc_buckets buckets;  /* Prometheus: SUMMARY = interval quantiles, CUMULATIVE = buckets; the others are not
                             its own */
     const uint8_t *mask; /* by entry of the view: 0 = leave out; NULL = all */
-    mc_slice prefix; /* Prometheus: before every name, as "envoy_"; a name that would begin with a digit is
+    mc_slice prefix;     /* Prometheus: before every name, as "envoy_"; a name that would begin with a digit is
                         left out */
 } mc_render;
 
@@ -33,8 +33,6 @@ MC_MUST_CHECK mc_status mc_render_prometheus(mc_text *out, const mc_stats_view *
 /* Whether an entry is wanted; for other renderers. */
 bool mc_render_wants(const mc_render *how, const mc_stats_view *view, size_t entry);
 /* What the values of a histogram's samples are to be divided by. */
-static inline double mc_unit_scale(mc_unit unit) {
-    return unit == MC_UNIT_PERCENT ? MC_PERCENT_SCALE : 1;
-}
+static inline double mc_unit_scale(mc_unit unit) { return unit == MC_UNIT_PERCENT ? MC_PERCENT_SCALE : 1; }
 
 #endif

@@ -33,9 +33,7 @@ _Atomic(uint64_t) *mc_slab_chunk(mc_slab *slab, uint32_t chunk) {
     return cells;
 }
 
-static mc_bins *bins_of(uint64_t cell) {
-    return (mc_bins *)(uintptr_t)cell;
-}
+static mc_bins *bins_of(uint64_t cell) { return (mc_bins *)(uintptr_t)cell; }
 
 void mc_histogram_record(mc_slab *slab, mc_stat histogram, uint64_t value) {
     _Atomic(uint64_t) *cell = histogram == 0 ? NULL : mc_stat_cell(slab, histogram);
@@ -54,9 +52,7 @@ void mc_histogram_record(mc_slab *slab, mc_stat histogram, uint64_t value) {
 }
 
 /* A gauge's 63-bit sum, sign-extended. */
-static uint64_t widen(uint64_t cell) {
-    return (uint64_t)((int64_t)(cell << 1) >> 1);
-}
+static uint64_t widen(uint64_t cell) { return (uint64_t)((int64_t)(cell << 1) >> 1); }
 
 static void fold_cell(mc_stat_kind kind, _Atomic(uint64_t) *to, uint64_t from) {
     uint64_t held = atomic_load_explicit(to, memory_order_relaxed), sum;
@@ -89,8 +85,7 @@ static void fold(mc_stats *stats, mc_slab *slab) {
         size_t first = at * MC_SLAB_CHUNK;
         for (size_t i = 0; i < MC_SLAB_CHUNK && first + i < stats->count; i++) {
             if (first + i != 0) {
-                fold_cell(stats->infos[first + i]->kind, &to[i],
-                          atomic_load_explicit(&from[i], memory_order_relaxed));
+                fold_cell(stats->infos[first + i]->kind, &to[i], atomic_load_explicit(&from[i], memory_order_relaxed));
             }
         }
         mc_free((void *)from);
@@ -114,8 +109,7 @@ void mc_slab_close(mc_slab *slab) {
 }
 
 static uint64_t cell_of(const mc_slab *slab, mc_stat stat) {
-    _Atomic(uint64_t) *chunk =
-        atomic_load_explicit(&slab->chunks[stat / MC_SLAB_CHUNK], memory_order_acquire);
+    _Atomic(uint64_t) *chunk = atomic_load_explicit(&slab->chunks[stat / MC_SLAB_CHUNK], memory_order_acquire);
     return chunk == NULL ? 0 : atomic_load_explicit(&chunk[stat % MC_SLAB_CHUNK], memory_order_acquire);
 }
 
@@ -144,9 +138,7 @@ void mc_stats_sum_bins(const mc_stats *stats, const mc_stat_info *info, uint64_t
     }
 }
 
-mc_slab *mc_retired_new(void) {
-    return mc_calloc(1, sizeof(mc_slab));
-}
+mc_slab *mc_retired_new(void) { return mc_calloc(1, sizeof(mc_slab)); }
 
 void mc_retired_free(mc_stats *stats) {
     for (size_t i = 1; i < stats->count; i++) {

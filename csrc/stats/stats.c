@@ -130,13 +130,9 @@ static mc_stat find_or_make(mc_stats *stats, mc_stat_kind kind, mc_slice name, m
     return stat;
 }
 
-mc_stat mc_stats_counter(mc_stats *stats, mc_slice name) {
-    return find_or_make(stats, MC_COUNTER, name, MC_UNIT_NONE);
-}
+mc_stat mc_stats_counter(mc_stats *stats, mc_slice name) { return find_or_make(stats, MC_COUNTER, name, MC_UNIT_NONE); }
 
-mc_stat mc_stats_gauge(mc_stats *stats, mc_slice name) {
-    return find_or_make(stats, MC_GAUGE, name, MC_UNIT_NONE);
-}
+mc_stat mc_stats_gauge(mc_stats *stats, mc_slice name) { return find_or_make(stats, MC_GAUGE, name, MC_UNIT_NONE); }
 
 mc_stat mc_stats_histogram(mc_stats *stats, mc_slice name) {
     return find_or_make(stats, MC_HISTOGRAM, name, MC_UNIT_MS);
@@ -146,9 +142,7 @@ mc_stat mc_stats_histogram_unit(mc_stats *stats, mc_slice name, mc_unit unit) {
     return find_or_make(stats, MC_HISTOGRAM, name, unit);
 }
 
-mc_stat mc_stats_text(mc_stats *stats, mc_slice name) {
-    return find_or_make(stats, MC_TEXT, name, MC_UNIT_NONE);
-}
+mc_stat mc_stats_text(mc_stats *stats, mc_slice name) { return find_or_make(stats, MC_TEXT, name, MC_UNIT_NONE); }
 
 mc_stat mc_stats_scoped(mc_stats *stats, mc_stat_kind kind, mc_slice scope, mc_slice name) {
     mc_unit unit = kind == MC_HISTOGRAM ? MC_UNIT_MS : MC_UNIT_NONE;

@@ -64,8 +64,7 @@ mc_stat mc_stats_scoped(mc_stats *stats, mc_stat_kind kind, mc_slice prefix, mc_
 _Atomic(uint64_t) *mc_slab_chunk(mc_slab *slab, uint32_t chunk);
 
 static inline _Atomic(uint64_t) *mc_stat_cell(mc_slab *slab, mc_stat stat) {
-    _Atomic(uint64_t) *chunk =
-        atomic_load_explicit(&slab->chunks[stat / MC_SLAB_CHUNK], memory_order_relaxed);
+    _Atomic(uint64_t) *chunk = atomic_load_explicit(&slab->chunks[stat / MC_SLAB_CHUNK], memory_order_relaxed);
     if (MC_UNLIKELY(chunk == NULL) && (chunk = mc_slab_chunk(slab, stat / MC_SLAB_CHUNK)) == NULL) {
         return NULL;
     }
@@ -74,13 +73,10 @@ static inline _Atomic(uint64_t) *mc_stat_cell(mc_slab *slab, mc_stat stat) {
 static inline void mc_counter_add(mc_slab *slab, mc_stat counter, uint64_t n) {
     _Atomic(uint64_t) *cell = mc_stat_cell(slab, counter);
     if (MC_LIKELY(cell != NULL)) {
-        atomic_store_explicit(cell, atomic_load_explicit(cell, memory_order_relaxed) + n,
-                              memory_order_relaxed);
+        atomic_store_explicit(cell, atomic_load_explicit(cell, memory_order_relaxed) + n, memory_order_relaxed);
     }
 }
-static inline void mc_counter_inc(mc_slab *slab, mc_stat counter) {
-    mc_counter_add(slab, counter, 1);
-}
+static inline void mc_counter_inc(mc_slab *slab, mc_stat counter) { mc_counter_add(slab, counter, 1); }
 /* Moves a gauge by a delta; the sum over the slabs is its value. */
 static inline void mc_gauge_add(mc_slab *slab, mc_stat gauge, int64_t delta) {
     _Atomic(uint64_t) *cell = mc_stat_cell(slab, gauge);

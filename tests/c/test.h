@@ -22,52 +22,52 @@ typedef struct mc_test {
 static mc_test *mc_tests;
 static jmp_buf mc_test_escape;
 
-#define TEST(id)                                                                                             \
-    static void test_##id(void);                                                                             \
-    static mc_test mc_test_##id = {#id, test_##id, NULL};                                                    \
-    __attribute__((constructor)) static void mc_register_##id(void) {                                        \
-        mc_test **at = &mc_tests;                                                                            \
-        while (*at != NULL) {                                                                                \
-            at = &(*at)->next;                                                                               \
-        }                                                                                                    \
-        *at = &mc_test_##id;                                                                                 \
-    }                                                                                                        \
+#define TEST(id)                                                                                                       \
+    static void test_##id(void);                                                                                       \
+    static mc_test mc_test_##id = {#id, test_##id, NULL};                                                              \
+    __attribute__((constructor)) static void mc_register_##id(void) {                                                  \
+        mc_test **at = &mc_tests;                                                                                      \
+        while (*at != NULL) {                                                                                          \
+            at = &(*at)->next;                                                                                         \
+        }                                                                                                              \
+        *at = &mc_test_##id;                                                                                           \
+    }                                                                                                                  \
     static void test_##id(void)
 
-#define CHECK(cond)                                                                                          \
-    do {                                                                                                     \
-        if (!(cond)) {                                                                                       \
-            fprintf(stderr, "%s:%d: failed: %s\n", __FILE__, __LINE__, #cond);                               \
-            longjmp(mc_test_escape, 1);                                                                      \
-        }                                                                                                    \
+#define CHECK(cond)                                                                                                    \
+    do {                                                                                                               \
+        if (!(cond)) {                                                                                                 \
+            fprintf(stderr, "%s:%d: failed: %s\n", __FILE__, __LINE__, #cond);                                         \
+            longjmp(mc_test_escape, 1);                                                                                \
+        }                                                                                                              \
     } while (0)
 
-#define CHECK_INT(actual, expected)                                                                          \
-    do {                                                                                                     \
-        long long a_ = (long long)(actual), e_ = (long long)(expected);                                      \
-        if (a_ != e_) {                                                                                      \
-            fprintf(stderr, "%s:%d: %s is %lld, expected %lld\n", __FILE__, __LINE__, #actual, a_, e_);      \
-            longjmp(mc_test_escape, 1);                                                                      \
-        }                                                                                                    \
+#define CHECK_INT(actual, expected)                                                                                    \
+    do {                                                                                                               \
+        long long a_ = (long long)(actual), e_ = (long long)(expected);                                                \
+        if (a_ != e_) {                                                                                                \
+            fprintf(stderr, "%s:%d: %s is %lld, expected %lld\n", __FILE__, __LINE__, #actual, a_, e_);                \
+            longjmp(mc_test_escape, 1);                                                                                \
+        }                                                                                                              \
     } while (0)
 
-#define CHECK_U64(actual, expected)                                                                          \
-    do {                                                                                                     \
-        unsigned long long a_ = (actual), e_ = (expected);                                                   \
-        if (a_ != e_) {                                                                                      \
-            fprintf(stderr, "%s:%d: %s is %llu, expected %llu\n", __FILE__, __LINE__, #actual, a_, e_);      \
-            longjmp(mc_test_escape, 1);                                                                      \
-        }                                                                                                    \
+#define CHECK_U64(actual, expected)                                                                                    \
+    do {                                                                                                               \
+        unsigned long long a_ = (actual), e_ = (expected);                                                             \
+        if (a_ != e_) {                                                                                                \
+            fprintf(stderr, "%s:%d: %s is %llu, expected %llu\n", __FILE__, __LINE__, #actual, a_, e_);                \
+            longjmp(mc_test_escape, 1);                                                                                \
+        }                                                                                                              \
     } while (0)
 
-#define CHECK_SLICE(actual, expected)                                                                        \
-    do {                                                                                                     \
-        mc_slice a_ = (actual), e_ = mc_slice_cstr(expected);                                                \
-        if (!mc_slice_eq(a_, e_)) {                                                                          \
-            fprintf(stderr, "%s:%d: %s is \"%.*s\", expected \"%s\"\n", __FILE__, __LINE__, #actual,         \
-                    MC_SLICE_ARG(a_), expected);                                                             \
-            longjmp(mc_test_escape, 1);                                                                      \
-        }                                                                                                    \
+#define CHECK_SLICE(actual, expected)                                                                                  \
+    do {                                                                                                               \
+        mc_slice a_ = (actual), e_ = mc_slice_cstr(expected);                                                          \
+        if (!mc_slice_eq(a_, e_)) {                                                                                    \
+            fprintf(stderr, "%s:%d: %s is \"%.*s\", expected \"%s\"\n", __FILE__, __LINE__, #actual, MC_SLICE_ARG(a_), \
+                    expected);                                                                                         \
+            longjmp(mc_test_escape, 1);                                                                                \
+        }                                                                                                              \
     } while (0)
 
 int main(int argc, char **argv) {

@@ -49,8 +49,7 @@ TEST(appends) {
     mc_text_lit(&text, ",b=");
     mc_text_i64(&text, INT64_MIN);
     mc_text_json(&text, MC_SLICE("q\"\\\n\x01\xc3\xa9"));
-    CHECK_SLICE(mc_text_slice(&text),
-                "a=18446744073709551615,b=-9223372036854775808\"q\\\"\\\\\\n\\u0001\xc3\xa9\"");
+    CHECK_SLICE(mc_text_slice(&text), "a=18446744073709551615,b=-9223372036854775808\"q\\\"\\\\\\n\\u0001\xc3\xa9\"");
     mc_text_fini(&text);
 }
 

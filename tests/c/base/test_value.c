@@ -44,9 +44,9 @@ TEST(reads_what_it_parsed) {
 }
 
 TEST(refuses_malformed) {
-    static const char *const bad[] = {"",          "{",       "[1,]",     "{\"a\"}",    "\"\\x\"", "\"\\ud800\"", "nul", "01x",
-                                      "[1] 2",     "\"a",     "{\"a\":1", "\"\\u12\"", "+1",      "--1",         "1e999",
-                                      "\"a\nb\"", "\"\\"};
+    static const char *const bad[] = {"",    "{",   "[1,]",  "{\"a\"}",  "\"\\x\"",  "\"\\ud800\"",
+                                      "nul", "01x", "[1] 2", "\"a",      "{\"a\":1", "\"\\u12\"",
+                                      "+1",  "--1", "1e999", "\"a\nb\"", "\"\\"};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         mc_arena arena;
         mc_error error;

@@ -49,12 +49,11 @@ static inline mc_lb_config config_of(const char *json) {
     return config;
 }
 
-static inline mc_status try_hosts(const char *json, const mc_lb_config *config, mc_hosts *previous,
-                                  mc_hosts **out, mc_error *error) {
+static inline mc_status try_hosts(const char *json, const mc_lb_config *config, mc_hosts *previous, mc_hosts **out,
+                                  mc_error *error) {
     mc_arena arena;
     mc_arena_init(&arena, NULL);
-    mc_status status =
-        mc_hosts_compile(parse(&arena, json), config, MC_SLICE("cluster"), NULL, previous, out, error);
+    mc_status status = mc_hosts_compile(parse(&arena, json), config, MC_SLICE("cluster"), NULL, previous, out, error);
     mc_arena_fini(&arena);
     return status;
 }
@@ -70,7 +69,7 @@ static inline mc_hosts *hosts_of(const char *json, const mc_lb_config *config, m
 }
 
 /* JSON pieces: up to five literals with commas between them. */
-#define JOIN(...) JOIN_N(__VA_ARGS__, JOIN_5, JOIN_4, JOIN_3, JOIN_2, JOIN_1, 0)(__VA_ARGS__)
+#define JOIN(...)                     JOIN_N(__VA_ARGS__, JOIN_5, JOIN_4, JOIN_3, JOIN_2, JOIN_1, 0)(__VA_ARGS__)
 #define JOIN_N(a, b, c, d, e, n, ...) n
 #define JOIN_1(a)                     a
 #define JOIN_2(a, b)                  a "," b
@@ -79,15 +78,13 @@ static inline mc_hosts *hosts_of(const char *json, const mc_lb_config *config, m
 #define JOIN_5(a, b, c, d, e)         a "," b "," c "," d "," e
 
 /* An endpoint 10.0.0.<n>:80 with further fields of lb_endpoint. */
-#define ENDPOINT(n, more)                                                                                    \
-    "{\"endpoint\":{\"address\":{\"socket_address\":{\"address\":\"10.0.0." #n                               \
-    "\",\"port_value\":80}}}" more "}"
+#define ENDPOINT(n, more)                                                                                              \
+    "{\"endpoint\":{\"address\":{\"socket_address\":{\"address\":\"10.0.0." #n "\",\"port_value\":80}}}" more "}"
 #define WEIGHT(w)     ",\"load_balancing_weight\":" #w
 #define STATUS(s)     ",\"health_status\":\"" #s "\""
 #define GROUP(p, ...) "{\"priority\":" #p ",\"lb_endpoints\":[" JOIN(__VA_ARGS__) "]}"
-#define ZONE(z, w, ...)                                                                                      \
-    "{\"locality\":{\"zone\":\"" z "\"},\"load_balancing_weight\":" #w                                       \
-    ",\"lb_endpoints\":[" JOIN(__VA_ARGS__) "]}"
+#define ZONE(z, w, ...)                                                                                                \
+    "{\"locality\":{\"zone\":\"" z "\"},\"load_balancing_weight\":" #w ",\"lb_endpoints\":[" JOIN(__VA_ARGS__) "]}"
 #define CLA(...) "{\"endpoints\":[" JOIN(__VA_ARGS__) "]}"
 
 /* Last number of the address picked: 3 for 10.0.0.3:80; 0 for no host. */
@@ -105,12 +102,12 @@ static inline int pick_hash(mc_lb *lb, uint64_t hash) {
     return number_of(mc_lb_choose(lb, &request));
 }
 
-#define CHECK_PICKS(lb, ...)                                                                                 \
-    do {                                                                                                     \
-        static const int expected_[] = {__VA_ARGS__};                                                        \
-        for (size_t i_ = 0; i_ < sizeof expected_ / sizeof *expected_; i_++) {                               \
-            CHECK_INT(pick(lb), expected_[i_]);                                                              \
-        }                                                                                                    \
+#define CHECK_PICKS(lb, ...)                                                                                           \
+    do {                                                                                                               \
+        static const int expected_[] = {__VA_ARGS__};                                                                  \
+        for (size_t i_ = 0; i_ < sizeof expected_ / sizeof *expected_; i_++) {                                         \
+            CHECK_INT(pick(lb), expected_[i_]);                                                                        \
+        }                                                                                                              \
     } while (0)
 
 #endif

@@ -3,9 +3,7 @@
 
 static const double WEIGHTS[] = {2, 3, 7};
 
-static double weight_of(void *ctx, uint32_t item) {
-    return ((const double *)ctx)[item];
-}
+static double weight_of(void *ctx, uint32_t item) { return ((const double *)ctx)[item]; }
 
 static void check_picks(mc_edf *edf, const double *weights, const uint32_t *expected, size_t count) {
     for (size_t i = 0; i < count; i++) {

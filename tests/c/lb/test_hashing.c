@@ -4,12 +4,9 @@
 #include "lb/ring_hash.h"
 #include "test.h"
 
-static uint64_t hash_of(const char *text) {
-    return mc_xxh64(text, strlen(text), 0);
-}
+static uint64_t hash_of(const char *text) { return mc_xxh64(text, strlen(text), 0); }
 
-static const mc_hash_host TWO[] = {{MC_SLICE_INIT("10.1.0.1:8080"), 0.25},
-                                   {MC_SLICE_INIT("10.1.0.2:8080"), 0.75}};
+static const mc_hash_host TWO[] = {{MC_SLICE_INIT("10.1.0.1:8080"), 0.25}, {MC_SLICE_INIT("10.1.0.2:8080"), 0.75}};
 
 /* The example of rule RH-7. */
 TEST(ring_of_rule_rh_7) {
@@ -135,9 +132,8 @@ TEST(maglev_sizes) {
     static const struct {
         uint64_t size;
         bool ok;
-    } cases[] = {{0, false},     {1, false},      {2, true},        {3, true},
-                 {4, false},     {9, false},      {11, true},       {65537, true},
-                 {65536, false}, {5000011, true}, {5000021, false}, {UINT64_MAX, false}};
+    } cases[] = {{0, false}, {1, false},    {2, true},      {3, true},       {4, false},       {9, false},
+                 {11, true}, {65537, true}, {65536, false}, {5000011, true}, {5000021, false}, {UINT64_MAX, false}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         CHECK_INT(mc_maglev_size_ok(cases[i].size), cases[i].ok);
     }

@@ -2,8 +2,7 @@
 #include "lb/hosts.h"
 
 static const mc_lb_config PLAIN = {.policy = MC_LB_ROUND_ROBIN, .panic_threshold = 50};
-static const mc_lb_config RING = {
-    .policy = MC_LB_RING_HASH, .ring_min = 64, .ring_max = 1024, .panic_threshold = 50};
+static const mc_lb_config RING = {.policy = MC_LB_RING_HASH, .ring_min = 64, .ring_max = 1024, .panic_threshold = 50};
 
 TEST(hosts_keep_the_order_of_configuration) {
     mc_hosts *hosts =
@@ -64,8 +63,8 @@ TEST(known_addresses_keep_their_objects) {
     mc_hosts *first = hosts_of(CLA(GROUP(0, ENDPOINT(1, ""), ENDPOINT(2, ""))), &PLAIN, NULL);
     mc_host *one = mc_hosts_at(first, 0), *two = mc_hosts_at(first, 1);
     atomic_fetch_or(&two->health_flags, MC_FAILED_OUTLIER_CHECK);
-    mc_hosts *second = hosts_of(
-        CLA(GROUP(0, ENDPOINT(3, "")), GROUP(1, ENDPOINT(2, WEIGHT(9) STATUS(DEGRADED)))), &PLAIN, first);
+    mc_hosts *second =
+        hosts_of(CLA(GROUP(0, ENDPOINT(3, "")), GROUP(1, ENDPOINT(2, WEIGHT(9) STATUS(DEGRADED)))), &PLAIN, first);
     CHECK(mc_hosts_at(second, 1) == two);
     CHECK(mc_hosts_at(second, 0) != one);
     CHECK_INT(two->weight, 9);
@@ -110,9 +109,9 @@ TEST(what_did_not_change_is_shared) {
     CHECK_INT(mc_hosts_refresh(same, &refreshed), MC_OK);
     CHECK(refreshed->sets[0] == first->sets[0] && refreshed->sets[1] != first->sets[1]);
     CHECK(refreshed->tables[0] == first->tables[0] && refreshed->tables[1] != first->tables[1]);
-    mc_hosts *heavier = hosts_of(
-        CLA(GROUP(0, ENDPOINT(1, WEIGHT(2)), ENDPOINT(2, "")), GROUP(1, ENDPOINT(3, ""), ENDPOINT(4, ""))),
-        &RING, refreshed);
+    mc_hosts *heavier =
+        hosts_of(CLA(GROUP(0, ENDPOINT(1, WEIGHT(2)), ENDPOINT(2, "")), GROUP(1, ENDPOINT(3, ""), ENDPOINT(4, ""))),
+                 &RING, refreshed);
     CHECK(heavier->sets[0] != refreshed->sets[0] && heavier->sets[1] == refreshed->sets[1]);
     mc_hosts_unref(first);
     mc_hosts_unref(same);
@@ -139,10 +138,9 @@ TEST(localities_are_sorted_and_weighed) {
 }
 
 TEST(policy_of_the_assignment) {
-    mc_hosts *hosts =
-        hosts_of("{\"policy\":{\"overprovisioning_factor\":200,\"weighted_priority_health\":true},"
-                 "\"endpoints\":[" GROUP(0, ENDPOINT(1, "")) "]}",
-                 &PLAIN, NULL);
+    mc_hosts *hosts = hosts_of("{\"policy\":{\"overprovisioning_factor\":200,\"weighted_priority_health\":true},"
+                               "\"endpoints\":[" GROUP(0, ENDPOINT(1, "")) "]}",
+                               &PLAIN, NULL);
     CHECK_INT(hosts->options.overprovisioning, 200);
     CHECK(hosts->options.weighted_health);
     mc_hosts_unref(hosts);
@@ -190,10 +188,9 @@ TEST(configuration_of_a_cluster) {
     c = config_of("{\"lb_policy\":\"LEAST_REQUEST\",\"least_request_lb_config\":{\"active_request_bias\":{"
                   "\"runtime_key\":\"k\"}}}");
     CHECK(c.active_request_bias == 0.0);
-    c = config_of(
-        "{\"lb_policy\":\"RING_HASH\",\"ring_hash_lb_config\":{\"minimum_ring_size\":\"10\","
-        "\"hash_function\":\"MURMUR_HASH_2\"},\"common_lb_config\":{\"consistent_hashing_lb_config\":{"
-        "\"use_hostname_for_hashing\":true,\"hash_balance_factor\":150}}}");
+    c = config_of("{\"lb_policy\":\"RING_HASH\",\"ring_hash_lb_config\":{\"minimum_ring_size\":\"10\","
+                  "\"hash_function\":\"MURMUR_HASH_2\"},\"common_lb_config\":{\"consistent_hashing_lb_config\":{"
+                  "\"use_hostname_for_hashing\":true,\"hash_balance_factor\":150}}}");
     CHECK(c.policy == MC_LB_RING_HASH && c.ring_murmur && c.ring_min == 10 && c.hostname_hash_key);
     CHECK_INT(c.hash_balance_factor, 150);
 }
@@ -203,8 +200,7 @@ TEST(configuration_errors_name_the_field) {
         const char *json, *path;
     } cases[] = {
         {"{\"lb_policy\":\"CLUSTER_PROVIDED\"}", "lb_policy"},
-        {"{\"lb_policy\":\"MAGLEV\",\"maglev_lb_config\":{\"table_size\":\"65536\"}}",
-         "maglev_lb_config.table_size"},
+        {"{\"lb_policy\":\"MAGLEV\",\"maglev_lb_config\":{\"table_size\":\"65536\"}}", "maglev_lb_config.table_size"},
         {"{\"lb_policy\":\"RING_HASH\",\"ring_hash_lb_config\":{\"maximum_ring_size\":\"10\"}}",
          "ring_hash_lb_config.maximum_ring_size"},
         {"{\"lb_policy\":\"LEAST_REQUEST\",\"least_request_lb_config\":{\"choice_count\":1}}",

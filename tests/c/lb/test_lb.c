@@ -17,8 +17,7 @@ typedef struct rig {
     mc_lb *lb;
 } rig;
 
-static void rig_init(rig *r, const char *cluster, const char *assignment, const uint64_t *draws,
-                     size_t count) {
+static void rig_init(rig *r, const char *cluster, const char *assignment, const uint64_t *draws, size_t count) {
     r->config = config_of(cluster);
     r->hosts = hosts_of(assignment, &r->config, NULL);
     r->draws = (script){draws, count, 0};
@@ -54,9 +53,9 @@ static mc_host *host(rig *r, int number) {
     return mc_hosts_find(r->hosts, mc_slice_cstr(text));
 }
 
-#define RIG(r, cluster, assignment, ...)                                                                     \
-    static const uint64_t r##_draws[] = {__VA_ARGS__};                                                       \
-    rig r;                                                                                                   \
+#define RIG(r, cluster, assignment, ...)                                                                               \
+    static const uint64_t r##_draws[] = {__VA_ARGS__};                                                                 \
+    rig r;                                                                                                             \
     rig_init(&r, cluster, assignment, r##_draws, sizeof r##_draws / sizeof *r##_draws)
 
 TEST(round_robin_starts_at_the_seed) {
@@ -125,8 +124,7 @@ TEST(least_request_full_scan_breaks_ties_by_draw) {
 }
 
 TEST(weighted_least_request_weighs_activity) {
-    RIG(r, "{\"lb_policy\":\"LEAST_REQUEST\"}", CLA(GROUP(0, ENDPOINT(1, WEIGHT(6)), ENDPOINT(2, WEIGHT(2)))),
-        0);
+    RIG(r, "{\"lb_policy\":\"LEAST_REQUEST\"}", CLA(GROUP(0, ENDPOINT(1, WEIGHT(6)), ENDPOINT(2, WEIGHT(2)))), 0);
     host(&r, 1)->rq_active = 2; /* 6 / 3: as 2, from the next time it is put back */
     CHECK_PICKS(r.lb, 1, 2, 1, 2, 1, 2);
     host(&r, 1)->rq_active = 0;
@@ -136,9 +134,8 @@ TEST(weighted_least_request_weighs_activity) {
 
 TEST(priority_follows_the_draw) {
     RIG(r, "{\"lb_policy\":\"RANDOM\"}",
-        CLA(GROUP(0, ENDPOINT(1, ""), ENDPOINT(2, STATUS(UNHEALTHY))),
-            GROUP(1, ENDPOINT(3, ""), ENDPOINT(4, ""))),
-        69, 70, 71, 171);
+        CLA(GROUP(0, ENDPOINT(1, ""), ENDPOINT(2, STATUS(UNHEALTHY))), GROUP(1, ENDPOINT(3, ""), ENDPOINT(4, ""))), 69,
+        70, 71, 171);
     CHECK_INT(mc_hosts_healthy(r.hosts), 3);
     CHECK_PICKS(r.lb, 1, 3, 4, 4); /* P0: 140 * 1 / 2 = 70 % */
     rig_fini(&r);
@@ -146,8 +143,7 @@ TEST(priority_follows_the_draw) {
 
 TEST(degraded_hosts_serve_the_degraded_share) {
     RIG(r, "{\"lb_policy\":\"RANDOM\"}",
-        CLA(GROUP(0, ENDPOINT(1, ""), ENDPOINT(2, STATUS(DEGRADED)), ENDPOINT(3, STATUS(DEGRADED)))), 45, 46,
-        47, 99);
+        CLA(GROUP(0, ENDPOINT(1, ""), ENDPOINT(2, STATUS(DEGRADED)), ENDPOINT(3, STATUS(DEGRADED)))), 45, 46, 47, 99);
     CHECK_INT(mc_hosts_degraded(r.hosts), 2);
     CHECK_PICKS(r.lb, 1, 2, 3, 3);
     rig_fini(&r);
@@ -158,8 +154,7 @@ TEST(panic_takes_all_hosts_and_counts) {
                                               ENDPOINT(3, STATUS(UNHEALTHY)), ENDPOINT(4, STATUS(TIMEOUT))));
     static const uint64_t draws[] = {0, 1, 2, 3};
     mc_stats *stats = mc_stats_new();
-    mc_lb_stats counted = {mc_slab_open(stats),
-                           mc_stats_counter(stats, MC_SLICE("cluster.c.lb_healthy_panic"))};
+    mc_lb_stats counted = {mc_slab_open(stats), mc_stats_counter(stats, MC_SLICE("cluster.c.lb_healthy_panic"))};
     mc_lb_config config = config_of("{\"lb_policy\":\"RANDOM\"}");
     mc_hosts *hosts = hosts_of(assignment, &config, NULL);
     script s = {draws, 4, 0};
@@ -181,8 +176,7 @@ TEST(panic_may_fail_traffic) {
 }
 
 TEST(without_a_threshold_nothing_is_found) {
-    RIG(r, "{\"common_lb_config\":{\"healthy_panic_threshold\":{}}}",
-        CLA(GROUP(0, ENDPOINT(1, STATUS(UNHEALTHY)))), 0);
+    RIG(r, "{\"common_lb_config\":{\"healthy_panic_threshold\":{}}}", CLA(GROUP(0, ENDPOINT(1, STATUS(UNHEALTHY)))), 0);
     CHECK_PICKS(r.lb, 0);
     rig_fini(&r);
 }
@@ -302,8 +296,7 @@ TEST(keys_of_other_hosts_stay_when_one_leaves) {
 TEST(hash_attempts_walk_on_without_draws) {
     RIG(r, RING "}", THREE_EQUAL, 0);
     int calls = 0;
-    mc_lb_request request = {
-        .has_hash = true, .hash = 77, .attempts = 40, .refuse = refuse_all, .ctx = &calls};
+    mc_lb_request request = {.has_hash = true, .hash = 77, .attempts = 40, .refuse = refuse_all, .ctx = &calls};
     CHECK(mc_lb_choose(r.lb, &request) != NULL);
     CHECK_INT(calls, 40);
     CHECK_INT(r.draws.at, 0);
@@ -313,9 +306,9 @@ TEST(hash_attempts_walk_on_without_draws) {
 }
 
 TEST(metadata_hash_key_replaces_the_address) {
-    static const char *keyed = CLA(GROUP(
-        0, ENDPOINT(1, ",\"metadata\":{\"filter_metadata\":{\"envoy.lb\":{\"hash_key\":\"10.0.0.2:80\"}}}"),
-        ENDPOINT(2, ",\"metadata\":{\"filter_metadata\":{\"envoy.lb\":{\"hash_key\":\"10.0.0.1:80\"}}}")));
+    static const char *keyed =
+        CLA(GROUP(0, ENDPOINT(1, ",\"metadata\":{\"filter_metadata\":{\"envoy.lb\":{\"hash_key\":\"10.0.0.2:80\"}}}"),
+                  ENDPOINT(2, ",\"metadata\":{\"filter_metadata\":{\"envoy.lb\":{\"hash_key\":\"10.0.0.1:80\"}}}")));
     RIG(plain, RING "}", CLA(GROUP(0, ENDPOINT(1, ""), ENDPOINT(2, ""))), 0);
     RIG(swapped, RING "}", keyed, 0);
     for (uint64_t i = 0; i < 100; i++) {
@@ -330,8 +323,7 @@ TEST(metadata_hash_key_replaces_the_address) {
 
 /* RH-9: probe order 0, 3, 1, 2 for "user-42" among four; slots 8 for 24 requests, factor 125, share 1/4. */
 TEST(bounded_load_of_rule_rh_9) {
-    RIG(r, RING BOUNDED, CLA(GROUP(0, ENDPOINT(1, ""), ENDPOINT(2, ""), ENDPOINT(3, ""), ENDPOINT(4, ""))),
-        0);
+    RIG(r, RING BOUNDED, CLA(GROUP(0, ENDPOINT(1, ""), ENDPOINT(2, ""), ENDPOINT(3, ""), ENDPOINT(4, ""))), 0);
     static const int order[] = {1, 4, 2, 3};
     mc_lb_request request = {.has_hash = true, .hash = mc_xxh64("user-42", 7, 0), .cluster_active = 23};
     int base = number_of(mc_lb_choose(r.lb, &request));
@@ -368,8 +360,7 @@ TEST(allocation_failures_leave_the_balancer_alone) {
             mc_hosts *hosts = NULL;
             mc_error error;
             mc_test_alloc_fail_at(n);
-            mc_status status =
-                mc_hosts_compile(value, &r.config, MC_SLICE("c"), NULL, r.hosts, &hosts, &error);
+            mc_status status = mc_hosts_compile(value, &r.config, MC_SLICE("c"), NULL, r.hosts, &hosts, &error);
             if (status == MC_OK) {
                 compiled = true;
                 status = mc_lb_update(r.lb, hosts, 0);

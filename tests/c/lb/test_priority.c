@@ -4,7 +4,7 @@
 enum { MAX = 4 };
 
 /* Hosts, of them healthy, degraded, excluded. */
-#define N(hosts_, healthy_, degraded_, excluded_)                                                            \
+#define N(hosts_, healthy_, degraded_, excluded_)                                                                      \
     {.hosts = hosts_, .healthy = healthy_, .degraded = degraded_, .excluded = excluded_}
 
 typedef struct expectation {
@@ -58,8 +58,8 @@ TEST(loads_as_computed_by_hand) {
         for (size_t i = 0; i < e->count; i++) {
             if (loads[i].healthy_load != e->healthy[i] || loads[i].degraded_load != e->degraded[i] ||
                 loads[i].panic != e->panic[i]) {
-                fprintf(stderr, "%s, P%zu: %u/%u panic %d\n", e->name, i, loads[i].healthy_load,
-                        loads[i].degraded_load, loads[i].panic);
+                fprintf(stderr, "%s, P%zu: %u/%u panic %d\n", e->name, i, loads[i].healthy_load, loads[i].degraded_load,
+                        loads[i].panic);
                 CHECK(false);
             }
         }

@@ -55,16 +55,15 @@ static void expect(renderer render, mc_render how, const char *expected) {
 }
 
 TEST(text) {
-    expect(
-        mc_render_text, everything,
-        "cluster.cart.version_text: \"v\"1\"\"\n"
-        "cluster.cart.upstream_rq_404: 3\n"
-        "cluster.cart.upstream_rq_active: -1\n"
-        "cluster.cart.upstream_rq_total: 0\n"
-        "cluster.cart.silent: No recorded values\n"
-        "cluster.cart.upstream_rq_time: P0(nan,5.05) P25(nan,5.05) P50(nan,5.05) P75(nan,115.00000000000001) "
-        "P90(nan,115.00000000000001) P95(nan,115.00000000000001) P99(nan,115.00000000000001) "
-        "P99.5(nan,115.00000000000001) P99.9(nan,115.00000000000001) P100(nan,115.00000000000001)\n");
+    expect(mc_render_text, everything,
+           "cluster.cart.version_text: \"v\"1\"\"\n"
+           "cluster.cart.upstream_rq_404: 3\n"
+           "cluster.cart.upstream_rq_active: -1\n"
+           "cluster.cart.upstream_rq_total: 0\n"
+           "cluster.cart.silent: No recorded values\n"
+           "cluster.cart.upstream_rq_time: P0(nan,5.05) P25(nan,5.05) P50(nan,5.05) P75(nan,115.00000000000001) "
+           "P90(nan,115.00000000000001) P95(nan,115.00000000000001) P99(nan,115.00000000000001) "
+           "P99.5(nan,115.00000000000001) P99.9(nan,115.00000000000001) P100(nan,115.00000000000001)\n");
 }
 
 TEST(text_buckets) {
@@ -92,8 +91,8 @@ TEST(json) {
            "{\"name\":\"cluster.cart.upstream_rq_404\",\"value\":3},"
            "{\"name\":\"cluster.cart.upstream_rq_active\",\"value\":-1},"
            "{\"histograms\":{\"supported_quantiles\":[0,25,50,75,90,95,99,99.5,99.9,100],"
-           "\"computed_quantiles\":[{\"name\":\"cluster.cart.upstream_rq_time\",\"values\":[" SAME5 "," SAME5
-           "," SAME5 "," SEVEN "]}]}}]}");
+           "\"computed_quantiles\":[{\"name\":\"cluster.cart.upstream_rq_time\",\"values\":[" SAME5 "," SAME5 "," SAME5
+           "," SEVEN "]}]}}]}");
     how.kinds = 1u << MC_HISTOGRAM;
     how.buckets = MC_BUCKETS_CUMULATIVE;
     expect(mc_render_json, how,
@@ -151,8 +150,7 @@ TEST(prometheus_summary) {
     mc_text_init(&out);
     CHECK_INT(mc_stats_view_init(&view, stats, MC_VIEW_MERGE), MC_OK);
     prometheus(&out, &view, &everything);
-    CHECK(mc_slice_has_prefix(mc_text_slice(&out),
-                              MC_SLICE("# TYPE envoy_h summary\nenvoy_h{quantile=\"0\"} 0.505")));
+    CHECK(mc_slice_has_prefix(mc_text_slice(&out), MC_SLICE("# TYPE envoy_h summary\nenvoy_h{quantile=\"0\"} 0.505")));
     CHECK(mc_slice_search(mc_text_slice(&out), MC_SLICE("\nenvoy_h{quantile=\"0.995\"} 0.505")) != SIZE_MAX);
     CHECK(mc_slice_has_suffix(mc_text_slice(&out), MC_SLICE("\nenvoy_h_count{} 1\n")));
     mc_text_fini(&out);

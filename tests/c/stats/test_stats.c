@@ -33,8 +33,7 @@ TEST(scopes_are_cleaned) {
     };
     mc_stats *stats = mc_stats_new();
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        mc_stat stat =
-            mc_stats_scoped(stats, MC_COUNTER, mc_slice_cstr(cases[i].scope), mc_slice_cstr(cases[i].name));
+        mc_stat stat = mc_stats_scoped(stats, MC_COUNTER, mc_slice_cstr(cases[i].scope), mc_slice_cstr(cases[i].name));
         CHECK(stat != 0);
         CHECK_INT(mc_stats_find(stats, MC_COUNTER, mc_slice_cstr(cases[i].full)), stat);
     }
@@ -145,8 +144,7 @@ TEST(a_view_is_ordered_and_knows_what_was_used) {
     CHECK_INT(view.entries[2].kind, MC_GAUGE);
     CHECK(view.entries[1].used && !view.entries[2].used);
     CHECK_SLICE(view.entries[0].text, "new");
-    CHECK(entry_of(&view, "back")->used && entry_of(&view, "back")->value == 0 &&
-          !entry_of(&view, "back")->negative);
+    CHECK(entry_of(&view, "back")->used && entry_of(&view, "back")->value == 0 && !entry_of(&view, "back")->negative);
     CHECK(entry_of(&view, "below")->negative);
     CHECK_INT((int64_t)entry_of(&view, "below")->value, -2);
     CHECK(!entry_of(&view, "silent")->used && !entry_of(&view, "unused")->used);
@@ -311,8 +309,8 @@ static void round_trip(bool *complete) {
         mc_status status = mc_text_set(stats, text, MC_SLICE("text"));
         mc_status bounds = mc_stats_set_bounds(stats, histogram, own, 1);
         if (mc_stats_view_init(&view, stats, MC_VIEW_MERGE) == MC_OK) {
-            *complete = view.count == 3 && status == MC_OK && bounds == MC_OK &&
-                        entry_of(&view, "c")->value == 1 && entry_of(&view, "h")->cumulative.samples == 1;
+            *complete = view.count == 3 && status == MC_OK && bounds == MC_OK && entry_of(&view, "c")->value == 1 &&
+                        entry_of(&view, "h")->cumulative.samples == 1;
             mc_stats_view_fini(&view);
         }
     }
@@ -341,8 +339,7 @@ static mc_stats *shared;
 
 static void *writer(void *arg) {
     mc_slab *slab = mc_slab_open(shared);
-    mc_stat counter = mc_stats_counter(shared, MC_SLICE("t.c")),
-            gauge = mc_stats_gauge(shared, MC_SLICE("t.g"));
+    mc_stat counter = mc_stats_counter(shared, MC_SLICE("t.c")), gauge = mc_stats_gauge(shared, MC_SLICE("t.g"));
     mc_stat histogram = mc_stats_histogram(shared, MC_SLICE("t.h"));
     for (unsigned i = 0; i < ROUNDS; i++) {
         mc_counter_inc(slab, counter);
