@@ -581,9 +581,9 @@ class _Compiler:
     def field(self, field: FieldDescriptor, rules: Rules) -> Field:
         oneof = field.containing_oneof
         rivals = tuple(f.name for f in oneof.fields if f is not field) if oneof is not None else ()
-        if _is_map(field):
+        if schema.is_map(field):
             return Field(field.name, self._map(field, rules), "map", (), None)
-        if _is_repeated(field):
+        if schema.is_repeated(field):
             return Field(field.name, self._repeated(field, rules), "list", (), None)
         convert = self._single(field, rules, keep=field.has_presence)
         message = None
@@ -793,9 +793,9 @@ def _absence(field: FieldDescriptor, rules: Rules) -> str | None:
         return "is required"
     if field.has_presence:
         return None
-    if _is_map(field):
+    if schema.is_map(field):
         empty: Any = {}
-    elif _is_repeated(field):
+    elif schema.is_repeated(field):
         empty = []
     elif field.enum_type is not None:
         empty = 0
@@ -803,17 +803,6 @@ def _absence(field: FieldDescriptor, rules: Rules) -> str | None:
         empty = {"bool": False, "bytes": b"", "string": ""}.get(_type_name(field), 0)
     reason = rules.fault(empty)
     return None if reason is None else f"is required: {reason}"
-
-
-def _is_repeated(field: Any) -> bool:
-    # `label` went in protobuf 7, `is_repeated` came in 6.
-    repeated = getattr(field, "is_repeated", None)
-    return bool(field.label == field.LABEL_REPEATED if repeated is None else repeated)
-
-
-def _is_map(field: FieldDescriptor) -> bool:
-    message = field.message_type
-    return message is not None and message.GetOptions().map_entry
 
 
 def _type_name(field: FieldDescriptor) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from meshcore.config import support
 from meshcore.config.canonical import Invalid, Plan, plan_for
-from meshcore.config.schema import BOOTSTRAP, message_class, pool
+from meshcore.config.schema import BOOTSTRAP, is_map, message_class, pool
 from meshcore.config.text import parse_json, parse_yaml
 from meshcore.errors import ConfigError
 
@@ -207,7 +207,7 @@ def _refuse_unknown(message: Any, path: str) -> None:
         name = f"{path}.{field.name}" if path else field.name
         if field.message_type is None:
             continue
-        if field.message_type.GetOptions().map_entry:
+        if is_map(field):
             entries = value.items() if hasattr(value, "items") else ()
             for key, item in entries:
                 if hasattr(item, "ListFields"):

@@ -169,6 +169,19 @@ def oneof_option(oneof: Any, extension: str) -> Any:
     return _option("OneofOptions", oneof, extension)
 
 
+def is_map(field: FieldDescriptor) -> bool:
+    """Whether a field is a map."""
+    message = field.message_type
+    return message is not None and bool(message.GetOptions().map_entry)
+
+
+def is_repeated(field: Any) -> bool:
+    """Whether a field is a list (or a map, which is a list of entries)."""
+    # protobuf 6 has `is_repeated` and warns of `label`, which 7 does not have.
+    repeated = getattr(field, "is_repeated", None)
+    return bool(field.label == field.LABEL_REPEATED if repeated is None else repeated)
+
+
 def message_names() -> list[str]:
     """The full names of all messages that a file of the schema declares at its top level."""
     return _files().message_names()

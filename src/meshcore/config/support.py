@@ -150,10 +150,10 @@ def _plan(name: str) -> dict[str, _Field | Literal[True]]:
 def _looked_at(field: FieldDescriptor, support: Support) -> _Field | Literal[True]:
     message = field.message_type
     kind = "single"
-    if message is not None and message.GetOptions().map_entry:
+    if message is not None and schema.is_map(field):
         kind = "map"
         message = message.fields_by_name["value"].message_type
-    elif getattr(field, "is_repeated", None) or getattr(field, "label", None) == 3:
+    elif schema.is_repeated(field):
         kind = "list"
     name = support.table or (message.full_name if message is not None else None)
     if name is not None and name in OWN_SPELLING and name != "google.protobuf.Any":

@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from google.protobuf import text_format
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from test_load import FRONT_PROXY
 
 from meshcore.config import Config, load, load_file
+from meshcore.config.schema import pool
 from meshcore.config.text import parse_json, parse_yaml
 from meshcore.errors import ConfigError
 
@@ -142,7 +144,7 @@ def test_any_bytes_in_a_file(tmp_path: Path, data: bytes, at: int, suffix: str) 
         ".yaml": FRONT_PROXY.encode(),
         ".json": json.dumps(BASE).encode(),
         ".pb": message.SerializeToString(),
-        ".pb_text": str(message).encode(),
+        ".pb_text": text_format.MessageToString(message, descriptor_pool=pool()).encode(),
     }[suffix]
     path = tmp_path / f"fuzz{suffix}"
     for content in (data, whole[:at] + data + whole[at + len(data) :]):

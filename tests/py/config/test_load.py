@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from google.protobuf import text_format
 
 from meshcore.config import load, load_file, message_class, type_for_any
-from meshcore.config.schema import BOOTSTRAP
+from meshcore.config.schema import BOOTSTRAP, pool
 from meshcore.errors import ConfigError
 
 HCM = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
@@ -132,7 +133,7 @@ def test_json_and_camel_case_and_messages_mean_the_same(tmp_path: Path) -> None:
         "a.YML": FRONT_PROXY,
         "a.json": text,
         "a.conf": text,
-        "a.pb_text": str(message),
+        "a.pb_text": text_format.MessageToString(message, descriptor_pool=pool()),
     }
     for name, content in files.items():
         (tmp_path / name).write_text(content)
