@@ -14,16 +14,18 @@ class ConfigError(MeshcoreError, ValueError):
 
     ``path`` names the field, as in ``static_resources.clusters[0].connect_timeout``; it is empty
     when the fault belongs to no single field. ``reason`` says what the field must be, or what is
-    wrong with it.
+    wrong with it. ``others`` holds further faults when several were found at once.
     """
 
     path: str
     reason: str
+    others: tuple[ConfigError, ...]
 
-    def __init__(self, path: str, reason: str) -> None:
-        super().__init__(path, reason)
+    def __init__(self, path: str, reason: str, others: tuple[ConfigError, ...] = ()) -> None:
+        super().__init__(path, reason, others)
         self.path = path
         self.reason = reason
+        self.others = others
 
     def __str__(self) -> str:
         return f"{self.path}: {self.reason}" if self.path else self.reason

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,11 +19,11 @@ from meshcore.errors import ConfigError
 if TYPE_CHECKING:
     from google.protobuf.message import Message
 
-__all__ = ["Config", "Source", "load", "load_file"]
+__all__ = ["Config", "load", "load_file"]
 
 log = logging.getLogger("meshcore")
 
-Source = "Config | Mapping[str, Any] | Message | str | os.PathLike[str]"
+Overlay = str | Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,18 +55,18 @@ def load(
     source: Any,
     *,
     type: str = BOOTSTRAP,  # noqa: A002
-    overlay: str | Mapping[str, Any] | None = None,
+    overlay: Overlay | Sequence[Overlay] | None = None,
     allow_unsupported: bool = False,
 ) -> Config:
     """Read, validate and canonicalise a configuration.
 
     ``source`` is a mapping, a protobuf message of any origin, a path object, or YAML or JSON text;
-    ``type`` is the full name of the message it holds. ``overlay`` (YAML text or a mapping) is
-    merged over it as Envoy merges ``--config-yaml``: scalars replaced, messages merged, lists
-    appended. Raises ConfigError.
+    ``type`` is the full name of the message it holds. ``overlay`` (YAML text or a mapping, or
+    several in a list) is merged over it as Envoy merges ``--config-yaml``: scalars replaced,
+    messages merged, lists appended. Raises ConfigError.
 
-    What meshcore does not support yet is an error too; with ``allow_unsupported`` it is logged and
-    listed in the result's ``warnings``.
+    What meshcore does not support yet is an error too, the first such field with the rest in its
+    ``others``; with ``allow_unsupported`` they are logged and listed in the result's ``warnings``.
     """
     try:
         return _load(source, type, overlay, allow_unsupported=allow_unsupported)
@@ -80,7 +80,7 @@ def load_file(
     path: str | os.PathLike[str],
     *,
     type: str = BOOTSTRAP,  # noqa: A002
-    overlay: str | Mapping[str, Any] | None = None,
+    overlay: Overlay | Sequence[Overlay] | None = None,
     allow_unsupported: bool = False,
 ) -> Config:
     """Like `load` of a file, whose form follows from its suffix.
@@ -99,13 +99,14 @@ def _load(source: Any, type_: str, overlay: Any, *, allow_unsupported: bool) -> 
     except KeyError:
         raise ConfigError("", f"the schema has no message {type_}") from None
     tree = _tree(source, type_)
-    if overlay is not None:
+    if overlay:
         tree = _merged(tree, overlay, plan)
     document = plan.walk(tree)
     _encode(document)
     unsupported = support.unsupported(type_, document)
     if unsupported and not allow_unsupported:
-        raise unsupported[0]
+        first, *rest = unsupported
+        raise ConfigError(first.path, first.reason, tuple(rest))
     for problem in unsupported:
         log.warning("%s", problem)
     return Config(type_, document, tuple(unsupported))
@@ -123,8 +124,11 @@ def _encode(document: dict[str, Any]) -> bytes:
 def _merged(tree: Any, overlay: Any, plan: Plan) -> dict[str, Any]:
     # Only the sum need be valid, so the parts are settled without validation first.
     loose = plan_for(plan.full_name, validated=False)
-    over = parse_yaml(overlay, log.warning) if isinstance(overlay, str) else overlay
-    return loose.merge(loose.walk(tree), loose.walk(over))
+    merged = loose.walk(tree)
+    for each in overlay if isinstance(overlay, (list, tuple)) else (overlay,):
+        over = parse_yaml(each, log.warning) if isinstance(each, str) else each
+        merged = loose.merge(merged, loose.walk(over))
+    return merged
 
 
 def _tree(source: Any, type_: str) -> Any:

@@ -1,0 +1,255 @@
+"""The command line: ``meshcore run | validate | version``, with Envoy's flags where Envoy has them.
+
+What goes wrong is one line on standard error and exit status 1. Everything but argument parsing is
+imported when a command needs it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import importlib
+import logging
+import signal
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from meshcore._version import __version__
+from meshcore.errors import ConfigError, MeshcoreError
+
+if TYPE_CHECKING:
+    from meshcore.config import Config
+
+__all__ = ["main"]
+
+LOG_LEVELS = {
+    "trace": 5,
+    "debug": logging.DEBUG,
+    "info": logging.INFO,
+    "warning": logging.WARNING,
+    "warn": logging.WARNING,
+    "error": logging.ERROR,
+    "critical": logging.CRITICAL,
+    "off": logging.CRITICAL + 10,
+}
+# Flags of Envoy that people's scripts carry and that ask for nothing here: there is no hot restart.
+IDLE_FLAGS = ("--disable-hot-restart", "--use-dynamic-base-id", "--skip-deprecated-logs")
+IDLE_OPTIONS = ("--base-id", "--restart-epoch", "--parent-shutdown-time-s")
+
+
+class CommandError(MeshcoreError):
+    """What stops a command; its text is the line that the user sees."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; the exit status."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    # `meshcore -c envoy.yaml` is Envoy's own command line.
+    if given and given[0].startswith("-") and given[0] not in ("-h", "--help", "--version"):
+        given.insert(0, "run")
+    options = _parser().parse_args(given)
+    try:
+        return int(options.command(options))
+    except (MeshcoreError, OSError) as error:
+        print(f"meshcore: {error}", file=sys.stderr)
+        return 1
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        print(f"meshcore: {message} (try: {self.prog} --help)", file=sys.stderr)
+        sys.exit(1)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="meshcore", description="Envoy's data plane in a Python process.")
+    parser.add_argument("--version", action="version", version=_version())
+    commands = parser.add_subparsers(dest="name", required=True, metavar="run|validate|version")
+    run = commands.add_parser("run", help="serve an Envoy v3 bootstrap until SIGTERM or SIGINT")
+    _add_configuration(run)
+    _add_serving(run)
+    run.set_defaults(command=_run)
+    validate = commands.add_parser("validate", help="say whether a bootstrap can be served")
+    _add_configuration(validate)
+    validate.set_defaults(command=_validate)
+    version = commands.add_parser("version", help="print the version")
+    version.set_defaults(command=_print_version)
+    return parser
+
+
+def _add_configuration(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("-c", "--config-path", metavar="FILE", help=".yaml, .yml, .json, .pb or .pb_text")
+    add("--config-yaml", metavar="YAML", help="merged over the file")
+    add("--service-node", metavar="ID", help="overrides node.id")
+    add("--service-cluster", metavar="NAME", help="overrides node.cluster")
+    add("--service-zone", metavar="ZONE", help="overrides node.locality.zone")
+    add(
+        "--allow-unsupported",
+        action="store_true",
+        help="warn of fields that meshcore does not support yet, instead of stopping",
+    )
+    add(
+        "--import",
+        dest="imports",
+        metavar="MODULE",
+        action="append",
+        default=[],
+        help="import a module first, for the Python filters that it registers; repeatable",
+    )
+
+
+def _add_serving(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--concurrency", type=_count, metavar="N", help="worker threads; default: one for each CPU")
+    add("-l", "--log-level", choices=LOG_LEVELS, default="info", metavar="LEVEL", help=_levels())
+    add("--log-path", metavar="FILE", help="log to a file instead of standard error")
+    add("--mode", choices=("serve", "validate"), default="serve", help="validate: as the command")
+    add("--drain-time-s", type=_seconds, metavar="S", help="how long a stop waits for requests")
+    for flag in IDLE_FLAGS:
+        add(flag, action="store_true", help=argparse.SUPPRESS)
+    for flag in IDLE_OPTIONS:
+        add(flag, help=argparse.SUPPRESS)
+
+
+def _levels() -> str:
+    return ", ".join(LOG_LEVELS)
+
+
+def _count(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or len(text) > 4:
+        raise argparse.ArgumentTypeError(f"must be a number of workers, not {text!r}")
+    return max(1, int(text))  # as in Envoy, 0 means 1
+
+
+def _seconds(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or len(text) > 9:
+        raise argparse.ArgumentTypeError(f"must be whole seconds, not {text!r}")
+    return int(text)
+
+
+def _version() -> str:
+    python = ".".join(map(str, sys.version_info[:3]))
+    return f"meshcore {__version__} (Python {python}, {sys.platform})"
+
+
+def _print_version(_: argparse.Namespace) -> int:
+    print(_version())
+    return 0
+
+
+def _load(options: argparse.Namespace) -> Config:
+    """The configuration that the flags name."""
+    from meshcore.config import load, load_file
+
+    allow = options.allow_unsupported
+    overlays: list[Any] = [{"node": node}] if (node := _node(options)) else []
+    if options.config_path is not None:
+        if options.config_yaml is not None:
+            overlays.insert(0, options.config_yaml)
+        return load_file(options.config_path, overlay=overlays, allow_unsupported=allow)
+    if options.config_yaml is not None:
+        return load(options.config_yaml, overlay=overlays, allow_unsupported=allow)
+    raise CommandError("at least one of --config-path and --config-yaml is needed")
+
+
+def _node(options: argparse.Namespace) -> dict[str, Any]:
+    node: dict[str, Any] = {}
+    if options.service_node:
+        node["id"] = options.service_node
+    if options.service_cluster:
+        node["cluster"] = options.service_cluster
+    if options.service_zone:
+        node["locality"] = {"zone": options.service_zone}
+    return node
+
+
+def _fault(options: argparse.Namespace, error: ConfigError) -> str:
+    """The line for an error of the configuration: which input, where in it, and what."""
+    if error.reason.startswith("cannot read "):
+        return str(error)
+    return f"{options.config_path or '--config-yaml'}: {error}"
+
+
+def _import(modules: list[str]) -> None:
+    # As for a script, modules beside where the user stands can be imported.
+    if modules and "" not in sys.path:
+        sys.path.insert(0, "")
+    for name in modules:
+        try:
+            importlib.import_module(name)
+        except ImportError as error:
+            raise CommandError(f"--import {name}: {error}") from None
+
+
+def _validate(options: argparse.Namespace) -> int:
+    _import(options.imports)
+    try:
+        config = _load(options)
+        with contextlib.suppress(ModuleNotFoundError):
+            _gateway(config, None)
+    except ConfigError as error:
+        for fault in (error, *error.others):
+            print(f"meshcore: {_fault(options, fault)}", file=sys.stderr)
+        return 1
+    print(f"configuration '{options.config_path or '--config-yaml'}' OK")
+    return 0
+
+
+def _gateway(config: Config, workers: int | None) -> Any:
+    """A gateway with the configuration compiled, not started."""
+    module = importlib.import_module("meshcore.gateway")
+    return module.Gateway(config, workers=workers)
+
+
+def _run(options: argparse.Namespace) -> int:
+    if options.mode == "validate":
+        return _validate(options)
+    _set_up_logging(options)
+    _import(options.imports)
+    try:
+        gateway = _gateway(_load(options), options.concurrency)
+    except ConfigError as error:
+        more = len(error.others)
+        rest = f" (and {more} more: see meshcore validate)" if more else ""
+        raise CommandError(_fault(options, error) + rest) from None
+    asyncio.run(_serve(gateway, options.drain_time_s))
+    return 0
+
+
+async def _serve(gateway: Any, drain_time_s: int | None) -> None:
+    """Serve until a signal, then let requests in flight finish; a second signal does not wait."""
+    loop = asyncio.get_running_loop()
+    stopping = asyncio.Event()
+
+    signals = (signal.SIGTERM, signal.SIGINT)
+
+    def on_signal() -> None:
+        stopping.set()
+        for number in signals:
+            loop.remove_signal_handler(number)
+
+    for number in signals:
+        loop.add_signal_handler(number, on_signal)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    serving = asyncio.ensure_future(gateway.serve())
+    waiting = asyncio.ensure_future(stopping.wait())
+    await asyncio.wait((serving, waiting), return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
+    if not serving.done():
+        await asyncio.to_thread(gateway.drain, drain_time_s)
+        gateway.stop()
+    await serving
+
+
+def _set_up_logging(options: argparse.Namespace) -> None:
+    """Envoy's line: time, thread, level, logger, text."""
+    logging.addLevelName(LOG_LEVELS["trace"], "TRACE")
+    handler: logging.Handler = logging.StreamHandler()
+    if options.log_path is not None:
+        handler = logging.FileHandler(options.log_path, encoding="utf-8")
+    layout = "[%(asctime)s.%(msecs)03d][%(thread)d][%(levelname)s][%(name)s] %(message)s"
+    handler.setFormatter(logging.Formatter(layout, "%Y-%m-%d %H:%M:%S"))
+    logging.basicConfig(level=LOG_LEVELS[options.log_level], handlers=[handler])
