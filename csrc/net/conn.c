@@ -142,16 +142,19 @@ static long send_pieces(mc_conn *conn, const struct iovec *pieces, uint32_t coun
     return n;
 }
 
-/* Copies the pieces but their first `skip` bytes behind what waits already. */
-static mc_status keep_pieces(mc_conn *conn, const struct iovec *pieces, uint32_t count, size_t skip) {
+/* Copies the pieces but their first `sent` bytes behind what waits already. */
+static mc_status keep_pieces(mc_conn *conn, const struct iovec *pieces, uint32_t count, size_t sent) {
     for (uint32_t i = 0; i < count; i++) {
-        size_t cut = skip < pieces[i].iov_len ? skip : pieces[i].iov_len;
-        skip -= cut;
-        mc_status status =
-            mc_buffer_append(&conn->out, mc_slice_from(mc_slice_of(pieces[i].iov_base, pieces[i].iov_len), cut));
+        mc_slice piece = mc_slice_of(pieces[i].iov_base, pieces[i].iov_len);
+        if (sent >= piece.n) {
+            sent -= piece.n;
+            continue;
+        }
+        mc_status status = mc_buffer_append(&conn->out, mc_slice_from(piece, sent));
         if (status != MC_OK) {
             return status;
         }
+        sent = 0;
     }
     return MC_OK;
 }
@@ -327,7 +330,9 @@ static void receive(mc_conn *conn) {
             return;
         }
         if (fresh > 0 || (conn->reoffer && kept > 0)) {
-            mc_buffer_peek(&conn->in, net->read_buffer, kept);
+            if (kept > 0) {
+                mc_buffer_peek(&conn->in, net->read_buffer, kept);
+            }
             offer(conn, kept, fresh);
             /* What was written borrows the read buffer, and may pause us. */
             if (!mc_list_empty(&net->flush) && (wants_reading(conn) || conn->eof)) {

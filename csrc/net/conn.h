@@ -86,30 +86,30 @@ struct mc_conn {
     mc_net *net;
     const mc_conn_events *events;
     const mc_transport *transport;
-    struct mc_memory_end *memory; /* memory transport's side, else NULL */
-    mc_buffer in;                 /* bytes on_data left */
-    mc_buffer out;                /* bytes the kernel did not take */
-    mc_link flush;                /* on the net's flush list */
-    struct iovec *borrowed;       /* this callback's writes, a block from the net's pool */
-    uint32_t borrowed_count;
-    uint32_t high_watermark; /* bytes; 0: no limit. Owner may set. */
-    mc_deferred closing;
-    uint64_t rx_bytes, tx_bytes;
     uint8_t state;        /* MC_CONN_* */
     uint8_t close_reason; /* mc_close_reason */
     uint8_t read_off;     /* count of mc_conn_pause_reading */
-    bool readable : 1;    /* the source may have bytes: an edge was not yet read off */
-    bool hangup : 1;      /* the peer closed its side: read on to the end, short read or not */
-    bool reoffer : 1;     /* kept bytes are owed to on_data */
-    bool offering : 1;    /* inside on_data */
-    bool eof : 1;         /* end of stream seen */
-    bool eof_told : 1;
-    bool above_high : 1;
-    bool fin_wanted : 1;
-    bool fin_sent : 1;
-    bool write_failed : 1;
-    bool close_after_flush : 1;
-    bool linger : 1; /* closing: what the peer still sends is read and dropped until its FIN */
+    bool readable;        /* the source may have bytes: an edge was not yet read off */
+    bool hangup;          /* the peer closed its side: read on to the end, short read or not */
+    bool reoffer;         /* kept bytes are owed to on_data */
+    bool offering;        /* inside on_data */
+    bool eof;             /* end of stream seen */
+    bool eof_told;
+    bool above_high;
+    bool fin_wanted;
+    bool fin_sent;
+    bool write_failed;
+    bool close_after_flush;
+    bool linger;             /* closing: what the peer still sends is read and dropped until its FIN */
+    uint32_t high_watermark; /* bytes; 0: no limit. Owner may set. */
+    uint32_t borrowed_count;
+    struct iovec *borrowed; /* this callback's writes, a block from the net's pool */
+    mc_link flush;          /* on the net's flush list */
+    mc_buffer in;           /* bytes on_data left */
+    mc_buffer out;          /* bytes the kernel did not take */
+    uint64_t rx_bytes, tx_bytes;
+    mc_deferred closing;
+    struct mc_memory_end *memory; /* memory transport's side, else NULL */
 };
 
 /* CLOSING: flushing or lingering, no more callbacks but on_close. CLOSED: the descriptor is gone, on_close
