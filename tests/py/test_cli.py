@@ -108,8 +108,10 @@ def test_node_flags_and_overlay(good: str) -> None:
     from meshcore import cli
 
     options = cli._parser().parse_args(
-        ["validate", "-c", good, "--service-node", "n", "--service-cluster", "c"]
-        + ["--service-zone", "z", "--config-yaml", "node: {id: other, locality: {region: r}}"]
+        [
+            *("validate", "-c", good, "--service-node", "n", "--service-cluster", "c"),
+            *("--service-zone", "z", "--config-yaml", "node: {id: x, locality: {region: r}}"),
+        ]
     )
     node = cli._load(options).document["node"]
     assert node == {"id": "n", "cluster": "c", "locality": {"region": "r", "zone": "z"}}
