@@ -1,6 +1,7 @@
 /* What a head means: the start line, each field's admission, and at the end framing and persistence (RFC 9112 sections 3, 4,
  * 6, 9; rules H1-2 to H1-10, H1-14). */
 #include "h1/message.h"
+#include "http/uri.h"
 
 static bool is_digit(char c) { return c >= '0' && c <= '9'; }
 static bool is_alpha(char c) { return (c | 0x20) >= 'a' && (c | 0x20) <= 'z'; }
@@ -65,46 +66,23 @@ static mc_status bad_target(mc_h1_parser *parser, unsigned char c) {
     return mc_h1_fail(parser, MC_EPROTO, 400, control ? "http1.invalid_characters" : "http1.codec_error");
 }
 
-/* "scheme://" at the start: its length, else 0. */
-static size_t scheme_length(mc_slice target) {
-    if (target.n == 0 || !is_alpha(target.p[0])) {
-        return 0;
-    }
-    size_t n = 1;
-    while (n < target.n && (is_alpha(target.p[n]) || is_digit(target.p[n]) || strchr("+-.", target.p[n]) != NULL)) {
-        n++;
-    }
-    return target.n - n >= 3 && memcmp(target.p + n, "://", 3) == 0 ? n : 0;
-}
-
-static bool is_host_char(char c) {
-    return is_digit(c) || is_alpha(c) || (c != '\0' && strchr("!$%&'()*+,-.:;=@[]_~", c) != NULL);
-}
-
-/* The shape every target must have; what it says is judged by take_absolute(). */
+/* The shape every target must have (H1-3); what it says is judged by take_target(). */
 static bool target_shaped(mc_slice target, bool connect) {
     if (target.n == 0) {
         return false;
     }
-    if (!connect && (target.p[0] == '/' || target.p[0] == '*')) {
+    if (connect || target.p[0] == '/' || target.p[0] == '*') {
         return true;
     }
-    size_t at = 0;
-    if (!connect) {
-        size_t scheme = scheme_length(target);
-        if (scheme == 0) {
-            return false;
-        }
-        at = scheme + 3;
-    }
+    size_t scheme = mc_uri_scheme_length(target);
     bool after_at = false;
-    for (; at < target.n && (connect || strchr("/?#", target.p[at]) == NULL); at++) {
-        if (!is_host_char(target.p[at]) || (after_at && target.p[at] == '@')) {
-            return connect; /* CONNECT: judged as a URL, with that reason */
+    for (size_t at = scheme + 3; scheme > 0 && at < target.n && strchr("/?#", target.p[at]) == NULL; at++) {
+        if (!mc_uri_authority_valid((mc_slice){target.p + at, 1}) || (after_at && target.p[at] == '@')) {
+            return false;
         }
         after_at = target.p[at] == '@';
     }
-    return true;
+    return scheme > 0;
 }
 
 static mc_status request_line(mc_h1_parser *parser, mc_h1_message *message, mc_slice line) {
@@ -319,39 +297,9 @@ static mc_status strip_h2c(mc_headers *headers) {
 
 static mc_status invalid_url(mc_h1_parser *parser) { return mc_h1_fail(parser, MC_EPROTO, 400, "http1.invalid_url"); }
 
-/* host [":" port] without userinfo: an empty host, an unclosed bracket or a port outside 1..65535 is none. */
-static bool authority_sound(mc_slice authority, bool need_port) {
-    size_t host = authority.n;
-    if (authority.n > 0 && authority.p[0] == '[') {
-        size_t close = mc_slice_find(authority, ']');
-        if (close == authority.n) {
-            return false;
-        }
-        host = close + 1;
-        if (host < authority.n && authority.p[host] != ':') {
-            return false;
-        }
-    } else {
-        host = mc_slice_find(authority, ':');
-    }
-    for (size_t i = 0; i < authority.n; i++) {
-        if (!is_host_char(authority.p[i])) {
-            return false;
-        }
-    }
-    if (host == 0) {
-        return false;
-    }
-    if (host == authority.n) {
-        return !need_port;
-    }
-    uint64_t port;
-    return mc_slice_u64(mc_slice_from(authority, host + 1), &port) == MC_OK && port > 0 && port <= 65535;
-}
-
 /* CONNECT host:port; the target becomes the authority and there is no path. */
 static mc_status take_connect(mc_h1_parser *parser, mc_headers *headers, mc_slice target) {
-    if (!authority_sound(target, true)) {
+    if (!mc_uri_authority_sound(target, true)) {
         return invalid_url(parser);
     }
     if (parser->limits->as_sent) {
@@ -363,36 +311,23 @@ static mc_status take_connect(mc_h1_parser *parser, mc_headers *headers, mc_slic
 
 /* H1-5 */
 static mc_status take_absolute(mc_h1_parser *parser, mc_headers *headers, mc_slice target) {
-    size_t scheme = scheme_length(target);
-    if (scheme == 0) {
-        return invalid_url(parser); /* "*" without OPTIONS */
-    }
-    mc_slice rest = mc_slice_from(target, scheme + 3);
-    size_t n = 0;
-    while (n < rest.n && strchr("/?#", rest.p[n]) == NULL) {
-        n++;
-    }
-    mc_slice authority = mc_slice_until(rest, n), path = mc_slice_from(rest, n);
-    size_t user = mc_slice_find(authority, '@');
-    if (user < authority.n) {
-        authority = mc_slice_from(authority, user + 1);
-    }
-    if (!authority_sound(authority, false)) {
+    mc_uri_absolute url;
+    if (mc_uri_parse_absolute(target, &url) != MC_OK) { /* "*" without OPTIONS, too */
         return invalid_url(parser);
     }
-    mc_slice name = mc_slice_until(target, scheme);
-    if (!mc_slice_ieq(name, MC_SLICE("http")) && !mc_slice_ieq(name, MC_SLICE("https"))) {
+    bool https = mc_slice_ieq(url.scheme, MC_SLICE("https"));
+    if (!https && !mc_slice_ieq(url.scheme, MC_SLICE("http"))) {
         return mc_h1_fail(parser, MC_EPROTO, 400, "http1.invalid_scheme");
     }
     if (parser->limits->as_sent) {
         return MC_OK;
     }
-    mc_slice lower = name.n == 4 ? MC_SLICE("http") : MC_SLICE("https");
-    mc_status status = mc_headers_set_known_ref(headers, MC_H_AUTHORITY, authority);
+    mc_status status = mc_headers_set_known_ref(headers, MC_H_AUTHORITY, url.authority);
     if (status == MC_OK) {
-        status = mc_headers_set_known_ref(headers, MC_H_SCHEME, lower);
+        status = mc_headers_set_known_ref(headers, MC_H_SCHEME, https ? MC_SLICE("https") : MC_SLICE("http"));
     }
-    return status != MC_OK ? status : mc_headers_set_known_ref(headers, MC_H_PATH, path.n == 0 ? MC_SLICE("/") : path);
+    return status != MC_OK ? status
+                           : mc_headers_set_known_ref(headers, MC_H_PATH, url.path.n == 0 ? MC_SLICE("/") : url.path);
 }
 
 static mc_status take_target(mc_h1_parser *parser, mc_h1_message *message) {

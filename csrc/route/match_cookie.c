@@ -8,26 +8,6 @@ typedef struct cookie_match {
     mc_string_match string;
 } cookie_match;
 
-static mc_slice unquoted(mc_slice s) {
-    return s.n >= 2 && s.p[0] == '"' && s.p[s.n - 1] == '"' ? mc_slice_of(s.p + 1, s.n - 2) : s;
-}
-
-bool mc_cookie_get(const mc_headers *headers, mc_slice name, mc_slice *value) {
-    uint32_t at = 0;
-    const mc_header *header;
-    while ((header = mc_headers_next(headers, MC_SLICE("cookie"), &at)) != NULL) {
-        mc_slice rest = header->value, item;
-        while (mc_slice_next(&rest, ';', &item)) {
-            size_t equals = mc_slice_find(item, '=');
-            if (equals < item.n && mc_slice_eq(mc_slice_until(item, equals), name)) {
-                *value = unquoted(mc_slice_from(item, equals + 1));
-                return true;
-            }
-        }
-    }
-    return false;
-}
-
 static int cookie_holds(const void *self, const mc_match_input *in) {
     const cookie_match *match = self;
     mc_slice value = MC_SLICE_NONE;

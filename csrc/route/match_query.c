@@ -9,20 +9,6 @@ typedef struct query_match {
     mc_string_match string;
 } query_match;
 
-bool mc_query_get(mc_slice query, mc_slice name, mc_slice *value) {
-    while (query.n > 0) {
-        size_t end = mc_slice_find(query, '&');
-        mc_slice item = mc_slice_until(query, end);
-        size_t equals = mc_slice_find(item, '=');
-        if (mc_slice_eq(mc_slice_until(item, equals), name)) {
-            *value = mc_slice_from(item, equals + 1);
-            return true;
-        }
-        query = mc_slice_from(query, end + 1);
-    }
-    return false;
-}
-
 static int query_holds(const void *self, const mc_match_input *in) {
     const query_match *match = self;
     mc_slice value = MC_SLICE_NONE;

@@ -4,6 +4,7 @@
 #ifndef MC_ROUTE_MATCHER_H
 #define MC_ROUTE_MATCHER_H
 
+#include "http/uri.h"
 #include "route/route.h"
 
 /* What matchers see of a request: split once, looked at by many. */
@@ -56,10 +57,5 @@ MC_MUST_CHECK mc_status mc_match_connect_compile(mc_arena *arena, const mc_value
 /* True when the matcher can only hold if this header, its values joined, equals *value (non-empty): what an
  * index by header value may rest on. */
 bool mc_match_header_exact(const mc_matcher *matcher, mc_slice *name, mc_slice *value);
-
-/* First value of a query parameter as it stands in the path (RT-13); false when absent. */
-bool mc_query_get(mc_slice query, mc_slice name, mc_slice *value);
-/* First value of a cookie over all cookie headers, unquoted (RT-14); false when absent. */
-bool mc_cookie_get(const mc_headers *headers, mc_slice name, mc_slice *value);
 
 #endif

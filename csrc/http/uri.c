@@ -1,0 +1,148 @@
+/* Absolute URLs, authorities, referers, percent-decoding. */
+#include "http/uri.h"
+
+static bool is_digit(char c) { return c >= '0' && c <= '9'; }
+static bool is_alpha(char c) { return (c | 0x20) >= 'a' && (c | 0x20) <= 'z'; }
+static bool is_one_of(char c, const char *set) { return c != '\0' && strchr(set, c) != NULL; }
+
+static bool is_authority_char(char c) { return is_digit(c) || is_alpha(c) || is_one_of(c, "!$%&'()*+,-.:;=@[]_~"); }
+
+bool mc_uri_authority_valid(mc_slice authority) {
+    for (size_t i = 0; i < authority.n; i++) {
+        if (!is_authority_char(authority.p[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
+size_t mc_uri_scheme_length(mc_slice url) {
+    size_t n = 0;
+    while (n < url.n && (is_alpha(url.p[n]) || (n > 0 && (is_digit(url.p[n]) || is_one_of(url.p[n], "+-."))))) {
+        n++;
+    }
+    return n > 0 && url.n - n >= 3 && memcmp(url.p + n, "://", 3) == 0 ? n : 0;
+}
+
+bool mc_uri_authority_sound(mc_slice authority, bool need_port) {
+    size_t host = mc_slice_find(authority, ':');
+    if (authority.n > 0 && authority.p[0] == '[') {
+        size_t close = mc_slice_find(authority, ']');
+        host = close + 1;
+        if (close == authority.n || (host < authority.n && authority.p[host] != ':')) {
+            return false;
+        }
+    }
+    if (host == 0 || !mc_uri_authority_valid(authority)) {
+        return false;
+    }
+    if (host == authority.n) {
+        return !need_port;
+    }
+    uint64_t port;
+    return mc_slice_u64(mc_slice_from(authority, host + 1), &port) == MC_OK && port > 0 && port <= 65535;
+}
+
+mc_status mc_uri_parse_absolute(mc_slice url, mc_uri_absolute *out) {
+    size_t scheme = mc_uri_scheme_length(url);
+    if (scheme == 0) {
+        return MC_EINVAL;
+    }
+    mc_slice rest = mc_slice_from(url, scheme + 3);
+    size_t n = 0;
+    while (n < rest.n && !is_one_of(rest.p[n], "/?#")) {
+        n++;
+    }
+    mc_slice authority = mc_slice_until(rest, n);
+    size_t user = mc_slice_find(authority, '@');
+    *out = (mc_uri_absolute){
+        .scheme = mc_slice_until(url, scheme),
+        .authority = user < authority.n ? mc_slice_from(authority, user + 1) : authority,
+        .path = mc_slice_from(rest, n),
+        .has_userinfo = user < authority.n,
+    };
+    return mc_uri_authority_sound(out->authority, false) ? MC_OK : MC_EINVAL;
+}
+
+bool mc_uri_referer_valid(mc_slice referer) {
+    mc_uri_absolute url;
+    if (mc_uri_parse_absolute(referer, &url) == MC_OK) {
+        return !url.has_userinfo && mc_slice_find(url.path, '#') == url.path.n;
+    }
+    bool seen_slash = false;
+    for (size_t i = 0; i < referer.n; i++) {
+        char c = referer.p[i];
+        seen_slash |= c == '/';
+        /* A relative reference: no ':' in its first segment (RFC 3986 section 4.2). */
+        if ((c == ':' && !seen_slash) || !(is_digit(c) || is_alpha(c) || is_one_of(c, "-._~!$&'()*+,;=:@/?%"))) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* --- hosts ------------------------------------------------------------------------------------------------------ */
+
+size_t mc_uri_port_start(mc_slice host) {
+    for (size_t i = host.n; i > 0 && host.p[i - 1] != ']'; i--) {
+        if (host.p[i - 1] == ':') {
+            return i - 1;
+        }
+    }
+    return host.n;
+}
+
+mc_status mc_uri_host_normalize(mc_slice host, const mc_uri_host_options *options, mc_arena *arena, mc_slice *out) {
+    size_t colon = mc_uri_port_start(host);
+    mc_slice name = mc_slice_until(host, colon), port = mc_slice_from(host, colon);
+    if (options->strip_trailing_dot && name.n > 0 && name.p[name.n - 1] == '.') {
+        name.n--;
+    }
+    uint64_t number;
+    if (port.n > 0 && mc_slice_u64(mc_slice_from(port, 1), &number) == MC_OK && number <= 65535 &&
+        (options->strip_any_port || (options->strip_port != 0 && number == options->strip_port))) {
+        port.n = 0;
+    }
+    if (name.n + port.n == host.n) {
+        *out = host;
+        return MC_OK;
+    }
+    if (port.n == 0) {
+        *out = name;
+        return MC_OK;
+    }
+    return mc_arena_concat(arena, (mc_slice[]){name, port}, 2, out);
+}
+
+/* --- percent-encoding ------------------------------------------------------------------------------------------- */
+
+static int hex_value(char c) {
+    return is_digit(c) ? c - '0' : (c | 0x20) >= 'a' && (c | 0x20) <= 'f' ? (c | 0x20) - 'a' + 10 : -1;
+}
+
+int mc_percent_byte(mc_slice s) {
+    if (s.n < 3 || s.p[0] != '%') {
+        return -1;
+    }
+    int high = hex_value(s.p[1]), low = hex_value(s.p[2]);
+    return high < 0 || low < 0 ? -1 : high * 16 + low;
+}
+
+mc_status mc_percent_decode(mc_slice s, mc_arena *arena, mc_slice *out) {
+    if (mc_slice_find(s, '%') == s.n) {
+        *out = s;
+        return MC_OK;
+    }
+    char *bytes = mc_arena_bytes(arena, s.n);
+    if (bytes == NULL) {
+        return MC_ENOMEM;
+    }
+    size_t n = 0;
+    for (size_t i = 0; i < s.n; i++) {
+        int byte = mc_percent_byte(mc_slice_from(s, i));
+        bytes[n++] = byte < 0 ? s.p[i] : (char)byte;
+        i += byte < 0 ? 0 : 2;
+    }
+    *out = (mc_slice){bytes, n};
+    return MC_OK;
+}
