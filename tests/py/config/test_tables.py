@@ -77,9 +77,9 @@ def test_conditions() -> None:
         ("typed_config", "google.protobuf.Empty is not supported yet by meshcore")
     ]
     # The place decides, not the message alone.
-    options = {"common_http_protocol_options": {"max_headers_count": 5}}
+    options = {"common_http_protocol_options": {"max_stream_duration": "5s"}}
     assert problems("envoy.config.cluster.v3.Cluster", options) == [
-        ("common_http_protocol_options.max_headers_count", "not supported yet by meshcore")
+        ("common_http_protocol_options.max_stream_duration", "not supported yet by meshcore")
     ]
 
 
