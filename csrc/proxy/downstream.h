@@ -6,12 +6,14 @@
 
 typedef struct mc_downstream mc_downstream;
 
-/* Where a connection finds the newest configuration: the listener's, replaced on update. The listener outlives its
- * connections' use of it: mc_downstream_orphan when it goes first. */
+/* Where a connection finds the newest configuration: the listener's side in a worker, replaced in place on an update. It lives
+ * until its listener let go and the last connection ended; then on_unused is called. */
 typedef struct mc_downstream_source {
     mc_hcm_pin *pin;
-    void (*on_close)(struct mc_downstream_source *source); /* a connection ended; may be NULL */
+    uint32_t connections;
+    void (*on_closed)(struct mc_downstream_source *source); /* after each connection's end; may be NULL */
     void *ctx;
+    mc_stat cx_total, cx_destroy, cx_active, cx_length_ms; /* the listener's own stats (LIS-23) */
 } mc_downstream_source;
 
 /* Takes over an accepted descriptor. */
