@@ -63,6 +63,9 @@ static mc_attempt *client_detach(mc_client *client) {
     mc_attempt *attempt = client->attempt;
     if (attempt != NULL) {
         mc_upstream *upstream = client->pool->upstream;
+        while (client->conn.read_off > 0) {
+            mc_conn_resume_reading(&client->conn);
+        }
         client->attempt = NULL;
         attempt->client = NULL;
         attempt->pool = NULL;
@@ -496,6 +499,11 @@ void mc_attempt_cancel(mc_attempt *attempt) {
     COUNT(pool->upstream, upstream_rq_tx_reset);
     client_detach(client);
     client_close(client);
+}
+
+void mc_attempt_tunnel(mc_attempt *attempt) {
+    attempt->tunnel = true;
+    mc_h1_parser_tunnel(&attempt->client->parser);
 }
 
 static mc_slice pool_key(mc_pool *pool) { return mc_slice_of(&pool->host, sizeof pool->host); }
