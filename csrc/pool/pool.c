@@ -572,7 +572,8 @@ static void pool_drain(mc_pool *pool) {
 
 /* --- upstream -------------------------------------------------------------------------------------------------------- */
 
-mc_upstream *mc_upstream_new(mc_cluster *cluster, mc_hosts *hosts, mc_net *net, mc_slab *slab, const mc_connector *connector) {
+mc_upstream *mc_upstream_new(mc_cluster *cluster, mc_hosts *hosts, mc_net *net, mc_slab *slab,
+                             const mc_connector *connector, uint32_t *live) {
     mc_upstream *upstream = mc_calloc(1, sizeof *upstream);
     if (upstream == NULL) {
         return NULL;
@@ -591,6 +592,10 @@ mc_upstream *mc_upstream_new(mc_cluster *cluster, mc_hosts *hosts, mc_net *net, 
     upstream->connector = connector;
     upstream->dying.run = upstream_die;
     mc_map_init(&upstream->pools);
+    upstream->live = live;
+    if (live != NULL) {
+        ++*live;
+    }
     return upstream;
 }
 
@@ -637,6 +642,9 @@ void mc_upstream_free(mc_upstream *upstream) {
     mc_lb_free(upstream->lb);
     mc_hosts_unref(upstream->hosts);
     mc_cluster_unref(upstream->cluster);
+    if (upstream->live != NULL) {
+        --*upstream->live;
+    }
     mc_free(upstream);
 }
 

@@ -84,10 +84,11 @@ typedef struct mc_upstream {
     uint32_t holds;                /* attempts' owners that still use it: mc_upstream_hold/release */
     bool retired;
     mc_deferred dying;
+    uint32_t *live; /* the worker's count of upstreams not freed yet; may be NULL */
 } mc_upstream;
 
 MC_MUST_CHECK mc_upstream *mc_upstream_new(mc_cluster *cluster, mc_hosts *hosts, mc_net *net, mc_slab *slab,
-                                           const mc_connector *connector);
+                                           const mc_connector *connector, uint32_t *live);
 /* No new attempts will come: idle connections close, others when done; then it frees itself (CP-14). */
 void mc_upstream_retire(mc_upstream *upstream);
 /* Frees at once, at the worker's end: connections are dropped and attempts reset. */

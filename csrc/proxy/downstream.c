@@ -417,16 +417,27 @@ void mc_proxy_fini(mc_proxy *proxy) {
     mc_block_pool_fini(&proxy->blocks);
 }
 
-void mc_proxy_drain(mc_proxy *proxy, bool force) {
-    proxy->draining = true;
+static void drain_one(mc_downstream *d, bool force) {
+    d->drain = true;
+    if (force) {
+        close_now(d);
+    } else if (d->stream == NULL) {
+        close_after_flush(d);
+    }
+}
+
+void mc_downstream_drain(mc_proxy *proxy, mc_downstream_source *source) {
     MC_LIST_EACH(&proxy->connections, node) {
         mc_downstream *d = MC_CONTAINER(node, mc_downstream, link);
-        if (force) {
-            close_now(d);
-        } else if (d->stream == NULL) {
-            close_after_flush(d);
+        if (d->source == source) {
+            drain_one(d, false);
         }
     }
+}
+
+void mc_proxy_drain(mc_proxy *proxy, bool force) {
+    proxy->draining = true;
+    MC_LIST_EACH(&proxy->connections, node) { drain_one(MC_CONTAINER(node, mc_downstream, link), force); }
     if (proxy->connection_count == 0 && proxy->on_idle != NULL) {
         proxy->on_idle(proxy->ctx);
     }

@@ -23,4 +23,7 @@ MC_MUST_CHECK mc_status mc_downstream_accept(mc_proxy *proxy, mc_downstream_sour
 MC_MUST_CHECK mc_status mc_downstream_memory(mc_proxy *proxy, mc_downstream_source *source, mc_conn *client, mc_net *client_net,
                                              const mc_conn_events *client_events, const mc_memory_options *options);
 
+/* Drains the connections of one source: its listener is gone. */
+void mc_downstream_drain(mc_proxy *proxy, mc_downstream_source *source);
+
 #endif

@@ -53,13 +53,15 @@ static void read_headers(mc_retry *retry, mc_headers *request) {
 void mc_retry_init(mc_retry *retry, const mc_retry_policy *policy, mc_headers *request, mc_cluster *cluster, mc_slab *slab) {
     *retry = (mc_retry){.policy = policy, .cluster = cluster, .slab = slab};
     retry->remaining = (uint32_t)MC_DEFAULT_NUM_RETRIES;
-    retry->interval_ms = MC_DEFAULT_RETRY_BASE_INTERVAL;
-    retry->max_interval_ms = 10 * MC_DEFAULT_RETRY_BASE_INTERVAL;
+    uint64_t base = MC_DEFAULT_RETRY_BASE_INTERVAL, max = 0;
     if (policy != NULL) {
         retry->on = policy->retry_on;
         retry->remaining = policy->num_retries;
-        retry->interval_ms = policy->base_interval_ms;
-        retry->max_interval_ms = policy->max_interval_ms;
+        base = policy->base_interval_ms;
+        max = policy->max_interval_ms;
+    }
+    if (mc_backoff_init(&retry->backoff, base, max) != MC_OK) { /* the route table checked both */
+        retry->backoff = (mc_backoff){base, base, base};
     }
     read_headers(retry, request);
 }
@@ -143,11 +145,7 @@ mc_retry_verdict mc_retry_reset(mc_retry *retry, mc_reset_reason reason, bool re
     return decide(retry, retry->on != 0 && retriable_reset(retry, reason, request_sent));
 }
 
-uint64_t mc_retry_wait_ms(mc_retry *retry, mc_random *random) {
-    uint64_t wait = retry->interval_ms == 0 ? 0 : mc_random_next(random) % retry->interval_ms;
-    retry->interval_ms = retry->interval_ms * 2 < retry->max_interval_ms ? retry->interval_ms * 2 : retry->max_interval_ms;
-    return wait;
-}
+uint64_t mc_retry_wait_ms(mc_retry *retry, mc_random *random) { return mc_backoff_next(&retry->backoff, random); }
 
 void mc_retry_stop(mc_retry *retry) {
     discharge(retry);

@@ -2,7 +2,7 @@
 #ifndef MC_PROXY_RETRY_H
 #define MC_PROXY_RETRY_H
 
-#include "base/random.h"
+#include "base/backoff.h"
 #include "pool/pool.h"
 #include "route/route.h"
 
@@ -19,7 +19,7 @@ typedef struct mc_retry {
     mc_slab *slab;
     uint32_t on; /* MC_RETRY_ON_* bits; 0: inactive */
     uint32_t remaining;
-    uint64_t interval_ms, max_interval_ms;
+    mc_backoff backoff; /* RF-24 */
     uint16_t extra_codes[8]; /* x-envoy-retriable-status-codes */
     uint8_t extra_count;
     bool charged; /* holds one of the cluster's retries (CB-8) */
