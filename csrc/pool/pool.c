@@ -167,14 +167,9 @@ static size_t client_data(mc_conn *conn, mc_slice data) {
     if (client->state == CLIENT_CLOSING) {
         return data.n;
     }
-    if (consumed < 0) {
+    if (consumed < 0 || (size_t)consumed < data.n) { /* malformed, or bytes after a complete response (H1-14) */
         COUNT(upstream, upstream_cx_protocol_error);
         client_reset_attempt(client, MC_RESET_PROTOCOL_ERROR);
-        client_close(client);
-        return data.n;
-    }
-    if ((size_t)consumed < data.n && client->state == CLIENT_IDLE) { /* bytes after a complete response (H1-14) */
-        COUNT(upstream, upstream_cx_protocol_error);
         client_close(client);
         return data.n;
     }
@@ -319,7 +314,6 @@ static mc_status response_complete(void *ctx) {
         return MC_ECLOSED;
     }
     if (client->informational) {
-        mc_h1_parser_expect(&client->parser, client->attempt->method);
         return MC_OK;
     }
     mc_attempt *attempt = client_detach(client);

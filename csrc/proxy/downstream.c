@@ -40,7 +40,7 @@ static void set_idle(mc_downstream *d) {
 
 static void close_now(mc_downstream *d) {
     d->closing = true;
-    mc_conn_close(&d->conn, false);
+    mc_conn_abort(&d->conn, MC_CLOSE_LOCAL);
 }
 
 /* Everything written leaves, FIN, then the peer has delayed_close_timeout to close (rules section 1.5). */
@@ -51,16 +51,12 @@ static void close_after_flush(mc_downstream *d) {
     }
     d->closing = true;
     mc_timer_cancel(d->proxy->loop, &d->timer);
-    if (delay == 0 || d->conn.eof) {
+    if (delay == 0) {
         mc_conn_close(&d->conn, true);
         return;
     }
-    mc_conn_shutdown_write(&d->conn);
+    mc_conn_close_linger(&d->conn);
     mc_timer_arm(d->proxy->loop, &d->timer, delay);
-    if (d->keep) {
-        d->keep = false;
-        mc_conn_resume_reading(&d->conn);
-    }
 }
 
 static void headers_timeout(mc_downstream *d) {
@@ -79,7 +75,7 @@ static void timer_fired(mc_timer *timer) {
     uint64_t now = mc_loop_now_ms(d->proxy->loop), timeout = d->pin->hcm->connection_idle_ms;
     if (d->closing) {
         COUNT(d, downstream_cx_delayed_close_timeout);
-        mc_conn_close(&d->conn, false);
+        mc_conn_abort(&d->conn, MC_CLOSE_LOCAL);
     } else if (d->head_pending) {
         headers_timeout(d);
     } else if (d->stream == NULL && now - d->idle_ms >= timeout) {

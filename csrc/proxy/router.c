@@ -39,7 +39,7 @@ struct router {
     uint64_t timeout_ms, per_try_ms;
     mc_timer timeout, per_try, backoff;
     mc_headers *trailers;
-    mc_slice set_cookie;
+    mc_request_hash hash;
     const mc_host *tried[MAX_TRIED]; /* compared only */
     uint32_t tried_count;
 };
@@ -328,8 +328,8 @@ static mc_status add_response_headers(router *r, try *t) { /* RF-35 */
         status = mc_headers_set_known(&t->headers, MC_H_X_ENVOY_UPSTREAM_SERVICE_TIME,
                                       mc_slice_of(digits, mc_format_u64(digits, ms)));
     }
-    if (status == MC_OK && r->set_cookie.p != NULL) {
-        status = mc_headers_add_known_ref(&t->headers, MC_H_SET_COOKIE, r->set_cookie);
+    for (uint32_t i = 0; i < r->hash.set_cookie_count && status == MC_OK; i++) {
+        status = mc_headers_add_known_ref(&t->headers, MC_H_SET_COOKIE, r->hash.set_cookies[i]);
     }
     if (status == MC_OK) {
         status = mc_route_finalize_response(stream->hcm->routes, &stream->match, &t->headers);
@@ -389,7 +389,10 @@ static mc_status on_headers(mc_attempt *attempt, const mc_h1_head *head) {
         schedule_retry(r);
         return MC_ECLOSED;
     }
-    if (head->status == 101 && r->stream->upgrade) {
+    if (head->status == 101) {
+        if (!r->stream->upgrade) { /* nobody asked for another protocol */
+            return MC_EPROTO;
+        }
         mc_attempt_tunnel(attempt);
     }
     return forward_headers(r, t, false);
@@ -482,9 +485,13 @@ static bool tried_before(void *ctx, const mc_host *host) {
     return false;
 }
 
-static bool set_attempt_headers(router *r) { /* RF-29 */
+static bool set_attempt_headers(router *r, const mc_host *host) { /* RF-29 */
     mc_stream *stream = r->stream;
     char digits[20];
+    if (stream->match.route->auto_host_rewrite && host->hostname.n > 0 && /* RT-34 */
+        mc_route_rewrite_host(stream->match.route, &stream->request, host->hostname, stream->hcm->suppress_envoy_headers) != MC_OK) {
+        return false;
+    }
     if (!stream->match.virtual_host->include_attempt_count_request) {
         return true;
     }
@@ -516,7 +523,7 @@ static void start_try(router *r) {
     try *t = mc_arena_zalloc(&stream->arena, sizeof *t);
     mc_pool *pool = mc_upstream_pool(r->upstream, host);
     stream->attempts += stream->attempts < UINT8_MAX;
-    if (t == NULL || pool == NULL || !set_attempt_headers(r)) {
+    if (t == NULL || pool == NULL || !set_attempt_headers(r, host)) {
         mc_stream_reset(stream, MC_FLAG(LR), "out_of_memory");
         return;
     }
@@ -624,7 +631,10 @@ static mc_status set_hash(router *r) {
                                 .remote = &stream->remote,
                                 .local = mc_downstream_local(stream->downstream),
                                 .arena = &stream->arena};
-    return mc_route_hash(stream->match.route, &request, &r->lb.has_hash, &r->lb.hash, &r->set_cookie);
+    mc_status status = mc_route_hash(stream->match.route, &request, &r->hash);
+    r->lb.has_hash = r->hash.has_hash;
+    r->lb.hash = r->hash.hash;
+    return status;
 }
 
 static mc_status prepare(router *r) {
