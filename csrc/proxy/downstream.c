@@ -223,13 +223,8 @@ static size_t downstream_data(mc_conn *conn, mc_slice data) {
 }
 
 static void downstream_eof(mc_conn *conn) {
-    mc_downstream *d = MC_CONTAINER(conn, mc_downstream, conn);
-    if (d->stream != NULL) {
-        MC_HCM_COUNT(d->stream, downstream_rq_rx_reset);
-        mc_stream_reset(d->stream, MC_FLAG(DC), "downstream_remote_disconnect");
-    }
-    d->closing = true;
-    mc_conn_abort(conn, MC_CLOSE_REMOTE);
+    MC_CONTAINER(conn, mc_downstream, conn)->closing = true;
+    mc_conn_abort(conn, MC_CLOSE_REMOTE); /* downstream_close gives the stream up */
 }
 
 static void downstream_high(mc_conn *conn) {

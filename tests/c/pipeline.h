@@ -6,6 +6,7 @@
 #ifndef MC_TESTS_PIPELINE_H
 #define MC_TESTS_PIPELINE_H
 
+#include "base/alloc.h"
 #include "engine/engine.h"
 #include "stats/read.h"
 

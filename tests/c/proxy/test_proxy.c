@@ -111,9 +111,7 @@ TEST(pipelined_requests_are_answered_in_order) {
                             "GET /1 HTTP/1.1\r\nHost: h\r\n\r\nGET /2 HTTP/1.1\r\nHost: h\r\n\r\nGET /3 HTTP/1.1\r\nHost: h\r\n\r\n", text,
                             sizeof text);
     size_t count = 0;
-    for (size_t at = 0; (at = mc_slice_search(mc_slice_from(got, at), MC_SLICE("200 OK"))) != SIZE_MAX; at += 6) {
-        got = mc_slice_from(got, at);
-        at = 0;
+    for (size_t at; (at = mc_slice_search(got, MC_SLICE("200 OK"))) != SIZE_MAX; got = mc_slice_from(got, at + 6)) {
         count++;
     }
     CHECK_INT(count, 3);
