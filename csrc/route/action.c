@@ -94,6 +94,16 @@ int mc_route_upgrade(const mc_route *route, mc_slice type) {
     return -1;
 }
 
+bool mc_route_upgrade_at(const mc_route *route, uint32_t i, mc_slice *type, bool *enabled) {
+    const mc_route_entry *entry = mc_route_entry_of(route);
+    if (i >= entry->upgrade_count) {
+        return false;
+    }
+    *type = entry->upgrade_types[i];
+    *enabled = entry->upgrade_enabled[i];
+    return true;
+}
+
 mc_status mc_compile_route_action(mc_compile *c, const mc_value *value, mc_route_entry *out) {
     mc_route *route = &out->route;
     const mc_value *retry;

@@ -1,14 +1,6 @@
 /* Matching: virtual host, candidates in order, the first whose matchers hold, its cluster. */
+#include "http/uri.h"
 #include "route/compile.h"
-
-size_t mc_host_port_start(mc_slice host) {
-    for (size_t i = host.n; i > 0 && host.p[i - 1] != ']'; i--) {
-        if (host.p[i - 1] == ':') {
-            return i - 1;
-        }
-    }
-    return host.n;
-}
 
 int mc_matchers_test(const mc_matchers *matchers, const mc_match_input *in) {
     for (uint32_t i = 0; i < matchers->count; i++) {
@@ -47,7 +39,7 @@ static mc_status find_host(const mc_route_table *table, const mc_route_request *
     mc_slice name = table->vhost_header.n == 0 ? mc_headers_get_known(request->headers, MC_H_AUTHORITY)
                                                : mc_headers_get(request->headers, table->vhost_header);
     if (table->ignore_port) {
-        name = mc_slice_until(name, mc_host_port_start(name));
+        name = mc_slice_until(name, mc_uri_port_start(name));
     }
     if (has_upper(name)) {
         MC_TRY(mc_dup_lower(request->arena, name, &name));

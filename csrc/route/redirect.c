@@ -1,4 +1,5 @@
 /* Redirects (RT-30, RT-31) and the redirect to TLS (RT-4). */
+#include "http/uri.h"
 #include "route/compile.h"
 
 struct mc_redirect {
@@ -67,7 +68,7 @@ uint16_t mc_route_redirect_status(const mc_route_match *match) {
 static mc_slice request_host(const mc_headers *headers, mc_slice scheme, bool new_port) {
     mc_slice host = mc_headers_get_known(headers, MC_H_AUTHORITY);
     mc_slice forwarded = mc_headers_get_known(headers, MC_H_X_FORWARDED_PROTO);
-    size_t colon = mc_host_port_start(host);
+    size_t colon = mc_uri_port_start(host);
     mc_slice port = mc_slice_from(host, colon);
     bool remove = new_port;
     if (!mc_slice_eq(scheme, forwarded)) {

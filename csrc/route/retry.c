@@ -98,7 +98,6 @@ static mc_status compile_predicates(mc_compile *c, const mc_value *value, mc_ret
 
 mc_status mc_compile_retry_policy(mc_compile *c, const mc_value *value, const mc_retry_policy **out) {
     mc_retry_policy *policy = mc_arena_zalloc(c->arena, sizeof *policy);
-    mc_slice retry_on = MC_SLICE_NONE;
     const mc_value *backoff;
     int64_t attempts = 1;
     if (policy == NULL) {
@@ -107,8 +106,8 @@ mc_status mc_compile_retry_policy(mc_compile *c, const mc_value *value, const mc
     policy->num_retries = (uint32_t)MC_DEFAULT_NUM_RETRIES;
     policy->base_interval_ms = MC_DEFAULT_RETRY_BASE_INTERVAL;
     policy->max_interval_ms = MC_DEFAULT_RETRY_BASE_INTERVAL * 10;
-    MC_TRY(mc_value_read_string(value, "retry_on", &retry_on, c->error));
-    policy->retry_on = mc_retry_on_parse(retry_on, NULL);
+    MC_TRY(mc_read_text(c->arena, value, "retry_on", &policy->retry_on_text, c->error));
+    policy->retry_on = mc_retry_on_parse(policy->retry_on_text, NULL);
     MC_TRY(mc_value_read_u32(value, "num_retries", &policy->num_retries, c->error));
     MC_TRY(mc_value_read_duration_ms(value, "per_try_timeout", &policy->per_try_timeout_ms, c->error));
     MC_TRY(mc_value_read_duration_ms(value, "per_try_idle_timeout", &policy->per_try_idle_timeout_ms, c->error));

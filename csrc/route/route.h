@@ -58,6 +58,7 @@ uint32_t mc_retry_on_parse(mc_slice tokens, bool *unknown);
 
 typedef struct mc_retry_policy {
     uint32_t retry_on;
+    mc_slice retry_on_text; /* as configured */
     uint32_t num_retries;
     uint64_t per_try_timeout_ms; /* 0: none */
     uint64_t per_try_idle_timeout_ms;
@@ -129,6 +130,8 @@ typedef struct mc_route {
 
 /* Route-level upgrade_configs: 1 enabled, 0 disabled, -1 no entry. Case-insensitive. */
 int mc_route_upgrade(const mc_route *route, mc_slice type);
+/* Entry i of upgrade_configs; false behind the last. */
+bool mc_route_upgrade_at(const mc_route *route, uint32_t i, mc_slice *type, bool *enabled);
 
 /* What a match may look at. */
 typedef struct mc_route_request {

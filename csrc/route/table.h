@@ -71,7 +71,4 @@ void mc_match_input_init(mc_match_input *in, const mc_route_table *table, const 
 
 /* The cluster of match->route (RT-20 to RT-22). */
 MC_MUST_CHECK mc_status mc_route_choose_cluster(const mc_route_request *request, mc_route_match *match);
-/* Where ":port" begins in an authority, n when there is none: the last ':' behind any ']' (HC-34). */
-size_t mc_host_port_start(mc_slice host);
-
 #endif

@@ -79,22 +79,27 @@ TEST(ports_and_another_header_for_the_host) {
 TEST(paths) {
     fixture f;
     CHECK_INT(
-        fixture_routes(&f, ROUTE("exact", "'path': '/a'") "," ROUTE("folded", "'path': '/Fold', 'case_sensitive': "
-                                                                              "false") "," ROUTE("dir", "'path_"
-                                                                                                        "separated_"
-                                                                                                        "prefix': "
-                                                                                                        "'/dir/sub'") "," ROUTE(
-                               "dirfold",
-                               "'path_separated_prefix': '/DIR', 'case_sensitive': "
-                               "false") "," ROUTE("ab", "'prefix': '/a/b'") "," ROUTE("aa",
-                                                                                      "'pre"
-                                                                                      "fix'"
-                                                                                      ": "
-                                                                                      "'/a/"
-                                                                                      "'") "," ROUTE("late",
-                                                                                                     "'prefix': "
-                                                                                                     "'/a/b/c'") "," ROUTE("foldprefix",
-                                                                                                                           "'prefix': '/Pre', 'case_sensitive': false")),
+        fixture_routes(
+            &f,
+            ROUTE("exact", "'path': '/a'") "," ROUTE(
+                "folded",
+                "'path': '/Fold', 'case_sensitive': "
+                "false") "," ROUTE("dir",
+                                   "'path_"
+                                   "separated_"
+                                   "prefix': "
+                                   "'/dir/sub'") "," ROUTE("dirfold",
+                                                           "'path_separated_prefix': '/DIR', 'case_sensitive': "
+                                                           "false") "," ROUTE("ab",
+                                                                              "'prefix': '/a/b'") "," ROUTE("aa",
+                                                                                                            "'pre"
+                                                                                                            "fix'"
+                                                                                                            ": "
+                                                                                                            "'/a/"
+                                                                                                            "'") "," ROUTE("late",
+                                                                                                                           "'prefix': "
+                                                                                                                           "'/a/b/c'") "," ROUTE("foldprefix",
+                                                                                                                                                 "'prefix': '/Pre', 'case_sensitive': false")),
         MC_OK);
     static const match_case cases[] = {{"/a", "exact"},
                                        {"/a?x=/b", "exact"},

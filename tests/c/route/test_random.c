@@ -20,10 +20,18 @@ static void put(text *t, const char *s) {
 
 static unsigned below(mc_random *random, unsigned n) { return (unsigned)(mc_random_next(random) % n); }
 
+/* How random the tables of one test are. */
+typedef struct shape {
+    unsigned tables, routes, requests;
+    unsigned path;  /* most characters of a path: the fewer, the more routes share one */
+    unsigned plain; /* one route in so many has no header matchers, 0 none */
+    bool splits;    /* some list must be split by header value */
+} shape;
+
 /* Short paths over a small alphabet, so that prefixes nest and texts repeat. */
-static void random_path(mc_random *random, char *out, bool separated) {
+static void random_path(mc_random *random, const shape *shape, char *out, bool separated) {
     static const char alphabet[] = "abAB/";
-    unsigned n = separated ? 1 + below(random, 4) : below(random, 6);
+    unsigned n = separated + below(random, shape->path);
     *out++ = '/';
     for (unsigned i = 0; i < n; i++) {
         *out++ = alphabet[below(random, 5)];
@@ -34,18 +42,18 @@ static void random_path(mc_random *random, char *out, bool separated) {
     *out = 0;
 }
 
-static void random_route(mc_random *random, text *t, int index) {
+static void random_route(mc_random *random, const shape *shape, text *t, int index) {
     static const char *const fields[] = {"prefix", "path", "path_separated_prefix"};
     char line[160], path[16];
     unsigned kind = below(random, 3);
-    random_path(random, path, kind == 2);
+    random_path(random, shape, path, kind == 2);
     snprintf(line, sizeof line, "%s{'name': 'r%d', 'match': {'%s': '%s'", index > 0 ? "," : "", index, fields[kind],
              path);
     put(t, line);
     if (below(random, 3) == 0) {
         put(t, ", 'case_sensitive': false");
     }
-    if (below(random, 2) == 0) {
+    if (shape->plain == 0 || below(random, shape->plain) > 0) {
         put(t, ", 'headers': [");
         unsigned count = 1 + below(random, 2);
         for (unsigned i = 0; i < count; i++) {
@@ -66,7 +74,7 @@ static const char *const domains[] = {"*",   "a.io", "b.a.io", "*.io", "*.a.io",
                                       "a.*", "a.i*", "b.*",    "io",   "*b.a.io", "b.a.*"};
 enum { DOMAIN_COUNT = sizeof domains / sizeof domains[0] };
 
-static void random_table(mc_random *random, text *t, unsigned routes) {
+static void random_table(mc_random *random, const shape *shape, text *t) {
     bool used[DOMAIN_COUNT] = {false};
     unsigned hosts = 1 + below(random, 4);
     t->n = 0;
@@ -80,48 +88,58 @@ static void random_table(mc_random *random, text *t, unsigned routes) {
         put(t, h > 0 ? ",{'name': 'v', 'domains': ['" : "{'name': 'v', 'domains': ['");
         put(t, domains[domain]);
         put(t, "'], 'routes': [");
-        unsigned count = 1 + below(random, routes);
+        unsigned count = 1 + below(random, shape->routes);
         for (unsigned i = 0; i < count; i++) {
-            random_route(random, t, (int)i);
+            random_route(random, shape, t, (int)i);
         }
         put(t, "]}");
     }
     put(t, "]}");
 }
 
-static void random_request(mc_random *random, char *out) {
+static void random_request(mc_random *random, const shape *shape, char *out) {
     static const char *const hosts[] = {"-", "a.io", "A.io", "b.a.io", "xb.a.io", "c.io", "b.org", ".io", "io", "a.i"};
     char path[16];
-    random_path(random, path, false);
+    random_path(random, shape, path, false);
     out += sprintf(out, "%s%s%s", hosts[below(random, 10)], path, below(random, 4) == 0 ? "?x=/a" : "");
     for (unsigned h = 0; h < 3; h++) {
-        for (unsigned repeat = below(random, 3); repeat > 0; repeat -= repeat == 1 || below(random, 4) > 0) {
+        for (unsigned repeat = below(random, 4) / 2 + below(random, 5) / 4; repeat > 0; repeat--) {
             out += sprintf(out, "\nh%u: %u", h, below(random, 4));
-            if (repeat == 2) {
-                break;
-            }
         }
     }
 }
 
-static void compare(unsigned tables, unsigned routes, unsigned requests, uint64_t seed) {
+static bool has_split(const fixture *f) {
+    for (size_t h = 0; h < f->table->host_count; h++) {
+        const mc_path_half *half = &f->table->hosts[h].paths.cased;
+        for (uint32_t i = 0; half->nodes != NULL && i <= half->nodes[0].child_count; i++) {
+            if (half->nodes[i].prefix != NULL && half->nodes[i].prefix->splits != NULL) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+static void compare(uint64_t seed, const shape *shape) {
     mc_random random = {.draw = NULL};
     text t = {NULL, 0, 0};
-    unsigned found = 0;
+    unsigned found = 0, split = 0;
     mc_random_seed(&random, seed);
-    for (unsigned i = 0; i < tables; i++) {
+    for (unsigned i = 0; i < shape->tables; i++) {
         fixture f;
-        random_table(&random, &t, routes);
+        random_table(&random, shape, &t);
         mc_status status = fixture_compile(&f, t.p);
         if (status != MC_OK) {
             fprintf(stderr, "%s: %s\n%s\n", f.error.path, f.error.reason, t.p);
         }
         CHECK_INT(status, MC_OK);
-        for (unsigned j = 0; j < requests; j++) {
+        split += has_split(&f);
+        for (unsigned j = 0; j < shape->requests; j++) {
             char line[256];
             request r;
             mc_route_match match;
-            random_request(&random, line);
+            random_request(&random, shape, line);
             request_init(&r, line);
             CHECK_INT(mc_route_table_match(f.table, &r.request, &match), MC_OK);
             const mc_route *expected = naive_match(&f, &r.request);
@@ -135,8 +153,13 @@ static void compare(unsigned tables, unsigned routes, unsigned requests, uint64_
         fixture_fini(&f);
     }
     free(t.p);
-    CHECK(found > tables * requests / 10);
+    CHECK(found > shape->tables * shape->requests / 10);
+    CHECK(!shape->splits || split > shape->tables / 4);
 }
 
-TEST(small_tables) { compare(4000, 12, 12, 1); }
-TEST(tables_long_enough_to_split) { compare(150, 400, 60, 2); }
+TEST(small_tables) { compare(1, &(shape){.tables = 4000, .routes = 12, .requests = 12, .path = 6, .plain = 2}); }
+TEST(many_routes) { compare(2, &(shape){.tables = 100, .routes = 400, .requests = 60, .path = 6, .plain = 2}); }
+TEST(many_routes_of_few_paths) {
+    compare(3, &(shape){.tables = 150, .routes = 600, .requests = 60, .path = 2, .plain = 60, .splits = true});
+    compare(4, &(shape){.tables = 150, .routes = 300, .requests = 60, .path = 1, .splits = true});
+}

@@ -1,1 +1,0 @@
-"""Instruction counts of the core's hot paths, held against a baseline; run `make gate`."""
