@@ -24,7 +24,7 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
 JOBS = len(os.sched_getaffinity(0))
-INCLUDES = ["csrc", "csrc/include", "third_party", "third_party/llhttp"]
+INCLUDES = ["src/meshcore/_core", "csrc", "csrc/include", "third_party", "third_party/llhttp"]
 DIRECTIVES = {
     "language_level": 3,
     "binding": True,

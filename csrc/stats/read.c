@@ -79,6 +79,23 @@ static mc_status merge_all(mc_stats *stats) {
     return status;
 }
 
+mc_status mc_histogram_read(mc_stats *stats, mc_stat histogram, mc_histogram *out) {
+    uint64_t counts[MC_BIN_COUNT];
+    *out = (mc_histogram){NULL, 0, 0};
+    pthread_mutex_lock(&stats->lock);
+    const mc_stat_info *info = mc_stats_info(stats, histogram, MC_HISTOGRAM);
+    if (info != NULL) {
+        mc_stats_sum_bins(stats, info, counts);
+    }
+    pthread_mutex_unlock(&stats->lock);
+    return info == NULL ? MC_OK : histogram_from(counts, out);
+}
+
+void mc_histogram_fini(mc_histogram *histogram) {
+    mc_free(histogram->bins);
+    *histogram = (mc_histogram){NULL, 0, 0};
+}
+
 mc_status mc_stats_merge(mc_stats *stats) {
     pthread_mutex_lock(&stats->lock);
     mc_status status = merge_all(stats);
@@ -152,6 +169,21 @@ static mc_status copy_bounds(mc_arena *arena, const mc_stat_info *info, mc_stat_
 static bool below_zero(const mc_stat_info *info, uint64_t sum) {
     int64_t moved = (int64_t)(sum - info->base);
     return moved < 0 && info->level < -(uint64_t)moved;
+}
+
+uint64_t mc_gauge_read(mc_stats *stats, mc_stat gauge, bool *negative) {
+    bool touched;
+    uint64_t value = 0;
+    *negative = false;
+    pthread_mutex_lock(&stats->lock);
+    const mc_stat_info *info = mc_stats_info(stats, gauge, MC_GAUGE);
+    if (info != NULL) {
+        uint64_t sum = mc_stats_sum(stats, info, &touched);
+        *negative = below_zero(info, sum);
+        value = sum - info->base + info->level;
+    }
+    pthread_mutex_unlock(&stats->lock);
+    return value;
 }
 
 static mc_status read_one(mc_stats_view *view, const mc_stat_info *info, mc_stat_entry *entry) {

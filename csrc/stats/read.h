@@ -45,6 +45,13 @@ enum {
 MC_MUST_CHECK mc_status mc_stats_view_init(mc_stats_view *view, mc_stats *stats, unsigned flags);
 void mc_stats_view_fini(mc_stats_view *view);
 
+/* A gauge's value now; *negative says that it stands below zero, the value then being two's complement. */
+uint64_t mc_gauge_read(mc_stats *stats, mc_stat gauge, bool *negative);
+/* Everything a histogram holds now, merged or not, without touching its interval. The bins are the caller's: mc_histogram_fini.
+ * Empty for what is no histogram. */
+MC_MUST_CHECK mc_status mc_histogram_read(mc_stats *stats, mc_stat histogram, mc_histogram *out);
+void mc_histogram_fini(mc_histogram *histogram);
+
 /* Starts a new interval for every histogram. On MC_ENOMEM some keep their old one; their samples are not
  * lost. */
 MC_MUST_CHECK mc_status mc_stats_merge(mc_stats *stats);

@@ -1,11 +1,59 @@
-"""Envoy's data plane as a Python library."""
+"""Envoy's data plane as a Python library.
 
-import logging
+Importing this package costs next to nothing: each public name brings its module in when it is first
+asked for (PEP 562), and nothing optional is imported before it is used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from meshcore._version import __version__
 from meshcore.errors import ConfigError, MeshcoreError, ProtocolError
 
-__all__ = ["ConfigError", "MeshcoreError", "ProtocolError", "__version__"]
+if TYPE_CHECKING:
+    from meshcore import stats as stats
+    from meshcore._core.base import BackOff as BackOff
+    from meshcore._core.base import TokenBucket as TokenBucket
+    from meshcore._core.base import murmur64 as murmur64
+    from meshcore._core.base import xxh64 as xxh64
 
-# A library stays silent unless its host sets up logging.
-logging.getLogger("meshcore").addHandler(logging.NullHandler())
+_HOMES = {
+    "BackOff": "meshcore._core.base",
+    "ClusterManager": "meshcore.cluster",
+    "EdfScheduler": "meshcore._core.lb",
+    "Gateway": "meshcore.gateway",
+    "Maglev": "meshcore._core.lb",
+    "RingHash": "meshcore._core.lb",
+    "Route": "meshcore._core.route",
+    "RouteTable": "meshcore._core.route",
+    "TokenBucket": "meshcore._core.base",
+    "http_filter": "meshcore.filters",
+    "murmur64": "meshcore._core.base",
+    "xxh64": "meshcore._core.base",
+}
+_MODULES = ("http1", "stats")
+
+__all__ = [  # noqa: PLE0604, RUF022 -- the lazy names are listed once, above
+    "ConfigError",
+    "MeshcoreError",
+    "ProtocolError",
+    "__version__",
+    *_HOMES,
+    *_MODULES,
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return import_module(f"meshcore.{name}")
+    if name not in _HOMES:
+        raise AttributeError(f"module 'meshcore' has no attribute {name!r}")
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
