@@ -188,11 +188,8 @@ uint64_t mc_gauge_read(mc_stats *stats, mc_stat gauge, bool *negative) {
 
 static mc_status read_one(mc_stats_view *view, const mc_stat_info *info, mc_stat_entry *entry) {
     mc_stats *stats = view->stats;
-    *entry = (mc_stat_entry){.name = info->name,
-                             .stat = info->stat,
-                             .kind = info->kind,
-                             .unit = info->unit,
-                             .labels = info->labels};
+    *entry = (mc_stat_entry){
+        .name = info->name, .stat = info->stat, .kind = info->kind, .unit = info->unit, .labels = info->labels};
     if (info->kind == MC_HISTOGRAM) {
         entry->used = info->cumulative.samples != 0;
         if (copy_histogram(&view->arena, &info->cumulative, &entry->cumulative) != MC_OK ||

@@ -59,7 +59,6 @@ MC_MUST_CHECK mc_status mc_stats_merge(mc_stats *stats);
  * stay. */
 void mc_stats_reset_counters(mc_stats *stats);
 /* Replaces a histogram's bucket bounds (STAT-7): ascending; copied; count 0 = the defaults. */
-MC_MUST_CHECK mc_status mc_stats_set_bounds(mc_stats *stats, mc_stat histogram, const double *bounds,
-                                            size_t count);
+MC_MUST_CHECK mc_status mc_stats_set_bounds(mc_stats *stats, mc_stat histogram, const double *bounds, size_t count);
 
 #endif

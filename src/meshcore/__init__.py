@@ -7,12 +7,15 @@ asked for (PEP 562), and nothing optional is imported before it is used.
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
 
 from meshcore._version import __version__
 from meshcore.errors import ConfigError, MeshcoreError, ProtocolError
 
+TYPE_CHECKING = False  # typing would be the dearest import here
+
 if TYPE_CHECKING:
+    from typing import Any
+
     from meshcore import stats as stats
     from meshcore._core.base import BackOff as BackOff
     from meshcore._core.base import TokenBucket as TokenBucket
@@ -35,7 +38,7 @@ _HOMES = {
 }
 _MODULES = ("http1", "stats")
 
-__all__ = [  # noqa: PLE0604, RUF022 -- the lazy names are listed once, above
+__all__ = [
     "ConfigError",
     "MeshcoreError",
     "ProtocolError",

@@ -1,5 +1,6 @@
 """Hashes, token bucket and back-off: the face of csrc/base."""
 
+cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_GET_SIZE
 from cpython.long cimport PyLong_AsUnsignedLongLongMask
@@ -81,6 +82,7 @@ cdef uint64_t nanoseconds(double seconds) noexcept:
     return <uint64_t>(seconds * 1e9) if seconds > 0 else 0
 
 
+@cython.final
 cdef class TokenBucket:
     """A token bucket that refills continuously, as Envoy's local rate limit does.
 
@@ -114,9 +116,10 @@ cdef class TokenBucket:
         self.max_tokens = max_tokens
         self.tokens_per_fill = tokens_per_fill
         self.fill_interval = fill_interval
-        if mc_token_bucket_init(
+        cdef int status = mc_token_bucket_init(
             &self.bucket, self.at(now), max_tokens, tokens_per_fill, nanoseconds(fill_interval)
-        ) != MC_OK:
+        )
+        if status != MC_OK:
             raise ValueError("invalid token bucket")
 
     def __repr__(self):
@@ -154,25 +157,28 @@ cdef uint64_t given(void *ctx) noexcept nogil:
     return (<uint64_t *>ctx)[0]
 
 
+@cython.final
 cdef class BackOff:
     """Exponential back-off with full jitter, as Envoy's retries and DNS failures have it.
 
-    `next()` is a random number below the interval, which starts at `base` and doubles each time up
-    to `max` (ten times base by default). Both are whole numbers of any unit, milliseconds as a
-    rule. `random` returns a non-negative integer, of which the remainder is taken; the default is a
-    generator of its own. Use one object from one thread at a time.
+    `next()` is a random number below the interval, which starts at `base_interval` and doubles each
+    time up to `max_interval` (ten times the base by default). Both are whole numbers of any unit,
+    milliseconds as a rule. `random` returns a non-negative integer, of which the remainder is
+    taken; the default is a generator of its own. Use one object from one thread at a time.
     """
 
     cdef mc_backoff backoff
     cdef mc_random generator
     cdef object random
 
-    def __init__(self, base, max=None, *, random=None):
-        if not 1 <= base <= UINT64_MAX:
-            raise ValueError("base must be at least 1")
-        if max is not None and not base <= max <= UINT64_MAX:
-            raise ValueError("max must not be below base")
-        if mc_backoff_init(&self.backoff, base, 0 if max is None else max) != MC_OK:
+    def __init__(self, base_interval, max_interval=None, *, random=None):
+        if not 1 <= base_interval <= UINT64_MAX:
+            raise ValueError("base_interval must be at least 1")
+        if max_interval is None:
+            max_interval = 0
+        elif not base_interval <= max_interval <= UINT64_MAX:
+            raise ValueError("max_interval must not be below base_interval")
+        if mc_backoff_init(&self.backoff, base_interval, max_interval) != MC_OK:
             raise ValueError("invalid back-off")
         self.random = random
         mc_random_seed(&self.generator, int.from_bytes(os.urandom(8), "little"))

@@ -1,5 +1,6 @@
 """The store, for modules that record into it or read it: `Store.of` wraps an mc_stats."""
 
+cimport cython
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from meshcore._core.cbase cimport mc_slice, mc_status, mc_text
@@ -130,6 +131,7 @@ cdef extern from "thread_slabs.h" nogil:
     size_t thread_slabs_count(thread_slabs *owner)
 
 
+@cython.final
 cdef class Store:
     cdef thread_slabs slabs
     cdef object __weakref__

@@ -1,6 +1,8 @@
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Literal, NamedTuple, TypeAlias, final
 
+from typing_extensions import disjoint_base
+
 __all__ = [
     "Counter",
     "Gauge",
@@ -19,13 +21,14 @@ _Unit: TypeAlias = Literal["", "bytes", "us", "ms", "percent"]
 _Buckets: TypeAlias = Literal["summary", "cumulative", "disjoint", "detailed"]
 _Tags: TypeAlias = Mapping[str, str] | None
 
+LOWEST: int
 KINDS: dict[str, int]
 KIND_NAMES: dict[int, str]
 UNITS: dict[str, int]
 BUCKETS: dict[str, int]
 
 class Summary(NamedTuple):
-    count: int
+    samples: int
     sum: float
     quantiles: dict[float, float]
 
@@ -37,6 +40,7 @@ class Metric(NamedTuple):
     extracted_name: str
     tags: tuple[tuple[str, str], ...]
 
+@final
 class Store:
     def __init__(self) -> None: ...
     def counter(self, name: str, tags: _Tags = None) -> Counter: ...
@@ -60,6 +64,7 @@ class Scope:
     def text(self, name: str, tags: _Tags = None) -> Text: ...
     def scope(self, prefix: str) -> Scope: ...
 
+@disjoint_base
 class Stat:
     @property
     def name(self) -> str: ...

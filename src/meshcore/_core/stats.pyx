@@ -1,6 +1,8 @@
 """Counters, gauges, histograms and texts by name: the face of csrc/stats."""
 
 cimport cython
+from cpython.long cimport PyLong_CheckExact
+from cpython.number cimport PyNumber_Index
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.stdlib cimport free, malloc
 
@@ -8,8 +10,6 @@ from meshcore._core.cbase cimport (
     MC_EEXIST,
     MC_OK,
     bytes_slice,
-    mc_slice,
-    mc_slice_of,
     mc_status,
     mc_text,
     mc_text_fini,
@@ -19,11 +19,23 @@ from meshcore._core.cbase cimport (
 
 from collections import namedtuple
 
-__all__ = ["Counter", "Gauge", "Histogram", "Metric", "Scope", "Snapshot", "Stat", "Store", "Summary", "Text"]
+__all__ = [
+    "Counter",
+    "Gauge",
+    "Histogram",
+    "Metric",
+    "Scope",
+    "Snapshot",
+    "Stat",
+    "Store",
+    "Summary",
+    "Text",
+]
 
-Summary = namedtuple("Summary", "count sum quantiles")
+Summary = namedtuple("Summary", "samples sum quantiles")
 Metric = namedtuple("Metric", "name kind value used extracted_name tags")
 
+LOWEST = -(2**62)
 UNITS = {
     "": MC_UNIT_NONE,
     "bytes": MC_UNIT_BYTES,
@@ -55,6 +67,15 @@ cdef int check(mc_status status) except -1:
     return 0
 
 
+cdef inline uint64_t natural(object n) except? 0:
+    """n as a whole number that is not negative; a float is a TypeError."""
+    return <uint64_t>(n if PyLong_CheckExact(n) else PyNumber_Index(n))
+
+
+cdef inline int64_t whole(object n) except? 0:
+    return <int64_t>(n if PyLong_CheckExact(n) else PyNumber_Index(n))
+
+
 cdef bytes utf8(str text):
     return text.encode("utf-8", "surrogateescape")
 
@@ -67,6 +88,7 @@ def _look_up(table, key, what):
         raise ValueError(f"{what} must be one of {expected}, not {key!r}") from None
 
 
+@cython.final
 cdef class Store:
     """A set of stats by name. Share it, and everything that comes from it, between threads.
 
@@ -244,13 +266,13 @@ cdef class Stat:
 cdef class Counter(Stat):
     """A number that only grows (modulo 2**64)."""
 
-    def inc(self, uint64_t n=1):
+    def inc(self, n=1):
         """Add n, which is not negative."""
-        mc_counter_add(slab_of(self.store), self.stat, n)
+        mc_counter_add(slab_of(self.store), self.stat, natural(n))
 
-    def add(self, uint64_t n):
+    def add(self, n):
         """Add n, which is not negative."""
-        mc_counter_add(slab_of(self.store), self.stat, n)
+        mc_counter_add(slab_of(self.store), self.stat, natural(n))
 
     @property
     def value(self):
@@ -263,11 +285,13 @@ cdef class Gauge(Stat):
     """A number that goes up and down; each thread may move it, or set it as a whole."""
 
     def set(self, value):
-        """Set it, from -2**63 to 2**64 - 1; takes a lock."""
-        if value < 0:
-            self._set(0, value)
+        """Set it, from -2**62 to 2**64 - 1; takes a lock."""
+        if value >= 0:
+            self._set(natural(value), 0)
+        elif value >= LOWEST:
+            self._set(0, whole(value))
         else:
-            self._set(value, 0)
+            raise OverflowError("a gauge is at least -2**62")
 
     cdef int _set(self, uint64_t value, int64_t below) except -1:
         mc_gauge_set(self.store.slabs.stats, self.stat, value)
@@ -275,17 +299,17 @@ cdef class Gauge(Stat):
             mc_gauge_add(slab_of(self.store), self.stat, below)
         return 0
 
-    def add(self, int64_t delta):
+    def add(self, delta):
         """Move it by delta."""
-        mc_gauge_add(slab_of(self.store), self.stat, delta)
+        mc_gauge_add(slab_of(self.store), self.stat, whole(delta))
 
-    def inc(self, int64_t n=1):
+    def inc(self, n=1):
         """Move it up by n."""
-        mc_gauge_add(slab_of(self.store), self.stat, n)
+        mc_gauge_add(slab_of(self.store), self.stat, whole(n))
 
-    def dec(self, int64_t n=1):
+    def dec(self, n=1):
         """Move it down by n."""
-        mc_gauge_add(slab_of(self.store), self.stat, -n)
+        mc_gauge_add(slab_of(self.store), self.stat, -whole(n))
 
     @property
     def value(self):
@@ -299,9 +323,9 @@ cdef class Gauge(Stat):
 cdef class Histogram(Stat):
     """Samples in log-linear bins of two significant digits."""
 
-    def record(self, uint64_t value):
+    def record(self, value):
         """Add one sample, a whole number that is not negative."""
-        mc_histogram_record(slab_of(self.store), self.stat, value)
+        mc_histogram_record(slab_of(self.store), self.stat, natural(value))
 
     def summary(self):
         """Count, approximate sum and quantiles of everything recorded until now."""
@@ -526,7 +550,7 @@ cdef object _buckets(const mc_stat_entry *entry):
 def _bench_increments(Counter counter not None, uint64_t n):
     """Increment n times without the GIL; for benchmarks."""
     cdef Store store = counter.store
-    cdef uint64_t i
+    cdef uint64_t _
     with nogil:
-        for i in range(n):
+        for _ in range(n):
             mc_counter_add(slab_of(store), counter.stat, 1)

@@ -1,0 +1,1 @@
+"""What watches a gateway: tags, metrics, exporters."""
