@@ -128,7 +128,7 @@ test-py: build ## the Python tests; ARGS goes to pytest
 
 # --- benchmarks ------------------------------------------------------------------------------------------
 
-.PHONY: bench-proxy bench-micro
+.PHONY: bench-proxy bench-micro gate
 bench-proxy: build ## whole proxies side by side (bench/proxy); ARGS goes to it, takes a quarter of an hour
 	@$(PY) -m bench.proxy $(ARGS)
 
@@ -136,9 +136,12 @@ bench-micro: build ## primitives beside other libraries (bench/micro); ARGS goes
 	@$(PY) -m pip install --quiet --group bench
 	@$(PY) -m bench.micro $(ARGS)
 
+gate: | $(LLHTTP) ## instruction counts of the hot paths against the baseline (bench/gate); ARGS goes to it
+	@$(PYTHON) -m bench.gate.gate $(ARGS)
+
 $(BUILD)/bench/%: bench/%.c $(BUILD)/libmeshcore.a
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(CPPFLAGS_ALL) -MMD -MF $@.d $< $(BUILD)/libmeshcore.a $(LDLIBS) -o $@
+	$(CC) $(CFLAGS) $(CPPFLAGS_ALL) -Itests/c -MMD -MF $@.d $< $(BUILD)/libmeshcore.a $(LDLIBS) -o $@
 
 # --- housekeeping --------------------------------------------------------------------------------------
 

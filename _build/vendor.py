@@ -156,8 +156,16 @@ def _download(name: str, entry: Entry, directory: Path) -> Path:
         raise VendorError(
             f"{_wanted(name, entry)} is not in the cache, and {sys.executable} has no pip"
         )
+    # When a build frontend runs us, its hooks' variables would tell the inner pip to look for the
+    # package's backend in our own tree.
+    environ = {k: v for k, v in os.environ.items() if not k.startswith("_PYPROJECT_HOOKS_")}
     run = subprocess.run(
-        command, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False
+        command,
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        env=environ,
+        check=False,
     )
     got = directory / entry["file"]
     if run.returncode == 0 and got.is_file() and sha256(got.read_bytes()) == entry["sha256"]:

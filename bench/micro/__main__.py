@@ -13,7 +13,7 @@ from typing import NamedTuple
 from bench import ROOT
 from bench.micro import balancing, counting, hashing, parsing, routing
 from bench.micro.case import Case, Timing, groups, measure
-from bench.proxy.report import machine, table
+from bench.table import machine, table
 
 CASES: list[Case] = [
     *parsing.CASES,

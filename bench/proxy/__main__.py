@@ -13,7 +13,8 @@ from pathlib import Path
 from bench.proxy.accounts import best_method
 from bench.proxy.contestants import CONTESTANTS
 from bench.proxy.measure import SCENARIOS, Bench
-from bench.proxy.report import Record, comparison, machine, report
+from bench.proxy.report import comparison, report
+from bench.table import Record, machine
 
 
 def names(table: Mapping[str, object]) -> Callable[[str], list[str]]:

@@ -16,6 +16,8 @@ from pathlib import Path
 
 import peers
 
+from bench import ROOT
+
 PYTHON_PEERS = [
     "aiohttp==3.14.5",
     "httptools==0.9.0",
@@ -190,6 +192,15 @@ def meshcore(origin: int, prefix: Sequence[str], access_log: str = "") -> peers.
     return peers.meshcore(ENVOY.replace("$access_log", access_log), prefix=prefix, origin=origin)
 
 
+def floor(origin: int, prefix: Sequence[str]) -> peers.Server:
+    """bench/floor: this core's loop and connections, copying bytes and reading none of them."""
+    program = "build/core/bench/floor/floor"
+    subprocess.run(["make", "--no-print-directory", "-s", program], cwd=ROOT, check=True)
+    directory, used = peers.prepare("", "txt", {"origin": origin})
+    argv = [str(ROOT / program), str(used["port"]), str(origin)]
+    return peers.start("floor", argv, directory=directory, port=used["port"], prefix=prefix)
+
+
 def python_peer(script: str, origin: int, prefix: Sequence[str]) -> peers.Server:
     """One of the Python proxies beside this file, in an environment that has its libraries."""
     directory, used = peers.prepare("", "txt", {"origin": origin})
@@ -236,6 +247,7 @@ CONTESTANTS = {
     for contestant in (
         Contestant("meshcore", meshcore, meshcore_version),
         Contestant("meshcore+log", lambda o, p: meshcore(o, p, FILE_LOG), meshcore_version),
+        Contestant("floor", floor, lambda: "bench/floor"),
         Contestant("nginx", nginx, nginx_version),
         Contestant("nginx+log", lambda o, p: nginx(o, p, "$directory/access.log"), nginx_version),
         Contestant("haproxy", haproxy, haproxy_version),

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import platform
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping
 
 from bench.proxy.measure import DISTURBED, SCENARIOS
+from bench.table import Record, table
+
+# Not rivals: ourselves, and the proxy that understands nothing.
+OURS = ("meshcore", "floor")
 
 # Figures to reach: (scenario, figure, most that meshcore may have, relative to this proxy or None).
 TARGETS = (
@@ -18,44 +19,12 @@ TARGETS = (
     ("memory", "per_idle_connection", 1.0, "haproxy"),
 )
 
-Record = dict[str, Any]
-
-
-def machine() -> Record:
-    """Where the figures come from."""
-    model = "unknown processor"
-    with open("/proc/cpuinfo") as info:
-        for line in info:
-            if line.startswith("model name"):
-                model = line.partition(":")[2].strip()
-                break
-    return {
-        "processor": model,
-        "cores": os.cpu_count(),
-        "kernel": platform.release(),
-        "python": platform.python_version(),
-    }
-
-
-def table(rows: Sequence[Sequence[str]]) -> str:
-    """Rows in columns: the first left, the others right; the first row is the heading."""
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = []
-    for row in rows:
-        cells = [row[0].ljust(widths[0])]
-        cells += [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
-        lines.append("  ".join(cells).rstrip())
-    lines.insert(1, "-" * max(map(len, lines)))
-    return "\n".join(lines)
-
 
 def scenario_table(name: str, results: Mapping[str, Record]) -> str:
     """One scenario: a line for each proxy, cheapest first."""
     scenario = SCENARIOS[name]
-    best = min(
-        (r["cpu_us"] for peer, r in results.items() if not peer.startswith("meshcore")),
-        default=None,
-    )
+    rivals = [r["cpu_us"] for peer, r in results.items() if not peer.startswith(OURS)]
+    best = min(rivals, default=None)
     nginx = results.get("nginx", {}).get("cpu_us")
     heading = (
         *("", "req/s", "p50 ms", "p99 ms", f"CPU us/{scenario.unit}", "user", "system", "+-"),

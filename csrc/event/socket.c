@@ -2,6 +2,7 @@
 #include "event/socket.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <unistd.h>
@@ -130,4 +131,9 @@ int mc_socket_keepalive(int fd, uint32_t probes, uint32_t time_s, uint32_t inter
         error = set_int(fd, IPPROTO_TCP, TCP_KEEPINTVL, (int)interval_s);
     }
     return error;
+}
+
+int mc_socket_dup(int fd) {
+    int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    return copy < 0 ? -errno : copy;
 }

@@ -26,6 +26,8 @@ int mc_socket_local(int fd, mc_address *out);
 long mc_socket_read(int fd, void *out, size_t n);
 long mc_socket_writev(int fd, const struct iovec *pieces, int count);
 int mc_socket_shutdown_write(int fd);
+/* A second descriptor of the same socket, or -errno. */
+int mc_socket_dup(int fd);
 void mc_socket_close(int fd);
 int mc_socket_keepalive(int fd, uint32_t probes, uint32_t time_s, uint32_t interval_s);
 

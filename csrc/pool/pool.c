@@ -63,6 +63,9 @@ static mc_attempt *client_detach(mc_client *client) {
     mc_attempt *attempt = client->attempt;
     if (attempt != NULL) {
         mc_upstream *upstream = client->pool->upstream;
+        while (client->conn.read_off > 0) {
+            mc_conn_resume_reading(&client->conn);
+        }
         client->attempt = NULL;
         attempt->client = NULL;
         attempt->pool = NULL;
@@ -164,14 +167,9 @@ static size_t client_data(mc_conn *conn, mc_slice data) {
     if (client->state == CLIENT_CLOSING) {
         return data.n;
     }
-    if (consumed < 0) {
+    if (consumed < 0 || (size_t)consumed < data.n) { /* malformed, or bytes after a complete response (H1-14) */
         COUNT(upstream, upstream_cx_protocol_error);
         client_reset_attempt(client, MC_RESET_PROTOCOL_ERROR);
-        client_close(client);
-        return data.n;
-    }
-    if ((size_t)consumed < data.n && client->state == CLIENT_IDLE) { /* bytes after a complete response (H1-14) */
-        COUNT(upstream, upstream_cx_protocol_error);
         client_close(client);
         return data.n;
     }
@@ -316,7 +314,6 @@ static mc_status response_complete(void *ctx) {
         return MC_ECLOSED;
     }
     if (client->informational) {
-        mc_h1_parser_expect(&client->parser, client->attempt->method);
         return MC_OK;
     }
     mc_attempt *attempt = client_detach(client);
@@ -498,6 +495,11 @@ void mc_attempt_cancel(mc_attempt *attempt) {
     client_close(client);
 }
 
+void mc_attempt_tunnel(mc_attempt *attempt) {
+    attempt->tunnel = true;
+    mc_h1_parser_tunnel(&attempt->client->parser);
+}
+
 static mc_slice pool_key(mc_pool *pool) { return mc_slice_of(&pool->host, sizeof pool->host); }
 
 static void pool_free(mc_pool *pool) {
@@ -564,7 +566,8 @@ static void pool_drain(mc_pool *pool) {
 
 /* --- upstream -------------------------------------------------------------------------------------------------------- */
 
-mc_upstream *mc_upstream_new(mc_cluster *cluster, mc_hosts *hosts, mc_net *net, mc_slab *slab, const mc_connector *connector) {
+mc_upstream *mc_upstream_new(mc_cluster *cluster, mc_hosts *hosts, mc_net *net, mc_slab *slab,
+                             const mc_connector *connector, uint32_t *live) {
     mc_upstream *upstream = mc_calloc(1, sizeof *upstream);
     if (upstream == NULL) {
         return NULL;
@@ -583,6 +586,10 @@ mc_upstream *mc_upstream_new(mc_cluster *cluster, mc_hosts *hosts, mc_net *net, 
     upstream->connector = connector;
     upstream->dying.run = upstream_die;
     mc_map_init(&upstream->pools);
+    upstream->live = live;
+    if (live != NULL) {
+        ++*live;
+    }
     return upstream;
 }
 
@@ -629,6 +636,9 @@ void mc_upstream_free(mc_upstream *upstream) {
     mc_lb_free(upstream->lb);
     mc_hosts_unref(upstream->hosts);
     mc_cluster_unref(upstream->cluster);
+    if (upstream->live != NULL) {
+        --*upstream->live;
+    }
     mc_free(upstream);
 }
 

@@ -63,7 +63,7 @@ struct mc_attempt {
     mc_client *client;  /* when attached */
     mc_slice method;    /* set before mc_pool_start: what a response will answer */
     bool request_sent;  /* set by the owner when the last request byte was written: else the connection is not reused (CP-10) */
-    bool tunnel;        /* set by the owner when an upgrade was accepted */
+    bool tunnel;        /* see mc_attempt_tunnel */
 };
 
 /* How connections are made; tests replace it by a memory transport. */
@@ -84,10 +84,11 @@ typedef struct mc_upstream {
     uint32_t holds;                /* attempts' owners that still use it: mc_upstream_hold/release */
     bool retired;
     mc_deferred dying;
+    uint32_t *live; /* the worker's count of upstreams not freed yet; may be NULL */
 } mc_upstream;
 
 MC_MUST_CHECK mc_upstream *mc_upstream_new(mc_cluster *cluster, mc_hosts *hosts, mc_net *net, mc_slab *slab,
-                                           const mc_connector *connector);
+                                           const mc_connector *connector, uint32_t *live);
 /* No new attempts will come: idle connections close, others when done; then it frees itself (CP-14). */
 void mc_upstream_retire(mc_upstream *upstream);
 /* Frees at once, at the worker's end: connections are dropped and attempts reset. */
@@ -106,7 +107,10 @@ MC_MUST_CHECK mc_status mc_pool_start(mc_pool *pool, mc_attempt *attempt);
 mc_host *mc_pool_host(mc_pool *pool);
 /* Gives up: a queued attempt leaves the queue, an attached one takes its connection down. No event follows. */
 void mc_attempt_cancel(mc_attempt *attempt);
-/* The connection of an attached attempt, for writing and for flow control of the response. */
+/* In on_headers of an accepted upgrade: all further bytes come as on_body, until the connection ends. */
+void mc_attempt_tunnel(mc_attempt *attempt);
+/* The connection of an attached attempt, for writing and for flow control of the response; NULL when not attached. Pauses left on
+ * are undone when the attempt ends. */
 mc_conn *mc_attempt_conn(mc_attempt *attempt);
 
 #endif

@@ -100,6 +100,14 @@ def test_fetches_the_listed_members_only(lock: Lock, tmp_path: Path) -> None:
     assert [p.name for p in tree.rglob("*") if p.is_file()] == ["answer.c"]
 
 
+def test_fetches_inside_a_build_hook(
+    lock: Lock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("_PYPROJECT_HOOKS_BACKEND_PATH", str(ROOT / "_build"))
+    monkeypatch.setenv("_PYPROJECT_HOOKS_BUILD_BACKEND", "backend")
+    assert vendor.ensure(lock(), tmp_path / "tree") == ["answer"]
+
+
 def test_tree_needs_neither_cache_nor_registry(
     lock: Lock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

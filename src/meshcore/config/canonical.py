@@ -598,9 +598,8 @@ class _Compiler:
         if field.message_type is not None:
             return self._message(field.message_type, rules)
         if field.enum_type is not None:
-            names = {
-                number: value.name for number, value in field.enum_type.values_by_number.items()
-            }
+            # Of names that share a number, the first is canonical.
+            names = {value.number: value.name for value in reversed(field.enum_type.values)}
             return _scalar(_enum(field.enum_type), rules, names.__getitem__, keep=keep)
         parse, emit = _SCALARS[_type_name(field)]
         return _scalar(parse, rules, emit, keep=keep)

@@ -22,7 +22,7 @@ NANOSECONDS = 1_000_000_000
 
 # The named patterns of the annotations: (strict, lenient), by the name of the enum value.
 _WELL_KNOWN = {
-    "HTTP_HEADER_NAME": (r":?[0-9a-zA-Z!#$%&'*+\-.^_|~`]+", r"[^\x00\n\r]+"),
+    "HTTP_HEADER_NAME": (r":?[0-9a-zA-Z!#$%&'*+\-.^_|~`]+", r"[^\x00\n\r]*"),
     "HTTP_HEADER_VALUE": (r"[^\x00-\x08\x0a-\x1f\x7f]*", r"[^\x00\n\r]*"),
 }
 

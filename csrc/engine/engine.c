@@ -1,0 +1,425 @@
+#include "engine/engine.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/alloc.h"
+
+/* --- life --------------------------------------------------------------------------------------------------------------- */
+
+static mc_loop *new_loop(const mc_engine_options *options, uint64_t salt) {
+    return options->is_virtual ? mc_loop_new_virtual(options->seed + salt) : mc_loop_new_epoll(options->seed + salt);
+}
+
+static mc_status init_workers(mc_engine *engine, const mc_engine_options *options) {
+    engine->workers = mc_calloc(options->workers, sizeof *engine->workers);
+    if (engine->workers == NULL) {
+        return MC_ENOMEM;
+    }
+    for (uint32_t i = 0; i < options->workers; i++) {
+        mc_loop *loop = options->is_virtual ? engine->control : new_loop(options, i + 1u);
+        if (loop == NULL) {
+            return MC_ENOMEM;
+        }
+        mc_status status =
+            mc_worker_init(&engine->workers[i], engine, i, loop, options->stats, options->record_capacity);
+        if (status != MC_OK) {
+            return status;
+        }
+        engine->worker_count = i + 1;
+    }
+    return MC_OK;
+}
+
+mc_status mc_engine_new(const mc_engine_options *options, mc_engine **out) {
+    mc_engine *engine = mc_calloc(1, sizeof *engine);
+    if (engine == NULL) {
+        return MC_ENOMEM;
+    }
+    engine->stats = mc_stats_ref(options->stats);
+    mc_slots_init(&engine->slots);
+    engine->control = new_loop(options, 0);
+    mc_status status = engine->control == NULL ? MC_ENOMEM : init_workers(engine, options);
+    if (status != MC_OK) {
+        mc_engine_free(engine);
+        return status;
+    }
+    *out = engine;
+    return MC_OK;
+}
+
+static void bound_fini(mc_engine *engine, mc_bound *bound) {
+    for (uint32_t i = 0; bound->fds != NULL && i < engine->worker_count; i++) {
+        if (bound->fds[i] >= 0) {
+            mc_socket_close(bound->fds[i]);
+        }
+    }
+    mc_free(bound->fds);
+    mc_free((void *)bound->name.p);
+}
+
+void mc_engine_free(mc_engine *engine) {
+    if (engine == NULL) {
+        return;
+    }
+    for (size_t i = 0; i < engine->bound_count; i++) {
+        bound_fini(engine, &engine->bound[i]);
+    }
+    mc_free(engine->bound);
+    bool shared_loop = engine->worker_count > 0 && engine->workers[0].loop == engine->control;
+    for (uint32_t i = 0; i < engine->worker_count; i++) {
+        mc_worker_fini(&engine->workers[i]);
+    }
+    if (!shared_loop && engine->control != NULL) {
+        mc_loop_free(engine->control);
+    }
+    mc_free(engine->workers);
+    mc_snapshot_unref(engine->current);
+    for (uint32_t i = 0; i < engine->member_count; i++) {
+        mc_hosts_unref(engine->members[i]);
+    }
+    mc_free(engine->members);
+    mc_slots_fini(&engine->slots);
+    mc_stats_unref(engine->stats);
+    mc_free(engine);
+}
+
+/* --- messages to workers ----------------------------------------------------------------------------------------------------- */
+
+typedef enum order_kind { ORDER_APPLY, ORDER_HOSTS, ORDER_CLOSE_LISTENERS, ORDER_DRAIN, ORDER_STOP } order_kind;
+
+typedef struct order {
+    mc_message message;
+    order_kind kind;
+    mc_worker *worker;
+    mc_snapshot *snapshot; /* ORDER_APPLY */
+    int *fds;
+    mc_cluster *cluster; /* ORDER_HOSTS */
+    mc_hosts *hosts;
+} order;
+
+static void order_free(order *o) {
+    mc_snapshot_unref(o->snapshot);
+    mc_cluster_unref(o->cluster);
+    mc_hosts_unref(o->hosts);
+    mc_free(o->fds);
+    mc_free(o);
+}
+
+static void order_run(mc_message *message, mc_loop *loop) {
+    order *o = MC_CONTAINER(message, order, message);
+    switch (o->kind) {
+    case ORDER_APPLY:
+        mc_worker_apply(o->worker, o->snapshot, o->fds);
+        break;
+    case ORDER_HOSTS:
+        mc_worker_set_hosts(o->worker, o->cluster, o->hosts);
+        break;
+    case ORDER_CLOSE_LISTENERS:
+        mc_worker_close_listeners(o->worker);
+        break;
+    case ORDER_DRAIN:
+        mc_worker_drain(o->worker);
+        break;
+    case ORDER_STOP:
+        mc_worker_stop(o->worker);
+        break;
+    }
+    order_free(o);
+}
+
+static void order_drop(mc_message *message) {
+    order *o = MC_CONTAINER(message, order, message);
+    for (uint32_t i = 0; o->fds != NULL && i < o->snapshot->listener_count; i++) {
+        if (o->fds[i] >= 0) {
+            mc_socket_close(o->fds[i]);
+        }
+    }
+    order_free(o);
+}
+
+static order *order_new(mc_worker *worker, order_kind kind) {
+    order *o = mc_calloc(1, sizeof *o);
+    if (o != NULL) {
+        o->message.run = order_run;
+        o->message.drop = order_drop;
+        o->kind = kind;
+        o->worker = worker;
+    }
+    return o;
+}
+
+/* One order for each worker, or none at all: a configuration never reaches only some for want of memory. */
+static mc_status orders_new(mc_engine *engine, order_kind kind, order ***out) {
+    order **orders = mc_calloc(engine->worker_count, sizeof(order *));
+    for (uint32_t i = 0; orders != NULL && i < engine->worker_count; i++) {
+        orders[i] = order_new(&engine->workers[i], kind);
+        if (orders[i] == NULL) {
+            while (i-- > 0) {
+                order_free(orders[i]);
+            }
+            mc_free(orders);
+            return MC_ENOMEM;
+        }
+    }
+    *out = orders;
+    return orders == NULL ? MC_ENOMEM : MC_OK;
+}
+
+static void orders_post(mc_engine *engine, order **orders) {
+    for (uint32_t i = 0; i < engine->worker_count; i++) {
+        mc_mailbox_post(engine->workers[i].loop, &orders[i]->message);
+    }
+    mc_free(orders);
+}
+
+static void post_all(mc_engine *engine, order_kind kind) {
+    order **orders;
+    if (orders_new(engine, kind, &orders) == MC_OK) {
+        orders_post(engine, orders);
+    }
+}
+
+/* --- compile, bind, publish ---------------------------------------------------------------------------------------------------- */
+
+mc_status mc_engine_compile(mc_engine *engine, const mc_value *bootstrap, const mc_filter_factory *factories, size_t factory_count,
+                            mc_snapshot **out, mc_error *error) {
+    mc_compile_context context = {.stats = engine->stats,
+                                  .slots = &engine->slots,
+                                  .previous = engine->current,
+                                  .members = engine->members,
+                                  .member_count = engine->member_count,
+                                  .factories = factories,
+                                  .factory_count = factory_count};
+    return mc_snapshot_compile(bootstrap, &context, out, error);
+}
+
+const mc_bound *mc_engine_find_bound(const mc_engine *engine, mc_slice name) {
+    for (size_t i = 0; i < engine->bound_count; i++) {
+        if (mc_slice_eq(engine->bound[i].name, name)) {
+            return &engine->bound[i];
+        }
+    }
+    return NULL;
+}
+
+static bool same_address(const mc_address *a, const mc_address *b) {
+    return a->length == b->length && memcmp(&a->any, &b->any, a->length) == 0;
+}
+
+static int open_socket(const mc_bound *bound, const mc_listener_config *config, uint32_t worker) {
+    mc_listen_options options = {.backlog = (int)config->backlog, .reuse_port = config->reuse_port};
+    if (worker > 0 && !config->reuse_port) {
+        return mc_socket_dup(bound->fds[0]); /* one queue shared by all workers */
+    }
+    return mc_socket_listen(worker == 0 ? &config->address : &bound->actual, &options);
+}
+
+static mc_status bind_listener(mc_engine *engine, const mc_listener_config *config, mc_error *error) {
+    char text[MC_ADDRESS_TEXT], name_text[64];
+    if (mc_grow(&engine->bound, &engine->bound_cap, engine->bound_count + 1, sizeof *engine->bound) != MC_OK) {
+        return mc_error_set(error, MC_ENOMEM, "", "out of memory");
+    }
+    mc_bound bound = {.wanted = config->address, .actual = config->address};
+    bound.fds = mc_malloc(engine->worker_count * sizeof(int));
+    char *name = mc_malloc(config->name.n);
+    bound.name = mc_slice_of(name, name == NULL ? 0 : config->name.n);
+    for (uint32_t i = 0; bound.fds != NULL && i < engine->worker_count; i++) {
+        bound.fds[i] = -1;
+    }
+    if (bound.fds == NULL || name == NULL) {
+        bound_fini(engine, &bound);
+        return mc_error_set(error, MC_ENOMEM, "", "out of memory");
+    }
+    memcpy(name, config->name.p, config->name.n);
+    for (uint32_t i = 0; i < engine->worker_count; i++) {
+        int fd = open_socket(&bound, config, i);
+        if (fd < 0 || (bound.fds[i] = fd, i == 0 && mc_socket_local(fd, &bound.actual) != 0)) {
+            bound_fini(engine, &bound);
+            mc_address_text(&config->address, text);
+            snprintf(name_text, sizeof name_text, "listener %.*s", MC_SLICE_ARG(config->name));
+            return mc_error_set(error, MC_ESYS, name_text, "cannot listen on %s: %s", text, strerror(fd < 0 ? -fd : 0));
+        }
+    }
+    engine->bound[engine->bound_count++] = bound;
+    return MC_OK;
+}
+
+static void unbind(mc_engine *engine, size_t index) {
+    bound_fini(engine, &engine->bound[index]);
+    engine->bound[index] = engine->bound[--engine->bound_count];
+}
+
+mc_status mc_engine_bind(mc_engine *engine, const mc_snapshot *snapshot, mc_error *error) {
+    for (uint32_t i = 0; i < snapshot->listener_count; i++) {
+        const mc_listener_config *config = &snapshot->listeners[i];
+        const mc_bound *bound = mc_engine_find_bound(engine, config->name);
+        if (!config->bind || (bound != NULL && same_address(&bound->wanted, &config->address))) {
+            continue;
+        }
+        if (bound != NULL) {
+            unbind(engine, (size_t)(bound - engine->bound));
+        }
+        mc_status status = bind_listener(engine, config, error);
+        if (status != MC_OK) {
+            return status;
+        }
+    }
+    return MC_OK;
+}
+
+static int *take_fds(mc_engine *engine, const mc_snapshot *snapshot, uint32_t worker) {
+    int *fds = mc_malloc((snapshot->listener_count + 1) * sizeof(int));
+    for (uint32_t i = 0; fds != NULL && i < snapshot->listener_count; i++) {
+        const mc_bound *bound = mc_engine_find_bound(engine, snapshot->listeners[i].name);
+        fds[i] = bound == NULL ? -1 : bound->fds[worker];
+        if (bound != NULL) {
+            bound->fds[worker] = -1;
+        }
+    }
+    return fds;
+}
+
+static void forget_unbound(mc_engine *engine, const mc_snapshot *snapshot) {
+    for (size_t i = engine->bound_count; i-- > 0;) {
+        bool wanted = false;
+        for (uint32_t j = 0; j < snapshot->listener_count && !wanted; j++) {
+            wanted = mc_slice_eq(engine->bound[i].name, snapshot->listeners[j].name);
+        }
+        if (!wanted) {
+            unbind(engine, i);
+        }
+    }
+}
+
+/* --- membership ------------------------------------------------------------------------------------------------------------------ */
+
+mc_hosts *mc_engine_members(const mc_engine *engine, const mc_cluster *cluster) {
+    return cluster->slot < engine->member_count ? engine->members[cluster->slot] : NULL;
+}
+
+static mc_status members_grow(mc_engine *engine) {
+    uint32_t count = engine->slots.count;
+    if (count <= engine->member_count) {
+        return MC_OK;
+    }
+    mc_hosts **grown = mc_realloc(engine->members, count * sizeof *grown);
+    if (grown == NULL) {
+        return MC_ENOMEM;
+    }
+    memset(grown + engine->member_count, 0, (count - engine->member_count) * sizeof *grown);
+    engine->members = grown;
+    engine->member_count = count;
+    return MC_OK;
+}
+
+static void set_members(mc_engine *engine, const mc_cluster *cluster, mc_hosts *hosts) {
+    mc_hosts **at = &engine->members[cluster->slot];
+    mc_hosts *old = *at;
+    *at = mc_hosts_ref(hosts);
+    mc_hosts_unref(old);
+    mc_gauge_set(engine->stats, cluster->stats.membership_total, mc_hosts_count(hosts));
+    mc_gauge_set(engine->stats, cluster->stats.membership_healthy, mc_hosts_healthy(hosts));
+    mc_gauge_set(engine->stats, cluster->stats.membership_degraded, mc_hosts_degraded(hosts));
+}
+
+mc_status mc_engine_publish(mc_engine *engine, mc_snapshot *snapshot) {
+    order **orders;
+    mc_status status = members_grow(engine);
+    if (status == MC_OK) {
+        status = orders_new(engine, ORDER_APPLY, &orders);
+    }
+    if (status != MC_OK) {
+        return status;
+    }
+    for (uint32_t i = 0; i < snapshot->cluster_count; i++) {
+        set_members(engine, snapshot->clusters[i].cluster, snapshot->clusters[i].hosts);
+    }
+    for (uint32_t i = 0; i < engine->worker_count; i++) {
+        orders[i]->snapshot = mc_snapshot_ref(snapshot);
+        orders[i]->fds = take_fds(engine, snapshot, i);
+    }
+    orders_post(engine, orders);
+    mc_snapshot *old = engine->current;
+    engine->current = mc_snapshot_ref(snapshot);
+    mc_snapshot_unref(old);
+    forget_unbound(engine, snapshot);
+    return MC_OK;
+}
+
+mc_status mc_engine_set_assignment(mc_engine *engine, mc_slice name, const mc_value *assignment, mc_error *error) {
+    const mc_snapshot_cluster *entry = engine->current == NULL ? NULL : mc_map_get(&engine->current->by_name, name);
+    mc_hosts *hosts;
+    order **orders;
+    if (entry == NULL) {
+        return mc_error_set(error, MC_ENOTFOUND, "", "no cluster %.*s", MC_SLICE_ARG(name));
+    }
+    mc_cluster *cluster = entry->cluster;
+    mc_status status = mc_hosts_compile(assignment, &cluster->lb, cluster->name, engine->stats,
+                                        mc_engine_members(engine, cluster), &hosts, error);
+    if (status != MC_OK) {
+        return status;
+    }
+    status = orders_new(engine, ORDER_HOSTS, &orders);
+    if (status != MC_OK) {
+        mc_hosts_unref(hosts);
+        return mc_error_set(error, status, "", "out of memory");
+    }
+    for (uint32_t i = 0; i < engine->worker_count; i++) {
+        orders[i]->cluster = mc_cluster_ref(cluster);
+        orders[i]->hosts = mc_hosts_ref(hosts);
+    }
+    orders_post(engine, orders);
+    set_members(engine, cluster, hosts);
+    mc_hosts_unref(hosts);
+    return MC_OK;
+}
+
+/* --- the end -------------------------------------------------------------------------------------------------------------------- */
+
+void mc_engine_drain(mc_engine *engine) {
+    engine->draining = true;
+    post_all(engine, ORDER_DRAIN);
+}
+
+void mc_engine_close_listeners(mc_engine *engine) { post_all(engine, ORDER_CLOSE_LISTENERS); }
+void mc_engine_stop(mc_engine *engine) { post_all(engine, ORDER_STOP); }
+
+bool mc_engine_drained(const mc_engine *engine) {
+    for (uint32_t i = 0; i < engine->worker_count; i++) {
+        if (!atomic_load(&engine->workers[i].idle)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void nudge_run(mc_message *message, mc_loop *loop) { mc_free(message); }
+static void nudge_drop(mc_message *message) { mc_free(message); }
+
+void mc_engine_worker_idle(mc_engine *engine) {
+    mc_message *nudge = mc_calloc(1, sizeof *nudge);
+    if (nudge != NULL) { /* wakes the control side, which looks at mc_engine_drained */
+        nudge->run = nudge_run;
+        nudge->drop = nudge_drop;
+        mc_mailbox_post(engine->control, nudge);
+    }
+}
+
+mc_status mc_engine_run_worker(mc_engine *engine, uint32_t index) { return mc_loop_run(engine->workers[index].loop); }
+
+size_t mc_engine_records(mc_engine *engine, mc_record *out, size_t n) {
+    size_t count = 0;
+    for (uint32_t i = 0; i < engine->worker_count && count < n; i++) {
+        count += mc_record_drain(&engine->workers[i].proxy.records, out + count, n - count);
+    }
+    return count;
+}
+
+uint64_t mc_engine_records_dropped(const mc_engine *engine) {
+    uint64_t dropped = 0;
+    for (uint32_t i = 0; i < engine->worker_count; i++) {
+        dropped += atomic_load_explicit(&engine->workers[i].proxy.records.dropped, memory_order_relaxed);
+    }
+    return dropped;
+}

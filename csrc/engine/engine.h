@@ -1,0 +1,76 @@
+/* Engine: the workers of one gateway and the control side that feeds them.
+ *
+ * All functions belong to the control thread, but those that say otherwise. Configuration flows one way: compile -> bind -> publish
+ * (a message to each worker). What workers have to say comes back through the control loop's mailbox: the control side polls
+ * mc_engine_control_fd and calls mc_engine_control_turn. */
+#ifndef MC_ENGINE_ENGINE_H
+#define MC_ENGINE_ENGINE_H
+
+#include "engine/worker.h"
+
+typedef struct mc_engine_options {
+    uint32_t workers; /* 1 to 256 */
+    uint64_t seed;
+    uint32_t record_capacity; /* access records a worker may hold, a power of two */
+    mc_stats *stats;          /* referenced */
+    bool is_virtual;          /* virtual loops: simulation */
+} mc_engine_options;
+
+/* A listener as bound. */
+typedef struct mc_bound {
+    mc_slice name;
+    mc_address wanted, actual; /* they differ when port 0 was asked for */
+    int *fds;                  /* by worker; -1 once handed over */
+} mc_bound;
+
+struct mc_engine {
+    mc_stats *stats;
+    mc_loop *control;
+    mc_worker *workers;
+    uint32_t worker_count;
+    mc_slots slots;
+    mc_snapshot *current;
+    mc_hosts **members; /* newest membership by slot, referenced; NULL: none */
+    uint32_t member_count;
+    mc_bound *bound;
+    size_t bound_count, bound_cap;
+    uint32_t idle_workers;
+    bool draining;
+};
+
+MC_MUST_CHECK mc_status mc_engine_new(const mc_engine_options *options, mc_engine **out);
+/* After every worker's loop has stopped (or never ran). */
+void mc_engine_free(mc_engine *engine);
+
+/* Compiles against what is current. The result is not in use yet. */
+MC_MUST_CHECK mc_status mc_engine_compile(mc_engine *engine, const mc_value *bootstrap, const mc_filter_factory *factories,
+                                          size_t factory_count, mc_snapshot **out, mc_error *error);
+/* Binds what the snapshot listens on and is not bound yet. MC_ESYS: error->path names the listener, reason the address and
+ * the errno text; what was bound before stays. */
+MC_MUST_CHECK mc_status mc_engine_bind(mc_engine *engine, const mc_snapshot *snapshot, mc_error *error);
+/* Makes it current and sends it to all workers; forgets bound listeners that it no longer has. */
+MC_MUST_CHECK mc_status mc_engine_publish(mc_engine *engine, mc_snapshot *snapshot);
+/* New membership of one cluster (a ClusterLoadAssignment). MC_ENOTFOUND: no such cluster now. */
+MC_MUST_CHECK mc_status mc_engine_set_assignment(mc_engine *engine, mc_slice cluster, const mc_value *assignment, mc_error *error);
+
+/* Stops listening, lets connections finish (HC-40). mc_engine_drained() turns true when none is left. */
+void mc_engine_drain(mc_engine *engine);
+bool mc_engine_drained(const mc_engine *engine);
+/* Stops listening only. */
+void mc_engine_close_listeners(mc_engine *engine);
+/* Closes everything; each worker's loop returns when done. */
+void mc_engine_stop(mc_engine *engine);
+
+/* On the worker's own thread. */
+mc_status mc_engine_run_worker(mc_engine *engine, uint32_t index);
+/* Called by a worker that has drained, on its thread. */
+void mc_engine_worker_idle(mc_engine *engine);
+
+/* Newest membership of a cluster, borrowed; NULL: none. */
+mc_hosts *mc_engine_members(const mc_engine *engine, const mc_cluster *cluster);
+const mc_bound *mc_engine_find_bound(const mc_engine *engine, mc_slice name);
+/* Access records of all workers, up to n; any one thread at a time. */
+size_t mc_engine_records(mc_engine *engine, mc_record *out, size_t n);
+uint64_t mc_engine_records_dropped(const mc_engine *engine);
+
+#endif

@@ -1,0 +1,67 @@
+/* Snapshot: one whole configuration, compiled; immutable and reference-counted. Workers get it through their mailbox and swap.
+ *
+ * Clusters that did not change are the same objects in two snapshots, so that their connections, breakers and balancers
+ * live on (CL-2). */
+#ifndef MC_ENGINE_SNAPSHOT_H
+#define MC_ENGINE_SNAPSHOT_H
+
+#include "base/map.h"
+#include "pool/cluster.h"
+#include "proxy/hcm.h"
+
+typedef struct mc_listener_config {
+    mc_slice name;
+    mc_address address;
+    mc_hcm *hcm; /* referenced */
+    uint32_t backlog;
+    bool reuse_port, bind;
+    mc_stat cx_total, cx_destroy, cx_active, cx_length_ms; /* LIS-23, under "listener.<address>." */
+} mc_listener_config;
+
+typedef struct mc_snapshot_cluster {
+    mc_cluster *cluster; /* referenced */
+    mc_hosts *hosts;     /* referenced */
+} mc_snapshot_cluster;
+
+typedef struct mc_snapshot {
+    _Atomic uint32_t refs;
+    mc_arena arena;
+    mc_listener_config *listeners;
+    uint32_t listener_count;
+    mc_snapshot_cluster *clusters;
+    uint32_t cluster_count;
+    uint32_t slot_count; /* every slot is below */
+    mc_map by_name;      /* cluster name -> mc_snapshot_cluster */
+} mc_snapshot;
+
+/* Names of clusters as small integers, for the engine's life. Control thread only. */
+typedef struct mc_slots {
+    mc_map map; /* name -> slot + 1 */
+    mc_arena arena;
+    uint32_t count;
+} mc_slots;
+
+void mc_slots_init(mc_slots *slots);
+void mc_slots_fini(mc_slots *slots);
+/* UINT32_MAX when out of memory. */
+uint32_t mc_slots_get(mc_slots *slots, mc_slice name);
+
+typedef struct mc_compile_context {
+    mc_stats *stats;
+    mc_slots *slots;
+    const mc_snapshot *previous; /* may be NULL */
+    mc_hosts *const *members;    /* newest membership by slot, for what `previous` has */
+    uint32_t member_count;
+    const mc_filter_factory *factories;
+    size_t factory_count;
+} mc_compile_context;
+
+/* From a Bootstrap in canonical JSON, all names resolved to IP addresses. Error paths start at the bootstrap. */
+MC_MUST_CHECK mc_status mc_snapshot_compile(const mc_value *bootstrap, const mc_compile_context *context, mc_snapshot **out,
+                                            mc_error *error);
+mc_snapshot *mc_snapshot_ref(mc_snapshot *snapshot);
+void mc_snapshot_unref(mc_snapshot *snapshot);
+/* The slot of a cluster of this snapshot, or UINT32_MAX. Any thread. */
+uint32_t mc_snapshot_slot(const mc_snapshot *snapshot, mc_slice name);
+
+#endif

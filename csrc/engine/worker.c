@@ -1,0 +1,287 @@
+#include "engine/worker.h"
+
+#include "base/alloc.h"
+#include "engine/engine.h"
+
+/* --- listeners ---------------------------------------------------------------------------------------------------------- */
+
+static void listener_free(mc_worker_listener *listener) {
+    mc_link_unlink(&listener->link);
+    mc_hcm_pin_unref(listener->source.pin);
+    mc_free((void *)listener->name.p);
+    mc_free(listener);
+}
+
+static void listener_maybe_free(mc_worker_listener *listener) {
+    if (listener->removed && listener->source.connections == 0) {
+        listener_free(listener);
+    }
+}
+
+static void connection_closed(mc_downstream_source *source) { listener_maybe_free(source->ctx); }
+
+static void accepted(mc_listener *net_listener, int fd, const mc_address *peer) {
+    mc_worker_listener *listener = MC_CONTAINER(net_listener, mc_worker_listener, listener);
+    mc_address local;
+    if (mc_socket_local(fd, &local) != 0) {
+        mc_socket_close(fd);
+        return;
+    }
+    if (mc_downstream_accept(&listener->worker->proxy, &listener->source, fd, peer, &local) != MC_OK) {
+        return; /* the descriptor is closed; the client sees a reset */
+    }
+}
+
+static void listener_close(mc_worker_listener *listener) {
+    if (listener->open) {
+        listener->open = false;
+        mc_listener_close(&listener->listener);
+    }
+}
+
+static mc_worker_listener *listener_new(mc_worker *worker, const mc_listener_config *config) {
+    mc_worker_listener *listener = mc_calloc(1, sizeof *listener);
+    char *name = mc_malloc(config->name.n);
+    mc_hcm_pin *pin = mc_hcm_pin_new(config->hcm);
+    if (listener == NULL || name == NULL || pin == NULL) {
+        mc_free(listener);
+        mc_free(name);
+        mc_hcm_pin_unref(pin);
+        return NULL;
+    }
+    memcpy(name, config->name.p, config->name.n);
+    listener->name = mc_slice_of(name, config->name.n);
+    listener->worker = worker;
+    listener->source = (mc_downstream_source){.pin = pin,
+                                              .on_closed = connection_closed,
+                                              .ctx = listener,
+                                              .cx_total = config->cx_total,
+                                              .cx_destroy = config->cx_destroy,
+                                              .cx_active = config->cx_active,
+                                              .cx_length_ms = config->cx_length_ms};
+    mc_list_push_back(&worker->listeners, &listener->link);
+    return listener;
+}
+
+mc_worker_listener *mc_worker_find_listener(mc_worker *worker, mc_slice name) {
+    MC_LIST_EACH(&worker->listeners, node) {
+        mc_worker_listener *listener = MC_CONTAINER(node, mc_worker_listener, link);
+        if (!listener->removed && mc_slice_eq(listener->name, name)) {
+            return listener;
+        }
+    }
+    return NULL;
+}
+
+static void apply_listener(mc_worker *worker, const mc_listener_config *config, int fd) {
+    mc_worker_listener *listener = mc_worker_find_listener(worker, config->name);
+    if (listener == NULL) {
+        listener = listener_new(worker, config);
+    } else {
+        mc_hcm_pin *pin = mc_hcm_pin_new(config->hcm);
+        if (pin != NULL) { /* without memory the old configuration goes on */
+            mc_hcm_pin_unref(listener->source.pin);
+            listener->source.pin = pin;
+        }
+    }
+    if (fd < 0) {
+        return;
+    }
+    if (listener == NULL || worker->stopping) {
+        mc_socket_close(fd);
+        return;
+    }
+    listener_close(listener); /* a new socket replaces the old: the address changed */
+    listener->open = mc_listener_open(&listener->listener, worker->net, fd, accepted) == MC_OK;
+}
+
+static bool snapshot_has(const mc_snapshot *snapshot, mc_slice name) {
+    for (uint32_t i = 0; i < snapshot->listener_count; i++) {
+        if (mc_slice_eq(snapshot->listeners[i].name, name)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void listener_remove(mc_worker_listener *listener) {
+    listener->removed = true;
+    listener_close(listener);
+    mc_downstream_drain(&listener->worker->proxy, &listener->source);
+    listener_maybe_free(listener);
+}
+
+static void apply_listeners(mc_worker *worker, const mc_snapshot *snapshot, const int *fds) {
+    MC_LIST_EACH(&worker->listeners, node) {
+        mc_worker_listener *listener = MC_CONTAINER(node, mc_worker_listener, link);
+        if (!listener->removed && !snapshot_has(snapshot, listener->name)) {
+            listener_remove(listener);
+        }
+    }
+    for (uint32_t i = 0; i < snapshot->listener_count; i++) {
+        apply_listener(worker, &snapshot->listeners[i], fds == NULL ? -1 : fds[i]);
+    }
+}
+
+/* --- clusters ------------------------------------------------------------------------------------------------------------- */
+
+static mc_status grow_slots(mc_proxy *proxy, uint32_t count) {
+    if (count <= proxy->upstream_count) {
+        return MC_OK;
+    }
+    mc_upstream **grown = mc_realloc(proxy->upstreams, count * sizeof *grown);
+    if (grown == NULL) {
+        return MC_ENOMEM;
+    }
+    memset(grown + proxy->upstream_count, 0, (count - proxy->upstream_count) * sizeof *grown);
+    proxy->upstreams = grown;
+    proxy->upstream_count = count;
+    return MC_OK;
+}
+
+static void apply_cluster(mc_worker *worker, const mc_snapshot_cluster *entry) {
+    mc_upstream **at = &worker->proxy.upstreams[entry->cluster->slot];
+    if (*at != NULL && (*at)->cluster == entry->cluster) {
+        if ((*at)->hosts != entry->hosts && mc_upstream_update(*at, entry->hosts) != MC_OK) {
+            return; /* without memory the old membership goes on */
+        }
+        return;
+    }
+    mc_upstream *fresh = mc_upstream_new(entry->cluster, entry->hosts, worker->net, worker->slab, worker->connector,
+                                         &worker->live_upstreams);
+    if (fresh == NULL) {
+        return;
+    }
+    if (*at != NULL) {
+        mc_upstream_retire(*at);
+    }
+    *at = fresh;
+}
+
+static void apply_clusters(mc_worker *worker, const mc_snapshot *snapshot) {
+    mc_proxy *proxy = &worker->proxy;
+    if (grow_slots(proxy, snapshot->slot_count) != MC_OK) {
+        return;
+    }
+    for (uint32_t i = 0; i < snapshot->cluster_count; i++) {
+        apply_cluster(worker, &snapshot->clusters[i]);
+    }
+    for (uint32_t slot = 0; slot < proxy->upstream_count; slot++) {
+        mc_upstream *upstream = proxy->upstreams[slot];
+        if (upstream != NULL && mc_snapshot_slot(snapshot, upstream->cluster->name) == UINT32_MAX) {
+            proxy->upstreams[slot] = NULL;
+            mc_upstream_retire(upstream);
+        }
+    }
+}
+
+void mc_worker_apply(mc_worker *worker, mc_snapshot *snapshot, int *fds) {
+    mc_snapshot *old = worker->snapshot;
+    worker->snapshot = mc_snapshot_ref(snapshot);
+    apply_clusters(worker, snapshot); /* clusters before the routes that name them (XDS-28) */
+    apply_listeners(worker, snapshot, fds);
+    mc_snapshot_unref(old);
+}
+
+void mc_worker_set_hosts(mc_worker *worker, const mc_cluster *cluster, mc_hosts *hosts) {
+    mc_upstream *upstream = mc_proxy_upstream(&worker->proxy, cluster->slot);
+    if (upstream != NULL && upstream->cluster == cluster && mc_upstream_update(upstream, hosts) != MC_OK) {
+        return;
+    }
+}
+
+static uint32_t find_slot(void *ctx, mc_slice name) {
+    const mc_worker *worker = ctx;
+    return worker->snapshot == NULL ? UINT32_MAX : mc_snapshot_slot(worker->snapshot, name);
+}
+
+/* --- the end ---------------------------------------------------------------------------------------------------------------- */
+
+void mc_worker_close_listeners(mc_worker *worker) {
+    MC_LIST_EACH(&worker->listeners, node) { listener_close(MC_CONTAINER(node, mc_worker_listener, link)); }
+}
+
+static void proxy_idle(void *ctx) {
+    mc_worker *worker = ctx;
+    if (!atomic_exchange(&worker->idle, true)) {
+        mc_engine_worker_idle(worker->engine);
+    }
+}
+
+void mc_worker_drain(mc_worker *worker) {
+    mc_worker_close_listeners(worker);
+    mc_proxy_drain(&worker->proxy, false);
+}
+
+static void reap(mc_timer *timer) {
+    mc_worker *worker = MC_CONTAINER(timer, mc_worker, reaper);
+    mc_proxy *proxy = &worker->proxy;
+    if (proxy->connection_count == 0) {
+        for (uint32_t i = 0; i < proxy->upstream_count; i++) {
+            mc_upstream *upstream = proxy->upstreams[i];
+            proxy->upstreams[i] = NULL;
+            if (upstream != NULL) {
+                mc_upstream_free(upstream);
+            }
+        }
+        if (worker->live_upstreams == 0) {
+            atomic_store(&worker->stopped, true);
+            mc_loop_stop(worker->loop);
+            return;
+        }
+    }
+    mc_timer_arm(worker->loop, timer, 1);
+}
+
+void mc_worker_stop(mc_worker *worker) {
+    if (worker->stopping) {
+        return;
+    }
+    worker->stopping = true;
+    mc_worker_close_listeners(worker);
+    mc_proxy_drain(&worker->proxy, true);
+    mc_timer_arm(worker->loop, &worker->reaper, 0);
+}
+
+mc_status mc_worker_init(mc_worker *worker, mc_engine *engine, uint32_t index, mc_loop *loop, mc_stats *stats,
+                         uint32_t record_capacity) {
+    memset(worker, 0, sizeof *worker);
+    worker->engine = engine;
+    worker->index = index;
+    worker->loop = loop;
+    worker->reaper.fire = reap;
+    mc_list_init(&worker->listeners);
+    worker->net = mc_net_new(loop);
+    worker->slab = worker->net == NULL ? NULL : mc_slab_open(stats);
+    if (worker->slab == NULL || mc_proxy_init(&worker->proxy, worker->net, worker->slab, record_capacity) != MC_OK) {
+        mc_worker_fini(worker);
+        return MC_ENOMEM;
+    }
+    worker->proxy.find_slot = find_slot;
+    worker->proxy.on_idle = proxy_idle;
+    worker->proxy.ctx = worker;
+    return MC_OK;
+}
+
+void mc_worker_fini(mc_worker *worker) {
+    for (mc_link *node; (node = mc_list_first(&worker->listeners)) != NULL;) {
+        mc_worker_listener *listener = MC_CONTAINER(node, mc_worker_listener, link);
+        listener_close(listener);
+        listener_free(listener);
+    }
+    mc_free(worker->proxy.upstreams);
+    worker->proxy.upstreams = NULL;
+    mc_proxy_fini(&worker->proxy);
+    mc_snapshot_unref(worker->snapshot);
+    worker->snapshot = NULL;
+    if (worker->net != NULL) {
+        mc_net_free(worker->net);
+    }
+    mc_loop_free(worker->loop);
+    if (worker->slab != NULL) {
+        mc_slab_close(worker->slab);
+    }
+    worker->net = NULL;
+    worker->loop = NULL;
+    worker->slab = NULL;
+}

@@ -1,0 +1,55 @@
+/* Worker: one event loop with everything it owns: listeners, connections, pools, counters. It runs on one thread; others speak to
+ * it through its mailbox (engine.h does). */
+#ifndef MC_ENGINE_WORKER_H
+#define MC_ENGINE_WORKER_H
+
+#include "engine/snapshot.h"
+#include "net/listener.h"
+#include "proxy/downstream.h"
+
+typedef struct mc_engine mc_engine;
+
+/* A listener's side in a worker. Lives until the listener is removed and its last connection ended. */
+typedef struct mc_worker_listener {
+    mc_downstream_source source;
+    mc_listener listener;
+    mc_link link;
+    mc_slice name; /* own copy */
+    struct mc_worker *worker;
+    bool open, removed;
+} mc_worker_listener;
+
+typedef struct mc_worker {
+    mc_proxy proxy;
+    mc_loop *loop;
+    mc_net *net;
+    mc_slab *slab;
+    mc_engine *engine;
+    uint32_t index;
+    mc_snapshot *snapshot;
+    mc_list listeners;
+    uint32_t live_upstreams;
+    const mc_connector *connector; /* tests: upstream connections from elsewhere */
+    bool stopping;
+    mc_timer reaper;
+    _Atomic bool idle;    /* draining and no connection left */
+    _Atomic bool stopped; /* everything is closed, the loop has stopped */
+} mc_worker;
+
+/* Takes the loop over. */
+MC_MUST_CHECK mc_status mc_worker_init(mc_worker *worker, mc_engine *engine, uint32_t index, mc_loop *loop, mc_stats *stats,
+                                       uint32_t record_capacity);
+/* After the loop stopped. */
+void mc_worker_fini(mc_worker *worker);
+
+/* On the worker's thread. `fds[i]` goes with snapshot->listeners[i] (-1: already open, or not bound); taken over. */
+void mc_worker_apply(mc_worker *worker, mc_snapshot *snapshot, int *fds);
+void mc_worker_set_hosts(mc_worker *worker, const mc_cluster *cluster, mc_hosts *hosts);
+void mc_worker_close_listeners(mc_worker *worker);
+void mc_worker_drain(mc_worker *worker);
+/* Closes everything; the loop stops when all is closed. */
+void mc_worker_stop(mc_worker *worker);
+/* The side of a listener by name, for tests and memory connections; NULL: none. */
+mc_worker_listener *mc_worker_find_listener(mc_worker *worker, mc_slice name);
+
+#endif

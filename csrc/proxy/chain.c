@@ -1,0 +1,348 @@
+/* The filter chain: one mechanism for both directions (see filter.h).
+ *
+ * Decoding walks indexes up and the router, the last, consumes; encoding walks down from the filter before the router, and below
+ * index 0 is the codec. At each filter a direction either passes, or is `stopped` (everything is held until continued), or
+ * collects while the filter is called for more. */
+#include "proxy/stream.h"
+
+mc_status mc_chain_open(mc_stream *stream) {
+    const mc_hcm *hcm = stream->hcm;
+    mc_chunk_pool *chunks = mc_net_chunks(stream->proxy->net);
+    stream->filters = mc_arena_zalloc(&stream->arena, hcm->filter_count * sizeof(mc_filter));
+    if (stream->filters == NULL) {
+        return MC_ENOMEM;
+    }
+    for (uint32_t i = 0; i < hcm->filter_count; i++) {
+        mc_filter *filter = &stream->filters[i];
+        filter->type = hcm->filters[i].type;
+        filter->config = hcm->filters[i].config;
+        filter->stream = stream;
+        filter->index = (uint8_t)i;
+        mc_buffer_init(&filter->sides[MC_DECODE].held, chunks);
+        mc_buffer_init(&filter->sides[MC_ENCODE].held, chunks);
+        mc_status status = filter->type->open == NULL ? MC_OK : filter->type->open(filter);
+        if (status != MC_OK) {
+            return status;
+        }
+        filter->open = true;
+        stream->filter_count = i + 1;
+    }
+    return MC_OK;
+}
+
+void mc_chain_close(mc_stream *stream) {
+    for (uint32_t i = 0; i < stream->filter_count; i++) {
+        mc_filter *filter = &stream->filters[i];
+        if (filter->open) {
+            filter->open = false;
+            if (filter->type->close != NULL) {
+                filter->type->close(filter);
+            }
+        }
+        mc_buffer_clear(&filter->sides[MC_DECODE].held);
+        mc_buffer_clear(&filter->sides[MC_ENCODE].held);
+    }
+}
+
+/* --- one step ------------------------------------------------------------------------------------------------------- */
+
+static mc_filter_status call_headers(mc_filter *filter, mc_direction direction, bool end_stream) {
+    const mc_filter_type *type = filter->type;
+    mc_filter_status (*call)(mc_filter *, mc_headers *, bool) = direction == MC_DECODE ? type->decode_headers : type->encode_headers;
+    mc_headers *headers = direction == MC_DECODE ? &filter->stream->request : filter->stream->response;
+    return call == NULL ? MC_FILTER_CONTINUE : call(filter, headers, end_stream);
+}
+
+static mc_filter_status call_data(mc_filter *filter, mc_direction direction, mc_slice data, bool end_stream) {
+    const mc_filter_type *type = filter->type;
+    mc_filter_status (*call)(mc_filter *, mc_slice, bool) = direction == MC_DECODE ? type->decode_data : type->encode_data;
+    return call == NULL ? MC_FILTER_CONTINUE : call(filter, data, end_stream);
+}
+
+static mc_filter_status call_trailers(mc_filter *filter, mc_direction direction) {
+    const mc_filter_type *type = filter->type;
+    mc_filter_status (*call)(mc_filter *, mc_headers *) = direction == MC_DECODE ? type->decode_trailers : type->encode_trailers;
+    mc_headers *trailers = direction == MC_DECODE ? filter->stream->request_trailers : filter->stream->response_trailers;
+    return call == NULL ? MC_FILTER_CONTINUE : call(filter, trailers);
+}
+
+static void call_complete(mc_filter *filter, mc_direction direction) {
+    void (*call)(mc_filter *) = direction == MC_DECODE ? filter->type->decode_complete : filter->type->encode_complete;
+    if (call != NULL) {
+        call(filter);
+    }
+}
+
+/* A local reply ends decoding; the end of the stream ends everything. */
+static bool alive(const mc_stream *stream, mc_direction direction) {
+    return !stream->finished && (direction == MC_ENCODE || !stream->local_reply);
+}
+
+static int next_index(int index, mc_direction direction) { return direction == MC_DECODE ? index + 1 : index - 1; }
+
+static int first_index(const mc_stream *stream, mc_direction direction) {
+    return direction == MC_DECODE ? 0 : (int)stream->filter_count - 2;
+}
+
+static bool in_chain(const mc_stream *stream, int index) { return index >= 0 && index < (int)stream->filter_count; }
+
+/* The router consumes whatever it returns. */
+static bool consumes(const mc_stream *stream, mc_direction direction, int index) {
+    return direction == MC_DECODE && index + 1 == (int)stream->filter_count;
+}
+
+/* --- holding ------------------------------------------------------------------------------------------------------------ */
+
+/* HC-7. */
+static void too_large(mc_stream *stream, mc_direction direction) {
+    if (direction == MC_DECODE) {
+        MC_HCM_COUNT(stream, downstream_rq_too_large);
+        mc_stream_reply(stream, &(mc_reply){.status = 413,
+                                            .body = MC_SLICE_INIT("Payload Too Large"),
+                                            .details = "request_payload_too_large"});
+    } else {
+        MC_HCM_COUNT(stream, rs_too_large);
+        mc_stream_reply(stream, &(mc_reply){.status = 500,
+                                            .body = MC_SLICE_INIT("Internal Server Error"),
+                                            .details = "response_payload_too_large"});
+    }
+}
+
+static void set_pressure(mc_filter *filter, mc_direction direction, bool on) {
+    mc_filter_side *side = &filter->sides[direction];
+    if (side->over_limit == on) {
+        return;
+    }
+    side->over_limit = on;
+    if (direction == MC_ENCODE) {
+        mc_stream_write_blocked(filter->stream, on);
+    } else if (on) {
+        mc_filter_decode_pause(filter);
+    } else {
+        mc_filter_decode_resume(filter);
+    }
+}
+
+static void hold_data(mc_filter *filter, mc_direction direction, mc_slice data, bool end_stream, bool seen) {
+    mc_stream *stream = filter->stream;
+    mc_filter_side *side = &filter->sides[direction];
+    if (mc_buffer_append(&side->held, data) != MC_OK) {
+        mc_stream_reset(stream, MC_FLAG(LR), "out_of_memory");
+        return;
+    }
+    side->seen += seen ? data.n : 0;
+    side->end_held = side->end_held || end_stream;
+    if (stream->hcm->buffer_limit == 0 || side->held.length <= stream->hcm->buffer_limit) {
+        return;
+    }
+    if (side->stopped) {
+        set_pressure(filter, direction, true);
+    } else {
+        too_large(stream, direction);
+    }
+}
+
+/* --- passing ------------------------------------------------------------------------------------------------------------ */
+
+static void pass_headers(mc_stream *stream, mc_direction direction, int index, bool end_stream) {
+    for (; in_chain(stream, index); index = next_index(index, direction)) {
+        mc_filter *filter = &stream->filters[index];
+        mc_filter_status status = call_headers(filter, direction, end_stream);
+        if (end_stream && alive(stream, direction)) {
+            call_complete(filter, direction);
+        }
+        if (!alive(stream, direction)) {
+            return;
+        }
+        if (status != MC_FILTER_CONTINUE && !consumes(stream, direction, index)) {
+            mc_filter_side *side = &filter->sides[direction];
+            side->headers_held = true;
+            side->stopped = status == MC_FILTER_STOP;
+            side->end_held = end_stream;
+            return;
+        }
+    }
+    if (direction == MC_ENCODE) {
+        mc_stream_send_headers(stream, end_stream);
+    }
+}
+
+static void release(mc_filter *filter, mc_direction direction);
+
+static void pass_data(mc_stream *stream, mc_direction direction, int index, mc_slice data, bool end_stream) {
+    for (; in_chain(stream, index); index = next_index(index, direction)) {
+        mc_filter *filter = &stream->filters[index];
+        mc_filter_side *side = &filter->sides[direction];
+        if (side->stopped) {
+            hold_data(filter, direction, data, end_stream, false);
+            return;
+        }
+        mc_filter_status status = call_data(filter, direction, data, end_stream);
+        if (end_stream && alive(stream, direction)) {
+            call_complete(filter, direction);
+        }
+        if (!alive(stream, direction)) {
+            return;
+        }
+        if (consumes(stream, direction, index)) {
+            return;
+        }
+        if (status == MC_FILTER_CONTINUE && !side->headers_held && side->held.length == 0) {
+            continue;
+        }
+        side->stopped = status == MC_FILTER_STOP;
+        hold_data(filter, direction, data, end_stream, true);
+        if (status == MC_FILTER_CONTINUE && alive(stream, direction)) {
+            release(filter, direction);
+        }
+        return;
+    }
+    if (direction == MC_ENCODE) {
+        mc_stream_send_data(stream, data, end_stream);
+    }
+}
+
+static void pass_trailers(mc_stream *stream, mc_direction direction, int index) {
+    for (; in_chain(stream, index); index = next_index(index, direction)) {
+        mc_filter *filter = &stream->filters[index];
+        mc_filter_side *side = &filter->sides[direction];
+        if (side->stopped) {
+            side->trailers_held = true;
+            return;
+        }
+        mc_filter_status status = call_trailers(filter, direction);
+        if (alive(stream, direction)) {
+            call_complete(filter, direction);
+        }
+        if (!alive(stream, direction) || consumes(stream, direction, index)) {
+            return;
+        }
+        if (status == MC_FILTER_CONTINUE && !side->headers_held && side->held.length == 0) {
+            continue;
+        }
+        side->trailers_held = side->trailers_seen = true;
+        side->stopped = status != MC_FILTER_CONTINUE;
+        if (status == MC_FILTER_CONTINUE) {
+            release(filter, direction);
+        }
+        return;
+    }
+    if (direction == MC_ENCODE) {
+        mc_stream_send_trailers(stream);
+    }
+}
+
+/* Lets go what a side holds, in order: headers, data, trailers. The filter may stop again on data it has not seen. */
+static void release(mc_filter *filter, mc_direction direction) {
+    mc_stream *stream = filter->stream;
+    mc_filter_side *side = &filter->sides[direction];
+    const int here = filter->index, next = next_index(here, direction);
+    mc_buffer data = side->held;
+    size_t seen = side->seen;
+    const bool end_stream = side->end_held, headers_held = side->headers_held;
+    const bool empty = data.length == 0;
+    mc_net *net = stream->proxy->net;
+    mc_buffer_init(&side->held, data.pool);
+    side->seen = 0;
+    side->stopped = side->headers_held = side->end_held = false;
+    set_pressure(filter, direction, false);
+    if (headers_held) {
+        pass_headers(stream, direction, next, end_stream && empty);
+    } else if (end_stream && empty) {
+        pass_data(stream, direction, next, MC_SLICE_NONE, true);
+    }
+    size_t left = data.length;
+    for (const mc_chunk *chunk = data.head; chunk != NULL && alive(stream, direction); chunk = chunk->next) {
+        mc_slice rest = mc_slice_of(chunk->data + chunk->begin, chunk->end - chunk->begin);
+        while (rest.n > 0 && alive(stream, direction)) {
+            mc_slice piece = seen > 0 ? mc_slice_until(rest, seen) : rest;
+            left -= piece.n;
+            rest = mc_slice_from(rest, piece.n);
+            pass_data(stream, direction, seen > 0 ? next : here, piece, end_stream && left == 0);
+            seen -= seen > 0 ? piece.n : 0;
+        }
+    }
+    mc_net_retire(net, &data); /* what was passed on may be borrowed until this callback ends */
+    if (side->trailers_held && !side->stopped && alive(stream, direction)) {
+        side->trailers_held = false;
+        pass_trailers(stream, direction, side->trailers_seen ? next : here);
+    }
+}
+
+void mc_chain_headers(mc_stream *stream, mc_direction direction, bool end_stream) {
+    pass_headers(stream, direction, first_index(stream, direction), end_stream);
+}
+
+void mc_chain_data(mc_stream *stream, mc_direction direction, mc_slice data, bool end_stream) {
+    if (alive(stream, direction)) {
+        pass_data(stream, direction, first_index(stream, direction), data, end_stream);
+    }
+}
+
+void mc_chain_trailers(mc_stream *stream, mc_direction direction) {
+    if (alive(stream, direction)) {
+        pass_trailers(stream, direction, first_index(stream, direction));
+    }
+}
+
+/* --- what a filter may do (filter.h) --------------------------------------------------------------------------------------- */
+
+const void *mc_filter_get_config(const mc_filter *filter) { return filter->config; }
+void mc_filter_set_state(mc_filter *filter, void *state) { filter->state = state; }
+void *mc_filter_get_state(const mc_filter *filter) { return filter->state; }
+mc_stream *mc_filter_stream(mc_filter *filter) { return filter->stream; }
+mc_arena *mc_filter_arena(mc_filter *filter) { return &filter->stream->arena; }
+mc_headers *mc_filter_request_headers(mc_filter *filter) { return &filter->stream->request; }
+mc_headers *mc_filter_response_headers(mc_filter *filter) { return filter->stream->response; }
+
+static void continue_side(mc_filter *filter, mc_direction direction) {
+    mc_filter_side *side = &filter->sides[direction];
+    if (filter->open && alive(filter->stream, direction) && (side->stopped || side->headers_held || side->held.length > 0)) {
+        release(filter, direction);
+    }
+}
+
+void mc_filter_continue_decoding(mc_filter *filter) { continue_side(filter, MC_DECODE); }
+void mc_filter_continue_encoding(mc_filter *filter) { continue_side(filter, MC_ENCODE); }
+
+size_t mc_filter_held(mc_filter *filter, bool decode, mc_slice *pieces, size_t max) {
+    return mc_buffer_pieces(&filter->sides[decode ? MC_DECODE : MC_ENCODE].held, pieces, max);
+}
+
+void mc_filter_reply(mc_filter *filter, const mc_reply *reply) { mc_stream_reply(filter->stream, reply); }
+
+void mc_filter_encode_headers(mc_filter *filter, mc_headers *headers, bool end_stream) {
+    mc_stream *stream = filter->stream;
+    if (alive(stream, MC_ENCODE) && !stream->response_started) {
+        stream->response_started = true;
+        stream->response = headers;
+        mc_chain_headers(stream, MC_ENCODE, end_stream);
+    }
+}
+
+void mc_filter_encode_data(mc_filter *filter, mc_slice data, bool end_stream) {
+    mc_chain_data(filter->stream, MC_ENCODE, data, end_stream);
+}
+
+void mc_filter_encode_trailers(mc_filter *filter, mc_headers *trailers) {
+    filter->stream->response_trailers = trailers;
+    mc_chain_trailers(filter->stream, MC_ENCODE);
+}
+
+void mc_filter_decode_pause(mc_filter *filter) {
+    mc_stream *stream = filter->stream;
+    stream->decode_pauses++;
+    if (stream->downstream != NULL) {
+        MC_HCM_COUNT(stream, downstream_flow_control_paused_reading_total);
+        mc_conn_pause_reading(mc_downstream_conn(stream->downstream));
+    }
+}
+
+void mc_filter_decode_resume(mc_filter *filter) {
+    mc_stream *stream = filter->stream;
+    stream->decode_pauses--;
+    if (stream->downstream != NULL) {
+        MC_HCM_COUNT(stream, downstream_flow_control_resumed_reading_total);
+        mc_conn_resume_reading(mc_downstream_conn(stream->downstream));
+    }
+}

@@ -1,0 +1,435 @@
+#include "base/alloc.h"
+#include "proxy/stream.h"
+
+struct mc_downstream {
+    mc_conn conn;
+    mc_h1_parser parser;
+    mc_proxy *proxy;
+    mc_downstream_source *source;
+    mc_hcm_pin *pin;   /* the codec's limits live there */
+    mc_stream *stream; /* the one request under way */
+    mc_link link;      /* proxy->connections */
+    mc_timer timer;    /* idle, request headers, or delayed close: by state */
+    mc_timer duration; /* max_connection_duration */
+    mc_address peer, local;
+    uint64_t opened_ms, idle_ms;
+    uint32_t requests;
+    bool closing;       /* nothing further is read; what is written still leaves */
+    bool drain;         /* close after the current response */
+    bool keep;          /* paused: the rest of the input waits for the stream's end */
+    bool head_pending;  /* a head has begun and is not complete: request_headers_timeout runs */
+};
+
+#define COUNT(d, name) mc_counter_inc((d)->proxy->slab, (d)->pin->hcm->stats.name)
+#define GAUGE(d, name, delta) mc_gauge_add((d)->proxy->slab, (d)->pin->hcm->stats.name, delta)
+
+const mc_address *mc_downstream_peer(const mc_downstream *downstream) { return &downstream->peer; }
+const mc_address *mc_downstream_local(const mc_downstream *downstream) { return &downstream->local; }
+mc_conn *mc_downstream_conn(mc_downstream *downstream) { return &downstream->conn; }
+
+/* --- timers ------------------------------------------------------------------------------------------------------------- */
+
+static void set_idle(mc_downstream *d) {
+    uint64_t timeout = d->pin->hcm->connection_idle_ms;
+    d->idle_ms = mc_loop_now_ms(d->proxy->loop);
+    d->head_pending = false;
+    if (timeout != 0 && !mc_timer_armed(&d->timer)) { /* an armed one looks at idle_ms when it fires */
+        mc_timer_arm(d->proxy->loop, &d->timer, timeout);
+    }
+}
+
+static void close_now(mc_downstream *d) {
+    d->closing = true;
+    mc_conn_abort(&d->conn, MC_CLOSE_LOCAL);
+}
+
+/* Everything written leaves, FIN, then the peer has delayed_close_timeout to close (rules section 1.5). */
+static void close_after_flush(mc_downstream *d) {
+    uint64_t delay = d->pin->hcm->delayed_close_ms;
+    if (d->closing) {
+        return;
+    }
+    d->closing = true;
+    mc_timer_cancel(d->proxy->loop, &d->timer);
+    if (delay == 0) {
+        mc_conn_close(&d->conn, true);
+        return;
+    }
+    mc_conn_close_linger(&d->conn);
+    mc_timer_arm(d->proxy->loop, &d->timer, delay);
+}
+
+static void headers_timeout(mc_downstream *d) {
+    COUNT(d, downstream_rq_header_timeout);
+    if (d->stream != NULL) {
+        mc_stream_reply(d->stream, &(mc_reply){.status = 408,
+                                               .body = MC_SLICE_INIT("request header timeout"),
+                                               .details = "request_header_timeout"});
+    } else {
+        close_now(d);
+    }
+}
+
+static void timer_fired(mc_timer *timer) {
+    mc_downstream *d = MC_CONTAINER(timer, mc_downstream, timer);
+    uint64_t now = mc_loop_now_ms(d->proxy->loop), timeout = d->pin->hcm->connection_idle_ms;
+    if (d->closing) {
+        COUNT(d, downstream_cx_delayed_close_timeout);
+        mc_conn_abort(&d->conn, MC_CLOSE_LOCAL);
+    } else if (d->head_pending) {
+        headers_timeout(d);
+    } else if (d->stream == NULL && now - d->idle_ms >= timeout) {
+        COUNT(d, downstream_cx_idle_timeout);
+        close_now(d);
+    } else if (d->stream == NULL) {
+        mc_timer_arm(d->proxy->loop, timer, timeout - (now - d->idle_ms));
+    }
+}
+
+static void duration_fired(mc_timer *timer) {
+    mc_downstream *d = MC_CONTAINER(timer, mc_downstream, duration);
+    COUNT(d, downstream_cx_max_duration_reached);
+    d->drain = true;
+    if (d->stream == NULL) {
+        close_after_flush(d);
+    } else {
+        d->stream->close_connection = true;
+    }
+}
+
+/* --- codec events --------------------------------------------------------------------------------------------------------- */
+
+static mc_headers *request_begin(void *ctx) {
+    mc_downstream *d = ctx;
+    uint64_t timeout = d->pin->hcm->headers_timeout_ms;
+    d->stream = mc_stream_open(d, d->proxy, d->source->pin);
+    if (d->stream == NULL) {
+        return NULL;
+    }
+    d->requests++;
+    if (timeout != 0) {
+        d->head_pending = true;
+        mc_timer_arm(d->proxy->loop, &d->timer, timeout);
+    }
+    return &d->stream->request;
+}
+
+/* The stream may end within each of these; the codec then stops, and the rest of the input waits or is dropped. */
+static mc_status stream_status(const mc_downstream *d) { return d->stream == NULL ? MC_ECLOSED : MC_OK; }
+
+static mc_status request_headers(void *ctx, const mc_h1_head *head) {
+    mc_downstream *d = ctx;
+    const mc_hcm *hcm = d->pin->hcm;
+    mc_stream *stream = d->stream;
+    if (d->head_pending) {
+        d->head_pending = false;
+        mc_timer_cancel(d->proxy->loop, &d->timer);
+    }
+    if (hcm->max_requests_per_connection != 0 && d->requests >= hcm->max_requests_per_connection) {
+        COUNT(d, downstream_cx_max_requests_reached);
+        d->drain = true;
+    }
+    stream->close_connection = d->drain;
+    if (head->expect_continue && !hcm->proxy_100_continue) { /* HC-2, step 6 */
+        mc_headers_remove_known(&stream->request, MC_H_EXPECT);
+        mc_conn_write(&d->conn, MC_SLICE("HTTP/1.1 100 Continue\r\n\r\n"));
+    }
+    mc_stream_request_headers(stream, head);
+    if (d->stream == stream && stream->upgrade) {
+        mc_h1_parser_tunnel(&d->parser);
+    }
+    return head->end_stream ? MC_OK : stream_status(d);
+}
+
+static mc_status request_body(void *ctx, mc_slice data) {
+    mc_downstream *d = ctx;
+    mc_stream_request_data(d->stream, data);
+    return stream_status(d);
+}
+
+static mc_status request_trailers(void *ctx, mc_headers *trailers) {
+    mc_downstream *d = ctx;
+    mc_stream_request_trailers(d->stream, trailers);
+    return stream_status(d);
+}
+
+static mc_status request_complete(void *ctx) {
+    mc_downstream *d = ctx;
+    if (d->stream != NULL) {
+        mc_stream_request_complete(d->stream);
+    }
+    return MC_AGAIN; /* one request at a time (H1-12) */
+}
+
+static const mc_h1_handler request_handler = {
+    .on_begin = request_begin,
+    .on_headers = request_headers,
+    .on_body = request_body,
+    .on_trailers = request_trailers,
+    .on_complete = request_complete,
+};
+
+/* --- connection events ------------------------------------------------------------------------------------------------------- */
+
+/* H1-1: a codec error is answered, then the connection closes. */
+static void codec_error(mc_downstream *d) {
+    COUNT(d, downstream_cx_protocol_error);
+    const mc_h1_error *error = &d->parser.error;
+    if (d->stream == NULL && request_begin(d) == NULL) {
+        close_now(d);
+        return;
+    }
+    mc_stream *stream = d->stream;
+    uint16_t status = error->reply_code == 0 ? 400 : error->reply_code;
+    if (stream->filters == NULL && mc_chain_open(stream) != MC_OK) {
+        mc_stream_reset(stream, MC_FLAG(LR), "out_of_memory");
+        return;
+    }
+    if (!mc_headers_has(&stream->request, MC_H_METHOD)) {
+        stream->head.version_minor = 1;
+    }
+    mc_stream_reply(stream, &(mc_reply){.status = status,
+                                        .body = mc_h1_reason(status),
+                                        .details = error->details == NULL ? "http1.codec_error" : error->details,
+                                        .flags = MC_FLAG(DPE)});
+}
+
+static size_t downstream_data(mc_conn *conn, mc_slice data) {
+    mc_downstream *d = MC_CONTAINER(conn, mc_downstream, conn);
+    size_t used = 0;
+    mc_counter_add(d->proxy->slab, d->pin->hcm->stats.downstream_cx_rx_bytes_total, data.n);
+    while (used < data.n) {
+        if (d->closing) {
+            return data.n; /* drained until the peer closes too */
+        }
+        if (d->stream != NULL && d->stream->request_complete && !d->stream->upgrade) {
+            d->keep = true; /* pipelined: wait for the response under way */
+            mc_conn_pause_reading(conn);
+            return used;
+        }
+        long n = mc_h1_parser_feed(&d->parser, mc_slice_from(data, used));
+        if (n < 0) {
+            if (!d->closing && d->parser.error.reply_code != 0) {
+                codec_error(d);
+            }
+            return data.n;
+        }
+        used += (size_t)n;
+        if (n == 0 && d->stream == NULL && !d->closing) { /* leading CRLF that waits for more */
+            break;
+        }
+    }
+    return used;
+}
+
+static void downstream_eof(mc_conn *conn) {
+    MC_CONTAINER(conn, mc_downstream, conn)->closing = true;
+    mc_conn_abort(conn, MC_CLOSE_REMOTE); /* downstream_close gives the stream up */
+}
+
+static void downstream_high(mc_conn *conn) {
+    mc_downstream *d = MC_CONTAINER(conn, mc_downstream, conn);
+    if (d->stream != NULL) {
+        mc_stream_write_blocked(d->stream, true);
+    }
+}
+
+static void downstream_low(mc_conn *conn) {
+    mc_downstream *d = MC_CONTAINER(conn, mc_downstream, conn);
+    if (d->stream != NULL) {
+        mc_stream_write_blocked(d->stream, false);
+    }
+}
+
+static void count_close(mc_downstream *d, bool active, bool remote) {
+    COUNT(d, downstream_cx_destroy);
+    if (remote) {
+        COUNT(d, downstream_cx_destroy_remote);
+    } else {
+        COUNT(d, downstream_cx_destroy_local);
+    }
+    if (active) {
+        COUNT(d, downstream_cx_destroy_active_rq);
+        if (remote) {
+            COUNT(d, downstream_cx_destroy_remote_active_rq);
+        } else {
+            COUNT(d, downstream_cx_destroy_local_active_rq);
+        }
+    }
+    GAUGE(d, downstream_cx_active, -1);
+    GAUGE(d, downstream_cx_http1_active, -1);
+    uint64_t lived = mc_loop_now_ms(d->proxy->loop) - d->opened_ms;
+    mc_histogram_record(d->proxy->slab, d->pin->hcm->stats.downstream_cx_length_ms, lived);
+    mc_counter_add(d->proxy->slab, d->pin->hcm->stats.downstream_cx_tx_bytes_total, d->conn.tx_bytes);
+    mc_counter_inc(d->proxy->slab, d->source->cx_destroy);
+    mc_gauge_add(d->proxy->slab, d->source->cx_active, -1);
+    mc_histogram_record(d->proxy->slab, d->source->cx_length_ms, lived);
+}
+
+static void downstream_close(mc_conn *conn, mc_close_reason reason) {
+    mc_downstream *d = MC_CONTAINER(conn, mc_downstream, conn);
+    mc_proxy *proxy = d->proxy;
+    mc_downstream_source *source = d->source;
+    const bool active = d->stream != NULL, remote = reason == MC_CLOSE_REMOTE || reason == MC_CLOSE_RESET;
+    d->closing = true;
+    if (active) {
+        if (remote) {
+            MC_HCM_COUNT(d->stream, downstream_rq_rx_reset);
+        }
+        mc_stream_reset(d->stream, MC_FLAG(DC), remote ? "downstream_remote_disconnect" : "downstream_local_disconnect");
+    }
+    count_close(d, active, remote);
+    mc_timer_cancel(proxy->loop, &d->timer);
+    mc_timer_cancel(proxy->loop, &d->duration);
+    mc_link_unlink(&d->link);
+    mc_hcm_pin_unref(d->pin);
+    mc_free(d);
+    proxy->connection_count--;
+    source->connections--;
+    if (source->on_closed != NULL) {
+        source->on_closed(source);
+    }
+    if (proxy->draining && proxy->connection_count == 0 && proxy->on_idle != NULL) {
+        proxy->on_idle(proxy->ctx);
+    }
+}
+
+static const mc_conn_events downstream_events = {
+    .on_data = downstream_data,
+    .on_eof = downstream_eof,
+    .on_high = downstream_high,
+    .on_low = downstream_low,
+    .on_close = downstream_close,
+};
+
+void mc_downstream_stream_done(mc_downstream *d, mc_stream *stream, bool close) {
+    if (d->stream != stream) {
+        return;
+    }
+    d->stream = NULL;
+    if (stream->reset) { /* the response is not whole: the client must see that */
+        if (!d->closing) {
+            close_now(d);
+        }
+        return;
+    }
+    if (close || d->drain) {
+        close_after_flush(d);
+        return;
+    }
+    set_idle(d);
+    if (d->keep) {
+        d->keep = false;
+        mc_conn_resume_reading(&d->conn);
+    }
+}
+
+/* --- opening -------------------------------------------------------------------------------------------------------------------- */
+
+static mc_downstream *downstream_new(mc_proxy *proxy, mc_downstream_source *source) {
+    mc_downstream *d = mc_calloc(1, sizeof *d);
+    if (d != NULL) {
+        d->proxy = proxy;
+        d->source = source;
+        d->timer.fire = timer_fired;
+        d->duration.fire = duration_fired;
+        d->opened_ms = mc_loop_now_ms(proxy->loop);
+        mc_h1_parser_init(&d->parser, MC_H1_REQUEST, &source->pin->hcm->h1, &request_handler, d);
+    }
+    return d;
+}
+
+static void downstream_opened(mc_downstream *d) {
+    mc_proxy *proxy = d->proxy;
+    d->pin = mc_hcm_pin_ref(d->source->pin);
+    d->conn.high_watermark = d->pin->hcm->buffer_limit;
+    d->source->connections++;
+    proxy->connection_count++;
+    mc_list_push_back(&proxy->connections, &d->link);
+    COUNT(d, downstream_cx_total);
+    COUNT(d, downstream_cx_http1_total);
+    GAUGE(d, downstream_cx_active, 1);
+    GAUGE(d, downstream_cx_http1_active, 1);
+    mc_counter_inc(proxy->slab, d->source->cx_total);
+    mc_gauge_add(proxy->slab, d->source->cx_active, 1);
+    if (d->pin->hcm->max_connection_duration_ms != 0) {
+        mc_timer_arm(proxy->loop, &d->duration, d->pin->hcm->max_connection_duration_ms);
+    }
+    set_idle(d);
+}
+
+mc_status mc_downstream_accept(mc_proxy *proxy, mc_downstream_source *source, int fd, const mc_address *peer,
+                               const mc_address *local) {
+    mc_downstream *d = downstream_new(proxy, source);
+    if (d == NULL) {
+        mc_socket_close(fd);
+        return MC_ENOMEM;
+    }
+    d->peer = *peer;
+    d->local = *local;
+    mc_status status = mc_conn_accept(&d->conn, proxy->net, fd, &downstream_events);
+    if (status != MC_OK) {
+        mc_free(d);
+        return status;
+    }
+    downstream_opened(d);
+    return MC_OK;
+}
+
+mc_status mc_downstream_memory(mc_proxy *proxy, mc_downstream_source *source, mc_conn *client, mc_net *client_net,
+                               const mc_conn_events *client_events, const mc_memory_options *options) {
+    mc_downstream *d = downstream_new(proxy, source);
+    if (d == NULL) {
+        return MC_ENOMEM;
+    }
+    mc_status status = mc_conn_memory_pair(&d->conn, proxy->net, &downstream_events, client, client_net, client_events, options);
+    if (status != MC_OK) {
+        mc_free(d);
+        return status;
+    }
+    downstream_opened(d);
+    return MC_OK;
+}
+
+/* --- the room's context --------------------------------------------------------------------------------------------------------- */
+
+mc_status mc_proxy_init(mc_proxy *proxy, mc_net *net, mc_slab *slab, uint32_t record_capacity) {
+    memset(proxy, 0, sizeof *proxy);
+    proxy->loop = mc_net_loop(net);
+    proxy->net = net;
+    proxy->slab = slab;
+    mc_block_pool_init(&proxy->blocks, 256);
+    mc_list_init(&proxy->connections);
+    return mc_record_ring_init(&proxy->records, record_capacity);
+}
+
+void mc_proxy_fini(mc_proxy *proxy) {
+    mc_record_ring_fini(&proxy->records);
+    mc_block_pool_fini(&proxy->blocks);
+}
+
+static void drain_one(mc_downstream *d, bool force) {
+    d->drain = true;
+    if (force) {
+        close_now(d);
+    } else if (d->stream == NULL) {
+        close_after_flush(d);
+    }
+}
+
+void mc_downstream_drain(mc_proxy *proxy, mc_downstream_source *source) {
+    MC_LIST_EACH(&proxy->connections, node) {
+        mc_downstream *d = MC_CONTAINER(node, mc_downstream, link);
+        if (d->source == source) {
+            drain_one(d, false);
+        }
+    }
+}
+
+void mc_proxy_drain(mc_proxy *proxy, bool force) {
+    proxy->draining = true;
+    MC_LIST_EACH(&proxy->connections, node) { drain_one(MC_CONTAINER(node, mc_downstream, link), force); }
+    if (proxy->connection_count == 0 && proxy->on_idle != NULL) {
+        proxy->on_idle(proxy->ctx);
+    }
+}

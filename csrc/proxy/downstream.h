@@ -1,0 +1,29 @@
+/* Downstream: a client's connection, its HTTP/1 codec, and the streams it opens (one at a time, rule H1-12). */
+#ifndef MC_PROXY_DOWNSTREAM_H
+#define MC_PROXY_DOWNSTREAM_H
+
+#include "proxy/proxy.h"
+
+typedef struct mc_downstream mc_downstream;
+
+/* Where a connection finds the newest configuration: the listener's side in a worker, replaced in place on an update. It lives
+ * until its listener let go and the last connection ended; then on_unused is called. */
+typedef struct mc_downstream_source {
+    mc_hcm_pin *pin;
+    uint32_t connections;
+    void (*on_closed)(struct mc_downstream_source *source); /* after each connection's end; may be NULL */
+    void *ctx;
+    mc_stat cx_total, cx_destroy, cx_active, cx_length_ms; /* the listener's own stats (LIS-23) */
+} mc_downstream_source;
+
+/* Takes over an accepted descriptor. */
+MC_MUST_CHECK mc_status mc_downstream_accept(mc_proxy *proxy, mc_downstream_source *source, int fd, const mc_address *peer,
+                                             const mc_address *local);
+/* The server side of a memory pair, for tests, simulation and benchmarks: `client` becomes the other end. */
+MC_MUST_CHECK mc_status mc_downstream_memory(mc_proxy *proxy, mc_downstream_source *source, mc_conn *client, mc_net *client_net,
+                                             const mc_conn_events *client_events, const mc_memory_options *options);
+
+/* Drains the connections of one source: its listener is gone. */
+void mc_downstream_drain(mc_proxy *proxy, mc_downstream_source *source);
+
+#endif

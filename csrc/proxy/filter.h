@@ -1,0 +1,92 @@
+/* The HTTP filter seam: a chain is a table of functions, decoding in list order, encoding in reverse (rules section 5).
+ *
+ * The router is the last filter. A filter acts on a stream through the functions below; a filter that stopped goes on by
+ * mc_filter_continue_*, on the worker's thread (from other threads: by a mailbox message). While a filter stops, what follows is
+ * held for it: MC_FILTER_STOP holds with back-pressure (the peer is no longer read above the buffer limit),
+ * MC_FILTER_STOP_AND_BUFFER collects and keeps calling the filter with every further piece; over the limit the request is answered
+ * 413, the response 500 (HC-7).
+ *
+ * All calls of a stream are on one thread, never nested into another call of the same filter. */
+#ifndef MC_PROXY_FILTER_H
+#define MC_PROXY_FILTER_H
+
+#include "http/headers.h"
+
+typedef struct mc_stream mc_stream;
+typedef struct mc_filter mc_filter;
+
+typedef enum mc_filter_status {
+    MC_FILTER_CONTINUE,
+    MC_FILTER_STOP,            /* nothing more passes here until continued */
+    MC_FILTER_STOP_AND_BUFFER, /* not yet: call me again with more */
+} mc_filter_status;
+
+/* Any function may be NULL: the filter does not care. A filter that answered itself (mc_filter_reply) returns MC_FILTER_STOP. */
+typedef struct mc_filter_type {
+    const char *name;
+    /* Makes per-stream state in the stream's arena into filter->state; non-zero refuses the stream (503). */
+    mc_status (*open)(mc_filter *filter);
+    mc_filter_status (*decode_headers)(mc_filter *filter, mc_headers *headers, bool end_stream);
+    mc_filter_status (*decode_data)(mc_filter *filter, mc_slice data, bool end_stream);
+    mc_filter_status (*decode_trailers)(mc_filter *filter, mc_headers *trailers);
+    void (*decode_complete)(mc_filter *filter);
+    mc_filter_status (*encode_headers)(mc_filter *filter, mc_headers *headers, bool end_stream);
+    mc_filter_status (*encode_data)(mc_filter *filter, mc_slice data, bool end_stream);
+    mc_filter_status (*encode_trailers)(mc_filter *filter, mc_headers *trailers);
+    void (*encode_complete)(mc_filter *filter);
+    /* Once, when the stream is over, however it ended. */
+    void (*close)(mc_filter *filter);
+    /* The response path is full / has room again (for who produces the response). */
+    void (*encode_high)(mc_filter *filter);
+    void (*encode_low)(mc_filter *filter);
+} mc_filter_type;
+
+/* One entry of a configured chain. */
+typedef struct mc_filter_config {
+    const mc_filter_type *type;
+    void *config; /* the type's own, outlives the chain */
+    mc_slice name;
+} mc_filter_config;
+
+/* What a piece of code that knows a filter by name hands to the chain's compiler. */
+typedef struct mc_filter_factory {
+    mc_slice name;
+    const mc_filter_type *type;
+    void *config;
+} mc_filter_factory;
+
+const void *mc_filter_get_config(const mc_filter *filter);
+void mc_filter_set_state(mc_filter *filter, void *state);
+void *mc_filter_get_state(const mc_filter *filter);
+mc_stream *mc_filter_stream(mc_filter *filter);
+mc_arena *mc_filter_arena(mc_filter *filter);
+mc_headers *mc_filter_request_headers(mc_filter *filter);
+mc_headers *mc_filter_response_headers(mc_filter *filter);
+
+void mc_filter_continue_decoding(mc_filter *filter);
+void mc_filter_continue_encoding(mc_filter *filter);
+
+/* The body the filter holds back now (MC_FILTER_STOP_AND_BUFFER), for reading in place: pieces valid until the next call. */
+size_t mc_filter_held(mc_filter *filter, bool decode, mc_slice *pieces, size_t max);
+
+typedef struct mc_reply {
+    uint16_t status;
+    mc_slice body;       /* copied */
+    const char *details; /* static: response code details */
+    uint64_t flags;      /* response flags */
+    const mc_header *headers; /* further headers, names lower-case; copied */
+    size_t header_count;
+} mc_reply;
+
+/* A local reply (HC-4, HC-5): through the encoder filters when nothing of a response was seen, else the stream is reset. */
+void mc_filter_reply(mc_filter *filter, const mc_reply *reply);
+
+/* For the filter that produces the response (the router). Headers live in the stream's arena. */
+void mc_filter_encode_headers(mc_filter *filter, mc_headers *headers, bool end_stream);
+void mc_filter_encode_data(mc_filter *filter, mc_slice data, bool end_stream);
+void mc_filter_encode_trailers(mc_filter *filter, mc_headers *trailers);
+/* Stop or go on reading the request: counted. */
+void mc_filter_decode_pause(mc_filter *filter);
+void mc_filter_decode_resume(mc_filter *filter);
+
+#endif

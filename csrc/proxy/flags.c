@@ -1,0 +1,29 @@
+#include "proxy/flags.h"
+
+#include <stdio.h>
+
+mc_slice mc_flag_name(unsigned index) {
+    static const mc_slice names[] = {
+#define MC_FLAG_TEXT(id, text, name) MC_SLICE_INIT(text),
+        MC_RESPONSE_FLAGS(MC_FLAG_TEXT)
+#undef MC_FLAG_TEXT
+    };
+    return index < MC_FLAG_COUNT ? names[index] : MC_SLICE_NONE;
+}
+
+size_t mc_flags_text(uint64_t flags, char *out, size_t n) {
+    size_t at = 0;
+    if (n == 0) {
+        return 0;
+    }
+    out[0] = '\0';
+    for (unsigned i = 0; i < MC_FLAG_COUNT && at < n; i++) {
+        if (flags & ((uint64_t)1 << i)) {
+            at += (size_t)snprintf(out + at, n - at, "%s%.*s", at == 0 ? "" : ",", MC_SLICE_ARG(mc_flag_name(i)));
+        }
+    }
+    if (flags == 0) {
+        at = (size_t)snprintf(out, n, "-");
+    }
+    return at < n ? at : n - 1;
+}

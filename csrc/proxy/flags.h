@@ -1,0 +1,53 @@
+/* Response flags: why a response is what it is (rule section 4.6). X(BIT NAME, "short", "Long"). */
+#ifndef MC_PROXY_FLAGS_H
+#define MC_PROXY_FLAGS_H
+
+#include <stdint.h>
+
+#include "base/slice.h"
+
+#define MC_RESPONSE_FLAGS(X)                                                                                 \
+    X(LH, "LH", "FailedLocalHealthCheck")                                                                    \
+    X(UH, "UH", "NoHealthyUpstream")                                                                         \
+    X(UT, "UT", "UpstreamRequestTimeout")                                                                    \
+    X(LR, "LR", "LocalReset")                                                                                \
+    X(UR, "UR", "UpstreamRemoteReset")                                                                       \
+    X(UF, "UF", "UpstreamConnectionFailure")                                                                 \
+    X(UC, "UC", "UpstreamConnectionTermination")                                                             \
+    X(UO, "UO", "UpstreamOverflow")                                                                          \
+    X(NR, "NR", "NoRouteFound")                                                                              \
+    X(DI, "DI", "DelayInjected")                                                                             \
+    X(FI, "FI", "FaultInjected")                                                                             \
+    X(RL, "RL", "RateLimited")                                                                               \
+    X(UAEX, "UAEX", "UnauthorizedExternalService")                                                           \
+    X(RLSE, "RLSE", "RateLimitServiceError")                                                                 \
+    X(DC, "DC", "DownstreamConnectionTermination")                                                           \
+    X(URX, "URX", "UpstreamRetryLimitExceeded")                                                              \
+    X(SI, "SI", "StreamIdleTimeout")                                                                         \
+    X(IH, "IH", "InvalidEnvoyRequestHeaders")                                                                \
+    X(DPE, "DPE", "DownstreamProtocolError")                                                                 \
+    X(UMSDR, "UMSDR", "UpstreamMaxStreamDurationReached")                                                    \
+    X(RFCF, "RFCF", "ResponseFromCacheFilter")                                                               \
+    X(NFCF, "NFCF", "NoFilterConfigFound")                                                                   \
+    X(DT, "DT", "DurationTimeout")                                                                           \
+    X(UPE, "UPE", "UpstreamProtocolError")                                                                   \
+    X(NC, "NC", "NoClusterFound")                                                                            \
+    X(OM, "OM", "OverloadManagerTerminated")                                                                 \
+    X(DF, "DF", "DnsResolutionFailed")                                                                       \
+    X(DO, "DO", "DropOverload")                                                                              \
+    X(DR, "DR", "DownstreamRemoteReset")                                                                     \
+    X(UDO, "UDO", "UnconditionalDropOverload")
+
+enum {
+#define MC_FLAG_INDEX(id, text, name) MC_FLAG_INDEX_##id,
+    MC_RESPONSE_FLAGS(MC_FLAG_INDEX)
+#undef MC_FLAG_INDEX
+        MC_FLAG_COUNT
+};
+#define MC_FLAG(id) ((uint64_t)1 << MC_FLAG_INDEX_##id)
+
+/* Short names joined by ',', or "-"; NUL-terminated, cut at n. Returns the length. */
+size_t mc_flags_text(uint64_t flags, char *out, size_t n);
+mc_slice mc_flag_name(unsigned index);
+
+#endif

@@ -1,0 +1,362 @@
+#include "proxy/hcm.h"
+
+#include <stdio.h>
+
+#include "base/alloc.h"
+#include "base/defaults.h"
+#include "proxy/flags.h"
+#include "proxy/router.h"
+
+#define TRY(call)                                                                                            \
+    do {                                                                                                     \
+        mc_status status_ = (call);                                                                          \
+        if (status_ != MC_OK) {                                                                              \
+            return status_;                                                                                  \
+        }                                                                                                    \
+    } while (0)
+
+mc_hcm *mc_hcm_ref(mc_hcm *hcm) {
+    atomic_fetch_add_explicit(&hcm->refs, 1, memory_order_relaxed);
+    return hcm;
+}
+
+void mc_hcm_unref(mc_hcm *hcm) {
+    if (hcm == NULL || atomic_fetch_sub_explicit(&hcm->refs, 1, memory_order_acq_rel) != 1) {
+        return;
+    }
+    mc_route_table_unref(hcm->routes);
+    mc_stats_unref(hcm->stats_store);
+    mc_arena_fini(&hcm->arena);
+    mc_free(hcm);
+}
+
+mc_hcm_pin *mc_hcm_pin_new(mc_hcm *hcm) {
+    mc_hcm_pin *pin = mc_malloc(sizeof *pin);
+    if (pin != NULL) {
+        *pin = (mc_hcm_pin){mc_hcm_ref(hcm), 1};
+    }
+    return pin;
+}
+
+void mc_hcm_pin_unref(mc_hcm_pin *pin) {
+    if (pin != NULL && --pin->refs == 0) {
+        mc_hcm_unref(pin->hcm);
+        mc_free(pin);
+    }
+}
+
+/* A string field copied into the HCM's arena; keeps `out` when absent. */
+static mc_status read_text(mc_hcm *hcm, const mc_value *object, const char *name, mc_slice *out, mc_error *error) {
+    mc_slice text = MC_SLICE_NONE;
+    TRY(mc_value_read_string(object, name, &text, error));
+    return text.p == NULL ? MC_OK : mc_arena_dup(&hcm->arena, text, out);
+}
+
+typedef struct choice {
+    const char *name;
+    int value;
+} choice;
+
+static mc_status read_choice(const mc_value *object, const char *name, const choice *choices, size_t count, int *out,
+                             mc_error *error) {
+    mc_slice text = MC_SLICE_NONE;
+    TRY(mc_value_read_string(object, name, &text, error));
+    if (text.p == NULL) {
+        return MC_OK;
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (mc_slice_eq(text, mc_slice_cstr(choices[i].name))) {
+            *out = choices[i].value;
+            return MC_OK;
+        }
+    }
+    return mc_error_set(error, MC_EINVAL, name, "unsupported value %.*s", MC_SLICE_ARG(text));
+}
+#define CHOICES(list) list, sizeof(list) / sizeof((list)[0])
+
+static mc_status read_common(mc_hcm *hcm, const mc_value *config, mc_error *error) {
+    static const choice underscores[] = {{"ALLOW", 0}, {"DROP_HEADER", 1}, {"REJECT_REQUEST", 2}};
+    const mc_value *common;
+    int action = 0;
+    TRY(mc_value_read_object(config, "common_http_protocol_options", &common, error));
+    TRY(mc_value_read_duration_ms(common, "idle_timeout", &hcm->connection_idle_ms, error));
+    TRY(mc_value_read_duration_ms(common, "max_connection_duration", &hcm->max_connection_duration_ms, error));
+    TRY(mc_value_read_duration_ms(common, "max_stream_duration", &hcm->max_stream_duration_ms, error));
+    TRY(mc_value_read_u32(common, "max_requests_per_connection", &hcm->max_requests_per_connection, error));
+    TRY(mc_value_read_u32(common, "max_headers_count", &hcm->h1.max_headers_count, error));
+    TRY(read_choice(common, "headers_with_underscores_action", CHOICES(underscores), &action, error));
+    hcm->h1.underscores = (uint8_t)action;
+    return MC_OK;
+}
+
+static mc_status read_http1(mc_hcm *hcm, const mc_value *config, mc_error *error) {
+    const mc_value *http1;
+    TRY(mc_value_read_object(config, "http_protocol_options", &http1, error));
+    TRY(mc_value_read_bool(http1, "accept_http_10", &hcm->h1.accept_http_10, error));
+    TRY(read_text(hcm, http1, "default_host_for_http_10", &hcm->default_host_10, error));
+    TRY(mc_value_read_bool(http1, "allow_absolute_url", &hcm->h1.allow_absolute_url, error));
+    TRY(mc_value_read_bool(http1, "enable_trailers", &hcm->h1.enable_trailers, error));
+    TRY(mc_value_read_bool(http1, "allow_chunked_length", &hcm->h1.allow_chunked_length, error));
+    TRY(mc_value_read_bool(http1, "allow_custom_methods", &hcm->h1.allow_custom_methods, error));
+    TRY(mc_value_read_bool(config, "stream_error_on_invalid_http_message", &hcm->keep_open_on_error, error));
+    return mc_value_read_bool(http1, "override_stream_error_on_invalid_http_message", &hcm->keep_open_on_error, error);
+}
+
+static mc_status read_timeouts(mc_hcm *hcm, const mc_value *config, mc_error *error) {
+    hcm->connection_idle_ms = MC_DEFAULT_CONNECTION_IDLE_TIMEOUT;
+    hcm->stream_idle_ms = MC_DEFAULT_STREAM_IDLE_TIMEOUT;
+    hcm->request_timeout_ms = MC_DEFAULT_REQUEST_TIMEOUT;
+    hcm->headers_timeout_ms = MC_DEFAULT_REQUEST_HEADERS_TIMEOUT;
+    hcm->delayed_close_ms = MC_DEFAULT_DELAYED_CLOSE_TIMEOUT;
+    TRY(mc_value_read_duration_ms(config, "stream_idle_timeout", &hcm->stream_idle_ms, error));
+    TRY(mc_value_read_duration_ms(config, "request_timeout", &hcm->request_timeout_ms, error));
+    TRY(mc_value_read_duration_ms(config, "request_headers_timeout", &hcm->headers_timeout_ms, error));
+    return mc_value_read_duration_ms(config, "delayed_close_timeout", &hcm->delayed_close_ms, error);
+}
+
+static mc_status read_identity(mc_hcm *hcm, const mc_value *config, mc_error *error) {
+    static const choice servers[] = {{"OVERWRITE", MC_SERVER_OVERWRITE},
+                                     {"APPEND_IF_ABSENT", MC_SERVER_APPEND_IF_ABSENT},
+                                     {"PASS_THROUGH", MC_SERVER_PASS_THROUGH}};
+    int server = MC_SERVER_OVERWRITE;
+    hcm->server_name = MC_SLICE("envoy");
+    hcm->generate_request_id = true;
+    TRY(read_text(hcm, config, "server_name", &hcm->server_name, error));
+    TRY(read_text(hcm, config, "via", &hcm->via, error));
+    TRY(read_choice(config, "server_header_transformation", CHOICES(servers), &server, error));
+    hcm->server_header = (mc_server_header)server;
+    TRY(mc_value_read_bool(config, "use_remote_address", &hcm->use_remote_address, error));
+    TRY(mc_value_read_bool(config, "skip_xff_append", &hcm->skip_xff_append, error));
+    TRY(mc_value_read_bool(config, "append_x_forwarded_port", &hcm->append_x_forwarded_port, error));
+    TRY(mc_value_read_u32(config, "xff_num_trusted_hops", &hcm->xff_num_trusted_hops, error));
+    TRY(mc_value_read_bool(config, "generate_request_id", &hcm->generate_request_id, error));
+    TRY(mc_value_read_bool(config, "preserve_external_request_id", &hcm->preserve_external_request_id, error));
+    TRY(mc_value_read_bool(config, "always_set_request_id_in_response", &hcm->always_set_request_id_in_response, error));
+    TRY(mc_value_read_bool(config, "add_user_agent", &hcm->add_user_agent, error));
+    return mc_value_read_bool(config, "proxy_100_continue", &hcm->proxy_100_continue, error);
+}
+
+static mc_status read_paths(mc_hcm *hcm, const mc_value *config, mc_error *error) {
+    static const choice actions[] = {{"IMPLEMENTATION_SPECIFIC_DEFAULT", MC_SLASH_KEEP},
+                                     {"KEEP_UNCHANGED", MC_SLASH_KEEP},
+                                     {"REJECT_REQUEST", MC_SLASH_REJECT},
+                                     {"UNESCAPE_AND_REDIRECT", MC_SLASH_UNESCAPE_REDIRECT},
+                                     {"UNESCAPE_AND_FORWARD", MC_SLASH_UNESCAPE_FORWARD}};
+    int action = MC_SLASH_KEEP;
+    TRY(mc_value_read_bool(config, "normalize_path", &hcm->normalize_path, error));
+    TRY(mc_value_read_bool(config, "merge_slashes", &hcm->merge_slashes, error));
+    TRY(read_choice(config, "path_with_escaped_slashes_action", CHOICES(actions), &action, error));
+    hcm->slashes = (mc_slash_action)action;
+    TRY(mc_value_read_bool(config, "strip_any_host_port", &hcm->strip_any_port, error));
+    TRY(mc_value_read_bool(config, "strip_matching_host_port", &hcm->strip_matching_port, error));
+    TRY(mc_value_read_bool(config, "strip_trailing_host_dot", &hcm->strip_trailing_dot, error));
+    if (hcm->strip_any_port && hcm->strip_matching_port) { /* HC-33 */
+        return mc_error_set(error, MC_EINVAL, "strip_any_host_port", "excludes strip_matching_host_port");
+    }
+    return MC_OK;
+}
+
+static mc_status read_upgrades(mc_hcm *hcm, const mc_value *config, mc_error *error) {
+    const mc_value *list;
+    size_t count;
+    TRY(mc_value_read_list(config, "upgrade_configs", &list, &count, error));
+    hcm->upgrades = mc_arena_zalloc(&hcm->arena, count * sizeof *hcm->upgrades);
+    if (hcm->upgrades == NULL) {
+        return MC_ENOMEM;
+    }
+    for (size_t i = 0; i < count; i++) {
+        mc_upgrade_config *upgrade = &hcm->upgrades[i];
+        upgrade->enabled = true;
+        TRY(read_text(hcm, &list[i], "upgrade_type", &upgrade->type, error));
+        TRY(mc_value_read_bool(&list[i], "enabled", &upgrade->enabled, error));
+        for (size_t j = 0; j < i; j++) {
+            if (mc_slice_ieq(hcm->upgrades[j].type, upgrade->type)) { /* HC-45 */
+                mc_error_set(error, MC_EINVAL, "upgrade_type", "is given twice: %.*s", MC_SLICE_ARG(upgrade->type));
+                mc_error_under(error, "upgrade_configs[%zu]", i);
+                return MC_EINVAL;
+            }
+        }
+    }
+    hcm->upgrade_count = (uint32_t)count;
+    return MC_OK;
+}
+
+static const mc_filter_factory *find_factory(const mc_hcm_context *context, mc_slice name) {
+    for (size_t i = 0; i < context->factory_count; i++) {
+        if (mc_slice_eq(context->factories[i].name, name)) {
+            return &context->factories[i];
+        }
+    }
+    return NULL;
+}
+
+static mc_slice type_name(const mc_value *typed_config) {
+    mc_slice url = MC_SLICE_NONE;
+    if (mc_value_read_string(typed_config, "@type", &url, NULL) != MC_OK) {
+        return MC_SLICE_NONE;
+    }
+    size_t slash = mc_slice_find(url, '/');
+    return slash < url.n ? mc_slice_from(url, slash + 1) : url;
+}
+
+static mc_status read_filter(mc_hcm *hcm, const mc_value *entry, const mc_hcm_context *context, bool last, mc_filter_config *out,
+                             mc_error *error) {
+    const mc_value *typed;
+    TRY(read_text(hcm, entry, "name", &out->name, error));
+    TRY(mc_value_read_object(entry, "typed_config", &typed, error));
+    bool router = mc_slice_eq(type_name(typed), MC_SLICE("envoy.extensions.filters.http.router.v3.Router")) ||
+                  (typed == NULL && mc_slice_eq(out->name, MC_SLICE("envoy.filters.http.router")));
+    if (router) {
+        out->type = &mc_router_filter;
+        TRY(mc_value_read_bool(typed, "suppress_envoy_headers", &hcm->suppress_envoy_headers, error));
+    } else {
+        const mc_filter_factory *factory = find_factory(context, out->name);
+        if (factory == NULL) {
+            return mc_error_set(error, MC_EINVAL, "name", "is no filter known here: %.*s", MC_SLICE_ARG(out->name));
+        }
+        out->type = factory->type;
+        out->config = factory->config;
+    }
+    if (router != last) { /* section 5: the last filter must be terminal, and only it */
+        return mc_error_set(error, MC_EINVAL, "", router ? "the router must be the last filter" : "the last filter must be the router");
+    }
+    return MC_OK;
+}
+
+static mc_status read_filters(mc_hcm *hcm, const mc_value *config, const mc_hcm_context *context, mc_error *error) {
+    const mc_value *list;
+    size_t count;
+    TRY(mc_value_read_list(config, "http_filters", &list, &count, error));
+    if (count == 0) {
+        return mc_error_set(error, MC_EINVAL, "http_filters", "must end with the router");
+    }
+    if (count > UINT8_MAX) {
+        return mc_error_set(error, MC_EINVAL, "http_filters", "must be at most %d", UINT8_MAX);
+    }
+    hcm->filters = mc_arena_zalloc(&hcm->arena, count * sizeof *hcm->filters);
+    if (hcm->filters == NULL) {
+        return MC_ENOMEM;
+    }
+    for (size_t i = 0; i < count; i++) {
+        mc_status status = read_filter(hcm, &list[i], context, i + 1 == count, &hcm->filters[i], error);
+        if (status != MC_OK) {
+            mc_error_under(error, "http_filters[%zu]", i);
+            return status;
+        }
+    }
+    hcm->filter_count = (uint32_t)count;
+    return MC_OK;
+}
+
+static mc_status read_internal_only(mc_hcm *hcm, const mc_value *routes, mc_error *error) {
+    const mc_value *list;
+    size_t count;
+    TRY(mc_value_read_list(routes, "internal_only_headers", &list, &count, error));
+    hcm->internal_only_headers = mc_arena_alloc(&hcm->arena, count * sizeof(mc_slice));
+    if (hcm->internal_only_headers == NULL) {
+        return MC_ENOMEM;
+    }
+    for (size_t i = 0; i < count; i++) {
+        TRY(mc_arena_dup(&hcm->arena, list[i].kind == MC_STRING ? list[i].string : MC_SLICE_NONE, &hcm->internal_only_headers[i]));
+    }
+    hcm->internal_only_count = (uint32_t)count;
+    return MC_OK;
+}
+
+static mc_status read_routes(mc_hcm *hcm, const mc_value *config, const mc_hcm_context *context, mc_error *error) {
+    const mc_value *routes;
+    bool validate = true; /* RT-16: static route configurations name clusters that exist */
+    TRY(mc_value_read_object(config, "route_config", &routes, error));
+    if (routes == NULL) {
+        return mc_error_set(error, MC_EINVAL, "route_config", "is required");
+    }
+    TRY(mc_value_read_bool(routes, "validate_clusters", &validate, error));
+    TRY(read_internal_only(hcm, routes, error));
+    mc_status status = mc_route_table_compile(routes, &hcm->routes, error);
+    if (status != MC_OK) {
+        mc_error_under(error, "route_config");
+        return status;
+    }
+    uint32_t count = mc_route_table_cluster_count(hcm->routes);
+    hcm->cluster_slots = mc_arena_alloc(&hcm->arena, count * sizeof(uint32_t));
+    if (hcm->cluster_slots == NULL) {
+        return MC_ENOMEM;
+    }
+    for (uint32_t id = 0; id < count; id++) {
+        mc_slice name = mc_route_table_cluster_name(hcm->routes, id);
+        if (validate && !context->cluster_exists(context->ctx, name)) {
+            return mc_error_set(error, MC_EINVAL, "route_config", "names an unknown cluster %.*s", MC_SLICE_ARG(name));
+        }
+        hcm->cluster_slots[id] = context->cluster_slot(context->ctx, name);
+        if (hcm->cluster_slots[id] == UINT32_MAX) {
+            return MC_ENOMEM;
+        }
+    }
+    return MC_OK;
+}
+
+static void register_stats(mc_hcm *hcm, mc_slice stat_prefix, mc_slice listener_scope) {
+    char buffer[512];
+    mc_stats *store = hcm->stats_store;
+    int n = snprintf(buffer, sizeof buffer, "http.%.*s.", MC_SLICE_ARG(stat_prefix));
+    mc_slice scope = mc_slice_of(buffer, (size_t)n < sizeof buffer ? (size_t)n : sizeof buffer - 1);
+#define COUNTER(name) hcm->stats.name = mc_stats_scoped(store, MC_COUNTER, scope, MC_SLICE(#name));
+#define GAUGE(name) hcm->stats.name = mc_stats_scoped(store, MC_GAUGE, scope, MC_SLICE(#name));
+#define HISTOGRAM(name) hcm->stats.name = mc_stats_scoped(store, MC_HISTOGRAM, scope, MC_SLICE(#name));
+    MC_HCM_STATS(COUNTER, GAUGE, HISTOGRAM)
+#undef COUNTER
+#undef GAUGE
+#undef HISTOGRAM
+    for (unsigned i = 0; i < MC_FLAG_COUNT; i++) {
+        char name[64];
+        snprintf(name, sizeof name, "response_flags.%.*s", MC_SLICE_ARG(mc_flag_name(i)));
+        hcm->stats.flags[i] = mc_stats_scoped(store, MC_COUNTER, scope, mc_slice_cstr(name));
+    }
+    n = snprintf(buffer, sizeof buffer, "listener.%.*s.http.%.*s.", MC_SLICE_ARG(listener_scope), MC_SLICE_ARG(stat_prefix));
+    scope.n = (size_t)n < sizeof buffer ? (size_t)n : sizeof buffer - 1;
+#define COUNTER(name) hcm->stats.listener.name = mc_stats_scoped(store, MC_COUNTER, scope, MC_SLICE(#name));
+    MC_LISTENER_HTTP_STATS(COUNTER)
+#undef COUNTER
+}
+
+static mc_status compile(mc_hcm *hcm, const mc_value *config, const mc_hcm_context *context, mc_error *error) {
+    static const choice codecs[] = {{"AUTO", 0}, {"HTTP1", 1}};
+    int codec = 0;
+    uint32_t headers_kib = (uint32_t)MC_DEFAULT_MAX_REQUEST_HEADERS;
+    mc_slice stat_prefix = MC_SLICE_NONE;
+    mc_h1_limits_init(&hcm->h1, MC_H1_REQUEST);
+    hcm->buffer_limit = context->buffer_limit;
+    TRY(read_choice(config, "codec_type", CHOICES(codecs), &codec, error));
+    TRY(mc_value_read_string(config, "stat_prefix", &stat_prefix, error));
+    TRY(mc_value_read_u32(config, "max_request_headers_kb", &headers_kib, error));
+    hcm->h1.max_headers_bytes = headers_kib * 1024;
+    TRY(mc_arena_dup(&hcm->arena, context->node_id, &hcm->node_id));
+    TRY(mc_arena_dup(&hcm->arena, context->node_cluster, &hcm->node_cluster));
+    TRY(read_timeouts(hcm, config, error));
+    TRY(read_common(hcm, config, error));
+    TRY(read_http1(hcm, config, error));
+    TRY(read_identity(hcm, config, error));
+    TRY(read_paths(hcm, config, error));
+    TRY(read_upgrades(hcm, config, error));
+    TRY(read_filters(hcm, config, context, error));
+    TRY(read_routes(hcm, config, context, error));
+    register_stats(hcm, stat_prefix, context->listener_scope);
+    return MC_OK;
+}
+
+mc_status mc_hcm_compile(const mc_value *config, const mc_hcm_context *context, mc_hcm **out, mc_error *error) {
+    mc_hcm *hcm = mc_calloc(1, sizeof *hcm);
+    if (hcm == NULL) {
+        return mc_error_set(error, MC_ENOMEM, "", "out of memory");
+    }
+    atomic_init(&hcm->refs, 1);
+    mc_arena_init(&hcm->arena, NULL);
+    hcm->stats_store = mc_stats_ref(context->stats);
+    mc_status status = compile(hcm, config, context, error);
+    if (status == MC_OK) {
+        *out = hcm;
+        return MC_OK;
+    }
+    mc_hcm_unref(hcm);
+    return status == MC_ENOMEM ? mc_error_set(error, status, "", "out of memory") : status;
+}

@@ -1,0 +1,157 @@
+/* HTTP connection manager: the compiled form of an HttpConnectionManager message. Immutable, reference-counted, shared by all
+ * workers; a worker pins it once (mc_hcm_pin), its connections and streams count on the pin without atomics. */
+#ifndef MC_PROXY_HCM_H
+#define MC_PROXY_HCM_H
+
+#include "h1/h1.h"
+#include "proxy/filter.h"
+#include "route/route.h"
+#include "stats/stats.h"
+
+/* Under "http.<stat_prefix>." (rules section 8). */
+#define MC_HCM_STATS(COUNTER, GAUGE, HISTOGRAM)                                                              \
+    COUNTER(downstream_cx_total)                                                                             \
+    COUNTER(downstream_cx_http1_total)                                                                       \
+    COUNTER(downstream_cx_upgrades_total)                                                                    \
+    COUNTER(downstream_cx_destroy)                                                                           \
+    COUNTER(downstream_cx_destroy_remote)                                                                    \
+    COUNTER(downstream_cx_destroy_local)                                                                     \
+    COUNTER(downstream_cx_destroy_active_rq)                                                                 \
+    COUNTER(downstream_cx_destroy_local_active_rq)                                                           \
+    COUNTER(downstream_cx_destroy_remote_active_rq)                                                          \
+    COUNTER(downstream_cx_protocol_error)                                                                    \
+    COUNTER(downstream_cx_drain_close)                                                                       \
+    COUNTER(downstream_cx_idle_timeout)                                                                      \
+    COUNTER(downstream_cx_max_duration_reached)                                                              \
+    COUNTER(downstream_cx_max_requests_reached)                                                              \
+    COUNTER(downstream_cx_delayed_close_timeout)                                                             \
+    COUNTER(downstream_cx_rx_bytes_total)                                                                    \
+    COUNTER(downstream_cx_tx_bytes_total)                                                                    \
+    COUNTER(downstream_flow_control_paused_reading_total)                                                    \
+    COUNTER(downstream_flow_control_resumed_reading_total)                                                   \
+    COUNTER(downstream_rq_total)                                                                             \
+    COUNTER(downstream_rq_http1_total)                                                                       \
+    COUNTER(downstream_rq_completed)                                                                         \
+    COUNTER(downstream_rq_1xx)                                                                               \
+    COUNTER(downstream_rq_2xx)                                                                               \
+    COUNTER(downstream_rq_3xx)                                                                               \
+    COUNTER(downstream_rq_4xx)                                                                               \
+    COUNTER(downstream_rq_5xx)                                                                               \
+    COUNTER(downstream_rq_rx_reset)                                                                          \
+    COUNTER(downstream_rq_tx_reset)                                                                          \
+    COUNTER(downstream_rq_non_relative_path)                                                                 \
+    COUNTER(downstream_rq_too_large)                                                                         \
+    COUNTER(downstream_rq_response_before_rq_complete)                                                       \
+    COUNTER(downstream_rq_timeout)                                                                           \
+    COUNTER(downstream_rq_header_timeout)                                                                    \
+    COUNTER(downstream_rq_idle_timeout)                                                                      \
+    COUNTER(downstream_rq_max_duration_reached)                                                              \
+    COUNTER(downstream_rq_ws_on_non_ws_route)                                                                \
+    COUNTER(downstream_rq_failed_path_normalization)                                                         \
+    COUNTER(downstream_rq_redirected_with_normalized_path)                                                   \
+    COUNTER(rs_too_large)                                                                                    \
+    COUNTER(no_route)                                                                                        \
+    COUNTER(no_cluster)                                                                                      \
+    COUNTER(rq_redirect)                                                                                     \
+    COUNTER(rq_direct_response)                                                                              \
+    COUNTER(rq_total)                                                                                        \
+    COUNTER(rq_reset_after_downstream_response_started)                                                      \
+    GAUGE(downstream_cx_active)                                                                              \
+    GAUGE(downstream_cx_http1_active)                                                                        \
+    GAUGE(downstream_cx_upgrades_active)                                                                     \
+    GAUGE(downstream_rq_active)                                                                              \
+    HISTOGRAM(downstream_cx_length_ms)                                                                       \
+    HISTOGRAM(downstream_rq_time)
+
+/* Under "listener.<address>.http.<stat_prefix>.". */
+#define MC_LISTENER_HTTP_STATS(COUNTER)                                                                      \
+    COUNTER(downstream_rq_completed)                                                                         \
+    COUNTER(downstream_rq_1xx)                                                                               \
+    COUNTER(downstream_rq_2xx)                                                                               \
+    COUNTER(downstream_rq_3xx)                                                                               \
+    COUNTER(downstream_rq_4xx)                                                                               \
+    COUNTER(downstream_rq_5xx)
+
+typedef struct mc_hcm_stats {
+#define MC_FIELD(name) mc_stat name;
+    MC_HCM_STATS(MC_FIELD, MC_FIELD, MC_FIELD)
+    mc_stat flags[32]; /* response_flags.<short name>: one counter a flag */
+    struct {
+        MC_LISTENER_HTTP_STATS(MC_FIELD)
+    } listener;
+#undef MC_FIELD
+} mc_hcm_stats;
+
+typedef enum mc_server_header { MC_SERVER_OVERWRITE, MC_SERVER_APPEND_IF_ABSENT, MC_SERVER_PASS_THROUGH } mc_server_header;
+typedef enum mc_slash_action { MC_SLASH_KEEP, MC_SLASH_REJECT, MC_SLASH_UNESCAPE_REDIRECT, MC_SLASH_UNESCAPE_FORWARD } mc_slash_action;
+
+typedef struct mc_upgrade_config {
+    mc_slice type;
+    bool enabled;
+} mc_upgrade_config;
+
+typedef struct mc_hcm {
+    _Atomic uint32_t refs;
+    mc_arena arena; /* owns every slice below */
+    mc_route_table *routes;
+    uint32_t *cluster_slots; /* by the table's cluster id */
+    mc_filter_config *filters;
+    uint32_t filter_count; /* the last one is the router */
+    mc_h1_limits h1;
+    mc_slice default_host_10, server_name, via;
+    mc_slice node_id, node_cluster;
+    mc_server_header server_header;
+    mc_slash_action slashes;
+    bool use_remote_address, skip_xff_append, append_x_forwarded_port;
+    uint32_t xff_num_trusted_hops;
+    bool generate_request_id, preserve_external_request_id, always_set_request_id_in_response;
+    bool normalize_path, merge_slashes;
+    bool strip_any_port, strip_matching_port, strip_trailing_dot;
+    bool add_user_agent, proxy_100_continue;
+    bool keep_open_on_error; /* stream-error mode, H1-15 */
+    bool suppress_envoy_headers;
+    mc_upgrade_config *upgrades;
+    uint32_t upgrade_count;
+    mc_slice *internal_only_headers;
+    uint32_t internal_only_count;
+    uint64_t connection_idle_ms, max_connection_duration_ms, stream_idle_ms, request_timeout_ms, headers_timeout_ms;
+    uint64_t max_stream_duration_ms, delayed_close_ms; /* all: 0 none */
+    uint32_t max_requests_per_connection;
+    uint32_t buffer_limit;
+    mc_stats *stats_store;
+    mc_hcm_stats stats;
+} mc_hcm;
+
+/* What the compiler needs besides the message. */
+typedef struct mc_hcm_context {
+    mc_stats *stats;
+    mc_slice listener_scope; /* address part of the listener's stats, e.g. "127.0.0.1_10000" */
+    uint32_t buffer_limit;   /* listener per_connection_buffer_limit_bytes */
+    mc_slice node_id, node_cluster;
+    const mc_filter_factory *factories; /* known filters beside the router */
+    size_t factory_count;
+    /* The engine's small integer for a cluster name; UINT32_MAX when out of memory. */
+    uint32_t (*cluster_slot)(void *ctx, mc_slice name);
+    /* Whether the name is a cluster of this configuration (RT-16). */
+    bool (*cluster_exists)(void *ctx, mc_slice name);
+    void *ctx;
+} mc_hcm_context;
+
+MC_MUST_CHECK mc_status mc_hcm_compile(const mc_value *config, const mc_hcm_context *context, mc_hcm **out, mc_error *error);
+mc_hcm *mc_hcm_ref(mc_hcm *hcm);
+void mc_hcm_unref(mc_hcm *hcm);
+
+/* A worker's count on an HCM: listener, connections and streams hold it; not atomic. */
+typedef struct mc_hcm_pin {
+    mc_hcm *hcm;
+    uint32_t refs;
+} mc_hcm_pin;
+
+MC_MUST_CHECK mc_hcm_pin *mc_hcm_pin_new(mc_hcm *hcm);
+static inline mc_hcm_pin *mc_hcm_pin_ref(mc_hcm_pin *pin) {
+    pin->refs++;
+    return pin;
+}
+void mc_hcm_pin_unref(mc_hcm_pin *pin);
+
+#endif

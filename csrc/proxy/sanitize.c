@@ -1,0 +1,389 @@
+/* Headers as Envoy's connection manager leaves them: HC-2 (order), HC-10 to HC-20, HC-30 to HC-35. */
+#include "base/hash.h"
+#include "http/uri.h"
+#include "proxy/stream.h"
+
+#define TRY(call)                                                                                            \
+    do {                                                                                                     \
+        if ((call) != MC_OK) {                                                                               \
+            return false;                                                                                    \
+        }                                                                                                    \
+    } while (0)
+
+static bool refuse(mc_reply *reply, uint16_t status, const char *details) {
+    *reply = (mc_reply){.status = status, .details = details};
+    return false;
+}
+
+/* --- host and path ------------------------------------------------------------------------------------------------------- */
+
+static bool check_host(mc_stream *stream, mc_reply *reply) {
+    mc_headers *headers = &stream->request;
+    if (!mc_headers_has(headers, MC_H_AUTHORITY) && stream->head.version_minor == 0 && stream->hcm->default_host_10.n > 0) {
+        TRY(mc_headers_set_known_ref(headers, MC_H_AUTHORITY, stream->hcm->default_host_10)); /* H1-4 */
+    }
+    if (!mc_headers_has(headers, MC_H_AUTHORITY)) {
+        return refuse(reply, 400, "missing_host_header");
+    }
+    if (!mc_uri_authority_valid(mc_headers_get_known(headers, MC_H_AUTHORITY))) {
+        return refuse(reply, 400, "http.invalid_authority");
+    }
+    return true;
+}
+
+static bool redirect_to(mc_stream *stream, mc_slice path, mc_reply *reply) { /* HC-31 */
+    mc_header *location = mc_arena_zalloc(&stream->arena, sizeof *location);
+    if (location == NULL) {
+        return false;
+    }
+    *location = (mc_header){.name = MC_SLICE_INIT("location"), .value = path, .id = MC_H_LOCATION};
+    MC_HCM_COUNT(stream, downstream_rq_redirected_with_normalized_path);
+    *reply = (mc_reply){.status = 307, .details = "path_normalization_failed", .headers = location, .header_count = 1};
+    return false;
+}
+
+static bool normalize_path(mc_stream *stream, mc_reply *reply) {
+    const mc_hcm *hcm = stream->hcm;
+    mc_slice path = mc_headers_get_known(&stream->request, MC_H_PATH);
+    if (!hcm->normalize_path && !hcm->merge_slashes && hcm->slashes == MC_SLASH_KEEP && mc_slice_find(path, '#') == path.n) {
+        return true;
+    }
+    mc_uri_path_options options = {
+        .normalize = hcm->normalize_path,
+        .merge_slashes = hcm->merge_slashes,
+        .unescape_slashes = hcm->slashes == MC_SLASH_UNESCAPE_FORWARD || hcm->slashes == MC_SLASH_UNESCAPE_REDIRECT,
+        .reject_escaped_slashes = hcm->slashes == MC_SLASH_REJECT,
+    };
+    bool had_escaped = false;
+    mc_slice out;
+    mc_status status = mc_uri_path_normalize(path, &options, &stream->arena, &out, &had_escaped);
+    if (status == MC_ENOMEM) {
+        return false;
+    }
+    if (status != MC_OK) {
+        MC_HCM_COUNT(stream, downstream_rq_failed_path_normalization);
+        return refuse(reply, 400, "path_normalization_failed");
+    }
+    if (had_escaped && hcm->slashes == MC_SLASH_UNESCAPE_REDIRECT) {
+        return redirect_to(stream, out, reply);
+    }
+    TRY(mc_headers_set_known_ref(&stream->request, MC_H_PATH, out));
+    return true;
+}
+
+static bool check_path(mc_stream *stream, mc_reply *reply) {
+    mc_slice method = mc_headers_get_known(&stream->request, MC_H_METHOD);
+    mc_slice path = mc_headers_get_known(&stream->request, MC_H_PATH);
+    if (mc_slice_eq(method, MC_SLICE("CONNECT")) && path.p == NULL) {
+        return true;
+    }
+    if (path.n == 0) {
+        return refuse(reply, 404, "missing_path_rejected");
+    }
+    if (path.p[0] != '/') {
+        MC_HCM_COUNT(stream, downstream_rq_non_relative_path);
+        return refuse(reply, 404, "absolute_path_rejected");
+    }
+    return normalize_path(stream, reply);
+}
+
+static bool normalize_host(mc_stream *stream, const mc_address *local) { /* HC-33 */
+    const mc_hcm *hcm = stream->hcm;
+    if (!hcm->strip_trailing_dot && !hcm->strip_any_port && !hcm->strip_matching_port) {
+        return true;
+    }
+    mc_slice host = mc_headers_get_known(&stream->request, MC_H_AUTHORITY), out;
+    mc_uri_host_options options = {
+        .strip_trailing_dot = hcm->strip_trailing_dot,
+        .strip_any_port = hcm->strip_any_port,
+        .strip_port = hcm->strip_matching_port ? mc_address_port(local) : 0,
+    };
+    TRY(mc_uri_host_normalize(host, &options, &stream->arena, &out));
+    TRY(mc_headers_set_known_ref(&stream->request, MC_H_AUTHORITY, out));
+    return true;
+}
+
+/* --- who is asking ------------------------------------------------------------------------------------------------------ */
+
+/* The address `skip` entries from the right of X-Forwarded-For; false: not found. */
+static bool xff_address(mc_slice xff, uint32_t skip, mc_address *out) {
+    while (xff.p != NULL && xff.n > 0) {
+        size_t comma = xff.n;
+        while (comma > 0 && xff.p[comma - 1] != ',') {
+            comma--;
+        }
+        if (skip-- == 0) {
+            return mc_address_parse(out, mc_slice_trim(mc_slice_from(xff, comma)), 0) == MC_OK;
+        }
+        xff.n = comma == 0 ? 0 : comma - 1;
+    }
+    return false;
+}
+
+static bool scheme_is_http(mc_slice s) { return mc_slice_eq(s, MC_SLICE("http")) || mc_slice_eq(s, MC_SLICE("https")); }
+
+static bool forward_remote(mc_stream *stream, const mc_address *peer, const mc_address *local, mc_slice scheme) { /* HC-11 */
+    const mc_hcm *hcm = stream->hcm;
+    mc_headers *headers = &stream->request;
+    mc_slice xff = mc_headers_get_known(headers, MC_H_X_FORWARDED_FOR);
+    mc_address client;
+    const bool trusted_hops = hcm->xff_num_trusted_hops > 0;
+    if (trusted_hops && xff.p != NULL && xff_address(xff, hcm->xff_num_trusted_hops - 1, &client)) {
+        stream->remote = client;
+    }
+    if (!hcm->skip_xff_append && peer->length != 0) {
+        char text[MC_ADDRESS_TEXT];
+        const mc_address *shown = mc_address_is_loopback(peer) && local->length != 0 ? local : peer;
+        TRY(mc_headers_append_value(headers, MC_H_X_FORWARDED_FOR, MC_SLICE(","), mc_slice_of(text, mc_address_ip(shown, text))));
+    }
+    if (!trusted_hops || !mc_headers_has(headers, MC_H_X_FORWARDED_PROTO)) {
+        TRY(mc_headers_set_known_ref(headers, MC_H_X_FORWARDED_PROTO, scheme));
+    }
+    if (hcm->append_x_forwarded_port && (!trusted_hops || !mc_headers_has(headers, MC_H_X_FORWARDED_PORT))) {
+        char digits[20];
+        size_t n = mc_format_u64(digits, mc_address_port(local));
+        TRY(mc_headers_set_known(headers, MC_H_X_FORWARDED_PORT, mc_slice_of(digits, n)));
+    }
+    return true;
+}
+
+static bool find_client(mc_stream *stream, const mc_address *peer, const mc_address *local, mc_slice scheme) {
+    const mc_hcm *hcm = stream->hcm;
+    mc_headers *headers = &stream->request;
+    if (hcm->use_remote_address) {
+        if (!forward_remote(stream, peer, local, scheme)) {
+            return false;
+        }
+    } else { /* HC-12 */
+        mc_address client;
+        mc_slice xff = mc_headers_get_known(headers, MC_H_X_FORWARDED_FOR);
+        if (xff.p != NULL && xff_address(xff, hcm->xff_num_trusted_hops, &client)) {
+            stream->remote = client;
+        }
+    }
+    if (!mc_headers_has(headers, MC_H_X_FORWARDED_PROTO)) { /* HC-13 */
+        TRY(mc_headers_set_known_ref(headers, MC_H_X_FORWARDED_PROTO, scheme));
+    }
+    if (!mc_headers_has(headers, MC_H_SCHEME)) {
+        mc_slice proto = mc_headers_get_known(headers, MC_H_X_FORWARDED_PROTO);
+        TRY(mc_headers_set_known_ref(headers, MC_H_SCHEME, scheme_is_http(proto) ? proto : scheme));
+    }
+    /* HC-14: internal_address_config unset, so nothing is internal. HC-16 */
+    stream->internal = false;
+    stream->edge = hcm->use_remote_address;
+    return true;
+}
+
+/* --- what may pass ----------------------------------------------------------------------------------------------------------- */
+
+static const mc_header_id edge_only[] = {
+    MC_H_X_ENVOY_DECORATOR_OPERATION,     MC_H_X_ENVOY_DOWNSTREAM_SERVICE_CLUSTER,
+    MC_H_X_ENVOY_DOWNSTREAM_SERVICE_NODE, MC_H_X_ENVOY_ORIGINAL_PATH,
+    MC_H_X_ENVOY_ORIGINAL_HOST,
+};
+static const mc_header_id external[] = {
+    MC_H_X_ENVOY_RETRIABLE_STATUS_CODES,
+    MC_H_X_ENVOY_RETRIABLE_HEADER_NAMES,
+    MC_H_X_ENVOY_RETRY_ON,
+    MC_H_X_ENVOY_RETRY_GRPC_ON,
+    MC_H_X_ENVOY_MAX_RETRIES,
+    MC_H_X_ENVOY_UPSTREAM_ALT_STAT_NAME,
+    MC_H_X_ENVOY_UPSTREAM_RQ_TIMEOUT_MS,
+    MC_H_X_ENVOY_UPSTREAM_RQ_PER_TRY_TIMEOUT_MS,
+    MC_H_X_ENVOY_UPSTREAM_RQ_TIMEOUT_ALT_RESPONSE,
+    MC_H_X_ENVOY_EXPECTED_RQ_TIMEOUT_MS,
+    MC_H_X_ENVOY_FORCE_TRACE,
+    MC_H_X_ENVOY_IP_TAGS,
+    MC_H_X_ENVOY_ORIGINAL_URL,
+    MC_H_X_ENVOY_HEDGE_ON_PER_TRY_TIMEOUT,
+};
+
+static void remove_all(mc_headers *headers, const mc_header_id *ids, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        if (mc_headers_has(headers, ids[i])) {
+            mc_headers_remove_known(headers, ids[i]);
+        }
+    }
+}
+#define REMOVE(headers, list) remove_all(headers, list, sizeof(list) / sizeof((list)[0]))
+
+/* HC-10: only "trailers" survives in te. */
+static bool keep_te_trailers(mc_headers *headers) {
+    mc_slice rest = mc_headers_get_known(headers, MC_H_TE), token;
+    while (mc_slice_next(&rest, ',', &token)) {
+        if (mc_slice_ieq(token, MC_SLICE("trailers"))) {
+            TRY(mc_headers_set_known_ref(headers, MC_H_TE, MC_SLICE("trailers")));
+            return true;
+        }
+    }
+    mc_headers_remove_known(headers, MC_H_TE);
+    return true;
+}
+
+static bool remove_hop_by_hop(mc_stream *stream) {
+    static const mc_header_id always[] = {MC_H_X_ENVOY_INTERNAL, MC_H_KEEP_ALIVE, MC_H_PROXY_CONNECTION, MC_H_TRANSFER_ENCODING};
+    mc_headers *headers = &stream->request;
+    if (!stream->head.upgrade) {
+        mc_headers_remove_known(headers, MC_H_CONNECTION);
+        mc_headers_remove_known(headers, MC_H_UPGRADE);
+        if (mc_headers_has(headers, MC_H_TE) && !keep_te_trailers(headers)) {
+            return false;
+        }
+    }
+    REMOVE(headers, always);
+    return true;
+}
+
+static void drop_untrusted(mc_stream *stream) { /* HC-16 */
+    mc_headers *headers = &stream->request;
+    if (stream->internal) {
+        return;
+    }
+    if (stream->edge) {
+        REMOVE(headers, edge_only);
+    }
+    REMOVE(headers, external);
+    for (uint32_t i = 0; i < stream->hcm->internal_only_count; i++) {
+        mc_headers_remove(headers, stream->hcm->internal_only_headers[i]);
+    }
+}
+
+/* --- what is added ------------------------------------------------------------------------------------------------------------ */
+
+static const char hex_digits[] = "0123456789abcdef";
+
+/* UUIDv4 out of two draws. */
+static void make_uuid(mc_random *random, char out[36]) {
+    uint64_t bits[2] = {mc_random_next(random), mc_random_next(random)};
+    bits[0] = (bits[0] & ~(uint64_t)0xf000) | 0x4000;
+    bits[1] = (bits[1] & ~((uint64_t)3 << 62)) | ((uint64_t)2 << 62);
+    size_t at = 0;
+    for (unsigned i = 0; i < 32; i++) {
+        if (i == 8 || i == 12 || i == 16 || i == 20) {
+            out[at++] = '-';
+        }
+        out[at++] = hex_digits[(bits[i / 16] >> (60 - 4 * (i % 16))) & 15];
+    }
+}
+
+static bool set_request_id(mc_stream *stream) { /* HC-20 */
+    const mc_hcm *hcm = stream->hcm;
+    mc_headers *headers = &stream->request;
+    mc_slice id = mc_headers_get_known(headers, MC_H_X_REQUEST_ID);
+    if (!hcm->generate_request_id || (id.n > 0 && !stream->edge)) {
+        return true;
+    }
+    enum { UUID = 36, REASON = 14 };
+    char *text = mc_arena_bytes(&stream->arena, UUID);
+    if (text == NULL) {
+        return false;
+    }
+    if (id.n > 0 && hcm->preserve_external_request_id) {
+        if (id.n != UUID) {
+            return true;
+        }
+        memcpy(text, id.p, UUID);
+        text[REASON] = '4'; /* not traced */
+    } else {
+        make_uuid(mc_loop_random(stream->proxy->loop), text);
+    }
+    TRY(mc_headers_set_known_ref(headers, MC_H_X_REQUEST_ID, mc_slice_of(text, UUID)));
+    return true;
+}
+
+static bool add_user_agent(mc_stream *stream) { /* HC-18 */
+    const mc_hcm *hcm = stream->hcm;
+    mc_headers *headers = &stream->request;
+    TRY(mc_headers_set_known_ref(headers, MC_H_X_ENVOY_DOWNSTREAM_SERVICE_CLUSTER, hcm->node_cluster));
+    if (mc_headers_get_known(headers, MC_H_USER_AGENT).n == 0) {
+        TRY(mc_headers_set_known_ref(headers, MC_H_USER_AGENT, hcm->node_cluster));
+    }
+    if (hcm->node_id.n > 0) {
+        TRY(mc_headers_set_known_ref(headers, MC_H_X_ENVOY_DOWNSTREAM_SERVICE_NODE, hcm->node_id));
+    }
+    return true;
+}
+
+static bool add_own(mc_stream *stream) {
+    const mc_hcm *hcm = stream->hcm;
+    mc_headers *headers = &stream->request;
+    if (hcm->add_user_agent && !add_user_agent(stream)) {
+        return false;
+    }
+    if (hcm->via.n > 0) { /* HC-19 */
+        TRY(mc_headers_append_value(headers, MC_H_VIA, MC_SLICE(", "), hcm->via));
+    }
+    if (stream->edge && stream->remote.length != 0) {
+        char text[MC_ADDRESS_TEXT];
+        TRY(mc_headers_set_known(headers, MC_H_X_ENVOY_EXTERNAL_ADDRESS, mc_slice_of(text, mc_address_ip(&stream->remote, text))));
+    }
+    return set_request_id(stream);
+}
+
+/* HC-10: repeated, or an absolute URL with a fragment or userinfo. */
+static void sanitize_referer(mc_headers *headers) {
+    mc_slice referer = mc_headers_get_known(headers, MC_H_REFERER);
+    if (referer.p != NULL && (mc_headers_remove_known(headers, MC_H_REFERER) > 1 || !mc_uri_referer_valid(referer))) {
+        return;
+    }
+    if (referer.p != NULL && mc_headers_add_known_ref(headers, MC_H_REFERER, referer) != MC_OK) {
+        return; /* dropped: out of memory loses at most this hint */
+    }
+}
+
+bool mc_sanitize_request(mc_stream *stream, const mc_address *peer, const mc_address *local, bool tls, mc_reply *reply) {
+    mc_slice scheme = tls ? MC_SLICE("https") : MC_SLICE("http");
+    *reply = (mc_reply){0};
+    if (!check_host(stream, reply) || !check_path(stream, reply) || !normalize_host(stream, local) ||
+        !remove_hop_by_hop(stream) || !find_client(stream, peer, local, scheme)) {
+        return false;
+    }
+    if (mc_headers_has(&stream->request, MC_H_REFERER)) {
+        sanitize_referer(&stream->request);
+    }
+    drop_untrusted(stream);
+    return add_own(stream);
+}
+
+/* --- responses -------------------------------------------------------------------------------------------------------------------- */
+
+mc_status mc_sanitize_response(mc_stream *stream) { /* HC-35 */
+    static const mc_header_id hop_by_hop[] = {MC_H_TRANSFER_ENCODING, MC_H_KEEP_ALIVE, MC_H_PROXY_CONNECTION};
+    const mc_hcm *hcm = stream->hcm;
+    mc_headers *headers = stream->response;
+    mc_status status = MC_OK;
+    if (!stream->tunnel) {
+        mc_headers_remove_known(headers, MC_H_CONNECTION);
+        mc_headers_remove_known(headers, MC_H_UPGRADE);
+    }
+    REMOVE(headers, hop_by_hop);
+    if (!mc_headers_has(headers, MC_H_DATE)) {
+        status = mc_headers_add_known(headers, MC_H_DATE, mc_proxy_date(stream->proxy));
+    }
+    if (status == MC_OK && (hcm->server_header == MC_SERVER_OVERWRITE ||
+                            (hcm->server_header == MC_SERVER_APPEND_IF_ABSENT && !mc_headers_has(headers, MC_H_SERVER)))) {
+        status = mc_headers_set_known_ref(headers, MC_H_SERVER, hcm->server_name);
+    }
+    if (status == MC_OK && hcm->via.n > 0) {
+        status = mc_headers_append_value(headers, MC_H_VIA, MC_SLICE(", "), hcm->via);
+    }
+    if (status == MC_OK && hcm->always_set_request_id_in_response) {
+        mc_slice id = mc_headers_get_known(&stream->request, MC_H_X_REQUEST_ID);
+        status = id.p == NULL ? MC_OK : mc_headers_set_known_ref(headers, MC_H_X_REQUEST_ID, id);
+    }
+    if (status == MC_OK && stream->close_connection && !stream->tunnel) { /* HC-40 */
+        status = mc_headers_set_known_ref(headers, MC_H_CONNECTION, MC_SLICE("close"));
+    } else if (status == MC_OK && stream->head.version_minor == 0 && !stream->tunnel) {
+        status = mc_headers_set_known_ref(headers, MC_H_CONNECTION, MC_SLICE("keep-alive"));
+    }
+    return status;
+}
+
+mc_slice mc_proxy_date(mc_proxy *proxy) {
+    uint64_t second = mc_loop_wall_ms(proxy->loop) / 1000;
+    if (proxy->date_n == 0 || second != proxy->date_second) {
+        proxy->date_second = second;
+        proxy->date_n = (uint8_t)mc_http_date((int64_t)second, proxy->date);
+    }
+    return mc_slice_of(proxy->date, proxy->date_n);
+}

@@ -1,0 +1,577 @@
+#include "proxy/stream.h"
+
+#include "base/alloc.h"
+
+/* --- life ---------------------------------------------------------------------------------------------------------- */
+
+static void idle_fired(mc_timer *timer);
+static void limit_fired(mc_timer *timer);
+static void duration_fired(mc_timer *timer);
+static void finish(mc_stream *stream, bool close);
+
+static void free_stream(mc_deferred *deferred) {
+    mc_stream *stream = MC_CONTAINER(deferred, mc_stream, freeing);
+    mc_hcm_pin_unref(stream->pin);
+    mc_arena arena = stream->arena; /* the stream lives in it */
+    mc_arena_fini(&arena);
+}
+
+mc_stream *mc_stream_open(mc_downstream *downstream, mc_proxy *proxy, mc_hcm_pin *pin) {
+    mc_arena arena;
+    mc_arena_init(&arena, &proxy->blocks);
+    mc_stream *stream = mc_arena_zalloc(&arena, sizeof *stream);
+    if (stream == NULL) {
+        return NULL;
+    }
+    stream->arena = arena;
+    stream->downstream = downstream;
+    stream->proxy = proxy;
+    stream->pin = mc_hcm_pin_ref(pin);
+    stream->hcm = pin->hcm;
+    stream->random = mc_random_next(mc_loop_random(proxy->loop));
+    stream->start_us = mc_loop_now_us(proxy->loop);
+    stream->last_activity_ms = mc_loop_now_ms(proxy->loop);
+    stream->remote = *mc_downstream_peer(downstream);
+    stream->idle.fire = idle_fired;
+    stream->limit.fire = limit_fired;
+    stream->duration.fire = duration_fired;
+    stream->freeing.run = free_stream;
+    mc_headers_init(&stream->request, &stream->arena);
+    proxy->stream_count++;
+    stream->counted = true;
+    MC_HCM_COUNT(stream, downstream_rq_total);
+    MC_HCM_COUNT(stream, downstream_rq_http1_total);
+    mc_gauge_add(proxy->slab, stream->hcm->stats.downstream_rq_active, 1);
+    if (stream->hcm->request_timeout_ms != 0) {
+        mc_timer_arm(proxy->loop, &stream->limit, stream->hcm->request_timeout_ms);
+    }
+    return stream;
+}
+
+/* --- timeouts (rules section 1.5) -------------------------------------------------------------------------------------- */
+
+static void idle_fired(mc_timer *timer) {
+    mc_stream *stream = MC_CONTAINER(timer, mc_stream, idle);
+    uint64_t idle = mc_loop_now_ms(stream->proxy->loop) - stream->last_activity_ms;
+    if (idle < stream->idle_ms) { /* HC-36: events only move last_activity_ms */
+        mc_timer_arm(stream->proxy->loop, timer, stream->idle_ms - idle);
+        return;
+    }
+    MC_HCM_COUNT(stream, downstream_rq_idle_timeout);
+    mc_stream_reply(stream, &(mc_reply){.status = stream->request_complete ? 504 : 408,
+                                        .body = MC_SLICE_INIT("stream timeout"),
+                                        .details = "stream_idle_timeout",
+                                        .flags = MC_FLAG(SI)});
+}
+
+static void limit_fired(mc_timer *timer) {
+    mc_stream *stream = MC_CONTAINER(timer, mc_stream, limit);
+    MC_HCM_COUNT(stream, downstream_rq_timeout);
+    mc_stream_reply(stream, &(mc_reply){.status = stream->request_complete ? 504 : 408,
+                                        .body = MC_SLICE_INIT("request timeout"),
+                                        .details = "request_overall_timeout"});
+}
+
+static void duration_fired(mc_timer *timer) {
+    mc_stream *stream = MC_CONTAINER(timer, mc_stream, duration);
+    MC_HCM_COUNT(stream, downstream_rq_max_duration_reached);
+    mc_stream_reply(stream, &(mc_reply){.status = stream->request_complete ? 504 : 408,
+                                        .body = MC_SLICE_INIT("downstream duration timeout"),
+                                        .details = "max_duration_timeout",
+                                        .flags = MC_FLAG(DT)});
+}
+
+static void activity(mc_stream *stream) { stream->last_activity_ms = mc_loop_now_ms(stream->proxy->loop); }
+
+static void arm_timers(mc_stream *stream) {
+    const mc_route *route = stream->match.route;
+    mc_loop *loop = stream->proxy->loop;
+    stream->idle_ms = route != NULL && route->has_idle_timeout ? route->idle_timeout_ms : stream->hcm->stream_idle_ms;
+    if (stream->idle_ms != 0) {
+        mc_timer_arm(loop, &stream->idle, stream->idle_ms);
+    }
+    uint64_t duration = route != NULL && route->has_max_stream_duration ? route->max_stream_duration_ms
+                                                                        : stream->hcm->max_stream_duration_ms;
+    if (duration != 0) {
+        mc_timer_arm(loop, &stream->duration, duration);
+    }
+}
+
+/* --- the request ----------------------------------------------------------------------------------------------------------- */
+
+/* HC-45: the route's entry decides, else the connection manager's. */
+static bool upgrade_allowed(const mc_stream *stream, mc_slice type) {
+    int route = stream->match.route == NULL ? -1 : mc_route_upgrade(stream->match.route, type);
+    if (route >= 0) {
+        return route == 1;
+    }
+    for (uint32_t i = 0; i < stream->hcm->upgrade_count; i++) {
+        if (mc_slice_ieq(stream->hcm->upgrades[i].type, type)) {
+            return stream->hcm->upgrades[i].enabled;
+        }
+    }
+    return false;
+}
+
+static bool check_upgrade(mc_stream *stream) {
+    mc_slice type = mc_headers_get_known(&stream->request, MC_H_UPGRADE);
+    if (!stream->head.upgrade || type.p == NULL) {
+        return true;
+    }
+    if (stream->match.route == NULL || upgrade_allowed(stream, type)) {
+        stream->upgrade = stream->match.route != NULL;
+        return true;
+    }
+    MC_HCM_COUNT(stream, downstream_rq_ws_on_non_ws_route);
+    stream->close_connection = true;
+    mc_stream_reply(stream, &(mc_reply){.status = 403, .details = "upgrade_failed"});
+    return false;
+}
+
+static mc_status match_route(mc_stream *stream) {
+    mc_route_request request = {
+        .headers = &stream->request,
+        .random = stream->random,
+        .remote = &stream->remote,
+        .local = mc_downstream_local(stream->downstream),
+        .arena = &stream->arena,
+    };
+    return mc_route_table_match(stream->hcm->routes, &request, &stream->match);
+}
+
+static void out_of_memory(mc_stream *stream) { mc_stream_reset(stream, MC_FLAG(LR), "out_of_memory"); }
+
+void mc_stream_request_headers(mc_stream *stream, const mc_h1_head *head) {
+    mc_reply reply = {0};
+    stream->head = *head;
+    stream->head_request = mc_slice_eq(mc_headers_get_known(&stream->request, MC_H_METHOD), MC_SLICE("HEAD"));
+    if (head->end_stream) {
+        stream->request_complete = true;
+        stream->request_complete_us = mc_loop_now_us(stream->proxy->loop);
+    }
+    if (!head->keep_alive) {
+        stream->close_connection = true;
+    }
+    if (mc_chain_open(stream) != MC_OK) {
+        out_of_memory(stream);
+        return;
+    }
+    if (!mc_sanitize_request(stream, mc_downstream_peer(stream->downstream), mc_downstream_local(stream->downstream),
+                             mc_downstream_conn(stream->downstream)->transport->encrypted, &reply)) {
+        if (reply.status != 0) {
+            mc_stream_reply(stream, &reply);
+        } else {
+            out_of_memory(stream);
+        }
+        return;
+    }
+    if (match_route(stream) != MC_OK) {
+        out_of_memory(stream);
+        return;
+    }
+    arm_timers(stream);
+    if (check_upgrade(stream)) {
+        mc_chain_headers(stream, MC_DECODE, head->end_stream);
+    }
+}
+
+void mc_stream_request_data(mc_stream *stream, mc_slice data) {
+    activity(stream);
+    stream->bytes_received += data.n;
+    mc_chain_data(stream, MC_DECODE, data, false);
+}
+
+void mc_stream_request_trailers(mc_stream *stream, mc_headers *trailers) {
+    activity(stream);
+    stream->request_trailers = trailers;
+}
+
+void mc_stream_request_complete(mc_stream *stream) {
+    activity(stream);
+    if (stream->request_complete) { /* the end came with the headers */
+        return;
+    }
+    stream->request_complete = true;
+    stream->request_complete_us = mc_loop_now_us(stream->proxy->loop);
+    if (stream->response_started || stream->hcm->request_timeout_ms != 0) {
+        mc_timer_cancel(stream->proxy->loop, &stream->limit);
+    }
+    if (stream->request_trailers != NULL) {
+        mc_chain_trailers(stream, MC_DECODE);
+    } else {
+        mc_chain_data(stream, MC_DECODE, MC_SLICE_NONE, true);
+    }
+    if (!stream->finished && stream->response_complete) {
+        finish(stream, stream->close_connection);
+    }
+}
+
+/* --- the response ------------------------------------------------------------------------------------------------------------ */
+
+static bool is_grpc_request(const mc_headers *request) { /* HC-5 */
+    mc_slice type = mc_headers_get_known(request, MC_H_CONTENT_TYPE), grpc = MC_SLICE("application/grpc");
+    return mc_slice_has_prefix(type, grpc) && (type.n == grpc.n || type.p[grpc.n] == '+');
+}
+
+static const char *grpc_status_of(uint16_t status) { /* HC-5 */
+    switch (status) {
+    case 400:
+        return "13";
+    case 401:
+        return "16";
+    case 403:
+        return "7";
+    case 404:
+        return "12";
+    case 429:
+    case 502:
+    case 503:
+    case 504:
+        return "14";
+    default:
+        return "2";
+    }
+}
+
+static mc_status percent_encode(mc_arena *arena, mc_slice text, mc_slice *out) {
+    static const char hex[] = "0123456789ABCDEF";
+    char *copy = mc_arena_bytes(arena, text.n * 3);
+    size_t n = 0;
+    if (copy == NULL) {
+        return MC_ENOMEM;
+    }
+    for (size_t i = 0; i < text.n; i++) {
+        unsigned char c = (unsigned char)text.p[i];
+        if (c >= 0x20 && c < 0x7e && c != '%') {
+            copy[n++] = (char)c;
+        } else {
+            copy[n++] = '%';
+            copy[n++] = hex[c >> 4];
+            copy[n++] = hex[c & 15];
+        }
+    }
+    *out = mc_slice_of(copy, n);
+    return MC_OK;
+}
+
+static mc_status set_number(mc_headers *headers, mc_header_id id, uint64_t value) {
+    char digits[20];
+    return mc_headers_set_known(headers, id, mc_slice_of(digits, mc_format_u64(digits, value)));
+}
+
+static mc_status grpc_reply_headers(mc_headers *headers, const mc_reply *reply) {
+    mc_slice message;
+    mc_status status = set_number(headers, MC_H_STATUS, 200);
+    if (status == MC_OK) {
+        status = mc_headers_set_known_ref(headers, MC_H_CONTENT_TYPE, MC_SLICE("application/grpc"));
+    }
+    if (status == MC_OK) {
+        status = mc_headers_set_known_ref(headers, MC_H_GRPC_STATUS, mc_slice_cstr(grpc_status_of(reply->status)));
+    }
+    if (status == MC_OK && reply->body.n > 0) {
+        status = percent_encode(headers->arena, reply->body, &message);
+        if (status == MC_OK) {
+            status = mc_headers_set_known_ref(headers, MC_H_GRPC_MESSAGE, message);
+        }
+    }
+    return status;
+}
+
+/* HC-5; *body is what is to be sent. */
+static mc_status reply_headers(mc_stream *stream, const mc_reply *reply, mc_headers *headers, mc_slice *body) {
+    mc_status status = MC_OK;
+    for (size_t i = 0; i < reply->header_count && status == MC_OK; i++) {
+        status = mc_headers_add(headers, reply->headers[i].name, reply->headers[i].value);
+    }
+    *body = MC_SLICE_NONE;
+    if (status == MC_OK && is_grpc_request(&stream->request)) {
+        return grpc_reply_headers(headers, reply);
+    }
+    if (status == MC_OK) {
+        status = set_number(headers, MC_H_STATUS, reply->status);
+    }
+    if (status == MC_OK && reply->body.n > 0) {
+        status = set_number(headers, MC_H_CONTENT_LENGTH, reply->body.n);
+        if (status == MC_OK && !mc_headers_has(headers, MC_H_CONTENT_TYPE)) {
+            status = mc_headers_set_known_ref(headers, MC_H_CONTENT_TYPE, MC_SLICE("text/plain"));
+        }
+        if (status == MC_OK && !stream->head_request) {
+            status = mc_arena_dup(&stream->arena, reply->body, body);
+        }
+    } else if (status == MC_OK) {
+        mc_headers_remove_known(headers, MC_H_CONTENT_LENGTH);
+        mc_headers_remove_known(headers, MC_H_CONTENT_TYPE);
+    }
+    return status;
+}
+
+void mc_stream_reply(mc_stream *stream, const mc_reply *reply) {
+    mc_slice body;
+    if (stream->finished) {
+        return;
+    }
+    stream->flags |= reply->flags;
+    if (reply->details != NULL) {
+        stream->details = reply->details;
+    }
+    if (stream->headers_sent || stream->local_reply) { /* HC-4: too late for a reply */
+        mc_stream_reset(stream, reply->flags, reply->details);
+        return;
+    }
+    const bool direct = stream->response_started;
+    mc_headers *headers = mc_arena_alloc(&stream->arena, sizeof *headers);
+    if (headers == NULL) {
+        out_of_memory(stream);
+        return;
+    }
+    mc_headers_init(headers, &stream->arena);
+    stream->local_reply = true;
+    stream->response_started = true;
+    stream->response = headers;
+    stream->response_trailers = NULL;
+    mc_timer_cancel(stream->proxy->loop, &stream->limit);
+    if (reply_headers(stream, reply, headers, &body) != MC_OK) {
+        out_of_memory(stream);
+        return;
+    }
+    if (direct) { /* the encode chain has seen another response: straight to the codec */
+        mc_stream_send_headers(stream, body.n == 0);
+        if (body.n > 0 && !stream->finished) {
+            mc_stream_send_data(stream, body, true);
+        }
+        return;
+    }
+    mc_chain_headers(stream, MC_ENCODE, body.n == 0);
+    if (body.n > 0) {
+        mc_chain_data(stream, MC_ENCODE, body, true);
+    }
+}
+
+static void count_class(mc_stream *stream, uint16_t status) {
+    const mc_hcm_stats *stats = &stream->hcm->stats;
+    const mc_stat classes[] = {0, stats->downstream_rq_1xx, stats->downstream_rq_2xx, stats->downstream_rq_3xx,
+                               stats->downstream_rq_4xx, stats->downstream_rq_5xx};
+    const mc_stat listener[] = {0, stats->listener.downstream_rq_1xx, stats->listener.downstream_rq_2xx,
+                                stats->listener.downstream_rq_3xx, stats->listener.downstream_rq_4xx,
+                                stats->listener.downstream_rq_5xx};
+    mc_slab *slab = stream->proxy->slab;
+    mc_counter_inc(slab, stats->downstream_rq_completed);
+    mc_counter_inc(slab, stats->listener.downstream_rq_completed);
+    if (status >= 100 && status < 600) {
+        mc_counter_inc(slab, classes[status / 100]);
+        mc_counter_inc(slab, listener[status / 100]);
+    }
+}
+
+static uint16_t parse_status(mc_slice text) {
+    uint64_t value = 0;
+    return mc_slice_u64(text, &value) == MC_OK && value < 1000 ? (uint16_t)value : 0;
+}
+
+static bool response_closes(mc_stream *stream) {
+    if (stream->proxy->draining) {
+        MC_HCM_COUNT(stream, downstream_cx_drain_close);
+        return true;
+    }
+    /* HC-40: answered before all of the request came, or a local 400. */
+    if (!stream->request_complete && !stream->tunnel) {
+        return true;
+    }
+    return stream->local_reply && stream->status == 400 && !stream->hcm->keep_open_on_error;
+}
+
+void mc_stream_send_headers(mc_stream *stream, bool end_stream) {
+    mc_conn *conn = mc_downstream_conn(stream->downstream);
+    mc_net *net = stream->proxy->net;
+    const uint16_t status = parse_status(mc_headers_get_known(stream->response, MC_H_STATUS));
+    const bool informational = status < 200 && status != 101;
+    activity(stream);
+    if (!informational) {
+        stream->status = status;
+        stream->tunnel = stream->upgrade && status == 101;
+        stream->close_connection = stream->close_connection || response_closes(stream);
+    }
+    if (mc_sanitize_response(stream) != MC_OK) {
+        out_of_memory(stream);
+        return;
+    }
+    char *out = mc_net_scratch(net, mc_h1_head_size(stream->response));
+    if (out == NULL) {
+        out_of_memory(stream);
+        return;
+    }
+    mc_h1_encode how = {
+        .end_stream = end_stream,
+        .http_10 = stream->head.version_minor == 0,
+        .head_request = stream->head_request,
+        .upgrade = stream->tunnel,
+        .enable_trailers = stream->hcm->h1.enable_trailers,
+    };
+    mc_h1_framing framing;
+    size_t n = mc_h1_encode_response(stream->response, &how, out, &framing);
+    count_class(stream, status);
+    mc_conn_write(conn, mc_slice_of(out, n));
+    if (informational) {
+        return;
+    }
+    stream->headers_sent = true;
+    stream->framing = framing;
+    if (stream->tunnel) {
+        MC_HCM_COUNT(stream, downstream_cx_upgrades_total);
+    }
+    if (framing == MC_H1_UNTIL_CLOSE) {
+        stream->close_connection = true;
+    }
+    if (end_stream) {
+        finish(stream, stream->close_connection);
+    }
+}
+
+/* The body ends with: last chunk, or nothing. */
+static void write_end(mc_stream *stream) {
+    if (stream->framing != MC_H1_CHUNKED) {
+        return;
+    }
+    const mc_headers *trailers = stream->hcm->h1.enable_trailers ? stream->response_trailers : NULL;
+    char *out = mc_net_scratch(stream->proxy->net, mc_h1_last_chunk_size(trailers));
+    if (out != NULL) {
+        mc_conn_write(mc_downstream_conn(stream->downstream), mc_slice_of(out, mc_h1_last_chunk(trailers, out)));
+    } else {
+        stream->close_connection = true;
+    }
+}
+
+void mc_stream_send_data(mc_stream *stream, mc_slice data, bool end_stream) {
+    mc_conn *conn = mc_downstream_conn(stream->downstream);
+    activity(stream);
+    if (data.n > 0 && stream->framing != MC_H1_NO_BODY) {
+        stream->bytes_sent += data.n;
+        if (stream->framing == MC_H1_CHUNKED) {
+            char *head = mc_net_scratch(stream->proxy->net, MC_H1_CHUNK_HEAD_MAX);
+            if (head == NULL) {
+                out_of_memory(stream);
+                return;
+            }
+            mc_conn_write(conn, mc_slice_of(head, mc_h1_chunk_head(head, data.n)));
+            mc_conn_write(conn, data);
+            mc_conn_write(conn, MC_SLICE("\r\n"));
+        } else {
+            mc_conn_write(conn, data);
+        }
+    }
+    if (end_stream) {
+        write_end(stream);
+        finish(stream, stream->close_connection);
+    }
+}
+
+void mc_stream_send_trailers(mc_stream *stream) {
+    activity(stream);
+    write_end(stream);
+    finish(stream, stream->close_connection);
+}
+
+void mc_stream_write_blocked(mc_stream *stream, bool blocked) {
+    for (uint32_t i = 0; i < stream->filter_count && !stream->finished; i++) {
+        const mc_filter_type *type = stream->filters[i].type;
+        void (*call)(mc_filter *) = blocked ? type->encode_high : type->encode_low;
+        if (call != NULL) {
+            call(&stream->filters[i]);
+        }
+    }
+}
+
+/* --- the end ----------------------------------------------------------------------------------------------------------------- */
+
+static uint8_t put_text(mc_record *record, size_t *at, mc_slice text, size_t max) {
+    size_t room = MC_RECORD_TEXT - *at;
+    size_t n = text.n < max ? text.n : max;
+    n = n < room ? n : room;
+    if (n > 0) {
+        memcpy(record->text + *at, text.p, n);
+    }
+    *at += n;
+    return (uint8_t)n;
+}
+
+static void write_record(mc_stream *stream) {
+    mc_record *record = mc_record_begin(&stream->proxy->records);
+    if (record == NULL) {
+        return;
+    }
+    const mc_loop *loop = stream->proxy->loop;
+    uint64_t now_us = mc_loop_now_us(loop);
+    size_t at = 0;
+    record->duration_us = (uint32_t)(now_us - stream->start_us);
+    record->start_ms = mc_loop_wall_ms(loop) - (now_us - stream->start_us) / 1000;
+    record->upstream_us = stream->first_upstream_us == 0 || stream->request_complete_us == 0
+                              ? UINT32_MAX
+                              : (uint32_t)(stream->first_upstream_us - stream->request_complete_us);
+    record->flags = stream->flags;
+    record->bytes_received = stream->bytes_received;
+    record->bytes_sent = stream->bytes_sent;
+    record->peer = stream->remote;
+    record->upstream = stream->upstream_address;
+    record->status = stream->status;
+    record->version_minor = stream->head.version_minor;
+    record->attempts = stream->attempts;
+    record->details = stream->details;
+    record->method_n = put_text(record, &at, mc_headers_get_known(&stream->request, MC_H_METHOD), 16);
+    record->authority_n = put_text(record, &at, mc_headers_get_known(&stream->request, MC_H_AUTHORITY), 40);
+    record->route_n = put_text(record, &at, stream->match.route == NULL ? MC_SLICE_NONE : stream->match.route->name, 24);
+    record->cluster_n = put_text(record, &at, stream->match.cluster, 32);
+    record->path_n = put_text(record, &at, mc_headers_get_known(&stream->request, MC_H_PATH), MC_RECORD_TEXT);
+    mc_record_publish(&stream->proxy->records);
+}
+
+static void count_end(mc_stream *stream) {
+    mc_slab *slab = stream->proxy->slab;
+    mc_gauge_add(slab, stream->hcm->stats.downstream_rq_active, -1);
+    mc_histogram_record(slab, stream->hcm->stats.downstream_rq_time,
+                        (mc_loop_now_us(stream->proxy->loop) - stream->start_us) / 1000);
+    for (uint64_t flags = stream->flags; flags != 0; flags &= flags - 1) {
+        mc_counter_inc(slab, stream->hcm->stats.flags[__builtin_ctzll(flags)]);
+    }
+}
+
+static void finish(mc_stream *stream, bool close) {
+    if (stream->finished) {
+        return;
+    }
+    mc_downstream *downstream = stream->downstream;
+    mc_proxy *proxy = stream->proxy;
+    stream->response_complete = !stream->reset;
+    if (!stream->request_complete && !stream->reset && !stream->tunnel) {
+        MC_HCM_COUNT(stream, downstream_rq_response_before_rq_complete);
+        close = true;
+    }
+    stream->finished = true;
+    mc_timer_cancel(proxy->loop, &stream->idle);
+    mc_timer_cancel(proxy->loop, &stream->limit);
+    mc_timer_cancel(proxy->loop, &stream->duration);
+    mc_chain_close(stream);
+    for (; stream->decode_pauses > 0; stream->decode_pauses--) {
+        mc_conn_resume_reading(mc_downstream_conn(downstream));
+    }
+    count_end(stream);
+    write_record(stream);
+    proxy->stream_count--;
+    stream->downstream = NULL;
+    mc_loop_defer(proxy->loop, &stream->freeing);
+    mc_downstream_stream_done(downstream, stream, close);
+}
+
+void mc_stream_reset(mc_stream *stream, uint64_t flags, const char *details) {
+    if (stream->finished) {
+        return;
+    }
+    stream->flags |= flags;
+    if (details != NULL) {
+        stream->details = details;
+    }
+    stream->reset = true;
+    if (stream->headers_sent && !(flags & MC_FLAG(DC))) {
+        MC_HCM_COUNT(stream, downstream_rq_tx_reset);
+    }
+    finish(stream, true);
+}

@@ -1,0 +1,140 @@
+/* Stream: one request and its response, from the first header byte to the access record.
+ *
+ * A stream belongs to one downstream connection and lives in its own arena, on the worker's thread. Its life:
+ *
+ *     open -> request headers -> route -> filters decode -> (router) -> response headers -> filters encode -> codec -> finished
+ *
+ * It finishes exactly once (mc_stream_finish): counters, record, filters closed; freed from the deferred queue. Between two
+ * callbacks any stream may have finished, so code that called out checks mc_stream.finished before it goes on. */
+#ifndef MC_PROXY_STREAM_H
+#define MC_PROXY_STREAM_H
+
+#include "proxy/downstream.h"
+#include "proxy/flags.h"
+
+/* What one direction of the chain holds back at one filter. Data in `held` is passed on in order; its first `seen` bytes were
+ * already shown to this filter (MC_FILTER_STOP_AND_BUFFER), the rest not yet (it came while the filter was stopped). */
+typedef struct mc_filter_side {
+    mc_buffer held;
+    size_t seen;
+    bool headers_held;  /* headers stopped here */
+    bool stopped;       /* MC_FILTER_STOP: nothing passes until continued */
+    bool end_held;      /* the end of the stream is among what is held */
+    bool trailers_held;
+    bool trailers_seen;
+    bool over_limit;    /* back-pressure is on because of this side */
+} mc_filter_side;
+
+typedef enum mc_direction { MC_DECODE, MC_ENCODE } mc_direction;
+
+struct mc_filter {
+    const mc_filter_type *type;
+    void *config;
+    void *state;
+    mc_stream *stream;
+    uint8_t index;
+    bool open;
+    mc_filter_side sides[2]; /* by mc_direction */
+};
+
+struct mc_stream {
+    mc_downstream *downstream; /* NULL once finished */
+    mc_proxy *proxy;
+    mc_hcm_pin *pin;
+    const mc_hcm *hcm;
+    mc_arena arena;
+    mc_headers request;
+    mc_headers *request_trailers;
+    mc_headers *response; /* the map whose headers went, or are going, downstream */
+    mc_headers *response_trailers;
+    mc_h1_head head;
+
+    mc_route_match match;
+    mc_address remote; /* the client as HC-11, HC-12 decide; the peer's by default */
+    uint64_t random;   /* stable random (RT-10) */
+    mc_filter *filters;
+    uint32_t filter_count;
+
+    uint64_t start_us, request_complete_us, last_activity_ms;
+    mc_timer idle;     /* stream_idle_timeout, lazily re-armed */
+    mc_timer limit;    /* request_timeout */
+    mc_timer duration; /* max_stream_duration */
+    uint64_t idle_ms;
+
+    uint64_t flags;
+    const char *details;
+    uint64_t bytes_received, bytes_sent;
+    uint64_t first_upstream_us;
+    mc_address upstream_address;
+    uint16_t status;
+    uint8_t attempts;
+    uint16_t decode_pauses;
+
+    bool request_complete;   /* all of it was parsed */
+    bool response_started;   /* headers are in, or through, the encode chain */
+    bool headers_sent;       /* headers were given to the codec */
+    bool response_complete;  /* last byte was given to the codec */
+    bool local_reply;
+    bool internal;           /* x-envoy-internal (HC-14) */
+    bool edge;               /* HC-16 */
+    bool close_connection;   /* HC-40 */
+    bool upgrade;            /* asked for and allowed */
+    bool tunnel;             /* upgraded */
+    bool head_request;
+    bool finished;
+    bool reset;              /* ended without a whole response */
+    bool counted;            /* downstream_rq_active holds it */
+    mc_h1_framing framing;   /* of the response body on the wire */
+    mc_deferred freeing;
+    void *router;            /* router.c's state */
+};
+
+mc_stream *mc_stream_open(mc_downstream *downstream, mc_proxy *proxy, mc_hcm_pin *pin);
+
+/* Events from the codec. */
+void mc_stream_request_headers(mc_stream *stream, const mc_h1_head *head);
+void mc_stream_request_data(mc_stream *stream, mc_slice data);
+void mc_stream_request_trailers(mc_stream *stream, mc_headers *trailers);
+void mc_stream_request_complete(mc_stream *stream);
+
+/* A local reply outside the filters (HC-3, HC-4). */
+void mc_stream_reply(mc_stream *stream, const mc_reply *reply);
+/* The connection or the proxy gives the stream up: no more bytes will be written. */
+void mc_stream_reset(mc_stream *stream, uint64_t flags, const char *details);
+/* Back-pressure from the client's connection. */
+void mc_stream_write_blocked(mc_stream *stream, bool blocked);
+
+/* --- chain.c: the filter chain ------------------------------------------------------------------------------------ */
+
+/* Makes the filters' per-stream state. */
+MC_MUST_CHECK mc_status mc_chain_open(mc_stream *stream);
+void mc_chain_close(mc_stream *stream);
+/* Decoding starts at the first filter, encoding before the last one (the router makes the response). */
+void mc_chain_headers(mc_stream *stream, mc_direction direction, bool end_stream);
+void mc_chain_data(mc_stream *stream, mc_direction direction, mc_slice data, bool end_stream);
+void mc_chain_trailers(mc_stream *stream, mc_direction direction);
+
+/* The far end of the encode direction (stream.c): to the codec. */
+void mc_stream_send_headers(mc_stream *stream, bool end_stream);
+void mc_stream_send_data(mc_stream *stream, mc_slice data, bool end_stream);
+void mc_stream_send_trailers(mc_stream *stream);
+
+/* --- sanitize.c ------------------------------------------------------------------------------------------------------ */
+
+/* Header order of HC-2, steps 6 to 14. Fills `reply` and returns false when the request is refused. */
+bool mc_sanitize_request(mc_stream *stream, const mc_address *peer, const mc_address *local, bool tls, mc_reply *reply);
+/* HC-35 and friends. MC_ENOMEM on failure. */
+MC_MUST_CHECK mc_status mc_sanitize_response(mc_stream *stream);
+
+/* --- downstream.c, as the stream sees its connection -------------------------------------------------------------------- */
+
+const mc_address *mc_downstream_peer(const mc_downstream *downstream);
+const mc_address *mc_downstream_local(const mc_downstream *downstream);
+mc_conn *mc_downstream_conn(mc_downstream *downstream);
+/* The stream is over; the connection goes on with the next request, or closes. */
+void mc_downstream_stream_done(mc_downstream *downstream, mc_stream *stream, bool close);
+
+/* Counts on the stream's HCM. */
+#define MC_HCM_COUNT(stream, name) mc_counter_inc((stream)->proxy->slab, (stream)->hcm->stats.name)
+
+#endif
