@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -128,3 +129,59 @@ def test_imported_modules(good: str, tmp_path: Path) -> None:
         env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
     )
     assert done.stdout.startswith("imported\nconfiguration ")
+
+
+# A gateway that only tells what is asked of it; the signals and the exit status are the command's.
+STUB = """
+import asyncio, sys, types
+
+class Gateway:
+    def __init__(self, config, *, workers):
+        print("workers", workers, flush=True)
+        self.done = asyncio.Event()
+    async def serve(self):
+        {serve}
+    def drain(self, limit):
+        print("drain", limit, flush=True)
+    def stop(self):
+        self.done.set()
+
+sys.modules["meshcore.gateway"] = types.SimpleNamespace(Gateway=Gateway)
+from meshcore.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+SERVE = 'print("serving", flush=True); await self.done.wait(); print("stopped", flush=True)'
+
+
+def stub(serve: str, *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", STUB.format(serve=serve), *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_drains_and_stops(good: str, number: int) -> None:
+    arguments = ("run", "-c", good, "--concurrency", "3", "--drain-time-s", "7")
+    with stub(SERVE, *arguments) as process:
+        assert process.stdout is not None
+        assert [process.stdout.readline() for _ in range(2)] == ["workers 3\n", "serving\n"]
+        process.send_signal(number)
+        out, err = process.communicate(timeout=30)
+    assert (out, err, process.returncode) == ("drain 7\nstopped\n", "", 0)
+
+
+def test_serving_that_ends_by_itself(good: str) -> None:
+    with stub("return", "-c", good) as process:
+        out, err = process.communicate(timeout=30)
+    assert (out, err, process.returncode) == ("workers None\n", "", 0)
+
+
+def test_serving_that_cannot_start(good: str) -> None:
+    with stub('raise OSError(98, "Address already in use", "0.0.0.0:80")', "-c", good) as process:
+        out, err = process.communicate(timeout=30)
+    assert out == "workers None\n"
+    assert err == "meshcore: [Errno 98] Address already in use: '0.0.0.0:80'\n"
+    assert process.returncode == 1
