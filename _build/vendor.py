@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
-import importlib.util
 import json
 import os
 import re
@@ -152,10 +151,6 @@ def _download(name: str, entry: Entry, directory: Path) -> Path:
     if entry["kind"] == "sdist" and _setuptools_version() >= 77:
         # pip asks an sdist for its metadata; with setuptools at hand that needs no second download.
         command.append("--no-build-isolation")
-    if importlib.util.find_spec("pip") is None:
-        raise VendorError(
-            f"{_wanted(name, entry)} is not in the cache, and {sys.executable} has no pip"
-        )
     # When a build frontend runs us, its hooks' variables would tell the inner pip to look for the
     # package's backend in our own tree.
     environ = {k: v for k, v in os.environ.items() if not k.startswith("_PYPROJECT_HOOKS_")}
@@ -174,6 +169,8 @@ def _download(name: str, entry: Entry, directory: Path) -> Path:
 
 
 def _reason(name: str, entry: Entry, output: str) -> str:
+    if "No module named pip" in output:
+        return f"{_wanted(name, entry)} is not in {cache_dir()}, and {sys.executable} has no pip"
     if "DO NOT MATCH THE HASHES" in output:
         got = re.search(r"Got\s+([0-9a-f]{64})", output)
         return (

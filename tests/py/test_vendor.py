@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import subprocess
 import sys
 import tarfile
 from collections.abc import Callable
@@ -103,7 +104,7 @@ def test_fetches_the_listed_members_only(lock: Lock, tmp_path: Path) -> None:
 def test_fetches_inside_a_build_hook(
     lock: Lock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("_PYPROJECT_HOOKS_BACKEND_PATH", str(ROOT / "_build"))
+    monkeypatch.setenv("_PYPROJECT_HOOKS_BACKEND_PATH_JSON", json.dumps([str(ROOT / "_build")]))
     monkeypatch.setenv("_PYPROJECT_HOOKS_BUILD_BACKEND", "backend")
     assert vendor.ensure(lock(), tmp_path / "tree") == ["answer"]
 
@@ -172,6 +173,15 @@ def test_no_network_and_an_empty_cache(
     message = fault(path, tmp_path / "tree")
     assert message.startswith("carrier-1.0.tar.gz (for answer 1.0) is not in ")
     assert "MESHCORE_VENDOR_CACHE" in message
+
+
+def test_no_pip(lock: Lock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = lock()
+    bare = tmp_path / "bare"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", bare], check=True)
+    monkeypatch.setattr(sys, "executable", str(bare / "bin" / "python"))
+    message = fault(path, tmp_path / "tree")
+    assert message.endswith(f"{bare}/bin/python has no pip")
 
 
 def test_offline_by_request(lock: Lock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
