@@ -194,6 +194,8 @@ def _validate(options: argparse.Namespace) -> int:
         for fault in (error, *error.others):
             print(f"meshcore: {_fault(options, fault)}", file=sys.stderr)
         return 1
+    for warning in config.warnings:
+        print(f"meshcore: warning: {_fault(options, warning)}", file=sys.stderr)
     print(f"configuration '{options.config_path or '--config-yaml'}' OK")
     return 0
 

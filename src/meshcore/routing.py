@@ -1,9 +1,9 @@
 """Envoy's route matching as an object: a RouteConfiguration, compiled once, matched often.
 
-    table = RouteTable(Path("routes.yaml"))
-    route = table.match([(":authority", "shop.example"), (":path", "/cart/7"), (":method", "GET")])
-    if route is not None:
-        print(route.cluster)
+table = RouteTable(Path("routes.yaml"))
+route = table.match([(":authority", "shop.example"), (":path", "/cart/7"), (":method", "GET")])
+if route is not None:
+    print(route.cluster)
 """
 
 from __future__ import annotations

@@ -103,6 +103,9 @@ def test_unsupported_fields(capsys: pytest.CaptureFixture[str], tmp_path: Path) 
         "static_resources.clusters[0].lrs_report_endpoint_metrics",
     ]
     assert main(["validate", "-c", str(path), "--allow-unsupported"]) == 0
+    out, err = capsys.readouterr()
+    assert [line.split(": ")[1] for line in err.splitlines()] == ["warning", "warning"]
+    assert out == f"configuration '{path}' OK\n"
 
 
 def test_node_flags_and_overlay(good: str) -> None:

@@ -5,23 +5,33 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from meshcore.config import support
 from meshcore.config.canonical import Invalid, Plan, plan_for
-from meshcore.config.schema import BOOTSTRAP, is_map, message_class, pool
+from meshcore.config.schema import (
+    BOOTSTRAP,
+    is_map,
+    is_repeated,
+    message_class,
+    pool,
+    type_for_any,
+)
 from meshcore.config.text import parse_json, parse_yaml
 from meshcore.errors import ConfigError
 
 if TYPE_CHECKING:
+    from google.protobuf.descriptor import FieldDescriptor
     from google.protobuf.message import Message
 
 __all__ = ["Config", "load", "load_file"]
 
 log = logging.getLogger("meshcore")
+# Silent unless the host sets up logging.
+log.addHandler(logging.NullHandler())
 
 Overlay = str | Mapping[str, Any]
 
@@ -36,11 +46,12 @@ class Config:
 
     type: str
     document: dict[str, Any]
-    warnings: tuple[ConfigError, ...] = ()
+    warnings: tuple[ConfigError, ...]
+    _core: bytes = field(repr=False, compare=False)
 
     def to_core(self) -> bytes:
         """The document as the compact JSON that the C core reads."""
-        return _encode(self.document)
+        return self._core
 
     def to_message(self) -> Message:
         """The document as a message of the private pool."""
@@ -102,14 +113,14 @@ def _load(source: Any, type_: str, overlay: Any, *, allow_unsupported: bool) -> 
     if overlay:
         tree = _merged(tree, overlay, plan)
     document = plan.walk(tree)
-    _encode(document)
+    core = _encode(document)
     unsupported = support.unsupported(type_, document)
     if unsupported and not allow_unsupported:
         first, *rest = unsupported
         raise ConfigError(first.path, first.reason, tuple(rest))
     for problem in unsupported:
         log.warning("%s", problem)
-    return Config(type_, document, tuple(unsupported))
+    return Config(type_, document, tuple(unsupported), core)
 
 
 def _encode(document: dict[str, Any]) -> bytes:
@@ -205,19 +216,42 @@ def _refuse_unknown(message: Any, path: str) -> None:
     from google.protobuf.unknown_fields import UnknownFieldSet
 
     unknown: Any = UnknownFieldSet(message)
-    for field in unknown:
-        raise ConfigError(path, f"field number {field.field_number} is unknown")
-    for field, value in message.ListFields():
-        name = f"{path}.{field.name}" if path else field.name
-        if field.message_type is None:
-            continue
-        if is_map(field):
-            entries = value.items() if hasattr(value, "items") else ()
-            for key, item in entries:
-                if hasattr(item, "ListFields"):
-                    _refuse_unknown(item, f'{name}["{key}"]')
-        elif hasattr(value, "ListFields"):
-            _refuse_unknown(value, name)
-        else:
-            for index, item in enumerate(value):
-                _refuse_unknown(item, f"{name}[{index}]")
+    for each in unknown:
+        raise ConfigError(path, f"field number {each.field_number} is unknown")
+    if message.DESCRIPTOR.full_name == "google.protobuf.Any":
+        inner = _inside(message, path)
+        if inner is not None:
+            _refuse_unknown(inner, path)
+        return
+    for descriptor, value in message.ListFields():
+        if descriptor.message_type is not None:
+            name = f"{path}.{descriptor.name}" if path else descriptor.name
+            for where, child in _children(descriptor, value):
+                _refuse_unknown(child, name + where)
+
+
+def _inside(message: Any, path: str) -> Message | None:
+    """The message in an Any; None when it is empty."""
+    from google.protobuf.message import DecodeError
+
+    if not message.type_url:
+        return None
+    try:
+        return type_for_any(message.type_url).FromString(message.value)
+    except KeyError:
+        raise ConfigError(
+            f"{path}.@type", f"names an unknown message, {message.type_url}"
+        ) from None
+    except DecodeError:
+        raise ConfigError(path, f"is not a serialized {message.type_url}") from None
+
+
+def _children(descriptor: FieldDescriptor, value: Any) -> Iterator[tuple[str, Any]]:
+    """The messages that a field holds, each with what its path adds."""
+    if is_map(descriptor):
+        messages = ((f'["{key}"]', value[key]) for key in value)
+        yield from ((where, each) for where, each in messages if hasattr(each, "ListFields"))
+    elif is_repeated(descriptor):
+        yield from ((f"[{index}]", each) for index, each in enumerate(value))
+    else:
+        yield "", value

@@ -287,6 +287,19 @@ def test_a_field_number_of_the_future_is_not_dropped(tmp_path: Path) -> None:
     (tmp_path / "a.pb").write_bytes(b"\x0a" + bytes([len(unknown)]) + unknown)
     assert fault(tmp_path / "a.pb") == ("node", "field number 21479 is unknown")
 
+    # Inside the messages of a list, a map and an Any too.
+    message: Any = load(FRONT_PROXY).to_message()
+    options = message.static_resources.clusters[0].typed_extension_protocol_options
+    where = f'clusters[0].typed_extension_protocol_options["{next(iter(options))}"]'
+    kept = options[next(iter(options))].value
+    options[next(iter(options))].value = kept + unknown
+    assert fault(message) == (f"static_resources.{where}", "field number 21479 is unknown")
+    options[next(iter(options))].value = b"\xff"
+    assert fault(message)[1].startswith("is not a serialized type.googleapis.com/")
+    options[next(iter(options))].type_url = "type.googleapis.com/nosuch.Type"
+    reason = "names an unknown message, type.googleapis.com/nosuch.Type"
+    assert fault(message) == (f"static_resources.{where}.@type", reason)
+
 
 def test_python_filters_in_every_spelling() -> None:
     def filters(*entries: Any) -> Any:
