@@ -2,12 +2,8 @@
 
 from libc.stdint cimport int8_t, uint8_t, uint16_t, uint32_t, uint64_t
 
+from meshcore._core.cbase cimport mc_slice, mc_status
 
-cdef extern from "base/slice.h" nogil:
-    ctypedef struct mc_slice:
-        const char *p
-        size_t n
-    mc_slice mc_slice_of(const void *p, size_t n)
 
 cdef extern from "base/arena.h" nogil:
     ctypedef struct mc_arena:
@@ -25,12 +21,12 @@ cdef extern from "base/error.h" nogil:
 cdef extern from "base/value.h" nogil:
     ctypedef struct mc_value:
         pass
-    int mc_value_parse(mc_arena *arena, mc_slice json, const mc_value **out, mc_error *error)
+    mc_status mc_value_parse(mc_arena *arena, mc_slice json, const mc_value **out, mc_error *error)
 
 cdef extern from "base/address.h" nogil:
     ctypedef struct mc_address:
         pass
-    int mc_address_parse(mc_address *out, mc_slice ip, uint16_t port)
+    mc_status mc_address_parse(mc_address *out, mc_slice ip, uint16_t port)
 
 cdef extern from "http/headers.h" nogil:
     ctypedef struct mc_header:
@@ -41,7 +37,7 @@ cdef extern from "http/headers.h" nogil:
         const mc_header *items
         uint32_t count
     void mc_headers_init(mc_headers *headers, mc_arena *arena)
-    int mc_headers_add(mc_headers *headers, mc_slice name, mc_slice value)
+    mc_status mc_headers_add(mc_headers *headers, mc_slice name, mc_slice value)
 
 cdef extern from "route/route.h" nogil:
     ctypedef struct mc_route_table:
@@ -104,31 +100,31 @@ cdef extern from "route/route.h" nogil:
         const mc_slice *set_cookies
         uint32_t set_cookie_count
 
-    int mc_route_table_compile(const mc_value *config, mc_route_table **out, mc_error *error)
+    mc_status mc_route_table_compile(const mc_value *config, mc_route_table **out, mc_error *error)
     mc_route_table *mc_route_table_ref(mc_route_table *table)
     void mc_route_table_unref(mc_route_table *table)
     mc_slice mc_route_table_name(const mc_route_table *table)
     uint32_t mc_route_table_cluster_count(const mc_route_table *table)
     mc_slice mc_route_table_cluster_name(const mc_route_table *table, uint32_t id)
-    int mc_route_table_match(
+    mc_status mc_route_table_match(
         const mc_route_table *table, const mc_route_request *request, mc_route_match *out
     )
     bint mc_route_upgrade_at(const mc_route *route, uint32_t i, mc_slice *type, bint *enabled)
-    int mc_route_redirect_location(
+    mc_status mc_route_redirect_location(
         const mc_route_match *match, const mc_route_request *request, mc_slice *out
     )
     uint16_t mc_route_redirect_status(const mc_route_match *match)
-    int mc_route_finalize_request(
+    mc_status mc_route_finalize_request(
         const mc_route_table *table,
         const mc_route_match *match,
         const mc_route_request *request,
         mc_headers *headers,
         bint suppress_envoy_headers,
     )
-    int mc_route_finalize_response(
+    mc_status mc_route_finalize_response(
         const mc_route_table *table, const mc_route_match *match, mc_headers *headers
     )
-    int mc_route_hash(
+    mc_status mc_route_hash(
         const mc_route *route, const mc_route_request *request, mc_request_hash *out
     )
 

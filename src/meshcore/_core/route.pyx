@@ -1,10 +1,20 @@
 """Route tables and the routes they match: the face of csrc/route."""
 
 cimport cython
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from cpython.unicode cimport PyUnicode_AsUTF8AndSize, PyUnicode_DecodeUTF8
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.unicode cimport PyUnicode_AsUTF8AndSize
 from libc.stdint cimport uint32_t
 from libc.string cimport memset
+
+from meshcore._core.cbase cimport (
+    MC_EINVAL,
+    MC_OK,
+    mc_slice,
+    mc_slice_of,
+    mc_status,
+    slice_bytes,
+    slice_str,
+)
 
 from collections import namedtuple
 
@@ -30,11 +40,6 @@ cdef extern from "Python.h":
     bint PyUnicode_Check(object value)
     bint PyUnicode_IS_ASCII(object value)
 
-cdef extern from "base/status.h" nogil:
-    enum:
-        MC_OK
-        MC_EINVAL
-
 cdef extern from *:
     """
     /* The stable ABI of a C bool through Cython, which knows no bool pointer. */
@@ -49,16 +54,7 @@ cdef extern from *:
     int route_upgrade_at(const mc_route *route, uint32_t i, mc_slice *type, int *enabled)
 
 
-cdef inline str text(mc_slice s):
-    """Bytes that are not UTF-8 survive a round trip as lone surrogates."""
-    return PyUnicode_DecodeUTF8(s.p, <Py_ssize_t>s.n, "surrogateescape") if s.n else ""
-
-
-cdef inline bytes raw(mc_slice s):
-    return PyBytes_FromStringAndSize(s.p, <Py_ssize_t>s.n)
-
-
-cdef int check(int status) except -1:
+cdef int check(mc_status status) except -1:
     if status != MC_OK:
         raise MemoryError()
     return 0
@@ -128,9 +124,9 @@ cdef class _Request:
             if header.removed:
                 continue
             if self.as_bytes:
-                out.append((raw(header.name), raw(header.value)))
+                out.append((slice_bytes(header.name), slice_bytes(header.value)))
             else:
-                out.append((text(header.name), text(header.value)))
+                out.append((slice_str(header.name), slice_str(header.value)))
         return out
 
 
@@ -181,7 +177,7 @@ cdef class RouteTable:
         cdef const mc_value *value = NULL
         cdef mc_arena arena
         cdef mc_error error
-        cdef int status
+        cdef mc_status status
         if self.table != NULL:
             raise RuntimeError("a route table cannot be changed")
         with nogil:
@@ -204,7 +200,7 @@ cdef class RouteTable:
     @property
     def name(self):
         """The configuration's name."""
-        return text(mc_route_table_name(self.table)) if self.table != NULL else ""
+        return slice_str(mc_route_table_name(self.table)) if self.table != NULL else ""
 
     @property
     def clusters(self):
@@ -213,7 +209,7 @@ cdef class RouteTable:
         if self.table == NULL:
             return ()
         return tuple([
-            text(mc_route_table_cluster_name(self.table, i))
+            slice_str(mc_route_table_cluster_name(self.table, i))
             for i in range(mc_route_table_cluster_count(self.table))
         ])
 
@@ -234,7 +230,7 @@ cdef class RouteTable:
         if route.found.route == NULL and not route.found.tls_redirect:
             return None
         route.table = self
-        route.cluster = text(route.found.cluster)
+        route.cluster = slice_str(route.found.cluster)
         route.found.cluster = mc_slice_of(NULL, 0)
         return route
 
@@ -259,13 +255,13 @@ cdef class Route:
 
     @property
     def name(self):
-        return text(self.found.route.name) if self.found.route != NULL else ""
+        return slice_str(self.found.route.name) if self.found.route != NULL else ""
 
     @property
     def virtual_host(self):
         cdef const mc_virtual_host *host = self.found.virtual_host
         return VirtualHost(
-            text(host.name),
+            slice_str(host.name),
             TLS[host.require_tls],
             bool(host.include_attempt_count_request),
             bool(host.include_attempt_count_response),
@@ -287,7 +283,7 @@ cdef class Route:
     @property
     def cluster_header(self):
         """The header that names the cluster, or an empty string."""
-        return text(self.found.route.cluster_header) if self.found.route != NULL else ""
+        return slice_str(self.found.route.cluster_header) if self.found.route != NULL else ""
 
     @property
     def cluster_not_found_response_code(self):
@@ -333,7 +329,7 @@ cdef class Route:
             return None
         policy = self.found.route.retry_policy
         return RetryPolicy(
-            text(policy.retry_on_text),
+            slice_str(policy.retry_on_text),
             policy.num_retries,
             policy.per_try_timeout_ms,
             policy.per_try_idle_timeout_ms,
@@ -361,18 +357,18 @@ cdef class Route:
         cdef uint32_t i = 0
         cdef dict out = {}
         while self.found.route != NULL and route_upgrade_at(self.found.route, i, &kind, &enabled):
-            out[text(kind).lower()] = bool(enabled)
+            out[slice_str(kind).lower()] = bool(enabled)
             i += 1
         return out
 
     @property
     def direct_response(self):
         """(status, body) when the route answers by itself, else None."""
+        cdef const mc_direct_response *response
         if self.found.route == NULL or self.found.route.direct_response == NULL:
             return None
-        return DirectResponse(
-            self.found.route.direct_response.status, raw(self.found.route.direct_response.body)
-        )
+        response = self.found.route.direct_response
+        return DirectResponse(response.status, slice_bytes(response.body))
 
     @property
     def response_code(self):
@@ -389,7 +385,7 @@ cdef class Route:
             return None
         request.fill(headers)
         check(mc_route_redirect_location(&self.found, &request.request, &location))
-        return text(location)
+        return slice_str(location)
 
     def finalize_request(self, headers, *, suppress_envoy_headers=False):
         """The headers as they go upstream: mutations, host and path rewritten.
@@ -450,5 +446,5 @@ cdef class HashPolicy:
         check(mc_route_hash(self.route.found.route, &request.request, &out))
         if set_cookies is not None:
             for i in range(out.set_cookie_count):
-                set_cookies.append(text(out.set_cookies[i]))
+                set_cookies.append(slice_str(out.set_cookies[i]))
         return out.hash if out.has_hash else None

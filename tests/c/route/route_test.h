@@ -47,6 +47,30 @@ static inline mc_status fixture_routes(fixture *f, const char *routes) {
     return status;
 }
 
+/* A table of virtual hosts, each as JSON. */
+static inline mc_status fixture_hosts(fixture *f, const char *fields, const char *const *hosts, size_t count) {
+    char config[8192];
+    int n = snprintf(config, sizeof config, "{%s 'virtual_hosts': [", fields);
+    for (size_t i = 0; i < count; i++) {
+        n += snprintf(config + n, sizeof config - (size_t)n, "%s%s", i > 0 ? "," : "", hosts[i]);
+    }
+    snprintf(config + n, sizeof config - (size_t)n, "]}");
+    return fixture_compile(f, config);
+}
+
+/* One virtual host "*" with each of these routes. */
+static inline mc_status fixture_list(fixture *f, const char *const *routes, size_t count) {
+    char list[8192];
+    int n = 0;
+    for (size_t i = 0; i < count; i++) {
+        n += snprintf(list + n, sizeof list - (size_t)n, "%s%s", i > 0 ? "," : "", routes[i]);
+    }
+    return fixture_routes(f, list);
+}
+
+#define FIXTURE_HOSTS(f, fields, hosts) fixture_hosts(f, fields, hosts, sizeof(hosts) / sizeof((hosts)[0]))
+#define FIXTURE_LIST(f, routes)         fixture_list(f, routes, sizeof(routes) / sizeof((routes)[0]))
+
 /* A request in an arena of its own. */
 typedef struct request {
     mc_arena arena;

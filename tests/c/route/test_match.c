@@ -26,17 +26,15 @@ static int check_cases(const fixture *f, const match_case *cases, size_t count) 
 
 TEST(domains_by_rank) {
     fixture f;
-    CHECK_INT(
-        fixture_compile(
-            &f,
-            "{'virtual_hosts': [" HOST("exact", "'a.x.io'") "," HOST("suffix", "'*.x.io'") "," HOST(
-                "longer",
-                "'*-a.x.io'") "," HOST("prefix",
-                                       "'m.*', 'deep.m.*'") "," HOST("upper",
-                                                                     "'Upper.Example', 'p.io:8080'") "," HOST("any",
-                                                                                                              "'*'") "]"
-                                                                                                                     "}"),
-        MC_OK);
+    static const char *const hosts[] = {
+        HOST("exact", "'a.x.io'"),
+        HOST("suffix", "'*.x.io'"),
+        HOST("longer", "'*-a.x.io'"),
+        HOST("prefix", "'m.*', 'deep.m.*'"),
+        HOST("upper", "'Upper.Example', 'p.io:8080'"),
+        HOST("any", "'*'"),
+    };
+    CHECK_INT(FIXTURE_HOSTS(&f, "", hosts), MC_OK);
     static const match_case cases[] = {{"a.x.io/", "exact"},
                                        {"b.x.io/", "suffix"},
                                        {"m-a.x.io/", "longer"},
@@ -78,29 +76,17 @@ TEST(ports_and_another_header_for_the_host) {
 
 TEST(paths) {
     fixture f;
-    CHECK_INT(
-        fixture_routes(
-            &f,
-            ROUTE("exact", "'path': '/a'") "," ROUTE(
-                "folded",
-                "'path': '/Fold', 'case_sensitive': "
-                "false") "," ROUTE("dir",
-                                   "'path_"
-                                   "separated_"
-                                   "prefix': "
-                                   "'/dir/sub'") "," ROUTE("dirfold",
-                                                           "'path_separated_prefix': '/DIR', 'case_sensitive': "
-                                                           "false") "," ROUTE("ab",
-                                                                              "'prefix': '/a/b'") "," ROUTE("aa",
-                                                                                                            "'pre"
-                                                                                                            "fix'"
-                                                                                                            ": "
-                                                                                                            "'/a/"
-                                                                                                            "'") "," ROUTE("late",
-                                                                                                                           "'prefix': "
-                                                                                                                           "'/a/b/c'") "," ROUTE("foldprefix",
-                                                                                                                                                 "'prefix': '/Pre', 'case_sensitive': false")),
-        MC_OK);
+    static const char *const routes[] = {
+        ROUTE("exact", "'path': '/a'"),
+        ROUTE("folded", "'path': '/Fold', 'case_sensitive': false"),
+        ROUTE("dir", "'path_separated_prefix': '/dir/sub'"),
+        ROUTE("dirfold", "'path_separated_prefix': '/DIR', 'case_sensitive': false"),
+        ROUTE("ab", "'prefix': '/a/b'"),
+        ROUTE("aa", "'prefix': '/a/'"),
+        ROUTE("late", "'prefix': '/a/b/c'"),
+        ROUTE("foldprefix", "'prefix': '/Pre', 'case_sensitive': false"),
+    };
+    CHECK_INT(FIXTURE_LIST(&f, routes), MC_OK);
     static const match_case cases[] = {{"/a", "exact"},
                                        {"/a?x=/b", "exact"},
                                        {"/a#f", "exact"},
@@ -124,10 +110,10 @@ TEST(paths) {
 
 TEST(path_parameters) {
     fixture f;
-    CHECK_INT(fixture_compile(
-                  &f, "{'ignore_path_parameters_in_path_matching': true, 'virtual_hosts': [{'name': 'v', 'domains': "
-                      "['*'], 'routes': [" ROUTE("r", "'path': '/a'") "]}]}"),
-              MC_OK);
+    static const char *const hosts[] = {
+        "{'name': 'v', 'domains': ['*'], 'routes': [" ROUTE("r", "'path': '/a'") "]}",
+    };
+    CHECK_INT(FIXTURE_HOSTS(&f, "'ignore_path_parameters_in_path_matching': true,", hosts), MC_OK);
     static const match_case cases[] = {{"/a;v=1", "r"}, {"/a;v=1?q", "r"}, {"/a", "r"}, {"/b;/a", ""}};
     CHECK_CASES(&f, cases);
     fixture_fini(&f);
@@ -208,26 +194,13 @@ TEST(headers) {
 
 TEST(query_parameters) {
     fixture f;
-    CHECK_INT(
-        fixture_routes(
-            &f,
-            ROUTE(
-                "value",
-                "'path': '/v', 'query_parameters': [{'name': 'a', 'string_match': {'exact': "
-                "'%20'}}]") "," ROUTE("empty",
-                                      "'path': '/v', 'query_parameters': [{'name': 'e', "
-                                      "'string_match': {'exact': ''}}]") "," ROUTE("present",
-                                                                                   "'path': '/p', 'query_parameters': "
-                                                                                   "[{'name': 'a'}, {'name': 'b', "
-                                                                                   "'present_match': "
-                                                                                   "true}]") "," ROUTE("absent",
-                                                                                                       "'path': '/p', "
-                                                                                                       "'query_"
-                                                                                                       "parameters': "
-                                                                                                       "[{'name': 'c', "
-                                                                                                       "'present_match'"
-                                                                                                       ": false}]")),
-        MC_OK);
+    static const char *const routes[] = {
+        ROUTE("value", "'path': '/v', 'query_parameters': [{'name': 'a', 'string_match': {'exact': '%20'}}]"),
+        ROUTE("empty", "'path': '/v', 'query_parameters': [{'name': 'e', 'string_match': {'exact': ''}}]"),
+        ROUTE("present", "'path': '/p', 'query_parameters': [{'name': 'a'}, {'name': 'b', 'present_match': true}]"),
+        ROUTE("absent", "'path': '/p', 'query_parameters': [{'name': 'c', 'present_match': false}]"),
+    };
+    CHECK_INT(FIXTURE_LIST(&f, routes), MC_OK);
     static const match_case cases[] = {{"/v?a=%20", "value"},   {"/v?x=1&a=%20&a=2", "value"},
                                        {"/v?a=2&a=%20", ""},    {"/v", ""},
                                        {"/v?e", "empty"},       {"/v?e=", "empty"},
@@ -240,15 +213,14 @@ TEST(query_parameters) {
 
 TEST(cookies_and_grpc_and_connect) {
     fixture f;
-    CHECK_INT(
-        fixture_routes(
-            &f, ROUTE("cookie", "'path': '/c', 'cookies': [{'name': 's', 'string_match': {'exact': 'v'}}]") "," ROUTE(
-                    "inverted",
-                    "'path': '/i', 'cookies': [{'name': 's', 'string_match': {'exact': 'v'}, "
-                    "'invert_match': true}]") "," ROUTE("grpc",
-                                                        "'path': '/g', 'grpc': {}") "," ROUTE("connect",
-                                                                                              "'connect_matcher': {}")),
-        MC_OK);
+    static const char *const routes[] = {
+        ROUTE("cookie", "'path': '/c', 'cookies': [{'name': 's', 'string_match': {'exact': 'v'}}]"),
+        ROUTE("inverted",
+              "'path': '/i', 'cookies': [{'name': 's', 'string_match': {'exact': 'v'}, 'invert_match': true}]"),
+        ROUTE("grpc", "'path': '/g', 'grpc': {}"),
+        ROUTE("connect", "'connect_matcher': {}"),
+    };
+    CHECK_INT(FIXTURE_LIST(&f, routes), MC_OK);
     static const match_case cases[] = {{"/c\ncookie: a=b; s=v", "cookie"},
                                        {"/c\ncookie: s=\"v\"", "cookie"},
                                        {"/c\ncookie: a=b\ncookie: s=v", "cookie"},
@@ -268,12 +240,13 @@ TEST(cookies_and_grpc_and_connect) {
 
 TEST(fractions_take_the_stable_random) {
     fixture f;
-    CHECK_INT(
-        fixture_routes(
-            &f, ROUTE("third", "'prefix': '/', 'runtime_fraction': {'default_value': {'numerator': 30}}") "," ROUTE(
-                    "few", "'prefix': '/', 'runtime_fraction': {'default_value': {'numerator': 5000, "
-                           "'denominator': 'TEN_THOUSAND'}}") "," ROUTE("rest", "'prefix': '/'")),
-        MC_OK);
+    static const char *const routes[] = {
+        ROUTE("third", "'prefix': '/', 'runtime_fraction': {'default_value': {'numerator': 30}}"),
+        ROUTE("few", "'prefix': '/', 'runtime_fraction': {'default_value': {'numerator': 5000, 'denominator': "
+                     "'TEN_THOUSAND'}}"),
+        ROUTE("rest", "'prefix': '/'"),
+    };
+    CHECK_INT(FIXTURE_LIST(&f, routes), MC_OK);
     CHECK_SLICE(matched(&f, "/", 29), "third");
     CHECK_SLICE(matched(&f, "/", 30), "few");
     CHECK_SLICE(matched(&f, "/", 5030), "rest");
@@ -283,16 +256,13 @@ TEST(fractions_take_the_stable_random) {
 
 TEST(tls_is_required) {
     fixture f;
-    CHECK_INT(
-        fixture_compile(
-            &f,
-            "{'virtual_hosts': ["
-            "{'name': 'a', 'domains': ['all'], 'require_tls': 'ALL', 'routes': [" ROUTE(
-                "r",
-                "'prefix': '/'") "]},"
-                                 "{'name': 'b', 'domains': ['ext'], 'require_tls': 'EXTERNAL_ONLY', 'routes': [" ROUTE(
-                                     "r", "'prefix': '/'") "]}," HOST("r", "'*'") "]}"),
-        MC_OK);
+    static const char *const hosts[] = {
+        "{'name': 'a', 'domains': ['all'], 'require_tls': 'ALL', 'routes': [" ROUTE("r", "'prefix': '/'") "]}",
+        "{'name': 'b', 'domains': ['ext'], 'require_tls': 'EXTERNAL_ONLY', 'routes': [" ROUTE("r",
+                                                                                              "'prefix': '/'") "]}",
+        HOST("r", "'*'"),
+    };
+    CHECK_INT(FIXTURE_HOSTS(&f, "", hosts), MC_OK);
     static const match_case cases[] = {{"all/\nx-forwarded-proto: https", "r"},
                                        {"all/\nx-forwarded-proto: http", "tls"},
                                        {"all/\nx-forwarded-proto: http\nx-envoy-internal: true", "tls"},
