@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
@@ -81,6 +82,26 @@ def test_conditions() -> None:
     assert problems("envoy.config.cluster.v3.Cluster", options) == [
         ("common_http_protocol_options.max_stream_duration", "not supported yet by meshcore")
     ]
+
+
+@pytest.mark.tree
+def test_every_supported_field_is_read_somewhere() -> None:
+    """A listed field that neither the core nor the control side names would be ignored."""
+    if not (ROOT / "src/meshcore/gateway.py").is_file():
+        pytest.skip("the control side is not in this tree")
+    sources = [*(ROOT / "csrc").rglob("*.[ch]"), *(ROOT / "src").rglob("*.py")]
+    named = set(re.findall(r'"(\w+)"', "".join(path.read_text("utf-8") for path in sources)))
+    # These names the core puts together.
+    named |= {
+        f"{way}_headers_to_{do}" for way in ("request", "response") for do in ("add", "remove")
+    }
+    unread = [
+        f"{message}.{field}"
+        for message, fields in support.table().items()
+        for field, each in fields.items()
+        if field not in named and not each.note
+    ]
+    assert unread == []
 
 
 @pytest.mark.tree
