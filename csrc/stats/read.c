@@ -186,17 +186,33 @@ uint64_t mc_gauge_read(mc_stats *stats, mc_stat gauge, bool *negative) {
     return value;
 }
 
-static mc_status read_one(mc_stats_view *view, const mc_stat_info *info, mc_stat_entry *entry) {
+static mc_status read_histogram(mc_stats_view *view, const mc_stat_info *info, mc_stat_entry *entry, bool live) {
+    mc_status status;
+    if (live) {
+        uint64_t counts[MC_BIN_COUNT];
+        mc_histogram now;
+        mc_stats_sum_bins(view->stats, info, counts);
+        status = histogram_from(counts, &now);
+        if (status == MC_OK) {
+            status = copy_histogram(&view->arena, &now, &entry->cumulative);
+            mc_histogram_fini(&now);
+        }
+    } else {
+        status = copy_histogram(&view->arena, &info->cumulative, &entry->cumulative);
+    }
+    if (status != MC_OK || copy_histogram(&view->arena, &info->interval, &entry->interval) != MC_OK) {
+        return MC_ENOMEM;
+    }
+    entry->used = entry->cumulative.samples != 0;
+    return copy_bounds(&view->arena, info, entry);
+}
+
+static mc_status read_one(mc_stats_view *view, const mc_stat_info *info, mc_stat_entry *entry, unsigned flags) {
     mc_stats *stats = view->stats;
     *entry = (mc_stat_entry){
         .name = info->name, .stat = info->stat, .kind = info->kind, .unit = info->unit, .labels = info->labels};
     if (info->kind == MC_HISTOGRAM) {
-        entry->used = info->cumulative.samples != 0;
-        if (copy_histogram(&view->arena, &info->cumulative, &entry->cumulative) != MC_OK ||
-            copy_histogram(&view->arena, &info->interval, &entry->interval) != MC_OK) {
-            return MC_ENOMEM;
-        }
-        return copy_bounds(&view->arena, info, entry);
+        return read_histogram(view, info, entry, (flags & MC_VIEW_LIVE) != 0);
     }
     if (info->kind == MC_TEXT) {
         entry->used = info->was_set;
@@ -234,7 +250,7 @@ static mc_status read_all(mc_stats_view *view, mc_stats *stats, unsigned flags) 
         return MC_ENOMEM;
     }
     for (; view->count < stats->sorted_count; view->count++) {
-        mc_status status = read_one(view, stats->sorted[view->count], &view->entries[view->count]);
+        mc_status status = read_one(view, stats->sorted[view->count], &view->entries[view->count], flags);
         if (status != MC_OK) {
             return status;
         }

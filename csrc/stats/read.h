@@ -38,6 +38,7 @@ typedef struct mc_stats_view {
 
 enum {
     MC_VIEW_MERGE = 1, /* merge histograms first: starts a new interval (STAT-4) */
+    MC_VIEW_LIVE = 4, /* cumulative histograms as they are now, merged or not; intervals stay those of the last merge */
     MC_VIEW_LATCH = 2, /* latch counters: the next view's deltas count from here (STAT-11) */
 };
 

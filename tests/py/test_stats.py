@@ -262,6 +262,17 @@ def test_intervals():
     assert snapshot.values("histogram")["h"].samples == 2
 
 
+def test_live_histograms():
+    store = Store()
+    store.histogram("h").record(5)
+    store.merge()
+    store.histogram("h").record(6)
+    snapshot = store.snapshot(live=True)
+    assert snapshot.values("histogram")["h"].samples == 2
+    assert snapshot.intervals()["h"].samples == 1
+    assert store.snapshot().values("histogram")["h"].samples == 1
+
+
 def test_percent_is_scaled_back():
     store = Store()
     store.histogram("h", unit="percent").record(500_000)

@@ -94,6 +94,7 @@ cdef extern from "stats/read.h" nogil:
     enum:
         MC_VIEW_MERGE
         MC_VIEW_LATCH
+        MC_VIEW_LIVE
     mc_status mc_stats_view_init(mc_stats_view *view, mc_stats *stats, unsigned flags)
     void mc_stats_view_fini(mc_stats_view *view)
     uint64_t mc_gauge_read(mc_stats *stats, mc_stat gauge, c_bool *negative)

@@ -142,14 +142,14 @@ cdef class Store:
         """A view of this store in which every name is preceded by `prefix` and a dot."""
         return Scope(self, prefix)
 
-    def snapshot(self, *, merge=False, latch=False):
+    def snapshot(self, *, merge=False, latch=False, live=False):
         """Everything as it is now, in the order of names.
 
-        `merge` starts a new interval for every histogram, as a flush does; without it histograms
-        show what they were at the last merge. `latch` makes the deltas of the next snapshot count
-        from this one.
+        `merge` starts a new interval for every histogram, as a flush does. Without it histograms
+        show what they were at the last merge, or with `live` what they are, their intervals left
+        alone. `latch` makes the deltas of the next snapshot count from this one.
         """
-        return Snapshot(self, merge, latch)
+        return Snapshot(self, merge, latch, live)
 
     def merge(self):
         """Start a new interval for every histogram."""
@@ -392,8 +392,10 @@ cdef class Snapshot:
     cdef bint ready
     cdef Store store
 
-    def __init__(self, Store store, bint merge=False, bint latch=False):
-        cdef unsigned flags = (MC_VIEW_MERGE if merge else 0) | (MC_VIEW_LATCH if latch else 0)
+    def __init__(self, Store store, bint merge=False, bint latch=False, bint live=False):
+        cdef unsigned flags = MC_VIEW_MERGE if merge else 0
+        flags |= MC_VIEW_LATCH if latch else 0
+        flags |= MC_VIEW_LIVE if live else 0
         cdef mc_status status
         if self.ready:
             return

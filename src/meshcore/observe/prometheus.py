@@ -26,7 +26,10 @@ _UNFIT = re.compile(r"\W", re.ASCII)
 
 
 class Collector:
-    """Collects a store. Texts are left out; `tags` finds tags in names that came without."""
+    """Collects a store, histograms as they are at that moment.
+
+    Texts are left out; `tags` finds tags in names that came without.
+    """
 
     def __init__(self, store: Store, *, prefix: str = "", tags: TagProducer | None = None) -> None:
         self._store = store
@@ -39,7 +42,7 @@ class Collector:
 
     def collect(self) -> Iterator[Family]:
         """One family for each name, in the order of names."""
-        snapshot = tagged_snapshot(self._store, self._tags)
+        snapshot = tagged_snapshot(self._store, self._tags, live=True)
         families: dict[tuple[str, str], list[Metric]] = {}
         for metric in snapshot:
             if metric.kind != "text":

@@ -239,10 +239,12 @@ def _without(name: str, marked: list[tuple[int, int]]) -> str:
     return "".join([*kept, name[at:]])
 
 
-def tagged_snapshot(store: Store, producer: TagProducer, *, merge: bool = False) -> Snapshot:
+def tagged_snapshot(
+    store: Store, producer: TagProducer, *, merge: bool = False, live: bool = False
+) -> Snapshot:
     """A snapshot in which every stat has its labels; each name is looked at once in its life."""
-    snapshot = store.snapshot(merge=merge)
+    snapshot = store.snapshot(merge=merge, live=live)
     untagged = snapshot._untagged()
     for stat, name in untagged:
         store._tag(stat, *producer.produce(name))
-    return store.snapshot() if untagged else snapshot
+    return store.snapshot(live=live) if untagged else snapshot

@@ -308,7 +308,7 @@ static void round_trip(bool *complete) {
         mc_histogram_record(slab, histogram, 9);
         mc_status status = mc_text_set(stats, text, MC_SLICE("text"));
         mc_status bounds = mc_stats_set_bounds(stats, histogram, own, 1);
-        if (mc_stats_view_init(&view, stats, MC_VIEW_MERGE) == MC_OK) {
+        if (mc_stats_view_init(&view, stats, MC_VIEW_MERGE | MC_VIEW_LIVE) == MC_OK) {
             *complete = view.count == 3 && status == MC_OK && bounds == MC_OK && entry_of(&view, "c")->value == 1 &&
                         entry_of(&view, "h")->cumulative.samples == 1;
             mc_stats_view_fini(&view);
