@@ -71,6 +71,27 @@ static void place(mc_ring *ring, point *points, const mc_hash_host *hosts, size_
     }
 }
 
+/* About one point to each start, so that a lookup scans one or two points whatever the size of the ring. */
+static mc_status index_points(mc_ring *ring) {
+    unsigned bits = 1;
+    while (((size_t)1 << bits) < ring->count) {
+        bits++;
+    }
+    ring->shift = 64 - bits;
+    ring->starts = mc_malloc(((size_t)1 << bits) * sizeof *ring->starts);
+    if (ring->starts == NULL) {
+        return MC_ENOMEM;
+    }
+    size_t at = 0;
+    for (size_t i = 0; i < (size_t)1 << bits; i++) {
+        while (at < ring->count && ring->hashes[at] >> ring->shift < i) {
+            at++;
+        }
+        ring->starts[i] = (uint32_t)at;
+    }
+    return MC_OK;
+}
+
 static mc_status settle(mc_ring *ring, const point *points) {
     ring->hashes = mc_malloc(ring->count * sizeof *ring->hashes);
     ring->hosts = mc_malloc(ring->count * sizeof *ring->hosts);
@@ -81,7 +102,7 @@ static mc_status settle(mc_ring *ring, const point *points) {
         ring->hashes[i] = points[i].hash;
         ring->hosts[i] = points[i].host;
     }
-    return MC_OK;
+    return index_points(ring);
 }
 
 static mc_status fill(mc_ring *ring, const mc_hash_host *hosts, size_t count, double scale, bool murmur) {
@@ -126,26 +147,19 @@ void mc_ring_free(mc_ring *ring) {
     if (ring != NULL) {
         mc_free(ring->hashes);
         mc_free(ring->hosts);
+        mc_free(ring->starts);
         mc_free(ring);
     }
-}
-
-/* Number of points with a hash below `hash`; the loop compiles to conditional moves. */
-static size_t lower_bound(const uint64_t *hashes, size_t count, uint64_t hash) {
-    const uint64_t *base = hashes;
-    while (count > 1) {
-        size_t half = count / 2;
-        base = base[half - 1] < hash ? base + half : base;
-        count -= half;
-    }
-    return (size_t)(base - hashes) + (*base < hash);
 }
 
 size_t mc_ring_pick(const mc_ring *ring, uint64_t hash, uint32_t attempt) {
     if (ring->count == 0) {
         return SIZE_MAX;
     }
-    size_t at = lower_bound(ring->hashes, ring->count, hash);
+    size_t at = ring->starts[hash >> ring->shift];
+    while (at < ring->count && ring->hashes[at] < hash) {
+        at++;
+    }
     at = at == ring->count ? 0 : at;
     return ring->hosts[MC_LIKELY(attempt == 0) ? at : (at + attempt) % ring->count];
 }

@@ -10,6 +10,8 @@ typedef struct mc_ring {
     size_t count;          /* points; 0: no hosts */
     uint64_t *hashes;      /* ascending */
     uint32_t *hosts;       /* owner of hashes[i], index into the hosts given */
+    uint32_t *starts;      /* by the upper bits of a hash: the first point that has them, or more */
+    unsigned shift;        /* 64 minus the number of those bits */
     uint64_t size;         /* RH-5: points aimed at, ceil(scale) */
     uint64_t min_per_host; /* RH-5 */
     uint64_t max_per_host; /* RH-5 */
