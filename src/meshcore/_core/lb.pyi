@@ -1,8 +1,9 @@
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, final
 
 __all__ = ["EdfScheduler", "Maglev", "RingHash"]
 
+@final
 class RingHash:
     def __init__(
         self,
@@ -15,9 +16,10 @@ class RingHash:
     def __len__(self) -> int: ...
     @property
     def hosts(self) -> tuple[tuple[str, int], ...]: ...
-    def pick(self, hash: int, attempt: int = 0) -> int: ...
-    def host(self, hash: int, attempt: int = 0) -> str: ...
+    def pick(self, hash: int, attempt: int = 0) -> int: ...  # noqa: A002
+    def host(self, hash: int, attempt: int = 0) -> str: ...  # noqa: A002
 
+@final
 class Maglev:
     def __init__(self, hosts: Iterable[tuple[str, int]], *, table_size: int = 65537) -> None: ...
     def __len__(self) -> int: ...
@@ -25,9 +27,10 @@ class Maglev:
     def hosts(self) -> tuple[tuple[str, int], ...]: ...
     @property
     def table(self) -> list[int]: ...
-    def pick(self, hash: int, attempt: int = 0) -> int: ...
-    def host(self, hash: int, attempt: int = 0) -> str: ...
+    def pick(self, hash: int, attempt: int = 0) -> int: ...  # noqa: A002
+    def host(self, hash: int, attempt: int = 0) -> str: ...  # noqa: A002
 
+@final
 class EdfScheduler:
     def __init__(
         self, items: Iterable[tuple[float, Any]] = (), *, seed: int | None = None

@@ -1,5 +1,5 @@
 # cython: embedsignature=True, embedsignature.format=clinic
-"""Consistent-hash tables and the EDF scheduler: the face of csrc/lb for programs without a gateway."""
+"""Consistent-hash tables and the EDF scheduler: the face of csrc/lb, no gateway needed."""
 
 cimport cython
 from cpython.exc cimport PyErr_Clear, PyErr_Occurred
@@ -7,22 +7,14 @@ from libc.math cimport INFINITY
 from libc.stdint cimport UINT32_MAX, UINT64_MAX, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc, realloc
 
+from meshcore._core.cbase cimport MC_ENOTFOUND, MC_OK, mc_slice, mc_slice_of, mc_status
+
 __all__ = ["EdfScheduler", "Maglev", "RingHash"]
 
 
 cdef extern from "Python.h":
     # Declared without an exception value: the caller looks for the error.
     unsigned long PyLong_AsUnsignedLong(object number) noexcept
-
-cdef extern from "base/status.h" nogil:
-    ctypedef enum mc_status:
-        MC_OK
-        MC_ENOTFOUND
-
-cdef extern from "base/slice.h" nogil:
-    ctypedef struct mc_slice:
-        pass
-    mc_slice mc_slice_of(const void *p, size_t n)
 
 cdef extern from "base/defaults.h" nogil:
     const uint64_t MC_MAX_RING_MINIMUM_SIZE
@@ -147,6 +139,7 @@ cdef inline uint64_t as_unsigned(value, name, uint64_t high) except? 0:
     return number
 
 
+@cython.final
 cdef class RingHash:
     """RingHash(hosts, *, minimum_ring_size=1024, maximum_ring_size=8388608,
     hash_function="XX_HASH")
@@ -235,6 +228,7 @@ cdef class RingHash:
         return self.fleet.hosts[self.pick(hash, attempt)][0]
 
 
+@cython.final
 cdef class Maglev:
     """Maglev(hosts, *, table_size=65537)
 
@@ -314,6 +308,7 @@ cdef double weight_of(void *ctx, uint32_t item) noexcept nogil:
     return (<const double *>ctx)[item]
 
 
+@cython.final
 cdef class EdfScheduler:
     """EdfScheduler(items=(), *, seed=None)
 
