@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from meshcore._core.base import TokenBucket as TokenBucket
     from meshcore._core.base import murmur64 as murmur64
     from meshcore._core.base import xxh64 as xxh64
+    from meshcore._core.lb import EdfScheduler as EdfScheduler
+    from meshcore._core.lb import Maglev as Maglev
+    from meshcore._core.lb import RingHash as RingHash
 
 _HOMES = {
     "BackOff": "meshcore._core.base",
