@@ -217,6 +217,9 @@ static mc_status compile_hosts(mc_compile *c, const mc_value *config) {
 static mc_status compile_table(mc_compile *c, const mc_value *config) {
     mc_route_table *table = c->table;
     mc_slice header = MC_SLICE_NONE;
+    if (mc_value_get(config, "vhds") != NULL) {
+        return mc_error_set(c->error, MC_EINVAL, "vhds", "is not supported");
+    }
     MC_TRY(mc_read_text(c->arena, config, "name", &table->name, c->error));
     MC_TRY(mc_value_read_string(config, "vhost_header", &header, c->error));
     MC_TRY(mc_dup_lower(c->arena, header, &table->vhost_header));

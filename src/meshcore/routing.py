@@ -1,9 +1,9 @@
 """Envoy's route matching as an object: a RouteConfiguration, compiled once, matched often.
 
-table = RouteTable(Path("routes.yaml"))
-route = table.match([(":authority", "shop.example"), (":path", "/cart/7"), (":method", "GET")])
-if route is not None:
-    print(route.cluster)
+    table = RouteTable(Path("routes.yaml"))
+    route = table.match([(":authority", "shop.example"), (":path", "/cart/7"), (":method", "GET")])
+
+It needs no gateway: any server may ask it where a request goes.
 """
 
 from __future__ import annotations
@@ -31,12 +31,15 @@ class RouteTable(_route.RouteTable):
     """A compiled RouteConfiguration.
 
     `config` is a dict, YAML or JSON text, a path object, or a RouteConfiguration message. A field
-    that is wrong or not supported raises ConfigError, whose ``path`` names it. The table is
-    immutable and safe to share between threads; matching takes the time that the request's path is
-    long, however many routes there are.
+    that is wrong raises ConfigError, whose ``path`` names it; so does a matcher or rewrite that is
+    not supported. What decides nothing here (filters' own configuration, rate limits, tracing) is
+    left alone. The table is immutable and safe to share between threads, and its size does not
+    tell in the time that matching takes.
     """
 
     def __init__(
         self, config: Config | Mapping[str, Any] | Message | str | os.PathLike[str]
     ) -> None:
-        super().__init__(load(config, type=_TYPE).to_core())
+        # The core refuses by itself what would change its decisions and is not supported; the
+        # rest, such as filters' own configuration, is none of a table's business.
+        super().__init__(load(config, type=_TYPE, check_support=False).to_core())

@@ -6,7 +6,7 @@ import json
 import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -68,6 +68,7 @@ def load(
     type: str = BOOTSTRAP,  # noqa: A002
     overlay: Overlay | Sequence[Overlay] | None = None,
     allow_unsupported: bool = False,
+    check_support: bool = True,
 ) -> Config:
     """Read, validate and canonicalise a configuration.
 
@@ -78,9 +79,11 @@ def load(
 
     What meshcore does not support yet is an error too, the first such field with the rest in its
     ``others``; with ``allow_unsupported`` they are logged and listed in the result's ``warnings``.
+    ``check_support=False`` leaves this question to whoever compiles the document.
     """
     try:
-        return _load(source, type, overlay, allow_unsupported=allow_unsupported)
+        config = _load(source, type, overlay)
+        return _supported(config, allow=allow_unsupported) if check_support else config
     except Invalid as fault:
         raise fault.error() from None
     except RecursionError:
@@ -102,7 +105,7 @@ def load_file(
     return load(Path(path), type=type, overlay=overlay, allow_unsupported=allow_unsupported)
 
 
-def _load(source: Any, type_: str, overlay: Any, *, allow_unsupported: bool) -> Config:
+def _load(source: Any, type_: str, overlay: Any) -> Config:
     if isinstance(source, Config):
         type_, source = source.type, source.document
     try:
@@ -113,14 +116,17 @@ def _load(source: Any, type_: str, overlay: Any, *, allow_unsupported: bool) -> 
     if overlay:
         tree = _merged(tree, overlay, plan)
     document = plan.walk(tree)
-    core = _encode(document)
-    unsupported = support.unsupported(type_, document)
-    if unsupported and not allow_unsupported:
+    return Config(type_, document, (), _encode(document))
+
+
+def _supported(config: Config, *, allow: bool) -> Config:
+    unsupported = support.unsupported(config.type, config.document)
+    if unsupported and not allow:
         first, *rest = unsupported
         raise ConfigError(first.path, first.reason, tuple(rest))
     for problem in unsupported:
         log.warning("%s", problem)
-    return Config(type_, document, tuple(unsupported), core)
+    return replace(config, warnings=tuple(unsupported))
 
 
 def _encode(document: dict[str, Any]) -> bytes:

@@ -113,7 +113,7 @@ class _Walk:
         if support.values is not None and value not in support.values:
             shown = str(value).lower() if isinstance(value, bool) else value
             self._report(f"{shown} is {REASON} (supported: {_listed(support.values)})")
-        if support.literal and "%" in value:
+        if support.literal and "%" in value.replace("%%", ""):
             self._report(f"a formatter (%) is {REASON}")
         if field.message == "google.protobuf.Any":
             kind = value.get("@type", "").removeprefix(schema.TYPE_PREFIX)
