@@ -12,16 +12,20 @@ static int by_name(const void *a, const void *b) {
 }
 
 static mc_status sort_names(mc_stats *stats) {
-    size_t count = stats->count - 1;
-    if (stats->sorted_count == count) {
+    if (stats->sorted_ok) {
         return MC_OK;
     }
-    if (mc_grow(&stats->sorted, &stats->sorted_cap, count, sizeof(mc_stat_info *)) != MC_OK) {
+    if (mc_grow(&stats->sorted, &stats->sorted_cap, stats->count, sizeof(mc_stat_info *)) != MC_OK) {
         return MC_ENOMEM;
     }
-    memcpy(stats->sorted, stats->infos + 1, count * sizeof(mc_stat_info *));
-    qsort(stats->sorted, count, sizeof(mc_stat_info *), by_name);
-    stats->sorted_count = count;
+    stats->sorted_count = 0;
+    for (size_t i = 1; i < stats->count; i++) {
+        if (!stats->infos[i]->dropped) {
+            stats->sorted[stats->sorted_count++] = stats->infos[i];
+        }
+    }
+    qsort(stats->sorted, stats->sorted_count, sizeof(mc_stat_info *), by_name);
+    stats->sorted_ok = true;
     return MC_OK;
 }
 
@@ -72,7 +76,8 @@ static mc_status merge_one(const mc_stats *stats, mc_stat_info *info) {
 static mc_status merge_all(mc_stats *stats) {
     mc_status status = MC_OK;
     for (size_t i = 1; i < stats->count; i++) {
-        if (stats->infos[i]->kind == MC_HISTOGRAM && merge_one(stats, stats->infos[i]) != MC_OK) {
+        if (stats->infos[i]->kind == MC_HISTOGRAM && !stats->infos[i]->dropped &&
+            merge_one(stats, stats->infos[i]) != MC_OK) {
             status = MC_ENOMEM;
         }
     }

@@ -115,6 +115,7 @@ static mc_stat_info *make(mc_stats *stats, mc_stat_kind kind, mc_slice name, mc_
         return NULL;
     }
     stats->infos[stats->count++] = info;
+    stats->sorted_ok = false;
     return info;
 }
 
@@ -160,6 +161,28 @@ mc_stat mc_stats_scoped(mc_stats *stats, mc_stat_kind kind, mc_slice scope, mc_s
         mc_free(text);
     }
     return stat;
+}
+
+size_t mc_stats_drop(mc_stats *stats, mc_slice scope) {
+    size_t dropped = 0;
+    char *prefix = mc_malloc(scope.n + 1);
+    if (prefix == NULL) {
+        return 0;
+    }
+    mc_slice below = mc_slice_of(prefix, join(prefix, scope, MC_SLICE_NONE));
+    pthread_mutex_lock(&stats->lock);
+    for (size_t i = 1; below.n > 0 && i < stats->count; i++) {
+        mc_stat_info *info = stats->infos[i];
+        if (!info->dropped && mc_slice_has_prefix(info->name, below)) {
+            (void)mc_map_remove(&stats->names[info->kind], info->name);
+            info->dropped = true;
+            dropped++;
+        }
+    }
+    stats->sorted_ok = stats->sorted_ok && dropped == 0;
+    pthread_mutex_unlock(&stats->lock);
+    mc_free(prefix);
+    return dropped;
 }
 
 mc_stat mc_stats_find(mc_stats *stats, mc_stat_kind kind, mc_slice name) {

@@ -60,6 +60,10 @@ mc_stat mc_stats_text(mc_stats *stats, mc_slice name);
  * scope gives the bare name. */
 mc_stat mc_stats_scoped(mc_stats *stats, mc_stat_kind kind, mc_slice prefix, mc_slice name);
 
+/* Forgets every stat below a scope (cleaned as above), as when a cluster goes: its names are free again, and what is still
+ * written to the old indexes is never seen. Indexes are not used twice; returns how many went. */
+size_t mc_stats_drop(mc_stats *stats, mc_slice scope);
+
 /* Slow path of the inlines below: makes the chunk. May return NULL (out of memory: the sample is dropped). */
 _Atomic(uint64_t) *mc_slab_chunk(mc_slab *slab, uint32_t chunk);
 

@@ -17,6 +17,7 @@ typedef struct mc_stat_info {
     mc_stat stat;
     mc_stat_kind kind;
     mc_unit unit;
+    bool dropped;                      /* no longer in the maps; kept for who still holds the index, or the name */
     bool was_set;                      /* a gauge or text set as a whole */
     uint64_t base;                     /* counter: its sum at the last reset; gauge: its sum when last set */
     uint64_t level;                    /* gauge: the value last set */
@@ -35,8 +36,9 @@ struct mc_stats {
     mc_map names[MC_STAT_KINDS]; /* name -> mc_stat_info */
     mc_stat_info **infos;        /* by index; [0] is NULL */
     size_t count, cap;           /* count includes the null stat */
-    mc_stat_info **sorted;       /* the first sorted_count infos by name, kept between reads */
+    mc_stat_info **sorted;       /* those not dropped, by name; kept between reads while sorted_ok */
     size_t sorted_count, sorted_cap;
+    bool sorted_ok;
     mc_slab *slabs;   /* open ones */
     mc_slab *retired; /* what closed slabs held; always in the sums */
     uint64_t overflow[MC_STAT_KINDS];

@@ -259,6 +259,36 @@ TEST(bounds_can_be_replaced) {
     mc_stats_unref(stats);
 }
 
+TEST(a_scope_can_be_dropped) {
+    mc_stats *stats = mc_stats_new();
+    mc_slab *slab = mc_slab_open(stats);
+    mc_stat old = mc_stats_counter(stats, MC_SLICE("cluster.a.x"));
+    mc_stat near = mc_stats_counter(stats, MC_SLICE("cluster.ab.x"));
+    mc_stat histogram = mc_stats_histogram(stats, MC_SLICE("cluster.a.h"));
+    mc_counter_add(slab, old, 5);
+    mc_counter_add(slab, near, 6);
+    mc_histogram_record(slab, histogram, 7);
+    mc_stats_view before, after;
+    CHECK_INT(mc_stats_view_init(&before, stats, MC_VIEW_MERGE), MC_OK);
+    CHECK_INT(mc_stats_drop(stats, MC_SLICE("cluster.a")), 2);
+    CHECK_INT(mc_stats_drop(stats, MC_SLICE("cluster.a.")), 0);
+    CHECK_INT(mc_stats_drop(stats, MC_SLICE("")), 0);
+    mc_counter_inc(slab, old); /* a worker that has not heard yet */
+    CHECK_INT(mc_stats_find(stats, MC_COUNTER, MC_SLICE("cluster.a.x")), 0);
+    mc_stat again = mc_stats_counter(stats, MC_SLICE("cluster.a.x"));
+    CHECK(again != old);
+    CHECK_INT(mc_stats_view_init(&after, stats, MC_VIEW_MERGE), MC_OK);
+    CHECK_INT(before.count, 3);
+    CHECK_SLICE(before.entries[1].name, "cluster.a.x");
+    CHECK_INT(after.count, 2);
+    CHECK_U64(entry_of(&after, "cluster.a.x")->value, 0);
+    CHECK_U64(entry_of(&after, "cluster.ab.x")->value, 6);
+    mc_stats_view_fini(&before);
+    mc_stats_view_fini(&after);
+    mc_slab_close(slab);
+    mc_stats_unref(stats);
+}
+
 /* More stats than a chunk holds, from the first to the last. */
 TEST(many_stats) {
     enum { MANY = 3 * MC_SLAB_CHUNK + 7 };
