@@ -114,12 +114,12 @@ $(VENV)/.ready: pyproject.toml setup.py tools/setup.sh
 	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
 	@$(PY) -m pip install --quiet --upgrade "pip>=25.1"
 	@$(PY) -m pip install --quiet --group dev
-	@$(PY) -m pip install --quiet --no-build-isolation --editable .
+	@CC="$(CC)" $(PY) -m pip install --quiet --no-build-isolation --editable .
 	@touch $@
 
 build: dev ## the extension modules, what changed of them
 	@$(PY) _build/vendor.py && $(PY) _build/schema.py
-	@$(PY) setup.py --quiet build_ext --inplace
+	@CC="$(CC)" $(PY) setup.py --quiet build_ext --inplace
 
 test: lint test-c test-py check ## everything that CI runs
 

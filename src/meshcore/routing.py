@@ -1,5 +1,7 @@
 """Envoy's route matching as an object: a RouteConfiguration, compiled once, matched often.
 
+For example:
+
     table = RouteTable(Path("routes.yaml"))
     route = table.match([(":authority", "shop.example"), (":path", "/cart/7"), (":method", "GET")])
 
