@@ -5,6 +5,7 @@ One line for each, its output only when it complains; exit status 1 when any doe
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -39,41 +40,43 @@ def missing_stubs() -> list[str]:
 
 def checks() -> list[tuple[str, list[str]]]:
     python = sys.executable
-    here = str(Path(python).parent)
     c, pyx = c_sources(), files("*.pyx", "src") + files("*.pxd", "src")
     jobs = [
-        ("ruff", [f"{here}/ruff", "check", "--quiet", *PYTHON_ROOTS]),
-        ("ruff format", [f"{here}/ruff", "format", "--quiet", "--check", *PYTHON_ROOTS]),
-        ("mypy", [f"{here}/mypy", "--no-error-summary"]),
+        ("ruff", ["ruff", "check", "--quiet", *PYTHON_ROOTS]),
+        ("ruff format", ["ruff", "format", "--quiet", "--check", *PYTHON_ROOTS]),
+        ("mypy", ["mypy", "--no-error-summary"]),
         ("generated files", [python, "tools/regen.py", "--check"]),
         ("includes", [python, "tools/lint_includes.py"]),
         ("core", ["make", "--no-print-directory", "-s", "-j2", "core"]),
         ("objects", [python, "tools/lint_objects.py"]),
     ]
     if c:
-        jobs.append(("clang-format", [f"{here}/clang-format", "--dry-run", "-Werror", *c]))
+        jobs.append(("clang-format", ["clang-format", "--dry-run", "-Werror", *c]))
     if pyx:
-        jobs.append(("cython-lint", [f"{here}/cython-lint", *pyx]))
+        jobs.append(("cython-lint", ["cython-lint", *pyx]))
         stubtest = [python, "-m", "mypy.stubtest", "--allowlist", STUBTEST_ALLOW, *modules()]
         jobs.append(("stubtest", [*stubtest, "--ignore-unused-allowlist", "--concise"]))
     return jobs
 
 
 def fixes() -> list[tuple[str, list[str]]]:
-    here = str(Path(sys.executable).parent)
     return [
-        ("ruff", [f"{here}/ruff", "check", "--quiet", "--fix", "--exit-zero", *PYTHON_ROOTS]),
-        ("ruff format", [f"{here}/ruff", "format", "--quiet", *PYTHON_ROOTS]),
-        ("clang-format", [f"{here}/clang-format", "-i", *c_sources()]),
+        ("ruff", ["ruff", "check", "--quiet", "--fix", "--exit-zero", *PYTHON_ROOTS]),
+        ("ruff format", ["ruff", "format", "--quiet", *PYTHON_ROOTS]),
+        ("clang-format", ["clang-format", "-i", *c_sources()]),
     ]
 
 
 def main(arguments: list[str]) -> int:
     failed = 0
+    # cython-lint calls a program that stands beside it.
+    here = os.path.dirname(sys.executable)
+    environ = os.environ | {"PATH": f"{here}{os.pathsep}{os.environ['PATH']}"}
     for name, command in fixes() if "--fix" in arguments else checks():
         run = subprocess.run(
             command,
             cwd=ROOT,
+            env=environ,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
