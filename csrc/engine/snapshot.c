@@ -6,12 +6,12 @@
 #include "base/defaults.h"
 #include "base/hash.h"
 
-#define TRY(call)                                                                                            \
-    do {                                                                                                     \
-        mc_status status_ = (call);                                                                          \
-        if (status_ != MC_OK) {                                                                              \
-            return status_;                                                                                  \
-        }                                                                                                    \
+#define TRY(call)                                                                                                      \
+    do {                                                                                                               \
+        mc_status status_ = (call);                                                                                    \
+        if (status_ != MC_OK) {                                                                                        \
+            return status_;                                                                                            \
+        }                                                                                                              \
     } while (0)
 
 /* --- slots ------------------------------------------------------------------------------------------------------------ */
@@ -73,14 +73,10 @@ uint32_t mc_snapshot_slot(const mc_snapshot *snapshot, mc_slice name) {
 static uint64_t hash_value(const mc_value *value, uint64_t seed) {
     seed = mc_xxh64(&value->kind, sizeof value->kind, seed);
     switch (value->kind) {
-    case MC_NULL:
-        return seed;
-    case MC_BOOL:
-        return mc_xxh64(&value->boolean, sizeof value->boolean, seed);
-    case MC_NUMBER:
-        return mc_xxh64(&value->number, sizeof value->number, seed);
-    case MC_STRING:
-        return mc_xxh64(value->string.p, value->string.n, seed);
+    case MC_NULL: return seed;
+    case MC_BOOL: return mc_xxh64(&value->boolean, sizeof value->boolean, seed);
+    case MC_NUMBER: return mc_xxh64(&value->number, sizeof value->number, seed);
+    case MC_STRING: return mc_xxh64(value->string.p, value->string.n, seed);
     case MC_LIST:
     case MC_OBJECT:
         for (size_t i = 0; i < value->count; i++) {
@@ -128,8 +124,9 @@ static mc_status compile_cluster(const mc_value *config, const mc_compile_contex
     } else {
         TRY(mc_cluster_compile(config, hash, slot, context->stats, &out->cluster, error));
     }
-    mc_status status = mc_hosts_compile(assignment == NULL ? &no_assignment : assignment, &out->cluster->lb, out->cluster->name,
-                                        context->stats, same && slot < context->member_count ? context->members[slot] : NULL, &out->hosts, error);
+    mc_status status = mc_hosts_compile(
+        assignment == NULL ? &no_assignment : assignment, &out->cluster->lb, out->cluster->name, context->stats,
+        same && slot < context->member_count ? context->members[slot] : NULL, &out->hosts, error);
     if (status != MC_OK) {
         mc_error_under(error, "load_assignment");
         return status;
@@ -177,7 +174,8 @@ static mc_status read_address(const mc_value *listener, mc_address *out, mc_erro
         return mc_error_set(error, MC_EINVAL, "address.socket_address.port_value", "must be at most 65535");
     }
     if (mc_address_parse(out, ip, (uint16_t)port) != MC_OK) {
-        return mc_error_set(error, MC_EINVAL, "address.socket_address.address", "must be an IP address: %.*s", MC_SLICE_ARG(ip));
+        return mc_error_set(error, MC_EINVAL, "address.socket_address.address", "must be an IP address: %.*s",
+                            MC_SLICE_ARG(ip));
     }
     return MC_OK;
 }
@@ -203,7 +201,8 @@ static mc_status find_hcm(const mc_value *listener, const mc_value **out, mc_err
     }
     TRY(mc_value_read_list(&chains[0], "filters", &filters, &filter_count, error));
     if (filter_count != 1) {
-        return mc_error_set(error, MC_EINVAL, "filter_chains[0].filters", "must be exactly one HTTP connection manager");
+        return mc_error_set(error, MC_EINVAL, "filter_chains[0].filters",
+                            "must be exactly one HTTP connection manager");
     }
     TRY(mc_value_read_object(&filters[0], "typed_config", out, error));
     if (*out == NULL) {
@@ -275,8 +274,8 @@ static mc_status compile_listener(const mc_value *config, const mc_value *node, 
     return status;
 }
 
-static mc_status compile_listeners(const mc_value *bootstrap, const mc_value *resources, const mc_compile_context *context,
-                                   mc_snapshot *snapshot, mc_error *error) {
+static mc_status compile_listeners(const mc_value *bootstrap, const mc_value *resources,
+                                   const mc_compile_context *context, mc_snapshot *snapshot, mc_error *error) {
     const mc_value *list, *node;
     size_t count;
     TRY(mc_value_read_object(bootstrap, "node", &node, error));
@@ -301,7 +300,8 @@ static mc_status compile_listeners(const mc_value *bootstrap, const mc_value *re
     return MC_OK;
 }
 
-mc_status mc_snapshot_compile(const mc_value *bootstrap, const mc_compile_context *context, mc_snapshot **out, mc_error *error) {
+mc_status mc_snapshot_compile(const mc_value *bootstrap, const mc_compile_context *context, mc_snapshot **out,
+                              mc_error *error) {
     const mc_value *resources;
     mc_snapshot *snapshot = mc_calloc(1, sizeof *snapshot);
     if (snapshot == NULL) {

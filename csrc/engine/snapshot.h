@@ -57,8 +57,8 @@ typedef struct mc_compile_context {
 } mc_compile_context;
 
 /* From a Bootstrap in canonical JSON, all names resolved to IP addresses. Error paths start at the bootstrap. */
-MC_MUST_CHECK mc_status mc_snapshot_compile(const mc_value *bootstrap, const mc_compile_context *context, mc_snapshot **out,
-                                            mc_error *error);
+MC_MUST_CHECK mc_status mc_snapshot_compile(const mc_value *bootstrap, const mc_compile_context *context,
+                                            mc_snapshot **out, mc_error *error);
 mc_snapshot *mc_snapshot_ref(mc_snapshot *snapshot);
 void mc_snapshot_unref(mc_snapshot *snapshot);
 /* The slot of a cluster of this snapshot, or UINT32_MAX. Any thread. */

@@ -39,7 +39,7 @@ mc_slice mc_reset_reason_text(mc_reset_reason reason) {
     return texts[reason];
 }
 
-#define COUNT(upstream, name) mc_counter_inc((upstream)->slab, (upstream)->cluster->stats.name)
+#define COUNT(upstream, name)        mc_counter_inc((upstream)->slab, (upstream)->cluster->stats.name)
 #define GAUGE(upstream, name, delta) mc_gauge_add((upstream)->slab, (upstream)->cluster->stats.name, delta)
 
 static void pool_maybe_free(mc_pool *pool);
@@ -343,7 +343,8 @@ static const mc_h1_handler response_handler = {
 
 static mc_status socket_connect(const mc_upstream *upstream, mc_client *client, const mc_host *host) {
     if (upstream->connector != NULL) {
-        return upstream->connector->connect(upstream->connector->ctx, &client->conn, upstream->net, host, &client_events);
+        return upstream->connector->connect(upstream->connector->ctx, &client->conn, upstream->net, host,
+                                            &client_events);
     }
     return mc_conn_connect(&client->conn, upstream->net, &host->address, &client_events);
 }
@@ -360,7 +361,8 @@ static mc_status pool_connect(mc_pool *pool) {
     client->state = CLIENT_BUSY; /* neither counted nor listed yet */
     client->timer.fire = client_timer;
     client->since_ms = mc_loop_now_ms(loop);
-    client->requests_left = cluster->max_requests_per_connection == 0 ? UINT32_MAX : cluster->max_requests_per_connection;
+    client->requests_left =
+        cluster->max_requests_per_connection == 0 ? UINT32_MAX : cluster->max_requests_per_connection;
     mc_h1_parser_init(&client->parser, MC_H1_RESPONSE, &cluster->h1, &response_handler, client);
     mc_status status = socket_connect(upstream, client, pool->host);
     if (status != MC_OK) {

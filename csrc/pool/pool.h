@@ -19,14 +19,14 @@ typedef struct mc_client mc_client;
 typedef struct mc_pool mc_pool;
 
 /* Why an attempt ended without a response; order and names as RF-30 and CP-9. X(id, text, response flag bit name). */
-#define MC_RESET_REASONS(X)                                                                                  \
-    X(LOCAL_CONNECTION_FAILURE, "local connection failure", UF)                                              \
-    X(REMOTE_CONNECTION_FAILURE, "remote connection failure", UF)                                            \
-    X(CONNECTION_TIMEOUT, "connection timeout", UF)                                                          \
-    X(CONNECTION_TERMINATION, "connection termination", UC)                                                  \
-    X(LOCAL_RESET, "local reset", LR)                                                                        \
-    X(OVERFLOW, "overflow", UO)                                                                              \
-    X(REMOTE_RESET, "remote reset", UR)                                                                      \
+#define MC_RESET_REASONS(X)                                                                                            \
+    X(LOCAL_CONNECTION_FAILURE, "local connection failure", UF)                                                        \
+    X(REMOTE_CONNECTION_FAILURE, "remote connection failure", UF)                                                      \
+    X(CONNECTION_TIMEOUT, "connection timeout", UF)                                                                    \
+    X(CONNECTION_TERMINATION, "connection termination", UC)                                                            \
+    X(LOCAL_RESET, "local reset", LR)                                                                                  \
+    X(OVERFLOW, "overflow", UO)                                                                                        \
+    X(REMOTE_RESET, "remote reset", UR)                                                                                \
     X(PROTOCOL_ERROR, "protocol error", UPE)
 
 typedef enum mc_reset_reason {
@@ -60,10 +60,11 @@ struct mc_attempt {
     const mc_attempt_events *events;
     mc_link pending;
     mc_pool *pool;
-    mc_client *client;  /* when attached */
-    mc_slice method;    /* set before mc_pool_start: what a response will answer */
-    bool request_sent;  /* set by the owner when the last request byte was written: else the connection is not reused (CP-10) */
-    bool tunnel;        /* see mc_attempt_tunnel */
+    mc_client *client; /* when attached */
+    mc_slice method;   /* set before mc_pool_start: what a response will answer */
+    bool
+        request_sent; /* set by the owner when the last request byte was written: else the connection is not reused (CP-10) */
+    bool tunnel; /* see mc_attempt_tunnel */
 };
 
 /* How connections are made; tests replace it by a memory transport. */

@@ -14,13 +14,13 @@ struct mc_downstream {
     mc_address peer, local;
     uint64_t opened_ms, idle_ms;
     uint32_t requests;
-    bool closing;       /* nothing further is read; what is written still leaves */
-    bool drain;         /* close after the current response */
-    bool keep;          /* paused: the rest of the input waits for the stream's end */
-    bool head_pending;  /* a head has begun and is not complete: request_headers_timeout runs */
+    bool closing;      /* nothing further is read; what is written still leaves */
+    bool drain;        /* close after the current response */
+    bool keep;         /* paused: the rest of the input waits for the stream's end */
+    bool head_pending; /* a head has begun and is not complete: request_headers_timeout runs */
 };
 
-#define COUNT(d, name) mc_counter_inc((d)->proxy->slab, (d)->pin->hcm->stats.name)
+#define COUNT(d, name)        mc_counter_inc((d)->proxy->slab, (d)->pin->hcm->stats.name)
 #define GAUGE(d, name, delta) mc_gauge_add((d)->proxy->slab, (d)->pin->hcm->stats.name, delta)
 
 const mc_address *mc_downstream_peer(const mc_downstream *downstream) { return &downstream->peer; }
@@ -276,7 +276,8 @@ static void downstream_close(mc_conn *conn, mc_close_reason reason) {
         if (remote) {
             MC_HCM_COUNT(d->stream, downstream_rq_rx_reset);
         }
-        mc_stream_reset(d->stream, MC_FLAG(DC), remote ? "downstream_remote_disconnect" : "downstream_local_disconnect");
+        mc_stream_reset(d->stream, MC_FLAG(DC),
+                        remote ? "downstream_remote_disconnect" : "downstream_local_disconnect");
     }
     count_close(d, active, remote);
     mc_timer_cancel(proxy->loop, &d->timer);
@@ -382,7 +383,8 @@ mc_status mc_downstream_memory(mc_proxy *proxy, mc_downstream_source *source, mc
     if (d == NULL) {
         return MC_ENOMEM;
     }
-    mc_status status = mc_conn_memory_pair(&d->conn, proxy->net, &downstream_events, client, client_net, client_events, options);
+    mc_status status =
+        mc_conn_memory_pair(&d->conn, proxy->net, &downstream_events, client, client_net, client_events, options);
     if (status != MC_OK) {
         mc_free(d);
         return status;

@@ -17,11 +17,12 @@ typedef struct mc_downstream_source {
 } mc_downstream_source;
 
 /* Takes over an accepted descriptor. */
-MC_MUST_CHECK mc_status mc_downstream_accept(mc_proxy *proxy, mc_downstream_source *source, int fd, const mc_address *peer,
-                                             const mc_address *local);
+MC_MUST_CHECK mc_status mc_downstream_accept(mc_proxy *proxy, mc_downstream_source *source, int fd,
+                                             const mc_address *peer, const mc_address *local);
 /* The server side of a memory pair, for tests, simulation and benchmarks: `client` becomes the other end. */
-MC_MUST_CHECK mc_status mc_downstream_memory(mc_proxy *proxy, mc_downstream_source *source, mc_conn *client, mc_net *client_net,
-                                             const mc_conn_events *client_events, const mc_memory_options *options);
+MC_MUST_CHECK mc_status mc_downstream_memory(mc_proxy *proxy, mc_downstream_source *source, mc_conn *client,
+                                             mc_net *client_net, const mc_conn_events *client_events,
+                                             const mc_memory_options *options);
 
 /* Drains the connections of one source: its listener is gone. */
 void mc_downstream_drain(mc_proxy *proxy, mc_downstream_source *source);

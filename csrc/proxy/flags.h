@@ -6,36 +6,36 @@
 
 #include "base/slice.h"
 
-#define MC_RESPONSE_FLAGS(X)                                                                                 \
-    X(LH, "LH", "FailedLocalHealthCheck")                                                                    \
-    X(UH, "UH", "NoHealthyUpstream")                                                                         \
-    X(UT, "UT", "UpstreamRequestTimeout")                                                                    \
-    X(LR, "LR", "LocalReset")                                                                                \
-    X(UR, "UR", "UpstreamRemoteReset")                                                                       \
-    X(UF, "UF", "UpstreamConnectionFailure")                                                                 \
-    X(UC, "UC", "UpstreamConnectionTermination")                                                             \
-    X(UO, "UO", "UpstreamOverflow")                                                                          \
-    X(NR, "NR", "NoRouteFound")                                                                              \
-    X(DI, "DI", "DelayInjected")                                                                             \
-    X(FI, "FI", "FaultInjected")                                                                             \
-    X(RL, "RL", "RateLimited")                                                                               \
-    X(UAEX, "UAEX", "UnauthorizedExternalService")                                                           \
-    X(RLSE, "RLSE", "RateLimitServiceError")                                                                 \
-    X(DC, "DC", "DownstreamConnectionTermination")                                                           \
-    X(URX, "URX", "UpstreamRetryLimitExceeded")                                                              \
-    X(SI, "SI", "StreamIdleTimeout")                                                                         \
-    X(IH, "IH", "InvalidEnvoyRequestHeaders")                                                                \
-    X(DPE, "DPE", "DownstreamProtocolError")                                                                 \
-    X(UMSDR, "UMSDR", "UpstreamMaxStreamDurationReached")                                                    \
-    X(RFCF, "RFCF", "ResponseFromCacheFilter")                                                               \
-    X(NFCF, "NFCF", "NoFilterConfigFound")                                                                   \
-    X(DT, "DT", "DurationTimeout")                                                                           \
-    X(UPE, "UPE", "UpstreamProtocolError")                                                                   \
-    X(NC, "NC", "NoClusterFound")                                                                            \
-    X(OM, "OM", "OverloadManagerTerminated")                                                                 \
-    X(DF, "DF", "DnsResolutionFailed")                                                                       \
-    X(DO, "DO", "DropOverload")                                                                              \
-    X(DR, "DR", "DownstreamRemoteReset")                                                                     \
+#define MC_RESPONSE_FLAGS(X)                                                                                           \
+    X(LH, "LH", "FailedLocalHealthCheck")                                                                              \
+    X(UH, "UH", "NoHealthyUpstream")                                                                                   \
+    X(UT, "UT", "UpstreamRequestTimeout")                                                                              \
+    X(LR, "LR", "LocalReset")                                                                                          \
+    X(UR, "UR", "UpstreamRemoteReset")                                                                                 \
+    X(UF, "UF", "UpstreamConnectionFailure")                                                                           \
+    X(UC, "UC", "UpstreamConnectionTermination")                                                                       \
+    X(UO, "UO", "UpstreamOverflow")                                                                                    \
+    X(NR, "NR", "NoRouteFound")                                                                                        \
+    X(DI, "DI", "DelayInjected")                                                                                       \
+    X(FI, "FI", "FaultInjected")                                                                                       \
+    X(RL, "RL", "RateLimited")                                                                                         \
+    X(UAEX, "UAEX", "UnauthorizedExternalService")                                                                     \
+    X(RLSE, "RLSE", "RateLimitServiceError")                                                                           \
+    X(DC, "DC", "DownstreamConnectionTermination")                                                                     \
+    X(URX, "URX", "UpstreamRetryLimitExceeded")                                                                        \
+    X(SI, "SI", "StreamIdleTimeout")                                                                                   \
+    X(IH, "IH", "InvalidEnvoyRequestHeaders")                                                                          \
+    X(DPE, "DPE", "DownstreamProtocolError")                                                                           \
+    X(UMSDR, "UMSDR", "UpstreamMaxStreamDurationReached")                                                              \
+    X(RFCF, "RFCF", "ResponseFromCacheFilter")                                                                         \
+    X(NFCF, "NFCF", "NoFilterConfigFound")                                                                             \
+    X(DT, "DT", "DurationTimeout")                                                                                     \
+    X(UPE, "UPE", "UpstreamProtocolError")                                                                             \
+    X(NC, "NC", "NoClusterFound")                                                                                      \
+    X(OM, "OM", "OverloadManagerTerminated")                                                                           \
+    X(DF, "DF", "DnsResolutionFailed")                                                                                 \
+    X(DO, "DO", "DropOverload")                                                                                        \
+    X(DR, "DR", "DownstreamRemoteReset")                                                                               \
     X(UDO, "UDO", "UnconditionalDropOverload")
 
 enum {

@@ -7,12 +7,12 @@
 #include "proxy/flags.h"
 #include "proxy/router.h"
 
-#define TRY(call)                                                                                            \
-    do {                                                                                                     \
-        mc_status status_ = (call);                                                                          \
-        if (status_ != MC_OK) {                                                                              \
-            return status_;                                                                                  \
-        }                                                                                                    \
+#define TRY(call)                                                                                                      \
+    do {                                                                                                               \
+        mc_status status_ = (call);                                                                                    \
+        if (status_ != MC_OK) {                                                                                        \
+            return status_;                                                                                            \
+        }                                                                                                              \
     } while (0)
 
 mc_hcm *mc_hcm_ref(mc_hcm *hcm) {
@@ -131,7 +131,8 @@ static mc_status read_identity(mc_hcm *hcm, const mc_value *config, mc_error *er
     TRY(mc_value_read_u32(config, "xff_num_trusted_hops", &hcm->xff_num_trusted_hops, error));
     TRY(mc_value_read_bool(config, "generate_request_id", &hcm->generate_request_id, error));
     TRY(mc_value_read_bool(config, "preserve_external_request_id", &hcm->preserve_external_request_id, error));
-    TRY(mc_value_read_bool(config, "always_set_request_id_in_response", &hcm->always_set_request_id_in_response, error));
+    TRY(mc_value_read_bool(config, "always_set_request_id_in_response", &hcm->always_set_request_id_in_response,
+                           error));
     TRY(mc_value_read_bool(config, "add_user_agent", &hcm->add_user_agent, error));
     return mc_value_read_bool(config, "proxy_100_continue", &hcm->proxy_100_continue, error);
 }
@@ -199,8 +200,8 @@ static mc_slice type_name(const mc_value *typed_config) {
     return slash < url.n ? mc_slice_from(url, slash + 1) : url;
 }
 
-static mc_status read_filter(mc_hcm *hcm, const mc_value *entry, const mc_hcm_context *context, bool last, mc_filter_config *out,
-                             mc_error *error) {
+static mc_status read_filter(mc_hcm *hcm, const mc_value *entry, const mc_hcm_context *context, bool last,
+                             mc_filter_config *out, mc_error *error) {
     const mc_value *typed;
     TRY(read_text(hcm, entry, "name", &out->name, error));
     TRY(mc_value_read_object(entry, "typed_config", &typed, error));
@@ -218,7 +219,8 @@ static mc_status read_filter(mc_hcm *hcm, const mc_value *entry, const mc_hcm_co
         out->config = factory->config;
     }
     if (router != last) { /* section 5: the last filter must be terminal, and only it */
-        return mc_error_set(error, MC_EINVAL, "", router ? "the router must be the last filter" : "the last filter must be the router");
+        return mc_error_set(error, MC_EINVAL, "",
+                            router ? "the router must be the last filter" : "the last filter must be the router");
     }
     return MC_OK;
 }
@@ -257,7 +259,8 @@ static mc_status read_internal_only(mc_hcm *hcm, const mc_value *routes, mc_erro
         return MC_ENOMEM;
     }
     for (size_t i = 0; i < count; i++) {
-        TRY(mc_arena_dup(&hcm->arena, list[i].kind == MC_STRING ? list[i].string : MC_SLICE_NONE, &hcm->internal_only_headers[i]));
+        TRY(mc_arena_dup(&hcm->arena, list[i].kind == MC_STRING ? list[i].string : MC_SLICE_NONE,
+                         &hcm->internal_only_headers[i]));
     }
     hcm->internal_only_count = (uint32_t)count;
     return MC_OK;
@@ -300,8 +303,8 @@ static void register_stats(mc_hcm *hcm, mc_slice stat_prefix, mc_slice listener_
     mc_stats *store = hcm->stats_store;
     int n = snprintf(buffer, sizeof buffer, "http.%.*s.", MC_SLICE_ARG(stat_prefix));
     mc_slice scope = mc_slice_of(buffer, (size_t)n < sizeof buffer ? (size_t)n : sizeof buffer - 1);
-#define COUNTER(name) hcm->stats.name = mc_stats_scoped(store, MC_COUNTER, scope, MC_SLICE(#name));
-#define GAUGE(name) hcm->stats.name = mc_stats_scoped(store, MC_GAUGE, scope, MC_SLICE(#name));
+#define COUNTER(name)   hcm->stats.name = mc_stats_scoped(store, MC_COUNTER, scope, MC_SLICE(#name));
+#define GAUGE(name)     hcm->stats.name = mc_stats_scoped(store, MC_GAUGE, scope, MC_SLICE(#name));
 #define HISTOGRAM(name) hcm->stats.name = mc_stats_scoped(store, MC_HISTOGRAM, scope, MC_SLICE(#name));
     MC_HCM_STATS(COUNTER, GAUGE, HISTOGRAM)
 #undef COUNTER
@@ -312,7 +315,8 @@ static void register_stats(mc_hcm *hcm, mc_slice stat_prefix, mc_slice listener_
         snprintf(name, sizeof name, "response_flags.%.*s", MC_SLICE_ARG(mc_flag_name(i)));
         hcm->stats.flags[i] = mc_stats_scoped(store, MC_COUNTER, scope, mc_slice_cstr(name));
     }
-    n = snprintf(buffer, sizeof buffer, "listener.%.*s.http.%.*s.", MC_SLICE_ARG(listener_scope), MC_SLICE_ARG(stat_prefix));
+    n = snprintf(buffer, sizeof buffer, "listener.%.*s.http.%.*s.", MC_SLICE_ARG(listener_scope),
+                 MC_SLICE_ARG(stat_prefix));
     scope.n = (size_t)n < sizeof buffer ? (size_t)n : sizeof buffer - 1;
 #define COUNTER(name) hcm->stats.listener.name = mc_stats_scoped(store, MC_COUNTER, scope, MC_SLICE(#name));
     MC_LISTENER_HTTP_STATS(COUNTER)

@@ -9,67 +9,67 @@
 #include "stats/stats.h"
 
 /* Under "http.<stat_prefix>." (rules section 8). */
-#define MC_HCM_STATS(COUNTER, GAUGE, HISTOGRAM)                                                              \
-    COUNTER(downstream_cx_total)                                                                             \
-    COUNTER(downstream_cx_http1_total)                                                                       \
-    COUNTER(downstream_cx_upgrades_total)                                                                    \
-    COUNTER(downstream_cx_destroy)                                                                           \
-    COUNTER(downstream_cx_destroy_remote)                                                                    \
-    COUNTER(downstream_cx_destroy_local)                                                                     \
-    COUNTER(downstream_cx_destroy_active_rq)                                                                 \
-    COUNTER(downstream_cx_destroy_local_active_rq)                                                           \
-    COUNTER(downstream_cx_destroy_remote_active_rq)                                                          \
-    COUNTER(downstream_cx_protocol_error)                                                                    \
-    COUNTER(downstream_cx_drain_close)                                                                       \
-    COUNTER(downstream_cx_idle_timeout)                                                                      \
-    COUNTER(downstream_cx_max_duration_reached)                                                              \
-    COUNTER(downstream_cx_max_requests_reached)                                                              \
-    COUNTER(downstream_cx_delayed_close_timeout)                                                             \
-    COUNTER(downstream_cx_rx_bytes_total)                                                                    \
-    COUNTER(downstream_cx_tx_bytes_total)                                                                    \
-    COUNTER(downstream_flow_control_paused_reading_total)                                                    \
-    COUNTER(downstream_flow_control_resumed_reading_total)                                                   \
-    COUNTER(downstream_rq_total)                                                                             \
-    COUNTER(downstream_rq_http1_total)                                                                       \
-    COUNTER(downstream_rq_completed)                                                                         \
-    COUNTER(downstream_rq_1xx)                                                                               \
-    COUNTER(downstream_rq_2xx)                                                                               \
-    COUNTER(downstream_rq_3xx)                                                                               \
-    COUNTER(downstream_rq_4xx)                                                                               \
-    COUNTER(downstream_rq_5xx)                                                                               \
-    COUNTER(downstream_rq_rx_reset)                                                                          \
-    COUNTER(downstream_rq_tx_reset)                                                                          \
-    COUNTER(downstream_rq_non_relative_path)                                                                 \
-    COUNTER(downstream_rq_too_large)                                                                         \
-    COUNTER(downstream_rq_response_before_rq_complete)                                                       \
-    COUNTER(downstream_rq_timeout)                                                                           \
-    COUNTER(downstream_rq_header_timeout)                                                                    \
-    COUNTER(downstream_rq_idle_timeout)                                                                      \
-    COUNTER(downstream_rq_max_duration_reached)                                                              \
-    COUNTER(downstream_rq_ws_on_non_ws_route)                                                                \
-    COUNTER(downstream_rq_failed_path_normalization)                                                         \
-    COUNTER(downstream_rq_redirected_with_normalized_path)                                                   \
-    COUNTER(rs_too_large)                                                                                    \
-    COUNTER(no_route)                                                                                        \
-    COUNTER(no_cluster)                                                                                      \
-    COUNTER(rq_redirect)                                                                                     \
-    COUNTER(rq_direct_response)                                                                              \
-    COUNTER(rq_total)                                                                                        \
-    COUNTER(rq_reset_after_downstream_response_started)                                                      \
-    GAUGE(downstream_cx_active)                                                                              \
-    GAUGE(downstream_cx_http1_active)                                                                        \
-    GAUGE(downstream_cx_upgrades_active)                                                                     \
-    GAUGE(downstream_rq_active)                                                                              \
-    HISTOGRAM(downstream_cx_length_ms)                                                                       \
+#define MC_HCM_STATS(COUNTER, GAUGE, HISTOGRAM)                                                                        \
+    COUNTER(downstream_cx_total)                                                                                       \
+    COUNTER(downstream_cx_http1_total)                                                                                 \
+    COUNTER(downstream_cx_upgrades_total)                                                                              \
+    COUNTER(downstream_cx_destroy)                                                                                     \
+    COUNTER(downstream_cx_destroy_remote)                                                                              \
+    COUNTER(downstream_cx_destroy_local)                                                                               \
+    COUNTER(downstream_cx_destroy_active_rq)                                                                           \
+    COUNTER(downstream_cx_destroy_local_active_rq)                                                                     \
+    COUNTER(downstream_cx_destroy_remote_active_rq)                                                                    \
+    COUNTER(downstream_cx_protocol_error)                                                                              \
+    COUNTER(downstream_cx_drain_close)                                                                                 \
+    COUNTER(downstream_cx_idle_timeout)                                                                                \
+    COUNTER(downstream_cx_max_duration_reached)                                                                        \
+    COUNTER(downstream_cx_max_requests_reached)                                                                        \
+    COUNTER(downstream_cx_delayed_close_timeout)                                                                       \
+    COUNTER(downstream_cx_rx_bytes_total)                                                                              \
+    COUNTER(downstream_cx_tx_bytes_total)                                                                              \
+    COUNTER(downstream_flow_control_paused_reading_total)                                                              \
+    COUNTER(downstream_flow_control_resumed_reading_total)                                                             \
+    COUNTER(downstream_rq_total)                                                                                       \
+    COUNTER(downstream_rq_http1_total)                                                                                 \
+    COUNTER(downstream_rq_completed)                                                                                   \
+    COUNTER(downstream_rq_1xx)                                                                                         \
+    COUNTER(downstream_rq_2xx)                                                                                         \
+    COUNTER(downstream_rq_3xx)                                                                                         \
+    COUNTER(downstream_rq_4xx)                                                                                         \
+    COUNTER(downstream_rq_5xx)                                                                                         \
+    COUNTER(downstream_rq_rx_reset)                                                                                    \
+    COUNTER(downstream_rq_tx_reset)                                                                                    \
+    COUNTER(downstream_rq_non_relative_path)                                                                           \
+    COUNTER(downstream_rq_too_large)                                                                                   \
+    COUNTER(downstream_rq_response_before_rq_complete)                                                                 \
+    COUNTER(downstream_rq_timeout)                                                                                     \
+    COUNTER(downstream_rq_header_timeout)                                                                              \
+    COUNTER(downstream_rq_idle_timeout)                                                                                \
+    COUNTER(downstream_rq_max_duration_reached)                                                                        \
+    COUNTER(downstream_rq_ws_on_non_ws_route)                                                                          \
+    COUNTER(downstream_rq_failed_path_normalization)                                                                   \
+    COUNTER(downstream_rq_redirected_with_normalized_path)                                                             \
+    COUNTER(rs_too_large)                                                                                              \
+    COUNTER(no_route)                                                                                                  \
+    COUNTER(no_cluster)                                                                                                \
+    COUNTER(rq_redirect)                                                                                               \
+    COUNTER(rq_direct_response)                                                                                        \
+    COUNTER(rq_total)                                                                                                  \
+    COUNTER(rq_reset_after_downstream_response_started)                                                                \
+    GAUGE(downstream_cx_active)                                                                                        \
+    GAUGE(downstream_cx_http1_active)                                                                                  \
+    GAUGE(downstream_cx_upgrades_active)                                                                               \
+    GAUGE(downstream_rq_active)                                                                                        \
+    HISTOGRAM(downstream_cx_length_ms)                                                                                 \
     HISTOGRAM(downstream_rq_time)
 
 /* Under "listener.<address>.http.<stat_prefix>.". */
-#define MC_LISTENER_HTTP_STATS(COUNTER)                                                                      \
-    COUNTER(downstream_rq_completed)                                                                         \
-    COUNTER(downstream_rq_1xx)                                                                               \
-    COUNTER(downstream_rq_2xx)                                                                               \
-    COUNTER(downstream_rq_3xx)                                                                               \
-    COUNTER(downstream_rq_4xx)                                                                               \
+#define MC_LISTENER_HTTP_STATS(COUNTER)                                                                                \
+    COUNTER(downstream_rq_completed)                                                                                   \
+    COUNTER(downstream_rq_1xx)                                                                                         \
+    COUNTER(downstream_rq_2xx)                                                                                         \
+    COUNTER(downstream_rq_3xx)                                                                                         \
+    COUNTER(downstream_rq_4xx)                                                                                         \
     COUNTER(downstream_rq_5xx)
 
 typedef struct mc_hcm_stats {
@@ -82,8 +82,17 @@ typedef struct mc_hcm_stats {
 #undef MC_FIELD
 } mc_hcm_stats;
 
-typedef enum mc_server_header { MC_SERVER_OVERWRITE, MC_SERVER_APPEND_IF_ABSENT, MC_SERVER_PASS_THROUGH } mc_server_header;
-typedef enum mc_slash_action { MC_SLASH_KEEP, MC_SLASH_REJECT, MC_SLASH_UNESCAPE_REDIRECT, MC_SLASH_UNESCAPE_FORWARD } mc_slash_action;
+typedef enum mc_server_header {
+    MC_SERVER_OVERWRITE,
+    MC_SERVER_APPEND_IF_ABSENT,
+    MC_SERVER_PASS_THROUGH
+} mc_server_header;
+typedef enum mc_slash_action {
+    MC_SLASH_KEEP,
+    MC_SLASH_REJECT,
+    MC_SLASH_UNESCAPE_REDIRECT,
+    MC_SLASH_UNESCAPE_FORWARD
+} mc_slash_action;
 
 typedef struct mc_upgrade_config {
     mc_slice type;
@@ -137,7 +146,8 @@ typedef struct mc_hcm_context {
     void *ctx;
 } mc_hcm_context;
 
-MC_MUST_CHECK mc_status mc_hcm_compile(const mc_value *config, const mc_hcm_context *context, mc_hcm **out, mc_error *error);
+MC_MUST_CHECK mc_status mc_hcm_compile(const mc_value *config, const mc_hcm_context *context, mc_hcm **out,
+                                       mc_error *error);
 mc_hcm *mc_hcm_ref(mc_hcm *hcm);
 void mc_hcm_unref(mc_hcm *hcm);
 

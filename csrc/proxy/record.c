@@ -25,7 +25,8 @@ mc_record *mc_record_begin(mc_record_ring *ring) {
 }
 
 void mc_record_publish(mc_record_ring *ring) {
-    atomic_store_explicit(&ring->head, atomic_load_explicit(&ring->head, memory_order_relaxed) + 1, memory_order_release);
+    atomic_store_explicit(&ring->head, atomic_load_explicit(&ring->head, memory_order_relaxed) + 1,
+                          memory_order_release);
 }
 
 size_t mc_record_drain(mc_record_ring *ring, mc_record *out, size_t n) {

@@ -12,10 +12,10 @@
 enum { MC_RECORD_TEXT = 168 };
 
 typedef struct mc_record {
-    uint64_t start_ms;     /* wall clock */
-    uint32_t duration_us;  /* start to end of the response */
-    uint32_t upstream_us;  /* request complete to first response byte; UINT32_MAX: none */
-    uint64_t flags;        /* mc_flags */
+    uint64_t start_ms;                   /* wall clock */
+    uint32_t duration_us;                /* start to end of the response */
+    uint32_t upstream_us;                /* request complete to first response byte; UINT32_MAX: none */
+    uint64_t flags;                      /* mc_flags */
     uint64_t bytes_received, bytes_sent; /* bodies */
     mc_address peer;
     mc_address upstream; /* length 0: none */
@@ -30,7 +30,7 @@ typedef struct mc_record {
 
 typedef struct mc_record_ring {
     mc_record *records;
-    uint32_t mask; /* capacity - 1, a power of two */
+    uint32_t mask;               /* capacity - 1, a power of two */
     _Atomic uint32_t head, tail; /* written by producer / consumer */
     _Atomic uint64_t dropped;
 } mc_record_ring;

@@ -7,18 +7,12 @@
 /* gRPC statuses in response headers, by retry_on bit (RF-21). */
 static uint32_t grpc_bit(uint64_t status) {
     switch (status) {
-    case 1:
-        return MC_RETRY_ON_CANCELLED;
-    case 4:
-        return MC_RETRY_ON_DEADLINE_EXCEEDED;
-    case 8:
-        return MC_RETRY_ON_RESOURCE_EXHAUSTED;
-    case 13:
-        return MC_RETRY_ON_INTERNAL;
-    case 14:
-        return MC_RETRY_ON_UNAVAILABLE;
-    default:
-        return 0;
+    case 1: return MC_RETRY_ON_CANCELLED;
+    case 4: return MC_RETRY_ON_DEADLINE_EXCEEDED;
+    case 8: return MC_RETRY_ON_RESOURCE_EXHAUSTED;
+    case 13: return MC_RETRY_ON_INTERNAL;
+    case 14: return MC_RETRY_ON_UNAVAILABLE;
+    default: return 0;
     }
 }
 
@@ -50,7 +44,8 @@ static void read_headers(mc_retry *retry, mc_headers *request) {
     }
 }
 
-void mc_retry_init(mc_retry *retry, const mc_retry_policy *policy, mc_headers *request, mc_cluster *cluster, mc_slab *slab) {
+void mc_retry_init(mc_retry *retry, const mc_retry_policy *policy, mc_headers *request, mc_cluster *cluster,
+                   mc_slab *slab) {
     *retry = (mc_retry){.policy = policy, .cluster = cluster, .slab = slab};
     retry->remaining = (uint32_t)MC_DEFAULT_NUM_RETRIES;
     uint64_t base = MC_DEFAULT_RETRY_BASE_INTERVAL, max = 0;
@@ -89,7 +84,8 @@ static bool retriable_response(const mc_retry *retry, uint16_t status, const mc_
            ((retry->on & MC_RETRY_ON_GATEWAY_ERROR) && status >= 502 && status <= 504) ||
            ((retry->on & MC_RETRY_ON_RETRIABLE_4XX) && status == 409) ||
            ((retry->on & MC_RETRY_ON_RETRIABLE_STATUS_CODES) && listed(retry, status)) ||
-           (mc_slice_u64(mc_headers_get_known(response, MC_H_GRPC_STATUS), &grpc) == MC_OK && (retry->on & grpc_bit(grpc)));
+           (mc_slice_u64(mc_headers_get_known(response, MC_H_GRPC_STATUS), &grpc) == MC_OK &&
+            (retry->on & grpc_bit(grpc)));
 }
 
 static bool retriable_reset(const mc_retry *retry, mc_reset_reason reason, bool request_sent) {

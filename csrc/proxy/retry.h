@@ -19,7 +19,7 @@ typedef struct mc_retry {
     mc_slab *slab;
     uint32_t on; /* MC_RETRY_ON_* bits; 0: inactive */
     uint32_t remaining;
-    mc_backoff backoff; /* RF-24 */
+    mc_backoff backoff;      /* RF-24 */
     uint16_t extra_codes[8]; /* x-envoy-retriable-status-codes */
     uint8_t extra_count;
     bool charged; /* holds one of the cluster's retries (CB-8) */
@@ -27,7 +27,8 @@ typedef struct mc_retry {
 } mc_retry;
 
 /* Reads policy and request headers (which it removes, RF-20). */
-void mc_retry_init(mc_retry *retry, const mc_retry_policy *policy, mc_headers *request, mc_cluster *cluster, mc_slab *slab);
+void mc_retry_init(mc_retry *retry, const mc_retry_policy *policy, mc_headers *request, mc_cluster *cluster,
+                   mc_slab *slab);
 static inline bool mc_retry_active(const mc_retry *retry) { return retry->on != 0; }
 /* A response's headers, or a try that ended without any. */
 mc_retry_verdict mc_retry_response(mc_retry *retry, uint16_t status, const mc_headers *response);

@@ -3,11 +3,11 @@
 #include "http/uri.h"
 #include "proxy/stream.h"
 
-#define TRY(call)                                                                                            \
-    do {                                                                                                     \
-        if ((call) != MC_OK) {                                                                               \
-            return false;                                                                                    \
-        }                                                                                                    \
+#define TRY(call)                                                                                                      \
+    do {                                                                                                               \
+        if ((call) != MC_OK) {                                                                                         \
+            return false;                                                                                              \
+        }                                                                                                              \
     } while (0)
 
 static bool refuse(mc_reply *reply, uint16_t status, const char *details) {
@@ -19,7 +19,8 @@ static bool refuse(mc_reply *reply, uint16_t status, const char *details) {
 
 static bool check_host(mc_stream *stream, mc_reply *reply) {
     mc_headers *headers = &stream->request;
-    if (!mc_headers_has(headers, MC_H_AUTHORITY) && stream->head.version_minor == 0 && stream->hcm->default_host_10.n > 0) {
+    if (!mc_headers_has(headers, MC_H_AUTHORITY) && stream->head.version_minor == 0 &&
+        stream->hcm->default_host_10.n > 0) {
         TRY(mc_headers_set_known_ref(headers, MC_H_AUTHORITY, stream->hcm->default_host_10)); /* H1-4 */
     }
     if (!mc_headers_has(headers, MC_H_AUTHORITY)) {
@@ -45,7 +46,8 @@ static bool redirect_to(mc_stream *stream, mc_slice path, mc_reply *reply) { /* 
 static bool normalize_path(mc_stream *stream, mc_reply *reply) {
     const mc_hcm *hcm = stream->hcm;
     mc_slice path = mc_headers_get_known(&stream->request, MC_H_PATH);
-    if (!hcm->normalize_path && !hcm->merge_slashes && hcm->slashes == MC_SLASH_KEEP && mc_slice_find(path, '#') == path.n) {
+    if (!hcm->normalize_path && !hcm->merge_slashes && hcm->slashes == MC_SLASH_KEEP &&
+        mc_slice_find(path, '#') == path.n) {
         return true;
     }
     mc_uri_path_options options = {
@@ -122,7 +124,8 @@ static bool xff_address(mc_slice xff, uint32_t skip, mc_address *out) {
 
 static bool scheme_is_http(mc_slice s) { return mc_slice_eq(s, MC_SLICE("http")) || mc_slice_eq(s, MC_SLICE("https")); }
 
-static bool forward_remote(mc_stream *stream, const mc_address *peer, const mc_address *local, mc_slice scheme) { /* HC-11 */
+static bool forward_remote(mc_stream *stream, const mc_address *peer, const mc_address *local,
+                           mc_slice scheme) { /* HC-11 */
     const mc_hcm *hcm = stream->hcm;
     mc_headers *headers = &stream->request;
     mc_slice xff = mc_headers_get_known(headers, MC_H_X_FORWARDED_FOR);
@@ -134,7 +137,8 @@ static bool forward_remote(mc_stream *stream, const mc_address *peer, const mc_a
     if (!hcm->skip_xff_append && peer->length != 0) {
         char text[MC_ADDRESS_TEXT];
         const mc_address *shown = mc_address_is_loopback(peer) && local->length != 0 ? local : peer;
-        TRY(mc_headers_append_value(headers, MC_H_X_FORWARDED_FOR, MC_SLICE(","), mc_slice_of(text, mc_address_ip(shown, text))));
+        TRY(mc_headers_append_value(headers, MC_H_X_FORWARDED_FOR, MC_SLICE(","),
+                                    mc_slice_of(text, mc_address_ip(shown, text))));
     }
     if (!trusted_hops || !mc_headers_has(headers, MC_H_X_FORWARDED_PROTO)) {
         TRY(mc_headers_set_known_ref(headers, MC_H_X_FORWARDED_PROTO, scheme));
@@ -221,7 +225,8 @@ static bool keep_te_trailers(mc_headers *headers) {
 }
 
 static bool remove_hop_by_hop(mc_stream *stream) {
-    static const mc_header_id always[] = {MC_H_X_ENVOY_INTERNAL, MC_H_KEEP_ALIVE, MC_H_PROXY_CONNECTION, MC_H_TRANSFER_ENCODING};
+    static const mc_header_id always[] = {MC_H_X_ENVOY_INTERNAL, MC_H_KEEP_ALIVE, MC_H_PROXY_CONNECTION,
+                                          MC_H_TRANSFER_ENCODING};
     mc_headers *headers = &stream->request;
     if (!stream->head.upgrade) {
         mc_headers_remove_known(headers, MC_H_CONNECTION);
@@ -315,7 +320,8 @@ static bool add_own(mc_stream *stream) {
     }
     if (stream->edge && stream->remote.length != 0) {
         char text[MC_ADDRESS_TEXT];
-        TRY(mc_headers_set_known(headers, MC_H_X_ENVOY_EXTERNAL_ADDRESS, mc_slice_of(text, mc_address_ip(&stream->remote, text))));
+        TRY(mc_headers_set_known(headers, MC_H_X_ENVOY_EXTERNAL_ADDRESS,
+                                 mc_slice_of(text, mc_address_ip(&stream->remote, text))));
     }
     return set_request_id(stream);
 }
@@ -331,7 +337,8 @@ static void sanitize_referer(mc_headers *headers) {
     }
 }
 
-bool mc_sanitize_request(mc_stream *stream, const mc_address *peer, const mc_address *local, bool tls, mc_reply *reply) {
+bool mc_sanitize_request(mc_stream *stream, const mc_address *peer, const mc_address *local, bool tls,
+                         mc_reply *reply) {
     mc_slice scheme = tls ? MC_SLICE("https") : MC_SLICE("http");
     *reply = (mc_reply){0};
     if (!check_host(stream, reply) || !check_path(stream, reply) || !normalize_host(stream, local) ||
@@ -360,8 +367,9 @@ mc_status mc_sanitize_response(mc_stream *stream) { /* HC-35 */
     if (!mc_headers_has(headers, MC_H_DATE)) {
         status = mc_headers_add_known(headers, MC_H_DATE, mc_proxy_date(stream->proxy));
     }
-    if (status == MC_OK && (hcm->server_header == MC_SERVER_OVERWRITE ||
-                            (hcm->server_header == MC_SERVER_APPEND_IF_ABSENT && !mc_headers_has(headers, MC_H_SERVER)))) {
+    if (status == MC_OK &&
+        (hcm->server_header == MC_SERVER_OVERWRITE ||
+         (hcm->server_header == MC_SERVER_APPEND_IF_ABSENT && !mc_headers_has(headers, MC_H_SERVER)))) {
         status = mc_headers_set_known_ref(headers, MC_H_SERVER, hcm->server_name);
     }
     if (status == MC_OK && hcm->via.n > 0) {

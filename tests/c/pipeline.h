@@ -96,7 +96,8 @@ static inline void pipeline_peer_closed(mc_conn *conn, mc_close_reason reason) {
 static const mc_conn_events pipeline_events = {
     .on_data = pipeline_peer_data, .on_eof = pipeline_peer_eof, .on_close = pipeline_peer_closed};
 
-static inline mc_status pipeline_connect(void *ctx, mc_conn *conn, mc_net *net, const mc_host *host, const mc_conn_events *events) {
+static inline mc_status pipeline_connect(void *ctx, mc_conn *conn, mc_net *net, const mc_host *host,
+                                         const mc_conn_events *events) {
     pipeline *p = ctx;
     p->connects++;
     if (p->admit != NULL && !p->admit(p, host)) {
@@ -149,7 +150,8 @@ static inline mc_status pipeline_open(pipeline *p, const char *json, uint64_t se
     if (p->stats == NULL) {
         return MC_ENOMEM;
     }
-    mc_engine_options options = {.workers = 1, .seed = seed, .record_capacity = 256, .stats = p->stats, .is_virtual = true};
+    mc_engine_options options = {
+        .workers = 1, .seed = seed, .record_capacity = 256, .stats = p->stats, .is_virtual = true};
     mc_status status = mc_engine_new(&options, &p->engine);
     if (status == MC_OK) {
         p->worker = &p->engine->workers[0];
@@ -186,7 +188,8 @@ static inline mc_status pipeline_client(pipeline *p, pipeline_peer *client, cons
     client->owner = p;
     mc_buffer_init(&client->in, NULL);
     return at == NULL ? MC_ENOTFOUND
-                      : mc_downstream_memory(&p->worker->proxy, &at->source, &client->conn, p->net, &pipeline_events, &p->memory);
+                      : mc_downstream_memory(&p->worker->proxy, &at->source, &client->conn, p->net, &pipeline_events,
+                                             &p->memory);
 }
 
 static inline void pipeline_client_close(pipeline_peer *client) {
@@ -203,7 +206,9 @@ static inline void pipeline_close(pipeline *p) {
         mc_engine_stop(p->engine);
         while (!atomic_load(&p->worker->stopped) && mc_loop_turn(p->worker->loop, 1000) >= 0) {
         }
-        MC_LIST_EACH(&p->servers, node) { mc_conn_abort(&MC_CONTAINER(node, pipeline_peer, link)->conn, MC_CLOSE_LOCAL); }
+        MC_LIST_EACH(&p->servers, node) {
+            mc_conn_abort(&MC_CONTAINER(node, pipeline_peer, link)->conn, MC_CLOSE_LOCAL);
+        }
         pipeline_settle(p);
     }
     if (p->net != NULL) {

@@ -3,23 +3,25 @@
 
 #include "../test.h"
 
-#define HCM                                                                                                  \
-    "\"@type\":\"type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager\","
-#define ROUTER                                                                                               \
-    "\"http_filters\":[{\"name\":\"envoy.filters.http.router\",\"typed_config\":{\"@type\":"                   \
+#define HCM                                                                                                            \
+    "\"@type\":\"type.googleapis.com/"                                                                                 \
+    "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager\","
+#define ROUTER                                                                                                         \
+    "\"http_filters\":[{\"name\":\"envoy.filters.http.router\",\"typed_config\":{\"@type\":"                           \
     "\"type.googleapis.com/envoy.extensions.filters.http.router.v3.Router\"}}]"
 #define ENDPOINT(ip) "{\"endpoint\":{\"address\":{\"socket_address\":{\"address\":\"" ip "\",\"port_value\":80}}}}"
-#define LISTENER(hcm, routes)                                                                                \
-    "{\"name\":\"main\",\"address\":{\"socket_address\":{\"address\":\"127.0.0.1\",\"port_value\":10000}},"     \
-    "\"filter_chains\":[{\"filters\":[{\"name\":\"hcm\",\"typed_config\":{" HCM "\"stat_prefix\":\"in\"," hcm ROUTER              \
-    ",\"route_config\":{\"name\":\"local\",\"virtual_hosts\":[{\"name\":\"all\",\"domains\":[\"*\"],\"routes\":[" routes "]}]}}}]}]}"
-#define CLUSTER(more, endpoints)                                                                             \
-    "{\"name\":\"web\",\"type\":\"STATIC\"," more "\"load_assignment\":{\"cluster_name\":\"web\",\"endpoints\":[{"          \
+#define LISTENER(hcm, routes)                                                                                          \
+    "{\"name\":\"main\",\"address\":{\"socket_address\":{\"address\":\"127.0.0.1\",\"port_value\":10000}},"            \
+    "\"filter_chains\":[{\"filters\":[{\"name\":\"hcm\",\"typed_config\":{" HCM "\"stat_prefix\":\"in\"," hcm ROUTER   \
+    ",\"route_config\":{\"name\":\"local\",\"virtual_hosts\":[{\"name\":\"all\",\"domains\":[\"*\"],\"routes\":"       \
+    "[" routes "]}]}}}]}]}"
+#define CLUSTER(more, endpoints)                                                                                       \
+    "{\"name\":\"web\",\"type\":\"STATIC\"," more "\"load_assignment\":{\"cluster_name\":\"web\",\"endpoints\":[{"     \
     "\"lb_endpoints\":[" endpoints "]}]}}"
 #define CONFIG(listener, cluster) "{\"static_resources\":{\"listeners\":[" listener "],\"clusters\":[" cluster "]}}"
 
 #define TO_WEB "{\"match\":{\"prefix\":\"/\"},\"route\":{\"cluster\":\"web\"}}"
-#define PLAIN CONFIG(LISTENER("", TO_WEB), CLUSTER("", ENDPOINT("10.0.0.1")))
+#define PLAIN  CONFIG(LISTENER("", TO_WEB), CLUSTER("", ENDPOINT("10.0.0.1")))
 
 static void open_pipeline(pipeline *p, const char *json) {
     mc_error error = {0};
@@ -41,12 +43,12 @@ static mc_slice exchange(pipeline *p, pipeline_peer *client, const char *request
     return got;
 }
 
-#define CHECK_HAS(text, part)                                                                                \
-    do {                                                                                                     \
-        if (!contains(text, part)) {                                                                         \
-            fprintf(stderr, "%s:%d: no \"%s\" in:\n%.*s\n", __FILE__, __LINE__, part, MC_SLICE_ARG(text));   \
-            CHECK(!"contains");                                                                              \
-        }                                                                                                    \
+#define CHECK_HAS(text, part)                                                                                          \
+    do {                                                                                                               \
+        if (!contains(text, part)) {                                                                                   \
+            fprintf(stderr, "%s:%d: no \"%s\" in:\n%.*s\n", __FILE__, __LINE__, part, MC_SLICE_ARG(text));             \
+            CHECK(!"contains");                                                                                        \
+        }                                                                                                              \
     } while (0)
 
 TEST(a_request_goes_through) {
@@ -87,8 +89,9 @@ TEST(the_upstream_sees_envoys_headers) {
     p.user = request;
     p.serve = keep_request;
     CHECK_INT(pipeline_client(&p, &client, "main"), MC_OK);
-    exchange(&p, &client, "GET /a HTTP/1.1\r\nHost: h\r\nConnection: keep-alive\r\nX-Custom: V\r\nx-envoy-retry-on: 5xx\r\n\r\n", text,
-             sizeof text);
+    exchange(&p, &client,
+             "GET /a HTTP/1.1\r\nHost: h\r\nConnection: keep-alive\r\nX-Custom: V\r\nx-envoy-retry-on: 5xx\r\n\r\n",
+             text, sizeof text);
     mc_slice seen = mc_slice_cstr(request);
     CHECK(mc_slice_has_prefix(seen, MC_SLICE("GET /a HTTP/1.1\r\nhost: h\r\n")));
     CHECK_HAS(seen, "x-custom: V\r\n");
@@ -107,9 +110,10 @@ TEST(pipelined_requests_are_answered_in_order) {
     char text[8192];
     open_pipeline(&p, PLAIN);
     CHECK_INT(pipeline_client(&p, &client, "main"), MC_OK);
-    mc_slice got = exchange(&p, &client,
-                            "GET /1 HTTP/1.1\r\nHost: h\r\n\r\nGET /2 HTTP/1.1\r\nHost: h\r\n\r\nGET /3 HTTP/1.1\r\nHost: h\r\n\r\n", text,
-                            sizeof text);
+    mc_slice got = exchange(
+        &p, &client,
+        "GET /1 HTTP/1.1\r\nHost: h\r\n\r\nGET /2 HTTP/1.1\r\nHost: h\r\n\r\nGET /3 HTTP/1.1\r\nHost: h\r\n\r\n", text,
+        sizeof text);
     size_t count = 0;
     for (size_t at; (at = mc_slice_search(got, MC_SLICE("200 OK"))) != SIZE_MAX; got = mc_slice_from(got, at + 6)) {
         count++;
@@ -170,8 +174,9 @@ TEST(timeout_is_504) {
     pipeline p;
     pipeline_peer client;
     char text[4096];
-    open_pipeline(&p, CONFIG(LISTENER("", "{\"match\":{\"prefix\":\"/\"},\"route\":{\"cluster\":\"web\",\"timeout\":\"0.5s\"}}"),
-                             CLUSTER("", ENDPOINT("10.0.0.1"))));
+    open_pipeline(
+        &p, CONFIG(LISTENER("", "{\"match\":{\"prefix\":\"/\"},\"route\":{\"cluster\":\"web\",\"timeout\":\"0.5s\"}}"),
+                   CLUSTER("", ENDPOINT("10.0.0.1"))));
     p.serve = never_answer;
     CHECK_INT(pipeline_client(&p, &client, "main"), MC_OK);
     mc_slice got = exchange(&p, &client, "GET / HTTP/1.1\r\nHost: h\r\n\r\n", text, sizeof text);
@@ -190,8 +195,9 @@ TEST(malformed_is_400_and_closes) {
     char text[4096];
     open_pipeline(&p, PLAIN);
     CHECK_INT(pipeline_client(&p, &client, "main"), MC_OK);
-    mc_slice got = exchange(&p, &client, "GET / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", text,
-                            sizeof text);
+    mc_slice got =
+        exchange(&p, &client, "GET / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+                 text, sizeof text);
     CHECK_HAS(got, "400 Bad Request\r\n");
     CHECK_HAS(got, "connection: close\r\n");
     CHECK(client.closed);
@@ -209,8 +215,9 @@ static void fail_first_host(pipeline_peer *server) {
     pipeline_serve_default(server);
 }
 
-#define RETRIED                                                                                              \
-    "{\"match\":{\"prefix\":\"/\"},\"route\":{\"cluster\":\"web\",\"retry_policy\":{\"retry_on\":\"5xx\",\"num_retries\":3}}}"
+#define RETRIED                                                                                                        \
+    "{\"match\":{\"prefix\":\"/"                                                                                       \
+    "\"},\"route\":{\"cluster\":\"web\",\"retry_policy\":{\"retry_on\":\"5xx\",\"num_retries\":3}}}"
 
 TEST(a_failed_response_is_retried) {
     pipeline p;
@@ -220,10 +227,12 @@ TEST(a_failed_response_is_retried) {
     p.serve = fail_first_host;
     CHECK_INT(pipeline_client(&p, &client, "main"), MC_OK);
     for (int i = 0; i < 8; i++) {
-        CHECK_HAS(exchange(&p, &client, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n", text, sizeof text), "200 OK");
+        CHECK_HAS(exchange(&p, &client, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n", text, sizeof text),
+                  "200 OK");
     }
     CHECK(pipeline_counter(&p, "cluster.web.upstream_rq_retry") > 0);
-    CHECK_U64(pipeline_counter(&p, "cluster.web.upstream_rq_retry_success"), pipeline_counter(&p, "cluster.web.upstream_rq_retry"));
+    CHECK_U64(pipeline_counter(&p, "cluster.web.upstream_rq_retry_success"),
+              pipeline_counter(&p, "cluster.web.upstream_rq_retry"));
     pipeline_client_close(&client);
     pipeline_close(&p);
 }
@@ -248,9 +257,10 @@ TEST(chunked_bodies_pass_both_ways_at_any_split) {
         p.memory = (mc_memory_options){.split = true, .max_delay_ms = (uint32_t)(round % 5)};
         p.serve = echo_body;
         CHECK_INT(pipeline_client(&p, &client, "main"), MC_OK);
-        mc_slice got = exchange(&p, &client,
-                                "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n4;x=y\r\ndefg\r\n0\r\n\r\n", text,
-                                sizeof text);
+        mc_slice got = exchange(
+            &p, &client,
+            "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n4;x=y\r\ndefg\r\n0\r\n\r\n",
+            text, sizeof text);
         CHECK_HAS(got, "transfer-encoding: chunked\r\n");
         CHECK(mc_slice_has_suffix(got, MC_SLICE("0\r\n\r\n")));
         pipeline_client_close(&client);
@@ -284,11 +294,12 @@ TEST(a_new_configuration_takes_over_between_requests) {
     open_pipeline(&p, PLAIN);
     CHECK_INT(pipeline_client(&p, &client, "main"), MC_OK);
     CHECK_HAS(exchange(&p, &client, "GET / HTTP/1.1\r\nHost: h\r\n\r\n", text, sizeof text), "200 OK");
-    CHECK_INT(pipeline_configure(&p,
-                                 CONFIG(LISTENER("", "{\"match\":{\"prefix\":\"/new\"},\"route\":{\"cluster\":\"web\"}}"),
-                                        CLUSTER("", ENDPOINT("10.0.0.1"))),
-                                 &error),
-              MC_OK);
+    CHECK_INT(
+        pipeline_configure(&p,
+                           CONFIG(LISTENER("", "{\"match\":{\"prefix\":\"/new\"},\"route\":{\"cluster\":\"web\"}}"),
+                                  CLUSTER("", ENDPOINT("10.0.0.1"))),
+                           &error),
+        MC_OK);
     CHECK_HAS(exchange(&p, &client, "GET / HTTP/1.1\r\nHost: h\r\n\r\n", text, sizeof text), "404 Not Found");
     CHECK_HAS(exchange(&p, &client, "GET /new HTTP/1.1\r\nHost: h\r\n\r\n", text, sizeof text), "200 OK");
     CHECK_INT(p.connects, 1); /* an unchanged cluster keeps its connections */
