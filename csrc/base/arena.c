@@ -81,6 +81,12 @@ char *mc_arena_bytes(mc_arena *arena, size_t size) {
     return arena_slow(arena, size);
 }
 
+void mc_arena_trim(mc_arena *arena, const char *end, char *keep) {
+    if (arena->at == end) {
+        arena->at = keep;
+    }
+}
+
 void *mc_arena_alloc(mc_arena *arena, size_t size) {
     size_t pad = (size_t)(-(uintptr_t)arena->at & 7u);
     if (MC_LIKELY(arena->at != NULL && (size_t)(arena->end - arena->at) >= pad &&

@@ -39,6 +39,8 @@ MC_MUST_CHECK void *mc_arena_alloc(mc_arena *arena, size_t size);
 MC_MUST_CHECK void *mc_arena_zalloc(mc_arena *arena, size_t size);
 /* Unaligned bytes, for text. */
 MC_MUST_CHECK char *mc_arena_bytes(mc_arena *arena, size_t size);
+/* Gives back the tail of the newest mc_arena_bytes: [keep, end) when `end` is where the arena stands, else nothing. */
+void mc_arena_trim(mc_arena *arena, const char *end, char *keep);
 /* Copies `s`; on OOM returns MC_ENOMEM and leaves *out. */
 MC_MUST_CHECK mc_status mc_arena_dup(mc_arena *arena, mc_slice s, mc_slice *out);
 /* Concatenation of `count` slices. */

@@ -1,5 +1,6 @@
 /* What a head means: the start line, each field's admission, and at the end framing and persistence (RFC 9112 sections 3, 4,
  * 6, 9; rules H1-2 to H1-10, H1-14). */
+#include "h1/bytes.h"
 #include "h1/message.h"
 #include "http/uri.h"
 
@@ -52,15 +53,6 @@ static int version_minor(mc_slice version) {
     return version.p[5] == '1' && version.p[7] == '1' ? 1 : 0;
 }
 
-/* Target characters are '!' to '~' (H1-3): the length of what is. */
-static size_t target_length(mc_slice s) {
-    size_t n = 0;
-    while (n < s.n && s.p[n] > ' ' && s.p[n] < 0x7f) {
-        n++;
-    }
-    return n;
-}
-
 static mc_status bad_target(mc_h1_parser *parser, unsigned char c) {
     bool control = (c < ' ' && c != '\t') || c == 0x7f;
     return mc_h1_fail(parser, MC_EPROTO, 400, control ? "http1.invalid_characters" : "http1.codec_error");
@@ -91,7 +83,7 @@ static mc_status request_line(mc_h1_parser *parser, mc_h1_message *message, mc_s
     if (!(parser->limits->allow_custom_methods ? all_token(method) : known_method(method))) {
         return mc_h1_malformed(parser);
     }
-    mc_slice target = mc_slice_until(rest, target_length(rest));
+    mc_slice target = mc_slice_until(rest, mc_h1_visible_length(rest));
     rest = mc_slice_from(rest, target.n);
     int minor = 0;
     if (rest.n > 0) { /* nothing: HTTP/0.9 */
@@ -135,7 +127,28 @@ mc_status mc_h1_start_line(mc_h1_parser *parser, mc_h1_message *message, mc_slic
     return parser->_role == MC_H1_REQUEST ? request_line(parser, message, line) : status_line(parser, message, line);
 }
 
+static mc_status invalid_coding(mc_h1_parser *parser) {
+    return mc_h1_fail(parser, MC_EPROTO, 501, "http1.invalid_transfer_encoding");
+}
+
 /* --- fields ----------------------------------------------------------------------------------------------------- */
+
+/* Fields that are wrong by themselves, whatever follows: a second Host (RFC 9112 section 3.2); a second Content-Length, even
+ * an equal one, or one that is no number; an empty Transfer-Encoding (H1-7). */
+static inline mc_status check_field(mc_h1_parser *parser, mc_h1_message *message, mc_header_id id, mc_slice value) {
+    mc_h1_head *head = &message->head;
+    switch (id) {
+    case MC_H_AUTHORITY: return mc_headers_has(message->headers, id) ? mc_h1_malformed(parser) : MC_OK;
+    case MC_H_CONTENT_LENGTH:
+        if (head->has_length || mc_slice_u64(value, &head->content_length) != MC_OK) {
+            return mc_h1_malformed(parser);
+        }
+        head->has_length = true;
+        return MC_OK;
+    case MC_H_TRANSFER_ENCODING: return value.n == 0 ? invalid_coding(parser) : MC_OK;
+    default: return MC_OK;
+    }
+}
 
 mc_status mc_h1_add_field(mc_h1_parser *parser, mc_h1_message *message, mc_slice name, mc_slice value) {
     const mc_h1_limits *limits = parser->limits;
@@ -174,27 +187,32 @@ mc_status mc_h1_add_field(mc_h1_parser *parser, mc_h1_message *message, mc_slice
         id = MC_H_AUTHORITY;
         name = mc_header_name(id);
     }
-    /* A second Host (RFC 9112 section 3.2) or Content-Length, even an equal one (H1-7). */
-    if ((id == MC_H_AUTHORITY || id == MC_H_CONTENT_LENGTH) && mc_headers_has(headers, id)) {
-        return mc_h1_malformed(parser);
-    }
-    return mc_headers_add_ref(headers, id, name, value);
+    mc_status status = check_field(parser, message, id, value);
+    return status != MC_OK ? status : mc_headers_add_ref(headers, id, name, value);
 }
 
 /* --- connection options ----------------------------------------------------------------------------------------- */
 
 typedef struct options {
     bool close, keep_alive, upgrade;
-    uint32_t count;
+    uint32_t count, nominations; /* tokens, and those that name a header */
 } options;
 
+/* Tokens that say something about the connection and name no header to remove. */
+static bool is_option_of_ours(mc_slice token) {
+    return mc_slice_ieq(token, MC_SLICE("keep-alive")) || mc_slice_ieq(token, MC_SLICE("close")) ||
+           mc_slice_ieq(token, MC_SLICE("upgrade")) || mc_slice_ieq(token, MC_SLICE("http2-settings"));
+}
+
 static void read_options(const mc_headers *headers, mc_header_id id, options *found) {
-    mc_slice name = mc_header_name(id);
-    const mc_header *line;
-    for (uint32_t at = 0; mc_headers_has(headers, id) && (line = mc_headers_next(headers, name, &at)) != NULL;) {
-        mc_slice rest = line->value, token;
+    for (uint32_t i = headers->first[id]; i != 0 && i <= headers->count; i++) {
+        if (headers->items[i - 1].id != id || headers->items[i - 1].removed) {
+            continue;
+        }
+        mc_slice rest = headers->items[i - 1].value, token;
         while (mc_slice_next(&rest, ',', &token)) {
             found->count += token.n > 0;
+            found->nominations += token.n > 0 && !is_option_of_ours(token);
             found->close |= mc_slice_ieq(token, MC_SLICE("close"));
             found->keep_alive |= mc_slice_ieq(token, MC_SLICE("keep-alive"));
             found->upgrade |= mc_slice_ieq(token, MC_SLICE("upgrade"));
@@ -204,11 +222,6 @@ static void read_options(const mc_headers *headers, mc_header_id id, options *fo
 
 static mc_status nomination_rejected(mc_h1_parser *parser) {
     return mc_h1_fail(parser, MC_EPROTO, 400, "http1.connection_header_rejected");
-}
-
-static bool is_option_of_ours(mc_slice token) {
-    return mc_slice_ieq(token, MC_SLICE("close")) || mc_slice_ieq(token, MC_SLICE("keep-alive")) ||
-           mc_slice_ieq(token, MC_SLICE("upgrade")) || mc_slice_ieq(token, MC_SLICE("http2-settings"));
 }
 
 /* `te` nominated: only "trailers" may pass through. True when the header is kept. */
@@ -240,8 +253,7 @@ static mc_status remove_nominated(mc_h1_parser *parser, mc_headers *headers, mc_
     }
     if (mc_slice_ieq(token, MC_SLICE("host"))) { /* it stands as :authority */
         mc_headers_remove_known(headers, MC_H_AUTHORITY);
-    } else if (!mc_slice_ieq(token,
-                             MC_SLICE("connection"))) { /* its own line is walked right now; the proxy drops it */
+    } else if (!mc_slice_ieq(token, MC_SLICE("connection"))) { /* that line is being walked; the proxy drops it */
         mc_headers_remove(headers, token);
     }
     return MC_OK;
@@ -253,7 +265,8 @@ static mc_status sanitize_connection(mc_h1_parser *parser, mc_headers *headers, 
         return nomination_rejected(parser);
     }
     const mc_header *line;
-    for (uint32_t at = 0; (line = mc_headers_next(headers, MC_SLICE("connection"), &at)) != NULL;) {
+    uint32_t at = 0;
+    while (found->nominations > 0 && (line = mc_headers_next(headers, MC_SLICE("connection"), &at)) != NULL) {
         mc_slice rest = line->value, token;
         while (mc_slice_next(&rest, ',', &token)) {
             mc_status status = remove_nominated(parser, headers, token);
@@ -349,12 +362,7 @@ static mc_status take_target(mc_h1_parser *parser, mc_h1_message *message) {
 static mc_status read_framing(mc_h1_parser *parser, mc_h1_message *message) {
     mc_headers *headers = message->headers;
     mc_h1_head *head = &message->head;
-    mc_slice length = mc_headers_get_known(headers, MC_H_CONTENT_LENGTH);
     mc_slice coding = mc_headers_get_known(headers, MC_H_TRANSFER_ENCODING);
-    head->has_length = length.p != NULL;
-    if (head->has_length && mc_slice_u64(length, &head->content_length) != MC_OK) {
-        return mc_h1_malformed(parser);
-    }
     if (coding.p == NULL) {
         return MC_OK;
     }
@@ -367,10 +375,11 @@ static mc_status read_framing(mc_h1_parser *parser, mc_h1_message *message) {
         }
         mc_headers_remove_known(headers, MC_H_CONTENT_LENGTH);
         head->has_length = false;
+        head->content_length = 0;
         head->keep_alive = false; /* RFC 9112 section 6.1: close after responding */
     }
     if (!chunked || message->connect) {
-        return mc_h1_fail(parser, MC_EPROTO, 501, "http1.invalid_transfer_encoding");
+        return invalid_coding(parser);
     }
     head->chunked = true;
     if (head->version_minor == 0) {

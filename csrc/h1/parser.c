@@ -55,8 +55,10 @@ static mc_status text_append(mc_arena *arena, mc_h1_text *text, const char *p, s
         text->p = bytes;
         text->cap = (uint32_t)cap;
     }
-    memcpy(text->p + text->n, p, n);
-    text->n += (uint32_t)n;
+    if (n > 0) {
+        memcpy(text->p + text->n, p, n);
+        text->n += (uint32_t)n;
+    }
     return MC_OK;
 }
 
@@ -156,17 +158,26 @@ static void llhttp_start(mc_h1_parser *parser, const char *preamble, size_t n, c
 /* Runs llhttp over [*at, end): MC_OK all consumed, MC_AGAIN paused at *at, or an error. */
 static mc_status llhttp_run(mc_h1_parser *parser, const char **at, const char *end) {
     llhttp_resume(&parser->llhttp);
-    switch (llhttp_execute(&parser->llhttp, *at, (size_t)(end - *at))) {
-    case HPE_OK: *at = end; return MC_OK;
-    case HPE_PAUSED: *at = llhttp_get_error_pos(&parser->llhttp); return MC_AGAIN;
-    case HPE_USER: return parser->_status;
-    case HPE_INVALID_HEADER_TOKEN:
-        if (strcmp(llhttp_get_error_reason(&parser->llhttp), "Invalid header value char") == 0) {
-            return mc_h1_fail(parser, MC_EPROTO, 400, "http1.invalid_characters");
-        }
-        return mc_h1_malformed(parser);
-    default: return mc_h1_malformed(parser);
+    parser->_status = MC_OK;
+    llhttp_errno_t result = llhttp_execute(&parser->llhttp, *at, (size_t)(end - *at));
+    if (result == HPE_OK) {
+        *at = end;
+        return MC_OK;
     }
+    if (result == HPE_PAUSED) {
+        *at = llhttp_get_error_pos(&parser->llhttp);
+        return MC_AGAIN;
+    }
+    if (parser->_status != MC_OK) { /* a callback stopped it, under whatever name llhttp has for that */
+        return parser->_status;
+    }
+    if (result == HPE_INVALID_TRANSFER_ENCODING) {
+        return mc_h1_fail(parser, MC_EPROTO, 501, "http1.invalid_transfer_encoding");
+    }
+    if (strcmp(llhttp_get_error_reason(&parser->llhttp), "Invalid header value char") == 0) {
+        return mc_h1_fail(parser, MC_EPROTO, 400, "http1.invalid_characters");
+    }
+    return mc_h1_malformed(parser);
 }
 
 /* --- steps ------------------------------------------------------------------------------------------------------ */

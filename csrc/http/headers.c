@@ -13,13 +13,32 @@ static const mc_slice known_names[MC_H__COUNT] = {[MC_H_UNKNOWN] = MC_SLICE_INIT
 
 _Static_assert(MC_H__COUNT <= 256, "a slot of the table holds an id in one byte");
 
+/* Equal bytes of equal length; a call to memcmp costs more than most names. */
+static inline bool same_bytes(const char *a, const char *b, size_t n) {
+    uint64_t x, y, differ = 0;
+    if (n < 8) {
+        for (size_t i = 0; i < n; i++) {
+            differ |= (unsigned char)(a[i] ^ b[i]);
+        }
+        return differ == 0;
+    }
+    for (size_t i = 0; i + 8 < n; i += 8) {
+        memcpy(&x, a + i, 8);
+        memcpy(&y, b + i, 8);
+        differ |= x ^ y;
+    }
+    memcpy(&x, a + n - 8, 8);
+    memcpy(&y, b + n - 8, 8);
+    return (differ | (x ^ y)) == 0;
+}
+
 mc_header_id mc_header_lookup(mc_slice lower_name) {
     if (lower_name.n < 2) {
         return MC_H_UNKNOWN;
     }
     unsigned id = known_header_slots[known_header_slot((const unsigned char *)lower_name.p, lower_name.n)];
     const mc_slice *name = &known_names[id];
-    bool same = name->n == lower_name.n && memcmp(name->p, lower_name.p, name->n) == 0;
+    bool same = name->n == lower_name.n && same_bytes(name->p, lower_name.p, name->n);
     return same ? (mc_header_id)id : MC_H_UNKNOWN;
 }
 
@@ -30,7 +49,7 @@ void mc_headers_init(mc_headers *headers, mc_arena *arena) {
     headers->arena = arena;
 }
 
-static mc_status grow(mc_headers *headers) {
+mc_status mc_headers_grow(mc_headers *headers) {
     uint32_t cap = headers->cap == 0 ? FIRST_CAPACITY : headers->cap * 2;
     if (cap > UINT16_MAX) { /* first[] holds 16 bits; far above every limit on the count of headers */
         return MC_ELIMIT;
@@ -44,22 +63,6 @@ static mc_status grow(mc_headers *headers) {
     }
     headers->items = items;
     headers->cap = cap;
-    return MC_OK;
-}
-
-mc_status mc_headers_add_ref(mc_headers *headers, mc_header_id id, mc_slice name, mc_slice value) {
-    if (MC_UNLIKELY(headers->count == headers->cap)) {
-        mc_status status = grow(headers);
-        if (status != MC_OK) {
-            return status;
-        }
-    }
-    headers->items[headers->count++] = (mc_header){name, value, (uint16_t)id, false};
-    headers->live++;
-    headers->bytes += (uint32_t)(name.n + value.n);
-    if (id != MC_H_UNKNOWN && headers->first[id] == 0) {
-        headers->first[id] = (uint16_t)headers->count;
-    }
     return MC_OK;
 }
 

@@ -36,8 +36,25 @@ mc_header_id mc_header_lookup(mc_slice lower_name);
 /* The lower-case name of a known id (a static slice). */
 mc_slice mc_header_name(mc_header_id id);
 
+/* Makes room for one more entry. */
+MC_MUST_CHECK mc_status mc_headers_grow(mc_headers *headers);
 /* Appends an entry whose bytes already live long enough. `name` must be lower-case and `id` its id. */
-MC_MUST_CHECK mc_status mc_headers_add_ref(mc_headers *headers, mc_header_id id, mc_slice name, mc_slice value);
+MC_MUST_CHECK static inline mc_status mc_headers_add_ref(mc_headers *headers, mc_header_id id, mc_slice name,
+                                                         mc_slice value) {
+    if (MC_UNLIKELY(headers->count == headers->cap)) {
+        mc_status status = mc_headers_grow(headers);
+        if (status != MC_OK) {
+            return status;
+        }
+    }
+    headers->items[headers->count++] = (mc_header){name, value, (uint16_t)id, false};
+    headers->live++;
+    headers->bytes += (uint32_t)(name.n + value.n);
+    if (id != MC_H_UNKNOWN && headers->first[id] == 0) {
+        headers->first[id] = (uint16_t)headers->count;
+    }
+    return MC_OK;
+}
 /* Appends copies; lower-cases the name. */
 MC_MUST_CHECK mc_status mc_headers_add(mc_headers *headers, mc_slice name, mc_slice value);
 /* Appends a known header, value copied / borrowed. */

@@ -25,6 +25,7 @@ typedef struct recorder {
     bool pause;  /* answer MC_AGAIN to every event */
     bool tunnel; /* take upgrades */
     bool open_message;
+    size_t failed_at; /* 1 + offset in the log of the error, if any */
 } recorder;
 
 static inline void record_bytes(recorder *r, const char *p, size_t n) {
@@ -155,6 +156,7 @@ static inline bool recorder_feed(recorder *r, const char *p, size_t n) {
             record_close_body(r);
             snprintf(line, sizeof line, "error %u %s\n", r->parser.error.reply_code,
                      r->parser.error.details == NULL ? mc_status_name((mc_status)taken) : r->parser.error.details);
+            r->failed_at = r->used + 1;
             record_text(r, line);
             return false;
         }
