@@ -111,6 +111,8 @@ static void order_run(mc_message *message, mc_loop *loop) {
     switch (o->kind) {
     case ORDER_APPLY:
         mc_worker_apply(o->worker, o->snapshot, o->fds);
+        atomic_fetch_add(&o->worker->applied, 1);
+        mc_engine_wake(o->worker->engine);
         break;
     case ORDER_HOSTS:
         mc_worker_set_hosts(o->worker, o->cluster, o->hosts);
@@ -344,6 +346,7 @@ mc_status mc_engine_publish(mc_engine *engine, mc_snapshot *snapshot) {
     engine->current = mc_snapshot_ref(snapshot);
     mc_snapshot_unref(old);
     forget_unbound(engine, snapshot);
+    engine->published++;
     return MC_OK;
 }
 
@@ -385,6 +388,24 @@ void mc_engine_drain(mc_engine *engine) {
 void mc_engine_close_listeners(mc_engine *engine) { post_all(engine, ORDER_CLOSE_LISTENERS); }
 void mc_engine_stop(mc_engine *engine) { post_all(engine, ORDER_STOP); }
 
+bool mc_engine_applied(const mc_engine *engine) {
+    for (uint32_t i = 0; i < engine->worker_count; i++) {
+        if (atomic_load(&engine->workers[i].applied) != engine->published) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool mc_engine_stopped(const mc_engine *engine) {
+    for (uint32_t i = 0; i < engine->worker_count; i++) {
+        if (!atomic_load(&engine->workers[i].stopped)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 bool mc_engine_drained(const mc_engine *engine) {
     for (uint32_t i = 0; i < engine->worker_count; i++) {
         if (!atomic_load(&engine->workers[i].idle)) {
@@ -397,9 +418,9 @@ bool mc_engine_drained(const mc_engine *engine) {
 static void nudge_run(mc_message *message, mc_loop *loop) { mc_free(message); }
 static void nudge_drop(mc_message *message) { mc_free(message); }
 
-void mc_engine_worker_idle(mc_engine *engine) {
+void mc_engine_wake(mc_engine *engine) {
     mc_message *nudge = mc_calloc(1, sizeof *nudge);
-    if (nudge != NULL) { /* wakes the control side, which looks at mc_engine_drained */
+    if (nudge != NULL) {
         nudge->run = nudge_run;
         nudge->drop = nudge_drop;
         mc_mailbox_post(engine->control, nudge);

@@ -34,7 +34,7 @@ struct mc_engine {
     uint32_t member_count;
     mc_bound *bound;
     size_t bound_count, bound_cap;
-    uint32_t idle_workers;
+    uint64_t published; /* number of configurations sent */
     bool draining;
 };
 
@@ -50,6 +50,8 @@ MC_MUST_CHECK mc_status mc_engine_compile(mc_engine *engine, const mc_value *boo
 MC_MUST_CHECK mc_status mc_engine_bind(mc_engine *engine, const mc_snapshot *snapshot, mc_error *error);
 /* Makes it current and sends it to all workers; forgets bound listeners that it no longer has. */
 MC_MUST_CHECK mc_status mc_engine_publish(mc_engine *engine, mc_snapshot *snapshot);
+/* True when every worker uses what was published last; a worker that gets there wakes the control loop. */
+bool mc_engine_applied(const mc_engine *engine);
 /* New membership of one cluster (a ClusterLoadAssignment). MC_ENOTFOUND: no such cluster now. */
 MC_MUST_CHECK mc_status mc_engine_set_assignment(mc_engine *engine, mc_slice cluster, const mc_value *assignment, mc_error *error);
 
@@ -63,8 +65,9 @@ void mc_engine_stop(mc_engine *engine);
 
 /* On the worker's own thread. */
 mc_status mc_engine_run_worker(mc_engine *engine, uint32_t index);
-/* Called by a worker that has drained, on its thread. */
-void mc_engine_worker_idle(mc_engine *engine);
+/* Wakes the control side. Any thread. */
+void mc_engine_wake(mc_engine *engine);
+bool mc_engine_stopped(const mc_engine *engine);
 
 /* Newest membership of a cluster, borrowed; NULL: none. */
 mc_hosts *mc_engine_members(const mc_engine *engine, const mc_cluster *cluster);

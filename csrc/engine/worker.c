@@ -204,7 +204,7 @@ void mc_worker_close_listeners(mc_worker *worker) {
 static void proxy_idle(void *ctx) {
     mc_worker *worker = ctx;
     if (!atomic_exchange(&worker->idle, true)) {
-        mc_engine_worker_idle(worker->engine);
+        mc_engine_wake(worker->engine);
     }
 }
 
@@ -226,6 +226,7 @@ static void reap(mc_timer *timer) {
         }
         if (worker->live_upstreams == 0) {
             atomic_store(&worker->stopped, true);
+            mc_engine_wake(worker->engine);
             mc_loop_stop(worker->loop);
             return;
         }

@@ -32,6 +32,7 @@ typedef struct mc_worker {
     const mc_connector *connector; /* tests: upstream connections from elsewhere */
     bool stopping;
     mc_timer reaper;
+    _Atomic uint64_t applied; /* number of configurations taken over */
     _Atomic bool idle;    /* draining and no connection left */
     _Atomic bool stopped; /* everything is closed, the loop has stopped */
 } mc_worker;

@@ -295,6 +295,10 @@ mc_arena *mc_filter_arena(mc_filter *filter) { return &filter->stream->arena; }
 mc_headers *mc_filter_request_headers(mc_filter *filter) { return &filter->stream->request; }
 mc_headers *mc_filter_response_headers(mc_filter *filter) { return filter->stream->response; }
 
+struct mc_loop *mc_filter_loop(mc_filter *filter) { return filter->stream->proxy->loop; }
+const mc_address *mc_filter_remote(mc_filter *filter) { return &filter->stream->remote; }
+void mc_filter_clear_route(mc_filter *filter) { filter->stream->route_stale = true; }
+
 static void continue_side(mc_filter *filter, mc_direction direction) {
     mc_filter_side *side = &filter->sides[direction];
     if (filter->open && alive(filter->stream, direction) && (side->stopped || side->headers_held || side->held.length > 0)) {

@@ -10,7 +10,10 @@
 #ifndef MC_PROXY_FILTER_H
 #define MC_PROXY_FILTER_H
 
+#include "base/address.h"
 #include "http/headers.h"
+
+struct mc_loop;
 
 typedef struct mc_stream mc_stream;
 typedef struct mc_filter mc_filter;
@@ -62,6 +65,13 @@ mc_stream *mc_filter_stream(mc_filter *filter);
 mc_arena *mc_filter_arena(mc_filter *filter);
 mc_headers *mc_filter_request_headers(mc_filter *filter);
 mc_headers *mc_filter_response_headers(mc_filter *filter);
+
+/* The worker's loop, whose mailbox resumes a stream that waits for another thread. */
+struct mc_loop *mc_filter_loop(mc_filter *filter);
+/* The client's address as decided by HC-11 and HC-12. */
+const mc_address *mc_filter_remote(mc_filter *filter);
+/* RT-58: the route is looked up again, against the headers as they are then, when the router needs it. */
+void mc_filter_clear_route(mc_filter *filter);
 
 void mc_filter_continue_decoding(mc_filter *filter);
 void mc_filter_continue_encoding(mc_filter *filter);

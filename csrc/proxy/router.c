@@ -713,6 +713,10 @@ static void route_to_cluster(mc_filter *filter, bool end_stream) {
 
 static mc_filter_status router_headers(mc_filter *filter, mc_headers *headers, bool end_stream) {
     mc_stream *stream = mc_filter_stream(filter);
+    if (stream->route_stale && mc_stream_match_route(stream) != MC_OK) {
+        mc_stream_reset(stream, MC_FLAG(LR), "out_of_memory");
+        return MC_FILTER_STOP;
+    }
     const mc_route *route = stream->match.route;
     MC_HCM_COUNT(stream, rq_total);
     if (stream->match.tls_redirect || (route != NULL && route->action == MC_ROUTE_REDIRECT)) {

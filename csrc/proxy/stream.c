@@ -128,7 +128,8 @@ static bool check_upgrade(mc_stream *stream) {
     return false;
 }
 
-static mc_status match_route(mc_stream *stream) {
+mc_status mc_stream_match_route(mc_stream *stream) {
+    stream->route_stale = false;
     mc_route_request request = {
         .headers = &stream->request,
         .random = stream->random,
@@ -165,7 +166,7 @@ void mc_stream_request_headers(mc_stream *stream, const mc_h1_head *head) {
         }
         return;
     }
-    if (match_route(stream) != MC_OK) {
+    if (mc_stream_match_route(stream) != MC_OK) {
         out_of_memory(stream);
         return;
     }

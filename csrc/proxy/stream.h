@@ -82,11 +82,11 @@ struct mc_stream {
     bool tunnel;             /* upgraded */
     bool head_request;
     bool finished;
+    bool route_stale;        /* a filter asked for another look at the routes */
     bool reset;              /* ended without a whole response */
     bool counted;            /* downstream_rq_active holds it */
     mc_h1_framing framing;   /* of the response body on the wire */
     mc_deferred freeing;
-    void *router;            /* router.c's state */
 };
 
 mc_stream *mc_stream_open(mc_downstream *downstream, mc_proxy *proxy, mc_hcm_pin *pin);
@@ -96,6 +96,9 @@ void mc_stream_request_headers(mc_stream *stream, const mc_h1_head *head);
 void mc_stream_request_data(mc_stream *stream, mc_slice data);
 void mc_stream_request_trailers(mc_stream *stream, mc_headers *trailers);
 void mc_stream_request_complete(mc_stream *stream);
+
+/* Looks the route up (again). */
+MC_MUST_CHECK mc_status mc_stream_match_route(mc_stream *stream);
 
 /* A local reply outside the filters (HC-3, HC-4). */
 void mc_stream_reply(mc_stream *stream, const mc_reply *reply);

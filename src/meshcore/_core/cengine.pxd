@@ -1,0 +1,205 @@
+"""csrc/engine and csrc/proxy as their bindings see them."""
+
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+
+from meshcore._core.cbase cimport mc_slice, mc_status
+from meshcore._core.stats cimport mc_stats
+
+
+cdef extern from "<stdbool.h>" nogil:
+    ctypedef bint c_bool "bool"
+
+cdef extern from "base/address.h" nogil:
+    enum: MC_ADDRESS_TEXT
+    ctypedef struct mc_address:
+        uint32_t length
+    size_t mc_address_text(const mc_address *address, char *out)
+    size_t mc_address_ip(const mc_address *address, char *out)
+    uint16_t mc_address_port(const mc_address *address)
+
+cdef extern from "base/arena.h" nogil:
+    ctypedef struct mc_arena:
+        pass
+    void mc_arena_init(mc_arena *arena, void *pool)
+    void mc_arena_fini(mc_arena *arena)
+
+cdef extern from "base/error.h" nogil:
+    ctypedef struct mc_error:
+        char path[512]
+        char reason[256]
+
+cdef extern from "base/value.h" nogil:
+    ctypedef struct mc_value:
+        pass
+    mc_status mc_value_parse(mc_arena *arena, mc_slice json, const mc_value **out, mc_error *error)
+
+cdef extern from "event/loop.h" nogil:
+    ctypedef struct mc_loop:
+        pass
+    ctypedef struct mc_message:
+        void (*run)(mc_message *message, mc_loop *loop) noexcept nogil
+        void (*drop)(mc_message *message) noexcept nogil
+    int mc_loop_fd(mc_loop *loop)
+    long mc_loop_turn(mc_loop *loop, int64_t timeout_ms)
+    void mc_mailbox_post(mc_loop *loop, mc_message *message)
+
+cdef extern from "http/headers.h" nogil:
+    ctypedef struct mc_header:
+        mc_slice name
+        mc_slice value
+        uint16_t id
+        c_bool removed
+    ctypedef struct mc_headers:
+        mc_header *items
+        uint32_t count
+    mc_status mc_headers_add(mc_headers *headers, mc_slice name, mc_slice value)
+    mc_status mc_headers_set(mc_headers *headers, mc_slice name, mc_slice value)
+    uint32_t mc_headers_remove(mc_headers *headers, mc_slice name)
+
+cdef extern from "proxy/filter.h" nogil:
+    ctypedef struct mc_filter:
+        pass
+    ctypedef enum mc_filter_status:
+        MC_FILTER_CONTINUE
+        MC_FILTER_STOP
+    ctypedef struct mc_filter_type:
+        const char *name
+        mc_status (*open)(mc_filter *filter) noexcept nogil
+        mc_filter_status (*decode_headers)(mc_filter *filter, mc_headers *headers, c_bool end_stream) noexcept nogil
+        mc_filter_status (*encode_headers)(mc_filter *filter, mc_headers *headers, c_bool end_stream) noexcept nogil
+        void (*close)(mc_filter *filter) noexcept nogil
+    ctypedef struct mc_filter_factory:
+        mc_slice name
+        const mc_filter_type *type
+        void *config
+    ctypedef struct mc_reply:
+        uint16_t status
+        mc_slice body
+        const char *details
+        uint64_t flags
+        const mc_header *headers
+        size_t header_count
+    const void *mc_filter_get_config(const mc_filter *filter)
+    void mc_filter_set_state(mc_filter *filter, void *state)
+    void *mc_filter_get_state(const mc_filter *filter)
+    mc_headers *mc_filter_request_headers(mc_filter *filter)
+    mc_headers *mc_filter_response_headers(mc_filter *filter)
+    mc_loop *mc_filter_loop(mc_filter *filter)
+    const mc_address *mc_filter_remote(mc_filter *filter)
+    void mc_filter_clear_route(mc_filter *filter)
+    void mc_filter_continue_decoding(mc_filter *filter)
+    void mc_filter_continue_encoding(mc_filter *filter)
+    void mc_filter_reply(mc_filter *filter, const mc_reply *reply)
+
+cdef extern from "proxy/flags.h" nogil:
+    size_t mc_flags_text(uint64_t flags, char *out, size_t n)
+
+cdef extern from "proxy/record.h" nogil:
+    ctypedef struct mc_record:
+        uint64_t start_ms
+        uint32_t duration_us
+        uint32_t upstream_us
+        uint64_t flags
+        uint64_t bytes_received
+        uint64_t bytes_sent
+        mc_address peer
+        mc_address upstream
+        uint16_t status
+        uint8_t version_minor
+        uint8_t attempts
+        const char *details
+        uint8_t method_n
+        uint8_t authority_n
+        uint8_t path_n
+        uint8_t route_n
+        uint8_t cluster_n
+        char *text
+
+cdef extern from "lb/lb.h" nogil:
+    ctypedef struct mc_host_stats:
+        uint32_t cx_total
+        uint32_t cx_connect_fail
+        uint32_t rq_total
+        uint32_t rq_success
+        uint32_t rq_error
+        uint32_t rq_timeout
+        uint32_t cx_active
+    ctypedef struct mc_host:
+        uint32_t rq_active
+        uint32_t health_flags
+        uint32_t weight
+        uint32_t priority
+        uint8_t eds_status
+        c_bool canary
+        mc_slice address_text
+        mc_slice hostname
+        mc_slice region
+        mc_slice zone
+        mc_slice sub_zone
+        mc_host_stats stats
+    ctypedef struct mc_hosts:
+        pass
+    size_t mc_hosts_count(const mc_hosts *hosts)
+    mc_host *mc_hosts_at(const mc_hosts *hosts, size_t index)
+    size_t mc_host_flags_text(uint32_t flags, char *out, size_t n)
+
+cdef extern from "pool/cluster.h" nogil:
+    ctypedef struct mc_breaker:
+        uint32_t max
+    ctypedef struct mc_cluster:
+        mc_slice name
+        mc_slice stat_name
+        mc_breaker connections
+        mc_breaker pending
+        mc_breaker requests
+        mc_breaker retries
+
+cdef extern from "engine/snapshot.h" nogil:
+    ctypedef struct mc_listener_config:
+        mc_slice name
+        mc_address address
+    ctypedef struct mc_snapshot_cluster:
+        mc_cluster *cluster
+    ctypedef struct mc_snapshot:
+        mc_listener_config *listeners
+        uint32_t listener_count
+        mc_snapshot_cluster *clusters
+        uint32_t cluster_count
+    void mc_snapshot_unref(mc_snapshot *snapshot)
+
+cdef extern from "engine/engine.h" nogil:
+    ctypedef struct mc_worker:
+        mc_loop *loop
+    ctypedef struct mc_bound:
+        mc_address actual
+    ctypedef struct mc_engine:
+        mc_stats *stats
+        mc_loop *control
+        mc_worker *workers
+        uint32_t worker_count
+        mc_snapshot *current
+    ctypedef struct mc_engine_options:
+        uint32_t workers
+        uint64_t seed
+        uint32_t record_capacity
+        mc_stats *stats
+        c_bool is_virtual
+    mc_status mc_engine_new(const mc_engine_options *options, mc_engine **out)
+    void mc_engine_free(mc_engine *engine)
+    mc_status mc_engine_compile(mc_engine *engine, const mc_value *bootstrap, const mc_filter_factory *factories,
+                                size_t factory_count, mc_snapshot **out, mc_error *error)
+    mc_status mc_engine_bind(mc_engine *engine, const mc_snapshot *snapshot, mc_error *error)
+    mc_status mc_engine_publish(mc_engine *engine, mc_snapshot *snapshot)
+    c_bool mc_engine_applied(const mc_engine *engine)
+    mc_status mc_engine_set_assignment(mc_engine *engine, mc_slice cluster, const mc_value *assignment, mc_error *error)
+    void mc_engine_drain(mc_engine *engine)
+    c_bool mc_engine_drained(const mc_engine *engine)
+    void mc_engine_close_listeners(mc_engine *engine)
+    void mc_engine_stop(mc_engine *engine)
+    c_bool mc_engine_stopped(const mc_engine *engine)
+    void mc_engine_wake(mc_engine *engine)
+    mc_status mc_engine_run_worker(mc_engine *engine, uint32_t index)
+    mc_hosts *mc_engine_members(const mc_engine *engine, const mc_cluster *cluster)
+    const mc_bound *mc_engine_find_bound(const mc_engine *engine, mc_slice name)
+    size_t mc_engine_records(mc_engine *engine, mc_record *out, size_t n)
+    uint64_t mc_engine_records_dropped(const mc_engine *engine)
