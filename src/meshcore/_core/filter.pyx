@@ -128,7 +128,7 @@ cdef int send_reply(mc_filter *filter, reply) except -1:
         items[i].value = borrowed(pairs[i][1])
     out.status = reply.status
     out.body = borrowed(body)
-    out.details = b"python_filter"
+    out.details = "python_filter"
     out.flags = 0
     out.headers = items
     out.header_count = len(pairs)
@@ -336,19 +336,21 @@ cdef void close_filter(mc_filter *filter) noexcept nogil:
 
 
 # The four shapes of a chain entry: a filter without a response method never takes the GIL for responses.
-cdef mc_filter_type[4] types
+cdef mc_filter_type types[4]
 
 
-cdef void fill(mc_filter_type *type, bint request, bint response) noexcept:
-    type.name = b"meshcore.python"
-    type.decode_headers = decode_headers if request else NULL
-    type.encode_headers = encode_headers if response else NULL
-    type.close = close_filter
+cdef void fill_types() noexcept:
+    cdef int shape
+    for shape in range(4):
+        types[shape].name = "meshcore.python"
+        if shape & 1:
+            types[shape].decode_headers = decode_headers
+        if shape & 2:
+            types[shape].encode_headers = encode_headers
+        types[shape].close = close_filter
 
 
-cdef int shape
-for shape in range(4):
-    fill(&types[shape], shape & 1, shape & 2)
+fill_types()
 
 
 cdef const mc_filter_type *filter_type(Binding binding):

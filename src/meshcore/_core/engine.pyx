@@ -1,0 +1,374 @@
+"""The engine: workers, configuration, and what they tell (csrc/engine)."""
+
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free, malloc
+
+from meshcore._core.cbase cimport MC_ENOMEM, MC_ESYS, MC_OK, bytes_slice, mc_slice, mc_slice_of, mc_status, slice_str
+from meshcore._core.cengine cimport (
+    MC_ADDRESS_TEXT,
+    mc_address_text,
+    mc_arena,
+    mc_arena_fini,
+    mc_arena_init,
+    mc_bound,
+    mc_cluster,
+    mc_engine,
+    mc_engine_applied,
+    mc_engine_bind,
+    mc_engine_close_listeners,
+    mc_engine_compile,
+    mc_engine_drain,
+    mc_engine_drained,
+    mc_engine_find_bound,
+    mc_engine_free,
+    mc_engine_members,
+    mc_engine_new,
+    mc_engine_options,
+    mc_engine_publish,
+    mc_engine_records,
+    mc_engine_records_dropped,
+    mc_engine_run_worker,
+    mc_engine_set_assignment,
+    mc_engine_stop,
+    mc_engine_stopped,
+    mc_error,
+    mc_filter_factory,
+    mc_flags_text,
+    mc_host,
+    mc_host_flags_text,
+    mc_hosts,
+    mc_hosts_at,
+    mc_hosts_count,
+    mc_loop_fd,
+    mc_loop_turn,
+    mc_record,
+    mc_snapshot,
+    mc_snapshot_unref,
+    mc_value,
+    mc_value_parse,
+)
+from meshcore._core.filter cimport Binding, filter_type
+from meshcore._core.stats cimport Store, mc_stats_value
+
+from meshcore.errors import ConfigError, MeshcoreError
+
+__all__ = ["Engine", "Snapshot"]
+
+
+cdef str text_of(const char *chars):
+    return chars.decode("utf-8", "replace")
+
+
+cdef int refuse(mc_status status, mc_error *error) except -1:
+    """Raises what a failed call of the core means."""
+    if status == MC_ENOMEM:
+        raise MemoryError()
+    if status == MC_ESYS:
+        raise MeshcoreError(f"{text_of(error.path)}: {text_of(error.reason)}")
+    raise ConfigError(text_of(error.path), text_of(error.reason))
+
+
+cdef class Snapshot:
+    """A compiled configuration."""
+
+    cdef mc_snapshot *snapshot
+
+    def __dealloc__(self):
+        mc_snapshot_unref(self.snapshot)
+
+    @property
+    def listeners(self):
+        cdef uint32_t i
+        return [slice_str(self.snapshot.listeners[i].name) for i in range(self.snapshot.listener_count)]
+
+
+cdef class Engine:
+    """The workers of one gateway. All methods belong to the control thread, but `run_worker` and
+    `turn_worker`, which belong to the thread of that worker."""
+
+    cdef mc_engine *engine
+    cdef Store store
+    cdef list bindings  # the filters of every published configuration live as long as the engine
+
+    def __init__(self, workers, *, seed, record_capacity=1024, Store stats=None):
+        cdef mc_engine_options options
+        if self.engine != NULL:
+            raise RuntimeError("an engine is made once")
+        if not 1 <= workers <= 256:
+            raise ValueError(f"workers must be between 1 and 256, not {workers}")
+        if record_capacity < 1 or record_capacity & (record_capacity - 1):
+            raise ValueError(f"record_capacity must be a power of two, not {record_capacity}")
+        self.store = Store() if stats is None else stats
+        self.bindings = []
+        options.workers = workers
+        options.seed = seed
+        options.record_capacity = record_capacity
+        options.stats = self.store.slabs.stats
+        options.is_virtual = False
+        if mc_engine_new(&options, &self.engine) != MC_OK:
+            raise MeshcoreError("cannot create the workers: out of memory or of file descriptors")
+
+    def __dealloc__(self):
+        self.close()
+
+    cpdef close(self):
+        """Frees everything. The workers must have stopped."""
+        cdef mc_engine *engine = self.engine
+        self.engine = NULL
+        with nogil:
+            mc_engine_free(engine)
+
+    cdef mc_engine *use(self) except NULL:
+        if self.engine == NULL:
+            raise RuntimeError("the engine is closed")
+        return self.engine
+
+    @property
+    def stats(self):
+        return self.store
+
+    @property
+    def workers(self):
+        return self.use().worker_count
+
+    def compile(self, bytes config, filters=()):
+        """A bootstrap in canonical JSON, with the Python filters that it names."""
+        cdef mc_engine *engine = self.use()
+        cdef mc_arena arena
+        cdef mc_error error
+        cdef const mc_value *value
+        cdef mc_status status
+        cdef Snapshot snapshot = Snapshot.__new__(Snapshot)
+        cdef mc_slice json = bytes_slice(config)
+        cdef Py_ssize_t count = len(filters), i
+        cdef mc_filter_factory *factories = <mc_filter_factory *>calloc(count + 1, sizeof(mc_filter_factory))
+        cdef list names = [name.encode() for name, _ in filters]
+        cdef Binding binding
+        if factories == NULL:
+            raise MemoryError()
+        for i in range(count):
+            binding = filters[i][1]
+            self.bindings.append(binding)
+            factories[i].name = bytes_slice(names[i])
+            factories[i].type = filter_type(binding)
+            factories[i].config = <void *>binding
+        error.path[0] = 0
+        error.reason[0] = 0
+        with nogil:
+            mc_arena_init(&arena, NULL)
+            status = mc_value_parse(&arena, json, &value, &error)
+            if status == MC_OK:
+                status = mc_engine_compile(engine, value, factories, count, &snapshot.snapshot, &error)
+            mc_arena_fini(&arena)
+        free(factories)
+        if status != MC_OK:
+            refuse(status, &error)
+        return snapshot
+
+    def bind(self, Snapshot snapshot):
+        """Opens the sockets that are not open yet."""
+        cdef mc_error error
+        cdef mc_status status = mc_engine_bind(self.use(), snapshot.snapshot, &error)
+        if status != MC_OK:
+            refuse(status, &error)
+
+    def publish(self, Snapshot snapshot):
+        """Sends it to every worker."""
+        if mc_engine_publish(self.use(), snapshot.snapshot) != MC_OK:
+            raise MemoryError()
+
+    @property
+    def applied(self):
+        """Whether every worker uses what was published last."""
+        return mc_engine_applied(self.use())
+
+    def set_assignment(self, str cluster, bytes assignment):
+        """New hosts of one cluster: a ClusterLoadAssignment in canonical JSON, addresses resolved."""
+        cdef mc_engine *engine = self.use()
+        cdef bytes name = cluster.encode()
+        cdef mc_slice name_slice = bytes_slice(name)
+        cdef mc_slice json = bytes_slice(assignment)
+        cdef mc_arena arena
+        cdef mc_error error
+        cdef const mc_value *value
+        cdef mc_status status
+        with nogil:
+            mc_arena_init(&arena, NULL)
+            status = mc_value_parse(&arena, json, &value, &error)
+            if status == MC_OK:
+                status = mc_engine_set_assignment(engine, name_slice, value, &error)
+            mc_arena_fini(&arena)
+        if status != MC_OK:
+            refuse(status, &error)
+
+    def run_worker(self, uint32_t index):
+        """Serves until stopped, without the GIL."""
+        cdef mc_engine *engine = self.use()
+        cdef mc_status status
+        if index >= engine.worker_count:
+            raise IndexError(index)
+        with nogil:
+            status = mc_engine_run_worker(engine, index)
+        if status != MC_OK:
+            raise MeshcoreError(f"worker {index}: its event loop failed")
+
+    def worker_fd(self, uint32_t index):
+        """Readable when `turn_worker` has something to do."""
+        cdef mc_engine *engine = self.use()
+        if index >= engine.worker_count:
+            raise IndexError(index)
+        return mc_loop_fd(engine.workers[index].loop)
+
+    def turn_worker(self, uint32_t index):
+        """Does what is due, without waiting."""
+        cdef mc_engine *engine = self.use()
+        cdef long ran
+        if index >= engine.worker_count:
+            raise IndexError(index)
+        with nogil:
+            ran = mc_loop_turn(engine.workers[index].loop, 0)
+        return ran
+
+    def control_fd(self):
+        """Readable when workers have something to say."""
+        return mc_loop_fd(self.use().control)
+
+    def turn_control(self):
+        return mc_loop_turn(self.use().control, 0)
+
+    def drain(self):
+        mc_engine_drain(self.use())
+
+    @property
+    def drained(self):
+        return mc_engine_drained(self.use())
+
+    def close_listeners(self):
+        mc_engine_close_listeners(self.use())
+
+    def stop(self):
+        mc_engine_stop(self.use())
+
+    @property
+    def stopped(self):
+        return mc_engine_stopped(self.use())
+
+    def listeners(self):
+        """(name, "ip:port") of what is bound, in the configuration's order."""
+        cdef mc_engine *engine = self.use()
+        cdef const mc_bound *bound
+        cdef char address[MC_ADDRESS_TEXT]
+        cdef uint32_t i
+        cdef list out = []
+        if engine.current == NULL:
+            return out
+        for i in range(engine.current.listener_count):
+            bound = mc_engine_find_bound(engine, engine.current.listeners[i].name)
+            if bound != NULL:
+                mc_address_text(&bound.actual, address)
+                out.append((slice_str(engine.current.listeners[i].name), text_of(address)))
+        return out
+
+    def clusters(self):
+        """What /clusters shows, a dict for each cluster."""
+        cdef mc_engine *engine = self.use()
+        cdef uint32_t i
+        cdef list out = []
+        if engine.current != NULL:
+            for i in range(engine.current.cluster_count):
+                out.append(cluster_dict(engine, engine.current.clusters[i].cluster))
+        return out
+
+    def records(self, uint32_t limit=1024):
+        """Access records since the last call, oldest first for each worker."""
+        cdef mc_engine *engine = self.use()
+        cdef mc_record *records = <mc_record *>malloc((limit + 1) * sizeof(mc_record))
+        cdef size_t n, i
+        if records == NULL:
+            raise MemoryError()
+        try:
+            with nogil:
+                n = mc_engine_records(engine, records, limit)
+            return [record_dict(&records[i]) for i in range(n)]
+        finally:
+            free(records)
+
+    @property
+    def records_dropped(self):
+        return mc_engine_records_dropped(self.use())
+
+
+cdef dict cluster_dict(mc_engine *engine, mc_cluster *cluster):
+    cdef mc_hosts *hosts = mc_engine_members(engine, cluster)
+    cdef size_t i
+    return {
+        "name": slice_str(cluster.name),
+        "observability_name": slice_str(cluster.stat_name),
+        "max_connections": cluster.connections.max,
+        "max_pending_requests": cluster.pending.max,
+        "max_requests": cluster.requests.max,
+        "max_retries": cluster.retries.max,
+        "hosts": [] if hosts == NULL else [host_dict(engine, mc_hosts_at(hosts, i)) for i in range(mc_hosts_count(hosts))],
+    }
+
+
+cdef dict host_dict(mc_engine *engine, mc_host *host):
+    cdef char flags[256]
+    mc_host_flags_text(host.health_flags, flags, sizeof(flags))
+    return {
+        "address": slice_str(host.address_text),
+        "hostname": slice_str(host.hostname),
+        "stats": {
+            "cx_active": mc_stats_value(engine.stats, host.stats.cx_active),
+            "cx_connect_fail": mc_stats_value(engine.stats, host.stats.cx_connect_fail),
+            "cx_total": mc_stats_value(engine.stats, host.stats.cx_total),
+            "rq_active": host.rq_active,
+            "rq_error": mc_stats_value(engine.stats, host.stats.rq_error),
+            "rq_success": mc_stats_value(engine.stats, host.stats.rq_success),
+            "rq_timeout": mc_stats_value(engine.stats, host.stats.rq_timeout),
+            "rq_total": mc_stats_value(engine.stats, host.stats.rq_total),
+        },
+        "health_flags": text_of(flags),
+        "eds_status": host.eds_status,
+        "weight": host.weight,
+        "region": slice_str(host.region),
+        "zone": slice_str(host.zone),
+        "sub_zone": slice_str(host.sub_zone),
+        "canary": bool(host.canary),
+        "priority": host.priority,
+    }
+
+
+cdef str cut(mc_record *record, size_t *at, size_t n):
+    cdef str out = record.text[at[0]:at[0] + n].decode("utf-8", "replace")
+    at[0] += n
+    return out
+
+
+cdef dict record_dict(mc_record *record):
+    cdef char address[MC_ADDRESS_TEXT]
+    cdef char flags[128]
+    cdef size_t at = 0
+    cdef dict out = {
+        "start_ms": record.start_ms,
+        "duration_us": record.duration_us,
+        "upstream_us": None if record.upstream_us == 0xFFFFFFFF else record.upstream_us,
+        "status": record.status,
+        "bytes_received": record.bytes_received,
+        "bytes_sent": record.bytes_sent,
+        "attempts": record.attempts,
+        "protocol": f"HTTP/1.{record.version_minor}",
+        "details": None if record.details == NULL else text_of(record.details),
+    }
+    mc_flags_text(record.flags, flags, sizeof(flags))
+    out["flags"] = text_of(flags)
+    mc_address_text(&record.peer, address)
+    out["remote"] = text_of(address)
+    mc_address_text(&record.upstream, address)
+    out["upstream"] = text_of(address) or None
+    out["method"] = cut(record, &at, record.method_n)
+    out["authority"] = cut(record, &at, record.authority_n)
+    out["route"] = cut(record, &at, record.route_n)
+    out["cluster"] = cut(record, &at, record.cluster_n)
+    out["path"] = cut(record, &at, record.path_n)
+    return out
