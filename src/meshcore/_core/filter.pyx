@@ -43,11 +43,11 @@ from meshcore._core.cengine cimport (
 )
 
 import inspect
-import logging
+
 
 from meshcore.filters.http import Headers, Request, Response
 
-log = logging.getLogger("meshcore")
+from meshcore._log import logger as log
 
 
 cdef struct Handle:

@@ -1,0 +1,532 @@
+"""The gateway: an Envoy v3 bootstrap, served inside this process.
+
+Three ways to run one::
+
+    gateway = meshcore.Gateway.from_file("envoy.yaml", workers=2)
+    gateway.start()                 # worker threads beside any threaded program
+    ...
+    gateway.stop()
+
+    async with asyncio.TaskGroup() as group:      # or inside a running asyncio (or uvloop) loop
+        group.create_task(meshcore.Gateway.from_file("envoy.yaml", workers=0).serve())
+
+    with meshcore.Gateway.from_file("envoy.yaml") as gateway:
+        ...
+
+The control side (configuration, DNS, admin, coroutines of Python filters) runs on one asyncio loop:
+the caller's with ``serve()``, else that of a thread which ``start()`` makes. Workers serve on threads
+of their own without the GIL, or on the control loop itself with ``workers=0``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import json
+import os
+import secrets
+import threading
+import time
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from meshcore._core.engine import Engine
+from meshcore._core.filter import Binding
+from meshcore._core.stats import Store
+from meshcore._log import logger as log
+from meshcore.config import Config, load, load_file
+from meshcore.errors import ConfigError, MeshcoreError
+from meshcore.filters.http import methods, registered
+
+if TYPE_CHECKING:
+    from meshcore.discovery import DnsCluster
+
+__all__ = ["Gateway"]
+
+T = TypeVar("T")
+PYTHON_FILTER = "type.googleapis.com/meshcore.PythonFilter"
+RECORDS = 1024
+
+
+class Gateway:
+    """Listeners, routes and clusters of one bootstrap.
+
+    ``bootstrap`` is a dict, YAML or JSON text, a ``Bootstrap`` message or a loaded configuration.
+    ``workers`` is the number of worker threads (default: one for each CPU this process may use);
+    0 serves on the control loop without any thread. ``stats`` may be a store of the caller's own.
+
+    :raises ConfigError: the bootstrap cannot be served; ``.path`` names the field.
+
+    ``update``, ``drain``, ``stop`` and the properties may be used from any thread.
+    """
+
+    def __init__(
+        self,
+        bootstrap: Any,
+        *,
+        workers: int | None = None,
+        allow_unsupported: bool = False,
+        stats: Store | None = None,
+    ) -> None:
+        self._workers = len(os.sched_getaffinity(0)) if workers is None else workers
+        if not 0 <= self._workers <= 256:
+            raise ValueError(f"workers must be between 0 and 256, not {workers}")
+        self._allow_unsupported = allow_unsupported
+        self._stats = Store() if stats is None else stats
+        self._config = self._loaded(bootstrap)
+        self._lock = threading.Lock()
+        self._run: _Run | None = None
+        self._thread: threading.Thread | None = None
+        _check(self._config)
+
+    @classmethod
+    def from_file(cls, path: str | Path, **options: Any) -> Self:
+        """From a file: .yaml, .yml, .json, .pb or .pb_text. Options as the constructor's."""
+        allow = options.get("allow_unsupported", False)
+        return cls(load_file(path, allow_unsupported=allow), **options)
+
+    def _loaded(self, source: Any) -> Config:
+        if isinstance(source, Config):
+            return source
+        if isinstance(source, Path):
+            return load_file(source, allow_unsupported=self._allow_unsupported)
+        return load(source, allow_unsupported=self._allow_unsupported)
+
+    # --- running --------------------------------------------------------------------------------
+
+    async def serve(self) -> None:
+        """Serve with the control side on the running loop, until ``stop()`` or cancellation."""
+        run = self._begin()
+        try:
+            await run.open()
+            await run.stopping.wait()
+        finally:
+            await asyncio.shield(asyncio.ensure_future(run.close()))
+            self._run = None
+
+    def start(self) -> None:
+        """Serve in the background; returns when the listeners are open.
+
+        :raises MeshcoreError: a listener's address cannot be had.
+        """
+        if self._thread is not None:
+            raise RuntimeError("the gateway is running")
+        ready: concurrent.futures.Future[None] = concurrent.futures.Future()
+        thread = threading.Thread(
+            target=lambda: asyncio.run(self._background(ready)), name="meshcore", daemon=True
+        )
+        self._thread = thread
+        thread.start()
+        try:
+            ready.result()
+        except BaseException:
+            thread.join()
+            self._thread = None
+            raise
+
+    async def _background(self, ready: concurrent.futures.Future[None]) -> None:
+        try:
+            run = self._begin()
+        except BaseException as error:
+            ready.set_exception(error)
+            return
+        try:
+            try:
+                await run.open()
+            except BaseException as error:
+                ready.set_exception(error)
+                return
+            ready.set_result(None)
+            await run.stopping.wait()
+        finally:
+            await run.close()
+            self._run = None
+
+    def _begin(self) -> _Run:
+        with self._lock:
+            if self._run is not None:
+                raise RuntimeError("the gateway is running")
+            self._run = _Run(self, asyncio.get_running_loop())
+            return self._run
+
+    def stop(self) -> None:
+        """Close everything now. Idempotent. Returns when all is closed, but in ``serve()``'s own
+        thread, where ``serve()`` returns soon after."""
+        run, thread = self._run, self._thread
+        if run is not None:
+            run.call(run.stopping.set)
+        if thread is not None and thread is not threading.current_thread():
+            thread.join()
+            self._thread = None
+
+    def drain(self, limit_s: float | None = None) -> bool:
+        """Stop accepting, let requests in flight finish; true when all did within the limit.
+
+        Not for the control loop's own thread: there ``await drain_async()``.
+        """
+        run = self._run
+        return True if run is None else run.result(run.drain(limit_s))
+
+    async def drain_async(self, limit_s: float | None = None) -> bool:
+        """``drain`` for the thread of the control loop."""
+        run = self._run
+        return True if run is None else await run.drain(limit_s)
+
+    def update(self, bootstrap: Any) -> None:
+        """Take over a new configuration, live.
+
+        Requests in flight keep the routes that they started with; connections stay open, and so do
+        those of clusters that did not change. When this returns every worker uses the new
+        configuration. On an error the old one stays. Not for the control loop's own thread: there
+        ``await update_async()``.
+
+        :raises ConfigError: the configuration cannot be served.
+        :raises MeshcoreError: a new listener's address cannot be had.
+        """
+        config = self._loaded(bootstrap)
+        run = self._run
+        if run is None:
+            _check(config)
+            self._config = config
+        else:
+            run.result(run.apply(config))
+
+    async def update_async(self, bootstrap: Any) -> None:
+        """``update`` for the thread of the control loop."""
+        config = self._loaded(bootstrap)
+        run = self._run
+        if run is None:
+            _check(config)
+            self._config = config
+        else:
+            await run.apply(config)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.drain(10)
+        self.stop()
+
+    # --- looking --------------------------------------------------------------------------------
+
+    @property
+    def running(self) -> bool:
+        run = self._run
+        return run is not None and run.opened
+
+    @property
+    def stats(self) -> Store:
+        """Every counter, gauge and histogram, by Envoy's names."""
+        return self._stats
+
+    @property
+    def listeners(self) -> dict[str, tuple[str, int]]:
+        """Address and port that each listener is bound to."""
+        run = self._run
+        return {} if run is None else run.addresses()
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The configuration in use, in canonical form. Read-only."""
+        return self._config.document
+
+    def records(self, limit: int = RECORDS) -> list[dict[str, Any]]:
+        """Access records of finished requests since the last call.
+
+        A worker keeps the last few; when nobody asks in time the rest are dropped and counted
+        (``records_dropped``): a worker never waits.
+        """
+        run = self._run
+        return [] if run is None else run.ask(lambda: run.engine.records(limit))
+
+    @property
+    def records_dropped(self) -> int:
+        run = self._run
+        return 0 if run is None else run.ask(lambda: run.engine.records_dropped)
+
+
+def _check(config: Config) -> None:
+    """Compiles once, so that what cannot be served is said before anything is opened."""
+    document, filters = _prepare(config.document, None)
+    engine = Engine(1, seed=0, record_capacity=1)
+    try:
+        engine.compile(_encode(document), filters)
+    finally:
+        engine.close()
+
+
+def _encode(document: Any) -> bytes:
+    return json.dumps(document, separators=(",", ":")).encode()
+
+
+def _prepare(
+    document: dict[str, Any],
+    loop: asyncio.AbstractEventLoop | None,
+    assignments: dict[str, Any] | None = None,
+    extra_listeners: list[dict[str, Any]] | None = None,
+) -> tuple[dict[str, Any], list[tuple[str, Binding]]]:
+    """The document as the core reads it: addresses resolved, Python filters under names of their
+    own (two entries may share a filter and differ in configuration)."""
+    resources = dict(document.get("static_resources", {}))
+    filters: list[tuple[str, Binding]] = []
+    listeners = []
+    for index, listener in enumerate(resources.get("listeners", ())):
+        path = f"static_resources.listeners[{index}]"
+        listeners.append(_with_filters(listener, path, filters, loop))
+    resources["listeners"] = [*listeners, *(extra_listeners or ())]
+    resources["clusters"] = [
+        _with_assignment(cluster, assignments) for cluster in resources.get("clusters", ())
+    ]
+    return {**document, "static_resources": resources}, filters
+
+
+def _with_assignment(
+    cluster: dict[str, Any], assignments: dict[str, Any] | None
+) -> dict[str, Any]:
+    if cluster.get("type") not in ("STRICT_DNS", "LOGICAL_DNS"):
+        return cluster
+    name = cluster["name"]
+    resolved = (assignments or {}).get(name, {"cluster_name": name})
+    return {**cluster, "load_assignment": resolved}
+
+
+def _with_filters(
+    listener: dict[str, Any],
+    path: str,
+    filters: list[tuple[str, Binding]],
+    loop: asyncio.AbstractEventLoop | None,
+) -> dict[str, Any]:
+    chains = []
+    for c, chain in enumerate(listener.get("filter_chains", ())):
+        network = []
+        for f, network_filter in enumerate(chain.get("filters", ())):
+            manager = dict(network_filter.get("typed_config", {}))
+            http = []
+            for h, entry in enumerate(manager.get("http_filters", ())):
+                where = f"{path}.filter_chains[{c}].filters[{f}].typed_config.http_filters[{h}]"
+                http.append(_with_binding(entry, where, filters, loop))
+            manager["http_filters"] = http
+            network.append({**network_filter, "typed_config": manager})
+        chains.append({**chain, "filters": network})
+    return {**listener, "filter_chains": chains}
+
+
+def _with_binding(
+    entry: dict[str, Any],
+    path: str,
+    filters: list[tuple[str, Binding]],
+    loop: asyncio.AbstractEventLoop | None,
+) -> dict[str, Any]:
+    typed = entry.get("typed_config", {})
+    if typed.get("@type") != PYTHON_FILTER:
+        return entry
+    name = typed.get("name") or entry["name"]
+    target = registered(name)
+    if target is None:
+        raise ConfigError(path, f"names the filter {name!r}, which no imported module registers")
+    try:
+        on_request, on_response = methods(target, typed.get("config", {}))
+    except Exception as error:
+        raise ConfigError(f"{path}.typed_config", f"does not suit the filter {name!r}: {error}") from error
+    unique = f"{name}#{len(filters)}"
+    filters.append((unique, Binding(on_request, on_response, loop)))
+    return {"name": unique}
+
+
+class _Run:
+    """One life of a gateway, from start to stop. Its methods belong to the control loop's thread,
+    but for ``call``, ``ask`` and ``result``."""
+
+    def __init__(self, gateway: Gateway, loop: asyncio.AbstractEventLoop) -> None:
+        self.gateway = gateway
+        self.loop = loop
+        self.thread = threading.get_ident()
+        self.embedded = gateway._workers == 0
+        self.engine = Engine(
+            max(1, gateway._workers),
+            seed=secrets.randbits(64),
+            record_capacity=RECORDS,
+            stats=gateway._stats,
+        )
+        self.stopping = asyncio.Event()
+        self.opened = False
+        self.draining = False
+        self.started_at = time.time()
+        self._threads: list[threading.Thread] = []
+        self._waiters: list[asyncio.Future[None]] = []
+        self._dns: dict[str, DnsCluster] = {}
+        self._assignments: dict[str, Any] = {}
+        self._changes = asyncio.Lock()
+        self._descriptors: list[int] = []
+
+    # --- from other threads ---------------------------------------------------------------------
+
+    def call(self, function: Callable[[], object]) -> None:
+        if threading.get_ident() == self.thread:
+            function()
+            return
+        try:
+            self.loop.call_soon_threadsafe(function)
+        except RuntimeError:  # the loop is closed: nothing runs any more
+            log.debug("the gateway has stopped already")
+
+    def ask(self, function: Callable[[], T]) -> T:
+        if threading.get_ident() == self.thread:
+            return function()
+
+        async def answer() -> T:
+            return function()
+
+        return self.result(answer())
+
+    def result(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        if threading.get_ident() == self.thread:
+            coroutine.close()
+            raise RuntimeError("on the control loop's thread, await the ..._async method")
+        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result()
+
+    # --- opening and closing ----------------------------------------------------------------------
+
+    async def open(self) -> None:
+        self._watch(self.engine.control_fd(), self._on_control)
+        await self._publish(self.gateway._config, wait=False)
+        for index in range(self.engine.workers):
+            if self.embedded:
+                self._watch(self.engine.worker_fd(index), lambda i=index: self.engine.turn_worker(i))
+                self.engine.turn_worker(index)
+                continue
+            thread = threading.Thread(
+                target=self._work, args=(index,), name=f"meshcore-worker-{index}", daemon=True
+            )
+            self._threads.append(thread)
+            thread.start()
+        await self._until(lambda: self.engine.applied)
+        self.opened = True
+        for name, (host, port) in self.addresses().items():
+            log.info("listener %s on %s port %d", name, host, port)
+
+    def _work(self, index: int) -> None:
+        try:
+            self.engine.run_worker(index)
+        except MeshcoreError:
+            log.exception("a worker failed; the gateway stops")
+            self.call(self.stopping.set)
+
+    async def close(self) -> None:
+        for cluster in self._dns.values():
+            cluster.stop()
+        if self._threads or self.embedded:
+            self.engine.stop()
+            await self._until(lambda: self.engine.stopped)
+            for thread in self._threads:
+                thread.join()
+        for descriptor in self._descriptors:
+            self.loop.remove_reader(descriptor)
+        self.engine.close()
+
+    def _watch(self, descriptor: int, callback: Callable[[], object]) -> None:
+        self.loop.add_reader(descriptor, callback)
+        self._descriptors.append(descriptor)
+
+    def _on_control(self) -> None:
+        self.engine.turn_control()
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    async def _until(self, condition: Callable[[], bool]) -> None:
+        """Waits until a worker's news make the condition true."""
+        while not condition():
+            waiter = self.loop.create_future()
+            self._waiters.append(waiter)
+            await waiter
+
+    # --- configuration -----------------------------------------------------------------------------
+
+    async def apply(self, config: Config) -> None:
+        await self._publish(config, wait=True)
+        self.gateway._config = config
+
+    async def _publish(self, config: Config, *, wait: bool) -> None:
+        async with self._changes:
+            fresh = await self._resolve(config.document)
+            own_listeners, own_filters = self._admin(config.document)
+            document, filters = _prepare(
+                config.document, self.loop, self._assignments, own_listeners
+            )
+            snapshot = self.engine.compile(_encode(document), [*filters, *own_filters])
+            self.engine.bind(snapshot)
+            self.engine.publish(snapshot)
+            self._follow(fresh)
+            if wait:
+                await self._until(lambda: self.engine.applied)
+
+    def _admin(
+        self, document: dict[str, Any]
+    ) -> tuple[list[dict[str, Any]], list[tuple[str, Binding]]]:
+        """The admin listener, when one is configured: our own data plane serves it (ADM-1)."""
+        address = document.get("admin", {}).get("address")
+        if address is None:
+            return [], []
+        from meshcore.observe.admin import ADMIN_FILTER, Admin, admin_listener
+
+        binding = Binding(Admin(self).on_request_headers, None, self.loop)
+        return [admin_listener(address)], [(ADMIN_FILTER, binding)]
+
+    async def _resolve(self, document: dict[str, Any]) -> dict[str, DnsCluster]:
+        """DNS clusters of a configuration; known ones keep their addresses, new ones are resolved."""
+        clusters = document.get("static_resources", {}).get("clusters", ())
+        if not any(cluster.get("type") == "STRICT_DNS" for cluster in clusters):
+            return {}
+        from meshcore.discovery import clusters_needing_dns
+
+        found = {cluster.name: cluster for cluster in clusters_needing_dns(document, self.gateway._stats)}
+        new = []
+        for name, cluster in found.items():
+            known = self._dns.get(name)
+            if known is not None and known.same_as(cluster):
+                found[name] = known
+            else:
+                new.append(cluster)
+        answers = await asyncio.gather(*(cluster.initial() for cluster in new))
+        for cluster, assignment in zip(new, answers, strict=True):
+            self._assignments[cluster.name] = assignment
+        return found
+
+    def _follow(self, fresh: dict[str, DnsCluster]) -> None:
+        for name, cluster in self._dns.items():
+            if fresh.get(name) is not cluster:
+                cluster.stop()
+        for name, cluster in fresh.items():
+            if self._dns.get(name) is not cluster:
+                cluster.start(self.loop, self._on_assignment)
+        self._dns = fresh
+
+    def _on_assignment(self, name: str, assignment: dict[str, Any]) -> None:
+        self._assignments[name] = assignment
+        try:
+            self.engine.set_assignment(name, _encode(assignment))
+        except ConfigError:
+            log.exception("the addresses of cluster %s cannot be used; the old ones stay", name)
+
+    # --- the end ---------------------------------------------------------------------------------------
+
+    async def drain(self, limit_s: float | None) -> bool:
+        self.draining = True
+        self.engine.drain()
+        try:
+            await asyncio.wait_for(self._until(lambda: self.engine.drained), limit_s)
+        except TimeoutError:
+            return False
+        return True
+
+    def addresses(self) -> dict[str, tuple[str, int]]:
+        out = {}
+        for name, address in self.engine.listeners():
+            host, _, port = address.rpartition(":")
+            out[name] = (host.strip("[]"), int(port))
+        return out
