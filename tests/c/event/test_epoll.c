@@ -116,6 +116,23 @@ TEST(level_triggered_ios_repeat_and_can_be_silenced) {
     mc_loop_free(loop);
 }
 
+TEST(a_closed_level_triggered_io_is_not_heard_of_again) {
+    mc_loop *loop = mc_loop_new_epoll(1);
+    watcher w = {0};
+    int fds[2];
+    socket_pair(fds);
+    int held = dup(fds[0]);
+    CHECK_INT(mc_io_open(loop, &w.io, fds[0], true, watched), MC_OK);
+    CHECK_INT(write(fds[1], "x", 1), 1);
+    mc_io_close(loop, &w.io);
+    uint64_t before = mc_loop_now_us(loop);
+    CHECK_INT(mc_loop_turn(loop, 30), 0);
+    CHECK(mc_loop_now_us(loop) - before >= 30000); /* it waited: nothing kept waking it */
+    close(held);
+    close(fds[1]);
+    mc_loop_free(loop);
+}
+
 TEST(more_ready_than_a_batch_are_all_served) {
     enum { N = 300 };
     static watcher w[N];
@@ -166,10 +183,12 @@ TEST(an_embedded_loop_shows_all_work_on_its_descriptor) {
     watcher w = {0};
     CHECK_INT(mc_io_open(loop, &w.io, -1, false, watched), MC_OK);
     fired = 0;
-    mc_timer_arm(loop, &early, 1); /* before embedding */
+    mc_loop_defer(loop, &deferred); /* before embedding */
+    mc_timer_arm(loop, &early, 1000000);
     int fd = mc_loop_fd(loop);
     CHECK(fd >= 0);
     outer(loop, 1);
+    mc_timer_cancel(loop, &early);
     mc_loop_turn(loop, 0);
     CHECK(!readable(fd, 0));
     mc_mailbox_post(loop, &message);

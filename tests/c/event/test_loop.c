@@ -1,6 +1,9 @@
 /* The loop: the order of a turn, deferred work, timers and the clock, stopping, replay from a seed. */
 #include "event/loop.h"
 
+#include <poll.h>
+#include <time.h>
+
 #include "../test.h"
 #include "base/hash.h"
 
@@ -192,12 +195,41 @@ TEST(timers_are_never_early_and_rearm_replaces) {
         uint64_t armed = mc_loop_now_us(loop);
         mc_timer_arm(loop, &a.timer, 20);
         while (log_n == 0) {
-            CHECK(mc_loop_turn(loop, -1) >= 0);
+            CHECK(mc_loop_turn(loop, kind ? -1 : 0) >= 0); /* every instant is looked at */
         }
         CHECK(mc_loop_now_us(loop) - armed >= 20000);
         CHECK_LOG("a");
         mc_timer_cancel(loop, &far.timer);
     }
+}
+
+static uint64_t clock_ms(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+TEST(outside_a_turn_a_delay_counts_from_now) {
+    loop = mc_loop_new_epoll(1);
+    clear();
+    task a = make('a');
+    poll(NULL, 0, 40); /* the loop's clock falls behind */
+    uint64_t armed = clock_ms();
+    mc_timer_arm(loop, &a.timer, 30);
+    while (log_n == 0) {
+        CHECK(mc_loop_turn(loop, -1) >= 0);
+    }
+    CHECK(clock_ms() - armed >= 30);
+    mc_loop_free(loop);
+}
+
+TEST(the_wall_clock_is_the_systems) {
+    loop = mc_loop_new_epoll(1);
+    struct timespec t;
+    clock_gettime(CLOCK_REALTIME, &t);
+    uint64_t wall = mc_loop_wall_ms(loop), real = (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+    CHECK(wall <= real + 2 && real - wall < 1000);
+    mc_loop_free(loop);
 }
 
 TEST(waiting_ends_at_the_timeout) {
@@ -220,6 +252,9 @@ TEST(stop_ends_the_run_and_none_is_lost) {
         CHECK_LOG("m");
         mc_loop_stop(loop);
         CHECK_INT(mc_loop_run(loop), MC_OK);
+        mc_mailbox_post(loop, &m.message); /* that stop is used up */
+        CHECK_INT(mc_loop_run(loop), MC_OK);
+        CHECK_LOG("mm");
     }
 }
 

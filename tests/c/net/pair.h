@@ -22,7 +22,9 @@ typedef struct peer {
     size_t consume_most; /* 0: all */
     bool close_on_data;
     bool pause_on_data;
-    struct peer *forward; /* on_data writes the bytes there, borrowed */
+    bool resume_on_data;    /* after the pause */
+    const char *last_words; /* written by on_drained, which then closes */
+    struct peer *forward;   /* on_data writes the bytes there, borrowed */
     size_t offered_last;
 } peer;
 
@@ -62,6 +64,9 @@ static size_t peer_data(mc_conn *conn, mc_slice data) {
     if (p->pause_on_data) {
         mc_conn_pause_reading(conn);
     }
+    if (p->resume_on_data) {
+        mc_conn_resume_reading(conn);
+    }
     if (p->close_on_data) {
         mc_conn_close(conn, false);
     }
@@ -70,7 +75,14 @@ static size_t peer_data(mc_conn *conn, mc_slice data) {
 static void peer_eof(mc_conn *conn) { peer_log(peer_of(conn), 'E'); }
 static void peer_high(mc_conn *conn) { peer_log(peer_of(conn), 'H'); }
 static void peer_low(mc_conn *conn) { peer_log(peer_of(conn), 'L'); }
-static void peer_drained(mc_conn *conn) { peer_log(peer_of(conn), 'F'); }
+static void peer_drained(mc_conn *conn) {
+    peer *p = peer_of(conn);
+    peer_log(p, 'F');
+    if (p->last_words != NULL) {
+        (void)mc_conn_write(conn, mc_slice_cstr(p->last_words));
+        mc_conn_close(conn, true);
+    }
+}
 static void peer_close(mc_conn *conn, mc_close_reason reason) {
     peer *p = peer_of(conn);
     peer_log(p, 'X');

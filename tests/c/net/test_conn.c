@@ -29,6 +29,7 @@ TEST(bytes_go_both_ways) {
         CHECK_GOT(&p->b, "to b, in two");
         CHECK_GOT(&p->a, "to a");
         CHECK_U64(p->a.conn.tx_bytes, 12);
+        CHECK_INT(peer_times(&p->a, 'F'), 0); /* nothing was ever buffered */
         CHECK_U64(p->b.conn.rx_bytes, 12);
         CHECK_INT(peer_times(&p->b, 'D'), 1);
     }
@@ -115,6 +116,64 @@ TEST(a_pause_inside_on_data_holds_back_the_rest) {
     }
 }
 
+TEST(a_resume_inside_on_data_offers_the_rest_at_once) {
+    EACH_MEDIUM(p, NULL) {
+        p->b.pause_on_data = p->b.resume_on_data = true;
+        p->b.consume_most = 2;
+        say(&p->a, "abcdef");
+        UNTIL(p, p->b.got_n == 6);
+        CHECK_INT(peer_times(&p->b, 'D'), 3);
+    }
+}
+
+TEST(a_reader_without_progress_is_not_asked_again) {
+    EACH_MEDIUM(p, NULL) {
+        p->b.pause_on_data = p->b.resume_on_data = true;
+        p->b.leave = 100;
+        say(&p->a, "half a line");
+        settle(p);
+        CHECK_INT(peer_times(&p->b, 'D'), 1);
+    }
+}
+
+TEST(one_connection_reads_a_bounded_share_of_a_turn) {
+    enum { N = 4 << 20 };
+    char *bytes = pattern(N);
+    pair storage, *p = &storage;
+    pair_open(p, MEMORY_VIRTUAL, &(mc_memory_options){.capacity = N});
+    CHECK_INT(mc_conn_write(&p->a.conn, mc_slice_of(bytes, N)), MC_OK);
+    for (size_t before = 0; p->b.got_n < N; before = peer_times(&p->b, 'D')) {
+        CHECK(mc_loop_turn(p->loop, -1) > 0);
+        CHECK(peer_times(&p->b, 'D') - before <= MC_NET_READ_ROUNDS);
+    }
+    pair_close(p);
+    free(bytes);
+}
+
+TEST(low_is_half_of_high) {
+    enum { CAPACITY = 100 };
+    static const char bytes[1600];
+    pair storage, *p = &storage;
+    pair_open(p, MEMORY_VIRTUAL, &(mc_memory_options){.capacity = CAPACITY});
+    p->a.conn.high_watermark = 1000;
+    mc_conn_pause_reading(&p->b.conn);
+    CHECK_INT(mc_conn_write(&p->a.conn, mc_slice_of(bytes, 1000 + CAPACITY)), MC_OK);
+    settle(p);
+    CHECK_U64(mc_conn_buffered(&p->a.conn), 1000);
+    CHECK_INT(peer_times(&p->a, 'H'), 0); /* above, not at */
+    CHECK_INT(mc_conn_write(&p->a.conn, mc_slice_of(bytes, 1)), MC_OK);
+    settle(p);
+    CHECK_INT(peer_times(&p->a, 'H'), 1);
+    mc_conn_resume_reading(&p->b.conn);
+    while (mc_conn_buffered(&p->a.conn) > 500) {
+        CHECK_INT(peer_times(&p->a, 'L'), 0);
+        CHECK(mc_loop_turn(p->loop, -1) > 0);
+    }
+    CHECK_INT(peer_times(&p->a, 'L'), 1);
+    CHECK(mc_conn_buffered(&p->a.conn) > 400);
+    pair_close(p);
+}
+
 TEST(watermarks_tell_once_each_way) {
     enum { N = 8 << 20 };
     char *bytes = pattern(N);
@@ -136,6 +195,36 @@ TEST(watermarks_tell_once_each_way) {
         CHECK_INT(peer_times(&p->a, 'L'), 1);
     }
     free(bytes);
+}
+
+TEST(what_on_drained_writes_goes_out_before_its_close) {
+    enum { N = 8 << 20 };
+    char *bytes = pattern(N);
+    EACH_MEDIUM(p, NULL) {
+        p->a.last_words = "the end";
+        CHECK_INT(mc_conn_write(&p->a.conn, mc_slice_of(bytes, N)), MC_OK);
+        UNTIL(p, p->a.closed && peer_times(&p->b, 'E') == 1);
+        CHECK_U64(p->b.got_n, N + 7);
+    }
+    free(bytes);
+}
+
+TEST(the_answer_to_kept_bytes_goes_out_before_the_remote_close) {
+    EACH_MEDIUM(p, NULL) {
+        p->b.conn.events = &peer_events_no_eof;
+        p->b.forward = &p->b;
+        p->b.pause_on_data = true;
+        p->b.consume_most = 3;
+        say(&p->a, "oneTWO");
+        UNTIL(p, p->a.got_n == 3);
+        mc_conn_shutdown_write(&p->a.conn);
+        settle(p);
+        p->b.pause_on_data = false;
+        mc_conn_resume_reading(&p->b.conn);
+        UNTIL(p, p->b.closed && p->a.got_n == 6);
+        CHECK_GOT(&p->a, "oneTWO");
+        CHECK_INT(p->b.reason, MC_CLOSE_REMOTE);
+    }
 }
 
 TEST(a_forwarder_borrows_the_read_buffer) {
@@ -237,6 +326,49 @@ TEST(linger_gets_the_answer_to_a_peer_that_still_sends) {
         mc_conn_close(&p->a.conn, true);
         UNTIL(p, p->b.closed);
         CHECK_INT(p->b.reason, MC_CLOSE_LOCAL);
+    }
+    free(bytes);
+}
+
+TEST(linger_after_the_peers_fin_only_flushes) {
+    enum { N = 8 << 20 };
+    char *bytes = pattern(N);
+    EACH_MEDIUM(p, NULL) {
+        mc_conn_shutdown_write(&p->a.conn);
+        UNTIL(p, peer_times(&p->b, 'E') == 1);
+        CHECK_INT(mc_conn_write(&p->b.conn, mc_slice_of(bytes, N)), MC_OK);
+        mc_conn_close_linger(&p->b.conn);
+        UNTIL(p, p->b.closed && peer_times(&p->a, 'E') == 1);
+        CHECK_INT(p->b.reason, MC_CLOSE_LOCAL);
+        CHECK_U64(p->a.got_n, N);
+    }
+    free(bytes);
+}
+
+TEST(a_reset_after_the_fin_is_noticed) {
+    EACH_MEDIUM(p, NULL) {
+        mc_conn_shutdown_write(&p->a.conn);
+        UNTIL(p, peer_times(&p->b, 'E') == 1);
+        mc_conn_pause_reading(&p->a.conn);
+        say(&p->b, "unread");
+        settle(p);
+        mc_conn_close(&p->a.conn, false); /* with unread bytes: RST */
+        UNTIL(p, p->b.closed);
+        CHECK_INT(p->b.reason, MC_CLOSE_RESET);
+    }
+}
+
+TEST(a_reset_ends_a_flush) {
+    enum { N = 8 << 20 };
+    char *bytes = pattern(N);
+    EACH_MEDIUM(p, NULL) {
+        mc_conn_pause_reading(&p->b.conn);
+        CHECK_INT(mc_conn_write(&p->a.conn, mc_slice_of(bytes, N)), MC_OK);
+        mc_conn_close(&p->a.conn, true);
+        settle(p);
+        mc_conn_close(&p->b.conn, false);
+        UNTIL(p, p->a.closed);
+        CHECK_INT(p->a.reason, MC_CLOSE_RESET);
     }
     free(bytes);
 }
@@ -363,6 +495,40 @@ TEST(a_retired_buffer_lives_until_the_flush) {
         CHECK(memcmp(p->b.got, bytes, N) == 0);
     }
     free(bytes);
+}
+
+TEST(what_a_callback_borrowed_does_not_pile_up) {
+    pair storage, *p = &storage;
+    pair_open(p, MEMORY_VIRTUAL, NULL);
+    long live = 0, made = 0;
+    for (unsigned i = 0; i < 50; i++) {
+        if (i == 10) {
+            live = mc_test_alloc_live();
+            made = mc_test_alloc_count();
+        }
+        static const size_t sizes[] = {100, 16000, 400, 1};
+        size_t total = 0;
+        for (unsigned k = 0; k < 4; k++) {
+            char *scratch = mc_net_scratch(p->net, sizes[k]);
+            CHECK(scratch != NULL);
+            memset(scratch, 'a' + (int)k, sizes[k]);
+            CHECK_INT(mc_conn_write(&p->a.conn, mc_slice_of(scratch, sizes[k])), MC_OK);
+            total += sizes[k];
+        }
+        mc_buffer retired;
+        mc_buffer_init(&retired, mc_net_chunks(p->net));
+        CHECK_INT(mc_buffer_append(&retired, MC_SLICE("r")), MC_OK);
+        CHECK_INT(mc_conn_write(&p->a.conn, mc_buffer_front(&retired)), MC_OK);
+        mc_net_retire(p->net, &retired);
+        p->b.got_n = 0;
+        UNTIL(p, p->b.got_n == total + 1);
+        CHECK(p->b.got[0] == 'a' && p->b.got[100] == 'b' && p->b.got[16100] == 'c' && p->b.got[16500] == 'd' &&
+              p->b.got[total] == 'r');
+    }
+    CHECK_INT(mc_test_alloc_live(), live);
+    CHECK(mc_test_alloc_count() - made <= 40 * 5);
+    CHECK(mc_net_chunks(p->net)->free_count <= 8);
+    pair_close(p);
 }
 
 TEST(no_descriptor_is_left) {
