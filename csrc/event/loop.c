@@ -25,6 +25,7 @@ uint64_t mc_loop_now_ms(const mc_loop *loop) { return loop->now_us / 1000; }
 uint64_t mc_loop_now_us(const mc_loop *loop) { return loop->now_us; }
 uint64_t mc_loop_wall_ms(const mc_loop *loop) { return loop->now_us / 1000 + loop->wall_minus_now_ms; }
 mc_random *mc_loop_random(mc_loop *loop) { return &loop->random; }
+uint64_t mc_loop_turns(const mc_loop *loop) { return loop->turns; }
 
 /* --- a turn
  * ----------------------------------------------------------------------------------------------------- */
@@ -77,6 +78,7 @@ long mc_loop_turn(mc_loop *loop, int64_t timeout_ms) {
         return MC_EINVAL;
     }
     loop->in_turn = true;
+    loop->turns++;
     loop->ran = 0;
     if (!mc_list_empty(&loop->deferred)) {
         mc_loop_after_callback(loop);

@@ -30,7 +30,7 @@ bool mc_loop_is_virtual(const mc_loop *loop);
 /* Descriptor that becomes readable when a turn has work to do; -1 for a virtual loop. Calling it arms the
  * timerfd, so that timers show on the descriptor too: only embedded loops pay for that. */
 int mc_loop_fd(mc_loop *loop);
-/* One turn; waits at most timeout_ms (-1: until something happens, 0: not at all). Virtual: "waiting"
+/* One turn; waits at most timeout_ms (-1: until something happens, 0: not at all); may end with nothing done. Virtual: "waiting"
  * advances the clock to the next timer, at most by timeout_ms. Returns the number of callbacks run, or a
  * negative status. */
 long mc_loop_turn(mc_loop *loop, int64_t timeout_ms);
@@ -49,6 +49,8 @@ uint64_t mc_loop_now_us(const mc_loop *loop);
 #define MC_VIRTUAL_EPOCH_MS 1700000000000ull
 uint64_t mc_loop_wall_ms(const mc_loop *loop);
 mc_random *mc_loop_random(mc_loop *loop);
+/* Turns begun so far. */
+uint64_t mc_loop_turns(const mc_loop *loop);
 
 /* --- readiness
  * ------------------------------------------------------------------------------------------------- */

@@ -34,6 +34,7 @@ struct mc_loop {
     bool embedded; /* mc_loop_fd was called */
     mc_list ready; /* ios with events */
     mc_list deferred;
+    uint64_t turns;
     long ran; /* callbacks of this turn */
     mc_wheel wheel;
     mc_random random;

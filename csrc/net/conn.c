@@ -272,8 +272,6 @@ static size_t read_once(mc_conn *conn, char *at) {
         conn->eof = true;
     } else if (n != -EAGAIN || conn->write_failed) {
         finish(conn, MC_CLOSE_RESET);
-    } else {
-        conn->hangup = false; /* whoever said so was mistaken: nothing is left to be read to the end */
     }
     return 0;
 }
@@ -411,9 +409,8 @@ void mc_conn_ready(mc_io *io, uint32_t events) {
     }
     if ((events & MC_HANGUP) != 0) {
         conn->hangup = true;
-        /* Asked only where no read will tell: asking clears the error. */
-        bool reading = !conn->eof && (conn->state == MC_CONN_OPEN || conn->linger);
-        if (!reading && conn->transport->error(conn) != 0) {
+        /* A reset behind the FIN, which no read tells. Asked only then: asking clears the error. */
+        if (conn->eof && conn->transport->error(conn) != 0) {
             finish(conn, MC_CLOSE_RESET);
             return;
         }

@@ -22,12 +22,7 @@ static void watch_again(mc_listener *listener) {
     }
 }
 
-static void on_back_off(mc_timer *timer) {
-    mc_listener *listener = MC_CONTAINER(timer, mc_listener, back_off);
-    if (!listener->paused) {
-        watch_again(listener);
-    }
-}
+static void on_back_off(mc_timer *timer) { watch_again(MC_CONTAINER(timer, mc_listener, back_off)); }
 
 /* Errors of the one connection, which the kernel passes on from its queue (accept(2)): the next may be fine.
  */
@@ -49,6 +44,11 @@ static bool only_this_one(int error) {
 
 static void on_listener_ready(mc_io *io, uint32_t events) {
     mc_listener *listener = MC_CONTAINER(io, mc_listener, io);
+    uint64_t turn = mc_loop_turns(mc_net_loop(listener->net));
+    if (turn != listener->last_turn + 1) {
+        listener->batch = 1;
+    }
+    listener->last_turn = turn;
     for (uint32_t i = 0; i < listener->batch; i++) {
         mc_address peer;
         int fd = mc_socket_accept(listener->io.fd, &peer);

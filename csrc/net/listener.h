@@ -1,9 +1,8 @@
 /* Listener: accepts connections from a listening socket of its own worker.
  *
- * The socket is level-triggered (THR-7). Each event accepts one connection, and twice as many as the last
- * when all were there, up to a batch: so a lone connection costs no accept4 that finds nothing, and a burst
- * few turns. Out of descriptors or memory it stops asking for a moment instead of spinning; connections wait
- * in the backlog. */
+ * The socket is level-triggered (THR-7). An event accepts one connection, and an event in the very next turn twice as many as
+ * the last, if all were there: so a lone connection costs no accept4 that finds nothing, and a burst few turns. Out of
+ * descriptors or memory it stops asking for a moment instead of spinning; connections wait in the backlog. */
 #ifndef MC_NET_LISTENER_H
 #define MC_NET_LISTENER_H
 
@@ -15,7 +14,8 @@ typedef struct mc_listener {
     /* Owns fd from here. May close or pause the listener. */
     void (*on_accept)(struct mc_listener *listener, int fd, const mc_address *peer);
     mc_timer back_off;
-    uint32_t batch;
+    uint32_t batch;     /* connections the next event accepts */
+    uint64_t last_turn; /* of the last event */
     bool paused;
     uint64_t accepted; /* connections so far */
     uint64_t refused;  /* times that accept failed for want of descriptors or memory */

@@ -11,7 +11,7 @@ enum { DEFAULT_CAPACITY = 65536 };
 /* Something on the way: bytes, or the FIN behind them. */
 typedef struct segment {
     mc_link link;
-    uint64_t at_ms;
+    uint64_t at_ms; /* not before this, nor before the one in front */
     bool fin;
     mc_buffer bytes;
 } segment;
@@ -23,7 +23,6 @@ typedef struct mc_memory_end {
     mc_buffer inbox; /* arrived, not read */
     mc_list transit; /* of segment, in order of arrival */
     size_t transit_bytes;
-    uint64_t last_at_ms; /* a later segment never overtakes */
     mc_timer arrival;
     bool stalled;  /* nothing arrives here */
     bool starving; /* the peer was told EAGAIN */
@@ -83,14 +82,12 @@ static segment *segment_new(mc_memory_end *end) {
         return NULL;
     }
     uint64_t delay = end->options.max_delay_ms > 0 ? below(end, (uint64_t)end->options.max_delay_ms + 1) : 0;
-    uint64_t at = mc_loop_now_ms(loop_of(end)) + delay;
-    *s = (segment){.at_ms = at > end->last_at_ms ? at : end->last_at_ms};
+    *s = (segment){.at_ms = mc_loop_now_ms(loop_of(end)) + delay};
     mc_buffer_init(&s->bytes, mc_net_chunks(end->conn->net));
     return s;
 }
 
 static void dispatch(mc_memory_end *end, segment *s) {
-    end->last_at_ms = s->at_ms;
     end->transit_bytes += s->bytes.length;
     mc_list_push_back(&end->transit, &s->link);
     if (!mc_timer_armed(&end->arrival)) {

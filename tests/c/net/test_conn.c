@@ -282,6 +282,26 @@ TEST(a_pause_holds_back_the_eof_too) {
     }
 }
 
+TEST(the_eof_waits_for_a_pause_in_its_own_round) {
+    EACH_MEDIUM(p, NULL) {
+        p->b.pause_on_data = true;
+        p->b.consume_most = 2;
+        say(&p->a, "abcdef");
+        mc_conn_shutdown_write(&p->a.conn);
+        UNTIL(p, p->b.got_n == 2);
+        settle(p);
+        for (size_t n = 4; n <= 6; n += 2) {
+            CHECK_INT(peer_times(&p->b, 'E'), 0);
+            mc_conn_resume_reading(&p->b.conn);
+            UNTIL(p, p->b.got_n == n);
+            settle(p);
+        }
+        CHECK_INT(peer_times(&p->b, 'E'), 0);
+        mc_conn_resume_reading(&p->b.conn);
+        UNTIL(p, peer_times(&p->b, 'E') == 1);
+    }
+}
+
 TEST(close_drops_what_flush_would_send) {
     EACH_MEDIUM(p, NULL) {
         say(&p->a, "never sent");
@@ -328,6 +348,31 @@ TEST(linger_gets_the_answer_to_a_peer_that_still_sends) {
         CHECK_INT(p->b.reason, MC_CLOSE_LOCAL);
     }
     free(bytes);
+}
+
+TEST(linger_reads_off_what_came_during_a_pause) {
+    EACH_MEDIUM(p, NULL) {
+        mc_conn_pause_reading(&p->b.conn);
+        say(&p->a, "never read");
+        mc_conn_shutdown_write(&p->a.conn);
+        settle(p);
+        say(&p->b, "no");
+        mc_conn_close_linger(&p->b.conn);
+        UNTIL(p, p->b.closed && peer_times(&p->a, 'E') == 1);
+        CHECK_INT(p->b.reason, MC_CLOSE_LOCAL);
+        CHECK_GOT(&p->a, "no");
+    }
+}
+
+TEST(linger_after_the_peers_fin_and_a_small_answer) {
+    EACH_MEDIUM(p, NULL) {
+        mc_conn_shutdown_write(&p->a.conn);
+        UNTIL(p, peer_times(&p->b, 'E') == 1);
+        say(&p->b, "small");
+        mc_conn_close_linger(&p->b.conn);
+        UNTIL(p, p->b.closed && peer_times(&p->a, 'E') == 1);
+        CHECK_INT(p->b.reason, MC_CLOSE_LOCAL);
+    }
 }
 
 TEST(linger_after_the_peers_fin_only_flushes) {
@@ -450,15 +495,47 @@ TEST(a_refused_connect_is_told_later) {
     pair_close(&p);
 }
 
-TEST(writes_before_connected_wait) {
-    pair p = {.loop = mc_loop_new_epoll(1)};
-    CHECK(p.loop != NULL);
-    p.net = mc_net_new(p.loop);
-    CHECK(p.net != NULL);
+/* A connect under way, the other side behind a listener. */
+static void pair_start(pair *p) {
+    *p = (pair){.loop = mc_loop_new_epoll(1)};
+    CHECK(p->loop != NULL);
+    p->net = mc_net_new(p->loop);
+    CHECK(p->net != NULL);
     mc_address bound;
     int fd = loopback_listen(&bound);
-    CHECK_INT(mc_listener_open(&p.listener, p.net, fd, pair_accept), MC_OK);
-    CHECK_INT(mc_conn_connect(&p.a.conn, p.net, &bound, &peer_events), MC_OK);
+    CHECK_INT(mc_listener_open(&p->listener, p->net, fd, pair_accept), MC_OK);
+    CHECK_INT(mc_conn_connect(&p->a.conn, p->net, &bound, &peer_events), MC_OK);
+}
+
+TEST(a_fin_asked_for_while_connecting) {
+    pair p;
+    pair_start(&p);
+    mc_conn_shutdown_write(&p.a.conn);
+    UNTIL(&p, peer_times(&p.b, 'E') == 1);
+    pair_close(&p);
+}
+
+TEST(closing_while_connecting_is_a_local_close) {
+    pair p;
+    for (unsigned way = 0; way < 2; way++) {
+        pair_start(&p);
+        say(&p.a, "unsent");
+        if (way == 0) {
+            mc_conn_close_linger(&p.a.conn);
+        } else {
+            mc_conn_close(&p.a.conn, true);
+        }
+        UNTIL(&p, p.a.closed);
+        CHECK_INT(p.a.reason, MC_CLOSE_LOCAL);
+        CHECK_INT(peer_times(&p.a, 'C'), 0);
+        mc_listener_close(&p.listener);
+        pair_close(&p);
+    }
+}
+
+TEST(writes_before_connected_wait) {
+    pair p;
+    pair_start(&p);
     say(&p.a, "early");
     mc_conn_shutdown_write(&p.a.conn);
     UNTIL(&p, peer_times(&p.b, 'E') == 1);

@@ -20,10 +20,12 @@ TEST(a_connect_in_memory_is_told) {
 
 TEST(a_reset_reaches_both_after_what_had_arrived) {
     pair p;
-    pair_open(&p, MEMORY_VIRTUAL, NULL);
+    pair_open(&p, MEMORY_VIRTUAL, &(mc_memory_options){.max_delay_ms = 100});
     mc_conn_pause_reading(&p.b.conn);
     say(&p.a, "arrived");
     settle(&p);
+    say(&p.a, "in flight");
+    mc_loop_turn(p.loop, 0);
     mc_memory_reset(&p.a.conn);
     settle(&p);
     CHECK(p.a.closed && !p.b.closed);
