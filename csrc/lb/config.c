@@ -259,7 +259,7 @@ mc_status mc_lb_config_compile(const mc_value *cluster, mc_lb_config *out, mc_er
                           .choice_count = (uint32_t)MC_DEFAULT_LEAST_REQUEST_CHOICES,
                           .active_request_bias = 1.0,
                           .slow_start_aggression = 1.0,
-                          .slow_start_min_percent = 10.0,
+                          .slow_start_min_percent = (double)MC_DEFAULT_SLOW_START_MIN_WEIGHT,
                           .ring_min = MC_DEFAULT_RING_MINIMUM_SIZE,
                           .ring_max = MC_DEFAULT_RING_MAXIMUM_SIZE,
                           .maglev_size = MC_DEFAULT_MAGLEV_TABLE_SIZE};

@@ -116,6 +116,9 @@ mc_host *mc_host_ref(mc_host *host) {
 
 void mc_host_unref(mc_host *host) {
     if (host != NULL && atomic_fetch_sub_explicit(&host->refs, 1, memory_order_acq_rel) == 1) {
+        if (host->outlier != NULL) {
+            host->outlier_free(host->outlier);
+        }
         mc_free((char *)host->hash_key.p);
         mc_free(host);
     }

@@ -1,0 +1,103 @@
+/* Outlier detection: the configuration message, rule OD-1. */
+#include "base/defaults.h"
+#include "health/outlier.h"
+
+typedef struct field {
+    const char *name;
+    size_t offset;
+    uint32_t limit; /* largest value */
+} field;
+
+#define COUNT(name, member)   {name, offsetof(mc_outlier_config, member), UINT32_MAX}
+#define PERCENT(name, member) {name, offsetof(mc_outlier_config, member), 100}
+#define ENFORCING(name, type) {"enforcing_" name, offsetof(mc_outlier_config, enforcing[type]), 100}
+
+static const field FIELDS[] = {
+    COUNT("consecutive_5xx", consecutive_5xx),
+    COUNT("consecutive_gateway_failure", consecutive_gateway),
+    COUNT("consecutive_local_origin_failure", consecutive_local),
+    PERCENT("max_ejection_percent", max_ejection_percent),
+    COUNT("success_rate_minimum_hosts", success_minimum_hosts),
+    COUNT("success_rate_request_volume", success_volume),
+    COUNT("success_rate_stdev_factor", success_stdev),
+    PERCENT("failure_percentage_threshold", failure_threshold),
+    COUNT("failure_percentage_minimum_hosts", failure_minimum_hosts),
+    COUNT("failure_percentage_request_volume", failure_volume),
+    ENFORCING("consecutive_5xx", MC_OUTLIER_CONSECUTIVE_5XX),
+    ENFORCING("consecutive_gateway_failure", MC_OUTLIER_CONSECUTIVE_GATEWAY_FAILURE),
+    ENFORCING("consecutive_local_origin_failure", MC_OUTLIER_CONSECUTIVE_LOCAL_ORIGIN_FAILURE),
+    ENFORCING("success_rate", MC_OUTLIER_SUCCESS_RATE),
+    ENFORCING("local_origin_success_rate", MC_OUTLIER_SUCCESS_RATE_LOCAL_ORIGIN),
+    ENFORCING("failure_percentage", MC_OUTLIER_FAILURE_PERCENTAGE),
+    ENFORCING("failure_percentage_local_origin", MC_OUTLIER_FAILURE_PERCENTAGE_LOCAL_ORIGIN),
+};
+
+static mc_status read_counts(const mc_value *value, mc_outlier_config *out, mc_error *error) {
+    for (size_t i = 0; i < sizeof FIELDS / sizeof *FIELDS; i++) {
+        uint32_t *target = (uint32_t *)(void *)((char *)out + FIELDS[i].offset);
+        mc_status status = mc_value_read_u32(value, FIELDS[i].name, target, error);
+        if (status != MC_OK) {
+            return status;
+        }
+        if (*target > FIELDS[i].limit) {
+            return mc_error_set(error, MC_EINVAL, FIELDS[i].name, "must be at most %u", FIELDS[i].limit);
+        }
+    }
+    return MC_OK;
+}
+
+static mc_status read_times(const mc_value *value, mc_outlier_config *out, mc_error *error) {
+    mc_status status;
+    if ((status = mc_value_read_duration_ms(value, "interval", &out->interval_ms, error)) != MC_OK ||
+        (status = mc_value_read_duration_ms(value, "base_ejection_time", &out->base_ms, error)) != MC_OK) {
+        return status;
+    }
+    out->max_ms =
+        out->base_ms > MC_DEFAULT_OUTLIER_MAX_EJECTION_TIME ? out->base_ms : MC_DEFAULT_OUTLIER_MAX_EJECTION_TIME;
+    if ((status = mc_value_read_duration_ms(value, "max_ejection_time", &out->max_ms, error)) != MC_OK ||
+        (status = mc_value_read_duration_ms(value, "max_ejection_time_jitter", &out->max_jitter_ms, error)) != MC_OK) {
+        return status;
+    }
+    if (out->max_ms < out->base_ms) {
+        return mc_error_set(error, MC_EINVAL, "max_ejection_time", "must not be below base_ejection_time");
+    }
+    return MC_OK;
+}
+
+static mc_status read_switches(const mc_value *value, mc_outlier_config *out, mc_error *error) {
+    mc_status status;
+    if ((status = mc_value_read_bool(value, "split_external_local_origin_errors", &out->split, error)) != MC_OK ||
+        (status = mc_value_read_bool(value, "always_eject_one_host", &out->always_eject_one, error)) != MC_OK) {
+        return status;
+    }
+    return mc_value_read_bool(value, "successful_active_health_check_uneject_host", &out->check_unejects, error);
+}
+
+mc_status mc_outlier_config_compile(const mc_value *value, mc_outlier_config *out, mc_error *error) {
+    const uint32_t consecutive = (uint32_t)MC_DEFAULT_OUTLIER_CONSECUTIVE;
+    const uint32_t minimum_hosts = (uint32_t)MC_DEFAULT_OUTLIER_MINIMUM_HOSTS;
+    *out = (mc_outlier_config){
+        .interval_ms = MC_DEFAULT_OUTLIER_INTERVAL,
+        .base_ms = MC_DEFAULT_OUTLIER_BASE_EJECTION_TIME,
+        .max_ejection_percent = (uint32_t)MC_DEFAULT_OUTLIER_MAX_EJECTION_PERCENT,
+        .consecutive_5xx = consecutive,
+        .consecutive_gateway = consecutive,
+        .consecutive_local = consecutive,
+        .success_minimum_hosts = minimum_hosts,
+        .success_volume = (uint32_t)MC_DEFAULT_OUTLIER_SUCCESS_RATE_VOLUME,
+        .success_stdev = (uint32_t)MC_DEFAULT_OUTLIER_SUCCESS_RATE_STDEV,
+        .failure_threshold = (uint32_t)MC_DEFAULT_OUTLIER_FAILURE_PERCENTAGE,
+        .failure_minimum_hosts = minimum_hosts,
+        .failure_volume = (uint32_t)MC_DEFAULT_OUTLIER_FAILURE_VOLUME,
+        .enforcing = {[MC_OUTLIER_CONSECUTIVE_5XX] = 100,
+                      [MC_OUTLIER_CONSECUTIVE_LOCAL_ORIGIN_FAILURE] = 100,
+                      [MC_OUTLIER_SUCCESS_RATE] = 100,
+                      [MC_OUTLIER_SUCCESS_RATE_LOCAL_ORIGIN] = 100},
+        .check_unejects = true,
+    };
+    mc_status status = read_times(value, out, error);
+    if (status == MC_OK) {
+        status = read_counts(value, out, error);
+    }
+    return status == MC_OK ? read_switches(value, out, error) : status;
+}
