@@ -13,8 +13,7 @@ static size_t path_end(mc_slice path) {
 
 mc_status mc_compile_path_rewrite(mc_compile *c, const mc_value *value, const mc_path_pattern *pattern,
                                   mc_path_rewrite *out) {
-    bool whole = pattern->kind == MC_PATH_EXACT || pattern->kind == MC_PATH_ANY;
-    out->matched = whole ? SIZE_MAX : pattern->text.n;
+    out->matched = pattern->kind == MC_PATH_ANY ? SIZE_MAX : pattern->text.n;
     return mc_read_text(c->arena, value, "prefix_rewrite", &out->replacement, c->error);
 }
 
@@ -58,13 +57,16 @@ mc_status mc_compile_rewrite(mc_compile *c, const mc_value *value, mc_route_entr
 
 /* --- requests --- */
 
-/* Whether `value` is the last element of the comma list. */
+/* Whether `value` is the last element of the comma list, as it stands: blanks count, empty elements do not. */
 static bool is_last_element(mc_slice list, mc_slice value) {
+    while (list.n > 0 && list.p[list.n - 1] == ',') {
+        list.n--;
+    }
     size_t start = list.n;
     while (start > 0 && list.p[start - 1] != ',') {
         start--;
     }
-    return mc_slice_eq(mc_slice_trim(mc_slice_from(list, start)), value);
+    return mc_slice_eq(mc_slice_from(list, start), value);
 }
 
 mc_status mc_route_rewrite_host(const mc_route *route, mc_headers *headers, mc_slice host,
