@@ -197,9 +197,16 @@ static uint32_t find_slot(void *ctx, mc_slice name) {
 
 /* --- the end ---------------------------------------------------------------------------------------------------------------- */
 
-void mc_worker_close_listeners(mc_worker *worker) {
-    MC_LIST_EACH(&worker->listeners, node) { listener_close(MC_CONTAINER(node, mc_worker_listener, link)); }
+static void close_listeners(mc_worker *worker, bool own) {
+    MC_LIST_EACH(&worker->listeners, node) {
+        mc_worker_listener *listener = MC_CONTAINER(node, mc_worker_listener, link);
+        if (own || listener->name.n == 0 || listener->name.p[0] != '~') {
+            listener_close(listener);
+        }
+    }
 }
+
+void mc_worker_close_listeners(mc_worker *worker) { close_listeners(worker, false); }
 
 static void proxy_idle(void *ctx) {
     mc_worker *worker = ctx;
@@ -239,7 +246,7 @@ void mc_worker_stop(mc_worker *worker) {
         return;
     }
     worker->stopping = true;
-    mc_worker_close_listeners(worker);
+    close_listeners(worker, true);
     mc_proxy_drain(&worker->proxy, true);
     mc_timer_arm(worker->loop, &worker->reaper, 0);
 }

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 __all__ = ["Gateway"]
 
 T = TypeVar("T")
+ADMIN_LISTENER = "~admin"
 PYTHON_FILTER = "type.googleapis.com/meshcore.PythonFilter"
 RECORDS = 1024
 
@@ -227,6 +228,12 @@ class Gateway:
         """Address and port that each listener is bound to."""
         run = self._run
         return {} if run is None else run.addresses()
+
+    @property
+    def admin_address(self) -> tuple[str, int] | None:
+        """Where the admin interface listens; None when the bootstrap has none."""
+        run = self._run
+        return None if run is None else run.admin_address()
 
     @property
     def config(self) -> dict[str, Any]:
@@ -474,8 +481,9 @@ class _Run:
             return [], []
         from meshcore.observe.admin import ADMIN_FILTER, Admin, admin_listener
 
-        binding = Binding(Admin(self).on_request_headers, None, self.loop)
-        return [admin_listener(address)], [(ADMIN_FILTER, binding)]
+        admin = Admin(self, self.gateway)
+        binding = Binding(admin.on_request_headers, None, self.loop)
+        return [admin_listener(ADMIN_LISTENER, address)], [(ADMIN_FILTER, binding)]
 
     async def _resolve(self, document: dict[str, Any]) -> dict[str, DnsCluster]:
         """DNS clusters of a configuration; known ones keep their addresses, new ones are resolved."""
@@ -527,6 +535,17 @@ class _Run:
     def addresses(self) -> dict[str, tuple[str, int]]:
         out = {}
         for name, address in self.engine.listeners():
-            host, _, port = address.rpartition(":")
-            out[name] = (host.strip("[]"), int(port))
+            if not name.startswith("~"):
+                out[name] = _host_port(address)
         return out
+
+    def admin_address(self) -> tuple[str, int] | None:
+        for name, address in self.engine.listeners():
+            if name == ADMIN_LISTENER:
+                return _host_port(address)
+        return None
+
+
+def _host_port(address: str) -> tuple[str, int]:
+    host, _, port = address.rpartition(":")
+    return host.strip("[]"), int(port)

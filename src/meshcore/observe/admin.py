@@ -1,0 +1,501 @@
+"""The admin interface, in Envoy's shapes (rules ADM-1 to ADM-18).
+
+It is served by the gateway's own data plane: a listener whose chain holds one asynchronous Python
+filter, so that every page is made on the control loop and a slow one stops nobody.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import html
+import json
+import logging
+import re
+import resource
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import parse_qsl
+
+from meshcore._core.engine import Engine
+from meshcore._log import logger
+from meshcore._version import __version__
+from meshcore.filters.http import Request, Response
+from meshcore.observe.stats_render import StatsPage, StatsQuery, StatsQueryError
+
+if TYPE_CHECKING:
+    from meshcore.gateway import Gateway
+
+__all__ = ["ADMIN_FILTER", "Admin", "admin_listener"]
+
+ADMIN_FILTER = "~admin"
+TEXT = "text/plain; charset=UTF-8"
+JSON = "application/json"
+HTTP_MANAGER = (
+    "type.googleapis.com/"
+    "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
+)
+ROUTER = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"
+LEVELS = {
+    "trace": 5,
+    "debug": logging.DEBUG,
+    "info": logging.INFO,
+    "warning": logging.WARNING,
+    "error": logging.ERROR,
+    "critical": logging.CRITICAL,
+    "off": logging.CRITICAL + 10,
+}
+EDS_STATUS = ("UNKNOWN", "HEALTHY", "UNHEALTHY", "DRAINING", "TIMEOUT", "DEGRADED")
+
+
+def admin_listener(name: str, address: dict[str, Any]) -> dict[str, Any]:
+    """The listener that serves the admin interface, in canonical form."""
+    not_found = {"match": {"prefix": "/"}, "direct_response": {"status": 404}}
+    manager = {
+        "@type": HTTP_MANAGER,
+        "stat_prefix": "admin",
+        "generate_request_id": False,
+        "http_filters": [
+            {"name": ADMIN_FILTER},
+            {"name": "envoy.filters.http.router", "typed_config": {"@type": ROUTER}},
+        ],
+        "route_config": {
+            "name": "admin",
+            "virtual_hosts": [{"name": "admin", "domains": ["*"], "routes": [not_found]}],
+        },
+    }
+    return {
+        "name": name,
+        "address": address,
+        "stat_prefix": "admin",
+        "filter_chains": [{"filters": [{"name": "admin", "typed_config": manager}]}],
+    }
+
+
+class Run(Protocol):
+    """What the admin interface needs of a running gateway."""
+
+    engine: Engine
+    opened: bool
+    draining: bool
+    started_at: float
+    stopping: asyncio.Event
+    loop: asyncio.AbstractEventLoop
+
+
+class AdminError(Exception):
+    """A page that cannot be given; the text is its body."""
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    handler: Callable[[Admin, Mapping[str, str]], tuple[str, str | bytes]]
+    help: str
+    mutates: bool = False
+
+
+class Admin:
+    """Pages of one running gateway. Used on the control loop only."""
+
+    def __init__(self, run: Run, gateway: Gateway) -> None:
+        self._run = run
+        self._gateway = gateway
+        self._stats = StatsPage(gateway.stats)
+        self._failed = False
+
+    async def on_request_headers(self, request: Request) -> Response:
+        return self.handle(request.method, request.path, request.headers.get("accept", ""))
+
+    def handle(self, method: str, target: str, accept: str = "") -> Response:
+        path, _, query = target.partition("?")
+        page = PAGES.get(path)
+        if page is None:
+            return _response(404, TEXT, f"invalid path. {_help()}")
+        if page.mutates and method != "POST":
+            return _response(405, TEXT, f"Method {method} not allowed, POST required.")
+        try:
+            parameters = dict(parse_qsl(query, keep_blank_values=True))
+            kind, body = page.handler(self, parameters)
+        except AdminError as error:
+            return _response(error.status, TEXT, str(error))
+        except StatsQueryError as error:
+            return _response(400, TEXT, str(error))
+        status = 503 if path == "/ready" and self.state() != "LIVE" else 200
+        return _response(status, kind, body)
+
+    def state(self) -> str:
+        """ADM-12."""
+        if self._failed or self._run.draining:
+            return "DRAINING"
+        return "LIVE" if self._run.opened else "INITIALIZING"
+
+    # --- pages -------------------------------------------------------------------------------------
+
+    def ready(self, _: Mapping[str, str]) -> tuple[str, str]:
+        return TEXT, f"{self.state()}\n"
+
+    def help(self, _: Mapping[str, str]) -> tuple[str, str]:
+        return TEXT, _help()
+
+    def home(self, _: Mapping[str, str]) -> tuple[str, str]:
+        rows = []
+        for path, page in sorted(PAGES.items()):
+            if path == "/":
+                continue
+            verb = "post" if page.mutates else "get"
+            rows.append(
+                f"<tr><td><form action='{path[1:]}' method='{verb}'>"
+                f"<button>{html.escape(path[1:])}</button></form></td>"
+                f"<td>{html.escape(page.help)}</td></tr>"
+            )
+        body = "<!DOCTYPE html><html><head><title>meshcore admin</title></head><body><table>"
+        return "text/html; charset=UTF-8", body + "".join(rows) + "</table></body></html>"
+
+    def server_info(self, _: Mapping[str, str]) -> tuple[str, str]:
+        uptime = f"{int(time.time() - self._run.started_at)}s"
+        return _json(
+            {
+                "version": f"meshcore/{__version__}",
+                "state": self.state(),
+                "hot_restart_version": "disabled",
+                "command_line_options": {"concurrency": self._run.engine.workers},
+                "node": self._gateway.config.get("node", {}),
+                "uptime_current_epoch": uptime,
+                "uptime_all_epochs": uptime,
+            }
+        )
+
+    def stats(self, parameters: Mapping[str, str]) -> tuple[str, bytes]:
+        return self._render(StatsQuery.parse(parameters))
+
+    def prometheus(self, parameters: Mapping[str, str]) -> tuple[str, bytes]:
+        return self._render(StatsQuery.parse(parameters, form="prometheus"))
+
+    def _render(self, query: StatsQuery) -> tuple[str, bytes]:
+        self._update_server_stats()
+        return query.content_type, self._stats.render(query, merge=True)
+
+    def _update_server_stats(self) -> None:
+        """STAT-16."""
+        store = self._gateway.stats
+        used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        values = {
+            "server.uptime": int(time.time() - self._run.started_at),
+            "server.live": int(self.state() == "LIVE"),
+            "server.state": {"LIVE": 0, "DRAINING": 1, "PRE_INITIALIZING": 2}.get(self.state(), 3),
+            "server.concurrency": self._run.engine.workers,
+            "server.memory_allocated": used,
+            "server.memory_physical_size": used,
+        }
+        for name, value in values.items():
+            store.gauge(name).set(value)
+
+    def reset_counters(self, _: Mapping[str, str]) -> tuple[str, str]:
+        self._gateway.stats.reset_counters()
+        return TEXT, "OK\n"
+
+    def clusters(self, parameters: Mapping[str, str]) -> tuple[str, str]:
+        found = self._run.engine.clusters()
+        if "filter" in parameters:
+            pattern = _regex(parameters["filter"])
+            found = [cluster for cluster in found if pattern.search(cluster["name"])]
+        if parameters.get("format") == "json":
+            return _json({"cluster_statuses": [_cluster_json(cluster) for cluster in found]})
+        return TEXT, "".join(line + "\n" for cluster in found for line in _cluster_lines(cluster))
+
+    def listeners(self, parameters: Mapping[str, str]) -> tuple[str, str]:
+        found = self._gateway.listeners
+        if parameters.get("format") == "json":
+            statuses = [
+                {
+                    "name": name,
+                    "local_address": {"socket_address": {"address": host, "port_value": port}},
+                }
+                for name, (host, port) in found.items()
+            ]
+            return _json({"listener_statuses": statuses})
+        lines = (f"{name}::{_address(host, port)}\n" for name, (host, port) in found.items())
+        return TEXT, "".join(lines)
+
+    def config_dump(self, parameters: Mapping[str, str]) -> tuple[str, str]:
+        dumps = _dumps(self._gateway.config, self._run.started_at)
+        if "resource" in parameters:
+            dumps = _resource(dumps, parameters["resource"])
+        if "name_regex" in parameters:
+            pattern = _regex(parameters["name_regex"])
+            dumps = [dump for dump in (_named(dump, pattern) for dump in dumps) if dump]
+        if "mask" in parameters:
+            mask = parameters["mask"]
+            dumps = [dump for dump in (_masked(dump, mask) for dump in dumps) if dump]
+            if not dumps:
+                text = f"FieldMask {mask} could not be successfully applied to any configs."
+                raise AdminError(400, text)
+        return _json({"configs": dumps})
+
+    def drain_listeners(self, parameters: Mapping[str, str]) -> tuple[str, str]:
+        if "skip_exit" in parameters and "graceful" not in parameters:
+            raise AdminError(400, "skip_exit requires graceful")
+        if "graceful" in parameters:
+            self._run.draining = True
+            if "skip_exit" in parameters:
+                return TEXT, "OK\n"
+            self._run.engine.drain()
+        else:
+            self._run.engine.close_listeners()
+        return TEXT, "OK\n"
+
+    def quit(self, _: Mapping[str, str]) -> tuple[str, str]:
+        # A moment later, so that this answer still leaves.
+        self._run.loop.call_later(0.1, self._run.stopping.set)
+        return TEXT, "OK\n"
+
+    def fail(self, _: Mapping[str, str]) -> tuple[str, str]:
+        self._failed = True
+        return TEXT, "OK\n"
+
+    def ok(self, _: Mapping[str, str]) -> tuple[str, str]:
+        self._failed = False
+        return TEXT, "OK\n"
+
+    def logging(self, parameters: Mapping[str, str]) -> tuple[str, str]:
+        if parameters:
+            _set_level(parameters)
+        effective = logger.getEffectiveLevel()
+        level = next((name for name, number in LEVELS.items() if effective <= number), "off")
+        return TEXT, f"active loggers:\n  meshcore: {level}\n"
+
+
+def _set_level(parameters: Mapping[str, str]) -> None:
+    usage = "usage: /logging?<name>=<level> (change single level)\n"
+    usage += "usage: /logging?paths=name1:level1,name2:level2,... (change multiple levels)\n"
+    usage += "usage: /logging?level=<level> (change all levels)\nlevels: " + " ".join(LEVELS) + "\n"
+    (name, level), *more = parameters.items()
+    if name == "paths":
+        name, _, level = level.partition(":")
+    if more or name not in ("level", "meshcore") or level not in LEVELS:
+        raise AdminError(400, usage)
+    logger.setLevel(LEVELS[level])
+
+
+def _response(status: int, kind: str, body: str | bytes) -> Response:
+    headers = {
+        "content-type": kind,
+        "cache-control": "no-cache, max-age=0",
+        "x-content-type-options": "nosniff",
+    }
+    return Response(status, headers, body)
+
+
+def _json(value: Any) -> tuple[str, str]:
+    return JSON, json.dumps(value, indent=1) + "\n"
+
+
+def _address(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _regex(text: str) -> re.Pattern[str]:
+    try:
+        return re.compile(text)
+    except re.error as error:
+        raise AdminError(400, f"Invalid re2 regex: {error}") from error
+
+
+def _help() -> str:
+    lines = ["admin commands are:"]
+    for path, page in sorted(PAGES.items()):
+        post = " (POST)" if page.mutates else ""
+        lines.append(f"  {path}{post}: {page.help}")
+    return "\n".join(lines) + "\n"
+
+
+# --- /clusters (ADM-4) ------------------------------------------------------------------------------
+
+
+def _cluster_lines(cluster: dict[str, Any]) -> list[str]:
+    name = cluster["name"]
+    lines = [f"{name}::observability_name::{cluster['observability_name']}"]
+    for priority, limits in (("default_priority", cluster), ("high_priority", HIGH_DEFAULTS)):
+        for limit in ("max_connections", "max_pending_requests", "max_requests", "max_retries"):
+            lines.append(f"{name}::{priority}::{limit}::{limits[limit]}")
+    lines.append(f"{name}::added_via_api::false")
+    for host in cluster["hosts"]:
+        prefix = f"{name}::{host['address']}::"
+        lines += [f"{prefix}{stat}::{value}" for stat, value in host["stats"].items()]
+        lines += [
+            f"{prefix}hostname::{host['hostname']}",
+            f"{prefix}health_flags::{host['health_flags']}",
+            f"{prefix}weight::{host['weight']}",
+            f"{prefix}region::{host['region']}",
+            f"{prefix}zone::{host['zone']}",
+            f"{prefix}sub_zone::{host['sub_zone']}",
+            f"{prefix}canary::{str(host['canary']).lower()}",
+            f"{prefix}priority::{host['priority']}",
+            f"{prefix}success_rate::-1",
+            f"{prefix}local_origin_success_rate::-1",
+        ]
+    return lines
+
+
+HIGH_DEFAULTS = {
+    "max_connections": 1024,
+    "max_pending_requests": 1024,
+    "max_requests": 1024,
+    "max_retries": 3,
+}
+
+
+def _cluster_json(cluster: dict[str, Any]) -> dict[str, Any]:
+    thresholds = []
+    for priority, limits in (("DEFAULT", cluster), ("HIGH", HIGH_DEFAULTS)):
+        threshold = {key: limits[key] for key in HIGH_DEFAULTS}
+        thresholds.append({"priority": priority, **threshold} if priority == "HIGH" else threshold)
+    return {
+        "name": cluster["name"],
+        "host_statuses": [_host_json(host) for host in cluster["hosts"]],
+        "circuit_breakers": {"thresholds": thresholds},
+        "observability_name": cluster["observability_name"],
+    }
+
+
+def _host_json(host: dict[str, Any]) -> dict[str, Any]:
+    address, _, port = host["address"].rpartition(":")
+    stats = []
+    for name, value in host["stats"].items():
+        stat: dict[str, Any] = {"value": str(value)} if value else {}
+        if name.endswith("_active"):
+            stat["type"] = "GAUGE"
+        stats.append({**stat, "name": name})
+    out = {
+        "address": {"socket_address": {"address": address.strip("[]"), "port_value": int(port)}},
+        "stats": stats,
+        "health_status": {"eds_health_status": EDS_STATUS[host["eds_status"]]},
+        "weight": host["weight"],
+        "locality": {k: host[k] for k in ("region", "zone", "sub_zone") if host[k]},
+    }
+    if host["hostname"]:
+        out["hostname"] = host["hostname"]
+    if host["priority"]:
+        out["priority"] = host["priority"]
+    return out
+
+
+# --- /config_dump (ADM-5, ADM-6) -------------------------------------------------------------------------
+
+
+def _any(kind: str, value: dict[str, Any]) -> dict[str, Any]:
+    return {"@type": f"type.googleapis.com/{kind}", **value}
+
+
+def _route_configs(document: dict[str, Any]) -> list[dict[str, Any]]:
+    found = []
+    for listener in document.get("static_resources", {}).get("listeners", ()):
+        for chain in listener.get("filter_chains", ()):
+            for network_filter in chain.get("filters", ()):
+                routes = network_filter.get("typed_config", {}).get("route_config")
+                if routes is not None:
+                    found.append(routes)
+    return found
+
+
+def _dumps(document: dict[str, Any], started_at: float) -> list[dict[str, Any]]:
+    moment = datetime.fromtimestamp(started_at, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
+    resources = document.get("static_resources", {})
+    cluster_type = "envoy.config.cluster.v3.Cluster"
+    listener_type = "envoy.config.listener.v3.Listener"
+    route_type = "envoy.config.route.v3.RouteConfiguration"
+    clusters = [
+        {"cluster": _any(cluster_type, cluster), "last_updated": moment}
+        for cluster in resources.get("clusters", ())
+    ]
+    listeners = [
+        {"listener": _any(listener_type, listener), "last_updated": moment}
+        for listener in resources.get("listeners", ())
+    ]
+    routes = [
+        {"route_config": _any(route_type, routes), "last_updated": moment}
+        for routes in _route_configs(document)
+    ]
+    return [
+        _any("envoy.admin.v3.BootstrapConfigDump", {"bootstrap": document, "last_updated": moment}),
+        _any("envoy.admin.v3.ClustersConfigDump", {"static_clusters": clusters}),
+        _any("envoy.admin.v3.ListenersConfigDump", {"static_listeners": listeners}),
+        _any("envoy.admin.v3.RoutesConfigDump", {"static_route_configs": routes}),
+    ]
+
+
+REPEATED = {
+    "static_clusters": ("cluster", "envoy.admin.v3.ClustersConfigDump.StaticCluster"),
+    "static_listeners": ("listener", "envoy.admin.v3.ListenersConfigDump.StaticListener"),
+    "static_route_configs": ("route_config", "envoy.admin.v3.RoutesConfigDump.StaticRouteConfig"),
+}
+EMPTY_REPEATED = (
+    "dynamic_active_clusters",
+    "dynamic_warming_clusters",
+    "dynamic_listeners",
+    "dynamic_route_configs",
+)
+
+
+def _resource(dumps: list[dict[str, Any]], name: str) -> list[dict[str, Any]]:
+    if name in EMPTY_REPEATED:
+        return []
+    for dump in dumps:
+        if name in dump and name in REPEATED:
+            return [_any(REPEATED[name][1], element) for element in dump[name]]
+        if name in dump and name != "@type":
+            text = f"{name} is not a repeated field. Use ?mask={name} to get only this field"
+            raise AdminError(400, text)
+    raise AdminError(404, f"{name} not found in config dump")
+
+
+def _named(dump: dict[str, Any], pattern: re.Pattern[str]) -> dict[str, Any] | None:
+    """Only the elements whose name matches fully."""
+    for field, (inner, _) in REPEATED.items():
+        if field in dump:
+            kept = [e for e in dump[field] if pattern.fullmatch(e[inner].get("name", ""))]
+            return {**dump, field: kept} if kept else None
+        if inner in dump:
+            return dump if pattern.fullmatch(dump[inner].get("name", "")) else None
+    return None
+
+
+def _masked(dump: dict[str, Any], mask: str) -> dict[str, Any] | None:
+    out: dict[str, Any] = {}
+    for path in mask.split(","):
+        source, target = dump, out
+        *outer, last = path.strip().split(".")
+        for part in outer:
+            source = source.get(part, {})
+            if not isinstance(source, dict):
+                return None
+            target = target.setdefault(part, {})
+        if last in source:
+            target[last] = source[last]
+    out = {key: value for key, value in out.items() if value}
+    return {"@type": dump["@type"], **out} if out else None
+
+
+PAGES: dict[str, Page] = {
+    "/": Page(Admin.home, "Admin home page"),
+    "/clusters": Page(Admin.clusters, "upstream cluster status"),
+    "/config_dump": Page(Admin.config_dump, "dump current configuration"),
+    "/drain_listeners": Page(Admin.drain_listeners, "drain listeners", mutates=True),
+    "/healthcheck/fail": Page(Admin.fail, "cause the server to fail health checks", mutates=True),
+    "/healthcheck/ok": Page(Admin.ok, "cause the server to pass health checks", mutates=True),
+    "/help": Page(Admin.help, "print out list of admin commands"),
+    "/listeners": Page(Admin.listeners, "print listener info"),
+    "/logging": Page(Admin.logging, "query/change logging levels", mutates=True),
+    "/quitquitquit": Page(Admin.quit, "exit the server", mutates=True),
+    "/ready": Page(Admin.ready, "print server state, return 200 if LIVE, otherwise return 503"),
+    "/reset_counters": Page(Admin.reset_counters, "reset all counters to zero", mutates=True),
+    "/server_info": Page(Admin.server_info, "print server version/status information"),
+    "/stats": Page(Admin.stats, "print server stats"),
+    "/stats/prometheus": Page(Admin.prometheus, "print server stats in prometheus format"),
+}
