@@ -13,15 +13,8 @@ WEIGHTS = [1 + i % 10 for i in range(100)]
 def meshcore_edf() -> dict[str, Any]:
     from meshcore import EdfScheduler
 
-    scheduler = EdfScheduler()
-    for host, weight in enumerate(WEIGHTS):
-        scheduler.add(weight, host)
-
-    def pick_and_add() -> None:
-        host = scheduler.pick()
-        scheduler.add(WEIGHTS[host], host)
-
-    return {"pick": pick_and_add}
+    scheduler = EdfScheduler([(weight, host) for host, weight in enumerate(WEIGHTS)])
+    return {"pick": scheduler.pick}
 
 
 def heapq_edf() -> dict[str, Any]:
@@ -30,13 +23,14 @@ def heapq_edf() -> dict[str, Any]:
     heapq.heapify(heap)
     order = len(heap)
 
-    def pick_and_add() -> None:
+    def pick() -> int:
         nonlocal order
         deadline, _, host = heap[0]
         order += 1
         heapq.heapreplace(heap, (deadline + 1 / WEIGHTS[host], order, host))
+        return host
 
-    return {"pick": pick_and_add}
+    return {"pick": pick}
 
 
 CASES = [

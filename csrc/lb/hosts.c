@@ -282,6 +282,19 @@ mc_host *mc_hosts_find(const mc_hosts *hosts, mc_slice address_text) {
     return mc_map_get(&hosts->by_address, address_text);
 }
 
+bool mc_hosts_has(const mc_hosts *hosts, const mc_host *host) {
+    const mc_host *found = mc_hosts_find(hosts, host->address_text);
+    if (found == NULL || found == host) {
+        return found != NULL;
+    }
+    for (size_t i = 0; i < hosts->count; i++) { /* one of several of the same address */
+        if (hosts->all[i] == host) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static size_t sum_counts(const mc_hosts *hosts, size_t field) {
     uint64_t sum = 0;
     for (size_t i = 0; i < hosts->priority_count; i++) {

@@ -147,6 +147,7 @@ void mc_hosts_unref(mc_hosts *hosts);
 size_t mc_hosts_count(const mc_hosts *hosts);
 mc_host *mc_hosts_at(const mc_hosts *hosts, size_t index); /* borrowed; configuration order, all priorities */
 mc_host *mc_hosts_find(const mc_hosts *hosts, mc_slice address_text); /* borrowed; NULL: no such host */
+bool mc_hosts_has(const mc_hosts *hosts, const mc_host *host);
 /* Coarse health and exclusion (HS-2, HS-4) as they were when the lists were made. */
 size_t mc_hosts_healthy(const mc_hosts *hosts);
 size_t mc_hosts_degraded(const mc_hosts *hosts);

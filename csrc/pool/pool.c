@@ -649,15 +649,6 @@ void mc_upstream_release(mc_upstream *upstream) {
     upstream_maybe_die(upstream);
 }
 
-static bool hosts_have(const mc_hosts *hosts, const mc_host *host) {
-    for (size_t i = 0, n = mc_hosts_count(hosts); i < n; i++) {
-        if (mc_hosts_at(hosts, i) == host) {
-            return true;
-        }
-    }
-    return false;
-}
-
 mc_status mc_upstream_update(mc_upstream *upstream, mc_hosts *hosts) {
     mc_status status = mc_lb_update(upstream->lb, hosts, mc_loop_now_ms(mc_net_loop(upstream->net)));
     if (status != MC_OK) {
@@ -671,7 +662,7 @@ mc_status mc_upstream_update(mc_upstream *upstream, mc_hosts *hosts) {
     void *value;
     while (mc_map_next(&upstream->pools, &at, &key, &value)) {
         mc_pool *pool = value;
-        if (!pool->draining && !hosts_have(hosts, pool->host)) {
+        if (!pool->draining && !mc_hosts_has(hosts, pool->host)) {
             pool_drain(pool);
         }
     }
@@ -679,7 +670,9 @@ mc_status mc_upstream_update(mc_upstream *upstream, mc_hosts *hosts) {
 }
 
 mc_host *mc_upstream_choose(mc_upstream *upstream, const mc_lb_request *request) {
-    mc_host *host = mc_lb_choose(upstream->lb, request);
+    mc_lb_request counted = *request;
+    counted.cluster_active = atomic_load_explicit(&upstream->cluster->requests.count, memory_order_relaxed);
+    mc_host *host = mc_lb_choose(upstream->lb, &counted);
     if (host == NULL) {
         COUNT(upstream, upstream_cx_none_healthy);
     }

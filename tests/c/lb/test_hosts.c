@@ -15,6 +15,7 @@ TEST(hosts_keep_the_order_of_configuration) {
     CHECK_INT(hosts->sets[0]->all.count, 2);
     CHECK(mc_hosts_find(hosts, MC_SLICE("10.0.0.1:80")) == mc_hosts_at(hosts, 2));
     CHECK(mc_hosts_find(hosts, MC_SLICE("10.0.0.9:80")) == NULL);
+    CHECK(mc_hosts_has(hosts, mc_hosts_at(hosts, 2)));
     mc_hosts_unref(hosts);
 }
 
@@ -93,6 +94,8 @@ TEST(duplicates_are_dropped_unless_static) {
     mc_hosts *next = hosts_of(json, &keep, hosts);
     CHECK(mc_hosts_at(next, 0) == mc_hosts_at(hosts, 0));
     CHECK(mc_hosts_at(next, 1) != mc_hosts_at(next, 0));
+    CHECK(mc_hosts_has(next, mc_hosts_at(next, 1)));
+    CHECK(!mc_hosts_has(hosts, mc_hosts_at(next, 1)));
     mc_hosts_unref(hosts);
     mc_hosts_unref(next);
 }
