@@ -37,7 +37,7 @@ help: ## this list
 
 # --- the C core, alone ---------------------------------------------------------------------------------
 
-.PHONY: core test-c run-test-c
+.PHONY: core test-c run-test-c sim
 core: $(BUILD)/libmeshcore.a ## csrc/ as one static library, no Python needed but to fetch llhttp
 
 $(LLHTTP) &: third_party.lock.json
@@ -62,8 +62,18 @@ $(BUILD)/%.o: %.c | $(LLHTTP)
 test-c: ## the C tests
 	@$(SUBMAKE) BUILD=build/core-test CPPFLAGS="-DMC_TEST_ALLOC $(CPPFLAGS)" run-test-c
 
-run-test-c: $(TEST_BIN)
-	@failed=0; for t in $(TEST_BIN); do $(RUN) $$t $(ARGS) || failed=1; done; exit $$failed
+run-test-c: $(TEST_BIN) $(BUILD)/sim
+	@failed=0; for t in $(TEST_BIN); do $(RUN) $$t $(ARGS) || failed=1; done; \
+		$(RUN) $(BUILD)/sim || failed=1; exit $$failed
+
+sim: ## the simulator: SEED=n replays one seed and tells every event; without it many seeds
+	@$(SUBMAKE) BUILD=build/core-test CPPFLAGS="-DMC_TEST_ALLOC $(CPPFLAGS)" build/core-test/sim
+	@$(RUN) build/core-test/sim $(SEED)
+
+$(BUILD)/sim: tests/sim/sim.c $(BUILD)/libmeshcore.a
+	@mkdir -p $(@D)
+	@echo "  CC $<"
+	$(Q)$(CC) $(CFLAGS) $(CPPFLAGS_ALL) -Itests/c -MMD -MF $@.d $< $(BUILD)/libmeshcore.a $(LDLIBS) -o $@
 
 $(BUILD)/tests/%: tests/c/%.c $(BUILD)/libmeshcore.a
 	@mkdir -p $(@D)
@@ -159,5 +169,5 @@ clean: ## remove what was built, keep the virtual environment
 	rm -rf build dist src/*.egg-info
 	find src -name '*.so' -delete
 
--include $(CORE_OBJ:.o=.d) $(LLHTTP_OBJ:.o=.d) $(addsuffix .d,$(TEST_BIN))
+-include $(CORE_OBJ:.o=.d) $(LLHTTP_OBJ:.o=.d) $(addsuffix .d,$(TEST_BIN) $(BUILD)/sim)
 -include $(FUZZ_TARGETS:%=$(BUILD)/fuzz/%.d)

@@ -21,6 +21,7 @@ typedef struct pipeline_peer {
     bool closed, eof;
     mc_close_reason reason;
     uint32_t served;
+    void *user;
 } pipeline_peer;
 
 struct pipeline {
@@ -35,6 +36,8 @@ struct pipeline {
     void (*serve)(pipeline_peer *server);
     /* Called before a connection is made; returns false to refuse it. NULL: all are accepted. */
     bool (*admit)(pipeline *p, const mc_host *host);
+    /* Called when a server's connection is over, before it is freed. May be NULL. */
+    void (*gone)(pipeline_peer *server);
     const char *response;
     uint32_t connects;
     void *user;
@@ -86,6 +89,9 @@ static inline void pipeline_peer_closed(mc_conn *conn, mc_close_reason reason) {
     peer->closed = true;
     peer->reason = reason;
     if (peer->host != NULL) {
+        if (peer->owner->gone != NULL) {
+            peer->owner->gone(peer);
+        }
         mc_link_unlink(&peer->link);
         mc_buffer_clear(&peer->in);
         mc_host_unref(peer->host);

@@ -1,0 +1,850 @@
+/* The deterministic simulator: many clients and many upstream servers in random quarrel, from one seed, in virtual time.
+ *
+ * A seed is either calm or rough. Calm: bytes split and delayed at random, every kind of correct response, configurations and
+ * hosts swapped live; then every request must be answered wholly and rightly. Rough: besides resets, stalls, refused
+ * connections, clients that leave, malformed and missing responses, small circuit breakers, and half of the time a drain
+ * under load; then every request must have exactly one outcome: its own whole response, an error status, or a closed
+ * connection. At the end of both all gauges are at zero and all memory is back.
+ *
+ *   sim          runs SEEDS seeds, some of them twice (the traces must be equal)
+ *   sim FROM N   runs N seeds from FROM
+ *   sim SEED     replays one, telling every event */
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "../c/pipeline.h"
+
+#include "base/hash.h"
+#include "base/text.h"
+#include "event/loop_internal.h"
+
+enum { SEEDS = 60, CLIENTS = 12, REQUESTS = 160, ASKED = 4, CLUSTERS = 3, HOSTS = 4, KEPT = 256 };
+
+typedef enum outcome { PENDING, WHOLE, FAILED, CLOSED } outcome;
+static const char *const outcome_names[] = {"pending", "whole", "failed", "closed"};
+
+typedef struct asked {
+    uint32_t id;
+    const char *method;
+} asked;
+
+/* What a response, or a request, says of itself while it is read. */
+typedef struct reading {
+    mc_arena arena;
+    mc_headers headers;
+    bool open; /* the arena is in use */
+    uint32_t id;
+    uint64_t seed; /* of the body's pattern; 0: not checked */
+    uint64_t expected, got;
+    uint16_t status;
+} reading;
+
+typedef struct client {
+    pipeline_peer peer;
+    bool open, stalled;
+    mc_h1_parser parser;
+    reading response;
+    asked asked[ASKED]; /* in order */
+    uint32_t asked_count;
+    mc_text out; /* bytes to send, from out_at */
+    size_t out_at;
+} client;
+
+typedef enum script_end { STAY, CLOSE, RESET } script_end;
+
+/* An upstream connection: what it reads, and what it is about to say. */
+typedef struct server {
+    pipeline_peer *peer;
+    mc_h1_parser parser;
+    reading request;
+    bool busy, answered, stalled, head;
+    mc_text out, previous; /* the previous bytes may still be borrowed */
+    size_t out_at;
+    uint64_t due_ms;
+    script_end end;
+} server;
+
+typedef struct sim {
+    uint64_t seed, hash;
+    bool verbose, calm, draining;
+    mc_random random;
+    pipeline p;
+    client clients[CLIENTS];
+    outcome outcomes[REQUESTS];
+    uint32_t requests, answered, tally[4];
+    uint64_t records;
+    mc_cluster *clusters[KEPT];
+    mc_host *hosts[KEPT];
+    uint32_t cluster_count, host_count;
+    uint32_t small_breakers;
+} sim;
+
+/* --- chance, trace, failure ----------------------------------------------------------------------------------------- */
+
+static uint64_t below(sim *s, uint64_t n) { return mc_random_next(&s->random) % n; }
+static bool chance(sim *s, unsigned percent) { return below(s, 100) < percent; }
+static uint64_t now(const sim *s) { return s->p.worker == NULL ? 0 : mc_loop_now_ms(s->p.worker->loop); }
+
+__attribute__((format(printf, 2, 3))) static void trace(sim *s, const char *format, ...) {
+    char line[256];
+    va_list args;
+    int n = snprintf(line, sizeof line, "%llu ", (unsigned long long)now(s));
+    va_start(args, format);
+    n += vsnprintf(line + n, sizeof line - (size_t)n, format, args);
+    va_end(args);
+    s->hash = mc_xxh64(line, (size_t)n < sizeof line ? (size_t)n : sizeof line - 1, s->hash);
+    if (s->verbose) {
+        puts(line);
+    }
+}
+
+#define REQUIRE(s, condition, ...)                                                                                     \
+    do {                                                                                                               \
+        if (!(condition)) {                                                                                            \
+            fprintf(stderr, "sim: seed %llu at %llu ms: %s: ", (unsigned long long)(s)->seed,                          \
+                    (unsigned long long)now(s), #condition);                                                           \
+            fprintf(stderr, __VA_ARGS__);                                                                              \
+            fprintf(stderr, "\nreplay: make sim SEED=%llu\n", (unsigned long long)(s)->seed);                          \
+            exit(1);                                                                                                   \
+        }                                                                                                              \
+    } while (0)
+
+/* --- bodies --------------------------------------------------------------------------------------------------------- */
+
+/* Requests have odd pattern seeds, responses even ones: one is never taken for the other. */
+static uint64_t request_pattern(uint32_t id) { return (uint64_t)id * 2 + 1; }
+static uint64_t response_pattern(uint32_t id) { return (uint64_t)id * 2 + 2; }
+
+static char body_byte(uint64_t pattern, uint64_t offset) {
+    uint64_t x = pattern * 0x9e3779b97f4a7c15u + (offset >> 3) * 0xbf58476d1ce4e5b9u;
+    return (char)('a' + ((x >> 32) + offset) % 26);
+}
+
+static uint64_t body_size(sim *s) {
+    uint64_t kind = below(s, 20);
+    return kind < 5 ? 0 : kind < 17 ? below(s, 2000) : kind < 19 ? below(s, 40000) : below(s, 200000);
+}
+
+static void add_body(sim *s, mc_text *out, uint64_t pattern, uint64_t size, bool chunked) {
+    char piece[4096];
+    for (uint64_t at = 0; at < size;) {
+        uint64_t n = 1 + below(s, sizeof piece);
+        n = n < size - at ? n : size - at;
+        for (uint64_t i = 0; i < n; i++) {
+            piece[i] = body_byte(pattern, at + i);
+        }
+        if (chunked) {
+            char head[32];
+            mc_text_add(out, mc_slice_of(head, (size_t)snprintf(head, sizeof head, "%llx\r\n", (unsigned long long)n)));
+        }
+        mc_text_add(out, mc_slice_of(piece, n));
+        if (chunked) {
+            mc_text_lit(out, "\r\n");
+        }
+        at += n;
+    }
+    if (chunked) {
+        mc_text_lit(out, "0\r\n\r\n");
+    }
+}
+
+__attribute__((format(printf, 2, 3))) static void add(mc_text *out, const char *format, ...) {
+    char text[2048];
+    va_list args;
+    va_start(args, format);
+    int n = vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    mc_text_add(out, mc_slice_of(text, (size_t)n));
+}
+
+/* --- reading, either side ------------------------------------------------------------------------------------------- */
+
+static void reading_close(reading *r) {
+    if (r->open) {
+        mc_arena_fini(&r->arena);
+        r->open = false;
+    }
+}
+
+static mc_headers *reading_begin(reading *r) {
+    reading_close(r);
+    memset(r, 0, sizeof *r);
+    mc_arena_init(&r->arena, NULL);
+    r->open = true;
+    mc_headers_init(&r->headers, &r->arena);
+    return &r->headers;
+}
+
+static uint64_t header_number(const reading *r, const char *name) {
+    uint64_t value;
+    mc_slice text = mc_headers_get(&r->headers, mc_slice_cstr(name));
+    return text.p != NULL && mc_slice_u64(text, &value) == MC_OK ? value : UINT64_MAX;
+}
+
+static void reading_body(sim *s, reading *r, mc_slice data) {
+    for (size_t i = 0; r->seed != 0 && i < data.n; i++) {
+        REQUIRE(s, data.p[i] == body_byte(r->seed, r->got + i), "body of %u differs at %llu", r->id,
+                (unsigned long long)(r->got + i));
+    }
+    r->got += data.n;
+}
+
+/* --- upstream servers ------------------------------------------------------------------------------------------------ */
+
+static sim *sim_of(pipeline *p) { return MC_CONTAINER(p, sim, p); }
+static sim *server_sim(const server *v) { return sim_of(v->peer->owner); }
+
+static mc_headers *server_begin(void *ctx) {
+    server *v = ctx;
+    REQUIRE(server_sim(v), !v->busy, "a request on a connection that is still answering %u", v->request.id);
+    v->answered = false;
+    return reading_begin(&v->request);
+}
+
+/* What a server says to a request, all at once or bit by bit. */
+static void script(server *v, bool early) {
+    sim *s = server_sim(v);
+    reading *r = &v->request;
+    const uint64_t size = v->head ? 0 : body_size(s), kind = below(s, s->calm ? 60 : 100);
+    const bool chunked = kind >= 20 && kind < 40;
+    mc_text swap = v->previous;
+    v->previous = v->out;
+    v->out = swap;
+    v->out.n = 0;
+    v->out_at = 0;
+    v->busy = v->answered = true;
+    v->end = STAY;
+    v->due_ms = now(s) + (chance(s, 30) ? below(s, 200) : 0);
+    if (chance(s, 5)) {
+        mc_text_lit(&v->out, "HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n");
+    }
+    unsigned status = kind < 60 ? 200 : kind < 75 ? 503 : kind < 80 ? 500 : 200;
+    if (kind >= 55 && kind < 60) {
+        add(&v->out, "HTTP/1.1 %s\r\nx-sim-id: %u\r\n\r\n", below(s, 2) ? "204 No Content" : "304 Not Modified", r->id);
+        return;
+    }
+    add(&v->out, "HTTP/1.1 %u Status\r\nx-sim-id: %u\r\nx-sim-size: %llu\r\n", status, r->id, (unsigned long long)size);
+    if (chunked) {
+        mc_text_lit(&v->out, "Transfer-Encoding: chunked\r\n\r\n");
+    } else if (kind >= 40 && kind < 50) {
+        mc_text_lit(&v->out, "Connection: close\r\n\r\n");
+        v->end = CLOSE;
+    } else {
+        if (kind >= 50 && kind < 55) {
+            mc_text_lit(&v->out, "Connection: close\r\n");
+            v->end = CLOSE;
+        }
+        add(&v->out, "Content-Length: %llu\r\n\r\n", (unsigned long long)size);
+    }
+    if (!v->head) {
+        add_body(s, &v->out, response_pattern(r->id), size, chunked);
+    }
+    if (kind >= 80 && kind < 86) { /* cut off somewhere */
+        v->out.n = below(s, v->out.n + 1);
+        v->end = below(s, 2) ? RESET : CLOSE;
+    } else if (kind >= 86 && kind < 90) { /* nothing more ever */
+        v->out.n = below(s, v->out.n + 1);
+    } else if (kind >= 90 && kind < 93) {
+        v->out.n = 0;
+        mc_text_lit(&v->out, "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab");
+    } else if (kind >= 93) { /* whole, then gone */
+        v->end = below(s, 2) ? RESET : CLOSE;
+    }
+    trace(s, "server %.*s %s %u: kind %llu, %zu bytes", MC_SLICE_ARG(v->peer->host->address_text),
+          early ? "answers early" : "answers", r->id, (unsigned long long)kind, (size_t)v->out.n);
+}
+
+static mc_status server_headers(void *ctx, const mc_h1_head *head) {
+    server *v = ctx;
+    sim *s = server_sim(v);
+    reading *r = &v->request;
+    r->id = (uint32_t)header_number(r, "x-sim-id");
+    r->expected = header_number(r, "x-sim-size");
+    REQUIRE(s, r->id < s->requests, "a request that nobody sent");
+    r->seed = request_pattern(r->id);
+    v->head = mc_slice_eq(mc_headers_get_known(&r->headers, MC_H_METHOD), MC_SLICE("HEAD"));
+    REQUIRE(s, !head->has_length || head->content_length == r->expected, "length of %u", r->id);
+    trace(s, "server %.*s gets %u", MC_SLICE_ARG(v->peer->host->address_text), r->id);
+    if (!s->calm && !head->end_stream && chance(s, 10)) {
+        script(v, true);
+    }
+    return MC_OK;
+}
+
+static mc_status server_body(void *ctx, mc_slice data) {
+    server *v = ctx;
+    reading_body(server_sim(v), &v->request, data);
+    return MC_OK;
+}
+
+static mc_status server_complete(void *ctx) {
+    server *v = ctx;
+    REQUIRE(server_sim(v), v->request.got == v->request.expected, "request %u ended after %llu of %llu bytes", v->request.id,
+            (unsigned long long)v->request.got, (unsigned long long)v->request.expected);
+    if (!v->answered) { /* else it was early */
+        script(v, false);
+    }
+    return MC_OK;
+}
+
+static const mc_h1_handler server_handler = {
+    .on_begin = server_begin, .on_headers = server_headers, .on_body = server_body, .on_complete = server_complete};
+
+static mc_h1_limits request_limits, response_limits;
+
+static void serve(pipeline_peer *peer) {
+    sim *s = sim_of(peer->owner);
+    server *v = peer->user;
+    if (v == NULL) {
+        v = mc_calloc(1, sizeof *v);
+        v->peer = peer;
+        peer->user = v;
+        mc_h1_parser_init(&v->parser, MC_H1_REQUEST, &request_limits, &server_handler, v);
+    }
+    while (peer->in.length > 0) {
+        mc_slice front = mc_buffer_front(&peer->in);
+        long n = mc_h1_parser_feed(&v->parser, front);
+        REQUIRE(s, n >= 0, "upstream got what is no request: %s", v->parser.error.details);
+        mc_buffer_drain(&peer->in, (size_t)n);
+    }
+}
+
+static void server_gone(pipeline_peer *peer) {
+    server *v = peer->user;
+    if (v != NULL) {
+        reading_close(&v->request);
+        mc_text_fini(&v->out);
+        mc_text_fini(&v->previous);
+        mc_free(v);
+        peer->user = NULL;
+    }
+}
+
+/* Sends what is due: all of it, or a part. */
+static void server_step(sim *s, server *v, bool all) {
+    size_t left = v->out.n - v->out_at;
+    if (!v->busy || v->peer->closed || (now(s) < v->due_ms && !all)) {
+        return;
+    }
+    size_t n = left == 0 || all || chance(s, 60) ? left : 1 + below(s, left);
+    pipeline_send(v->peer, mc_slice_of(v->out.p + v->out_at, n));
+    v->out_at += n;
+    v->due_ms = now(s) + below(s, 30);
+    if (n < left) {
+        return;
+    }
+    v->busy = false;
+    if (v->end == CLOSE) {
+        mc_conn_close(&v->peer->conn, true);
+    } else if (v->end == RESET) {
+        trace(s, "server resets %u", v->request.id);
+        mc_memory_reset(&v->peer->conn);
+    }
+}
+
+static bool admit(pipeline *p, const mc_host *host) {
+    sim *s = sim_of(p);
+    uint32_t i = 0;
+    while (i < s->host_count && s->hosts[i] != host) {
+        i++;
+    }
+    if (i == s->host_count && i < KEPT) {
+        s->hosts[s->host_count++] = mc_host_ref((mc_host *)(uintptr_t)host);
+    }
+    p->memory = (mc_memory_options){.capacity = (uint32_t)(4096u << below(s, 5)),
+                                    .split = chance(s, 50),
+                                    .max_delay_ms = chance(s, 30) ? (uint32_t)below(s, 6) : 0};
+    bool accepted = s->calm || !chance(s, 4);
+    trace(s, "connect %.*s%s", MC_SLICE_ARG(host->address_text), accepted ? "" : " refused");
+    return accepted;
+}
+
+/* --- clients --------------------------------------------------------------------------------------------------------- */
+
+static void settle(sim *s, uint32_t id, outcome what) {
+    REQUIRE(s, id < s->requests && s->outcomes[id] == PENDING, "request %u was %s and is now %s", id,
+            outcome_names[s->outcomes[id]], outcome_names[what]);
+    s->outcomes[id] = what;
+    s->answered++;
+    s->tally[what]++;
+    trace(s, "request %u %s", id, outcome_names[what]);
+}
+
+static sim *client_sim(const client *c) { return sim_of(c->peer.owner); }
+
+static mc_headers *client_begin(void *ctx) {
+    client *c = ctx;
+    return reading_begin(&c->response);
+}
+
+static mc_status client_headers(void *ctx, const mc_h1_head *head) {
+    client *c = ctx;
+    sim *s = client_sim(c);
+    reading *r = &c->response;
+    r->status = head->status;
+    if (head->status < 200) {
+        return MC_OK;
+    }
+    r->expected = header_number(r, "x-sim-size");
+    r->id = (uint32_t)header_number(r, "x-sim-id");
+    if (r->id != UINT32_MAX) {
+        REQUIRE(s, r->id == c->asked[0].id, "got the response to %u for %u", r->id, c->asked[0].id);
+        r->seed = response_pattern(r->id);
+    } else {
+        /* The proxy's own answer, or the garbled upstream one. */
+        REQUIRE(s, !s->calm, "request %u was answered %u", c->asked[0].id, head->status);
+        REQUIRE(s, head->status >= 300, "status %u of nobody", head->status);
+    }
+    REQUIRE(s, !s->calm || head->status < 400, "request %u was answered %u", c->asked[0].id, head->status);
+    return MC_OK;
+}
+
+static mc_status client_body(void *ctx, mc_slice data) {
+    client *c = ctx;
+    reading_body(client_sim(c), &c->response, data);
+    return MC_OK;
+}
+
+static mc_status client_complete(void *ctx) {
+    client *c = ctx;
+    sim *s = client_sim(c);
+    reading *r = &c->response;
+    if (r->status < 200) {
+        return MC_OK;
+    }
+    const bool bodyless = mc_slice_eq(mc_slice_cstr(c->asked[0].method), MC_SLICE("HEAD")) || r->status == 204 || r->status == 304;
+    REQUIRE(s, r->expected == UINT64_MAX || r->got == (bodyless ? 0 : r->expected), "response to %u ended after %llu of %llu bytes",
+            c->asked[0].id, (unsigned long long)r->got, (unsigned long long)r->expected);
+    settle(s, c->asked[0].id, r->status < 400 && r->seed != 0 ? WHOLE : FAILED);
+    memmove(c->asked, c->asked + 1, --c->asked_count * sizeof c->asked[0]);
+    return MC_AGAIN;
+}
+
+static const mc_h1_handler client_handler = {
+    .on_begin = client_begin, .on_headers = client_headers, .on_body = client_body, .on_complete = client_complete};
+
+/* Reads what came; notices the end. */
+static void client_read(sim *s, client *c) {
+    while (c->peer.in.length > 0) {
+        mc_slice front = mc_buffer_front(&c->peer.in);
+        REQUIRE(s, c->asked_count > 0, "bytes that nobody asked for: %.*s", MC_SLICE_ARG(mc_slice_until(front, 200)));
+        mc_h1_parser_expect(&c->parser, mc_slice_cstr(c->asked[0].method));
+        long n = mc_h1_parser_feed(&c->parser, front);
+        REQUIRE(s, n >= 0, "a client got what is no response to %u: %s: %.*s", c->asked[0].id, c->parser.error.details,
+                MC_SLICE_ARG(mc_slice_until(front, 200)));
+        mc_buffer_drain(&c->peer.in, (size_t)n);
+    }
+    if (!c->peer.closed) {
+        return;
+    }
+    if (c->asked_count > 0 && c->peer.eof && mc_h1_parser_eof(&c->parser) != MC_OK) {
+        trace(s, "response to %u cut off", c->asked[0].id);
+    }
+    for (uint32_t i = 0; i < c->asked_count; i++) {
+        REQUIRE(s, !s->calm, "the connection of request %u was closed", c->asked[i].id);
+        settle(s, c->asked[i].id, CLOSED);
+    }
+    trace(s, "client %d closed", (int)(c - s->clients));
+    c->asked_count = 0;
+    c->open = c->stalled = false;
+    reading_close(&c->response);
+    mc_text_fini(&c->out);
+    mc_text_init(&c->out);
+    mc_buffer_clear(&c->peer.in);
+}
+
+static void client_open(sim *s, client *c) {
+    s->p.memory = (mc_memory_options){.capacity = (uint32_t)(4096u << below(s, 5)),
+                                      .split = chance(s, 50),
+                                      .max_delay_ms = chance(s, 30) ? (uint32_t)below(s, 6) : 0};
+    memset(c, 0, sizeof *c);
+    mc_text_init(&c->out);
+    REQUIRE(s, pipeline_client(&s->p, &c->peer, "main") == MC_OK, "a client");
+    mc_h1_parser_init(&c->parser, MC_H1_RESPONSE, &response_limits, &client_handler, c);
+    c->open = true;
+    trace(s, "client %d opened", (int)(c - s->clients));
+}
+
+static void client_ask(sim *s, client *c) {
+    static const char *const methods[] = {"GET", "GET", "HEAD", "DELETE", "POST", "POST", "PUT", "POST"};
+    const uint32_t kind = (uint32_t)below(s, 8), id = s->requests;
+    const uint64_t size = kind < 4 ? 0 : body_size(s);
+    const bool chunked = kind >= 4 && chance(s, 50);
+    if (c->out_at == c->out.n) {
+        c->out.n = c->out_at = 0;
+    }
+    s->outcomes[s->requests++] = PENDING;
+    c->asked[c->asked_count++] = (asked){id, methods[kind]};
+    add(&c->out, "%s /%u/%u HTTP/1.1\r\nHost: h%u\r\nx-sim-id: %u\r\nx-sim-size: %llu\r\n", methods[kind],
+        (unsigned)below(s, s->calm ? 4 : 6), id, (unsigned)below(s, 3), id, (unsigned long long)size);
+    if (chance(s, 5) && kind >= 4) {
+        mc_text_lit(&c->out, "Expect: 100-continue\r\n");
+    }
+    if (chunked) {
+        mc_text_lit(&c->out, "Transfer-Encoding: chunked\r\n\r\n");
+    } else if (kind >= 4) {
+        add(&c->out, "Content-Length: %llu\r\n\r\n", (unsigned long long)size);
+    } else {
+        mc_text_lit(&c->out, "\r\n");
+    }
+    if (kind >= 4) {
+        add_body(s, &c->out, request_pattern(id), size, chunked);
+    }
+    trace(s, "client %d asks %u: %s, %llu bytes%s", (int)(c - s->clients), id, methods[kind], (unsigned long long)size,
+          chunked ? ", chunked" : "");
+}
+
+static void client_send(sim *s, client *c, bool all) {
+    size_t left = c->out.n - c->out_at;
+    if (left > 0 && !c->peer.closed) {
+        size_t n = all || chance(s, 70) ? left : 1 + below(s, left);
+        pipeline_send(&c->peer, mc_slice_of(c->out.p + c->out_at, n));
+        c->out_at += n;
+    }
+}
+
+static void client_misbehave(sim *s, client *c) {
+    uint64_t kind = below(s, 10);
+    trace(s, "client %d does %llu", (int)(c - s->clients), (unsigned long long)kind);
+    if (kind < 2) {
+        mc_memory_reset(&c->peer.conn);
+    } else if (kind < 4) {
+        mc_conn_abort(&c->peer.conn, MC_CLOSE_LOCAL);
+    } else if (kind < 5) {
+        mc_conn_shutdown_write(&c->peer.conn);
+    } else {
+        c->stalled = !c->stalled;
+        mc_memory_stall(&c->peer.conn, c->stalled);
+    }
+}
+
+static void client_step(sim *s, client *c) {
+    if (!c->open) {
+        if (!s->draining && s->requests < REQUESTS && chance(s, 30)) {
+            client_open(s, c);
+        }
+        return;
+    }
+    if (!c->peer.closed && s->requests < REQUESTS && c->asked_count < ASKED && chance(s, c->asked_count == 0 ? 40 : 8)) {
+        client_ask(s, c);
+    }
+    client_send(s, c, false);
+    if (!s->calm && !c->peer.closed && chance(s, 2)) {
+        client_misbehave(s, c);
+    } else if (s->calm && c->asked_count == 0 && c->out_at == c->out.n && chance(s, 5)) {
+        mc_conn_close(&c->peer.conn, true);
+    }
+}
+
+/* --- configurations -------------------------------------------------------------------------------------------------- */
+
+static void add_hosts(sim *s, mc_text *json, uint64_t cluster) {
+    uint64_t present = s->calm ? 1 + below(s, (1u << HOSTS) - 1) : below(s, 1u << HOSTS);
+    const char *comma = "";
+    for (uint64_t host = 0; host < HOSTS; host++) {
+        if (present >> host & 1) {
+            add(json,
+                "%s{\"endpoint\":{\"address\":{\"socket_address\":{\"address\":\"10.0.%llu.%llu\",\"port_value\":80}}},"
+                "\"load_balancing_weight\":%llu}",
+                comma, (unsigned long long)cluster, (unsigned long long)host, (unsigned long long)(1 + below(s, 3)));
+            comma = ",";
+        }
+    }
+}
+
+static void add_cluster(sim *s, mc_text *json, uint64_t cluster) {
+    static const char *const policies[] = {"ROUND_ROBIN", "LEAST_REQUEST", "RANDOM", "RING_HASH", "MAGLEV"};
+    add(json, "{\"name\":\"c%llu\",\"type\":\"STATIC\",\"lb_policy\":\"%s\",", (unsigned long long)cluster,
+        policies[below(s, s->calm || chance(s, 90) ? 3 : 5)]);
+    if (!s->calm && chance(s, 30)) {
+        add(json,
+            "\"circuit_breakers\":{\"thresholds\":[{\"max_connections\":%llu,\"max_pending_requests\":%llu,\"max_requests\":%llu,"
+            "\"max_retries\":%llu}]},",
+            (unsigned long long)(1 + below(s, 3)), (unsigned long long)(1 + below(s, 3)), (unsigned long long)(1 + below(s, 4)),
+            (unsigned long long)below(s, 3));
+    } else if (s->calm) {
+        mc_text_lit(json, "\"circuit_breakers\":{\"thresholds\":[{\"max_pending_requests\":5000,\"max_retries\":100}]},");
+    }
+    if (chance(s, 30)) {
+        add(json, "\"per_connection_buffer_limit_bytes\":%llu,", (unsigned long long)(1024u << below(s, 6)));
+    }
+    add(json, "\"connect_timeout\":\"%llus\",\"common_http_protocol_options\":{\"idle_timeout\":\"%llus\"%s},",
+        (unsigned long long)(1 + below(s, 3)), (unsigned long long)(20 + below(s, 600)),
+        chance(s, 30) ? ",\"max_requests_per_connection\":2" : "");
+    add(json, "\"load_assignment\":{\"cluster_name\":\"c%llu\",\"endpoints\":[{\"lb_endpoints\":[", (unsigned long long)cluster);
+    add_hosts(s, json, cluster);
+    mc_text_lit(json, "]}]}}");
+}
+
+static void add_route(sim *s, mc_text *json, uint64_t route) {
+    if (!s->calm && chance(s, 5)) {
+        add(json, "%s{\"match\":{\"prefix\":\"/%llu/\"},\"direct_response\":{\"status\":418,\"body\":{\"inline_string\":\"tea\"}}}",
+            route > 0 ? "," : "", (unsigned long long)route);
+        return;
+    }
+    add(json, "%s{\"match\":{\"prefix\":\"/%llu/\"},\"route\":{\"timeout\":\"%llus\"", route > 0 ? "," : "", (unsigned long long)route,
+        (unsigned long long)(s->calm ? 600 : below(s, 20)));
+    if (chance(s, 60)) {
+        add(json, ",\"retry_policy\":{\"retry_on\":\"%s\",\"num_retries\":%llu%s}", chance(s, 50) ? "5xx,connect-failure" : "reset",
+            (unsigned long long)below(s, 4), !s->calm && chance(s, 30) ? ",\"per_try_timeout\":\"0.3s\"" : "");
+    }
+    if (chance(s, 30)) {
+        mc_text_lit(json, ",\"weighted_clusters\":{\"clusters\":[{\"name\":\"c0\",\"weight\":1},{\"name\":\"c1\",\"weight\":2}]}}}");
+    } else {
+        add(json, ",\"cluster\":\"c%llu\"}}", (unsigned long long)(route % 2));
+    }
+}
+
+static void configure(sim *s) {
+    mc_text json;
+    mc_error error = {0};
+    mc_text_init(&json);
+    mc_text_lit(&json, "{\"static_resources\":{\"listeners\":[{\"name\":\"main\",\"address\":{\"socket_address\":{\"address\":\"127.0.0.1\","
+                       "\"port_value\":10000}},");
+    if (chance(s, 30)) {
+        add(&json, "\"per_connection_buffer_limit_bytes\":%llu,", (unsigned long long)(s->calm ? 400000 : 1024u << below(s, 8)));
+    }
+    mc_text_lit(&json,
+                "\"filter_chains\":[{\"filters\":[{\"name\":\"hcm\",\"typed_config\":{\"@type\":\"type.googleapis.com/"
+                "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager\",\"stat_prefix\":\"in\",");
+    if (!s->calm && chance(s, 20)) {
+        mc_text_lit(&json, "\"stream_idle_timeout\":\"5s\",\"request_timeout\":\"8s\",\"request_headers_timeout\":\"3s\",");
+    }
+    mc_text_lit(&json, "\"http_filters\":[{\"name\":\"envoy.filters.http.router\",\"typed_config\":{\"@type\":"
+                       "\"type.googleapis.com/envoy.extensions.filters.http.router.v3.Router\"}}],"
+                       "\"route_config\":{\"name\":\"local\",\"virtual_hosts\":[{\"name\":\"all\",\"domains\":[\"*\"],\"routes\":[");
+    uint64_t routes = s->calm ? 4 : 5 + below(s, 2);
+    for (uint64_t route = 0; route < routes; route++) {
+        add_route(s, &json, route);
+    }
+    mc_text_lit(&json, "]}]}}}]}]}],\"clusters\":[");
+    uint64_t clusters = 2 + below(s, CLUSTERS - 1);
+    for (uint64_t cluster = 0; cluster < clusters; cluster++) {
+        mc_text_add(&json, cluster > 0 ? MC_SLICE(",") : MC_SLICE(""));
+        add_cluster(s, &json, cluster);
+    }
+    mc_text_add(&json, mc_slice_of("]}}", 4)); /* with its NUL */
+    mc_status status = s->p.engine == NULL ? pipeline_open(&s->p, json.p, s->seed, &error) : pipeline_configure(&s->p, json.p, &error);
+    REQUIRE(s, status == MC_OK, "configuration: %s: %s", error.path, error.reason);
+    mc_text_fini(&json);
+    const mc_snapshot *snapshot = s->p.worker->snapshot;
+    for (uint32_t i = 0; i < snapshot->cluster_count && s->cluster_count < KEPT; i++) {
+        s->clusters[s->cluster_count++] = mc_cluster_ref(snapshot->clusters[i].cluster);
+    }
+    trace(s, "configured");
+}
+
+static void change_hosts(sim *s) {
+    mc_text json;
+    mc_error error = {0};
+    mc_arena arena;
+    const mc_value *assignment;
+    uint64_t cluster = below(s, 2);
+    char name[8];
+    snprintf(name, sizeof name, "c%llu", (unsigned long long)cluster);
+    mc_text_init(&json);
+    mc_arena_init(&arena, NULL);
+    add(&json, "{\"cluster_name\":\"%s\",\"endpoints\":[{\"lb_endpoints\":[", name);
+    add_hosts(s, &json, cluster);
+    mc_text_lit(&json, "]}]}");
+    REQUIRE(s, mc_value_parse(&arena, mc_text_slice(&json), &assignment, &error) == MC_OK, "%s", error.reason);
+    REQUIRE(s, mc_engine_set_assignment(s->p.engine, mc_slice_cstr(name), assignment, &error) == MC_OK, "%s", error.reason);
+    mc_arena_fini(&arena);
+    mc_text_fini(&json);
+    trace(s, "hosts of %s changed", name);
+}
+
+/* --- one run --------------------------------------------------------------------------------------------------------- */
+
+static void drain_records(sim *s) {
+    mc_record records[64];
+    for (size_t n; (n = mc_engine_records(s->p.engine, records, 64)) > 0;) {
+        s->records += n;
+    }
+}
+
+static void advance(sim *s, uint64_t ms) {
+    pipeline_run(&s->p, ms);
+    for (client *c = s->clients; c < s->clients + CLIENTS; c++) {
+        if (c->open) {
+            client_read(s, c);
+        }
+    }
+    drain_records(s);
+}
+
+static void servers_step(sim *s, bool all) {
+    MC_LIST_EACH(&s->p.servers, node) {
+        pipeline_peer *peer = MC_CONTAINER(node, pipeline_peer, link);
+        server *v = peer->user;
+        if (v == NULL || peer->closed) {
+            continue;
+        }
+        if (!s->calm && chance(s, 1)) {
+            v->stalled = !v->stalled;
+            mc_memory_stall(&peer->conn, v->stalled);
+        }
+        server_step(s, v, all);
+        if (!s->calm && !v->busy && chance(s, 1)) {
+            trace(s, "server leaves");
+            mc_conn_close(&peer->conn, true); /* an idle connection, perhaps in a race with the next request */
+        }
+    }
+}
+
+static void storm(sim *s) {
+    for (int step = 0; step < 4000 && (s->requests < REQUESTS || (!s->draining && s->answered < REQUESTS - 20)); step++) {
+        for (client *c = s->clients; c < s->clients + CLIENTS; c++) {
+            client_step(s, c);
+        }
+        servers_step(s, false);
+        if (chance(s, 2)) {
+            configure(s);
+        } else if (chance(s, 3)) {
+            change_hosts(s);
+        } else if (!s->calm && !s->draining && s->requests > REQUESTS / 2 && chance(s, 1) && s->seed % 4 == 1) {
+            trace(s, "drain");
+            s->draining = true;
+            mc_engine_drain(s->p.engine);
+            break;
+        }
+        advance(s, chance(s, 90) ? below(s, 20) : below(s, 400));
+    }
+}
+
+/* Lets everybody finish: what was stalled moves on, what was begun is sent to its end. */
+static void calm_down(sim *s) {
+    for (int step = 0; step < 200; step++) {
+        for (client *c = s->clients; c < s->clients + CLIENTS; c++) {
+            if (c->open) {
+                c->stalled = false;
+                mc_memory_stall(&c->peer.conn, false);
+                client_send(s, c, true);
+            }
+        }
+        MC_LIST_EACH(&s->p.servers, node) {
+            pipeline_peer *peer = MC_CONTAINER(node, pipeline_peer, link);
+            mc_memory_stall(&peer->conn, false);
+            if (peer->user != NULL) {
+                server_step(s, peer->user, true);
+            }
+        }
+        advance(s, 50);
+    }
+    advance(s, 700 * 1000); /* longer than any timeout of a stream */
+}
+
+static void check_idle(sim *s) {
+    for (uint32_t id = 0; id < s->requests; id++) {
+        REQUIRE(s, s->outcomes[id] != PENDING, "request %u has no outcome", id);
+    }
+    const mc_proxy *proxy = &s->p.worker->proxy;
+    REQUIRE(s, proxy->stream_count == 0, "%u streams", proxy->stream_count);
+    REQUIRE(s, !s->draining || mc_engine_drained(s->p.engine), "not drained, %u connections", proxy->connection_count);
+    for (uint32_t i = 0; i < s->cluster_count; i++) {
+        mc_cluster *c = s->clusters[i];
+        REQUIRE(s, c->requests.count == 0 && c->pending.count == 0 && c->retries.count == 0, "breakers of %.*s: %u, %u, %u",
+                MC_SLICE_ARG(c->name), c->requests.count, c->pending.count, c->retries.count);
+    }
+    for (uint32_t i = 0; i < s->host_count; i++) {
+        REQUIRE(s, s->hosts[i]->rq_active == 0, "%.*s: %u", MC_SLICE_ARG(s->hosts[i]->address_text), s->hosts[i]->rq_active);
+    }
+}
+
+static void check_gauges(sim *s) {
+    mc_stats_view view;
+    REQUIRE(s, mc_stats_view_init(&view, s->p.stats, 0) == MC_OK, "no view");
+    for (size_t i = 0; i < view.count; i++) {
+        const mc_stat_entry *e = &view.entries[i];
+        if (e->kind == MC_GAUGE && mc_slice_has_suffix(e->name, MC_SLICE("_active"))) {
+            REQUIRE(s, e->value == 0, "%.*s is %lld", MC_SLICE_ARG(e->name), (long long)e->value);
+        }
+    }
+    mc_stats_view_fini(&view);
+    uint64_t total = pipeline_counter(&s->p, "http.in.downstream_rq_total");
+    uint64_t told = s->records + mc_engine_records_dropped(s->p.engine);
+    REQUIRE(s, told == total, "%llu records of %llu requests", (unsigned long long)told, (unsigned long long)total);
+}
+
+static void finish(sim *s) {
+    mc_worker *worker = s->p.worker;
+    for (client *c = s->clients; c < s->clients + CLIENTS; c++) {
+        if (c->open) {
+            mc_conn_abort(&c->peer.conn, MC_CLOSE_LOCAL);
+        }
+    }
+    advance(s, 10);
+    mc_engine_stop(s->p.engine);
+    for (int turns = 0; !atomic_load(&worker->stopped); turns++) {
+        REQUIRE(s, turns < 100000, "the worker does not stop: %u connections, %u upstreams", worker->proxy.connection_count,
+                worker->live_upstreams);
+        mc_loop_turn(worker->loop, 1000);
+    }
+    pipeline_settle(&s->p);
+    drain_records(s);
+    check_gauges(s);
+    for (uint32_t i = 0; i < s->cluster_count; i++) {
+        REQUIRE(s, s->clusters[i]->connections.count == 0, "connections of %.*s", MC_SLICE_ARG(s->clusters[i]->name));
+        mc_cluster_unref(s->clusters[i]);
+    }
+    for (uint32_t i = 0; i < s->host_count; i++) {
+        mc_host_unref(s->hosts[i]);
+    }
+    MC_LIST_EACH(&s->p.servers, node) { mc_conn_abort(&MC_CONTAINER(node, pipeline_peer, link)->conn, MC_CLOSE_LOCAL); }
+    pipeline_settle(&s->p);
+    uint64_t next = mc_wheel_next(&worker->loop->wheel);
+    REQUIRE(s, next == UINT64_MAX && mc_list_empty(&worker->loop->wheel.due), "a timer is left, at %llu", (unsigned long long)next);
+}
+
+static uint64_t run(uint64_t seed, bool verbose, uint32_t *tally) {
+    static sim world;
+    sim *s = &world;
+    long live = mc_test_alloc_live();
+    memset(s, 0, sizeof *s);
+    s->seed = seed;
+    s->verbose = verbose;
+    s->calm = seed % 3 == 0;
+    mc_random_seed(&s->random, seed ^ 0x73696d);
+    configure(s);
+    s->p.serve = serve;
+    s->p.gone = server_gone;
+    s->p.admit = admit;
+    storm(s);
+    calm_down(s);
+    check_idle(s);
+    finish(s);
+    uint64_t hash = s->hash;
+    for (int i = 0; i < 4; i++) {
+        tally[i] += s->tally[i];
+    }
+    pipeline_close(&s->p);
+    if (mc_test_alloc_live() != live) {
+        fprintf(stderr, "sim: seed %llu: %ld allocations leaked\nreplay: make sim SEED=%llu\n", (unsigned long long)seed,
+                mc_test_alloc_live() - live, (unsigned long long)seed);
+        exit(1);
+    }
+    return hash;
+}
+
+int main(int argc, char **argv) {
+    mc_h1_limits_init(&request_limits, MC_H1_REQUEST);
+    mc_h1_limits_init(&response_limits, MC_H1_RESPONSE);
+    request_limits.as_sent = response_limits.as_sent = true;
+    uint32_t tally[4] = {0};
+    uint64_t from = argc > 1 ? strtoull(argv[1], NULL, 10) : 1, count = argc > 2 ? strtoull(argv[2], NULL, 10) : argc > 1 ? 1 : SEEDS;
+    for (uint64_t seed = from; seed < from + count; seed++) {
+        uint64_t hash = run(seed, argc == 2, tally);
+        if (seed % 10 == 0) {
+            uint32_t again[4] = {0};
+            uint64_t second = run(seed, false, again);
+            if (hash != second) {
+                fprintf(stderr, "sim: seed %llu: two runs differ\n", (unsigned long long)seed);
+                return 1;
+            }
+        }
+    }
+    printf("%s: %llu seeds, %u requests: %u whole, %u failed, %u closed\n", argv[0], (unsigned long long)count,
+           tally[WHOLE] + tally[FAILED] + tally[CLOSED], tally[WHOLE], tally[FAILED], tally[CLOSED]);
+    return 0;
+}
