@@ -7,6 +7,7 @@
 static void idle_fired(mc_timer *timer);
 static void limit_fired(mc_timer *timer);
 static void duration_fired(mc_timer *timer);
+static void set_idle(mc_stream *stream, uint64_t ms);
 static void finish(mc_stream *stream, bool close);
 
 static void free_stream(mc_deferred *deferred) {
@@ -45,6 +46,7 @@ mc_stream *mc_stream_open(mc_downstream *downstream, mc_proxy *proxy, mc_hcm_pin
     if (stream->hcm->request_timeout_ms != 0) {
         mc_timer_arm(proxy->loop, &stream->limit, stream->hcm->request_timeout_ms);
     }
+    set_idle(stream, stream->hcm->stream_idle_ms); /* a head that never ends must end too */
     return stream;
 }
 
@@ -81,14 +83,22 @@ static void duration_fired(mc_timer *timer) {
                                         .flags = MC_FLAG(DT)});
 }
 
+static void set_idle(mc_stream *stream, uint64_t ms) {
+    stream->idle_ms = ms;
+    if (ms != 0) {
+        mc_timer_arm(stream->proxy->loop, &stream->idle, ms);
+    } else {
+        mc_timer_cancel(stream->proxy->loop, &stream->idle);
+    }
+}
+
 static void activity(mc_stream *stream) { stream->last_activity_ms = mc_loop_now_ms(stream->proxy->loop); }
 
 static void arm_timers(mc_stream *stream) {
     const mc_route *route = stream->match.route;
     mc_loop *loop = stream->proxy->loop;
-    stream->idle_ms = route != NULL && route->has_idle_timeout ? route->idle_timeout_ms : stream->hcm->stream_idle_ms;
-    if (stream->idle_ms != 0) {
-        mc_timer_arm(loop, &stream->idle, stream->idle_ms);
+    if (route != NULL && route->has_idle_timeout) {
+        set_idle(stream, route->idle_timeout_ms);
     }
     uint64_t duration = route != NULL && route->has_max_stream_duration ? route->max_stream_duration_ms
                                                                         : stream->hcm->max_stream_duration_ms;
