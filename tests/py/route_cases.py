@@ -91,6 +91,8 @@ def match(rng: random.Random) -> Tree:
     kind = rng.choice(("prefix", "prefix", "path", "path_separated_prefix"))
     tree: Tree = {kind: path(rng, dir=kind == "path_separated_prefix")}
     if rng.random() < 0.2:
+        tree = {"prefix": "/"}
+    if rng.random() < 0.2:
         tree["case_sensitive"] = False
     if rng.random() < 0.4:
         tree["headers"] = [header_match(rng) for _ in range(rng.choice((1, 1, 2)))]
@@ -216,6 +218,9 @@ def route(rng: random.Random, name: str, actions: str) -> Tree:
 def table(rng: random.Random, *, routes: int = 12, actions: str = "dddrccc") -> Tree:
     domains = list(DOMAINS)
     rng.shuffle(domains)
+    if rng.random() < 0.6:
+        domains.remove("*")
+        domains.append("*")
     hosts = []
     for h in range(rng.randrange(1, 5)):
         host: Tree = {

@@ -71,13 +71,19 @@ async def echo(exchange: Exchange) -> None:
     await exchange.write(text)
 
 
+# Envoy keeps these as one entry, to which an empty value adds nothing.
+ONE_ENTRY = {"user-agent", "accept", "x-forwarded-for", "cache-control"}
+
+
 def joined(headers: Headers) -> dict[str, str]:
-    """Repeated names as one value: Envoy keeps some headers as one entry and others apart."""
+    """Repeated names as one value."""
     out: dict[str, list[str]] = {}
     for name, value in headers:
         name = {":authority": "host"}.get(name.lower(), name.lower())
         if name not in NOT_COMPARED and name != ":method":
             out.setdefault(name, []).append(value)
+    for name in ONE_ENTRY & out.keys():
+        out[name] = [value for value in out[name] if value]
     return {name: ",".join(values) for name, values in out.items()}
 
 
