@@ -136,6 +136,13 @@ test: lint test-c test-py check ## everything that CI runs
 test-py: build ## the Python tests; ARGS goes to pytest
 	@$(PY) -m pytest -q $(ARGS)
 
+# --- demonstration -------------------------------------------------------------------------------------
+
+.PHONY: demo
+demo: build ## two upstreams, the gateway on examples/front_proxy.yaml, real traffic, the counters
+	@tools/setup.sh test
+	@$(PY) examples/demo.py
+
 # --- benchmarks ------------------------------------------------------------------------------------------
 
 .PHONY: bench-proxy bench-micro gate

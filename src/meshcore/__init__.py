@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from meshcore._core.lb import EdfScheduler as EdfScheduler
     from meshcore._core.lb import Maglev as Maglev
     from meshcore._core.lb import RingHash as RingHash
+    from meshcore.filters import Request as Request
+    from meshcore.filters import Response as Response
+    from meshcore.filters import http_filter as http_filter
+    from meshcore.gateway import Gateway as Gateway
 
 _HOMES = {
     "BackOff": "meshcore._core.base",
@@ -31,6 +35,8 @@ _HOMES = {
     "EdfScheduler": "meshcore._core.lb",
     "Gateway": "meshcore.gateway",
     "Maglev": "meshcore._core.lb",
+    "Request": "meshcore.filters",
+    "Response": "meshcore.filters",
     "RingHash": "meshcore._core.lb",
     "Route": "meshcore.routing",
     "RouteTable": "meshcore.routing",
