@@ -1,4 +1,4 @@
-"""The command line: ``meshcore run | validate | version``, with Envoy's flags where Envoy has them.
+"""The command line: ``meshcore run | validate | bench | version``, with Envoy's own flags.
 
 What goes wrong is one line on standard error and exit status 1. Everything but argument parsing is
 imported when a command needs it.
@@ -66,7 +66,8 @@ class _Parser(argparse.ArgumentParser):
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="meshcore", description="Envoy's data plane in a Python process.")
     parser.add_argument("--version", action="version", version=_version())
-    commands = parser.add_subparsers(dest="name", required=True, metavar="run|validate|version")
+    names = "run|validate|bench|version"
+    commands = parser.add_subparsers(dest="name", required=True, metavar=names)
     run = commands.add_parser("run", help="serve an Envoy v3 bootstrap until SIGTERM or SIGINT")
     _add_configuration(run)
     _add_serving(run)
@@ -74,6 +75,9 @@ def _parser() -> argparse.ArgumentParser:
     validate = commands.add_parser("validate", help="say whether a bootstrap can be served")
     _add_configuration(validate)
     validate.set_defaults(command=_validate)
+    bench = commands.add_parser("bench", help="what calls of meshcore cost; compare with a record")
+    _add_bench(bench)
+    bench.set_defaults(command=_bench)
     version = commands.add_parser("version", help="print the version")
     version.set_defaults(command=_print_version)
     return parser
@@ -114,6 +118,15 @@ def _add_serving(parser: argparse.ArgumentParser) -> None:
         add(flag, help=argparse.SUPPRESS)
 
 
+def _add_bench(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("jobs", nargs="*", metavar="JOB", help="default: all")
+    add("--compare", metavar="BASE.json", help="exit 1 when a job costs more than it did there")
+    add("--json", metavar="OUT", help="write the record, to compare with later")
+    add("--timed", action="store_true", help="count time even where valgrind is installed")
+    add("--limit", type=float, metavar="PERCENT", help="growth that fails; default 2, timed 25")
+
+
 def _levels() -> str:
     return ", ".join(LOG_LEVELS)
 
@@ -128,6 +141,12 @@ def _seconds(text: str) -> int:
     if not text.isascii() or not text.isdigit() or len(text) > 9:
         raise argparse.ArgumentTypeError(f"must be whole seconds, not {text!r}")
     return int(text)
+
+
+def _bench(options: argparse.Namespace) -> int:
+    from meshcore.bench import run
+
+    return run(options)
 
 
 def _version() -> str:
