@@ -95,11 +95,11 @@ def verdict(base: Counts, now: Counts) -> tuple[str, list[str]]:
         if job not in base:
             rows.append((job, "", f"{value:,}", "", "new"))
             continue
-        change = value / base[job] - 1
-        if change > LIMIT:
+        grew = value > base[job] * (1 + LIMIT)
+        if grew:
             grown.append(job)
-        note = "GREW" if change > LIMIT else ""
-        rows.append((job, f"{base[job]:,}", f"{value:,}", f"{change:+.1%}", note))
+        change = f"{value / base[job] - 1:+.1%}"
+        rows.append((job, f"{base[job]:,}", f"{value:,}", change, "GREW" if grew else ""))
     return table(rows), grown
 
 
