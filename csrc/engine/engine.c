@@ -323,6 +323,8 @@ static void set_members(mc_engine *engine, const mc_cluster *cluster, mc_hosts *
     mc_gauge_set(engine->stats, cluster->stats.membership_total, mc_hosts_count(hosts));
     mc_gauge_set(engine->stats, cluster->stats.membership_healthy, mc_hosts_healthy(hosts));
     mc_gauge_set(engine->stats, cluster->stats.membership_degraded, mc_hosts_degraded(hosts));
+    mc_gauge_set(engine->stats, cluster->stats.membership_excluded, mc_hosts_excluded(hosts));
+    mc_hosts_set_gauges(hosts, cluster->name, engine->stats);
 }
 
 mc_status mc_engine_publish(mc_engine *engine, mc_snapshot *snapshot) {

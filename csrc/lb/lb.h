@@ -153,6 +153,10 @@ size_t mc_hosts_healthy(const mc_hosts *hosts);
 size_t mc_hosts_degraded(const mc_hosts *hosts);
 size_t mc_hosts_excluded(const mc_hosts *hosts);
 
+/* Sets the gauges of the tables, cluster.<name>.ring_hash_lb.* or maglev_lb.* (RH-5, MG-4); of several priorities the last that
+ * has hosts shows. Nothing for other policies. */
+void mc_hosts_set_gauges(const mc_hosts *hosts, mc_slice cluster_name, mc_stats *stats);
+
 /* One worker's balancer. */
 typedef struct mc_lb mc_lb;
 

@@ -122,6 +122,33 @@ TEST(what_did_not_change_is_shared) {
     mc_hosts_unref(heavier);
 }
 
+static uint64_t gauge(mc_stats *stats, const char *name) {
+    mc_stat stat = mc_stats_find(stats, MC_GAUGE, mc_slice_cstr(name));
+    return stat == 0 ? UINT64_MAX : mc_stats_value(stats, stat);
+}
+
+TEST(tables_have_gauges) {
+    static const char *json = CLA(GROUP(0, ENDPOINT(1, ""), ENDPOINT(2, WEIGHT(3))));
+    static const mc_lb_config maglev = {.policy = MC_LB_MAGLEV, .maglev_size = 11, .panic_threshold = 50};
+    mc_stats *stats = mc_stats_new();
+    mc_hosts *hosts = hosts_of(json, &RING, NULL);
+    mc_hosts_set_gauges(hosts, MC_SLICE("r"), stats);
+    CHECK_U64(gauge(stats, "cluster.r.ring_hash_lb.size"), 64);
+    CHECK_U64(gauge(stats, "cluster.r.ring_hash_lb.min_hashes_per_host"), 16);
+    CHECK_U64(gauge(stats, "cluster.r.ring_hash_lb.max_hashes_per_host"), 48);
+    mc_hosts_unref(hosts);
+    hosts = hosts_of(json, &maglev, NULL);
+    mc_hosts_set_gauges(hosts, MC_SLICE("m"), stats);
+    CHECK_U64(gauge(stats, "cluster.m.maglev_lb.min_entries_per_host"), 3);
+    CHECK_U64(gauge(stats, "cluster.m.maglev_lb.max_entries_per_host"), 8);
+    mc_hosts_unref(hosts);
+    hosts = hosts_of(json, &PLAIN, NULL);
+    mc_hosts_set_gauges(hosts, MC_SLICE("p"), stats);
+    CHECK_U64(gauge(stats, "cluster.p.ring_hash_lb.size"), UINT64_MAX);
+    mc_hosts_unref(hosts);
+    mc_stats_unref(stats);
+}
+
 TEST(localities_are_sorted_and_weighed) {
     mc_hosts *hosts = hosts_of(CLA(ZONE("c", 7, ENDPOINT(1, ""), ENDPOINT(2, STATUS(DRAINING))),
                                    ZONE("a", 2, ENDPOINT(3, STATUS(DEGRADED))), ZONE("c", 5, ENDPOINT(4, "")),

@@ -1,0 +1,29 @@
+/* What the tables look like, as gauges (rules RH-5, MG-4). */
+#include <stdio.h>
+
+#include "lb/hosts.h"
+
+static void set(mc_stats *stats, mc_slice cluster_name, const char *name, uint64_t value) {
+    char full[512];
+    int n = snprintf(full, sizeof full, "cluster.%.*s.%s", MC_SLICE_ARG(cluster_name), name);
+    if ((size_t)n < sizeof full) {
+        mc_gauge_set(stats, mc_stats_gauge(stats, mc_slice_of(full, (size_t)n)), value);
+    }
+}
+
+void mc_hosts_set_gauges(const mc_hosts *hosts, mc_slice cluster_name, mc_stats *stats) {
+    for (size_t i = 0; hosts->tables != NULL && i < hosts->priority_count; i++) {
+        const mc_hash_table *table = hosts->tables[i];
+        if (table->count == 0) {
+            continue;
+        }
+        if (table->maglev != NULL) {
+            set(stats, cluster_name, "maglev_lb.min_entries_per_host", table->maglev->min_per_host);
+            set(stats, cluster_name, "maglev_lb.max_entries_per_host", table->maglev->max_per_host);
+        } else {
+            set(stats, cluster_name, "ring_hash_lb.size", table->ring->size);
+            set(stats, cluster_name, "ring_hash_lb.min_hashes_per_host", table->ring->min_per_host);
+            set(stats, cluster_name, "ring_hash_lb.max_hashes_per_host", table->ring->max_per_host);
+        }
+    }
+}
