@@ -7,6 +7,7 @@ void mc_loop_init(mc_loop *loop, const mc_backend *backend, uint64_t seed) {
     mc_list_init(&loop->ready);
     mc_list_init(&loop->deferred);
     mc_random_seed(&loop->random, seed);
+    mc_random_seed(&loop->order, ~seed);
     backend->refresh(loop);
     mc_wheel_init(&loop->wheel, loop->now_us / 1000);
 }
@@ -42,11 +43,27 @@ void mc_loop_after_callback(mc_loop *loop) {
     run_deferred(loop);
 }
 
-/* Only what is ready now: what callbacks inject waits for the next turn, so that no io starves the others. */
+void mc_loop_shuffle(mc_loop *loop, bool on) { loop->shuffle = on && mc_loop_is_virtual(loop); }
+
+/* Moves what is queued now into a batch: what callbacks add waits for the next turn, so that nothing starves the rest. */
+static void take_batch(mc_loop *loop, mc_list *batch, mc_list *queue) {
+    mc_list_init(batch);
+    if (!loop->shuffle) {
+        mc_list_splice(batch, queue);
+        return;
+    }
+    for (mc_link *link; (link = mc_list_pop_front(queue)) != NULL;) {
+        if ((mc_random_next(&loop->order) & 1) != 0) {
+            mc_list_push_front(batch, link);
+        } else {
+            mc_list_push_back(batch, link);
+        }
+    }
+}
+
 static void run_ready(mc_loop *loop) {
     mc_list batch;
-    mc_list_init(&batch);
-    mc_list_splice(&batch, &loop->ready);
+    take_batch(loop, &batch, &loop->ready);
     for (mc_link *link; (link = mc_list_pop_front(&batch)) != NULL;) {
         mc_io *io = MC_CONTAINER(link, mc_io, ready);
         uint32_t events = io->injected;
@@ -59,8 +76,7 @@ static void run_ready(mc_loop *loop) {
 static void run_timers(mc_loop *loop) {
     mc_wheel_advance(&loop->wheel, mc_loop_now_ms(loop));
     mc_list batch;
-    mc_list_init(&batch);
-    mc_list_splice(&batch, &loop->wheel.due);
+    take_batch(loop, &batch, &loop->wheel.due);
     for (mc_link *link; (link = mc_list_pop_front(&batch)) != NULL;) {
         mc_timer *timer = MC_CONTAINER(link, mc_timer, link);
         timer->fire(timer);

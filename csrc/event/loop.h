@@ -26,6 +26,9 @@ MC_MUST_CHECK mc_loop *mc_loop_new_virtual(uint64_t seed);
 /* Drops queued messages; deferred work and timers still queued are forgotten, not run. */
 void mc_loop_free(mc_loop *loop);
 bool mc_loop_is_virtual(const mc_loop *loop);
+/* Virtual loops: ready ios and expired timers of a turn run in an order drawn from the seed, not first come first served. No
+ * order is promised by any loop (THR-6), so a simulation should try many. The draws are not those of mc_loop_random. */
+void mc_loop_shuffle(mc_loop *loop, bool on);
 
 /* Descriptor that becomes readable when a turn has work to do; -1 for a virtual loop. Calling it arms the
  * timerfd, so that timers show on the descriptor too: only embedded loops pay for that. */

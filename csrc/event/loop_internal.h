@@ -38,6 +38,8 @@ struct mc_loop {
     long ran; /* callbacks of this turn */
     mc_wheel wheel;
     mc_random random;
+    bool shuffle;
+    mc_random order;                          /* of shuffling */
     _Alignas(64) mc_message *_Atomic mailbox; /* newest first; written by other threads: a cache line of its own */
 };
 

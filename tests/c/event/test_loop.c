@@ -354,6 +354,47 @@ TEST(the_virtual_loop_replays_from_its_seed) {
     CHECK(world(43) != first);
 }
 
+/* The order in which 8 ios and 8 timers of one turn run. */
+static void one_turn(uint64_t seed, bool shuffle, char out[17]) {
+    loop = mc_loop_new_virtual(seed);
+    CHECK(loop != NULL);
+    mc_loop_shuffle(loop, shuffle);
+    clear();
+    for (unsigned i = 0; i < 8; i++) {
+        actors[i] = make((char)('a' + i));
+        mc_io_inject(loop, &actors[i].io, MC_READ);
+        actors[8 + i] = make((char)('A' + i));
+        mc_timer_arm(loop, &actors[8 + i].timer, 0);
+    }
+    uint64_t undisturbed = mc_random_next(mc_loop_random(loop));
+    CHECK_INT(mc_loop_turn(loop, 0), 16);
+    memcpy(out, events_log, 17);
+    mc_random fresh;
+    mc_random_seed(&fresh, seed);
+    CHECK_U64(mc_random_next(&fresh), undisturbed);
+    CHECK_U64(mc_random_next(mc_loop_random(loop)), mc_random_next(&fresh));
+    mc_loop_free(loop);
+}
+
+TEST(a_shuffled_virtual_loop_tries_other_orders) {
+    char plain[17], first[17], again[17];
+    one_turn(1, false, plain);
+    CHECK_SLICE(mc_slice_cstr(plain), "abcdefghABCDEFGH");
+    unsigned different = 0;
+    for (uint64_t seed = 1; seed <= 20; seed++) {
+        one_turn(seed, true, first);
+        one_turn(seed, true, again);
+        CHECK(memcmp(first, again, 17) == 0);
+        unsigned seen = 0;
+        for (unsigned i = 0; i < 8; i++) {
+            seen |= 1u << (first[i] - 'a') | 256u << (first[8 + i] - 'A');
+        }
+        CHECK_INT(seen, 65535);
+        different += memcmp(first, plain, 17) != 0;
+    }
+    CHECK(different >= 18);
+}
+
 TEST(a_loop_that_finds_no_memory_is_null) {
     for (long n = 1; n < 5; n++) {
         mc_test_alloc_fail_at(n);
