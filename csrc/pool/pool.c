@@ -21,6 +21,7 @@ struct mc_client {
 };
 
 struct mc_pool {
+    mc_link link;  /* on its upstream's list */
     mc_host *host; /* referenced */
     mc_upstream *upstream;
     mc_list idle, busy, connecting;
@@ -506,7 +507,8 @@ static mc_slice pool_key(mc_pool *pool) { return mc_slice_of(&pool->host, sizeof
 
 static void pool_free(mc_pool *pool) {
     mc_deferred_cancel(&pool->serve);
-    mc_map_remove(&pool->upstream->pools, pool_key(pool));
+    mc_link_unlink(&pool->link);
+    mc_map_remove(&pool->upstream->pool_of, pool_key(pool));
     mc_host_unref(pool->host);
     mc_free(pool);
 }
@@ -533,7 +535,7 @@ static void pool_maybe_free(mc_pool *pool) {
 }
 
 mc_pool *mc_upstream_pool(mc_upstream *upstream, mc_host *host) {
-    mc_pool *pool = mc_map_get(&upstream->pools, mc_slice_of(&host, sizeof host));
+    mc_pool *pool = mc_map_get(&upstream->pool_of, mc_slice_of(&host, sizeof host));
     if (MC_LIKELY(pool != NULL)) {
         return pool;
     }
@@ -548,10 +550,11 @@ mc_pool *mc_upstream_pool(mc_upstream *upstream, mc_host *host) {
     mc_list_init(&pool->busy);
     mc_list_init(&pool->connecting);
     mc_list_init(&pool->pending);
-    if (mc_map_put(&upstream->pools, pool_key(pool), pool) != MC_OK) {
+    if (mc_map_put(&upstream->pool_of, pool_key(pool), pool) != MC_OK) {
         mc_free(pool);
         return NULL;
     }
+    mc_list_push_back(&upstream->pools, &pool->link);
     mc_host_ref(host);
     return pool;
 }
@@ -587,7 +590,8 @@ mc_upstream *mc_upstream_new(mc_cluster *cluster, mc_hosts *hosts, mc_net *net, 
     upstream->slab = slab;
     upstream->connector = connector;
     upstream->dying.run = upstream_die;
-    mc_map_init(&upstream->pools);
+    mc_map_init(&upstream->pool_of);
+    mc_list_init(&upstream->pools);
     upstream->live = live;
     if (live != NULL) {
         ++*live;
@@ -597,12 +601,7 @@ mc_upstream *mc_upstream_new(mc_cluster *cluster, mc_hosts *hosts, mc_net *net, 
 
 void mc_upstream_retire(mc_upstream *upstream) {
     upstream->retired = true;
-    size_t at = 0;
-    mc_slice key;
-    void *value;
-    while (mc_map_next(&upstream->pools, &at, &key, &value)) {
-        pool_drain(value); /* may remove this entry: removal does not move others */
-    }
+    MC_LIST_EACH(&upstream->pools, node) { pool_drain(MC_CONTAINER(node, mc_pool, link)); }
     upstream_maybe_die(upstream);
 }
 
@@ -620,21 +619,14 @@ static void pool_drop(mc_pool *pool) {
 }
 
 void mc_upstream_free(mc_upstream *upstream) {
-    size_t at = 0;
-    mc_slice key;
-    void *value;
     upstream->retired = true;
     if (upstream->clients > 0) { /* the last on_close comes back through upstream_die */
-        while (mc_map_next(&upstream->pools, &at, &key, &value)) {
-            pool_drop(value);
-        }
+        MC_LIST_EACH(&upstream->pools, node) { pool_drop(MC_CONTAINER(node, mc_pool, link)); }
         return;
     }
-    while (mc_map_next(&upstream->pools, &at, &key, &value)) {
-        pool_free(value);
-    }
+    MC_LIST_EACH(&upstream->pools, node) { pool_free(MC_CONTAINER(node, mc_pool, link)); }
     mc_deferred_cancel(&upstream->dying);
-    mc_map_fini(&upstream->pools);
+    mc_map_fini(&upstream->pool_of);
     mc_lb_free(upstream->lb);
     mc_hosts_unref(upstream->hosts);
     mc_cluster_unref(upstream->cluster);
@@ -657,11 +649,8 @@ mc_status mc_upstream_update(mc_upstream *upstream, mc_hosts *hosts) {
     mc_hosts *old = upstream->hosts;
     upstream->hosts = mc_hosts_ref(hosts);
     mc_hosts_unref(old);
-    size_t at = 0;
-    mc_slice key;
-    void *value;
-    while (mc_map_next(&upstream->pools, &at, &key, &value)) {
-        mc_pool *pool = value;
+    MC_LIST_EACH(&upstream->pools, node) {
+        mc_pool *pool = MC_CONTAINER(node, mc_pool, link);
         if (!pool->draining && !mc_hosts_has(hosts, pool->host)) {
             pool_drain(pool);
         }

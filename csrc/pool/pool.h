@@ -80,7 +80,8 @@ typedef struct mc_upstream {
     mc_net *net;
     mc_slab *slab;
     const mc_connector *connector; /* NULL: sockets */
-    mc_map pools;                  /* by the bytes of the host pointer */
+    mc_map pool_of;                /* by the bytes of the host pointer */
+    mc_list pools;                 /* oldest first: what walks them all does so in a replayable order */
     uint32_t clients;              /* connections alive, over all pools */
     uint32_t holds;                /* attempts' owners that still use it: mc_upstream_hold/release */
     bool retired;

@@ -627,6 +627,7 @@ static void configure(sim *s) {
     mc_text_add(&json, mc_slice_of("]}}", 4)); /* with its NUL */
     mc_status status = s->p.engine == NULL ? pipeline_open(&s->p, json.p, s->seed, &error) : pipeline_configure(&s->p, json.p, &error);
     REQUIRE(s, status == MC_OK, "configuration: %s: %s", error.path, error.reason);
+    mc_loop_shuffle(s->p.worker->loop, true);
     mc_text_fini(&json);
     const mc_snapshot *snapshot = s->p.worker->snapshot;
     for (uint32_t i = 0; i < snapshot->cluster_count && s->cluster_count < KEPT; i++) {
