@@ -70,7 +70,7 @@ mc_status mc_stats_label(mc_stats *stats, mc_stat stat, mc_slice extracted, cons
     }
     mc_status status = MC_OK;
     pthread_mutex_lock(&stats->lock);
-    if (stat == 0 || stat >= stats->count) {
+    if (stat >= stats->count || stats->infos[stat] == NULL) {
         status = MC_ENOTFOUND;
     } else if (stats->infos[stat]->labels != NULL) {
         status = MC_EEXIST;

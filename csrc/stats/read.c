@@ -20,7 +20,7 @@ static mc_status sort_names(mc_stats *stats) {
     }
     stats->sorted_count = 0;
     for (size_t i = 1; i < stats->count; i++) {
-        if (!stats->infos[i]->dropped) {
+        if (stats->infos[i] != NULL) {
             stats->sorted[stats->sorted_count++] = stats->infos[i];
         }
     }
@@ -76,8 +76,8 @@ static mc_status merge_one(const mc_stats *stats, mc_stat_info *info) {
 static mc_status merge_all(mc_stats *stats) {
     mc_status status = MC_OK;
     for (size_t i = 1; i < stats->count; i++) {
-        if (stats->infos[i]->kind == MC_HISTOGRAM && !stats->infos[i]->dropped &&
-            merge_one(stats, stats->infos[i]) != MC_OK) {
+        mc_stat_info *info = mc_stats_info(stats, (mc_stat)i, MC_HISTOGRAM);
+        if (info != NULL && merge_one(stats, info) != MC_OK) {
             status = MC_ENOMEM;
         }
     }
@@ -112,8 +112,9 @@ void mc_stats_reset_counters(mc_stats *stats) {
     bool touched;
     pthread_mutex_lock(&stats->lock);
     for (size_t i = 1; i < stats->count; i++) {
-        if (stats->infos[i]->kind == MC_COUNTER) {
-            stats->infos[i]->base = mc_stats_sum(stats, stats->infos[i], &touched);
+        mc_stat_info *info = mc_stats_info(stats, (mc_stat)i, MC_COUNTER);
+        if (info != NULL) {
+            info->base = mc_stats_sum(stats, info, &touched);
         }
     }
     pthread_mutex_unlock(&stats->lock);
@@ -254,8 +255,11 @@ static mc_status read_all(mc_stats_view *view, mc_stats *stats, unsigned flags) 
     if (view->entries == NULL) {
         return MC_ENOMEM;
     }
-    for (; view->count < stats->sorted_count; view->count++) {
-        mc_status status = read_one(view, stats->sorted[view->count], &view->entries[view->count], flags);
+    for (size_t i = 0; i < stats->sorted_count; i++) {
+        if (mc_slice_has_prefix(stats->sorted[i]->name, MC_SLICE("~"))) {
+            continue;
+        }
+        mc_status status = read_one(view, stats->sorted[i], &view->entries[view->count++], flags);
         if (status != MC_OK) {
             return status;
         }
@@ -271,6 +275,7 @@ mc_status mc_stats_view_init(mc_stats_view *view, mc_stats *stats, unsigned flag
     mc_arena_init(&view->arena, NULL);
     pthread_mutex_lock(&stats->lock);
     mc_status status = read_all(view, stats, flags);
+    stats->views += status == MC_OK;
     pthread_mutex_unlock(&stats->lock);
     if (status != MC_OK) {
         mc_arena_fini(&view->arena);
@@ -281,6 +286,11 @@ mc_status mc_stats_view_init(mc_stats_view *view, mc_stats *stats, unsigned flag
 }
 
 void mc_stats_view_fini(mc_stats_view *view) {
+    mc_stats *stats = view->stats;
+    pthread_mutex_lock(&stats->lock);
+    stats->views--;
+    mc_stats_bury(stats);
+    pthread_mutex_unlock(&stats->lock);
     mc_arena_fini(&view->arena);
-    mc_stats_unref(view->stats);
+    mc_stats_unref(stats);
 }

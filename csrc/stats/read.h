@@ -1,9 +1,9 @@
 /* The reading side of a store: a view is a consistent enough copy of everything, in name order.
  *
  * Values are read one by one while writers go on, so two stats of a view may be a moment apart; each is exact
- * for some moment between the call and its return. A view borrows names from the store (a stat lives as long
- * as its store), owns the rest, and holds a reference. Immutable once made: share it between threads as you
- * like. */
+ * for some moment between the call and its return. A view borrows names and labels,
+ * which the store keeps until no view is open, owns the rest, and holds a reference. Immutable once made: share
+ * it between threads as you like. */
 #ifndef MC_STATS_READ_H
 #define MC_STATS_READ_H
 

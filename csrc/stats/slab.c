@@ -84,8 +84,9 @@ static void fold(mc_stats *stats, mc_slab *slab) {
         }
         size_t first = at * MC_SLAB_CHUNK;
         for (size_t i = 0; i < MC_SLAB_CHUNK && first + i < stats->count; i++) {
-            if (first + i != 0) {
-                fold_cell(stats->infos[first + i]->kind, &to[i], atomic_load_explicit(&from[i], memory_order_relaxed));
+            const mc_stat_info *info = stats->infos[first + i];
+            if (info != NULL) {
+                fold_cell(info->kind, &to[i], atomic_load_explicit(&from[i], memory_order_relaxed));
             }
         }
         mc_free((void *)from);
@@ -138,11 +139,30 @@ void mc_stats_sum_bins(const mc_stats *stats, const mc_stat_info *info, uint64_t
     }
 }
 
+static void clear_cell(const mc_slab *slab, const mc_stat_info *info) {
+    _Atomic(uint64_t) *chunk = atomic_load_explicit(&slab->chunks[info->stat / MC_SLAB_CHUNK], memory_order_acquire);
+    if (chunk == NULL) {
+        return;
+    }
+    _Atomic(uint64_t) *cell = &chunk[info->stat % MC_SLAB_CHUNK];
+    if (info->kind == MC_HISTOGRAM) {
+        mc_bins_free(bins_of(atomic_load_explicit(cell, memory_order_acquire)));
+    }
+    atomic_store_explicit(cell, 0, memory_order_relaxed);
+}
+
+void mc_stats_clear(mc_stats *stats, const mc_stat_info *info) {
+    clear_cell(stats->retired, info);
+    for (const mc_slab *slab = stats->slabs; slab != NULL; slab = slab->next) {
+        clear_cell(slab, info);
+    }
+}
+
 mc_slab *mc_retired_new(void) { return mc_calloc(1, sizeof(mc_slab)); }
 
 void mc_retired_free(mc_stats *stats) {
     for (size_t i = 1; i < stats->count; i++) {
-        if (stats->infos[i]->kind == MC_HISTOGRAM) {
+        if (stats->infos[i] != NULL && stats->infos[i]->kind == MC_HISTOGRAM) {
             mc_bins_free(bins_of(cell_of(stats->retired, (mc_stat)i)));
         }
     }

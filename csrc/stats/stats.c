@@ -53,8 +53,12 @@ void mc_stats_unref(mc_stats *stats) {
     /* No slab is open: each holds a reference. */
     mc_retired_free(stats);
     for (size_t i = 1; i < stats->count; i++) {
-        info_free(stats->infos[i]);
+        if (stats->infos[i] != NULL) {
+            info_free(stats->infos[i]);
+        }
     }
+    mc_stats_bury(stats);
+    mc_free(stats->free);
     for (size_t kind = 0; kind < MC_STAT_KINDS; kind++) {
         mc_map_fini(&stats->names[kind]);
     }
@@ -94,41 +98,92 @@ static size_t join(char *out, mc_slice scope, mc_slice name) {
     return n + name.n;
 }
 
-static mc_stat_info *make(mc_stats *stats, mc_stat_kind kind, mc_slice name, mc_unit unit) {
+/* An index for a new stat, 0 when there is none. */
+static mc_stat take_index(mc_stats *stats) {
+    if (stats->free_count > 0) {
+        return stats->free[--stats->free_count];
+    }
     if (stats->count == MC_STAT_MAX ||
         mc_grow(&stats->infos, &stats->cap, stats->count + 1, sizeof *stats->infos) != MC_OK) {
-        return NULL;
+        return 0;
     }
-    mc_stat_info *info = mc_calloc(1, sizeof *info + name.n);
+    stats->infos[stats->count] = NULL;
+    return (mc_stat)stats->count++;
+}
+
+/* Without memory for the list the index is not used again. */
+static void give_index(mc_stats *stats, mc_stat stat) {
+    if (mc_grow(&stats->free, &stats->free_cap, stats->free_count + 1, sizeof *stats->free) == MC_OK) {
+        stats->free[stats->free_count++] = stat;
+    }
+}
+
+static mc_stat_info *make(mc_stats *stats, mc_stat_kind kind, mc_slice name, mc_unit unit) {
+    mc_stat stat = take_index(stats);
+    mc_stat_info *info = stat == 0 ? NULL : mc_calloc(1, sizeof *info + name.n);
     if (info == NULL) {
-        return NULL;
+        goto fail;
     }
     if (name.n > 0) {
         memcpy(info->bytes, name.p, name.n);
     }
     info->name = mc_slice_of(info->bytes, name.n);
-    info->stat = (mc_stat)stats->count;
+    info->stat = stat;
     info->kind = kind;
     info->unit = unit;
     if (mc_map_put(&stats->names[kind], info->name, info) != MC_OK) {
-        mc_free(info);
-        return NULL;
+        goto fail;
     }
-    stats->infos[stats->count++] = info;
+    stats->infos[stat] = info;
     stats->sorted_ok = false;
     return info;
+fail:
+    mc_free(info);
+    if (stat != 0) {
+        give_index(stats, stat);
+    }
+    return NULL;
 }
 
 static mc_stat find_or_make(mc_stats *stats, mc_stat_kind kind, mc_slice name, mc_unit unit) {
+    mc_stat stat = 0;
     pthread_mutex_lock(&stats->lock);
     mc_stat_info *info = mc_map_get(&stats->names[kind], name);
     if (info == NULL) {
         info = make(stats, kind, name, unit);
     }
-    stats->overflow[kind] += info == NULL;
-    mc_stat stat = info == NULL ? 0 : info->stat;
+    if (info != NULL) {
+        info->refs++;
+        stat = info->stat;
+    } else {
+        stats->overflow[kind]++;
+    }
     pthread_mutex_unlock(&stats->lock);
     return stat;
+}
+
+void mc_stats_release(mc_stats *stats, mc_stat stat) {
+    pthread_mutex_lock(&stats->lock);
+    mc_stat_info *info = stat < stats->count ? stats->infos[stat] : NULL;
+    if (info != NULL && --info->refs == 0) {
+        (void)mc_map_remove(&stats->names[info->kind], info->name);
+        mc_stats_clear(stats, info);
+        stats->infos[stat] = NULL;
+        stats->sorted_ok = false;
+        give_index(stats, stat);
+        info->next_dead = stats->dead;
+        stats->dead = info;
+        mc_stats_bury(stats);
+    }
+    pthread_mutex_unlock(&stats->lock);
+}
+
+void mc_stats_bury(mc_stats *stats) {
+    while (stats->views == 0 && stats->dead != NULL) {
+        mc_stat_info *info = stats->dead;
+        stats->dead = info->next_dead;
+        info_free(info);
+    }
 }
 
 mc_stat mc_stats_counter(mc_stats *stats, mc_slice name) { return find_or_make(stats, MC_COUNTER, name, MC_UNIT_NONE); }
@@ -163,28 +218,6 @@ mc_stat mc_stats_scoped(mc_stats *stats, mc_stat_kind kind, mc_slice scope, mc_s
     return stat;
 }
 
-size_t mc_stats_drop(mc_stats *stats, mc_slice scope) {
-    size_t dropped = 0;
-    char *prefix = mc_malloc(scope.n + 1);
-    if (prefix == NULL) {
-        return 0;
-    }
-    mc_slice below = mc_slice_of(prefix, join(prefix, scope, MC_SLICE_NONE));
-    pthread_mutex_lock(&stats->lock);
-    for (size_t i = 1; below.n > 0 && i < stats->count; i++) {
-        mc_stat_info *info = stats->infos[i];
-        if (!info->dropped && mc_slice_has_prefix(info->name, below)) {
-            (void)mc_map_remove(&stats->names[info->kind], info->name);
-            info->dropped = true;
-            dropped++;
-        }
-    }
-    stats->sorted_ok = stats->sorted_ok && dropped == 0;
-    pthread_mutex_unlock(&stats->lock);
-    mc_free(prefix);
-    return dropped;
-}
-
 mc_stat mc_stats_find(mc_stats *stats, mc_stat_kind kind, mc_slice name) {
     pthread_mutex_lock(&stats->lock);
     const mc_stat_info *info = mc_map_get(&stats->names[kind], name);
@@ -201,15 +234,16 @@ uint64_t mc_stats_overflow(mc_stats *stats, mc_stat_kind kind) {
 }
 
 mc_stat_info *mc_stats_info(mc_stats *stats, mc_stat stat, mc_stat_kind kind) {
-    return stat != 0 && stat < stats->count && stats->infos[stat]->kind == kind ? stats->infos[stat] : NULL;
+    mc_stat_info *info = stat < stats->count ? stats->infos[stat] : NULL;
+    return info != NULL && info->kind == kind ? info : NULL;
 }
 
 uint64_t mc_stats_value(mc_stats *stats, mc_stat stat) {
     bool touched;
     uint64_t value = 0;
     pthread_mutex_lock(&stats->lock);
-    if (stat != 0 && stat < stats->count && stats->infos[stat]->kind <= MC_GAUGE) {
-        const mc_stat_info *info = stats->infos[stat];
+    const mc_stat_info *info = stat < stats->count ? stats->infos[stat] : NULL;
+    if (info != NULL && info->kind <= MC_GAUGE) {
         value = mc_stats_sum(stats, info, &touched) - info->base + info->level;
     }
     pthread_mutex_unlock(&stats->lock);

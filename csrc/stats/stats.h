@@ -49,7 +49,7 @@ MC_MUST_CHECK mc_slab *mc_slab_open(mc_stats *stats);
 /* Folds the slab's sums into the store and frees it; never fails. The owner must have stopped writing. */
 void mc_slab_close(mc_slab *slab);
 
-/* Finds or makes; 0 (the null stat) when out of memory or over the limit (counted by mc_stats_overflow). */
+/* Finds or makes, and takes a reference; 0 (the null stat) when out of memory or over the limit (counted by mc_stats_overflow). */
 mc_stat mc_stats_counter(mc_stats *stats, mc_slice name);
 mc_stat mc_stats_gauge(mc_stats *stats, mc_slice name);
 mc_stat mc_stats_histogram(mc_stats *stats, mc_slice name); /* in milliseconds, as most are */
@@ -60,9 +60,10 @@ mc_stat mc_stats_text(mc_stats *stats, mc_slice name);
  * scope gives the bare name. */
 mc_stat mc_stats_scoped(mc_stats *stats, mc_stat_kind kind, mc_slice prefix, mc_slice name);
 
-/* Forgets every stat below a scope (cleaned as above), as when a cluster goes: its names are free again, and what is still
- * written to the old indexes is never seen. Indexes are not used twice; returns how many went. */
-size_t mc_stats_drop(mc_stats *stats, mc_slice scope);
+/* Gives back what one of the calls above returned. A stat lives while anyone who asked for it has not released it; then it
+ * is no longer shown, and its index is used again. So nobody that the releaser passed the index to may still record: release
+ * when the last worker has let go of the configuration that held it. Stats that are never released live as long as the store. */
+void mc_stats_release(mc_stats *stats, mc_stat stat);
 
 /* Slow path of the inlines below: makes the chunk. May return NULL (out of memory: the sample is dropped). */
 _Atomic(uint64_t) *mc_slab_chunk(mc_slab *slab, uint32_t chunk);

@@ -335,16 +335,6 @@ def test_latch_and_reset():
     assert store.snapshot().deltas() == {}
 
 
-def test_drop():
-    store = Store()
-    old = store.scope("cluster.a").counter("x")
-    store.counter("cluster.ab.x")
-    assert store.drop("cluster.a.") == 1
-    old.inc()
-    assert store.snapshot().values("counter") == {"cluster.ab.x": 0}
-    assert store.counter("cluster.a.x").value == 0
-
-
 def test_names_of_any_bytes():
     store = Store()
     name = "cluster.\udcff.x"

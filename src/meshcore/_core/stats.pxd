@@ -34,7 +34,6 @@ cdef extern from "stats/stats.h" nogil:
     mc_stat mc_stats_histogram_unit(mc_stats *stats, mc_slice name, mc_unit unit)
     mc_stat mc_stats_text(mc_stats *stats, mc_slice name)
     mc_stat mc_stats_scoped(mc_stats *stats, mc_stat_kind kind, mc_slice scope, mc_slice name)
-    size_t mc_stats_drop(mc_stats *stats, mc_slice scope)
     mc_stat mc_stats_find(mc_stats *stats, mc_stat_kind kind, mc_slice name)
     uint64_t mc_stats_value(mc_stats *stats, mc_stat stat)
     uint64_t mc_stats_overflow(mc_stats *stats, mc_stat_kind kind)

@@ -158,14 +158,6 @@ cdef class Store:
             status = mc_stats_merge(self.slabs.stats)
         check(status)
 
-    def drop(self, scope):
-        """Forget every stat below a scope; how many there were.
-
-        Objects that stand for them stay usable and are no longer shown.
-        """
-        cdef bytes raw = utf8(scope)
-        return mc_stats_drop(self.slabs.stats, bytes_slice(raw))
-
     def reset_counters(self):
         """Counters read zero from here on; gauges, histograms and texts stay."""
         with nogil:

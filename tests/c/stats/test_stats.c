@@ -259,33 +259,113 @@ TEST(bounds_can_be_replaced) {
     mc_stats_unref(stats);
 }
 
-TEST(a_scope_can_be_dropped) {
+/* One of each kind, asked for under the name of a cluster. */
+typedef struct some {
+    mc_stat counter, gauge, histogram, text;
+} some;
+
+static some ask(mc_stats *stats) {
+    mc_slice scope = MC_SLICE("cluster.a");
+    some it = {
+        .counter = mc_stats_scoped(stats, MC_COUNTER, scope, MC_SLICE("c")),
+        .gauge = mc_stats_scoped(stats, MC_GAUGE, scope, MC_SLICE("g")),
+        .histogram = mc_stats_scoped(stats, MC_HISTOGRAM, scope, MC_SLICE("h")),
+        .text = mc_stats_scoped(stats, MC_TEXT, scope, MC_SLICE("t")),
+    };
+    return it;
+}
+
+static void use(mc_stats *stats, mc_slab *slab, some it) {
+    mc_counter_add(slab, it.counter, 5);
+    mc_gauge_add(slab, it.gauge, -1);
+    mc_histogram_record(slab, it.histogram, 7);
+    CHECK_INT(mc_text_set(stats, it.text, MC_SLICE("v")), MC_OK);
+}
+
+static void release(mc_stats *stats, some it) {
+    mc_stats_release(stats, it.counter);
+    mc_stats_release(stats, it.gauge);
+    mc_stats_release(stats, it.histogram);
+    mc_stats_release(stats, it.text);
+}
+
+TEST(released_stats_go_and_their_indexes_come_back) {
     mc_stats *stats = mc_stats_new();
-    mc_slab *slab = mc_slab_open(stats);
-    mc_stat old = mc_stats_counter(stats, MC_SLICE("cluster.a.x"));
-    mc_stat near = mc_stats_counter(stats, MC_SLICE("cluster.ab.x"));
-    mc_stat histogram = mc_stats_histogram(stats, MC_SLICE("cluster.a.h"));
-    mc_counter_add(slab, old, 5);
-    mc_counter_add(slab, near, 6);
-    mc_histogram_record(slab, histogram, 7);
+    mc_slab *slab = mc_slab_open(stats), *closed = mc_slab_open(stats);
+    some first = ask(stats), second = ask(stats);
+    CHECK(memcmp(&first, &second, sizeof first) == 0);
+    use(stats, slab, first);
+    use(stats, closed, first);
+    mc_slab_close(closed);
     mc_stats_view before, after;
     CHECK_INT(mc_stats_view_init(&before, stats, MC_VIEW_MERGE), MC_OK);
-    CHECK_INT(mc_stats_drop(stats, MC_SLICE("cluster.a")), 2);
-    CHECK_INT(mc_stats_drop(stats, MC_SLICE("cluster.a.")), 0);
-    CHECK_INT(mc_stats_drop(stats, MC_SLICE("")), 0);
-    mc_counter_inc(slab, old); /* a worker that has not heard yet */
-    CHECK_INT(mc_stats_find(stats, MC_COUNTER, MC_SLICE("cluster.a.x")), 0);
-    mc_stat again = mc_stats_counter(stats, MC_SLICE("cluster.a.x"));
-    CHECK(again != old);
+    release(stats, first);
+    CHECK_U64(mc_stats_value(stats, first.counter), 10); /* asked for twice */
+    release(stats, second);
+    CHECK_U64(mc_stats_value(stats, first.counter), 0);
+    CHECK_INT(mc_stats_find(stats, MC_COUNTER, MC_SLICE("cluster.a.c")), 0);
+    mc_stats_release(stats, 0);
+    mc_stats_release(stats, first.counter); /* nothing is there */
+
+    mc_stat other = mc_stats_gauge(stats, MC_SLICE("other"));
+    CHECK(other == first.counter || other == first.gauge || other == first.histogram || other == first.text);
     CHECK_INT(mc_stats_view_init(&after, stats, MC_VIEW_MERGE), MC_OK);
-    CHECK_INT(before.count, 3);
-    CHECK_SLICE(before.entries[1].name, "cluster.a.x");
-    CHECK_INT(after.count, 2);
-    CHECK_U64(entry_of(&after, "cluster.a.x")->value, 0);
-    CHECK_U64(entry_of(&after, "cluster.ab.x")->value, 6);
+    CHECK_INT(after.count, 1);
+    CHECK(!after.entries[0].used && after.entries[0].value == 0);
+    mc_stats_view_fini(&after);
+
+    some again = ask(stats);
+    use(stats, slab, again);
+    CHECK_INT(mc_stats_view_init(&after, stats, MC_VIEW_MERGE), MC_OK);
+    CHECK_INT(after.count, 5);
+    CHECK_U64(entry_of(&after, "cluster.a.c")->value, 5);
+    CHECK_U64(entry_of(&after, "cluster.a.h")->cumulative.samples, 1);
+    CHECK_U64(entry_of(&after, "cluster.a.h")->interval.samples, 1);
+    /* The view from before still reads what it read. */
+    CHECK_INT(before.count, 4);
+    CHECK_U64(entry_of(&before, "cluster.a.c")->value, 10);
+    CHECK_U64(entry_of(&before, "cluster.a.h")->cumulative.samples, 2);
     mc_stats_view_fini(&before);
     mc_stats_view_fini(&after);
+    release(stats, again);
     mc_slab_close(slab);
+    mc_stats_unref(stats);
+}
+
+/* Hosts that come and go for ever take no more room than one. */
+TEST(churn_does_not_grow) {
+    mc_stats *stats = mc_stats_new();
+    mc_slab *slab = mc_slab_open(stats);
+    long live = 0;
+    mc_stat highest = 0;
+    for (unsigned i = 0; i < 5000; i++) {
+        char name[32];
+        int n = snprintf(name, sizeof name, "~host.a.10.0.%u.%u.", i / 256, i % 256);
+        mc_stat stat = mc_stats_scoped(stats, MC_COUNTER, mc_slice_of(name, (size_t)n), MC_SLICE("rq_total"));
+        mc_stat histogram = mc_stats_histogram(stats, mc_slice_of(name, (size_t)n));
+        mc_counter_inc(slab, stat);
+        mc_histogram_record(slab, histogram, i);
+        CHECK_U64(mc_stats_value(stats, stat), 1);
+        highest = stat > highest ? stat : highest;
+        mc_stats_release(stats, stat);
+        mc_stats_release(stats, histogram);
+        CHECK(i < 100 || mc_test_alloc_live() == live);
+        live = mc_test_alloc_live();
+    }
+    CHECK(highest <= 2);
+    mc_slab_close(slab);
+    mc_stats_unref(stats);
+}
+
+TEST(names_of_the_core_are_not_shown) {
+    mc_stats *stats = mc_stats_new();
+    mc_stats_counter(stats, MC_SLICE("~host.a.10.0.0.1_80.rq_total"));
+    mc_stats_counter(stats, MC_SLICE("a"));
+    mc_stats_view view;
+    CHECK_INT(mc_stats_view_init(&view, stats, 0), MC_OK);
+    CHECK_INT(view.count, 1);
+    CHECK(mc_stats_find(stats, MC_COUNTER, MC_SLICE("~host.a.10.0.0.1_80.rq_total")) != 0);
+    mc_stats_view_fini(&view);
     mc_stats_unref(stats);
 }
 
@@ -338,9 +418,12 @@ static void round_trip(bool *complete) {
         mc_histogram_record(slab, histogram, 9);
         mc_status status = mc_text_set(stats, text, MC_SLICE("text"));
         mc_status bounds = mc_stats_set_bounds(stats, histogram, own, 1);
+        mc_stat gone = mc_stats_gauge(stats, MC_SLICE("gone"));
+        mc_stats_release(stats, gone);
+        CHECK_U64(mc_stats_overflow(stats, MC_GAUGE), gone == 0);
         if (mc_stats_view_init(&view, stats, MC_VIEW_MERGE | MC_VIEW_LIVE) == MC_OK) {
-            *complete = view.count == 3 && status == MC_OK && bounds == MC_OK && entry_of(&view, "c")->value == 1 &&
-                        entry_of(&view, "h")->cumulative.samples == 1;
+            *complete = view.count == 3 && gone != 0 && status == MC_OK && bounds == MC_OK &&
+                        entry_of(&view, "c")->value == 1 && entry_of(&view, "h")->cumulative.samples == 1;
             mc_stats_view_fini(&view);
         }
     }
