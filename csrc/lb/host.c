@@ -87,6 +87,15 @@ static void register_stats(mc_host *host, mc_slice cluster_name, mc_stats *stats
     MC_HOST_STATS(COUNTER, GAUGE)
 #undef COUNTER
 #undef GAUGE
+    host->stats_store = mc_stats_ref(stats);
+}
+
+/* With the host goes the last that counted for it, unless another host of the same address does. */
+static void release_stats(mc_host *host) {
+#define RELEASE(name) mc_stats_release(host->stats_store, host->stats.name);
+    MC_HOST_STATS(RELEASE, RELEASE)
+#undef RELEASE
+    mc_stats_unref(host->stats_store);
 }
 
 mc_host *mc_host_new(const mc_host_spec *spec, mc_slice cluster_name, mc_stats *stats) {
@@ -118,6 +127,9 @@ void mc_host_unref(mc_host *host) {
     if (host != NULL && atomic_fetch_sub_explicit(&host->refs, 1, memory_order_acq_rel) == 1) {
         if (host->outlier != NULL) {
             host->outlier_free(host->outlier);
+        }
+        if (host->stats_store != NULL) {
+            release_stats(host);
         }
         mc_free((char *)host->hash_key.p);
         mc_free(host);

@@ -80,6 +80,7 @@ typedef struct mc_host {
     mc_slice hostname;     /* may be empty */
     mc_slice region, zone, sub_zone;
     mc_host_stats stats;
+    mc_stats *stats_store; /* a reference; NULL: the host counts nothing */
     /* Owned, freed with the host: what health/outlier.h keeps about it; set before requests are sent, NULL: not watched. */
     struct mc_outlier_host *_Atomic outlier;
     void (*outlier_free)(struct mc_outlier_host *outlier);

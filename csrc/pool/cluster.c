@@ -10,11 +10,22 @@ mc_cluster *mc_cluster_ref(mc_cluster *cluster) {
     return cluster;
 }
 
+static void release_stats(mc_cluster *cluster) {
+#define RELEASE(name) mc_stats_release(cluster->stats_store, cluster->stats.name);
+    MC_CLUSTER_STATS(RELEASE, RELEASE, RELEASE)
+#undef RELEASE
+    _Atomic mc_stat *codes = &cluster->code_stats[0][0];
+    for (size_t i = 0; i < sizeof cluster->code_stats / sizeof *codes; i++) {
+        mc_stats_release(cluster->stats_store, atomic_load_explicit(&codes[i], memory_order_relaxed));
+    }
+    mc_stats_unref(cluster->stats_store);
+}
+
 void mc_cluster_unref(mc_cluster *cluster) {
     if (cluster == NULL || atomic_fetch_sub_explicit(&cluster->refs, 1, memory_order_acq_rel) != 1) {
         return;
     }
-    mc_stats_unref(cluster->stats_store);
+    release_stats(cluster);
     mc_free((void *)cluster->name.p);
     mc_free((void *)cluster->stat_name.p);
     mc_free(cluster);
@@ -183,7 +194,9 @@ static mc_stat code_stat(mc_cluster *cluster, mc_origin origin, unsigned cell) {
     stat = mc_stats_scoped(cluster->stats_store, cell == CELL_TIME ? MC_HISTOGRAM : MC_COUNTER,
                            mc_slice_of(scope, (size_t)n < sizeof scope ? (size_t)n : sizeof scope - 1),
                            mc_slice_cstr(name));
-    atomic_store_explicit(at, stat, memory_order_relaxed);
+    if (atomic_exchange_explicit(at, stat, memory_order_relaxed) != 0) { /* another worker was first */
+        mc_stats_release(cluster->stats_store, stat);
+    }
     return stat;
 }
 

@@ -163,6 +163,9 @@ static mc_stat find_or_make(mc_stats *stats, mc_stat_kind kind, mc_slice name, m
 }
 
 void mc_stats_release(mc_stats *stats, mc_stat stat) {
+    if (stat == 0) {
+        return;
+    }
     pthread_mutex_lock(&stats->lock);
     mc_stat_info *info = stat < stats->count ? stats->infos[stat] : NULL;
     if (info != NULL && --info->refs == 0) {
