@@ -103,7 +103,7 @@ cdef class Engine:
         options.workers = workers
         options.seed = seed
         options.record_capacity = record_capacity
-        options.stats = self.store.slabs.stats
+        options.stats = self.store.stats
         options.is_virtual = False
         if mc_engine_new(&options, &self.engine) != MC_OK:
             raise MeshcoreError("cannot create the workers: out of memory or of file descriptors")

@@ -123,25 +123,28 @@ cdef extern from "stats/render.h" nogil:
     mc_status mc_render_prometheus(mc_text *out, const mc_stats_view *view, const mc_render *how)
     double mc_unit_scale(mc_unit unit)
 
-cdef extern from "thread_slabs.h" nogil:
+cdef extern from *:
+    """
+    typedef struct thread_slabs thread_slabs;
+    """
     ctypedef struct thread_slabs:
-        mc_stats *stats
-    void thread_slabs_init(thread_slabs *owner, mc_stats *stats)
-    void thread_slabs_fini(thread_slabs *owner)
-    mc_slab *thread_slabs_get(thread_slabs *owner)
-    size_t thread_slabs_count(thread_slabs *owner)
+        pass
 
 
 @cython.final
 cdef class Store:
-    cdef thread_slabs slabs
+    cdef mc_stats *stats
+    cdef thread_slabs *slabs
     cdef object __weakref__
 
     @staticmethod
     cdef Store of(mc_stats *stats)
 
+    cdef int take(self, mc_stats *stats) except -1
+
 
 cdef class Stat:
     cdef Store store
+    cdef thread_slabs *slabs  # the store's
     cdef mc_stat stat
     cdef readonly str name

@@ -19,6 +19,12 @@ from meshcore._core.cbase cimport (
 
 from collections import namedtuple
 
+cdef extern from "thread_slabs.h" nogil:
+    thread_slabs *thread_slabs_new(mc_stats *stats)
+    void thread_slabs_free(thread_slabs *owner)
+    mc_slab *thread_slabs_get(thread_slabs *owner)
+    size_t thread_slabs_count(thread_slabs *owner)
+
 __all__ = [
     "Counter",
     "Gauge",
@@ -53,8 +59,8 @@ BUCKETS = {
 }
 
 
-cdef mc_slab *slab_of(Store store) except NULL nogil:
-    cdef mc_slab *slab = thread_slabs_get(&store.slabs)
+cdef inline mc_slab *slab_of(thread_slabs *slabs) except NULL nogil:
+    cdef mc_slab *slab = thread_slabs_get(slabs)
     if slab == NULL:
         with gil:
             raise MemoryError()
@@ -97,27 +103,31 @@ cdef class Store:
     name and kind.
     """
 
-    def __cinit__(self):
-        self.slabs.stats = NULL
-
     def __init__(self):
         cdef mc_stats *stats
-        if self.slabs.stats == NULL:
+        if self.slabs == NULL:
             stats = mc_stats_new()
             if stats == NULL:
                 raise MemoryError()
-            thread_slabs_init(&self.slabs, stats)
+            self.take(stats)
 
     @staticmethod
     cdef Store of(mc_stats *stats):
         """A face for a store that somebody else made; takes a reference of its own."""
         cdef Store self = Store.__new__(Store)
-        thread_slabs_init(&self.slabs, mc_stats_ref(stats))
+        self.take(mc_stats_ref(stats))
         return self
 
+    cdef int take(self, mc_stats *stats) except -1:
+        self.slabs = thread_slabs_new(stats)
+        if self.slabs == NULL:
+            raise MemoryError()
+        self.stats = stats
+        return 0
+
     def __dealloc__(self):
-        if self.slabs.stats != NULL:
-            thread_slabs_fini(&self.slabs)
+        if self.slabs != NULL:
+            thread_slabs_free(self.slabs)
 
     def counter(self, name, tags=None):
         """The counter of this name and these tags."""
@@ -155,22 +165,22 @@ cdef class Store:
         """Start a new interval for every histogram."""
         cdef mc_status status
         with nogil:
-            status = mc_stats_merge(self.slabs.stats)
+            status = mc_stats_merge(self.stats)
         check(status)
 
     def reset_counters(self):
         """Counters read zero from here on; gauges, histograms and texts stay."""
         with nogil:
-            mc_stats_reset_counters(self.slabs.stats)
+            mc_stats_reset_counters(self.stats)
 
     @property
     def overflow(self):
         """How many stats could not be made, by kind: `{"counter": 0, ...}`."""
-        return {name: mc_stats_overflow(self.slabs.stats, kind) for name, kind in KINDS.items()}
+        return {name: mc_stats_overflow(self.stats, kind) for name, kind in KINDS.items()}
 
     def _threads(self):
         """How many threads have recorded through this object and still run; for tests."""
-        return thread_slabs_count(&self.slabs)
+        return thread_slabs_count(self.slabs)
 
     def _tag(self, uint32_t stat, str extracted, tags):
         """Label a stat, once; later calls for it do nothing."""
@@ -187,7 +197,7 @@ cdef int _label(Store store, mc_stat stat, str extracted, tags) except -1:
         array[i].name = bytes_slice(key)
         array[i].value = bytes_slice(value)
     cdef mc_status status = mc_stats_label(
-        store.slabs.stats, stat, bytes_slice(name), array, <size_t>len(pairs)
+        store.stats, stat, bytes_slice(name), array, <size_t>len(pairs)
     )
     free(array)
     return 0 if status == MC_EEXIST else check(status)
@@ -198,16 +208,17 @@ cdef Stat _make(type cls, Store store, mc_stat_kind kind, mc_unit unit, str name
     cdef list pairs = sorted(tags.items()) if tags else []
     cdef bytes full
     self.store = store
+    self.slabs = store.slabs
     self.name = ".".join([name, *(part for pair in pairs for part in pair)])
     full = utf8(self.name)
     if kind == MC_COUNTER:
-        self.stat = mc_stats_counter(store.slabs.stats, bytes_slice(full))
+        self.stat = mc_stats_counter(store.stats, bytes_slice(full))
     elif kind == MC_GAUGE:
-        self.stat = mc_stats_gauge(store.slabs.stats, bytes_slice(full))
+        self.stat = mc_stats_gauge(store.stats, bytes_slice(full))
     elif kind == MC_HISTOGRAM:
-        self.stat = mc_stats_histogram_unit(store.slabs.stats, bytes_slice(full), unit)
+        self.stat = mc_stats_histogram_unit(store.stats, bytes_slice(full), unit)
     else:
-        self.stat = mc_stats_text(store.slabs.stats, bytes_slice(full))
+        self.stat = mc_stats_text(store.stats, bytes_slice(full))
     if pairs and self.stat != 0:
         _label(store, self.stat, name, pairs)
     return self
@@ -268,16 +279,16 @@ cdef class Counter(Stat):
 
     def inc(self, n=1):
         """Add n, which is not negative."""
-        mc_counter_add(slab_of(self.store), self.stat, natural(n))
+        mc_counter_add(slab_of(self.slabs), self.stat, natural(n))
 
     def add(self, n):
         """Add n, which is not negative."""
-        mc_counter_add(slab_of(self.store), self.stat, natural(n))
+        mc_counter_add(slab_of(self.slabs), self.stat, natural(n))
 
     @property
     def value(self):
         """The sum over all threads since the last reset."""
-        return mc_stats_value(self.store.slabs.stats, self.stat)
+        return mc_stats_value(self.store.stats, self.stat)
 
 
 @cython.final
@@ -294,28 +305,28 @@ cdef class Gauge(Stat):
             raise OverflowError("a gauge is at least -2**62")
 
     cdef int _set(self, uint64_t value, int64_t below) except -1:
-        mc_gauge_set(self.store.slabs.stats, self.stat, value)
+        mc_gauge_set(self.store.stats, self.stat, value)
         if below:
-            mc_gauge_add(slab_of(self.store), self.stat, below)
+            mc_gauge_add(slab_of(self.slabs), self.stat, below)
         return 0
 
     def add(self, delta):
         """Move it by delta."""
-        mc_gauge_add(slab_of(self.store), self.stat, whole(delta))
+        mc_gauge_add(slab_of(self.slabs), self.stat, whole(delta))
 
     def inc(self, n=1):
         """Move it up by n."""
-        mc_gauge_add(slab_of(self.store), self.stat, whole(n))
+        mc_gauge_add(slab_of(self.slabs), self.stat, whole(n))
 
     def dec(self, n=1):
         """Move it down by n."""
-        mc_gauge_add(slab_of(self.store), self.stat, -whole(n))
+        mc_gauge_add(slab_of(self.slabs), self.stat, -whole(n))
 
     @property
     def value(self):
         """What was set last, and the sum over all threads of the moves since."""
         cdef c_bool negative = False
-        cdef uint64_t value = mc_gauge_read(self.store.slabs.stats, self.stat, &negative)
+        cdef uint64_t value = mc_gauge_read(self.store.stats, self.stat, &negative)
         return <int64_t>value if negative else value
 
 
@@ -325,12 +336,12 @@ cdef class Histogram(Stat):
 
     def record(self, value):
         """Add one sample, a whole number that is not negative."""
-        mc_histogram_record(slab_of(self.store), self.stat, natural(value))
+        mc_histogram_record(slab_of(self.slabs), self.stat, natural(value))
 
     def summary(self):
         """Count, approximate sum and quantiles of everything recorded until now."""
         cdef mc_histogram histogram
-        check(mc_histogram_read(self.store.slabs.stats, self.stat, &histogram))
+        check(mc_histogram_read(self.store.stats, self.stat, &histogram))
         try:
             return _summary(&histogram, 1.0)
         finally:
@@ -340,7 +351,7 @@ cdef class Histogram(Stat):
         """How many samples lie at or below each of these ascending bounds."""
         cdef mc_histogram histogram
         cdef mc_bucket_walk walk
-        check(mc_histogram_read(self.store.slabs.stats, self.stat, &histogram))
+        check(mc_histogram_read(self.store.stats, self.stat, &histogram))
         try:
             walk.histogram = &histogram
             walk.scale = 1.0
@@ -360,7 +371,7 @@ cdef class Histogram(Stat):
         for i, value in enumerate(values):
             array[i] = value
         cdef mc_status status = mc_stats_set_bounds(
-            self.store.slabs.stats, self.stat, array, <size_t>len(values)
+            self.store.stats, self.stat, array, <size_t>len(values)
         )
         free(array)
         check(status)
@@ -373,7 +384,7 @@ cdef class Text(Stat):
     def set(self, str value):
         """Replace it."""
         cdef bytes raw = utf8(value)
-        check(mc_text_set(self.store.slabs.stats, self.stat, bytes_slice(raw)))
+        check(mc_text_set(self.store.stats, self.stat, bytes_slice(raw)))
 
 
 cdef object _summary(const mc_histogram *histogram, double scale):
@@ -400,7 +411,7 @@ cdef class Snapshot:
         if self.ready:
             return
         with nogil:
-            status = mc_stats_view_init(&self.view, store.slabs.stats, flags)
+            status = mc_stats_view_init(&self.view, store.stats, flags)
         check(status)
         self.store = store
         self.ready = True
@@ -551,8 +562,7 @@ cdef object _buckets(const mc_stat_entry *entry):
 
 def _bench_increments(Counter counter not None, uint64_t n):
     """Increment n times without the GIL; for benchmarks."""
-    cdef Store store = counter.store
     cdef uint64_t _
     with nogil:
         for _ in range(n):
-            mc_counter_add(slab_of(store), counter.stat, 1)
+            mc_counter_add(slab_of(counter.slabs), counter.stat, 1)

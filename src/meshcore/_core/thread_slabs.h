@@ -72,26 +72,32 @@ static void thread_slabs_make_key(void) {
     thread_slabs_key_ok = pthread_key_create(&thread_slabs_key, thread_slabs_thread_ends) == 0;
 }
 
-/* Takes over a reference on the store. */
-static void thread_slabs_init(thread_slabs *owner, mc_stats *stats) {
+/* Takes over the caller's reference on the store; NULL, and the reference dropped, when out of memory. */
+static thread_slabs *thread_slabs_new(mc_stats *stats) {
+    thread_slabs *owner = mc_malloc(sizeof *owner);
+    if (owner == NULL) {
+        mc_stats_unref(stats);
+        return NULL;
+    }
     pthread_once(&thread_slabs_once, thread_slabs_make_key);
     pthread_mutex_lock(&thread_slabs_lock);
     owner->id = ++thread_slabs_last_id;
     pthread_mutex_unlock(&thread_slabs_lock);
     owner->stats = stats;
     owner->slabs = NULL;
+    return owner;
 }
 
 /* No thread may be recording through it any more. */
-static void thread_slabs_fini(thread_slabs *owner) {
+static void thread_slabs_free(thread_slabs *owner) {
     pthread_mutex_lock(&thread_slabs_lock);
     for (thread_slab *entry = owner->slabs; entry != NULL; entry = entry->next_of_owner) {
         mc_slab_close(entry->slab);
         entry->owner = NULL; /* its thread frees it */
     }
-    owner->slabs = NULL;
     pthread_mutex_unlock(&thread_slabs_lock);
     mc_stats_unref(owner->stats);
+    mc_free(owner);
 }
 
 /* Frees this thread's entries whose owners died. Under the lock. */
