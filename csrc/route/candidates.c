@@ -20,7 +20,7 @@ typedef struct exact_use {
 } exact_use;
 
 typedef struct exact_uses {
-    mc_slice names[MC_SPLIT_NAMES];
+    mc_header_key names[MC_SPLIT_NAMES];
     uint32_t name_count;
     exact_use *items;
     size_t count, cap;
@@ -35,16 +35,16 @@ static int compare_uses(const void *a, const void *b) {
     return order != 0 ? order : x->item < y->item ? -1 : x->item > y->item;
 }
 
-static uint32_t find_name(exact_uses *uses, mc_slice name) {
+static uint32_t find_name(exact_uses *uses, mc_header_key key) {
     for (uint32_t i = 0; i < uses->name_count; i++) {
-        if (mc_slice_eq(uses->names[i], name)) {
+        if (mc_slice_eq(uses->names[i].name, key.name)) {
             return i;
         }
     }
     if (uses->name_count == MC_SPLIT_NAMES) {
         return UINT32_MAX;
     }
-    uses->names[uses->name_count] = name;
+    uses->names[uses->name_count] = key;
     return uses->name_count++;
 }
 
@@ -52,10 +52,11 @@ static uint32_t find_name(exact_uses *uses, mc_slice name) {
 static mc_status collect_uses(exact_uses *uses, const mc_candidate *items, size_t count) {
     for (size_t i = 0; i < count; i++) {
         for (uint32_t m = 0; m < items[i].matcher_count; m++) {
-            mc_slice name, value;
+            mc_header_key key;
+            mc_slice value;
             uint32_t at;
-            if (!mc_match_header_exact(&items[i].matchers[m], &name, &value) ||
-                (at = find_name(uses, name)) == UINT32_MAX) {
+            if (!mc_match_header_exact(&items[i].matchers[m], &key, &value) ||
+                (at = find_name(uses, key)) == UINT32_MAX) {
                 continue;
             }
             MC_TRY(mc_grow(&uses->items, &uses->cap, uses->count + 1, sizeof *uses->items));
@@ -239,8 +240,7 @@ mc_status mc_walk_add(mc_walk *walk, const mc_candidates *list) {
     }
     for (const mc_split *split = list->splits; split != NULL; split = split->next) {
         mc_slice value;
-        const mc_route_request *request = walk->in->request;
-        MC_TRY(mc_headers_joined(request->headers, split->header, request->arena, &value));
+        MC_TRY(mc_match_header_value(&split->header, walk->in, &value));
         if (value.p != NULL) {
             MC_TRY(mc_walk_add(walk, mc_map_get(split->by_value, value)));
         }

@@ -26,7 +26,7 @@ typedef struct mc_candidates {
 } mc_candidates;
 
 typedef struct mc_split {
-    mc_slice header;
+    mc_header_key header;
     const mc_map *by_value; /* -> const mc_candidates */
     const struct mc_split *next;
 } mc_split;

@@ -191,8 +191,8 @@ static mc_status compile_host(mc_compile *c, const mc_value *value, mc_host *hos
     if (retry != NULL) {
         MC_TRY(mc_error_in(mc_compile_retry_policy(c, retry, &out->retry_policy), c->error, "retry_policy"));
     }
-    MC_TRY(mc_compile_mutations(c, value, "request", &out->request_mutations));
-    MC_TRY(mc_compile_mutations(c, value, "response", &out->response_mutations));
+    MC_TRY(mc_compile_mutations(c, value, MC_REQUEST, &out->request_mutations));
+    MC_TRY(mc_compile_mutations(c, value, MC_RESPONSE, &out->response_mutations));
     return compile_routes(c, value, host);
 }
 
@@ -229,8 +229,8 @@ static mc_status compile_table(mc_compile *c, const mc_value *config) {
     MC_TRY(mc_value_read_bool(config, "most_specific_header_mutations_wins", &table->most_specific_wins, c->error));
     c->max_direct_response_body = MC_DEFAULT_DIRECT_RESPONSE_BODY;
     MC_TRY(mc_value_read_u64(config, "max_direct_response_body_size_bytes", &c->max_direct_response_body, c->error));
-    MC_TRY(mc_compile_mutations(c, config, "request", &table->request_mutations));
-    MC_TRY(mc_compile_mutations(c, config, "response", &table->response_mutations));
+    MC_TRY(mc_compile_mutations(c, config, MC_REQUEST, &table->request_mutations));
+    MC_TRY(mc_compile_mutations(c, config, MC_RESPONSE, &table->response_mutations));
     return compile_hosts(c, config);
 }
 

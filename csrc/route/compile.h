@@ -67,9 +67,9 @@ MC_MUST_CHECK mc_status mc_compile_redirect(mc_compile *c, const mc_value *value
 MC_MUST_CHECK mc_status mc_compile_direct_response(mc_compile *c, const mc_value *value, mc_route *out);
 MC_MUST_CHECK mc_status mc_compile_hash_policies(mc_compile *c, const mc_value *route_action, mc_route *out);
 MC_MUST_CHECK mc_status mc_compile_retry_policy(mc_compile *c, const mc_value *value, const mc_retry_policy **out);
-/* request_headers_to_add/_remove (prefix "request") or response_... of any level; *out NULL when there are
- * none. */
-MC_MUST_CHECK mc_status mc_compile_mutations(mc_compile *c, const mc_value *level, const char *prefix,
+/* The headers_to_add and headers_to_remove of any level; *out NULL when there are none. */
+typedef enum mc_direction { MC_REQUEST, MC_RESPONSE } mc_direction;
+MC_MUST_CHECK mc_status mc_compile_mutations(mc_compile *c, const mc_value *level, mc_direction direction,
                                              const mc_header_mutations **out);
 
 #endif

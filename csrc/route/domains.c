@@ -75,8 +75,7 @@ static const mc_host *find_wildcard(const mc_wildcards *wildcards, mc_slice name
 }
 
 const mc_host *mc_domains_find(const mc_domains *domains, mc_slice name) {
-    bool only_any = domains->exact.count + domains->suffixes.length_count + domains->prefixes.length_count == 0;
-    if (only_any) {
+    if (mc_domains_only_any(domains)) {
         return domains->any;
     }
     if (name.p == NULL) {

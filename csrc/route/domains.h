@@ -25,6 +25,10 @@ typedef struct mc_domains {
 void mc_domains_fini(mc_domains *domains);
 /* MC_EINVAL with path "" when the domain is already there. */
 MC_MUST_CHECK mc_status mc_domains_add(mc_compile *c, mc_domains *domains, mc_slice domain, const mc_host *host);
+/* Only "*" is there, or nothing: any request has this host, even one without a name. */
+static inline bool mc_domains_only_any(const mc_domains *domains) {
+    return domains->exact.count + domains->suffixes.length_count + domains->prefixes.length_count == 0;
+}
 /* `name` in lower case, p == NULL when the request has none; NULL when nothing fits. */
 const mc_host *mc_domains_find(const mc_domains *domains, mc_slice name);
 

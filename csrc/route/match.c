@@ -14,10 +14,7 @@ int mc_matchers_test(const mc_matchers *matchers, const mc_match_input *in) {
 
 void mc_match_input_init(mc_match_input *in, const mc_route_table *table, const mc_route_request *request) {
     mc_slice path = mc_headers_get_known(request->headers, MC_H_PATH);
-    size_t end = 0;
-    while (end < path.n && path.p[end] != '?' && path.p[end] != '#') {
-        end++;
-    }
+    size_t end = mc_slice_find(mc_slice_until(path, mc_slice_find(path, '?')), '#');
     in->request = request;
     in->query = end < path.n && path.p[end] == '?' ? mc_slice_from(path, end + 1) : MC_SLICE_NONE;
     in->path = mc_slice_until(path, end);
@@ -38,6 +35,10 @@ static bool has_upper(mc_slice text) {
 static mc_status find_host(const mc_route_table *table, const mc_route_request *request, const mc_host **out) {
     mc_slice name = table->vhost_header.n == 0 ? mc_headers_get_known(request->headers, MC_H_AUTHORITY)
                                                : mc_headers_get(request->headers, table->vhost_header);
+    if (mc_domains_only_any(&table->domains)) {
+        *out = table->domains.any;
+        return MC_OK;
+    }
     if (table->ignore_port) {
         name = mc_slice_until(name, mc_uri_port_start(name));
     }

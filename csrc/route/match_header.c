@@ -5,7 +5,7 @@
 typedef enum header_kind { HEADER_PRESENT, HEADER_STRING, HEADER_RANGE, HEADER_ANY_VALUE } header_kind;
 
 typedef struct header_match {
-    mc_slice name;
+    mc_header_key key;
     header_kind kind;
     bool invert, missing_is_empty;
     bool present; /* HEADER_PRESENT: the value of present_match */
@@ -26,10 +26,28 @@ static bool value_holds(const header_match *match, mc_slice value) {
     return false;
 }
 
+mc_status mc_match_header_value(const mc_header_key *key, const mc_match_input *in, mc_slice *out) {
+    const mc_headers *headers = in->request->headers;
+    *out = MC_SLICE_NONE;
+    if (key->id != MC_H_UNKNOWN && !mc_headers_has(headers, key->id)) {
+        return MC_OK;
+    }
+    MC_HEADERS_EACH(headers, header) {
+        if (header->id != key->id || (key->id == MC_H_UNKNOWN && !mc_slice_eq(header->name, key->name))) {
+            continue;
+        }
+        if (out->p != NULL) {
+            return mc_headers_joined(headers, key->name, in->request->arena, out);
+        }
+        *out = header->value;
+    }
+    return MC_OK;
+}
+
 static int header_holds(const void *self, const mc_match_input *in) {
     const header_match *match = self;
     mc_slice value;
-    MC_TRY(mc_headers_joined(in->request->headers, match->name, in->request->arena, &value));
+    MC_TRY(mc_match_header_value(&match->key, in, &value));
     if (value.p == NULL && !match->missing_is_empty) {
         /* A missing header fails value matchers whatever invert says. */
         return match->kind == HEADER_PRESENT && match->invert == match->present;
@@ -37,13 +55,13 @@ static int header_holds(const void *self, const mc_match_input *in) {
     return value_holds(match, value) != match->invert;
 }
 
-bool mc_match_header_exact(const mc_matcher *matcher, mc_slice *name, mc_slice *value) {
+bool mc_match_header_exact(const mc_matcher *matcher, mc_header_key *key, mc_slice *value) {
     const header_match *match = matcher->self;
     if (matcher->match != header_holds || match->kind != HEADER_STRING || match->invert ||
         match->string.kind != MC_STRING_EXACT || match->string.ignore_case || match->string.text.n == 0) {
         return false;
     }
-    *name = match->name;
+    *key = match->key;
     *value = match->string.text;
     return true;
 }
@@ -104,7 +122,8 @@ mc_status mc_match_header_compile(mc_arena *arena, const mc_value *value, mc_mat
     match->present = true;
     mc_slice name;
     MC_TRY(mc_read_name(arena, value, "name", &name, error));
-    MC_TRY(mc_dup_lower(arena, name, &match->name));
+    MC_TRY(mc_dup_lower(arena, name, &match->key.name));
+    match->key.id = mc_header_lookup(match->key.name);
     MC_TRY(mc_value_read_bool(value, "invert_match", &match->invert, error));
     MC_TRY(mc_value_read_bool(value, "treat_missing_header_as_empty", &match->missing_is_empty, error));
     MC_TRY(compile_specifier(arena, value, match, error));

@@ -54,8 +54,16 @@ MC_MUST_CHECK mc_status mc_match_grpc_compile(mc_arena *arena, const mc_value *v
 MC_MUST_CHECK mc_status mc_match_connect_compile(mc_arena *arena, const mc_value *value, mc_matcher *out,
                                                  mc_error *error);
 
+/* A header as matchers name it: lower-case, with its id. */
+typedef struct mc_header_key {
+    mc_slice name;
+    mc_header_id id;
+} mc_header_key;
+/* All its values joined (RT-12); p == NULL: absent. */
+MC_MUST_CHECK mc_status mc_match_header_value(const mc_header_key *key, const mc_match_input *in, mc_slice *out);
+
 /* True when the matcher can only hold if this header, its values joined, equals *value (non-empty): what an
  * index by header value may rest on. */
-bool mc_match_header_exact(const mc_matcher *matcher, mc_slice *name, mc_slice *value);
+bool mc_match_header_exact(const mc_matcher *matcher, mc_header_key *key, mc_slice *value);
 
 #endif

@@ -110,15 +110,14 @@ static mc_status compile_removals(mc_compile *c, const mc_value *items, size_t c
     return MC_OK;
 }
 
-mc_status mc_compile_mutations(mc_compile *c, const mc_value *level, const char *prefix,
+mc_status mc_compile_mutations(mc_compile *c, const mc_value *level, mc_direction direction,
                                const mc_header_mutations **out) {
-    char add[64], remove[64];
+    static const char *const add[] = {"request_headers_to_add", "response_headers_to_add"};
+    static const char *const remove[] = {"request_headers_to_remove", "response_headers_to_remove"};
     const mc_value *additions, *removals;
     size_t addition_count, removal_count;
-    snprintf(add, sizeof add, "%s_headers_to_add", prefix);
-    snprintf(remove, sizeof remove, "%s_headers_to_remove", prefix);
-    MC_TRY(mc_value_read_list(level, add, &additions, &addition_count, c->error));
-    MC_TRY(mc_value_read_list(level, remove, &removals, &removal_count, c->error));
+    MC_TRY(mc_value_read_list(level, add[direction], &additions, &addition_count, c->error));
+    MC_TRY(mc_value_read_list(level, remove[direction], &removals, &removal_count, c->error));
     *out = NULL;
     if (addition_count + removal_count == 0) {
         return MC_OK;
@@ -127,8 +126,8 @@ mc_status mc_compile_mutations(mc_compile *c, const mc_value *level, const char 
     if (mutations == NULL) {
         return MC_ENOMEM;
     }
-    MC_TRY(compile_additions(c, additions, addition_count, add, mutations));
-    MC_TRY(compile_removals(c, removals, removal_count, remove, mutations));
+    MC_TRY(compile_additions(c, additions, addition_count, add[direction], mutations));
+    MC_TRY(compile_removals(c, removals, removal_count, remove[direction], mutations));
     *out = mutations;
     return MC_OK;
 }

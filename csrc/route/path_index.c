@@ -64,46 +64,53 @@ static size_t common_length(mc_slice a, mc_slice b, size_t from) {
     return from;
 }
 
-/* Breadth first, so that children stand side by side and a long chain of prefixes needs no stack. Keys are
- * sorted: those that share a prefix are a range whose first and last key share exactly that much. */
+/* The children of nodes[at], appended behind nodes[*used]. Keys are sorted: those that share a prefix are a range whose first and
+ * last key share exactly that much. */
+static void branch(mc_trie_node *nodes, trie_range *ranges, const trie_key *keys, size_t at, size_t *used) {
+    mc_trie_node *node = &nodes[at];
+    trie_range range = ranges[at];
+    size_t i = range.low;
+    if (keys[i].text.n == range.depth) {
+        node->prefix = keys[i].prefix;
+        node->separated = keys[i].separated;
+        i++;
+    }
+    node->first_child = (uint32_t)*used;
+    while (i < range.high) {
+        size_t low = i;
+        char head = keys[low].text.p[range.depth];
+        while (i < range.high && keys[i].text.p[range.depth] == head) {
+            i++;
+        }
+        size_t depth = common_length(keys[low].text, keys[i - 1].text, range.depth + 1);
+        nodes[*used].label = keys[low].text.p + range.depth;
+        nodes[*used].label_n = (uint32_t)(depth - range.depth);
+        ranges[*used] = (trie_range){low, i, depth};
+        if (node->child_count < MC_TRIE_HEADS) {
+            node->heads[node->child_count] = head;
+        }
+        node->child_count++;
+        (*used)++;
+    }
+}
+
+/* Breadth first, so that children stand side by side and a long chain of prefixes needs no stack. */
 static mc_status build_trie(mc_compile *c, const trie_key *keys, size_t count, mc_path_half *half) {
+    enum { LINE = 64 };
     size_t cap = 2 * count + 1, used = 1;
-    mc_trie_node *nodes = mc_arena_zalloc(c->arena, cap * sizeof *nodes);
-    char *heads = mc_arena_bytes(c->arena, cap);
+    char *lines = mc_arena_zalloc(c->arena, cap * sizeof(mc_trie_node) + LINE);
     trie_range *ranges = mc_malloc(cap * sizeof *ranges);
-    if (nodes == NULL || heads == NULL || ranges == NULL) {
+    if (lines == NULL || ranges == NULL) {
         mc_free(ranges);
         return MC_ENOMEM;
     }
-    heads[0] = 0;
+    mc_trie_node *nodes = (mc_trie_node *)(void *)(lines + (LINE - (uintptr_t)lines % LINE) % LINE);
     ranges[0] = (trie_range){0, count, 0};
     for (size_t at = 0; at < used; at++) {
-        trie_range range = ranges[at];
-        size_t i = range.low;
-        if (keys[i].text.n == range.depth) {
-            nodes[at].prefix = keys[i].prefix;
-            nodes[at].separated = keys[i].separated;
-            i++;
-        }
-        nodes[at].first_child = (uint32_t)used;
-        while (i < range.high) {
-            size_t low = i;
-            char head = keys[low].text.p[range.depth];
-            while (i < range.high && keys[i].text.p[range.depth] == head) {
-                i++;
-            }
-            size_t depth = common_length(keys[low].text, keys[i - 1].text, range.depth + 1);
-            nodes[used].label = keys[low].text.p + range.depth;
-            nodes[used].label_n = (uint32_t)(depth - range.depth);
-            heads[used] = head;
-            ranges[used] = (trie_range){low, i, depth};
-            used++;
-        }
-        nodes[at].child_count = (uint32_t)used - nodes[at].first_child;
+        branch(nodes, ranges, keys, at, &used);
     }
     mc_free(ranges);
     half->nodes = nodes;
-    half->heads = heads;
     return MC_OK;
 }
 
@@ -188,8 +195,24 @@ mc_status mc_path_index_build(mc_compile *c, mc_path_item *items, size_t count, 
 
 /* --- finding --- */
 
-static mc_status find_prefixes(const mc_path_half *half, mc_slice path, mc_walk *walk) {
-    const mc_trie_node *node = half->nodes;
+/* The child whose label starts with `head`, or NULL. */
+static const mc_trie_node *find_child(const mc_trie_node *nodes, const mc_trie_node *node, char head) {
+    size_t here = node->child_count < MC_TRIE_HEADS ? node->child_count : MC_TRIE_HEADS;
+    const char *found = memchr(node->heads, head, here);
+    if (found != NULL) {
+        return &nodes[node->first_child + (size_t)(found - node->heads)];
+    }
+    for (size_t i = here; i < node->child_count; i++) {
+        const mc_trie_node *child = &nodes[node->first_child + i];
+        if (*child->label == head) {
+            return child;
+        }
+    }
+    return NULL;
+}
+
+static mc_status find_prefixes(const mc_trie_node *nodes, mc_slice path, mc_walk *walk) {
+    const mc_trie_node *node = nodes;
     const char *at = path.p, *end = path.p + path.n;
     for (;;) {
         if (node->prefix != NULL) {
@@ -198,19 +221,14 @@ static mc_status find_prefixes(const mc_path_half *half, mc_slice path, mc_walk 
         if (node->separated != NULL && (at == end || *at == '/')) {
             MC_TRY(mc_walk_add(walk, node->separated));
         }
-        if (at == end || node->child_count == 0) {
+        if (at == end || node->child_count == 0 || (node = find_child(nodes, node, *at)) == NULL) {
             return MC_OK;
         }
-        const char *heads = half->heads + node->first_child;
-        const char *head = memchr(heads, *at, node->child_count);
-        if (head == NULL) {
+        size_t n = node->label_n;
+        if ((size_t)(end - at) < n || (n > 1 && memcmp(at + 1, node->label + 1, n - 1) != 0)) {
             return MC_OK;
         }
-        node = &half->nodes[node->first_child + (uint32_t)(head - heads)];
-        if ((size_t)(end - at) < node->label_n || memcmp(at, node->label, node->label_n) != 0) {
-            return MC_OK;
-        }
-        at += node->label_n;
+        at += n;
     }
 }
 
@@ -218,7 +236,7 @@ static mc_status find_half(const mc_path_half *half, mc_slice path, mc_walk *wal
     if (half->exact != NULL) {
         MC_TRY(mc_walk_add(walk, mc_map_get(half->exact, path)));
     }
-    return half->nodes == NULL ? MC_OK : find_prefixes(half, path, walk);
+    return half->nodes == NULL ? MC_OK : find_prefixes(half->nodes, path, walk);
 }
 
 mc_status mc_path_index_find(const mc_path_index *index, const mc_match_input *in, mc_walk *walk) {

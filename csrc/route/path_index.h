@@ -24,18 +24,21 @@ typedef struct mc_path_pattern {
 
 bool mc_path_pattern_test(const mc_path_pattern *pattern, mc_slice path);
 
+/* One cache line a node: a way down meets one line for each branching, and the text of a label only where it is longer than the
+ * byte that was branched on. */
+enum { MC_TRIE_HEADS = 22 };
 typedef struct mc_trie_node {
-    const char *label; /* bytes between the parent and this node, at least one but for the root */
+    const mc_candidates *prefix, *separated; /* lists that end here, or NULL */
+    const char *label;                       /* bytes between the parent and this node, at least one but for the root */
     uint32_t label_n;
     uint32_t first_child;
-    uint32_t child_count;
-    const mc_candidates *prefix, *separated; /* lists that end here, or NULL */
+    uint16_t child_count;
+    char heads[MC_TRIE_HEADS]; /* first bytes of the first children's labels */
 } mc_trie_node;
 
 typedef struct mc_path_half {
     const mc_map *exact;       /* -> const mc_candidates; NULL: no exact paths */
     const mc_trie_node *nodes; /* [0] is the root; NULL: no prefixes */
-    const char *heads;         /* heads[i]: the first byte of the label of nodes[i] */
 } mc_path_half;
 
 typedef struct mc_path_index {

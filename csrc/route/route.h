@@ -96,36 +96,36 @@ typedef struct mc_hash_policy mc_hash_policy; /* hash_policy.c */
 
 typedef enum mc_route_action { MC_ROUTE_TO_CLUSTER, MC_ROUTE_REDIRECT, MC_ROUTE_DIRECT_RESPONSE } mc_route_action;
 
+/* What every request reads stands first. */
 typedef struct mc_route {
+    mc_slice cluster;        /* empty when weighted, by header, or not MC_ROUTE_TO_CLUSTER */
+    mc_slice cluster_header; /* lower-case */
+    uint32_t cluster_id;
+    uint32_t weighted_count;
+    const mc_weighted_cluster *weighted;
+    mc_route_action action;
+    int8_t websocket; /* upgrade_configs entry for "websocket": 1 enabled, 0 disabled, -1 no entry (HC-45); others by
+                         mc_route_upgrade */
+    bool high_priority;
+    uint16_t cluster_not_found_status; /* 503 default */
     mc_slice name;
     const mc_virtual_host *virtual_host;
-    mc_route_action action;
     const mc_redirect *redirect;
     const mc_direct_response *direct_response;
-    /* MC_ROUTE_TO_CLUSTER */
-    mc_slice cluster; /* empty when weighted or by header */
-    uint32_t cluster_id;
-    mc_slice cluster_header; /* lower-case */
-    const mc_weighted_cluster *weighted;
-    uint32_t weighted_count;
+    const mc_retry_policy *retry_policy; /* the route's, else the virtual host's (RF-20); NULL: none */
+    const mc_header_mutations *request_mutations, *response_mutations;
+    uint64_t timeout_ms; /* 0: none (RF-10) */
+    uint64_t idle_timeout_ms;
+    uint64_t max_stream_duration_ms;
+    const mc_hash_policy *hash_policies;
+    uint32_t hash_policy_count;
+    bool has_idle_timeout;
+    bool has_max_stream_duration; /* max_stream_duration message present: `timeout` is ignored (RF-10) */
+    bool auto_host_rewrite;       /* when the host is chosen: mc_route_rewrite_host with its hostname (RT-34) */
+    bool append_x_forwarded_host;
     bool weighted_by_hash;    /* use_hash_policy (RT-21) */
     mc_slice weighted_header; /* header_name */
     uint64_t total_weight;
-    uint16_t cluster_not_found_status; /* 503 default */
-    uint64_t timeout_ms;               /* 0: none (RF-10) */
-    bool has_idle_timeout;
-    uint64_t idle_timeout_ms;
-    bool has_max_stream_duration; /* max_stream_duration message present: `timeout` is ignored (RF-10) */
-    uint64_t max_stream_duration_ms;
-    const mc_retry_policy *retry_policy; /* the route's, else the virtual host's (RF-20); NULL: none */
-    const mc_hash_policy *hash_policies;
-    uint32_t hash_policy_count;
-    const mc_header_mutations *request_mutations, *response_mutations;
-    bool high_priority;
-    bool auto_host_rewrite; /* when the host is chosen: mc_route_rewrite_host with its hostname (RT-34) */
-    bool append_x_forwarded_host;
-    int8_t websocket; /* upgrade_configs entry for "websocket": 1 enabled, 0 disabled, -1 no entry (HC-45);
-                         others by mc_route_upgrade */
 } mc_route;
 
 /* Route-level upgrade_configs: 1 enabled, 0 disabled, -1 no entry. Case-insensitive. */

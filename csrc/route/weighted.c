@@ -15,8 +15,8 @@ static mc_status compile_entry(mc_compile *c, const mc_value *value, mc_weighted
     }
     MC_TRY(mc_value_read_u32(value, "weight", &out->weight, c->error));
     MC_TRY(mc_read_text(c->arena, value, "host_rewrite_literal", &out->host_rewrite_literal, c->error));
-    MC_TRY(mc_compile_mutations(c, value, "request", &out->request_mutations));
-    return mc_compile_mutations(c, value, "response", &out->response_mutations);
+    MC_TRY(mc_compile_mutations(c, value, MC_REQUEST, &out->request_mutations));
+    return mc_compile_mutations(c, value, MC_RESPONSE, &out->response_mutations);
 }
 
 mc_status mc_compile_weighted(mc_compile *c, const mc_value *value, mc_route *out) {
