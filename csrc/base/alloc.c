@@ -11,6 +11,7 @@ static atomic_long live_blocks;
 static atomic_long total_blocks;
 
 void mc_test_alloc_fail_at(long countdown) { atomic_store(&fail_countdown, countdown); }
+long mc_test_alloc_pending(void) { return atomic_load(&fail_countdown); }
 long mc_test_alloc_live(void) { return atomic_load(&live_blocks); }
 long mc_test_alloc_count(void) { return atomic_load(&total_blocks); }
 

@@ -21,6 +21,8 @@ MC_MUST_CHECK mc_status mc_grow(void *items_ptr, size_t *cap, size_t need, size_
 #ifdef MC_TEST_ALLOC
 /* Test builds only: the countdown-th allocation from now on fails (0 = never); mc_test_alloc_live() counts live blocks. */
 void mc_test_alloc_fail_at(long countdown);
+/* Allocations still to come before the failing one; 0: it has failed, or none was asked for. */
+long mc_test_alloc_pending(void);
 long mc_test_alloc_live(void);
 long mc_test_alloc_count(void);
 #endif

@@ -24,6 +24,7 @@ static mc_status init_workers(mc_engine *engine, const mc_engine_options *option
         mc_status status =
             mc_worker_init(&engine->workers[i], engine, i, loop, options->stats, options->record_capacity);
         if (status != MC_OK) {
+            engine->control = options->is_virtual ? NULL : engine->control; /* the worker took it along */
             return status;
         }
         engine->worker_count = i + 1;
@@ -86,7 +87,7 @@ void mc_engine_free(mc_engine *engine) {
 
 /* --- messages to workers ----------------------------------------------------------------------------------------------------- */
 
-typedef enum order_kind { ORDER_APPLY, ORDER_HOSTS, ORDER_CLOSE_LISTENERS, ORDER_DRAIN, ORDER_STOP } order_kind;
+typedef enum order_kind { ORDER_APPLY, ORDER_HOSTS } order_kind;
 
 typedef struct order {
     mc_message message;
@@ -116,15 +117,6 @@ static void order_run(mc_message *message, mc_loop *loop) {
         break;
     case ORDER_HOSTS:
         mc_worker_set_hosts(o->worker, o->cluster, o->hosts);
-        break;
-    case ORDER_CLOSE_LISTENERS:
-        mc_worker_close_listeners(o->worker);
-        break;
-    case ORDER_DRAIN:
-        mc_worker_drain(o->worker);
-        break;
-    case ORDER_STOP:
-        mc_worker_stop(o->worker);
         break;
     }
     order_free(o);
@@ -173,13 +165,6 @@ static void orders_post(mc_engine *engine, order **orders) {
         mc_mailbox_post(engine->workers[i].loop, &orders[i]->message);
     }
     mc_free(orders);
-}
-
-static void post_all(mc_engine *engine, order_kind kind) {
-    order **orders;
-    if (orders_new(engine, kind, &orders) == MC_OK) {
-        orders_post(engine, orders);
-    }
 }
 
 /* --- compile, bind, publish ---------------------------------------------------------------------------------------------------- */
@@ -384,28 +369,21 @@ mc_status mc_engine_set_assignment(mc_engine *engine, mc_slice name, const mc_va
 
 void mc_engine_drain(mc_engine *engine) {
     engine->draining = true;
-    post_all(engine, ORDER_DRAIN);
+    for (uint32_t i = 0; i < engine->worker_count; i++) {
+        mc_worker_post(&engine->workers[i].drain_order);
+    }
 }
 
-void mc_engine_close_listeners(mc_engine *engine) { post_all(engine, ORDER_CLOSE_LISTENERS); }
-void mc_engine_stop(mc_engine *engine) { post_all(engine, ORDER_STOP); }
-
-bool mc_engine_applied(const mc_engine *engine) {
+void mc_engine_close_listeners(mc_engine *engine) {
     for (uint32_t i = 0; i < engine->worker_count; i++) {
-        if (atomic_load(&engine->workers[i].applied) != engine->published) {
-            return false;
-        }
+        mc_worker_post(&engine->workers[i].close_order);
     }
-    return true;
 }
 
-bool mc_engine_stopped(const mc_engine *engine) {
+void mc_engine_stop(mc_engine *engine) {
     for (uint32_t i = 0; i < engine->worker_count; i++) {
-        if (!atomic_load(&engine->workers[i].stopped)) {
-            return false;
-        }
+        mc_worker_post(&engine->workers[i].stop_order);
     }
-    return true;
 }
 
 bool mc_engine_drained(const mc_engine *engine) {
@@ -417,16 +395,8 @@ bool mc_engine_drained(const mc_engine *engine) {
     return true;
 }
 
-static void nudge_run(mc_message *message, mc_loop *loop) { mc_free(message); }
-static void nudge_drop(mc_message *message) { mc_free(message); }
-
-void mc_engine_wake(mc_engine *engine) {
-    mc_message *nudge = mc_calloc(1, sizeof *nudge);
-    if (nudge != NULL) {
-        nudge->run = nudge_run;
-        nudge->drop = nudge_drop;
-        mc_mailbox_post(engine->control, nudge);
-    }
+void mc_engine_worker_idle(mc_engine *engine, mc_worker *worker) {
+    mc_mailbox_post(engine->control, &worker->idle_note); /* wakes the control side, which looks at mc_engine_drained */
 }
 
 mc_status mc_engine_run_worker(mc_engine *engine, uint32_t index) { return mc_loop_run(engine->workers[index].loop); }

@@ -251,6 +251,25 @@ void mc_worker_stop(mc_worker *worker) {
     mc_timer_arm(worker->loop, &worker->reaper, 0);
 }
 
+static void order_run(mc_message *message, mc_loop *loop) {
+    mc_worker_order *order = MC_CONTAINER(message, mc_worker_order, message);
+    atomic_store(&order->queued, false);
+    order->run(order->worker);
+}
+
+static void nothing_to_drop(mc_message *message) {}
+static void nothing_to_run(mc_message *message, mc_loop *loop) {}
+
+static void order_init(mc_worker_order *order, mc_worker *worker, void (*run)(mc_worker *)) {
+    *order = (mc_worker_order){.message = {.run = order_run, .drop = nothing_to_drop}, .worker = worker, .run = run};
+}
+
+void mc_worker_post(mc_worker_order *order) {
+    if (!atomic_exchange(&order->queued, true)) {
+        mc_mailbox_post(order->worker->loop, &order->message);
+    }
+}
+
 mc_status mc_worker_init(mc_worker *worker, mc_engine *engine, uint32_t index, mc_loop *loop, mc_stats *stats,
                          uint32_t record_capacity) {
     memset(worker, 0, sizeof *worker);
@@ -258,6 +277,10 @@ mc_status mc_worker_init(mc_worker *worker, mc_engine *engine, uint32_t index, m
     worker->index = index;
     worker->loop = loop;
     worker->reaper.fire = reap;
+    worker->idle_note = (mc_message){.run = nothing_to_run, .drop = nothing_to_drop};
+    order_init(&worker->close_order, worker, mc_worker_close_listeners);
+    order_init(&worker->drain_order, worker, mc_worker_drain);
+    order_init(&worker->stop_order, worker, mc_worker_stop);
     mc_list_init(&worker->listeners);
     worker->net = mc_net_new(loop);
     worker->slab = worker->net == NULL ? NULL : mc_slab_open(stats);

@@ -19,6 +19,14 @@ typedef struct mc_worker_listener {
     bool open, removed;
 } mc_worker_listener;
 
+/* What the engine tells a worker without needing memory for it: giving up must not fail. */
+typedef struct mc_worker_order {
+    mc_message message;
+    _Atomic bool queued;
+    struct mc_worker *worker;
+    void (*run)(struct mc_worker *worker);
+} mc_worker_order;
+
 typedef struct mc_worker {
     mc_proxy proxy;
     mc_loop *loop;
@@ -32,7 +40,9 @@ typedef struct mc_worker {
     const mc_connector *connector; /* tests: upstream connections from elsewhere */
     bool stopping;
     mc_timer reaper;
+    mc_worker_order close_order, drain_order, stop_order;
     _Atomic uint64_t applied; /* number of configurations taken over */
+    mc_message idle_note;
     _Atomic bool idle;    /* draining and no connection left */
     _Atomic bool stopped; /* everything is closed, the loop has stopped */
 } mc_worker;
@@ -51,6 +61,8 @@ void mc_worker_close_listeners(mc_worker *worker);
 void mc_worker_drain(mc_worker *worker);
 /* Closes everything; the loop stops when all is closed. */
 void mc_worker_stop(mc_worker *worker);
+/* From the control thread: has one of the worker's own orders run. Nothing when it is queued already. */
+void mc_worker_post(mc_worker_order *order);
 /* The side of a listener by name, for tests and memory connections; NULL: none. */
 mc_worker_listener *mc_worker_find_listener(mc_worker *worker, mc_slice name);
 

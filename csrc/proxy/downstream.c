@@ -211,6 +211,8 @@ static size_t downstream_data(mc_conn *conn, mc_slice data) {
         if (n < 0) {
             if (!d->closing && d->parser.error.reply_code != 0) {
                 codec_error(d);
+            } else if (!d->closing) { /* no memory for a stream */
+                close_now(d);
             }
             return data.n;
         }
