@@ -32,12 +32,16 @@ static mc_status init_workers(mc_engine *engine, const mc_engine_options *option
     return MC_OK;
 }
 
+static void woken(mc_message *message, mc_loop *loop) { atomic_store(&MC_CONTAINER(message, mc_engine, note)->noted, false); }
+static void not_woken(mc_message *message) {}
+
 mc_status mc_engine_new(const mc_engine_options *options, mc_engine **out) {
     mc_engine *engine = mc_calloc(1, sizeof *engine);
     if (engine == NULL) {
         return MC_ENOMEM;
     }
     engine->stats = mc_stats_ref(options->stats);
+    engine->note = (mc_message){.run = woken, .drop = not_woken};
     mc_slots_init(&engine->slots);
     engine->control = new_loop(options, 0);
     mc_status status = engine->control == NULL ? MC_ENOMEM : init_workers(engine, options);
@@ -386,6 +390,24 @@ void mc_engine_stop(mc_engine *engine) {
     }
 }
 
+bool mc_engine_applied(const mc_engine *engine) {
+    for (uint32_t i = 0; i < engine->worker_count; i++) {
+        if (atomic_load(&engine->workers[i].applied) != engine->published) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool mc_engine_stopped(const mc_engine *engine) {
+    for (uint32_t i = 0; i < engine->worker_count; i++) {
+        if (!atomic_load(&engine->workers[i].stopped)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 bool mc_engine_drained(const mc_engine *engine) {
     for (uint32_t i = 0; i < engine->worker_count; i++) {
         if (!atomic_load(&engine->workers[i].idle)) {
@@ -395,8 +417,10 @@ bool mc_engine_drained(const mc_engine *engine) {
     return true;
 }
 
-void mc_engine_worker_idle(mc_engine *engine, mc_worker *worker) {
-    mc_mailbox_post(engine->control, &worker->idle_note); /* wakes the control side, which looks at mc_engine_drained */
+void mc_engine_wake(mc_engine *engine) {
+    if (!atomic_exchange(&engine->noted, true)) {
+        mc_mailbox_post(engine->control, &engine->note);
+    }
 }
 
 mc_status mc_engine_run_worker(mc_engine *engine, uint32_t index) { return mc_loop_run(engine->workers[index].loop); }

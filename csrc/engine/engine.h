@@ -36,6 +36,8 @@ struct mc_engine {
     size_t bound_count, bound_cap;
     uint64_t published; /* number of configurations sent */
     bool draining;
+    mc_message note; /* wakes the control side: what it looks for has changed; needs no memory */
+    _Atomic bool noted;
 };
 
 MC_MUST_CHECK mc_status mc_engine_new(const mc_engine_options *options, mc_engine **out);

@@ -257,11 +257,10 @@ static void order_run(mc_message *message, mc_loop *loop) {
     order->run(order->worker);
 }
 
-static void nothing_to_drop(mc_message *message) {}
-static void nothing_to_run(mc_message *message, mc_loop *loop) {}
+static void order_drop(mc_message *message) {}
 
 static void order_init(mc_worker_order *order, mc_worker *worker, void (*run)(mc_worker *)) {
-    *order = (mc_worker_order){.message = {.run = order_run, .drop = nothing_to_drop}, .worker = worker, .run = run};
+    *order = (mc_worker_order){.message = {.run = order_run, .drop = order_drop}, .worker = worker, .run = run};
 }
 
 void mc_worker_post(mc_worker_order *order) {
@@ -277,7 +276,6 @@ mc_status mc_worker_init(mc_worker *worker, mc_engine *engine, uint32_t index, m
     worker->index = index;
     worker->loop = loop;
     worker->reaper.fire = reap;
-    worker->idle_note = (mc_message){.run = nothing_to_run, .drop = nothing_to_drop};
     order_init(&worker->close_order, worker, mc_worker_close_listeners);
     order_init(&worker->drain_order, worker, mc_worker_drain);
     order_init(&worker->stop_order, worker, mc_worker_stop);

@@ -42,7 +42,6 @@ typedef struct mc_worker {
     mc_timer reaper;
     mc_worker_order close_order, drain_order, stop_order;
     _Atomic uint64_t applied; /* number of configurations taken over */
-    mc_message idle_note;
     _Atomic bool idle;    /* draining and no connection left */
     _Atomic bool stopped; /* everything is closed, the loop has stopped */
 } mc_worker;
