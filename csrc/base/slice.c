@@ -1,11 +1,8 @@
 #include "base/slice.h"
 
-bool mc_slice_ieq(mc_slice a, mc_slice b) {
-    if (a.n != b.n) {
-        return false;
-    }
-    for (size_t i = 0; i < a.n; i++) {
-        if (mc_ascii_lower(a.p[i]) != mc_ascii_lower(b.p[i])) {
+bool mc_bytes_ieq(const char *a, const char *b, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        if (mc_ascii_lower(a[i]) != mc_ascii_lower(b[i])) {
             return false;
         }
     }

@@ -39,7 +39,8 @@ static inline mc_slice mc_slice_until(mc_slice s, size_t end) { return (mc_slice
 
 /* ASCII only, as HTTP wants it (RFC 9110 section 5.1). */
 static inline char mc_ascii_lower(char c) { return (c >= 'A' && c <= 'Z') ? (char)(c | 0x20) : c; }
-bool mc_slice_ieq(mc_slice a, mc_slice b);
+bool mc_bytes_ieq(const char *a, const char *b, size_t n);
+static inline bool mc_slice_ieq(mc_slice a, mc_slice b) { return a.n == b.n && mc_bytes_ieq(a.p, b.p, a.n); }
 /* Bytewise order, shorter first on a common prefix: <0, 0, >0. */
 int mc_slice_cmp(mc_slice a, mc_slice b);
 /* Index of the first `c`, or s.n. */

@@ -41,6 +41,8 @@ typedef struct mc_h1_head {
     bool expect_continue;    /* expect: 100-continue */
     bool end_stream;         /* no body follows */
     uint16_t dropped;        /* headers dropped for an underscore (H1-10) */
+    mc_slice version;        /* as sent, "1.1"; empty for HTTP/0.9 */
+    mc_slice reason;         /* responses: as sent, may be empty */
     uint64_t content_length; /* when has_length */
 } mc_h1_head;
 
@@ -96,6 +98,9 @@ bool mc_h1_parser_idle(const mc_h1_parser *parser);
 void mc_h1_parser_expect(mc_h1_parser *parser, mc_slice method);
 /* In or after on_headers of a head with `upgrade`: all further bytes go to on_body untouched, until mc_h1_parser_eof. */
 void mc_h1_parser_tunnel(mc_h1_parser *parser);
+
+/* Instead of taking it: the message goes on by its framing as if it had not asked (RFC 9110 section 7.8). Not for a 101. */
+void mc_h1_parser_refuse(mc_h1_parser *parser);
 
 /* --- encoding --------------------------------------------------------------------------------------------------- */
 

@@ -1,7 +1,7 @@
 /* What a head means: the start line, each field's admission, and at the end framing and persistence (RFC 9112 sections 3, 4,
  * 6, 9; rules H1-2 to H1-10, H1-14). */
 #include "h1/bytes.h"
-#include "h1/message.h"
+#include "h1/field.h"
 #include "http/uri.h"
 
 static bool is_digit(char c) { return c >= '0' && c <= '9'; }
@@ -90,7 +90,9 @@ static mc_status request_line(mc_h1_parser *parser, mc_h1_message *message, mc_s
         if (rest.p[0] != ' ') {
             return bad_target(parser, (unsigned char)rest.p[0]);
         }
-        minor = version_minor(mc_slice_from(rest, 1));
+        rest = mc_slice_from(rest, 1);
+        minor = version_minor(rest);
+        message->head.version = mc_slice_from(rest, 5);
     }
     message->connect = mc_slice_eq(method, MC_SLICE("CONNECT"));
     if (minor < 0 || !target_shaped(target, message->connect)) {
@@ -119,6 +121,8 @@ static mc_status status_line(mc_h1_parser *parser, mc_h1_message *message, mc_sl
         }
     }
     message->head.version_minor = (uint8_t)minor;
+    message->head.version = (mc_slice){line.p + 5, 3};
+    message->head.reason = mc_slice_from(line, 13);
     message->head.status = (uint16_t)((line.p[9] - '0') * 100 + (line.p[10] - '0') * 10 + (line.p[11] - '0'));
     return mc_headers_add_known_ref(message->headers, MC_H_STATUS, (mc_slice){line.p + 9, 3});
 }
@@ -127,82 +131,24 @@ mc_status mc_h1_start_line(mc_h1_parser *parser, mc_h1_message *message, mc_slic
     return parser->_role == MC_H1_REQUEST ? request_line(parser, message, line) : status_line(parser, message, line);
 }
 
-static mc_status invalid_coding(mc_h1_parser *parser) {
-    return mc_h1_fail(parser, MC_EPROTO, 501, "http1.invalid_transfer_encoding");
-}
-
-/* --- fields ----------------------------------------------------------------------------------------------------- */
-
-/* Fields that are wrong by themselves, whatever follows: a second Host (RFC 9112 section 3.2); a second Content-Length, even
- * an equal one, or one that is no number; an empty Transfer-Encoding (H1-7). */
-static inline mc_status check_field(mc_h1_parser *parser, mc_h1_message *message, mc_header_id id, mc_slice value) {
-    mc_h1_head *head = &message->head;
-    switch (id) {
-    case MC_H_AUTHORITY: return mc_headers_has(message->headers, id) ? mc_h1_malformed(parser) : MC_OK;
-    case MC_H_CONTENT_LENGTH:
-        if (head->has_length || mc_slice_u64(value, &head->content_length) != MC_OK) {
-            return mc_h1_malformed(parser);
-        }
-        head->has_length = true;
-        return MC_OK;
-    case MC_H_TRANSFER_ENCODING: return value.n == 0 ? invalid_coding(parser) : MC_OK;
-    default: return MC_OK;
-    }
-}
-
-mc_status mc_h1_add_field(mc_h1_parser *parser, mc_h1_message *message, mc_slice name, mc_slice value) {
-    const mc_h1_limits *limits = parser->limits;
-    if (MC_UNLIKELY(limits->underscores != 0) && mc_slice_find(name, '_') < name.n) {
-        if (limits->underscores == 2) {
-            return mc_h1_fail(parser, MC_EPROTO, 400, "http1.unexpected_underscore");
-        }
-        message->head.dropped++;
-        return MC_OK;
-    }
-    message->field_bytes += name.n + value.n;
-    if (MC_UNLIKELY(message->field_bytes > limits->max_headers_bytes)) {
-        return mc_h1_fail(parser, MC_ELIMIT, 431, "http1.headers_too_large");
-    }
-    if (MC_UNLIKELY(++message->field_count > limits->max_headers_count)) {
-        return mc_h1_fail(parser, MC_ELIMIT, 431, "http1.too_many_headers");
-    }
-    if (value.p == NULL) {
-        value.p = "";
-    }
-    mc_headers *headers = message->headers;
-    mc_header_id id = mc_header_lookup(name);
-    if (MC_UNLIKELY(message->head_done)) { /* a trailer */
-        if (!limits->enable_trailers) {
-            return MC_OK;
-        }
-        if (message->trailers == NULL) {
-            if ((message->trailers = mc_arena_alloc(headers->arena, sizeof *headers)) == NULL) {
-                return MC_ENOMEM;
-            }
-            mc_headers_init(message->trailers, headers->arena);
-        }
-        return mc_headers_add_ref(message->trailers, id, name, value);
-    }
-    if (id == MC_H_HOST && parser->_role == MC_H1_REQUEST) {
-        id = MC_H_AUTHORITY;
-        name = mc_header_name(id);
-    }
-    mc_status status = check_field(parser, message, id, value);
-    return status != MC_OK ? status : mc_headers_add_ref(headers, id, name, value);
-}
-
 /* --- connection options ----------------------------------------------------------------------------------------- */
 
-typedef struct options {
-    bool close, keep_alive, upgrade;
-    uint32_t count, nominations; /* tokens, and those that name a header */
-} options;
+typedef enum option { OPTION_CLOSE, OPTION_KEEP_ALIVE, OPTION_UPGRADE, OPTION_SETTINGS, OPTION_NOMINATION } option;
 
-/* Tokens that say something about the connection and name no header to remove. */
-static bool is_option_of_ours(mc_slice token) {
-    return mc_slice_ieq(token, MC_SLICE("keep-alive")) || mc_slice_ieq(token, MC_SLICE("close")) ||
-           mc_slice_ieq(token, MC_SLICE("upgrade")) || mc_slice_ieq(token, MC_SLICE("http2-settings"));
+static option classify(mc_slice token) {
+    switch (token.n) {
+    case 5: return mc_slice_ieq(token, MC_SLICE("close")) ? OPTION_CLOSE : OPTION_NOMINATION;
+    case 7: return mc_slice_ieq(token, MC_SLICE("upgrade")) ? OPTION_UPGRADE : OPTION_NOMINATION;
+    case 10: return mc_slice_ieq(token, MC_SLICE("keep-alive")) ? OPTION_KEEP_ALIVE : OPTION_NOMINATION;
+    case 14: return mc_slice_ieq(token, MC_SLICE("http2-settings")) ? OPTION_SETTINGS : OPTION_NOMINATION;
+    default: return OPTION_NOMINATION;
+    }
 }
+
+typedef struct options {
+    uint32_t seen[OPTION_NOMINATION + 1]; /* how often each */
+    uint32_t count;
+} options;
 
 static void read_options(const mc_headers *headers, mc_header_id id, options *found) {
     for (uint32_t i = headers->first[id]; i != 0 && i <= headers->count; i++) {
@@ -211,11 +157,10 @@ static void read_options(const mc_headers *headers, mc_header_id id, options *fo
         }
         mc_slice rest = headers->items[i - 1].value, token;
         while (mc_slice_next(&rest, ',', &token)) {
-            found->count += token.n > 0;
-            found->nominations += token.n > 0 && !is_option_of_ours(token);
-            found->close |= mc_slice_ieq(token, MC_SLICE("close"));
-            found->keep_alive |= mc_slice_ieq(token, MC_SLICE("keep-alive"));
-            found->upgrade |= mc_slice_ieq(token, MC_SLICE("upgrade"));
+            if (token.n > 0) {
+                found->count++;
+                found->seen[classify(token)]++;
+            }
         }
     }
 }
@@ -236,7 +181,7 @@ static bool keep_te_trailers(mc_headers *headers) {
 }
 
 static mc_status remove_nominated(mc_h1_parser *parser, mc_headers *headers, mc_slice token) {
-    if (token.n == 0 || is_option_of_ours(token)) {
+    if (token.n == 0 || classify(token) != OPTION_NOMINATION) {
         return MC_OK;
     }
     if (token.p[0] == ':' || mc_slice_ieq(token, MC_SLICE("x-forwarded-for")) ||
@@ -266,7 +211,8 @@ static mc_status sanitize_connection(mc_h1_parser *parser, mc_headers *headers, 
     }
     const mc_header *line;
     uint32_t at = 0;
-    while (found->nominations > 0 && (line = mc_headers_next(headers, MC_SLICE("connection"), &at)) != NULL) {
+    while (found->seen[OPTION_NOMINATION] > 0 &&
+           (line = mc_headers_next(headers, MC_SLICE("connection"), &at)) != NULL) {
         mc_slice rest = line->value, token;
         while (mc_slice_next(&rest, ',', &token)) {
             mc_status status = remove_nominated(parser, headers, token);
@@ -288,8 +234,8 @@ static mc_status strip_h2c(mc_headers *headers) {
     }
     size_t n = 0;
     for (rest = joined; mc_slice_next(&rest, ',', &token);) {
-        if (token.n > 0 && !mc_slice_ieq(token, MC_SLICE("upgrade")) &&
-            !mc_slice_ieq(token, MC_SLICE("http2-settings"))) {
+        option kind = classify(token);
+        if (token.n > 0 && kind != OPTION_UPGRADE && kind != OPTION_SETTINGS) {
             if (n > 0) {
                 kept[n++] = ',';
             }
@@ -379,7 +325,7 @@ static mc_status read_framing(mc_h1_parser *parser, mc_h1_message *message) {
         head->keep_alive = false; /* RFC 9112 section 6.1: close after responding */
     }
     if (!chunked || message->connect) {
-        return invalid_coding(parser);
+        return mc_h1_invalid_coding(parser);
     }
     head->chunked = true;
     if (head->version_minor == 0) {
@@ -392,13 +338,14 @@ static void read_persistence(mc_h1_message *message, const options *found) {
     mc_h1_head *head = &message->head;
     options proxy = {0};
     read_options(message->headers, MC_H_PROXY_CONNECTION, &proxy);
-    head->keep_alive = (head->version_minor == 1 || found->keep_alive) && !found->close && !proxy.close;
+    head->keep_alive = (head->version_minor == 1 || found->seen[OPTION_KEEP_ALIVE] > 0) &&
+                       found->seen[OPTION_CLOSE] == 0 && proxy.seen[OPTION_CLOSE] == 0;
 }
 
 static mc_status read_upgrade(mc_h1_parser *parser, mc_h1_message *message, const options *found) {
     mc_headers *headers = message->headers;
     mc_h1_head *head = &message->head;
-    if (found->upgrade && head->version_minor == 1 && mc_headers_has(headers, MC_H_UPGRADE)) {
+    if (found->seen[OPTION_UPGRADE] > 0 && head->version_minor == 1 && mc_headers_has(headers, MC_H_UPGRADE)) {
         if (!mc_slice_ieq(mc_headers_get_known(headers, MC_H_UPGRADE), MC_SLICE("h2c"))) {
             head->upgrade = true;
         } else if (!parser->limits->as_sent) {

@@ -32,8 +32,9 @@ static inline mc_status mc_h1_malformed(mc_h1_parser *parser) {
 
 /* Reads a start line without its CRLF, adding the pseudo-headers. `line` must live as long as the message. */
 MC_MUST_CHECK mc_status mc_h1_start_line(mc_h1_parser *parser, mc_h1_message *message, mc_slice line);
-/* Takes one field: lower-case name, trimmed value, both living as long as the message. */
-MC_MUST_CHECK mc_status mc_h1_add_field(mc_h1_parser *parser, mc_h1_message *message, mc_slice name, mc_slice value);
+/* Takes a field of the trailers, or drops it (H1-11). */
+MC_MUST_CHECK mc_status mc_h1_add_trailer(mc_h1_parser *parser, mc_h1_message *message, mc_header_id id, mc_slice name,
+                                          mc_slice value);
 /* Decides framing and persistence, applies H1-5, H1-7, H1-8, H1-14. */
 MC_MUST_CHECK mc_status mc_h1_finish_head(mc_h1_parser *parser, mc_h1_message *message);
 

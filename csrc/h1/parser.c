@@ -1,7 +1,7 @@
 /* The life of a message: start line, fields, body, trailers, complete. One phase, one step function. */
 #include "base/alloc.h"
 #include "base/defaults.h"
-#include "h1/message.h"
+#include "h1/field.h"
 
 typedef enum phase {
     PHASE_IDLE,        /* between messages */
@@ -90,6 +90,21 @@ static int on_field(llhttp_t *llhttp, const char *p, size_t n) {
 static int on_value(llhttp_t *llhttp, const char *p, size_t n) {
     mc_h1_parser *parser = llhttp->data;
     return answer(parser, collect(parser, &parser->_message->value, p, n));
+}
+
+mc_status mc_h1_add_trailer(mc_h1_parser *parser, mc_h1_message *message, mc_header_id id, mc_slice name,
+                            mc_slice value) {
+    mc_arena *arena = message->headers->arena;
+    if (!parser->limits->enable_trailers) {
+        return MC_OK;
+    }
+    if (message->trailers == NULL) {
+        if ((message->trailers = mc_arena_alloc(arena, sizeof *message->trailers)) == NULL) {
+            return MC_ENOMEM;
+        }
+        mc_headers_init(message->trailers, arena);
+    }
+    return mc_headers_add_ref(message->trailers, id, name, value);
 }
 
 static int on_value_complete(llhttp_t *llhttp) {
@@ -182,30 +197,37 @@ static mc_status llhttp_run(mc_h1_parser *parser, const char **at, const char *e
 
 /* --- steps ------------------------------------------------------------------------------------------------------ */
 
+/* What follows the head, by its framing. */
+static void enter_body(mc_h1_parser *parser, mc_h1_message *message) {
+    const mc_h1_head *head = &message->head;
+    if (head->chunked) {
+        parser->_phase = PHASE_CHUNKED;
+        message->field_count = 0;
+        message->field_bytes = 0;
+        llhttp_start(parser, chunks_follow, sizeof chunks_follow - 1, &reads_chunks);
+    } else if (head->end_stream || (head->has_length && head->content_length == 0)) {
+        parser->_phase = PHASE_COMPLETE;
+    } else if (head->has_length) {
+        parser->_phase = PHASE_LENGTH;
+        parser->_left = head->content_length;
+    } else {
+        parser->_phase = parser->_role == MC_H1_RESPONSE ? PHASE_UNTIL_CLOSE : PHASE_COMPLETE;
+    }
+}
+
 static mc_status head_complete(mc_h1_parser *parser) {
     mc_h1_message *message = parser->_message;
     mc_status status = mc_h1_finish_head(parser, message);
     if (status != MC_OK) {
         return status;
     }
-    const mc_h1_head *head = &message->head;
     message->head_done = true;
-    if (head->upgrade) {
+    if (message->head.upgrade) {
         parser->_phase = PHASE_UPGRADE;
-    } else if (head->end_stream) {
-        parser->_phase = PHASE_COMPLETE;
-    } else if (head->chunked) {
-        parser->_phase = PHASE_CHUNKED;
-        message->field_count = 0;
-        message->field_bytes = 0;
-        llhttp_start(parser, chunks_follow, sizeof chunks_follow - 1, &reads_chunks);
-    } else if (head->has_length) {
-        parser->_phase = PHASE_LENGTH;
-        parser->_left = head->content_length;
     } else {
-        parser->_phase = PHASE_UNTIL_CLOSE;
+        enter_body(parser, message);
     }
-    return parser->handler->on_headers(parser->ctx, head);
+    return parser->handler->on_headers(parser->ctx, &message->head);
 }
 
 static mc_status step_idle(mc_h1_parser *parser, const char **at, const char *end) {
@@ -391,3 +413,5 @@ void mc_h1_parser_expect(mc_h1_parser *parser, mc_slice method) {
 }
 
 void mc_h1_parser_tunnel(mc_h1_parser *parser) { parser->_phase = PHASE_TUNNEL; }
+
+void mc_h1_parser_refuse(mc_h1_parser *parser) { enter_body(parser, parser->_message); }

@@ -3,7 +3,7 @@
  * Nothing is decided here, and no error is made here: whatever is not expected leaves the head to llhttp, which is the
  * definition; what is taken goes through the same functions. The copy ends in NULs, at which every scan stops, so there are no bounds to check. */
 #include "h1/bytes.h"
-#include "h1/message.h"
+#include "h1/field.h"
 
 #define COPY_MAX 1536u /* input up to this size is copied without a look for the head's end */
 

@@ -1,48 +1,21 @@
 #include "http/headers.h"
 
-#include "http/known_headers_table.h"
+#include "http/lookup.h"
 
 /* Room for a browser's request and what a proxy adds to it, without growing. */
 #define FIRST_CAPACITY 24u
 
-static const mc_slice known_names[MC_H__COUNT] = {[MC_H_UNKNOWN] = MC_SLICE_INIT(""),
+const mc_slice mc_known_header_names[MC_H__COUNT] = {[MC_H_UNKNOWN] = MC_SLICE_INIT(""),
 #define NAME(id, name) [MC_H_##id] = MC_SLICE_INIT(name),
-                                                  MC_KNOWN_HEADERS(NAME)
+                                                     MC_KNOWN_HEADERS(NAME)
 #undef NAME
 };
 
 _Static_assert(MC_H__COUNT <= 256, "a slot of the table holds an id in one byte");
 
-/* Equal bytes of equal length; a call to memcmp costs more than most names. */
-static inline bool same_bytes(const char *a, const char *b, size_t n) {
-    uint64_t x, y, differ = 0;
-    if (n < 8) {
-        for (size_t i = 0; i < n; i++) {
-            differ |= (unsigned char)(a[i] ^ b[i]);
-        }
-        return differ == 0;
-    }
-    for (size_t i = 0; i + 8 < n; i += 8) {
-        memcpy(&x, a + i, 8);
-        memcpy(&y, b + i, 8);
-        differ |= x ^ y;
-    }
-    memcpy(&x, a + n - 8, 8);
-    memcpy(&y, b + n - 8, 8);
-    return (differ | (x ^ y)) == 0;
-}
+mc_header_id mc_header_lookup(mc_slice lower_name) { return mc_header_find(lower_name); }
 
-mc_header_id mc_header_lookup(mc_slice lower_name) {
-    if (lower_name.n < 2) {
-        return MC_H_UNKNOWN;
-    }
-    unsigned id = known_header_slots[known_header_slot((const unsigned char *)lower_name.p, lower_name.n)];
-    const mc_slice *name = &known_names[id];
-    bool same = name->n == lower_name.n && same_bytes(name->p, lower_name.p, name->n);
-    return same ? (mc_header_id)id : MC_H_UNKNOWN;
-}
-
-mc_slice mc_header_name(mc_header_id id) { return known_names[id]; }
+mc_slice mc_header_name(mc_header_id id) { return mc_known_header_names[id]; }
 
 void mc_headers_init(mc_headers *headers, mc_arena *arena) {
     memset(headers, 0, sizeof *headers);
@@ -91,7 +64,7 @@ mc_status mc_headers_add_known(mc_headers *headers, mc_header_id id, mc_slice va
 }
 
 mc_status mc_headers_add_known_ref(mc_headers *headers, mc_header_id id, mc_slice value) {
-    return mc_headers_add_ref(headers, id, known_names[id], present(value));
+    return mc_headers_add_ref(headers, id, mc_known_header_names[id], present(value));
 }
 
 static void replace_value(mc_headers *headers, mc_header *item, mc_slice value) {

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+TYPE_CHECKING = False  # typing would be the dearest import here
+
+if TYPE_CHECKING:
+    from typing import Any
+
 __all__ = ["ConfigError", "MeshcoreError", "ProtocolError"]
 
 
@@ -35,16 +40,19 @@ class ProtocolError(MeshcoreError, ValueError):
     """Bytes from a peer that break the protocol.
 
     ``details`` is a short stable reason, spelled as Envoy's response code details; ``reply_code``
-    is the HTTP status that a server answers with.
+    is the HTTP status that a server answers with. ``events`` holds what the same call had parsed
+    before the fault.
     """
 
     details: str
     reply_code: int
+    events: list[Any]
 
     def __init__(self, details: str, reply_code: int = 400) -> None:
         super().__init__(details, reply_code)
         self.details = details
         self.reply_code = reply_code
+        self.events = []
 
     def __str__(self) -> str:
         return self.details
