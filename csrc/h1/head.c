@@ -5,11 +5,6 @@
 #include "http/uri.h"
 
 static bool is_digit(char c) { return c >= '0' && c <= '9'; }
-static bool is_alpha(char c) { return (c | 0x20) >= 'a' && (c | 0x20) <= 'z'; }
-
-static bool is_token(char c) {
-    return is_digit(c) || is_alpha(c) || (c != '\0' && strchr("!#$%&'*+-.^_`|~", c) != NULL);
-}
 
 /* H1-2 */
 static bool known_method(mc_slice method) {
@@ -37,7 +32,7 @@ static bool known_method(mc_slice method) {
 
 static bool all_token(mc_slice s) {
     for (size_t i = 0; i < s.n; i++) {
-        if (!is_token(s.p[i])) {
+        if (mc_h1_lower_token[(unsigned char)s.p[i]] == 0) {
             return false;
         }
     }

@@ -1,6 +1,7 @@
 /* The life of a message: start line, fields, body, trailers, complete. One phase, one step function. */
 #include "base/alloc.h"
 #include "base/defaults.h"
+#include "h1/bytes.h"
 #include "h1/field.h"
 
 typedef enum phase {
@@ -239,6 +240,10 @@ static mc_status step_idle(mc_h1_parser *parser, const char **at, const char *en
             return MC_OK;
         }
     } else if (parser->_asked == MC_H1_ASKED_NOTHING) {
+        return mc_h1_malformed(parser);
+    }
+    /* What is no HTTP/1 at all, a TLS hello say, is known by its first byte. */
+    if (parser->_role == MC_H1_REQUEST ? mc_h1_lower_token[(unsigned char)**at] == 0 : **at != 'H') {
         return mc_h1_malformed(parser);
     }
     mc_headers *headers = parser->handler->on_begin(parser->ctx);

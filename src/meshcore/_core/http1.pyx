@@ -509,7 +509,11 @@ cdef mc_h1_handler handler = mc_h1_handler(
 
 @cython.final
 cdef class RequestParser(Parser):
-    """An incremental parser of HTTP/1.x requests, strict wherever two parsers could disagree.
+    """RequestParser(*, max_headers_count=100, max_headers_bytes=61440, accept_http_10=True,
+    allow_absolute_url=True, allow_chunked_length=False, allow_custom_methods=False,
+    enable_trailers=True, underscores="allow")
+
+    An incremental parser of HTTP/1.x requests, strict wherever two parsers could disagree.
 
     `feed(data)` returns events, the primitive form; `messages(data)` returns a `Request` for each
     head that is complete, which is several times faster. A parser uses one of the two.
@@ -579,7 +583,10 @@ cdef class RequestParser(Parser):
 
 @cython.final
 cdef class ResponseParser(Parser):
-    """An incremental parser of HTTP/1.x responses; see `RequestParser` for the two forms.
+    """ResponseParser(*, max_headers_count=100, max_headers_bytes=81920,
+    allow_chunked_length=False, enable_trailers=True)
+
+    An incremental parser of HTTP/1.x responses; see `RequestParser` for the two forms.
 
     The start is `("response", (status, reason, version))`. Informational responses (1xx) are
     messages of their own.
