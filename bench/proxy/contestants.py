@@ -188,8 +188,8 @@ def envoy(origin: int, prefix: Sequence[str], access_log: str = "") -> peers.Ser
     return peers.envoy(ENVOY.replace("$access_log", access_log), prefix=prefix, origin=origin)
 
 
-def meshcore(origin: int, prefix: Sequence[str], access_log: str = "") -> peers.Server:
-    return peers.meshcore(ENVOY.replace("$access_log", access_log), prefix=prefix, origin=origin)
+def meshcore(origin: int, prefix: Sequence[str]) -> peers.Server:
+    return peers.meshcore(ENVOY.replace("$access_log", ""), prefix=prefix, origin=origin)
 
 
 def floor(origin: int, prefix: Sequence[str]) -> peers.Server:
@@ -246,7 +246,6 @@ CONTESTANTS = {
     contestant.name: contestant
     for contestant in (
         Contestant("meshcore", meshcore, meshcore_version),
-        Contestant("meshcore+log", lambda o, p: meshcore(o, p, FILE_LOG), meshcore_version),
         Contestant("floor", floor, lambda: "bench/floor"),
         Contestant("nginx", nginx, nginx_version),
         Contestant("nginx+log", lambda o, p: nginx(o, p, "$directory/access.log"), nginx_version),

@@ -87,10 +87,14 @@ def test_the_gate_names_what_grew() -> None:
     assert "+2.1%  GREW" in text
 
 
-def test_the_gate_does_not_pass_what_it_cannot_compare(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gate, "BASELINE", Path("/nowhere/baseline.json"))
-    with pytest.raises(gate.GateError, match="no baseline for gcc 1"):
-        gate.baseline("gcc 1")
+def test_the_gate_does_not_pass_what_it_cannot_compare(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "baseline.json").write_text('{"gcc 1": {"parse": 10}}')
+    monkeypatch.setattr(gate, "BASELINE", tmp_path / "baseline.json")
+    assert gate.baseline("gcc 1", []) == {"parse": 10}
+    with pytest.raises(gate.GateError, match="no baseline for gcc 2, and no history"):
+        gate.baseline("gcc 2", [])
 
 
 def test_the_baseline_holds_every_job() -> None:
