@@ -7,7 +7,8 @@ from meshcore._core.cbase cimport mc_slice, mc_status
 
 cdef extern from "base/arena.h" nogil:
     ctypedef struct mc_arena:
-        pass
+        char *at
+        char *end
     ctypedef struct mc_block_pool:
         pass
     void mc_arena_init(mc_arena *arena, mc_block_pool *pool)

@@ -2,8 +2,9 @@
 
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.long cimport PyLong_AsUnsignedLongLongMask
 from cpython.unicode cimport PyUnicode_AsUTF8AndSize
-from libc.stdint cimport uint32_t
+from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memset
 
 from meshcore._core.cbase cimport (
@@ -60,41 +61,39 @@ cdef int check(mc_status status) except -1:
     return 0
 
 
-@cython.final
-@cython.internal
-cdef class _Request:
-    """The headers of one call as the core sees them, in an arena that dies with it."""
+cdef struct call:
+    # The headers of one call as the core sees them, on the stack; the arena starts with `room`.
+    mc_arena arena
+    mc_headers headers
+    mc_route_request request
+    mc_address remote
+    mc_address local
+    bint as_bytes
+    uint64_t[256] room
 
-    cdef mc_arena arena
-    cdef mc_headers headers
-    cdef mc_route_request request
-    cdef mc_address remote
-    cdef mc_address local
-    cdef bint as_bytes
 
-    def __cinit__(self):
-        mc_arena_init(&self.arena, NULL)
-        mc_headers_init(&self.headers, &self.arena)
-        memset(&self.request, 0, sizeof(self.request))
-        self.request.headers = &self.headers
-        self.request.arena = &self.arena
+cdef inline void begin(call *c) noexcept:
+    mc_arena_init(&c.arena, NULL)
+    c.arena.at = <char *>c.room
+    c.arena.end = c.arena.at + sizeof(c.room)
+    mc_headers_init(&c.headers, &c.arena)
+    memset(&c.request, 0, sizeof(c.request))
+    c.request.headers = &c.headers
+    c.request.arena = &c.arena
+    c.as_bytes = False
 
-    def __dealloc__(self):
-        mc_arena_fini(&self.arena)
 
-    cdef int fill(self, headers) except -1:
-        cdef bint first = True
-        if isinstance(headers, dict) or hasattr(headers, "items"):
-            headers = headers.items()
-        for name, value in headers:
-            if first:
-                self.as_bytes = isinstance(name, bytes)
-                first = False
-            self.add(name, value)
-        return 0
+cdef inline void end(call *c) noexcept:
+    mc_arena_fini(&c.arena)
 
-    cdef int add(self, name, value) except -1:
-        cdef mc_slice name_slice, value_slice
+
+cdef int fill(call *c, headers) except -1:
+    cdef mc_slice name_slice, value_slice
+    if not isinstance(headers, list) and hasattr(headers, "items"):
+        headers = headers.items()
+    for name, value in headers:
+        if c.headers.count == 0:
+            c.as_bytes = isinstance(name, bytes)
         if not PyUnicode_Check(name) or not PyUnicode_IS_ASCII(name):
             name = octets(name, "a header name")
         if not PyUnicode_Check(value) or not PyUnicode_IS_ASCII(value):
@@ -103,31 +102,33 @@ cdef class _Request:
         value_slice = borrowed(value)
         if name_slice.n == 0:
             raise ValueError("a header name must not be empty")
-        check(mc_headers_add(&self.headers, name_slice, value_slice))
-        return 0
+        check(mc_headers_add(&c.headers, name_slice, value_slice))
+    return 0
 
-    cdef int connect(self, remote, local) except -1:
-        if remote is not None:
-            parse_address(&self.remote, remote)
-            self.request.remote = &self.remote
-        if local is not None:
-            parse_address(&self.local, local)
-            self.request.local = &self.local
-        return 0
 
-    cdef list result(self):
-        cdef uint32_t i
-        cdef const mc_header *header
-        cdef list out = []
-        for i in range(self.headers.count):
-            header = &self.headers.items[i]
-            if header.removed:
-                continue
-            if self.as_bytes:
-                out.append((slice_bytes(header.name), slice_bytes(header.value)))
-            else:
-                out.append((slice_str(header.name), slice_str(header.value)))
-        return out
+cdef int connect(call *c, remote, local) except -1:
+    if remote is not None:
+        parse_address(&c.remote, remote)
+        c.request.remote = &c.remote
+    if local is not None:
+        parse_address(&c.local, local)
+        c.request.local = &c.local
+    return 0
+
+
+cdef list result(call *c):
+    cdef uint32_t i
+    cdef const mc_header *header
+    cdef list out = []
+    for i in range(c.headers.count):
+        header = &c.headers.items[i]
+        if header.removed:
+            continue
+        if c.as_bytes:
+            out.append((slice_bytes(header.name), slice_bytes(header.value)))
+        else:
+            out.append((slice_str(header.name), slice_str(header.value)))
+    return out
 
 
 cdef object octets(value, what):
@@ -219,20 +220,26 @@ cdef class RouteTable:
         `headers` is a list of (name, value), or a mapping, with :authority, :path and :method;
         str or bytes. `random_value` is the number that fractions and weights are drawn with.
         """
-        cdef _Request request = _Request.__new__(_Request)
+        cdef mc_route_match found
         cdef Route route
+        cdef call c
         if self.table == NULL:
             raise RuntimeError("the route table was not compiled")
-        request.fill(headers)
-        request.request.random = random_value & 0xFFFFFFFFFFFFFFFF
-        route = Route.__new__(Route)
-        check(mc_route_table_match(self.table, &request.request, &route.found))
-        if route.found.route == NULL and not route.found.tls_redirect:
-            return None
-        route.table = self
-        route.cluster = slice_str(route.found.cluster)
-        route.found.cluster = mc_slice_of(NULL, 0)
-        return route
+        begin(&c)
+        try:
+            fill(&c, headers)
+            c.request.random = PyLong_AsUnsignedLongLongMask(random_value)
+            check(mc_route_table_match(self.table, &c.request, &found))
+            if found.route == NULL and not found.tls_redirect:
+                return None
+            route = Route.__new__(Route)
+            route.table = self
+            route.found = found
+            route.cluster = slice_str(found.cluster)
+            route.found.cluster = mc_slice_of(NULL, 0)
+            return route
+        finally:
+            end(&c)
 
 
 @cython.final
@@ -379,36 +386,44 @@ cdef class Route:
 
     def redirect(self, headers):
         """The location that this request is sent to; None when the route is no redirect."""
-        cdef _Request request = _Request.__new__(_Request)
         cdef mc_slice location
+        cdef call c
         if not self.redirects():
             return None
-        request.fill(headers)
-        check(mc_route_redirect_location(&self.found, &request.request, &location))
-        return slice_str(location)
+        begin(&c)
+        try:
+            fill(&c, headers)
+            check(mc_route_redirect_location(&self.found, &c.request, &location))
+            return slice_str(location)
+        finally:
+            end(&c)
 
     def finalize_request(self, headers, *, suppress_envoy_headers=False):
         """The headers as they go upstream: mutations, host and path rewritten.
 
         A new list of (name, value); bytes if the first name given was bytes.
         """
-        cdef _Request request = _Request.__new__(_Request)
-        request.fill(headers)
-        check(mc_route_finalize_request(
-            self.table.table,
-            &self.found,
-            &request.request,
-            &request.headers,
-            suppress_envoy_headers,
-        ))
-        return request.result()
+        cdef call c
+        begin(&c)
+        try:
+            fill(&c, headers)
+            check(mc_route_finalize_request(
+                self.table.table, &self.found, &c.request, &c.headers, suppress_envoy_headers
+            ))
+            return result(&c)
+        finally:
+            end(&c)
 
     def finalize_response(self, headers, request_headers=None):
         """The response headers after the route's mutations, as a new list."""
-        cdef _Request response = _Request.__new__(_Request)
-        response.fill(headers)
-        check(mc_route_finalize_response(self.table.table, &self.found, &response.headers))
-        return response.result()
+        cdef call c
+        begin(&c)
+        try:
+            fill(&c, headers)
+            check(mc_route_finalize_response(self.table.table, &self.found, &c.headers))
+            return result(&c)
+        finally:
+            end(&c)
 
     cdef bint forwards(self):
         return (
@@ -438,13 +453,17 @@ cdef class HashPolicy:
         Addresses are those of the client's connection, "ip:port" or (ip, port). The values of
         set-cookie headers that the response must carry are appended to the list `set_cookies`.
         """
-        cdef _Request request = _Request.__new__(_Request)
         cdef mc_request_hash out
         cdef uint32_t i
-        request.fill(headers)
-        request.connect(remote_address, local_address)
-        check(mc_route_hash(self.route.found.route, &request.request, &out))
-        if set_cookies is not None:
-            for i in range(out.set_cookie_count):
-                set_cookies.append(slice_str(out.set_cookies[i]))
-        return out.hash if out.has_hash else None
+        cdef call c
+        begin(&c)
+        try:
+            fill(&c, headers)
+            connect(&c, remote_address, local_address)
+            check(mc_route_hash(self.route.found.route, &c.request, &out))
+            if set_cookies is not None:
+                for i in range(out.set_cookie_count):
+                    set_cookies.append(slice_str(out.set_cookies[i]))
+            return out.hash if out.has_hash else None
+        finally:
+            end(&c)
