@@ -11,16 +11,18 @@ this client insists on; for Envoy's own spelling serve the gateway's `/stats/pro
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from meshcore._core.stats import Metric, Snapshot, Store
+from meshcore._core.stats import Metric, Store
 from meshcore.observe.tags import TagProducer, tagged_snapshot
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric as Family
 
 __all__ = ["Collector"]
+
+Buckets = tuple[list[tuple[float, int]], int, float]
 
 _UNFIT = re.compile(r"\W", re.ASCII)
 
@@ -48,26 +50,27 @@ class Collector:
             if metric.kind != "text":
                 name = _UNFIT.sub("_", self._prefix + metric.extracted_name)
                 families.setdefault((metric.kind, name), []).append(metric)
+        buckets = snapshot.buckets()
         for (kind, name), metrics in families.items():
             if not name[:1].isdigit():
-                yield self._family(kind, name, metrics, snapshot)
+                yield _family(kind, name, metrics, buckets)
 
-    def _family(self, kind: str, name: str, metrics: list[Metric], snapshot: Snapshot) -> Family:
-        from prometheus_client.core import Metric as Family
 
-        family = Family(name.removesuffix("_total"), "", kind)
-        family.name = family.name if kind == "counter" else name
-        buckets = snapshot.buckets() if kind == "histogram" else {}
-        for metric in metrics:
-            labels = {_UNFIT.sub("_", tag): value for tag, value in metric.tags}
-            if kind == "histogram":
-                bounds, count, total = buckets[metric.name]
-                for bound, below in bounds:
-                    family.add_sample(f"{name}_bucket", {**labels, "le": f"{bound:g}"}, below)
-                family.add_sample(f"{name}_bucket", {**labels, "le": "+Inf"}, count)
-                family.add_sample(f"{name}_sum", labels, total)
-                family.add_sample(f"{name}_count", labels, count)
-            else:
-                suffix = "_total" if kind == "counter" else ""
-                family.add_sample(family.name + suffix, labels, float(str(metric.value)))
-        return family
+def _family(kind: str, name: str, metrics: list[Metric], buckets: Mapping[str, Buckets]) -> Family:
+    from prometheus_client.core import Metric as Family
+
+    base = name.removesuffix("_total") if kind == "counter" else name
+    family = Family(base, "", kind)
+    for metric in metrics:
+        labels = {_UNFIT.sub("_", tag): value for tag, value in metric.tags}
+        if kind != "histogram":
+            suffix = "_total" if kind == "counter" else ""
+            family.add_sample(base + suffix, labels, float(str(metric.value)))
+            continue
+        bounds, count, total = buckets[metric.name]
+        for bound, below in bounds:
+            family.add_sample(f"{name}_bucket", {**labels, "le": f"{bound:g}"}, below)
+        family.add_sample(f"{name}_bucket", {**labels, "le": "+Inf"}, count)
+        family.add_sample(f"{name}_sum", labels, total)
+        family.add_sample(f"{name}_count", labels, count)
+    return family
