@@ -201,18 +201,20 @@ static mc_status llhttp_run(mc_h1_parser *parser, const char **at, const char *e
 /* What follows the head, by its framing. */
 static void enter_body(mc_h1_parser *parser, mc_h1_message *message) {
     const mc_h1_head *head = &message->head;
-    if (head->chunked) {
+    if (head->end_stream) { /* whatever the framing says, as after HEAD */
+        parser->_phase = PHASE_COMPLETE;
+    } else if (head->chunked) {
         parser->_phase = PHASE_CHUNKED;
         message->field_count = 0;
         message->field_bytes = 0;
         llhttp_start(parser, chunks_follow, sizeof chunks_follow - 1, &reads_chunks);
-    } else if (head->end_stream || (head->has_length && head->content_length == 0)) {
-        parser->_phase = PHASE_COMPLETE;
-    } else if (head->has_length) {
+    } else if (head->has_length && head->content_length > 0) {
         parser->_phase = PHASE_LENGTH;
         parser->_left = head->content_length;
-    } else {
-        parser->_phase = parser->_role == MC_H1_RESPONSE ? PHASE_UNTIL_CLOSE : PHASE_COMPLETE;
+    } else if (!head->has_length && parser->_role == MC_H1_RESPONSE) {
+        parser->_phase = PHASE_UNTIL_CLOSE;
+    } else { /* a refused upgrade without a body */
+        parser->_phase = PHASE_COMPLETE;
     }
 }
 

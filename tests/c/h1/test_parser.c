@@ -141,6 +141,10 @@ TEST(responses) {
              "header :status=200\nhead 1.0 close\nbody \"until the end\"\ncomplete\n");
     RESPONSE("HEAD", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n",
              "header :status=200\nheader content-length=2\nhead 1.1 length=2 end\ncomplete\n");
+    RESPONSE("HEAD", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+             "header :status=200\nheader transfer-encoding=chunked\nhead 1.1 chunked end\ncomplete\n");
+    RESPONSE("GET", "HTTP/1.1 304 Not\r\nTransfer-Encoding: chunked\r\n\r\n",
+             "header :status=304\nheader transfer-encoding=chunked\nhead 1.1 chunked end\ncomplete\n");
     RESPONSE("GET", "HTTP/1.1 304 \r\nContent-Length: 2\r\n\r\n",
              "header :status=304\nheader content-length=2\nhead 1.1 length=2 end\ncomplete\n");
     RESPONSE("GET", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n",
