@@ -280,8 +280,8 @@ static mc_status server_body(void *ctx, mc_slice data) {
 
 static mc_status server_complete(void *ctx) {
     server *v = ctx;
-    REQUIRE(server_sim(v), v->request.got == v->request.expected, "request %u ended after %llu of %llu bytes", v->request.id,
-            (unsigned long long)v->request.got, (unsigned long long)v->request.expected);
+    REQUIRE(server_sim(v), v->request.got == v->request.expected, "request %u ended after %llu of %llu bytes",
+            v->request.id, (unsigned long long)v->request.got, (unsigned long long)v->request.expected);
     if (!v->answered) { /* else it was early */
         script(v, false);
     }
@@ -413,9 +413,11 @@ static mc_status client_complete(void *ctx) {
     if (r->status < 200) {
         return MC_OK;
     }
-    const bool bodyless = mc_slice_eq(mc_slice_cstr(c->asked[0].method), MC_SLICE("HEAD")) || r->status == 204 || r->status == 304;
-    REQUIRE(s, r->expected == UINT64_MAX || r->got == (bodyless ? 0 : r->expected), "response to %u ended after %llu of %llu bytes",
-            c->asked[0].id, (unsigned long long)r->got, (unsigned long long)r->expected);
+    const bool bodyless =
+        mc_slice_eq(mc_slice_cstr(c->asked[0].method), MC_SLICE("HEAD")) || r->status == 204 || r->status == 304;
+    REQUIRE(s, r->expected == UINT64_MAX || r->got == (bodyless ? 0 : r->expected),
+            "response to %u ended after %llu of %llu bytes", c->asked[0].id, (unsigned long long)r->got,
+            (unsigned long long)r->expected);
     settle(s, c->asked[0].id, r->status < 400 && r->seed != 0 ? WHOLE : FAILED);
     memmove(c->asked, c->asked + 1, --c->asked_count * sizeof c->asked[0]);
     return MC_AGAIN;
@@ -526,7 +528,8 @@ static void client_step(sim *s, client *c) {
         }
         return;
     }
-    if (!c->peer.closed && s->requests < REQUESTS && c->asked_count < ASKED && chance(s, c->asked_count == 0 ? 40 : 8)) {
+    if (!c->peer.closed && s->requests < REQUESTS && c->asked_count < ASKED &&
+        chance(s, c->asked_count == 0 ? 40 : 8)) {
         client_ask(s, c);
     }
     client_send(s, c, false);
@@ -559,12 +562,14 @@ static void add_cluster(sim *s, mc_text *json, uint64_t cluster) {
         policies[below(s, s->calm || chance(s, 90) ? 3 : 5)]);
     if (!s->calm && chance(s, 30)) {
         add(json,
-            "\"circuit_breakers\":{\"thresholds\":[{\"max_connections\":%llu,\"max_pending_requests\":%llu,\"max_requests\":%llu,"
+            "\"circuit_breakers\":{\"thresholds\":[{\"max_connections\":%llu,\"max_pending_requests\":%llu,\"max_"
+            "requests\":%llu,"
             "\"max_retries\":%llu}]},",
-            (unsigned long long)(1 + below(s, 3)), (unsigned long long)(1 + below(s, 3)), (unsigned long long)(1 + below(s, 4)),
-            (unsigned long long)below(s, 3));
+            (unsigned long long)(1 + below(s, 3)), (unsigned long long)(1 + below(s, 3)),
+            (unsigned long long)(1 + below(s, 4)), (unsigned long long)below(s, 3));
     } else if (s->calm) {
-        mc_text_lit(json, "\"circuit_breakers\":{\"thresholds\":[{\"max_pending_requests\":5000,\"max_retries\":100}]},");
+        mc_text_lit(json,
+                    "\"circuit_breakers\":{\"thresholds\":[{\"max_pending_requests\":5000,\"max_retries\":100}]},");
     }
     if (chance(s, 30)) {
         add(json, "\"per_connection_buffer_limit_bytes\":%llu,", (unsigned long long)(1024u << below(s, 6)));
@@ -572,25 +577,31 @@ static void add_cluster(sim *s, mc_text *json, uint64_t cluster) {
     add(json, "\"connect_timeout\":\"%llus\",\"common_http_protocol_options\":{\"idle_timeout\":\"%llus\"%s},",
         (unsigned long long)(1 + below(s, 3)), (unsigned long long)(20 + below(s, 600)),
         chance(s, 30) ? ",\"max_requests_per_connection\":2" : "");
-    add(json, "\"load_assignment\":{\"cluster_name\":\"c%llu\",\"endpoints\":[{\"lb_endpoints\":[", (unsigned long long)cluster);
+    add(json, "\"load_assignment\":{\"cluster_name\":\"c%llu\",\"endpoints\":[{\"lb_endpoints\":[",
+        (unsigned long long)cluster);
     add_hosts(s, json, cluster);
     mc_text_lit(json, "]}]}}");
 }
 
 static void add_route(sim *s, mc_text *json, uint64_t route) {
     if (!s->calm && chance(s, 5)) {
-        add(json, "%s{\"match\":{\"prefix\":\"/%llu/\"},\"direct_response\":{\"status\":418,\"body\":{\"inline_string\":\"tea\"}}}",
+        add(json,
+            "%s{\"match\":{\"prefix\":\"/%llu/"
+            "\"},\"direct_response\":{\"status\":418,\"body\":{\"inline_string\":\"tea\"}}}",
             route > 0 ? "," : "", (unsigned long long)route);
         return;
     }
-    add(json, "%s{\"match\":{\"prefix\":\"/%llu/\"},\"route\":{\"timeout\":\"%llus\"", route > 0 ? "," : "", (unsigned long long)route,
-        (unsigned long long)(s->calm ? 600 : below(s, 20)));
+    add(json, "%s{\"match\":{\"prefix\":\"/%llu/\"},\"route\":{\"timeout\":\"%llus\"", route > 0 ? "," : "",
+        (unsigned long long)route, (unsigned long long)(s->calm ? 600 : below(s, 20)));
     if (chance(s, 60)) {
-        add(json, ",\"retry_policy\":{\"retry_on\":\"%s\",\"num_retries\":%llu%s}", chance(s, 50) ? "5xx,connect-failure" : "reset",
-            (unsigned long long)below(s, 4), !s->calm && chance(s, 30) ? ",\"per_try_timeout\":\"0.3s\"" : "");
+        add(json, ",\"retry_policy\":{\"retry_on\":\"%s\",\"num_retries\":%llu%s}",
+            chance(s, 50) ? "5xx,connect-failure" : "reset", (unsigned long long)below(s, 4),
+            !s->calm && chance(s, 30) ? ",\"per_try_timeout\":\"0.3s\"" : "");
     }
     if (chance(s, 30)) {
-        mc_text_lit(json, ",\"weighted_clusters\":{\"clusters\":[{\"name\":\"c0\",\"weight\":1},{\"name\":\"c1\",\"weight\":2}]}}}");
+        mc_text_lit(
+            json,
+            ",\"weighted_clusters\":{\"clusters\":[{\"name\":\"c0\",\"weight\":1},{\"name\":\"c1\",\"weight\":2}]}}}");
     } else {
         add(json, ",\"cluster\":\"c%llu\"}}", (unsigned long long)(route % 2));
     }
@@ -600,20 +611,26 @@ static void configure(sim *s) {
     mc_text json;
     mc_error error = {0};
     mc_text_init(&json);
-    mc_text_lit(&json, "{\"static_resources\":{\"listeners\":[{\"name\":\"main\",\"address\":{\"socket_address\":{\"address\":\"127.0.0.1\","
+    mc_text_lit(&json, "{\"static_resources\":{\"listeners\":[{\"name\":\"main\",\"address\":{\"socket_address\":{"
+                       "\"address\":\"127.0.0.1\","
                        "\"port_value\":10000}},");
     if (chance(s, 30)) {
-        add(&json, "\"per_connection_buffer_limit_bytes\":%llu,", (unsigned long long)(s->calm ? 400000 : 1024u << below(s, 8)));
+        add(&json, "\"per_connection_buffer_limit_bytes\":%llu,",
+            (unsigned long long)(s->calm ? 400000 : 1024u << below(s, 8)));
     }
-    mc_text_lit(&json,
-                "\"filter_chains\":[{\"filters\":[{\"name\":\"hcm\",\"typed_config\":{\"@type\":\"type.googleapis.com/"
-                "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager\",\"stat_prefix\":\"in\",");
+    mc_text_lit(
+        &json,
+        "\"filter_chains\":[{\"filters\":[{\"name\":\"hcm\",\"typed_config\":{\"@type\":\"type.googleapis.com/"
+        "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager\",\"stat_prefix\":\"in\",");
     if (!s->calm && chance(s, 20)) {
-        mc_text_lit(&json, "\"stream_idle_timeout\":\"5s\",\"request_timeout\":\"8s\",\"request_headers_timeout\":\"3s\",");
+        mc_text_lit(&json,
+                    "\"stream_idle_timeout\":\"5s\",\"request_timeout\":\"8s\",\"request_headers_timeout\":\"3s\",");
     }
-    mc_text_lit(&json, "\"http_filters\":[{\"name\":\"envoy.filters.http.router\",\"typed_config\":{\"@type\":"
-                       "\"type.googleapis.com/envoy.extensions.filters.http.router.v3.Router\"}}],"
-                       "\"route_config\":{\"name\":\"local\",\"virtual_hosts\":[{\"name\":\"all\",\"domains\":[\"*\"],\"routes\":[");
+    mc_text_lit(
+        &json,
+        "\"http_filters\":[{\"name\":\"envoy.filters.http.router\",\"typed_config\":{\"@type\":"
+        "\"type.googleapis.com/envoy.extensions.filters.http.router.v3.Router\"}}],"
+        "\"route_config\":{\"name\":\"local\",\"virtual_hosts\":[{\"name\":\"all\",\"domains\":[\"*\"],\"routes\":[");
     uint64_t routes = s->calm ? 4 : 5 + below(s, 2);
     for (uint64_t route = 0; route < routes; route++) {
         add_route(s, &json, route);
@@ -625,7 +642,8 @@ static void configure(sim *s) {
         add_cluster(s, &json, cluster);
     }
     mc_text_add(&json, mc_slice_of("]}}", 4)); /* with its NUL */
-    mc_status status = s->p.engine == NULL ? pipeline_open(&s->p, json.p, s->seed, &error) : pipeline_configure(&s->p, json.p, &error);
+    mc_status status =
+        s->p.engine == NULL ? pipeline_open(&s->p, json.p, s->seed, &error) : pipeline_configure(&s->p, json.p, &error);
     REQUIRE(s, status == MC_OK, "configuration: %s: %s", error.path, error.reason);
     mc_loop_shuffle(s->p.worker->loop, true);
     mc_text_fini(&json);
@@ -650,7 +668,8 @@ static void change_hosts(sim *s) {
     add_hosts(s, &json, cluster);
     mc_text_lit(&json, "]}]}");
     REQUIRE(s, mc_value_parse(&arena, mc_text_slice(&json), &assignment, &error) == MC_OK, "%s", error.reason);
-    REQUIRE(s, mc_engine_set_assignment(s->p.engine, mc_slice_cstr(name), assignment, &error) == MC_OK, "%s", error.reason);
+    REQUIRE(s, mc_engine_set_assignment(s->p.engine, mc_slice_cstr(name), assignment, &error) == MC_OK, "%s",
+            error.reason);
     mc_arena_fini(&arena);
     mc_text_fini(&json);
     trace(s, "hosts of %s changed", name);
@@ -695,7 +714,8 @@ static void servers_step(sim *s, bool all) {
 }
 
 static void storm(sim *s) {
-    for (int step = 0; step < 4000 && (s->requests < REQUESTS || (!s->draining && s->answered < REQUESTS - 20)); step++) {
+    for (int step = 0; step < 4000 && (s->requests < REQUESTS || (!s->draining && s->answered < REQUESTS - 20));
+         step++) {
         for (client *c = s->clients; c < s->clients + CLIENTS; c++) {
             client_step(s, c);
         }
@@ -744,11 +764,13 @@ static void check_idle(sim *s) {
     REQUIRE(s, !s->draining || mc_engine_drained(s->p.engine), "not drained, %u connections", proxy->connection_count);
     for (uint32_t i = 0; i < s->cluster_count; i++) {
         mc_cluster *c = s->clusters[i];
-        REQUIRE(s, c->requests.count == 0 && c->pending.count == 0 && c->retries.count == 0, "breakers of %.*s: %u, %u, %u",
-                MC_SLICE_ARG(c->name), c->requests.count, c->pending.count, c->retries.count);
+        REQUIRE(s, c->requests.count == 0 && c->pending.count == 0 && c->retries.count == 0,
+                "breakers of %.*s: %u, %u, %u", MC_SLICE_ARG(c->name), c->requests.count, c->pending.count,
+                c->retries.count);
     }
     for (uint32_t i = 0; i < s->host_count; i++) {
-        REQUIRE(s, s->hosts[i]->rq_active == 0, "%.*s: %u", MC_SLICE_ARG(s->hosts[i]->address_text), s->hosts[i]->rq_active);
+        REQUIRE(s, s->hosts[i]->rq_active == 0, "%.*s: %u", MC_SLICE_ARG(s->hosts[i]->address_text),
+                s->hosts[i]->rq_active);
     }
 }
 
@@ -777,8 +799,8 @@ static void finish(sim *s) {
     advance(s, 10);
     mc_engine_stop(s->p.engine);
     for (int turns = 0; !atomic_load(&worker->stopped); turns++) {
-        REQUIRE(s, turns < 100000, "the worker does not stop: %u connections, %u upstreams", worker->proxy.connection_count,
-                worker->live_upstreams);
+        REQUIRE(s, turns < 100000, "the worker does not stop: %u connections, %u upstreams",
+                worker->proxy.connection_count, worker->live_upstreams);
         mc_loop_turn(worker->loop, 1000);
     }
     pipeline_settle(&s->p);
@@ -794,7 +816,8 @@ static void finish(sim *s) {
     MC_LIST_EACH(&s->p.servers, node) { mc_conn_abort(&MC_CONTAINER(node, pipeline_peer, link)->conn, MC_CLOSE_LOCAL); }
     pipeline_settle(&s->p);
     uint64_t next = mc_wheel_next(&worker->loop->wheel);
-    REQUIRE(s, next == UINT64_MAX && mc_list_empty(&worker->loop->wheel.due), "a timer is left, at %llu", (unsigned long long)next);
+    REQUIRE(s, next == UINT64_MAX && mc_list_empty(&worker->loop->wheel.due), "a timer is left, at %llu",
+            (unsigned long long)next);
 }
 
 static uint64_t run(uint64_t seed, bool verbose, uint32_t *tally) {
@@ -820,8 +843,8 @@ static uint64_t run(uint64_t seed, bool verbose, uint32_t *tally) {
     }
     pipeline_close(&s->p);
     if (mc_test_alloc_live() != live) {
-        fprintf(stderr, "sim: seed %llu: %ld allocations leaked\nreplay: make sim SEED=%llu\n", (unsigned long long)seed,
-                mc_test_alloc_live() - live, (unsigned long long)seed);
+        fprintf(stderr, "sim: seed %llu: %ld allocations leaked\nreplay: make sim SEED=%llu\n",
+                (unsigned long long)seed, mc_test_alloc_live() - live, (unsigned long long)seed);
         exit(1);
     }
     return hash;
@@ -832,7 +855,9 @@ int main(int argc, char **argv) {
     mc_h1_limits_init(&response_limits, MC_H1_RESPONSE);
     request_limits.as_sent = response_limits.as_sent = true;
     uint32_t tally[4] = {0};
-    uint64_t from = argc > 1 ? strtoull(argv[1], NULL, 10) : 1, count = argc > 2 ? strtoull(argv[2], NULL, 10) : argc > 1 ? 1 : SEEDS;
+    uint64_t from = argc > 1 ? strtoull(argv[1], NULL, 10) : 1, count = argc > 2   ? strtoull(argv[2], NULL, 10)
+                                                                        : argc > 1 ? 1
+                                                                                   : SEEDS;
     for (uint64_t seed = from; seed < from + count; seed++) {
         uint64_t hash = run(seed, argc == 2, tally);
         if (seed % 10 == 0) {

@@ -5,18 +5,19 @@
 #include "../test.h"
 
 #define CONFIG                                                                                                         \
-    "{\"static_resources\":{\"listeners\":[{\"name\":\"main\",\"address\":{\"socket_address\":{\"address\":"            \
-    "\"127.0.0.1\",\"port_value\":10000}},\"filter_chains\":[{\"filters\":[{\"name\":\"hcm\",\"typed_config\":{"        \
+    "{\"static_resources\":{\"listeners\":[{\"name\":\"main\",\"address\":{\"socket_address\":{\"address\":"           \
+    "\"127.0.0.1\",\"port_value\":10000}},\"filter_chains\":[{\"filters\":[{\"name\":\"hcm\",\"typed_config\":{"       \
     "\"@type\":\"type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3."                     \
-    "HttpConnectionManager\",\"stat_prefix\":\"in\",\"http_filters\":[{\"name\":\"envoy.filters.http.router\","         \
+    "HttpConnectionManager\",\"stat_prefix\":\"in\",\"http_filters\":[{\"name\":\"envoy.filters.http.router\","        \
     "\"typed_config\":{\"@type\":\"type.googleapis.com/envoy.extensions.filters.http.router.v3.Router\"}}],"           \
-    "\"route_config\":{\"name\":\"local\",\"virtual_hosts\":[{\"name\":\"all\",\"domains\":[\"*\",\"a.b\"],"            \
-    "\"request_headers_to_add\":[{\"header\":{\"key\":\"x-a\",\"value\":\"b\"}}],\"routes\":[{\"match\":{\"path\":"     \
-    "\"/d\"},\"direct_response\":{\"status\":200,\"body\":{\"inline_string\":\"x\"}}},{\"match\":{\"prefix\":\"/\"},"   \
-    "\"route\":{\"cluster\":\"web\",\"timeout\":\"2s\",\"retry_policy\":{\"retry_on\":\"5xx\",\"num_retries\":2},"      \
-    "\"hash_policy\":[{\"header\":{\"header_name\":\"x-h\"}}]}}]}]}}}]}]}],\"clusters\":[{\"name\":\"web\",\"type\":"   \
-    "\"STATIC\",\"lb_policy\":\"RING_HASH\",\"load_assignment\":{\"cluster_name\":\"web\",\"endpoints\":[{"             \
-    "\"lb_endpoints\":[{\"endpoint\":{\"address\":{\"socket_address\":{\"address\":\"10.0.0.1\",\"port_value\":80}}}}," \
+    "\"route_config\":{\"name\":\"local\",\"virtual_hosts\":[{\"name\":\"all\",\"domains\":[\"*\",\"a.b\"],"           \
+    "\"request_headers_to_add\":[{\"header\":{\"key\":\"x-a\",\"value\":\"b\"}}],\"routes\":[{\"match\":{\"path\":"    \
+    "\"/d\"},\"direct_response\":{\"status\":200,\"body\":{\"inline_string\":\"x\"}}},{\"match\":{\"prefix\":\"/\"},"  \
+    "\"route\":{\"cluster\":\"web\",\"timeout\":\"2s\",\"retry_policy\":{\"retry_on\":\"5xx\",\"num_retries\":2},"     \
+    "\"hash_policy\":[{\"header\":{\"header_name\":\"x-h\"}}]}}]}]}}}]}]}],\"clusters\":[{\"name\":\"web\",\"type\":"  \
+    "\"STATIC\",\"lb_policy\":\"RING_HASH\",\"load_assignment\":{\"cluster_name\":\"web\",\"endpoints\":[{"            \
+    "\"lb_endpoints\":[{\"endpoint\":{\"address\":{\"socket_address\":{\"address\":\"10.0.0.1\",\"port_value\":80}}}}" \
+    ","                                                                                                                \
     "{\"endpoint\":{\"address\":{\"socket_address\":{\"address\":\"10.0.0.2\",\"port_value\":80}}}}]}]}}]}}"
 
 /* Answers a request, a body included: the first with 503, so that it is retried. */
@@ -24,14 +25,17 @@ static void answer(pipeline_peer *server) {
     char text[65536];
     mc_slice got = pipeline_received(server, text, sizeof text);
     size_t head = mc_slice_search(got, MC_SLICE("\r\n\r\n"));
-    if (head == SIZE_MAX || (mc_slice_search(got, MC_SLICE("chunked")) != SIZE_MAX && !mc_slice_has_suffix(got, MC_SLICE("0\r\n\r\n")))) {
+    if (head == SIZE_MAX ||
+        (mc_slice_search(got, MC_SLICE("chunked")) != SIZE_MAX && !mc_slice_has_suffix(got, MC_SLICE("0\r\n\r\n")))) {
         return;
     }
     mc_buffer_drain(&server->in, got.n);
     bool first = server->owner->user == NULL;
     server->owner->user = server->owner;
-    pipeline_send(server, first ? MC_SLICE("HTTP/1.1 503 Again\r\ncontent-length: 2\r\n\r\nno")
-                                : MC_SLICE("HTTP/1.1 200 OK\r\nx-a: b\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"));
+    pipeline_send(
+        server,
+        first ? MC_SLICE("HTTP/1.1 503 Again\r\ncontent-length: 2\r\n\r\nno")
+              : MC_SLICE("HTTP/1.1 200 OK\r\nx-a: b\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"));
 }
 
 static const char *const requests[] = {
@@ -115,8 +119,9 @@ TEST(opening_survives) {
 }
 
 static mc_status set_hosts(pipeline *p) {
-    static const char *const hosts = "{\"cluster_name\":\"web\",\"endpoints\":[{\"lb_endpoints\":[{\"endpoint\":{\"address\":{"
-                                     "\"socket_address\":{\"address\":\"10.0.0.3\",\"port_value\":80}}}}]}]}";
+    static const char *const hosts =
+        "{\"cluster_name\":\"web\",\"endpoints\":[{\"lb_endpoints\":[{\"endpoint\":{\"address\":{"
+        "\"socket_address\":{\"address\":\"10.0.0.3\",\"port_value\":80}}}}]}]}";
     mc_arena arena;
     const mc_value *assignment;
     mc_error error = {0};
