@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import http.client
 import threading
 from collections.abc import Callable, Iterator
@@ -48,42 +49,38 @@ def origin() -> Iterator[int]:
 
 
 def fleet(count: int, port: int) -> list[tuple[str, int]]:
-    return [(f"127.0.0.{i + 1}:{port}", 1 + i * i % 7) for i in range(count)]
+    return [(f"127.0.{i // 250}.{i % 250 + 1}:{port}", 1 + i * i % 7) for i in range(count)]
 
 
-def configuration(hosts: list[tuple[str, int]], policy: dict[str, Any]) -> dict[str, Any]:
+def endpoint(address: str, weight: int = 1, **fields: Any) -> dict[str, Any]:
+    ip, port = address.split(":")
+    return {
+        "endpoint": {"address": {"socket_address": {"address": ip, "port_value": int(port)}}},
+        "load_balancing_weight": weight,
+        **fields,
+    }
+
+
+def configuration(clusters: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """A proxy that hashes the header x-key; the cluster NAME is reached by the path /NAME/."""
     v3 = "type.googleapis.com/envoy.extensions.filters"
-    route = {"cluster": "fleet", "hash_policy": [{"header": {"header_name": "x-key"}}]}
-    router = {"@type": f"{v3}.http.router.v3.Router"}
+    by_key = [{"header": {"header_name": "x-key"}}]
+    routes = [
+        {"match": {"prefix": f"/{name}/"}, "route": {"cluster": name, "hash_policy": by_key}}
+        for name in clusters
+    ]
     manager = {
         "@type": f"{v3}.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": "ingress",
-        "route_config": {
-            "virtual_hosts": [
-                {
-                    "name": "all",
-                    "domains": ["*"],
-                    "routes": [{"match": {"prefix": "/"}, "route": route}],
-                }
-            ]
-        },
-        "http_filters": [{"name": "envoy.filters.http.router", "typed_config": router}],
+        "route_config": {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": routes}]},
+        "http_filters": [
+            {
+                "name": "envoy.filters.http.router",
+                "typed_config": {"@type": f"{v3}.http.router.v3.Router"},
+            }
+        ],
     }
     name = "envoy.filters.network.http_connection_manager"
-    endpoints = [
-        {
-            "endpoint": {
-                "address": {
-                    "socket_address": {
-                        "address": address.split(":")[0],
-                        "port_value": int(address.split(":")[1]),
-                    }
-                }
-            },
-            "load_balancing_weight": weight,
-        }
-        for address, weight in hosts
-    ]
     return {
         "static_resources": {
             "listeners": [
@@ -92,20 +89,28 @@ def configuration(hosts: list[tuple[str, int]], policy: dict[str, Any]) -> dict[
                     "filter_chains": [{"filters": [{"name": name, "typed_config": manager}]}],
                 }
             ],
-            "clusters": [
-                {
-                    "name": "fleet",
-                    "load_assignment": {
-                        "cluster_name": "fleet",
-                        "endpoints": [{"lb_endpoints": endpoints}],
-                    },
-                    **policy,
-                }
-            ],
+            "clusters": [{"name": name, **cluster} for name, cluster in clusters.items()],
         }
     }
 
 
+def cluster_of(endpoints: list[dict[str, Any]], **fields: Any) -> dict[str, Any]:
+    assignment = {"cluster_name": "fleet", "endpoints": endpoints, **fields.pop("assignment", {})}
+    return {"load_assignment": assignment, **fields}
+
+
+def answers(port: int, name: str, count: int) -> list[str]:
+    """The body of the cluster's answer for each of so many keys."""
+    client = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    bodies = []
+    for number in range(count):
+        client.request("GET", f"/{name}/", headers={"x-key": f"user-{number}"})
+        bodies.append(client.getresponse().read().decode())
+    client.close()
+    return bodies
+
+
+FLEETS = (3, 50, 500)
 CASES: list[tuple[str, dict[str, Any], Callable[[Any], Any]]] = [
     ("ring", {"lb_policy": "RING_HASH"}, meshcore.RingHash),
     (
@@ -127,25 +132,149 @@ CASES: list[tuple[str, dict[str, Any], Callable[[Any], Any]]] = [
 ]
 
 
-@pytest.mark.parametrize("count", [3, 50])
-@pytest.mark.parametrize(("policy", "build"), [c[1:] for c in CASES], ids=[c[0] for c in CASES])
+@pytest.fixture(scope="module")
+def envoy_server(origin: int) -> Iterator[peers.Server]:
+    """Envoy with a cluster for each case and fleet."""
+    clusters = {
+        f"{number}-{count}": cluster_of(
+            [{"lb_endpoints": [endpoint(*host) for host in fleet(count, origin)]}], **policy
+        )
+        for number, (_, policy, _) in enumerate(CASES)
+        for count in FLEETS
+    }
+    try:
+        with peers.envoy(configuration(clusters)) as server:
+            yield server
+    except peers.NoEnvoyError as error:
+        pytest.skip(str(error))
+
+
+@pytest.mark.parametrize("count", FLEETS)
+@pytest.mark.parametrize("number", range(len(CASES)), ids=[case[0] for case in CASES])
 def test_same_key_same_host(
-    envoy: Callable[..., peers.Server],
-    origin: int,
-    policy: dict[str, Any],
-    build: Callable[[Any], Any],
-    count: int,
+    envoy_server: peers.Server, origin: int, number: int, count: int
 ) -> None:
-    hosts = fleet(count, origin)
-    server = envoy(configuration(hosts, policy))
-    table = build(hosts)
-    client = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
-    chosen = set()
-    for number in range(250):
-        key = f"user-{number}"
-        client.request("GET", "/", headers={"x-key": key})
-        answer = client.getresponse().read().decode()
-        chosen.add(answer)
-        assert f"{answer}:{origin}" == table.host(xxhash.xxh64_intdigest(key.encode())), key
-    client.close()
-    assert len(chosen) >= min(count, 30)
+    _, _, build = CASES[number]
+    table = build(fleet(count, origin))
+    expected = [
+        table.host(xxhash.xxh64_intdigest(f"user-{number}".encode())).split(":")[0]
+        for number in range(250)
+    ]
+    assert answers(envoy_server.port, f"{number}-{count}", 250) == expected
+    assert len(set(expected)) >= min(count, 30)
+
+
+# --- the whole way: priorities, panic, localities, keys ---------------------------------------
+
+Group = dict[str, Any]
+
+
+def group(hosts: str, priority: int = 0, **fields: Any) -> Group:
+    """Endpoints 127.0.0.<first..>, one for each letter: Healthy, Unhealthy, Degraded, draiNing."""
+    return {"hosts": hosts, "priority": priority, **fields}
+
+
+def endpoints_of(groups: list[Group], port: int) -> list[dict[str, Any]]:
+    statuses = {"H": "HEALTHY", "U": "UNHEALTHY", "D": "DEGRADED", "N": "DRAINING", "T": "TIMEOUT"}
+    number, out = 0, []
+    for fields in groups:
+        rest = dict(fields)
+        lb_endpoints = []
+        for letter in rest.pop("hosts"):
+            number += 1
+            lb_endpoints.append(
+                endpoint(f"127.0.0.{number}:{port}", 1 + number % 3, health_status=statuses[letter])
+            )
+        out.append({"lb_endpoints": lb_endpoints, **rest})
+    return out
+
+
+def zone(name: str, weight: int) -> dict[str, Any]:
+    return {"locality": {"zone": name}, "load_balancing_weight": weight}
+
+
+POLICIES = ("RING_HASH", "MAGLEV")
+PANIC_10 = {"common_lb_config": {"healthy_panic_threshold": {"value": 10}}}
+NO_PANIC = {"common_lb_config": {"healthy_panic_threshold": {"value": 0}}}
+BY_LOCALITY = {"common_lb_config": {"locality_weighted_lb_config": {}}}
+WHOLE: dict[str, tuple[list[Group], dict[str, Any]]] = {
+    "one priority": ([group("HHHHHHH")], {}),
+    "some unhealthy": ([group("HUHTHHNH")], {}),
+    "panic": ([group("HUUU")], {}),
+    "panic off": ([group("UUUU")], NO_PANIC),
+    "no hosts": ([], {}),
+    "two priorities": ([group("HUUUU"), group("HHHH", 1)], {}),
+    "degraded": ([group("HDDD"), group("HHUU", 1)], {}),
+    "PR-4": ([group("HHHDUUU"), group("HDUUUUUUU", 1)], {}),
+    "PR-5": ([group("HUUUUUU"), group("HHUUUUUUU", 1), group("DUUUUUUUUUU", 2)], {}),
+    "PR-5 threshold 10": (
+        [group("HUUUUUU"), group("HHUUUUUUU", 1), group("DUUUUUUUUUU", 2)],
+        PANIC_10,
+    ),
+    "draining leaves the denominator": ([group("HHNNNNNN"), group("HHH", 1)], {}),
+    "overprovisioning": (
+        [group("HHUUU"), group("HHH", 1)],
+        {"assignment": {"policy": {"overprovisioning_factor": 100}}},
+    ),
+    "weighted priority health": (
+        [group("HUUHU"), group("HHH", 1)],
+        {"assignment": {"policy": {"weighted_priority_health": True}}},
+    ),
+    "hole between priorities": ([group("UU"), group("HH", 3)], {}),
+    "localities": (
+        [group("HHUU", **zone("b", 3)), group("HDH", **zone("a", 5)), group("HH", **zone("c", 1))],
+        BY_LOCALITY,
+    ),
+    "locality without weight": (
+        [group("HH", **zone("b", 3)), group("HHH", locality={"zone": "a"})],
+        BY_LOCALITY,
+    ),
+    "locality panic": (
+        [group("UUU", **zone("b", 3)), group("HUU", **zone("a", 5))],
+        BY_LOCALITY,
+    ),
+}
+
+
+def keyed(port: int) -> list[dict[str, Any]]:
+    """Endpoints whose metadata names the key they are hashed by, some of them not a string."""
+    keys: list[Any] = ["b", "a", "", 7, None]
+    lb_endpoints = [
+        endpoint(
+            f"127.0.0.{number + 1}:{port}",
+            metadata={"filter_metadata": {"envoy.lb": {"hash_key": key}}},
+        )
+        for number, key in enumerate(keys)
+    ]
+    return [{"lb_endpoints": lb_endpoints}]
+
+
+@pytest.fixture(scope="module")
+def both_servers(origin: int) -> Iterator[tuple[peers.Server, peers.Server]]:
+    """meshcore and Envoy with a cluster for each case and policy."""
+    clusters = {
+        f"{policy}-{number}": cluster_of(
+            endpoints_of(groups, origin), lb_policy=policy, **copy.deepcopy(fields)
+        )
+        for policy in POLICIES
+        for number, (groups, fields) in enumerate(WHOLE.values())
+    }
+    clusters |= {
+        f"{policy}-keyed": cluster_of(keyed(origin), lb_policy=policy) for policy in POLICIES
+    }
+    config = configuration(clusters)
+    try:
+        with peers.meshcore(config) as ours, peers.envoy(config) as theirs:
+            yield ours, theirs
+    except peers.NoEnvoyError as error:
+        pytest.skip(str(error))
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("case", [*range(len(WHOLE)), "keyed"], ids=[*WHOLE, "metadata hash key"])
+def test_gateway_answers_from_the_same_hosts(
+    both_servers: tuple[peers.Server, peers.Server], policy: str, case: int | str
+) -> None:
+    ours, theirs = both_servers
+    name = f"{policy}-{case}"
+    assert answers(ours.port, name, 300) == answers(theirs.port, name, 300)
