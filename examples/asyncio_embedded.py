@@ -2,9 +2,10 @@
 
 import asyncio
 
-import meshcore
 from config import proxy_to
 from upstream import start
+
+import meshcore
 
 
 async def fetch(host: str, port: int, path: str) -> str:

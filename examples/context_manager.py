@@ -5,9 +5,10 @@ import tempfile
 import urllib.request
 from pathlib import Path
 
-import meshcore
 from config import proxy_to
 from upstream import start
+
+import meshcore
 
 
 def main() -> None:

@@ -52,7 +52,9 @@ class Demo:
 
     def run(self) -> int:
         try:
-            print(f"meshcore serves {self.path.name}: two upstreams, a listener, an admin interface")
+            print(
+                f"meshcore serves {self.path.name}: two upstreams, a listener, an admin interface"
+            )
             blue = self.start("examples/upstream.py", "blue", self.blue)
             self.start("examples/upstream.py", "green", self.green)
             gateway = self.start(
@@ -75,7 +77,7 @@ class Demo:
         print("\nall as it should be" if not self.faults else f"\n{self.faults} things were wrong")
         return min(self.faults, 1)
 
-    # --- parts ---------------------------------------------------------------------------------------
+    # --- parts -----------------------------------------------------------------------------------
 
     def start(self, *command: object) -> subprocess.Popen[bytes]:
         root = HERE.parent

@@ -4,9 +4,10 @@ import asyncio
 import urllib.error
 import urllib.request
 
-import meshcore
 from config import proxy_to
 from upstream import start
+
+import meshcore
 
 PLANS = {"ada": "gold", "bob": "free"}
 

@@ -2,9 +2,10 @@
 
 import urllib.request
 
-import meshcore
 from config import proxy_to
 from upstream import start
+
+import meshcore
 
 
 def main() -> None:

@@ -46,7 +46,11 @@ async def system_resolver(host: str, port: int, family: int) -> list[str]:
     try:
         found = await loop.getaddrinfo(host, port, family=family, type=socket.SOCK_STREAM)
     except socket.gaierror as error:
-        if error.errno in (socket.EAI_NONAME, getattr(socket, "EAI_NODATA", -5), socket.EAI_ADDRFAMILY):
+        if error.errno in (
+            socket.EAI_NONAME,
+            getattr(socket, "EAI_NODATA", -5),
+            socket.EAI_ADDRFAMILY,
+        ):
             return []
         raise
     return list(dict.fromkeys(str(item[4][0]) for item in found))
@@ -76,7 +80,9 @@ class DnsCluster:
         self._families, self._first_only = FAMILIES[cluster.get("dns_lookup_family", "AUTO")]
         self._refresh_s = _seconds(cluster.get("dns_refresh_rate"), default("DNS_REFRESH_RATE"))
         failure = cluster.get("dns_failure_refresh_rate")
-        self._failure_base_s = None if failure is None else _seconds(failure.get("base_interval"), 0)
+        self._failure_base_s = (
+            None if failure is None else _seconds(failure.get("base_interval"), 0)
+        )
         self._failure_max_s = 0.0
         if failure is not None and self._failure_base_s is not None:
             longest = failure.get("max_interval")
@@ -85,7 +91,9 @@ class DnsCluster:
         self._tasks: list[asyncio.Task[None]] = []
         self._on_change: OnChange | None = None
         self._last: dict[str, Any] | None = None
-        scope = stats.scope(f"cluster.{cluster.get('alt_stat_name') or self.name}".replace(":", "_"))
+        scope = stats.scope(
+            f"cluster.{cluster.get('alt_stat_name') or self.name}".replace(":", "_")
+        )
         self._attempts = scope.counter("update_attempt")
         self._successes = scope.counter("update_success")
         self._failures = scope.counter("update_failure")
@@ -94,7 +102,9 @@ class DnsCluster:
 
     def same_as(self, other: DnsCluster) -> bool:
         """Whether both would resolve the same names in the same way."""
-        return json.dumps(self._cluster, sort_keys=True) == json.dumps(other._cluster, sort_keys=True)
+        return json.dumps(self._cluster, sort_keys=True) == json.dumps(
+            other._cluster, sort_keys=True
+        )
 
     def names(self) -> list[str]:
         """The distinct names among the endpoints' addresses, in order."""
@@ -200,7 +210,9 @@ class DnsCluster:
 
 
 def _address(endpoint: dict[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = endpoint.get("endpoint", {}).get("address", {}).get("socket_address", {})
+    found: dict[str, Any] = (
+        endpoint.get("endpoint", {}).get("address", {}).get("socket_address", {})
+    )
     return found
 
 

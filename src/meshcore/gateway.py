@@ -14,14 +14,15 @@ Three ways to run one::
         ...
 
 The control side (configuration, DNS, admin, coroutines of Python filters) runs on one asyncio loop:
-the caller's with ``serve()``, else that of a thread which ``start()`` makes. Workers serve on threads
-of their own without the GIL, or on the control loop itself with ``workers=0``.
+the caller's with ``serve()``, else that of a thread which ``start()`` makes. Workers serve on
+threads of their own without the GIL, or on the control loop itself with ``workers=0``.
 """
 
 from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import functools
 import json
 import os
 import secrets
@@ -290,9 +291,7 @@ def _prepare(
     return {**document, "static_resources": resources}, filters
 
 
-def _with_assignment(
-    cluster: dict[str, Any], assignments: dict[str, Any] | None
-) -> dict[str, Any]:
+def _with_assignment(cluster: dict[str, Any], assignments: dict[str, Any] | None) -> dict[str, Any]:
     if cluster.get("type") not in ("STRICT_DNS", "LOGICAL_DNS"):
         return cluster
     name = cluster["name"]
@@ -337,7 +336,9 @@ def _with_binding(
     try:
         on_request, on_response = methods(target, typed.get("config", {}))
     except Exception as error:
-        raise ConfigError(f"{path}.typed_config", f"does not suit the filter {name!r}: {error}") from error
+        raise ConfigError(
+            f"{path}.typed_config", f"does not suit the filter {name!r}: {error}"
+        ) from error
     unique = f"{name}#{len(filters)}"
     filters.append((unique, Binding(on_request, on_response, loop)))
     return {"name": unique}
@@ -402,7 +403,8 @@ class _Run:
         await self._publish(self.gateway._config, wait=False)
         for index in range(self.engine.workers):
             if self.embedded:
-                self._watch(self.engine.worker_fd(index), lambda i=index: self.engine.turn_worker(i))
+                turn = functools.partial(self.engine.turn_worker, index)
+                self._watch(self.engine.worker_fd(index), turn)
                 self.engine.turn_worker(index)
                 continue
             thread = threading.Thread(
@@ -452,7 +454,7 @@ class _Run:
             self._waiters.append(waiter)
             await waiter
 
-    # --- configuration -----------------------------------------------------------------------------
+    # --- configuration ---------------------------------------------------------------------------
 
     async def apply(self, config: Config) -> None:
         await self._publish(config, wait=True)
@@ -486,13 +488,15 @@ class _Run:
         return [admin_listener(ADMIN_LISTENER, address)], [(ADMIN_FILTER, binding)]
 
     async def _resolve(self, document: dict[str, Any]) -> dict[str, DnsCluster]:
-        """DNS clusters of a configuration; known ones keep their addresses, new ones are resolved."""
+        """DNS clusters of a configuration; known ones keep their addresses, new are resolved."""
         clusters = document.get("static_resources", {}).get("clusters", ())
         if not any(cluster.get("type") == "STRICT_DNS" for cluster in clusters):
             return {}
         from meshcore.discovery import clusters_needing_dns
 
-        found = {cluster.name: cluster for cluster in clusters_needing_dns(document, self.gateway._stats)}
+        found = {
+            cluster.name: cluster for cluster in clusters_needing_dns(document, self.gateway._stats)
+        }
         new = []
         for name, cluster in found.items():
             known = self._dns.get(name)
@@ -521,7 +525,7 @@ class _Run:
         except ConfigError:
             log.exception("the addresses of cluster %s cannot be used; the old ones stay", name)
 
-    # --- the end ---------------------------------------------------------------------------------------
+    # --- the end ---------------------------------------------------------------------------------
 
     async def drain(self, limit_s: float | None) -> bool:
         self.draining = True

@@ -65,8 +65,10 @@ cdef extern from "proxy/filter.h" nogil:
     ctypedef struct mc_filter_type:
         const char *name
         mc_status (*open)(mc_filter *filter) noexcept nogil
-        mc_filter_status (*decode_headers)(mc_filter *filter, mc_headers *headers, c_bool end_stream) noexcept nogil
-        mc_filter_status (*encode_headers)(mc_filter *filter, mc_headers *headers, c_bool end_stream) noexcept nogil
+        mc_filter_status (*decode_headers)(
+            mc_filter *filter, mc_headers *headers, c_bool end_stream) noexcept nogil
+        mc_filter_status (*encode_headers)(
+            mc_filter *filter, mc_headers *headers, c_bool end_stream) noexcept nogil
         void (*close)(mc_filter *filter) noexcept nogil
     ctypedef struct mc_filter_factory:
         mc_slice name
@@ -186,12 +188,14 @@ cdef extern from "engine/engine.h" nogil:
         c_bool is_virtual
     mc_status mc_engine_new(const mc_engine_options *options, mc_engine **out)
     void mc_engine_free(mc_engine *engine)
-    mc_status mc_engine_compile(mc_engine *engine, const mc_value *bootstrap, const mc_filter_factory *factories,
-                                size_t factory_count, mc_snapshot **out, mc_error *error)
+    mc_status mc_engine_compile(mc_engine *engine, const mc_value *bootstrap,
+                                const mc_filter_factory *factories, size_t factory_count,
+                                mc_snapshot **out, mc_error *error)
     mc_status mc_engine_bind(mc_engine *engine, const mc_snapshot *snapshot, mc_error *error)
     mc_status mc_engine_publish(mc_engine *engine, mc_snapshot *snapshot)
     c_bool mc_engine_applied(const mc_engine *engine)
-    mc_status mc_engine_set_assignment(mc_engine *engine, mc_slice cluster, const mc_value *assignment, mc_error *error)
+    mc_status mc_engine_set_assignment(mc_engine *engine, mc_slice cluster,
+                                       const mc_value *assignment, mc_error *error)
     void mc_engine_drain(mc_engine *engine)
     c_bool mc_engine_drained(const mc_engine *engine)
     void mc_engine_close_listeners(mc_engine *engine)

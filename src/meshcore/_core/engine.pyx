@@ -1,9 +1,18 @@
 """The engine: workers, configuration, and what they tell (csrc/engine)."""
 
-from libc.stdint cimport int64_t, uint32_t, uint64_t
+cimport cython
+from libc.stdint cimport uint32_t
 from libc.stdlib cimport calloc, free, malloc
 
-from meshcore._core.cbase cimport MC_ENOMEM, MC_ESYS, MC_OK, bytes_slice, mc_slice, mc_slice_of, mc_status, slice_str
+from meshcore._core.cbase cimport (
+    MC_ENOMEM,
+    MC_ESYS,
+    MC_OK,
+    bytes_slice,
+    mc_slice,
+    mc_status,
+    slice_str,
+)
 from meshcore._core.cengine cimport (
     MC_ADDRESS_TEXT,
     mc_address_text,
@@ -68,6 +77,7 @@ cdef int refuse(mc_status status, mc_error *error) except -1:
     raise ConfigError(text_of(error.path), text_of(error.reason))
 
 
+@cython.final
 cdef class Snapshot:
     """A compiled configuration."""
 
@@ -79,9 +89,13 @@ cdef class Snapshot:
     @property
     def listeners(self):
         cdef uint32_t i
-        return [slice_str(self.snapshot.listeners[i].name) for i in range(self.snapshot.listener_count)]
+        return [
+            slice_str(self.snapshot.listeners[i].name)
+            for i in range(self.snapshot.listener_count)
+        ]
 
 
+@cython.final
 cdef class Engine:
     """The workers of one gateway. All methods belong to the control thread, but `run_worker` and
     `turn_worker`, which belong to the thread of that worker."""
@@ -141,7 +155,8 @@ cdef class Engine:
         cdef Snapshot snapshot = Snapshot.__new__(Snapshot)
         cdef mc_slice json = bytes_slice(config)
         cdef Py_ssize_t count = len(filters), i
-        cdef mc_filter_factory *factories = <mc_filter_factory *>calloc(count + 1, sizeof(mc_filter_factory))
+        cdef mc_filter_factory *factories
+        factories = <mc_filter_factory *>calloc(count + 1, sizeof(mc_filter_factory))
         cdef list names = [name.encode() for name, _ in filters]
         cdef Binding binding
         if factories == NULL:
@@ -158,7 +173,8 @@ cdef class Engine:
             mc_arena_init(&arena, NULL)
             status = mc_value_parse(&arena, json, &value, &error)
             if status == MC_OK:
-                status = mc_engine_compile(engine, value, factories, count, &snapshot.snapshot, &error)
+                status = mc_engine_compile(
+                    engine, value, factories, count, &snapshot.snapshot, &error)
             mc_arena_fini(&arena)
         free(factories)
         if status != MC_OK:
@@ -183,7 +199,7 @@ cdef class Engine:
         return mc_engine_applied(self.use())
 
     def set_assignment(self, str cluster, bytes assignment):
-        """New hosts of one cluster: a ClusterLoadAssignment in canonical JSON, addresses resolved."""
+        """New hosts of a cluster: a ClusterLoadAssignment in canonical JSON, addresses resolved."""
         cdef mc_engine *engine = self.use()
         cdef bytes name = cluster.encode()
         cdef mc_slice name_slice = bytes_slice(name)
@@ -308,7 +324,9 @@ cdef dict cluster_dict(mc_engine *engine, mc_cluster *cluster):
         "max_pending_requests": cluster.pending.max,
         "max_requests": cluster.requests.max,
         "max_retries": cluster.retries.max,
-        "hosts": [] if hosts == NULL else [host_dict(engine, mc_hosts_at(hosts, i)) for i in range(mc_hosts_count(hosts))],
+        "hosts": [] if hosts == NULL else [
+            host_dict(engine, mc_hosts_at(hosts, i)) for i in range(mc_hosts_count(hosts))
+        ],
     }
 
 

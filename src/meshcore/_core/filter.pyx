@@ -6,11 +6,12 @@ changed is applied when its message reaches the worker. The stream may be gone b
 between the two sides then points nowhere, and the result is dropped.
 """
 
+cimport cython
 from cpython.ref cimport Py_DECREF, Py_INCREF, PyObject
 from libc.stdint cimport uint32_t
 from libc.stdlib cimport calloc, free
 
-from meshcore._core.cbase cimport MC_OK, mc_slice, mc_slice_of, mc_status, slice_bytes, slice_str
+from meshcore._core.cbase cimport MC_OK, mc_slice, mc_slice_of, mc_status, slice_bytes
 from meshcore._core.cengine cimport (
     MC_ADDRESS_TEXT,
     MC_FILTER_CONTINUE,
@@ -65,6 +66,7 @@ cdef struct Resume:
     bint response_side
 
 
+@cython.final
 cdef class Binding:
     def __cinit__(self, on_request, on_response, loop=None):
         self.on_request = on_request
@@ -138,7 +140,8 @@ cdef int send_reply(mc_filter *filter, reply) except -1:
 
 
 cdef object failed(method):
-    log.exception("the filter method %s failed; the request is answered 500", getattr(method, "__qualname__", method))
+    name = getattr(method, "__qualname__", method)
+    log.exception("the filter method %s failed; the request is answered 500", name)
     return Response(500, body="the gateway's filter failed")
 
 
@@ -167,7 +170,7 @@ cdef int finish_call(mc_filter *filter, request, reply, bint response_side) exce
     return 0
 
 
-# --- asynchronous -----------------------------------------------------------------------------------
+# --- asynchronous ------------------------------------------------------------------------------
 
 
 cdef void handle_put(Handle *handle) noexcept:
@@ -236,7 +239,8 @@ cdef void resume_run(mc_message *message, mc_loop *loop) noexcept with gil:
         resume.handle.filter = NULL
         handle_put(resume.handle)
         try:
-            answered = finish_call(filter, <object>resume.request, <object>resume.reply, response_side)
+            answered = finish_call(
+                filter, <object>resume.request, <object>resume.reply, response_side)
         except Exception:
             try:
                 send_reply(filter, failed("resume"))
@@ -291,7 +295,7 @@ cdef int pause(mc_filter *filter, Binding binding, method, bint response_side) e
     return 0
 
 
-# --- what the worker calls ------------------------------------------------------------------------------
+# --- what the worker calls ---------------------------------------------------------------------
 
 
 cdef mc_filter_status call_method(mc_filter *filter, bint response_side) noexcept with gil:
@@ -315,11 +319,15 @@ cdef mc_filter_status call_method(mc_filter *filter, bint response_side) noexcep
     return MC_FILTER_CONTINUE
 
 
-cdef mc_filter_status decode_headers(mc_filter *filter, mc_headers *headers, c_bool end_stream) noexcept nogil:
+cdef mc_filter_status decode_headers(
+    mc_filter *filter, mc_headers *headers, c_bool end_stream
+) noexcept nogil:
     return call_method(filter, False)
 
 
-cdef mc_filter_status encode_headers(mc_filter *filter, mc_headers *headers, c_bool end_stream) noexcept nogil:
+cdef mc_filter_status encode_headers(
+    mc_filter *filter, mc_headers *headers, c_bool end_stream
+) noexcept nogil:
     return call_method(filter, True)
 
 
@@ -335,7 +343,8 @@ cdef void close_filter(mc_filter *filter) noexcept nogil:
         forget(handle)
 
 
-# The four shapes of a chain entry: a filter without a response method never takes the GIL for responses.
+# The four shapes of a chain entry: a filter without a response method never takes the GIL for
+# responses.
 cdef mc_filter_type types[4]
 
 
@@ -354,4 +363,5 @@ fill_types()
 
 
 cdef const mc_filter_type *filter_type(Binding binding):
-    return &types[(1 if binding.on_request is not None else 0) | (2 if binding.on_response is not None else 0)]
+    cdef int shape = 1 if binding.on_request is not None else 0
+    return &types[shape | (2 if binding.on_response is not None else 0)]

@@ -1,6 +1,6 @@
 """Python HTTP filters.
 
-A filter is a class (or a function) registered under a name; a listener's ``http_filters`` names it::
+A filter is a class or a function registered under a name; a listener's ``http_filters`` names it::
 
     @meshcore.http_filter("tenant")
     class Tenant:

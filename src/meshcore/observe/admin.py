@@ -135,7 +135,7 @@ class Admin:
             return "DRAINING"
         return "LIVE" if self._run.opened else "INITIALIZING"
 
-    # --- pages -------------------------------------------------------------------------------------
+    # --- pages -----------------------------------------------------------------------------------
 
     def ready(self, _: Mapping[str, str]) -> tuple[str, str]:
         return TEXT, f"{self.state()}\n"
@@ -315,7 +315,7 @@ def _help() -> str:
     return "\n".join(lines) + "\n"
 
 
-# --- /clusters (ADM-4) ------------------------------------------------------------------------------
+# --- /clusters (ADM-4) ---------------------------------------------------------------------------
 
 
 def _cluster_lines(cluster: dict[str, Any]) -> list[str]:
@@ -386,7 +386,7 @@ def _host_json(host: dict[str, Any]) -> dict[str, Any]:
     return out
 
 
-# --- /config_dump (ADM-5, ADM-6) -------------------------------------------------------------------------
+# --- /config_dump (ADM-5, ADM-6) -----------------------------------------------------------------
 
 
 def _any(kind: str, value: dict[str, Any]) -> dict[str, Any]:
