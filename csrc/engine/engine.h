@@ -45,8 +45,9 @@ MC_MUST_CHECK mc_status mc_engine_new(const mc_engine_options *options, mc_engin
 void mc_engine_free(mc_engine *engine);
 
 /* Compiles against what is current. The result is not in use yet. */
-MC_MUST_CHECK mc_status mc_engine_compile(mc_engine *engine, const mc_value *bootstrap, const mc_filter_factory *factories,
-                                          size_t factory_count, mc_snapshot **out, mc_error *error);
+MC_MUST_CHECK mc_status mc_engine_compile(mc_engine *engine, const mc_value *bootstrap,
+                                          const mc_filter_factory *factories, size_t factory_count, mc_snapshot **out,
+                                          mc_error *error);
 /* Binds what the snapshot listens on and is not bound yet. MC_ESYS: error->path names the listener, reason the address and
  * the errno text; what was bound before stays. */
 MC_MUST_CHECK mc_status mc_engine_bind(mc_engine *engine, const mc_snapshot *snapshot, mc_error *error);
@@ -55,7 +56,8 @@ MC_MUST_CHECK mc_status mc_engine_publish(mc_engine *engine, mc_snapshot *snapsh
 /* True when every worker uses what was published last; a worker that gets there wakes the control loop. */
 bool mc_engine_applied(const mc_engine *engine);
 /* New membership of one cluster (a ClusterLoadAssignment). MC_ENOTFOUND: no such cluster now. */
-MC_MUST_CHECK mc_status mc_engine_set_assignment(mc_engine *engine, mc_slice cluster, const mc_value *assignment, mc_error *error);
+MC_MUST_CHECK mc_status mc_engine_set_assignment(mc_engine *engine, mc_slice cluster, const mc_value *assignment,
+                                                 mc_error *error);
 
 /* Stops listening, lets connections finish (HC-40). mc_engine_drained() turns true when none is left. */
 void mc_engine_drain(mc_engine *engine);

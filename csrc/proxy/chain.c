@@ -48,21 +48,25 @@ void mc_chain_close(mc_stream *stream) {
 
 static mc_filter_status call_headers(mc_filter *filter, mc_direction direction, bool end_stream) {
     const mc_filter_type *type = filter->type;
-    mc_filter_status (*call)(mc_filter *, mc_headers *, bool) = direction == MC_DECODE ? type->decode_headers : type->encode_headers;
+    mc_filter_status (*call)(mc_filter *, mc_headers *, bool) =
+        direction == MC_DECODE ? type->decode_headers : type->encode_headers;
     mc_headers *headers = direction == MC_DECODE ? &filter->stream->request : filter->stream->response;
     return call == NULL ? MC_FILTER_CONTINUE : call(filter, headers, end_stream);
 }
 
 static mc_filter_status call_data(mc_filter *filter, mc_direction direction, mc_slice data, bool end_stream) {
     const mc_filter_type *type = filter->type;
-    mc_filter_status (*call)(mc_filter *, mc_slice, bool) = direction == MC_DECODE ? type->decode_data : type->encode_data;
+    mc_filter_status (*call)(mc_filter *, mc_slice, bool) =
+        direction == MC_DECODE ? type->decode_data : type->encode_data;
     return call == NULL ? MC_FILTER_CONTINUE : call(filter, data, end_stream);
 }
 
 static mc_filter_status call_trailers(mc_filter *filter, mc_direction direction) {
     const mc_filter_type *type = filter->type;
-    mc_filter_status (*call)(mc_filter *, mc_headers *) = direction == MC_DECODE ? type->decode_trailers : type->encode_trailers;
-    mc_headers *trailers = direction == MC_DECODE ? filter->stream->request_trailers : filter->stream->response_trailers;
+    mc_filter_status (*call)(mc_filter *, mc_headers *) =
+        direction == MC_DECODE ? type->decode_trailers : type->encode_trailers;
+    mc_headers *trailers =
+        direction == MC_DECODE ? filter->stream->request_trailers : filter->stream->response_trailers;
     return call == NULL ? MC_FILTER_CONTINUE : call(filter, trailers);
 }
 
@@ -301,7 +305,8 @@ void mc_filter_clear_route(mc_filter *filter) { filter->stream->route_stale = tr
 
 static void continue_side(mc_filter *filter, mc_direction direction) {
     mc_filter_side *side = &filter->sides[direction];
-    if (filter->open && alive(filter->stream, direction) && (side->stopped || side->headers_held || side->held.length > 0)) {
+    if (filter->open && alive(filter->stream, direction) &&
+        (side->stopped || side->headers_held || side->held.length > 0)) {
         release(filter, direction);
     }
 }

@@ -81,9 +81,9 @@ size_t mc_filter_held(mc_filter *filter, bool decode, mc_slice *pieces, size_t m
 
 typedef struct mc_reply {
     uint16_t status;
-    mc_slice body;       /* copied */
-    const char *details; /* static: response code details */
-    uint64_t flags;      /* response flags */
+    mc_slice body;            /* copied */
+    const char *details;      /* static: response code details */
+    uint64_t flags;           /* response flags */
     const mc_header *headers; /* further headers, names lower-case; copied */
     size_t header_count;
 } mc_reply;

@@ -26,11 +26,11 @@ struct router {
     mc_stream *stream;
     mc_upstream *upstream; /* held */
     mc_cluster *cluster;
-    try *try;              /* current, or NULL */
+    try *try; /* current, or NULL */
     mc_retry retry;
     mc_lb_request lb;
-    mc_buffer body;        /* what may have to be sent (again) */
-    bool keep_body;        /* a retry may need it (RF-28) */
+    mc_buffer body; /* what may have to be sent (again) */
+    bool keep_body; /* a retry may need it (RF-28) */
     bool request_end;
     bool waiting;          /* between tries */
     bool body_paused;      /* too much is held while connecting */
@@ -133,8 +133,8 @@ static void reply_reset(router *r, mc_reset_reason reason) {
         .name = MC_SLICE_INIT("x-envoy-overloaded"), .value = MC_SLICE_INIT("true"), .id = MC_H_X_ENVOY_OVERLOADED};
     mc_stream *stream = r->stream;
     mc_slice parts[] = {MC_SLICE("upstream connect error or disconnect/reset before headers. "),
-                        r->tried_count > 1 ? MC_SLICE("retried and the latest ") : MC_SLICE(""), MC_SLICE("reset reason: "),
-                        mc_reset_reason_text(reason)};
+                        r->tried_count > 1 ? MC_SLICE("retried and the latest ") : MC_SLICE(""),
+                        MC_SLICE("reset reason: "), mc_reset_reason_text(reason)};
     mc_reply reply = {.status = reason == MC_RESET_PROTOCOL_ERROR ? 502 : 503,
                       .flags = reason_flag(reason),
                       .details = reset_details(reason, false)};
@@ -308,7 +308,8 @@ static mc_headers *on_begin(mc_attempt *attempt) {
 /* HC-47: 100 only when the client's expectation was passed on, 102 to 104 always. */
 static mc_status on_informational(router *r, try *t) {
     mc_stream *stream = r->stream;
-    bool forward = (t->head.status == 100 && stream->hcm->proxy_100_continue) || (t->head.status >= 102 && t->head.status <= 104);
+    bool forward =
+        (t->head.status == 100 && stream->hcm->proxy_100_continue) || (t->head.status >= 102 && t->head.status <= 104);
     if (forward && !stream->headers_sent) {
         mc_headers *response = stream->response;
         mc_retry_stop(&r->retry);
@@ -489,7 +490,8 @@ static bool set_attempt_headers(router *r, const mc_host *host) { /* RF-29 */
     mc_stream *stream = r->stream;
     char digits[20];
     if (stream->match.route->auto_host_rewrite && host->hostname.n > 0 && /* RT-34 */
-        mc_route_rewrite_host(stream->match.route, &stream->request, host->hostname, stream->hcm->suppress_envoy_headers) != MC_OK) {
+        mc_route_rewrite_host(stream->match.route, &stream->request, host->hostname,
+                              stream->hcm->suppress_envoy_headers) != MC_OK) {
         return false;
     }
     if (!stream->match.virtual_host->include_attempt_count_request) {
@@ -618,7 +620,8 @@ static mc_status set_timeouts(router *r) {
         return MC_OK;
     }
     char digits[20];
-    return mc_headers_set_known(headers, MC_H_X_ENVOY_EXPECTED_RQ_TIMEOUT_MS, mc_slice_of(digits, mc_format_u64(digits, expected)));
+    return mc_headers_set_known(headers, MC_H_X_ENVOY_EXPECTED_RQ_TIMEOUT_MS,
+                                mc_slice_of(digits, mc_format_u64(digits, expected)));
 }
 
 static mc_status set_hash(router *r) {
@@ -737,9 +740,10 @@ static void stop_keeping(router *r) {
     R_COUNT(r, retry_or_shadow_abandoned);
     r->keep_body = false;
     if (r->waiting) {
-        mc_stream_reply(r->stream, &(mc_reply){.status = 507,
-                                               .body = MC_SLICE_INIT("exceeded request buffer limit while retrying upstream"),
-                                               .details = "request_payload_exceeded_retry_buffer_limit"});
+        mc_stream_reply(r->stream,
+                        &(mc_reply){.status = 507,
+                                    .body = MC_SLICE_INIT("exceeded request buffer limit while retrying upstream"),
+                                    .details = "request_payload_exceeded_retry_buffer_limit"});
         return;
     }
     mc_retry_stop(&r->retry);

@@ -17,12 +17,12 @@
 typedef struct mc_filter_side {
     mc_buffer held;
     size_t seen;
-    bool headers_held;  /* headers stopped here */
-    bool stopped;       /* MC_FILTER_STOP: nothing passes until continued */
-    bool end_held;      /* the end of the stream is among what is held */
+    bool headers_held; /* headers stopped here */
+    bool stopped;      /* MC_FILTER_STOP: nothing passes until continued */
+    bool end_held;     /* the end of the stream is among what is held */
     bool trailers_held;
     bool trailers_seen;
-    bool over_limit;    /* back-pressure is on because of this side */
+    bool over_limit; /* back-pressure is on because of this side */
 } mc_filter_side;
 
 typedef enum mc_direction { MC_DECODE, MC_ENCODE } mc_direction;
@@ -70,22 +70,22 @@ struct mc_stream {
     uint8_t attempts;
     uint16_t decode_pauses;
 
-    bool request_complete;   /* all of it was parsed */
-    bool response_started;   /* headers are in, or through, the encode chain */
-    bool headers_sent;       /* headers were given to the codec */
-    bool response_complete;  /* last byte was given to the codec */
+    bool request_complete;  /* all of it was parsed */
+    bool response_started;  /* headers are in, or through, the encode chain */
+    bool headers_sent;      /* headers were given to the codec */
+    bool response_complete; /* last byte was given to the codec */
     bool local_reply;
-    bool internal;           /* x-envoy-internal (HC-14) */
-    bool edge;               /* HC-16 */
-    bool close_connection;   /* HC-40 */
-    bool upgrade;            /* asked for and allowed */
-    bool tunnel;             /* upgraded */
+    bool internal;         /* x-envoy-internal (HC-14) */
+    bool edge;             /* HC-16 */
+    bool close_connection; /* HC-40 */
+    bool upgrade;          /* asked for and allowed */
+    bool tunnel;           /* upgraded */
     bool head_request;
     bool finished;
-    bool route_stale;        /* a filter asked for another look at the routes */
-    bool reset;              /* ended without a whole response */
-    bool counted;            /* downstream_rq_active holds it */
-    mc_h1_framing framing;   /* of the response body on the wire */
+    bool route_stale;      /* a filter asked for another look at the routes */
+    bool reset;            /* ended without a whole response */
+    bool counted;          /* downstream_rq_active holds it */
+    mc_h1_framing framing; /* of the response body on the wire */
     mc_deferred freeing;
 };
 
