@@ -185,9 +185,6 @@ static void codec_error(mc_downstream *d) {
         mc_stream_reset(stream, MC_FLAG(LR), "out_of_memory");
         return;
     }
-    if (!mc_headers_has(&stream->request, MC_H_METHOD)) {
-        stream->head.version_minor = 1;
-    }
     mc_stream_reply(stream, &(mc_reply){.status = status,
                                         .body = mc_h1_reason(status),
                                         .details = error->details == NULL ? "http1.codec_error" : error->details,

@@ -27,7 +27,9 @@ static bool check_host(mc_stream *stream, mc_reply *reply) {
         return refuse(reply, 400, "missing_host_header");
     }
     if (!mc_uri_authority_valid(mc_headers_get_known(headers, MC_H_AUTHORITY))) {
-        return refuse(reply, 400, "http.invalid_authority");
+        (void)refuse(reply, 400, "http.invalid_authority");
+        reply->body = MC_SLICE("Bad Request"); /* as the codec answers it */
+        return false;
     }
     return true;
 }

@@ -30,6 +30,7 @@ mc_stream *mc_stream_open(mc_downstream *downstream, mc_proxy *proxy, mc_hcm_pin
     stream->pin = mc_hcm_pin_ref(pin);
     stream->hcm = pin->hcm;
     stream->random = mc_random_next(mc_loop_random(proxy->loop));
+    stream->head.version_minor = 1; /* until the head says otherwise: codec errors are answered in HTTP/1.1 */
     stream->start_us = mc_loop_now_us(proxy->loop);
     stream->last_activity_ms = mc_loop_now_ms(proxy->loop);
     stream->remote = *mc_downstream_peer(downstream);
