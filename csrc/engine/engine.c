@@ -182,6 +182,9 @@ mc_status mc_engine_compile(mc_engine *engine, const mc_value *bootstrap, const 
                                   .member_count = engine->member_count,
                                   .factories = factories,
                                   .factory_count = factory_count};
+    if (mc_loop_is_virtual(engine->control) || !mc_socket_node_address(&context.node_address)) {
+        context.node_address.length = 0;
+    }
     return mc_snapshot_compile(bootstrap, &context, out, error);
 }
 

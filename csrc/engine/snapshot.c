@@ -243,6 +243,7 @@ static mc_status compile_listener(const mc_value *config, const mc_value *node, 
     hcm_lookup lookup = {context->slots, snapshot};
     mc_hcm_context hcm = {.stats = context->stats,
                           .buffer_limit = (uint32_t)MC_DEFAULT_CONNECTION_BUFFER_LIMIT,
+                          .node_address = context->node_address,
                           .factories = context->factories,
                           .factory_count = context->factory_count,
                           .cluster_slot = lookup_slot,

@@ -52,6 +52,7 @@ typedef struct mc_compile_context {
     const mc_snapshot *previous; /* may be NULL */
     mc_hosts *const *members;    /* newest membership by slot, for what `previous` has */
     uint32_t member_count;
+    mc_address node_address; /* length 0: none */
     const mc_filter_factory *factories;
     size_t factory_count;
 } mc_compile_context;

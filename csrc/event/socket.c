@@ -3,6 +3,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <ifaddrs.h>
+#include <net/if.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <unistd.h>
@@ -136,4 +138,22 @@ int mc_socket_keepalive(int fd, uint32_t probes, uint32_t time_s, uint32_t inter
 int mc_socket_dup(int fd) {
     int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
     return copy < 0 ? -errno : copy;
+}
+
+bool mc_socket_node_address(mc_address *out) {
+    struct ifaddrs *list = NULL;
+    bool found = false;
+    if (getifaddrs(&list) != 0) {
+        return false;
+    }
+    for (const struct ifaddrs *it = list; it != NULL && !found; it = it->ifa_next) {
+        if (it->ifa_addr != NULL && it->ifa_addr->sa_family == AF_INET && !(it->ifa_flags & IFF_LOOPBACK)) {
+            memset(out, 0, sizeof *out);
+            memcpy(&out->v4, it->ifa_addr, sizeof out->v4);
+            out->length = sizeof out->v4;
+            found = !mc_address_is_loopback(out);
+        }
+    }
+    freeifaddrs(list);
+    return found;
 }

@@ -26,6 +26,9 @@ int mc_socket_local(int fd, mc_address *out);
 long mc_socket_read(int fd, void *out, size_t n);
 long mc_socket_writev(int fd, const struct iovec *pieces, int count);
 int mc_socket_shutdown_write(int fd);
+/* The first IPv4 address of an interface that is up and not a loopback: what Envoy calls the node's local address (HC-11).
+ * False: there is none. */
+bool mc_socket_node_address(mc_address *out);
 /* A second descriptor of the same socket, or -errno. */
 int mc_socket_dup(int fd);
 void mc_socket_close(int fd);

@@ -330,6 +330,7 @@ static mc_status compile(mc_hcm *hcm, const mc_value *config, const mc_hcm_conte
     mc_slice stat_prefix = MC_SLICE_NONE;
     mc_h1_limits_init(&hcm->h1, MC_H1_REQUEST);
     hcm->buffer_limit = context->buffer_limit;
+    hcm->node_address = context->node_address;
     TRY(read_choice(config, "codec_type", CHOICES(codecs), &codec, error));
     TRY(mc_value_read_string(config, "stat_prefix", &stat_prefix, error));
     TRY(mc_value_read_u32(config, "max_request_headers_kb", &headers_kib, error));

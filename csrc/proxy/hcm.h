@@ -109,6 +109,7 @@ typedef struct mc_hcm {
     mc_h1_limits h1;
     mc_slice default_host_10, server_name, via;
     mc_slice node_id, node_cluster;
+    mc_address node_address; /* stands for a loopback peer in x-forwarded-for (HC-11); length 0: none */
     mc_server_header server_header;
     mc_slash_action slashes;
     bool use_remote_address, skip_xff_append, append_x_forwarded_port;
@@ -137,6 +138,7 @@ typedef struct mc_hcm_context {
     mc_slice listener_scope; /* address part of the listener's stats, e.g. "127.0.0.1_10000" */
     uint32_t buffer_limit;   /* listener per_connection_buffer_limit_bytes */
     mc_slice node_id, node_cluster;
+    mc_address node_address;
     const mc_filter_factory *factories; /* known filters beside the router */
     size_t factory_count;
     /* The engine's small integer for a cluster name; UINT32_MAX when out of memory. */

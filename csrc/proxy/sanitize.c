@@ -34,6 +34,20 @@ static bool check_host(mc_stream *stream, mc_reply *reply) {
     return true;
 }
 
+/* H1-5: a client at the edge cannot claim TLS on a plain connection. */
+static bool check_scheme(mc_stream *stream, bool tls, mc_reply *reply) {
+    const mc_hcm *hcm = stream->hcm;
+    mc_slice scheme = mc_headers_get_known(&stream->request, MC_H_SCHEME);
+    if (tls || !hcm->use_remote_address || hcm->xff_num_trusted_hops != 0 || !mc_slice_ieq(scheme, MC_SLICE("https"))) {
+        return true;
+    }
+    stream->close_connection = true;
+    (void)refuse(reply, 403, "http1.https_url_on_plaintext_connection");
+    reply->body = MC_SLICE("Forbidden");
+    reply->flags = MC_FLAG(DPE);
+    return false;
+}
+
 static bool redirect_to(mc_stream *stream, mc_slice path, mc_reply *reply) { /* HC-31 */
     mc_header *location = mc_arena_zalloc(&stream->arena, sizeof *location);
     if (location == NULL) {
@@ -138,7 +152,7 @@ static bool forward_remote(mc_stream *stream, const mc_address *peer, const mc_a
     }
     if (!hcm->skip_xff_append && peer->length != 0) {
         char text[MC_ADDRESS_TEXT];
-        const mc_address *shown = mc_address_is_loopback(peer) && local->length != 0 ? local : peer;
+        const mc_address *shown = mc_address_is_loopback(peer) && hcm->node_address.length != 0 ? &hcm->node_address : peer;
         TRY(mc_headers_append_value(headers, MC_H_X_FORWARDED_FOR, MC_SLICE(","),
                                     mc_slice_of(text, mc_address_ip(shown, text))));
     }
@@ -343,7 +357,7 @@ bool mc_sanitize_request(mc_stream *stream, const mc_address *peer, const mc_add
                          mc_reply *reply) {
     mc_slice scheme = tls ? MC_SLICE("https") : MC_SLICE("http");
     *reply = (mc_reply){0};
-    if (!check_host(stream, reply) || !check_path(stream, reply) || !normalize_host(stream, local) ||
+    if (!check_scheme(stream, tls, reply) || !check_host(stream, reply) || !check_path(stream, reply) || !normalize_host(stream, local) ||
         !remove_hop_by_hop(stream) || !find_client(stream, peer, local, scheme)) {
         return false;
     }

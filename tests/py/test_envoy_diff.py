@@ -96,7 +96,7 @@ def comparable(reply: Reply, port: int) -> dict[str, Any]:
         "status": reply.status,
         "headers": [(n, VOLATILE.get(n, v.replace(str(port), "PORT"))) for n, v in reply.headers],
     }
-    if reply.header("content-type") == "application/json":
+    if reply.header("content-type") == "application/json" and reply.body:
         received = json.loads(reply.body)
         received.pop("connection")
         received["headers"] = [
@@ -201,7 +201,7 @@ def differences(pair: tuple[peers.Server, peers.Server], cases: Iterable[tuple[s
     for name, data in cases:
         mine, envoys = ask(ours.port, data), ask(theirs.port, data)
         if mine != envoys:
-            found.append(f"{name}: {data[:300]!r}\n  ours  {mine}\n  Envoy {envoys}")
+            found.append(f"{name}: {data[:300]!r}\n  ours  {mine}\n  Envoy {envoys}\n")
     return found
 
 
