@@ -185,12 +185,30 @@ mc_status mc_headers_append_value(mc_headers *headers, mc_header_id id, mc_slice
         return mc_headers_add_known(headers, id, value);
     }
     mc_header *item = &headers->items[at - 1];
-    mc_slice joined;
-    mc_status status = mc_arena_concat(headers->arena, (mc_slice[]){item->value, sep, value}, 3, &joined);
+    mc_slice joined, parts[] = {item->value, item->value.n == 0 || value.n == 0 ? MC_SLICE_NONE : sep, value};
+    mc_status status = mc_arena_concat(headers->arena, parts, 3, &joined);
     if (status == MC_OK) {
         replace_value(headers, item, joined);
     }
     return status;
+}
+
+mc_status mc_headers_join(mc_headers *headers, const mc_header_id *ids, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        const uint32_t first = headers->first[ids[i]];
+        for (uint32_t at = first; first != 0 && at < headers->count; at++) {
+            const mc_header *item = &headers->items[at];
+            if (item->removed || item->id != ids[i]) {
+                continue;
+            }
+            mc_status status = mc_headers_append_value(headers, ids[i], MC_SLICE(","), item->value);
+            if (status != MC_OK) {
+                return status;
+            }
+            mc_headers_remove_at(headers, at);
+        }
+    }
+    return MC_OK;
 }
 
 uint32_t mc_headers_remove_known(mc_headers *headers, mc_header_id id) {

@@ -26,6 +26,7 @@ typedef struct mc_headers {
     uint32_t cap;
     uint32_t live;               /* entries not removed */
     uint32_t bytes;              /* names + values of live entries */
+    bool repeated;               /* some known header was added while it was there already */
     uint16_t first[MC_H__COUNT]; /* 1 + index of the first live entry of a known id, 0: none */
 } mc_headers;
 
@@ -50,7 +51,9 @@ MC_MUST_CHECK static inline mc_status mc_headers_add_ref(mc_headers *headers, mc
     headers->items[headers->count++] = (mc_header){name, value, (uint16_t)id, false};
     headers->live++;
     headers->bytes += (uint32_t)(name.n + value.n);
-    if (id != MC_H_UNKNOWN && headers->first[id] == 0) {
+    if (id != MC_H_UNKNOWN && headers->first[id] != 0) {
+        headers->repeated = true;
+    } else if (id != MC_H_UNKNOWN) {
         headers->first[id] = (uint16_t)headers->count;
     }
     return MC_OK;
@@ -80,6 +83,9 @@ const mc_header *mc_headers_next(const mc_headers *headers, mc_slice name, uint3
 MC_MUST_CHECK mc_status mc_headers_joined(const mc_headers *headers, mc_slice name, mc_arena *arena, mc_slice *out);
 /* Appends ",value" (or sep + value) to the first entry of a known id, or adds it. */
 MC_MUST_CHECK mc_status mc_headers_append_value(mc_headers *headers, mc_header_id id, mc_slice sep, mc_slice value);
+
+/* Makes one entry of all entries of the listed ids, where the first is, by "," (empty values add nothing). */
+MC_MUST_CHECK mc_status mc_headers_join(mc_headers *headers, const mc_header_id *ids, size_t count);
 
 /* Number of entries removed. */
 uint32_t mc_headers_remove_known(mc_headers *headers, mc_header_id id);

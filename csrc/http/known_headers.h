@@ -32,6 +32,7 @@
     X(LAST_MODIFIED, "last-modified")                                                                                  \
     X(LOCATION, "location")                                                                                            \
     X(ORIGIN, "origin")                                                                                                \
+    X(PRAGMA, "pragma")                                                                                                \
     X(PROXY_CONNECTION, "proxy-connection")                                                                            \
     X(PROXY_STATUS, "proxy-status")                                                                                    \
     X(REFERER, "referer")                                                                                              \

@@ -18,6 +18,7 @@ static const unsigned char known_header_slots[512] = {
     [35] = MC_H_X_ENVOY_RETRIABLE_STATUS_CODES,
     [38] = MC_H_ETAG,
     [42] = MC_H_ORIGIN,
+    [49] = MC_H_PRAGMA,
     [51] = MC_H_AUTHORITY,
     [65] = MC_H_LAST_MODIFIED,
     [69] = MC_H_HOST,

@@ -229,6 +229,9 @@ static void remove_all(mc_headers *headers, const mc_header_id *ids, size_t coun
 
 /* HC-10: only "trailers" survives in te. */
 static bool keep_te_trailers(mc_headers *headers) {
+    if (mc_headers_get_known(headers, MC_H_TE).n == 0) { /* Envoy leaves an empty one */
+        return true;
+    }
     mc_slice rest = mc_headers_get_known(headers, MC_H_TE), token;
     while (mc_slice_next(&rest, ',', &token)) {
         if (mc_slice_ieq(token, MC_SLICE("trailers"))) {
@@ -353,10 +356,59 @@ static void sanitize_referer(mc_headers *headers) {
     }
 }
 
+/* Headers that Envoy keeps in one place: repeated lines become one, joined by ",", before anything looks at them. */
+static const mc_header_id joined_ids[] = {
+    MC_H_ACCEPT,
+    MC_H_ACCEPT_ENCODING,
+    MC_H_AUTHORIZATION,
+    MC_H_CACHE_CONTROL,
+    MC_H_CONNECTION,
+    MC_H_CONTENT_TYPE,
+    MC_H_EXPECT,
+    MC_H_GRPC_TIMEOUT,
+    MC_H_KEEP_ALIVE,
+    MC_H_ORIGIN,
+    MC_H_PRAGMA,
+    MC_H_PROXY_CONNECTION,
+    MC_H_TE,
+    MC_H_UPGRADE,
+    MC_H_USER_AGENT,
+    MC_H_VIA,
+    MC_H_X_CLIENT_TRACE_ID,
+    MC_H_X_ENVOY_DECORATOR_OPERATION,
+    MC_H_X_ENVOY_DOWNSTREAM_SERVICE_CLUSTER,
+    MC_H_X_ENVOY_DOWNSTREAM_SERVICE_NODE,
+    MC_H_X_ENVOY_EXTERNAL_ADDRESS,
+    MC_H_X_ENVOY_FORCE_TRACE,
+    MC_H_X_ENVOY_HEDGE_ON_PER_TRY_TIMEOUT,
+    MC_H_X_ENVOY_IP_TAGS,
+    MC_H_X_ENVOY_MAX_RETRIES,
+    MC_H_X_ENVOY_ORIGINAL_PATH,
+    MC_H_X_ENVOY_ORIGINAL_URL,
+    MC_H_X_ENVOY_RETRIABLE_HEADER_NAMES,
+    MC_H_X_ENVOY_RETRIABLE_STATUS_CODES,
+    MC_H_X_ENVOY_RETRY_GRPC_ON,
+    MC_H_X_ENVOY_RETRY_ON,
+    MC_H_X_ENVOY_UPSTREAM_ALT_STAT_NAME,
+    MC_H_X_ENVOY_UPSTREAM_RQ_PER_TRY_TIMEOUT_MS,
+    MC_H_X_ENVOY_UPSTREAM_RQ_TIMEOUT_ALT_RESPONSE,
+    MC_H_X_ENVOY_UPSTREAM_RQ_TIMEOUT_MS,
+    MC_H_X_ENVOY_UPSTREAM_STREAM_DURATION_MS,
+    MC_H_X_FORWARDED_CLIENT_CERT,
+    MC_H_X_FORWARDED_FOR,
+    MC_H_X_FORWARDED_HOST,
+    MC_H_X_FORWARDED_PORT,
+    MC_H_X_FORWARDED_PROTO,
+    MC_H_X_REQUEST_ID,
+};
+
 bool mc_sanitize_request(mc_stream *stream, const mc_address *peer, const mc_address *local, bool tls,
                          mc_reply *reply) {
     mc_slice scheme = tls ? MC_SLICE("https") : MC_SLICE("http");
     *reply = (mc_reply){0};
+    if (stream->request.repeated) {
+        TRY(mc_headers_join(&stream->request, joined_ids, sizeof joined_ids / sizeof joined_ids[0]));
+    }
     if (!check_scheme(stream, tls, reply) || !check_host(stream, reply) || !check_path(stream, reply) || !normalize_host(stream, local) ||
         !remove_hop_by_hop(stream) || !find_client(stream, peer, local, scheme)) {
         return false;

@@ -17,7 +17,7 @@ from upstreams import Behaviour, Upstream, echo, reset, stall
 HCM = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
 ROUTER = "envoy.extensions.filters.http.router.v3.Router"
 SEED = 20261121
-GENERATED = 300
+GENERATED = 250
 
 # What may differ from one run to the next, on either side.
 VOLATILE = {
@@ -60,7 +60,7 @@ def config(manager: str = "") -> str:
     return (
         f"static_resources:\n  listeners:\n  - name: main\n    address: {address('$port')}\n"
         "    filter_chains:\n    - filters:\n      - name: hcm\n        typed_config:\n"
-        f'          "@type": type.googleapis.com/{HCM}\n          stat_prefix: in\n{manager}'
+        f'          "@type": type.googleapis.com/{HCM}\n          stat_prefix: in\n          delayed_close_timeout: 0.05s\n{manager}'
         "          route_config:\n            virtual_hosts:\n            - name: all\n"
         '              domains: ["*"]\n              routes:\n'
         + "".join(f"              - {route}\n" for route in routes)
