@@ -5,8 +5,9 @@
 #include "net/conn.h"
 
 enum {
-    MC_NET_BLOCK = 64, /* borrowed pieces a connection collects before it sends them early */
-    MC_NET_CHUNKS = 64 /* free chunks a worker keeps */
+    MC_NET_BLOCK = 64,  /* borrowed pieces a connection collects before it sends them early */
+    MC_NET_CHUNKS = 64, /* free chunks a worker keeps */
+    MC_NET_GATHER = 4096
 };
 
 /* Bytes for scratch; a list of them, newest first. */
@@ -18,7 +19,8 @@ typedef struct mc_scratch_block {
 
 struct mc_net {
     mc_loop *loop;
-    char *read_buffer; /* MC_NET_KEEP + MC_NET_READ */
+    char *read_buffer;          /* MC_NET_KEEP + MC_NET_READ */
+    char gather[MC_NET_GATHER]; /* see raw.c */
     mc_chunk_pool chunks;
     mc_list flush; /* connections with borrowed pieces */
     mc_deferred flusher;

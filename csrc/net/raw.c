@@ -6,7 +6,22 @@
 
 static long raw_read(mc_conn *conn, char *out, size_t n) { return mc_socket_read(conn->io.fd, out, n); }
 
+/* A few short pieces, a head and its body say, are cheaper copied together: the kernel takes 0.2 us longer over a vector than
+ * over one piece, for which 4 KiB can be copied. */
 static long raw_writev(mc_conn *conn, const struct iovec *pieces, int count) {
+    size_t total = 0;
+    for (int i = 0; i < count; i++) {
+        total += pieces[i].iov_len;
+    }
+    if (count > 1 && total <= MC_NET_GATHER) {
+        char *at = conn->net->gather;
+        for (int i = 0; i < count; i++) {
+            memcpy(at, pieces[i].iov_base, pieces[i].iov_len);
+            at += pieces[i].iov_len;
+        }
+        struct iovec whole = {conn->net->gather, total};
+        return mc_socket_writev(conn->io.fd, &whole, 1);
+    }
     return mc_socket_writev(conn->io.fd, pieces, count);
 }
 
