@@ -70,6 +70,14 @@ bool mc_address_is_loopback(const mc_address *address) {
                                              : IN6_IS_ADDR_LOOPBACK(&address->v6.sin6_addr);
 }
 
+bool mc_address_is_any(const mc_address *address) {
+    if (address->length == 0) {
+        return true;
+    }
+    return address->any.sa_family == AF_INET ? address->v4.sin_addr.s_addr == htonl(INADDR_ANY)
+                                             : IN6_IS_ADDR_UNSPECIFIED(&address->v6.sin6_addr);
+}
+
 bool mc_address_in_prefix(const mc_address *address, const mc_address *network, unsigned bits) {
     if (address->length == 0 || address->any.sa_family != network->any.sa_family) {
         return false;

@@ -25,6 +25,8 @@ size_t mc_address_text(const mc_address *address, char out[MC_ADDRESS_TEXT]);
 size_t mc_address_ip(const mc_address *address, char out[MC_ADDRESS_TEXT]);
 uint16_t mc_address_port(const mc_address *address);
 bool mc_address_is_loopback(const mc_address *address);
+/* 0.0.0.0 or ::, or no address: a socket bound to it takes the address that each connection came to. */
+bool mc_address_is_any(const mc_address *address);
 /* True when the first `bits` bits agree; addresses of different families never match. */
 bool mc_address_in_prefix(const mc_address *address, const mc_address *network, unsigned bits);
 

@@ -22,8 +22,8 @@ static void connection_closed(mc_downstream_source *source) { listener_maybe_fre
 
 static void accepted(mc_listener *net_listener, int fd, const mc_address *peer) {
     mc_worker_listener *listener = MC_CONTAINER(net_listener, mc_worker_listener, listener);
-    mc_address local;
-    if (mc_socket_local(fd, &local) != 0) {
+    mc_address local = listener->local;
+    if (local.length == 0 && mc_socket_local(fd, &local) != 0) {
         mc_socket_close(fd);
         return;
     }
@@ -92,6 +92,9 @@ static void apply_listener(mc_worker *worker, const mc_listener_config *config, 
         return;
     }
     listener_close(listener); /* a new socket replaces the old: the address changed */
+    if (mc_socket_local(fd, &listener->local) != 0 || mc_address_is_any(&listener->local)) {
+        listener->local.length = 0;
+    }
     listener->open = mc_listener_open(&listener->listener, worker->net, fd, accepted) == MC_OK;
 }
 

@@ -14,7 +14,8 @@ typedef struct mc_worker_listener {
     mc_downstream_source source;
     mc_listener listener;
     mc_link link;
-    mc_slice name; /* own copy */
+    mc_slice name;    /* own copy */
+    mc_address local; /* of every connection; length 0 when each must be asked */
     struct mc_worker *worker;
     bool open, removed;
 } mc_worker_listener;
@@ -42,13 +43,13 @@ typedef struct mc_worker {
     mc_timer reaper;
     mc_worker_order close_order, drain_order, stop_order;
     _Atomic uint64_t applied; /* number of configurations taken over */
-    _Atomic bool idle;    /* draining and no connection left */
-    _Atomic bool stopped; /* everything is closed, the loop has stopped */
+    _Atomic bool idle;        /* draining and no connection left */
+    _Atomic bool stopped;     /* everything is closed, the loop has stopped */
 } mc_worker;
 
 /* Takes the loop over. */
-MC_MUST_CHECK mc_status mc_worker_init(mc_worker *worker, mc_engine *engine, uint32_t index, mc_loop *loop, mc_stats *stats,
-                                       uint32_t record_capacity);
+MC_MUST_CHECK mc_status mc_worker_init(mc_worker *worker, mc_engine *engine, uint32_t index, mc_loop *loop,
+                                       mc_stats *stats, uint32_t record_capacity);
 /* After the loop stopped. */
 void mc_worker_fini(mc_worker *worker);
 
