@@ -394,6 +394,7 @@ static mc_status on_headers(mc_attempt *attempt, const mc_h1_head *head) {
         if (!r->stream->upgrade) { /* nobody asked for another protocol */
             return MC_EPROTO;
         }
+        mc_timer_cancel(r->stream->proxy->loop, &r->timeout); /* it was for the handshake */
         mc_attempt_tunnel(attempt);
     }
     return forward_headers(r, t, false);

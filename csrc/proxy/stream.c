@@ -431,7 +431,7 @@ void mc_stream_send_headers(mc_stream *stream, bool end_stream) {
     if (stream->tunnel) {
         MC_HCM_COUNT(stream, downstream_cx_upgrades_total);
     }
-    if (framing == MC_H1_UNTIL_CLOSE) {
+    if (framing == MC_H1_UNTIL_CLOSE || stream->tunnel) {
         stream->close_connection = true;
     }
     if (end_stream) {

@@ -39,6 +39,8 @@ struct pipeline {
     /* Called when a server's connection is over, before it is freed. May be NULL. */
     void (*gone)(pipeline_peer *server);
     const char *response;
+    const mc_filter_factory *factories; /* of further configurations */
+    size_t factory_count;
     uint32_t connects;
     void *user;
 };
@@ -133,7 +135,7 @@ static inline mc_status pipeline_configure(pipeline *p, const char *json, mc_err
     mc_arena_init(&arena, NULL);
     mc_status status = mc_value_parse(&arena, mc_slice_cstr(json), &config, error);
     if (status == MC_OK) {
-        status = mc_engine_compile(p->engine, config, NULL, 0, &snapshot, error);
+        status = mc_engine_compile(p->engine, config, p->factories, p->factory_count, &snapshot, error);
     }
     if (status == MC_OK) {
         status = mc_engine_publish(p->engine, snapshot);

@@ -1,0 +1,357 @@
+/* Pools of one worker: which connection serves, who waits, who is refused, and how a pool ends. Attempts are made by hand against
+ * the worker's own upstream; the servers are those of pipeline.h. */
+#include "../proxy/proxy_test.h"
+
+#define POOL(more)       CONFIG(LISTENER("", TO_WEB), CLUSTER(more, ENDPOINT("10.0.0.1")))
+#define BREAKERS(limits) "\"circuit_breakers\":{\"thresholds\":[{" limits "}]},"
+
+typedef struct tried {
+    mc_attempt attempt;
+    mc_arena arena;
+    mc_headers headers;
+    bool ready, complete, failed, reset;
+    mc_reset_reason reason;
+} tried;
+
+static pipeline p;
+static mc_upstream *upstream;
+static mc_host *host;
+static tried tries[4];
+
+static tried *of(mc_attempt *attempt) { return MC_CONTAINER(attempt, tried, attempt); }
+
+static void send_request(tried *t) {
+    (void)mc_conn_write(mc_attempt_conn(&t->attempt), MC_SLICE("GET / HTTP/1.1\r\nhost: h\r\n\r\n"));
+    t->attempt.request_sent = true;
+    t->ready = true;
+}
+
+static void on_ready(mc_attempt *attempt) { send_request(of(attempt)); }
+static void on_failure(mc_attempt *attempt, mc_reset_reason reason) {
+    of(attempt)->failed = true;
+    of(attempt)->reason = reason;
+}
+static mc_headers *on_begin(mc_attempt *attempt) {
+    tried *t = of(attempt);
+    mc_arena_fini(&t->arena);
+    mc_arena_init(&t->arena, NULL);
+    mc_headers_init(&t->headers, &t->arena);
+    return &t->headers;
+}
+static mc_status on_headers(mc_attempt *attempt, const mc_h1_head *head) { return MC_OK; }
+static mc_status on_body(mc_attempt *attempt, mc_slice data) { return MC_OK; }
+static mc_status on_trailers(mc_attempt *attempt, mc_headers *trailers) { return MC_OK; }
+static void on_complete(mc_attempt *attempt) { of(attempt)->complete = true; }
+static void on_reset(mc_attempt *attempt, mc_reset_reason reason) {
+    of(attempt)->reset = true;
+    of(attempt)->reason = reason;
+}
+static void on_mark(mc_attempt *attempt) {}
+
+static const mc_attempt_events events = {
+    .on_ready = on_ready,
+    .on_failure = on_failure,
+    .on_begin = on_begin,
+    .on_headers = on_headers,
+    .on_body = on_body,
+    .on_trailers = on_trailers,
+    .on_complete = on_complete,
+    .on_reset = on_reset,
+    .on_high = on_mark,
+    .on_low = on_mark,
+};
+
+static void silent(pipeline_peer *server) {}
+
+static void begin(const char *json) {
+    memset(tries, 0, sizeof tries);
+    open_pipeline(&p, json);
+    p.serve = silent;
+    upstream = mc_proxy_upstream(&p.worker->proxy, p.worker->snapshot->clusters[0].cluster->slot);
+    host = mc_hosts_at(upstream->hosts, 0);
+    mc_host_ref(host);
+}
+
+static void check_idle(void) {
+    mc_cluster *cluster = p.worker->snapshot->clusters[0].cluster;
+    CHECK_INT(cluster->requests.count, 0);
+    CHECK_INT(cluster->pending.count, 0);
+    CHECK_INT(host->rq_active, 0);
+    CHECK_U64(pipeline_gauge(&p, "cluster.web.upstream_rq_active"), 0);
+    CHECK_U64(pipeline_gauge(&p, "cluster.web.upstream_rq_pending_active"), 0);
+}
+
+static void end(void) {
+    for (int i = 0; i < 4; i++) {
+        mc_attempt_cancel(&tries[i].attempt);
+        mc_arena_fini(&tries[i].arena);
+    }
+    pipeline_settle(&p);
+    check_idle();
+    mc_host_unref(host);
+    pipeline_close(&p);
+}
+
+static mc_status start(int i) {
+    tried *t = &tries[i];
+    mc_arena_fini(&t->arena);
+    *t = (tried){.attempt = {.events = &events, .method = MC_SLICE_INIT("GET")}};
+    mc_pool *pool = mc_upstream_pool(upstream, host);
+    CHECK(pool != NULL);
+    mc_status status = mc_pool_start(pool, &t->attempt);
+    if (status == MC_OK) {
+        send_request(t);
+    }
+    pipeline_settle(&p);
+    return status;
+}
+
+/* The nth server that was connected to. */
+static pipeline_peer *server(int n) {
+    MC_LIST_EACH(&p.servers, node) {
+        if (n-- == 0) {
+            return MC_CONTAINER(node, pipeline_peer, link);
+        }
+    }
+    CHECK(!"such a server");
+    return NULL;
+}
+
+static void answer(int n) {
+    pipeline_send(server(n), MC_SLICE("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"));
+    pipeline_settle(&p);
+}
+
+static uint64_t counter(const char *name) {
+    char full[128];
+    snprintf(full, sizeof full, "cluster.web.%s", name);
+    return pipeline_counter(&p, full);
+}
+
+TEST(the_connection_used_last_serves_next) { /* CP-2 */
+    begin(PLAIN);
+    for (int i = 0; i < 3; i++) {
+        CHECK_INT(start(i), MC_AGAIN);
+        CHECK(tries[i].ready);
+    }
+    CHECK_INT(p.connects, 3);
+    answer(0);
+    answer(2);
+    answer(1);
+    CHECK(tries[0].complete && tries[1].complete && tries[2].complete);
+    CHECK_INT(start(0), MC_OK);
+    CHECK(server(1)->in.length > server(0)->in.length);
+    CHECK(server(1)->in.length > server(2)->in.length);
+    answer(1);
+    CHECK(tries[0].complete);
+    CHECK_INT(p.connects, 3);
+    end();
+}
+
+TEST(attempts_wait_for_a_connection_in_order) { /* CP-6 */
+    begin(POOL(BREAKERS("\"max_connections\":1")));
+    for (int i = 0; i < 3; i++) {
+        CHECK_INT(start(i), MC_AGAIN);
+    }
+    CHECK_INT(p.connects, 1);
+    CHECK(tries[0].ready && !tries[1].ready);
+    CHECK_U64(counter("upstream_cx_overflow") > 0, 1);
+    answer(0);
+    CHECK(tries[0].complete && tries[1].ready && !tries[2].ready);
+    answer(0);
+    answer(0);
+    CHECK(tries[1].complete && tries[2].complete);
+    CHECK_INT(p.connects, 1);
+    end();
+}
+
+TEST(a_full_queue_refuses) { /* CB-7 */
+    begin(POOL(BREAKERS("\"max_connections\":1,\"max_pending_requests\":1")));
+    CHECK_INT(start(0), MC_AGAIN);
+    CHECK_INT(start(1), MC_AGAIN);
+    CHECK_INT(start(2), MC_ELIMIT);
+    CHECK_U64(counter("upstream_rq_pending_overflow"), 1);
+    CHECK(!tries[2].failed);
+    end();
+}
+
+TEST(too_many_requests_refuse) { /* CB-6 */
+    begin(POOL(BREAKERS("\"max_requests\":1")));
+    CHECK_INT(start(0), MC_AGAIN);
+    answer(0);
+    CHECK_INT(start(0), MC_OK);
+    CHECK_INT(start(1), MC_AGAIN); /* connects, and fails when it leaves the queue */
+    CHECK(tries[1].failed);
+    CHECK_INT(tries[1].reason, MC_RESET_OVERFLOW);
+    CHECK_INT(start(2), MC_ELIMIT); /* an idle connection is there, a request is not allowed */
+    end();
+}
+
+static bool refuse(pipeline *owner, const mc_host *to) { return false; }
+
+TEST(a_connection_that_cannot_be_made_fails_at_once) {
+    begin(PLAIN);
+    p.admit = refuse;
+    CHECK_INT(start(0), MC_ECLOSED);
+    CHECK_U64(counter("upstream_cx_connect_fail"), 1);
+    check_idle();
+    p.admit = NULL;
+    CHECK_INT(start(0), MC_AGAIN);
+    CHECK(tries[0].ready);
+    end();
+}
+
+/* Never gets there. */
+static mc_status connect_nowhere(void *ctx, mc_conn *conn, mc_net *net, const mc_host *to,
+                                 const mc_conn_events *conn_events) {
+    mc_status status = pipeline_connect(ctx, conn, net, to, conn_events);
+    mc_link_unlink(&conn->io.ready);
+    conn->io.injected = 0;
+    return status;
+}
+
+TEST(a_connection_that_takes_too_long_fails_who_waits) {
+    begin(POOL("\"connect_timeout\":\"2s\","));
+    p.connector.connect = connect_nowhere;
+    CHECK_INT(start(0), MC_AGAIN);
+    CHECK_INT(start(1), MC_AGAIN);
+    CHECK_INT(p.connects, 2);
+    pipeline_run(&p, 1900);
+    CHECK(!tries[0].failed && !tries[1].failed);
+    pipeline_run(&p, 200);
+    CHECK(tries[0].failed && tries[1].failed);
+    CHECK_INT(tries[0].reason, MC_RESET_CONNECTION_TIMEOUT);
+    CHECK_U64(counter("upstream_cx_connect_timeout"), 2);
+    CHECK_U64(pipeline_gauge(&p, "cluster.web.upstream_cx_active"), 0);
+    end();
+}
+
+TEST(who_gives_up_waiting_leaves_the_connection_to_others) {
+    begin(PLAIN);
+    p.memory.max_delay_ms = 0;
+    mc_pool *pool = mc_upstream_pool(upstream, host);
+    tries[0] = (tried){.attempt = {.events = &events, .method = MC_SLICE_INIT("GET")}};
+    CHECK_INT(mc_pool_start(pool, &tries[0].attempt), MC_AGAIN);
+    mc_attempt_cancel(&tries[0].attempt);
+    CHECK_U64(counter("upstream_rq_cancelled"), 1);
+    pipeline_settle(&p);
+    CHECK(!tries[0].ready);
+    CHECK_INT(start(1), MC_OK);
+    CHECK_INT(p.connects, 1);
+    end();
+}
+
+TEST(who_gives_up_an_answer_takes_its_connection_down) {
+    begin(PLAIN);
+    CHECK_INT(start(0), MC_AGAIN);
+    mc_attempt_cancel(&tries[0].attempt);
+    pipeline_settle(&p);
+    CHECK(!tries[0].reset && !tries[0].complete);
+    CHECK_U64(pipeline_gauge(&p, "cluster.web.upstream_cx_active"), 0);
+    CHECK_U64(counter("upstream_rq_tx_reset"), 1);
+    end();
+}
+
+TEST(a_lost_connection_resets_its_attempt) {
+    begin(PLAIN);
+    CHECK_INT(start(0), MC_AGAIN);
+    mc_memory_reset(&server(0)->conn);
+    pipeline_settle(&p);
+    CHECK(tries[0].reset);
+    CHECK_INT(tries[0].reason, MC_RESET_CONNECTION_TERMINATION);
+    CHECK_U64(counter("upstream_cx_destroy_remote_with_active_rq"), 1);
+    end();
+}
+
+TEST(a_connection_serves_as_often_as_allowed) { /* CP-3 */
+    begin(POOL("\"common_http_protocol_options\":{\"max_requests_per_connection\":2},"));
+    CHECK_INT(start(0), MC_AGAIN);
+    answer(0);
+    CHECK_INT(start(0), MC_OK);
+    answer(0);
+    CHECK_U64(counter("upstream_cx_max_requests"), 1);
+    CHECK_U64(pipeline_gauge(&p, "cluster.web.upstream_cx_active"), 0);
+    CHECK_INT(start(0), MC_AGAIN);
+    CHECK_INT(p.connects, 2);
+    end();
+}
+
+TEST(an_idle_connection_closes_in_time) { /* CP-11 */
+    begin(POOL("\"common_http_protocol_options\":{\"idle_timeout\":\"10s\"},"));
+    CHECK_INT(start(0), MC_AGAIN);
+    answer(0);
+    pipeline_run(&p, 6000);
+    CHECK_INT(start(0), MC_OK); /* the wait starts anew */
+    answer(0);
+    pipeline_run(&p, 6000);
+    CHECK_U64(pipeline_gauge(&p, "cluster.web.upstream_cx_active"), 1);
+    pipeline_run(&p, 6000);
+    CHECK_U64(pipeline_gauge(&p, "cluster.web.upstream_cx_active"), 0);
+    CHECK_U64(counter("upstream_cx_idle_timeout"), 1);
+    end();
+}
+
+TEST(a_server_may_close_an_idle_connection) {
+    begin(PLAIN);
+    CHECK_INT(start(0), MC_AGAIN);
+    answer(0);
+    mc_conn_close(&server(0)->conn, false);
+    pipeline_settle(&p);
+    CHECK_U64(pipeline_gauge(&p, "cluster.web.upstream_cx_active"), 0);
+    CHECK_INT(start(0), MC_AGAIN);
+    CHECK_INT(p.connects, 2);
+    end();
+}
+
+/* The cluster's only host leaves. */
+static void leave(void) {
+    mc_arena arena;
+    const mc_value *assignment;
+    mc_error error = {0};
+    mc_arena_init(&arena, NULL);
+    CHECK_INT(mc_value_parse(&arena, MC_SLICE("{\"cluster_name\":\"web\",\"endpoints\":[]}"), &assignment, &error),
+              MC_OK);
+    CHECK_INT(mc_engine_set_assignment(p.engine, MC_SLICE("web"), assignment, &error), MC_OK);
+    mc_arena_fini(&arena);
+}
+
+TEST(a_host_that_leaves_finishes_its_attempts) { /* CP-14 */
+    begin(PLAIN);
+    CHECK_INT(start(0), MC_AGAIN);
+    CHECK_INT(start(1), MC_AGAIN);
+    answer(1);
+    leave();
+    pipeline_settle(&p);
+    CHECK_U64(pipeline_gauge(&p, "cluster.web.upstream_cx_active"), 1); /* the idle one is gone */
+    CHECK(!tries[0].reset);
+    answer(0);
+    CHECK(tries[0].complete);
+    CHECK_U64(pipeline_gauge(&p, "cluster.web.upstream_cx_active"), 0);
+    end();
+}
+
+TEST(a_host_that_leaves_serves_who_waits) {
+    begin(POOL(BREAKERS("\"max_connections\":1")));
+    CHECK_INT(start(0), MC_AGAIN);
+    CHECK_INT(start(1), MC_AGAIN);
+    leave();
+    pipeline_settle(&p);
+    answer(0);
+    CHECK(tries[0].complete && tries[1].ready);
+    answer(0);
+    CHECK(tries[1].complete);
+    CHECK_U64(pipeline_gauge(&p, "cluster.web.upstream_cx_active"), 0);
+    end();
+}
+
+TEST(a_host_that_leaves_keeps_no_connection_for_nobody) {
+    begin(PLAIN);
+    mc_pool *pool = mc_upstream_pool(upstream, host);
+    tries[0] = (tried){.attempt = {.events = &events, .method = MC_SLICE_INIT("GET")}};
+    CHECK_INT(mc_pool_start(pool, &tries[0].attempt), MC_AGAIN);
+    leave();
+    mc_attempt_cancel(&tries[0].attempt);
+    pipeline_run(&p, 1000);
+    CHECK_U64(pipeline_gauge(&p, "cluster.web.upstream_cx_active"), 0);
+    end();
+}
