@@ -12,10 +12,7 @@ static const mc_name_value actions[] = {{"APPEND_IF_EXISTS_OR_ADD", MC_APPEND_OR
 
 /* RT-42: pseudo-headers and host are the router's to set. */
 static mc_status check_name(mc_slice name, const char *field, mc_error *error) {
-    if (name.n == 0) {
-        return mc_error_set(error, MC_EINVAL, field, "must not be empty");
-    }
-    if (name.p[0] == ':' || mc_slice_ieq(name, MC_SLICE("host"))) {
+    if (mc_slice_has_prefix(name, MC_SLICE(":")) || mc_slice_ieq(name, MC_SLICE("host"))) {
         return mc_error_set(error, MC_EINVAL, field, "must not be host or begin with ':': %.*s", MC_SLICE_ARG(name));
     }
     return MC_OK;
@@ -44,6 +41,9 @@ static mc_status read_literal(mc_compile *c, const mc_value *header, mc_slice *o
 static mc_status compile_header(mc_compile *c, const mc_value *header, mc_header_addition *out) {
     mc_slice name = MC_SLICE_NONE;
     MC_TRY(mc_value_read_string(header, "key", &name, c->error));
+    if (name.n == 0) {
+        return mc_error_set(c->error, MC_EINVAL, "key", "must not be empty");
+    }
     MC_TRY(check_name(name, "key", c->error));
     MC_TRY(mc_dup_lower(c->arena, name, &out->name));
     if (mc_value_get(header, "raw_value") != NULL) {

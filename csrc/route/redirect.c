@@ -26,9 +26,6 @@ static mc_status compile_authority(mc_compile *c, const mc_value *value, mc_redi
     }
     MC_TRY(mc_read_text(c->arena, value, "host_redirect", &redirect->host, c->error));
     MC_TRY(mc_value_read_u32(value, "port_redirect", &port, c->error));
-    if (port > 65535) {
-        return mc_error_set(c->error, MC_EINVAL, "port_redirect", "must be at most 65535");
-    }
     if (port != 0) {
         char text[24] = ":";
         return mc_arena_dup(c->arena, mc_slice_of(text, 1 + mc_format_u64(text + 1, port)), &redirect->port);

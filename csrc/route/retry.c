@@ -57,15 +57,16 @@ static mc_status compile_status_codes(mc_compile *c, const mc_value *value, mc_r
         return MC_ENOMEM;
     }
     for (size_t i = 0; i < count; i++) {
-        if (items[i].kind != MC_NUMBER || !(items[i].number >= 0 && items[i].number <= 65535)) {
+        if (items[i].kind != MC_NUMBER || !(items[i].number >= 0 && items[i].number <= UINT32_MAX)) {
             char path[96];
             snprintf(path, sizeof path, "retriable_status_codes[%zu]", i);
             return mc_error_set(c->error, MC_EINVAL, path, "must be a status code");
         }
-        codes[i] = (uint16_t)items[i].number;
+        if (items[i].number <= UINT16_MAX) { /* no response has a larger one */
+            codes[policy->retriable_status_count++] = (uint16_t)items[i].number;
+        }
     }
     policy->retriable_status_codes = codes;
-    policy->retriable_status_count = (uint32_t)count;
     return MC_OK;
 }
 

@@ -15,8 +15,10 @@ import peers
 import pytest
 from clients import Connection, Reply
 from route_cases import Headers, Tree, request, table
+from route_configs import CONFIGS
 from upstreams import Exchange, Upstream
 
+from meshcore import ConfigError
 from meshcore.routing import Route, RouteTable
 
 pytestmark = pytest.mark.oracle
@@ -169,3 +171,23 @@ def test_the_same_decisions(
 def listener_address() -> Tree:
     """The one that tells when Envoy serves."""
     return {"socket_address": {"address": "127.0.0.1", "port_value": "$port"}}
+
+
+def refused(config: Tree) -> bool:
+    try:
+        RouteTable(config)
+    except ConfigError:
+        return True
+    return False
+
+
+@pytest.mark.slow
+def test_the_same_configurations() -> None:
+    taken = [config for config in CONFIGS if not refused(config)]
+    listeners = [listener(10_000 + i, config) for i, config in enumerate(taken)]
+    accepted, why = peers.envoy_accepts(bootstrap(listeners, 9999))
+    assert accepted, why[-2000:]
+    for config in CONFIGS:
+        if refused(config):
+            accepted, _ = peers.envoy_accepts(bootstrap([listener(10_000, config)], 9999))
+            assert not accepted, config
