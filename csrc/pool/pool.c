@@ -44,6 +44,7 @@ mc_slice mc_reset_reason_text(mc_reset_reason reason) {
 #define GAUGE(upstream, name, delta) mc_gauge_add((upstream)->slab, (upstream)->cluster->stats.name, delta)
 
 static void pool_maybe_free(mc_pool *pool);
+static void pool_trim(mc_pool *pool);
 static mc_status pool_connect(mc_pool *pool);
 static void pool_fail_pending(mc_pool *pool, mc_reset_reason reason);
 
@@ -143,6 +144,7 @@ static void client_connected(mc_conn *conn) {
     mc_histogram_record(upstream->slab, upstream->cluster->stats.upstream_cx_connect_ms, now - client->since_ms);
     client->since_ms = now;
     client_idle(client);
+    pool_trim(client->pool);
 }
 
 static void client_reset_attempt(mc_client *client, mc_reset_reason reason) {
@@ -440,6 +442,7 @@ static void pool_serve(mc_deferred *deferred) {
         client_attach(client, attempt);
         attempt->events->on_ready(attempt);
     }
+    pool_trim(pool);
     if (!mc_list_empty(&pool->pending) && pool_grow(pool) != MC_OK && pool->client_count == 0) {
         pool_fail_pending(pool, MC_RESET_LOCAL_CONNECTION_FAILURE);
     }
@@ -489,6 +492,7 @@ void mc_attempt_cancel(mc_attempt *attempt) {
     if (attempt->client == NULL) {
         pending_leave(pool, attempt);
         COUNT(pool->upstream, upstream_rq_cancelled);
+        pool_trim(pool);
         pool_maybe_free(pool);
         return;
     }
@@ -559,13 +563,20 @@ mc_pool *mc_upstream_pool(mc_upstream *upstream, mc_host *host) {
     return pool;
 }
 
+/* A draining pool keeps no connection that nobody waits for. */
+static void pool_trim(mc_pool *pool) {
+    if (!pool->draining || !mc_list_empty(&pool->pending)) {
+        return;
+    }
+    MC_LIST_EACH(&pool->idle, idle) { client_close(MC_CONTAINER(idle, mc_client, link)); }
+    MC_LIST_EACH(&pool->connecting, connecting) { client_close(MC_CONTAINER(connecting, mc_client, link)); }
+}
+
 /* CP-14, "drain and delete". */
 static void pool_drain(mc_pool *pool) {
     pool->draining = true;
     MC_LIST_EACH(&pool->idle, node) { client_close(MC_CONTAINER(node, mc_client, link)); }
-    if (mc_list_empty(&pool->pending)) {
-        MC_LIST_EACH(&pool->connecting, node) { client_close(MC_CONTAINER(node, mc_client, link)); }
-    }
+    pool_trim(pool);
     pool_maybe_free(pool);
 }
 

@@ -202,11 +202,14 @@ TEST(a_connection_that_cannot_be_made_fails_at_once) {
 }
 
 /* Never gets there. */
+static mc_conn *nowhere;
+
 static mc_status connect_nowhere(void *ctx, mc_conn *conn, mc_net *net, const mc_host *to,
                                  const mc_conn_events *conn_events) {
     mc_status status = pipeline_connect(ctx, conn, net, to, conn_events);
     mc_link_unlink(&conn->io.ready);
     conn->io.injected = 0;
+    nowhere = conn;
     return status;
 }
 
@@ -345,13 +348,19 @@ TEST(a_host_that_leaves_serves_who_waits) {
 }
 
 TEST(a_host_that_leaves_keeps_no_connection_for_nobody) {
-    begin(PLAIN);
-    mc_pool *pool = mc_upstream_pool(upstream, host);
-    tries[0] = (tried){.attempt = {.events = &events, .method = MC_SLICE_INIT("GET")}};
-    CHECK_INT(mc_pool_start(pool, &tries[0].attempt), MC_AGAIN);
-    leave();
-    mc_attempt_cancel(&tries[0].attempt);
-    pipeline_run(&p, 1000);
-    CHECK_U64(pipeline_gauge(&p, "cluster.web.upstream_cx_active"), 0);
-    end();
+    for (int late = 0; late < 2; late++) {
+        begin(PLAIN);
+        p.connector.connect = connect_nowhere;
+        CHECK_INT(start(0), MC_AGAIN);
+        leave();
+        pipeline_settle(&p);
+        CHECK_U64(pipeline_gauge(&p, "cluster.web.upstream_cx_active"), 1);
+        if (late) { /* both in one turn: connected, and given up before it is served */
+            mc_io_inject(p.worker->loop, &nowhere->io, MC_WRITE);
+        }
+        mc_attempt_cancel(&tries[0].attempt);
+        pipeline_run(&p, 1000);
+        CHECK_U64(pipeline_gauge(&p, "cluster.web.upstream_cx_active"), 0);
+        end();
+    }
 }
