@@ -12,7 +12,7 @@ ROUND_S = 0.03
 
 
 class NotHereError(RuntimeError):
-    """The library that a case measures is not installed."""
+    """The library that meshcore is compared with is not installed."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,8 @@ class Case:
         try:
             names = self.setup()
         except ImportError as error:
+            if (error.name or "").startswith("meshcore"):
+                raise
             raise NotHereError(str(error)) from error
         timer = timeit.Timer(self.statement, globals=names)
         timer.timeit(1)
