@@ -32,7 +32,9 @@ static mc_status init_workers(mc_engine *engine, const mc_engine_options *option
     return MC_OK;
 }
 
-static void woken(mc_message *message, mc_loop *loop) { atomic_store(&MC_CONTAINER(message, mc_engine, note)->noted, false); }
+static void woken(mc_message *message, mc_loop *loop) {
+    atomic_store(&MC_CONTAINER(message, mc_engine, note)->noted, false);
+}
 static void not_woken(mc_message *message) {}
 
 mc_status mc_engine_new(const mc_engine_options *options, mc_engine **out) {
@@ -119,9 +121,7 @@ static void order_run(mc_message *message, mc_loop *loop) {
         atomic_fetch_add(&o->worker->applied, 1);
         mc_engine_wake(o->worker->engine);
         break;
-    case ORDER_HOSTS:
-        mc_worker_set_hosts(o->worker, o->cluster, o->hosts);
-        break;
+    case ORDER_HOSTS: mc_worker_set_hosts(o->worker, o->cluster, o->hosts); break;
     }
     order_free(o);
 }
@@ -173,8 +173,8 @@ static void orders_post(mc_engine *engine, order **orders) {
 
 /* --- compile, bind, publish ---------------------------------------------------------------------------------------------------- */
 
-mc_status mc_engine_compile(mc_engine *engine, const mc_value *bootstrap, const mc_filter_factory *factories, size_t factory_count,
-                            mc_snapshot **out, mc_error *error) {
+mc_status mc_engine_compile(mc_engine *engine, const mc_value *bootstrap, const mc_filter_factory *factories,
+                            size_t factory_count, mc_snapshot **out, mc_error *error) {
     mc_compile_context context = {.stats = engine->stats,
                                   .slots = &engine->slots,
                                   .previous = engine->current,

@@ -152,7 +152,8 @@ static bool forward_remote(mc_stream *stream, const mc_address *peer, const mc_a
     }
     if (!hcm->skip_xff_append && peer->length != 0) {
         char text[MC_ADDRESS_TEXT];
-        const mc_address *shown = mc_address_is_loopback(peer) && hcm->node_address.length != 0 ? &hcm->node_address : peer;
+        const mc_address *shown =
+            mc_address_is_loopback(peer) && hcm->node_address.length != 0 ? &hcm->node_address : peer;
         TRY(mc_headers_append_value(headers, MC_H_X_FORWARDED_FOR, MC_SLICE(","),
                                     mc_slice_of(text, mc_address_ip(shown, text))));
     }
@@ -409,8 +410,8 @@ bool mc_sanitize_request(mc_stream *stream, const mc_address *peer, const mc_add
     if (stream->request.repeated) {
         TRY(mc_headers_join(&stream->request, joined_ids, sizeof joined_ids / sizeof joined_ids[0]));
     }
-    if (!check_scheme(stream, tls, reply) || !check_host(stream, reply) || !check_path(stream, reply) || !normalize_host(stream, local) ||
-        !remove_hop_by_hop(stream) || !find_client(stream, peer, local, scheme)) {
+    if (!check_scheme(stream, tls, reply) || !check_host(stream, reply) || !check_path(stream, reply) ||
+        !normalize_host(stream, local) || !remove_hop_by_hop(stream) || !find_client(stream, peer, local, scheme)) {
         return false;
     }
     if (mc_headers_has(&stream->request, MC_H_REFERER)) {

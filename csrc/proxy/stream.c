@@ -227,21 +227,15 @@ static bool is_grpc_request(const mc_headers *request) { /* HC-5 */
 
 static const char *grpc_status_of(uint16_t status) { /* HC-5 */
     switch (status) {
-    case 400:
-        return "13";
-    case 401:
-        return "16";
-    case 403:
-        return "7";
-    case 404:
-        return "12";
+    case 400: return "13";
+    case 401: return "16";
+    case 403: return "7";
+    case 404: return "12";
     case 429:
     case 502:
     case 503:
-    case 504:
-        return "14";
-    default:
-        return "2";
+    case 504: return "14";
+    default: return "2";
     }
 }
 
@@ -361,10 +355,17 @@ void mc_stream_reply(mc_stream *stream, const mc_reply *reply) {
 
 static void count_class(mc_stream *stream, uint16_t status) {
     const mc_hcm_stats *stats = &stream->hcm->stats;
-    const mc_stat classes[] = {0, stats->downstream_rq_1xx, stats->downstream_rq_2xx, stats->downstream_rq_3xx,
-                               stats->downstream_rq_4xx, stats->downstream_rq_5xx};
-    const mc_stat listener[] = {0, stats->listener.downstream_rq_1xx, stats->listener.downstream_rq_2xx,
-                                stats->listener.downstream_rq_3xx, stats->listener.downstream_rq_4xx,
+    const mc_stat classes[] = {0,
+                               stats->downstream_rq_1xx,
+                               stats->downstream_rq_2xx,
+                               stats->downstream_rq_3xx,
+                               stats->downstream_rq_4xx,
+                               stats->downstream_rq_5xx};
+    const mc_stat listener[] = {0,
+                                stats->listener.downstream_rq_1xx,
+                                stats->listener.downstream_rq_2xx,
+                                stats->listener.downstream_rq_3xx,
+                                stats->listener.downstream_rq_4xx,
                                 stats->listener.downstream_rq_5xx};
     mc_slab *slab = stream->proxy->slab;
     mc_counter_inc(slab, stats->downstream_rq_completed);
@@ -530,7 +531,8 @@ static void write_record(mc_stream *stream) {
     record->details = stream->details;
     record->method_n = put_text(record, &at, mc_headers_get_known(&stream->request, MC_H_METHOD), 16);
     record->authority_n = put_text(record, &at, mc_headers_get_known(&stream->request, MC_H_AUTHORITY), 40);
-    record->route_n = put_text(record, &at, stream->match.route == NULL ? MC_SLICE_NONE : stream->match.route->name, 24);
+    record->route_n =
+        put_text(record, &at, stream->match.route == NULL ? MC_SLICE_NONE : stream->match.route->name, 24);
     record->cluster_n = put_text(record, &at, stream->match.cluster, 32);
     record->path_n = put_text(record, &at, mc_headers_get_known(&stream->request, MC_H_PATH), MC_RECORD_TEXT);
     mc_record_publish(&stream->proxy->records);

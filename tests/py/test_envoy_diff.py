@@ -39,7 +39,9 @@ def address(port: str | int) -> str:
 
 
 def cluster(name: str, port: str | None) -> str:
-    endpoints = f"[{{lb_endpoints: [{{endpoint: {{address: {address(port)}}}}}]}}]" if port else "[]"
+    endpoints = (
+        f"[{{lb_endpoints: [{{endpoint: {{address: {address(port)}}}}}]}}]" if port else "[]"
+    )
     assignment = f"{{cluster_name: {name}, endpoints: {endpoints}}}"
     return f"  - {{name: {name}, type: STATIC, load_assignment: {assignment}}}\n"
 
@@ -85,7 +87,11 @@ def pair(
     both: Callable[..., tuple[peers.Server, peers.Server]],
     upstream: Callable[[Behaviour], Upstream],
 ) -> tuple[peers.Server, peers.Server]:
-    ports = {"echo": upstream(echo).port, "stall": upstream(stall).port, "reset": upstream(reset).port}
+    ports = {
+        "echo": upstream(echo).port,
+        "stall": upstream(stall).port,
+        "reset": upstream(reset).port,
+    }
     return both(config(MANAGERS[request.param]), **ports)
 
 
@@ -123,7 +129,9 @@ def ask(port: int, data: bytes) -> list[Any]:
                 out.append("closed without an answer")
                 break
             out.append(comparable(reply, port))
-        closing = reply.header("connection") == "close" if out and isinstance(out[-1], dict) else True
+        closing = (
+            reply.header("connection") == "close" if out and isinstance(out[-1], dict) else True
+        )
         if closing:
             out.append(("rest", connection.read_to_end()))
     return out
@@ -160,7 +168,9 @@ CASES: dict[str, bytes] = {
     "no host header": request("GET /echo", host=None),
     "bad method": request("FOO /echo"),
     "garbage": b"\x01\x02\x03\r\n\r\n",
-    "forwarded": request("GET /echo", "X-Forwarded-For: 1.2.3.4, 5.6.7.8", "X-Forwarded-Proto: https"),
+    "forwarded": request(
+        "GET /echo", "X-Forwarded-For: 1.2.3.4, 5.6.7.8", "X-Forwarded-Proto: https"
+    ),
     "hop by hop": request(
         "GET /echo", "Connection: keep-alive, X-A", "X-A: 1", "Keep-Alive: 3", "TE: trailers"
     ),
@@ -195,7 +205,9 @@ CASES: dict[str, bytes] = {
 }
 
 
-def differences(pair: tuple[peers.Server, peers.Server], cases: Iterable[tuple[str, bytes]]) -> list[str]:
+def differences(
+    pair: tuple[peers.Server, peers.Server], cases: Iterable[tuple[str, bytes]]
+) -> list[str]:
     ours, theirs = pair
     found = []
     for name, data in cases:
@@ -213,7 +225,16 @@ def test_the_answers_are_envoys(pair: tuple[peers.Server, peers.Server]) -> None
 def generated(seed: int, count: int) -> list[tuple[str, bytes]]:
     """Well-formed requests in all their variety."""
     draw = random.Random(seed)
-    paths = ["/echo", "/echo/a/b", "/direct", "/redirect", "/swap/x", "/rewritten", "/hosted/y", "/none"]
+    paths = [
+        "/echo",
+        "/echo/a/b",
+        "/direct",
+        "/redirect",
+        "/swap/x",
+        "/rewritten",
+        "/hosted/y",
+        "/none",
+    ]
     tails = ["", "?", "?a=b", "?a=%20&b", "/%41", "//x", "/./y", ";p=1", "?q=/../z"]
     names = ["X-A", "x-envoy-retry-on", "Accept-Encoding", "X-Forwarded-For", "Via", "TE", "X-Empty",
              "x-envoy-upstream-rq-timeout-ms", "X-Forwarded-Proto", "Cookie", "Pragma", "x-client-trace-id"]  # fmt: skip
