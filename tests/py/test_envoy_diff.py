@@ -62,7 +62,8 @@ def config(manager: str = "") -> str:
     return (
         f"static_resources:\n  listeners:\n  - name: main\n    address: {address('$port')}\n"
         "    filter_chains:\n    - filters:\n      - name: hcm\n        typed_config:\n"
-        f'          "@type": type.googleapis.com/{HCM}\n          stat_prefix: in\n          delayed_close_timeout: 0.05s\n{manager}'
+        f'          "@type": type.googleapis.com/{HCM}\n          stat_prefix: in\n'
+        f"          delayed_close_timeout: 0.05s\n{manager}"
         "          route_config:\n            virtual_hosts:\n            - name: all\n"
         '              domains: ["*"]\n              routes:\n'
         + "".join(f"              - {route}\n" for route in routes)
@@ -236,13 +237,15 @@ def generated(seed: int, count: int) -> list[tuple[str, bytes]]:
         "/none",
     ]
     tails = ["", "?", "?a=b", "?a=%20&b", "/%41", "//x", "/./y", ";p=1", "?q=/../z"]
-    names = ["X-A", "x-envoy-retry-on", "Accept-Encoding", "X-Forwarded-For", "Via", "TE", "X-Empty",
-             "x-envoy-upstream-rq-timeout-ms", "X-Forwarded-Proto", "Cookie", "Pragma", "x-client-trace-id"]  # fmt: skip
+    names = "X-A x-envoy-retry-on Accept-Encoding X-Forwarded-For Via TE X-Empty Pragma Cookie"
+    names += " x-envoy-upstream-rq-timeout-ms X-Forwarded-Proto x-client-trace-id"
     values = ["1", "a, b", "", "gzip", "10.0.0.1", "trailers", "http", "x=y; z", "5000", "\x80\xff"]
     out = []
     for index in range(count):
         method = draw.choice(["GET", "GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"])
-        headers = [f"{draw.choice(names)}: {draw.choice(values)}" for _ in range(draw.randrange(5))]
+        headers = [
+            f"{draw.choice(names.split())}: {draw.choice(values)}" for _ in range(draw.randrange(5))
+        ]
         body = b""
         if method in ("POST", "PUT", "PATCH") and draw.random() < 0.8:
             body = bytes(draw.choices(b"abc\r\n", k=draw.randrange(40)))
