@@ -126,127 +126,6 @@ mc_status mc_h1_start_line(mc_h1_parser *parser, mc_h1_message *message, mc_slic
     return parser->_role == MC_H1_REQUEST ? request_line(parser, message, line) : status_line(parser, message, line);
 }
 
-/* --- connection options ----------------------------------------------------------------------------------------- */
-
-typedef enum option { OPTION_CLOSE, OPTION_KEEP_ALIVE, OPTION_UPGRADE, OPTION_SETTINGS, OPTION_NOMINATION } option;
-
-static option classify(mc_slice token) {
-    switch (token.n) {
-    case 5: return mc_slice_ieq(token, MC_SLICE("close")) ? OPTION_CLOSE : OPTION_NOMINATION;
-    case 7: return mc_slice_ieq(token, MC_SLICE("upgrade")) ? OPTION_UPGRADE : OPTION_NOMINATION;
-    case 10: return mc_slice_ieq(token, MC_SLICE("keep-alive")) ? OPTION_KEEP_ALIVE : OPTION_NOMINATION;
-    case 14: return mc_slice_ieq(token, MC_SLICE("http2-settings")) ? OPTION_SETTINGS : OPTION_NOMINATION;
-    default: return OPTION_NOMINATION;
-    }
-}
-
-typedef struct options {
-    uint32_t seen[OPTION_NOMINATION + 1]; /* how often each */
-    uint32_t count;
-} options;
-
-static void read_options(const mc_headers *headers, mc_header_id id, options *found) {
-    for (uint32_t i = headers->first[id]; i != 0 && i <= headers->count; i++) {
-        if (headers->items[i - 1].id != id || headers->items[i - 1].removed) {
-            continue;
-        }
-        mc_slice rest = headers->items[i - 1].value, token;
-        while (mc_slice_next(&rest, ',', &token)) {
-            if (token.n > 0) {
-                found->count++;
-                found->seen[classify(token)]++;
-            }
-        }
-    }
-}
-
-static mc_status nomination_rejected(mc_h1_parser *parser) {
-    return mc_h1_fail(parser, MC_EPROTO, 400, "http1.connection_header_rejected");
-}
-
-/* `te` nominated: only "trailers" may pass through. True when the header is kept. */
-static bool keep_te_trailers(mc_headers *headers) {
-    mc_slice rest = mc_headers_get_known(headers, MC_H_TE), item;
-    while (mc_slice_next(&rest, ',', &item)) {
-        if (mc_slice_ieq(mc_slice_trim(mc_slice_until(item, mc_slice_find(item, ';'))), MC_SLICE("trailers"))) {
-            return mc_headers_set_known_ref(headers, MC_H_TE, MC_SLICE("trailers")) == MC_OK;
-        }
-    }
-    return false;
-}
-
-static mc_status remove_nominated(mc_h1_parser *parser, mc_headers *headers, mc_slice token) {
-    if (token.n == 0 || classify(token) != OPTION_NOMINATION) {
-        return MC_OK;
-    }
-    if (token.p[0] == ':' || mc_slice_ieq(token, MC_SLICE("x-forwarded-for")) ||
-        mc_slice_ieq(token, MC_SLICE("x-forwarded-host")) || mc_slice_ieq(token, MC_SLICE("x-forwarded-proto"))) {
-        return nomination_rejected(parser);
-    }
-    if (mc_slice_ieq(token, MC_SLICE("te"))) {
-        if (mc_headers_get_known(headers, MC_H_TE).n >= 256) {
-            return nomination_rejected(parser);
-        }
-        if (keep_te_trailers(headers)) {
-            return MC_OK;
-        }
-    }
-    if (mc_slice_ieq(token, MC_SLICE("host"))) { /* it stands as :authority */
-        mc_headers_remove_known(headers, MC_H_AUTHORITY);
-    } else if (!mc_slice_ieq(token, MC_SLICE("connection"))) { /* that line is being walked; the proxy drops it */
-        mc_headers_remove(headers, token);
-    }
-    return MC_OK;
-}
-
-/* H1-8 */
-static mc_status sanitize_connection(mc_h1_parser *parser, mc_headers *headers, const options *found) {
-    if (found->count >= 10) {
-        return nomination_rejected(parser);
-    }
-    const mc_header *line;
-    uint32_t at = 0;
-    while (found->seen[OPTION_NOMINATION] > 0 &&
-           (line = mc_headers_next(headers, MC_SLICE("connection"), &at)) != NULL) {
-        mc_slice rest = line->value, token;
-        while (mc_slice_next(&rest, ',', &token)) {
-            mc_status status = remove_nominated(parser, headers, token);
-            if (status != MC_OK) {
-                return status;
-            }
-        }
-    }
-    return MC_OK;
-}
-
-/* The value of `connection` without the tokens of an h2c upgrade, as one line; the line goes when nothing is left. */
-static mc_status strip_h2c(mc_headers *headers) {
-    mc_slice joined, rest, token;
-    mc_status status = mc_headers_joined(headers, MC_SLICE("connection"), headers->arena, &joined);
-    char *kept = status == MC_OK ? mc_arena_bytes(headers->arena, joined.n) : NULL;
-    if (kept == NULL) {
-        return MC_ENOMEM;
-    }
-    size_t n = 0;
-    for (rest = joined; mc_slice_next(&rest, ',', &token);) {
-        option kind = classify(token);
-        if (token.n > 0 && kind != OPTION_UPGRADE && kind != OPTION_SETTINGS) {
-            if (n > 0) {
-                kept[n++] = ',';
-            }
-            memcpy(kept + n, token.p, token.n);
-            n += token.n;
-        }
-    }
-    mc_headers_remove_known(headers, MC_H_UPGRADE);
-    mc_headers_remove(headers, MC_SLICE("http2-settings"));
-    if (n > 0) {
-        return mc_headers_set_known_ref(headers, MC_H_CONNECTION, (mc_slice){kept, n});
-    }
-    mc_headers_remove_known(headers, MC_H_CONNECTION);
-    return MC_OK;
-}
-
 /* --- targets ---------------------------------------------------------------------------------------------------- */
 
 static mc_status invalid_url(mc_h1_parser *parser) { return mc_h1_fail(parser, MC_EPROTO, 400, "http1.invalid_url"); }
@@ -329,22 +208,22 @@ static mc_status read_framing(mc_h1_parser *parser, mc_h1_message *message) {
     return MC_OK;
 }
 
-static void read_persistence(mc_h1_message *message, const options *found) {
+static void read_persistence(mc_h1_message *message, const mc_h1_options *found) {
     mc_h1_head *head = &message->head;
-    options proxy = {0};
-    read_options(message->headers, MC_H_PROXY_CONNECTION, &proxy);
-    head->keep_alive = (head->version_minor == 1 || found->seen[OPTION_KEEP_ALIVE] > 0) &&
-                       found->seen[OPTION_CLOSE] == 0 && proxy.seen[OPTION_CLOSE] == 0;
+    mc_h1_options proxy = {0};
+    mc_h1_read_options(message->headers, MC_H_PROXY_CONNECTION, &proxy);
+    head->keep_alive = (head->version_minor == 1 || found->seen[MC_H1_OPTION_KEEP_ALIVE] > 0) &&
+                       found->seen[MC_H1_OPTION_CLOSE] == 0 && proxy.seen[MC_H1_OPTION_CLOSE] == 0;
 }
 
-static mc_status read_upgrade(mc_h1_parser *parser, mc_h1_message *message, const options *found) {
+static mc_status read_upgrade(mc_h1_parser *parser, mc_h1_message *message, const mc_h1_options *found) {
     mc_headers *headers = message->headers;
     mc_h1_head *head = &message->head;
-    if (found->seen[OPTION_UPGRADE] > 0 && head->version_minor == 1 && mc_headers_has(headers, MC_H_UPGRADE)) {
+    if (found->seen[MC_H1_OPTION_UPGRADE] > 0 && head->version_minor == 1 && mc_headers_has(headers, MC_H_UPGRADE)) {
         if (!mc_slice_ieq(mc_headers_get_known(headers, MC_H_UPGRADE), MC_SLICE("h2c"))) {
             head->upgrade = true;
         } else if (!parser->limits->as_sent) {
-            mc_status status = strip_h2c(headers); /* HC-45 */
+            mc_status status = mc_h1_strip_h2c(headers); /* HC-45 */
             if (status != MC_OK) {
                 return status;
             }
@@ -363,7 +242,7 @@ static mc_status read_upgrade(mc_h1_parser *parser, mc_h1_message *message, cons
     return MC_OK;
 }
 
-static mc_status finish_request(mc_h1_parser *parser, mc_h1_message *message, const options *found) {
+static mc_status finish_request(mc_h1_parser *parser, mc_h1_message *message, const mc_h1_options *found) {
     mc_headers *headers = message->headers;
     mc_h1_head *head = &message->head;
     mc_status status = read_upgrade(parser, message, found);
@@ -371,7 +250,7 @@ static mc_status finish_request(mc_h1_parser *parser, mc_h1_message *message, co
         status = take_target(parser, message);
     }
     if (status == MC_OK && found->count > 0 && !head->upgrade && !parser->limits->as_sent) {
-        status = sanitize_connection(parser, headers, found);
+        status = mc_h1_sanitize_connection(parser, headers, found);
     }
     if (status != MC_OK) {
         return status;
@@ -415,8 +294,8 @@ static mc_status finish_response(mc_h1_parser *parser, mc_h1_message *message) {
 }
 
 mc_status mc_h1_finish_head(mc_h1_parser *parser, mc_h1_message *message) {
-    options found = {0};
-    read_options(message->headers, MC_H_CONNECTION, &found);
+    mc_h1_options found = {0};
+    mc_h1_read_options(message->headers, MC_H_CONNECTION, &found);
     read_persistence(message, &found);
     mc_status status = read_framing(parser, message);
     if (status != MC_OK) {

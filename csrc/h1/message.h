@@ -42,6 +42,29 @@ MC_MUST_CHECK mc_status mc_h1_finish_head(mc_h1_parser *parser, mc_h1_message *m
  * but the arena. Negative: out of memory. */
 MC_MUST_CHECK long mc_h1_scan_head(mc_h1_parser *parser, mc_h1_message *message, mc_slice in);
 
+/* --- the options of `connection` and `proxy-connection` (connection.c) --- */
+
+typedef enum mc_h1_option {
+    MC_H1_OPTION_CLOSE,
+    MC_H1_OPTION_KEEP_ALIVE,
+    MC_H1_OPTION_UPGRADE,
+    MC_H1_OPTION_SETTINGS,
+    MC_H1_OPTION_NOMINATION
+} mc_h1_option;
+
+typedef struct mc_h1_options {
+    uint32_t seen[MC_H1_OPTION_NOMINATION + 1]; /* how often each */
+    uint32_t count;
+} mc_h1_options;
+
+/* Adds what the lines of one header say to *found. */
+void mc_h1_read_options(const mc_headers *headers, mc_header_id id, mc_h1_options *found);
+/* Removes the headers that `connection` names, or refuses to (H1-8). */
+MC_MUST_CHECK mc_status mc_h1_sanitize_connection(mc_h1_parser *parser, mc_headers *headers,
+                                                  const mc_h1_options *found);
+/* Removes what asks for an upgrade to h2c (HC-45). */
+MC_MUST_CHECK mc_status mc_h1_strip_h2c(mc_headers *headers);
+
 /* What a response is expected for. */
 enum { MC_H1_ASKED_NOTHING, MC_H1_ASKED_OTHER, MC_H1_ASKED_HEAD, MC_H1_ASKED_CONNECT };
 

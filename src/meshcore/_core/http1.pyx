@@ -72,16 +72,16 @@ cdef tuple UPGRADE = ("upgrade", None)
 
 cdef int intern_names() except -1:
     global name_objects
-    cdef int i
+    cdef int i, count = <int>MC_H__COUNT
     made = []
-    for i in range(MC_H__COUNT):
+    for i in range(count):
         made.append(slice_bytes(mc_header_name(<mc_header_id>i)))
         names.kept[i] = i not in (
             MC_H_UNKNOWN, MC_H_AUTHORIZATION, MC_H_COOKIE, MC_H_DATE, MC_H_SET_COOKIE,
             MC_H_TRACEPARENT, MC_H_X_CLIENT_TRACE_ID, MC_H_X_REQUEST_ID,
         )
     made[<int>MC_H_AUTHORITY] = made[<int>MC_H_HOST]
-    for i in range(MC_H__COUNT):
+    for i in range(count):
         names.names[i] = <void *>made[i]
     made += ["header", "trailer"]
     names.header, names.trailer = <void *>made[-2], <void *>made[-1]
