@@ -86,7 +86,8 @@ static void best_run(const exact_uses *uses, size_t *start, size_t *end) {
     }
 }
 
-static mc_status build(mc_compile *c, mc_candidate *items, size_t count, int depth, const mc_candidates **out);
+static mc_status build(mc_compile *c, mc_candidate *items, size_t count, int depth, mc_slice *text,
+                       mc_candidates **out);
 
 /* One list for each value in the run. */
 static mc_status build_values(mc_compile *c, const exact_use *run, size_t length, const mc_candidate *items, int depth,
@@ -98,16 +99,17 @@ static mc_status build_values(mc_compile *c, const exact_use *run, size_t length
     }
     for (size_t i = 0; i < length && status == MC_OK;) {
         mc_slice value = run[i].value;
-        const mc_candidates *list;
+        mc_candidates *list;
+        mc_slice none = MC_SLICE_NONE;
         size_t n = 0;
         for (; i < length && mc_slice_eq(run[i].value, value); i++) {
             if (n == 0 || same[n - 1].order != items[run[i].item].order) {
                 same[n++] = items[run[i].item];
             }
         }
-        status = build(c, same, n, depth + 1, &list);
+        status = build(c, same, n, depth + 1, &none, &list);
         if (status == MC_OK) {
-            status = mc_map_put(by_value, value, (void *)list);
+            status = mc_map_put(by_value, value, list);
         }
     }
     mc_free(same);
@@ -149,8 +151,10 @@ done:
     return status;
 }
 
-static mc_status build(mc_compile *c, mc_candidate *items, size_t count, int depth, const mc_candidates **out) {
+static mc_status build(mc_compile *c, mc_candidate *items, size_t count, int depth, mc_slice *text,
+                       mc_candidates **out) {
     const mc_split *splits = NULL;
+    uint32_t first = items[0].order;
     for (int i = 0; depth < MC_SPLIT_DEPTH && i < MC_SPLIT_DEPTH && count >= MC_SPLIT_MIN; i++) {
         mc_split *split;
         MC_TRY(split_once(c, items, &count, depth, &split));
@@ -160,26 +164,28 @@ static mc_status build(mc_compile *c, mc_candidate *items, size_t count, int dep
         split->next = splits;
         splits = split;
     }
-    mc_candidates *list = mc_arena_alloc(c->arena, sizeof *list + count * sizeof *items);
+    size_t size = sizeof **out + count * sizeof *items;
+    mc_candidates *list = mc_arena_alloc(c->arena, size + text->n);
     if (list == NULL) {
         return MC_ENOMEM;
     }
-    list->splits = splits;
-    list->count = (uint32_t)count;
-    if (count > 0) {
-        memcpy(list->items, items, count * sizeof *items);
+    *list = (mc_candidates){.splits = splits, .count = (uint32_t)count, .first = first};
+    memcpy(list->items, items, count * sizeof *items);
+    if (text->n > 0) {
+        memcpy((char *)list + size, text->p, text->n);
+        text->p = (char *)list + size;
     }
     *out = list;
     return MC_OK;
 }
 
-mc_status mc_candidates_build(mc_compile *c, mc_candidate *items, size_t count, const mc_candidates **out) {
+mc_status mc_candidates_build(mc_compile *c, mc_candidate *items, size_t count, mc_slice *text, mc_candidates **out) {
     for (size_t i = 0; i < count; i++) {
         if (items[i].matcher_count == 0) {
             count = i + 1;
         }
     }
-    return build(c, items, count, 0, out);
+    return build(c, items, count, 0, text, out);
 }
 
 /* --- walking --- */

@@ -22,6 +22,8 @@ typedef struct mc_candidate {
 typedef struct mc_candidates {
     const struct mc_split *splits; /* NULL: none */
     uint32_t count;
+    uint32_t first;       /* the lowest order in the list, splits included */
+    bool decides;         /* path_index.c: its first route wins whenever the list is met */
     mc_candidate items[]; /* ascending order */
 } mc_candidates;
 
@@ -32,9 +34,10 @@ typedef struct mc_split {
 } mc_split;
 
 /* From `count` candidates in ascending order (the array is used up); those behind one without matchers are
- * unreachable and dropped. */
-MC_MUST_CHECK mc_status mc_candidates_build(mc_compile *c, mc_candidate *items, size_t count,
-                                            const mc_candidates **out);
+ * unreachable and dropped. *text is copied behind the list, so that who compares it has the list at hand, and becomes
+ * the copy. */
+MC_MUST_CHECK mc_status mc_candidates_build(mc_compile *c, mc_candidate *items, size_t count, mc_slice *text,
+                                            mc_candidates **out);
 
 /* A walk through several lists at once in ascending order: a binary heap of cursors. */
 typedef struct mc_cursor {

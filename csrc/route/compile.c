@@ -95,6 +95,12 @@ mc_status mc_read_data_source(mc_arena *arena, const mc_value *object, const cha
     return MC_OK;
 }
 
+void *mc_compile_lines(mc_compile *c, size_t size) {
+    enum { LINE = 64 };
+    char *p = mc_arena_zalloc(c->arena, size + LINE);
+    return p == NULL ? NULL : p + (LINE - (uintptr_t)p % LINE) % LINE;
+}
+
 mc_map *mc_compile_map(mc_compile *c) {
     mc_owned_map *owned = mc_arena_zalloc(c->arena, sizeof *owned);
     if (owned == NULL) {
@@ -144,7 +150,7 @@ static mc_status index_paths(mc_compile *c, mc_host *host) {
         return MC_ENOMEM;
     }
     for (size_t i = 0; i < host->entry_count; i++) {
-        const mc_route_entry *entry = &host->entries[i];
+        const mc_route_entry *entry = host->entries[i];
         items[i].pattern = entry->pattern;
         items[i].candidate = (mc_candidate){(uint32_t)i, entry->matchers.count, entry->matchers.items, &entry->route};
     }
@@ -160,12 +166,17 @@ static mc_status compile_routes(mc_compile *c, const mc_value *value, mc_host *h
     if (count >= UINT32_MAX) {
         return mc_error_set(c->error, MC_EINVAL, "routes", "must have fewer than %u entries", UINT32_MAX);
     }
-    mc_route_entry *entries = mc_arena_zalloc(c->arena, count * sizeof *entries);
+    const mc_route_entry **entries = mc_arena_zalloc(c->arena, count * sizeof *entries);
     if (entries == NULL) {
         return MC_ENOMEM;
     }
     for (size_t i = 0; i < count; i++) {
-        MC_TRY(mc_error_in(mc_compile_route(c, &items[i], &host->public, &entries[i]), c->error, "routes[%zu]", i));
+        mc_route_entry *entry = mc_compile_lines(c, sizeof *entry);
+        if (entry == NULL) {
+            return MC_ENOMEM;
+        }
+        MC_TRY(mc_error_in(mc_compile_route(c, &items[i], &host->public, entry), c->error, "routes[%zu]", i));
+        entries[i] = entry;
     }
     host->entries = entries;
     host->entry_count = count;

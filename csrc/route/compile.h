@@ -51,6 +51,8 @@ typedef struct mc_compile {
 /* The id of a cluster name, given at its first mention; `name` must live as long as the table. */
 MC_MUST_CHECK mc_status mc_compile_cluster(mc_compile *c, mc_slice name, uint32_t *id);
 
+/* Zeroed and at the start of a cache line. */
+MC_MUST_CHECK void *mc_compile_lines(mc_compile *c, size_t size);
 /* An empty map that the table frees; NULL when out of memory. */
 MC_MUST_CHECK mc_map *mc_compile_map(mc_compile *c);
 

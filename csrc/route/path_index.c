@@ -96,15 +96,13 @@ static void branch(mc_trie_node *nodes, trie_range *ranges, const trie_key *keys
 
 /* Breadth first, so that children stand side by side and a long chain of prefixes needs no stack. */
 static mc_status build_trie(mc_compile *c, const trie_key *keys, size_t count, mc_path_half *half) {
-    enum { LINE = 64 };
     size_t cap = 2 * count + 1, used = 1;
-    char *lines = mc_arena_zalloc(c->arena, cap * sizeof(mc_trie_node) + LINE);
+    mc_trie_node *nodes = mc_compile_lines(c, cap * sizeof *nodes);
     trie_range *ranges = mc_malloc(cap * sizeof *ranges);
-    if (lines == NULL || ranges == NULL) {
+    if (nodes == NULL || ranges == NULL) {
         mc_free(ranges);
         return MC_ENOMEM;
     }
-    mc_trie_node *nodes = (mc_trie_node *)(void *)(lines + (LINE - (uintptr_t)lines % LINE) % LINE);
     ranges[0] = (trie_range){0, count, 0};
     for (size_t at = 0; at < used; at++) {
         branch(nodes, ranges, keys, at, &used);
@@ -126,22 +124,23 @@ static mc_status build_lists(mc_compile *c, const mc_path_item *items, size_t co
     *key_count = 0;
     for (size_t i = 0; i < count;) {
         const mc_path_pattern *pattern = &items[i].pattern;
-        const mc_candidates *list;
+        mc_slice text = pattern->text;
+        mc_candidates *list;
         size_t n = 0;
         for (; i < count && same_list(&items[i].pattern, pattern); i++) {
             scratch[n++] = items[i].candidate;
         }
-        MC_TRY(mc_candidates_build(c, scratch, n, &list));
+        MC_TRY(mc_candidates_build(c, scratch, n, &text, &list));
         if (pattern->kind == MC_PATH_EXACT) {
             if (exact == NULL && (exact = mc_compile_map(c)) == NULL) {
                 return MC_ENOMEM;
             }
             half->exact = exact;
-            MC_TRY(mc_map_put(exact, pattern->text, (void *)list));
+            MC_TRY(mc_map_put(exact, text, list));
             continue;
         }
         if (*key_count == 0 || !mc_slice_eq(keys[*key_count - 1].text, pattern->text)) {
-            keys[(*key_count)++] = (trie_key){pattern->text, NULL, NULL};
+            keys[(*key_count)++] = (trie_key){text, NULL, NULL};
         }
         trie_key *key = &keys[*key_count - 1];
         *(pattern->kind == MC_PATH_PREFIX ? &key->prefix : &key->separated) = list;
@@ -164,6 +163,94 @@ static mc_status build_half(mc_compile *c, const mc_path_item *items, size_t cou
     return status;
 }
 
+/* --- visiting, both to find and to build --- */
+
+typedef mc_status (*mc_visit)(void *ctx, const mc_candidates *list);
+
+/* The child whose label starts with `head`, or NULL. */
+static const mc_trie_node *find_child(const mc_trie_node *nodes, const mc_trie_node *node, char head) {
+    size_t here = node->child_count < MC_TRIE_HEADS ? node->child_count : MC_TRIE_HEADS;
+    const char *found = memchr(node->heads, head, here);
+    if (found != NULL) {
+        return &nodes[node->first_child + (size_t)(found - node->heads)];
+    }
+    for (size_t i = here; i < node->child_count; i++) {
+        const mc_trie_node *child = &nodes[node->first_child + i];
+        if (*child->label == head) {
+            return child;
+        }
+    }
+    return NULL;
+}
+
+/* Calls `visit` for every list whose prefix the path has. */
+static inline mc_status visit_prefixes(const mc_trie_node *nodes, mc_slice path, mc_visit visit, void *ctx) {
+    const mc_trie_node *node = nodes;
+    const char *at = path.p, *end = path.p + path.n;
+    for (;;) {
+        if (node->prefix != NULL) {
+            MC_TRY(visit(ctx, node->prefix));
+        }
+        if (node->separated != NULL && (at == end || *at == '/')) {
+            MC_TRY(visit(ctx, node->separated));
+        }
+        if (at == end || node->child_count == 0 || (node = find_child(nodes, node, *at)) == NULL) {
+            return MC_OK;
+        }
+        size_t n = node->label_n;
+        if ((size_t)(end - at) < n || (n > 1 && memcmp(at + 1, node->label + 1, n - 1) != 0)) {
+            return MC_OK;
+        }
+        at += n;
+    }
+}
+
+/* Calls `visit` for every list that the path leads to but the exact one of `cased`. */
+static inline mc_status visit_others(const mc_path_index *index, mc_slice path, mc_arena *arena, mc_visit visit,
+                                     void *ctx) {
+    const mc_candidates *exact;
+    if (index->cased.nodes != NULL) {
+        MC_TRY(visit_prefixes(index->cased.nodes, path, visit, ctx));
+    }
+    if (index->any != NULL) {
+        MC_TRY(visit(ctx, index->any));
+    }
+    if (index->folded.exact == NULL && index->folded.nodes == NULL) {
+        return MC_OK;
+    }
+    mc_slice lower;
+    MC_TRY(mc_dup_lower(arena, path, &lower));
+    if (index->folded.exact != NULL && (exact = mc_map_get(index->folded.exact, lower)) != NULL) {
+        MC_TRY(visit(ctx, exact));
+    }
+    return index->folded.nodes == NULL ? MC_OK : visit_prefixes(index->folded.nodes, lower, visit, ctx);
+}
+
+static mc_status lower_first(void *ctx, const mc_candidates *list) {
+    uint32_t *first = ctx;
+    *first = list->first < *first ? list->first : *first;
+    return MC_OK;
+}
+
+/* An exact path whose first route has no further condition and precedes all that the path leads to otherwise needs no look at
+ * the rest. */
+static mc_status mark_deciding(const mc_path_index *index) {
+    size_t at = 0;
+    mc_slice path;
+    void *value;
+    while (index->cased.exact != NULL && mc_map_next(index->cased.exact, &at, &path, &value)) {
+        mc_candidates *list = value;
+        uint32_t others = UINT32_MAX;
+        mc_arena arena;
+        mc_arena_init(&arena, NULL);
+        mc_status status = visit_others(index, path, &arena, lower_first, &others);
+        mc_arena_fini(&arena);
+        MC_TRY(status);
+        list->decides = list->splits == NULL && list->items[0].matcher_count == 0 && list->first < others;
+    }
+    return MC_OK;
+}
+
 mc_status mc_path_index_build(mc_compile *c, mc_path_item *items, size_t count, mc_path_index *out) {
     *out = (mc_path_index){.any = NULL};
     if (count == 0) {
@@ -182,7 +269,10 @@ mc_status mc_path_index_build(mc_compile *c, mc_path_item *items, size_t count, 
     for (any = cased; any < count && items[any].pattern.kind == MC_PATH_ANY; any++) {
         scratch[any - cased] = items[any].candidate;
     }
-    mc_status status = any == cased ? MC_OK : mc_candidates_build(c, scratch, any - cased, &out->any);
+    mc_candidates *list = NULL;
+    mc_slice none = MC_SLICE_NONE;
+    mc_status status = any == cased ? MC_OK : mc_candidates_build(c, scratch, any - cased, &none, &list);
+    out->any = list;
     if (status == MC_OK) {
         status = build_half(c, items, cased, scratch, &out->cased);
     }
@@ -190,65 +280,19 @@ mc_status mc_path_index_build(mc_compile *c, mc_path_item *items, size_t count, 
         status = build_half(c, items + any, count - any, scratch, &out->folded);
     }
     mc_free(scratch);
-    return status;
+    return status == MC_OK ? mark_deciding(out) : status;
 }
 
-/* --- finding --- */
-
-/* The child whose label starts with `head`, or NULL. */
-static const mc_trie_node *find_child(const mc_trie_node *nodes, const mc_trie_node *node, char head) {
-    size_t here = node->child_count < MC_TRIE_HEADS ? node->child_count : MC_TRIE_HEADS;
-    const char *found = memchr(node->heads, head, here);
-    if (found != NULL) {
-        return &nodes[node->first_child + (size_t)(found - node->heads)];
-    }
-    for (size_t i = here; i < node->child_count; i++) {
-        const mc_trie_node *child = &nodes[node->first_child + i];
-        if (*child->label == head) {
-            return child;
-        }
-    }
-    return NULL;
-}
-
-static mc_status find_prefixes(const mc_trie_node *nodes, mc_slice path, mc_walk *walk) {
-    const mc_trie_node *node = nodes;
-    const char *at = path.p, *end = path.p + path.n;
-    for (;;) {
-        if (node->prefix != NULL) {
-            MC_TRY(mc_walk_add(walk, node->prefix));
-        }
-        if (node->separated != NULL && (at == end || *at == '/')) {
-            MC_TRY(mc_walk_add(walk, node->separated));
-        }
-        if (at == end || node->child_count == 0 || (node = find_child(nodes, node, *at)) == NULL) {
-            return MC_OK;
-        }
-        size_t n = node->label_n;
-        if ((size_t)(end - at) < n || (n > 1 && memcmp(at + 1, node->label + 1, n - 1) != 0)) {
-            return MC_OK;
-        }
-        at += n;
-    }
-}
-
-static mc_status find_half(const mc_path_half *half, mc_slice path, mc_walk *walk) {
-    if (half->exact != NULL) {
-        MC_TRY(mc_walk_add(walk, mc_map_get(half->exact, path)));
-    }
-    return half->nodes == NULL ? MC_OK : find_prefixes(half->nodes, path, walk);
-}
+static mc_status add_to_walk(void *walk, const mc_candidates *list) { return mc_walk_add(walk, list); }
 
 mc_status mc_path_index_find(const mc_path_index *index, const mc_match_input *in, mc_walk *walk) {
-    MC_TRY(mc_walk_add(walk, index->any));
     if (in->path.p == NULL) {
+        return mc_walk_add(walk, index->any);
+    }
+    const mc_candidates *exact = index->cased.exact == NULL ? NULL : mc_map_get(index->cased.exact, in->path);
+    MC_TRY(mc_walk_add(walk, exact));
+    if (exact != NULL && exact->decides) {
         return MC_OK;
     }
-    MC_TRY(find_half(&index->cased, in->path, walk));
-    if (index->folded.exact == NULL && index->folded.nodes == NULL) {
-        return MC_OK;
-    }
-    mc_slice lower;
-    MC_TRY(mc_dup_lower(in->request->arena, in->path, &lower));
-    return find_half(&index->folded, lower, walk);
+    return visit_others(index, in->path, in->request->arena, add_to_walk, walk);
 }

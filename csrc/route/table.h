@@ -13,7 +13,7 @@
 typedef struct mc_host {
     mc_virtual_host public;
     mc_path_index paths;
-    const struct mc_route_entry *entries;
+    const struct mc_route_entry *const *entries;
     size_t entry_count;
 } mc_host;
 

@@ -9,7 +9,7 @@
 /* Exactly what the index must find. */
 static const mc_route *naive(const mc_host *host, const mc_match_input *in) {
     for (size_t i = 0; i < host->entry_count; i++) {
-        const mc_route_entry *entry = &host->entries[i];
+        const mc_route_entry *entry = host->entries[i];
         if (mc_path_pattern_test(&entry->pattern, in->path) && mc_matchers_test(&entry->matchers, in) == 1) {
             return &entry->route;
         }

@@ -141,8 +141,8 @@ TEST(fields_of_a_route) {
               MC_OK);
     CHECK_SLICE(mc_route_table_name(f.table), "table");
     CHECK_INT(mc_route_table_cluster_count(f.table), 2);
-    const mc_route_entry *entries = f.table->hosts[0].entries;
-    const mc_route *plain = &entries[0].route, *full = &entries[1].route, *longer = &entries[2].route;
+    const mc_route_entry *const *entries = f.table->hosts[0].entries;
+    const mc_route *plain = &entries[0]->route, *full = &entries[1]->route, *longer = &entries[2]->route;
     CHECK(plain->virtual_host->include_attempt_count_request && !plain->virtual_host->include_attempt_count_response);
     CHECK_U64(plain->timeout_ms, 15000);
     CHECK(!plain->has_idle_timeout && !plain->high_priority && !plain->has_max_stream_duration);
