@@ -145,8 +145,11 @@ demo: build ## two upstreams, the gateway on examples/front_proxy.yaml, real tra
 
 # --- benchmarks ------------------------------------------------------------------------------------------
 
-.PHONY: bench-proxy bench-micro gate
+.PHONY: bench bench-proxy bench-micro gate
+bench: bench-micro bench-proxy ## everything there is to compare, a quarter of an hour
+
 bench-proxy: build ## whole proxies side by side (bench/proxy); ARGS goes to it, takes a quarter of an hour
+	@tools/setup.sh test bench
 	@$(PY) -m bench.proxy $(ARGS)
 
 bench-micro: build ## primitives beside other libraries (bench/micro); ARGS goes to it
@@ -154,6 +157,7 @@ bench-micro: build ## primitives beside other libraries (bench/micro); ARGS goes
 	@$(PY) -m bench.micro $(ARGS)
 
 gate: | $(LLHTTP) ## instruction counts of the hot paths against the baseline (bench/gate); ARGS goes to it
+	@tools/setup.sh gate
 	@$(PYTHON) -m bench.gate.gate $(ARGS)
 
 $(BUILD)/bench/%: bench/%.c $(BUILD)/libmeshcore.a
@@ -163,7 +167,7 @@ $(BUILD)/bench/%: bench/%.c $(BUILD)/libmeshcore.a
 # --- housekeeping --------------------------------------------------------------------------------------
 
 .PHONY: lint format regen clean
-lint: dev ## formatters, linters, types, stubs and the include directions
+lint: build ## formatters, linters, types, stubs and the include directions
 	@$(PY) tools/lint.py
 
 format: dev ## rewrite the sources in the house style

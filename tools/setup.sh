@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs what this machine lacks for the named groups of Debian or Ubuntu packages, and says nothing when
-# it lacks nothing: `tools/setup.sh build test check bench`. Needs root or sudo only when it installs.
+# it lacks nothing: `tools/setup.sh build test check bench gate`. Needs root or sudo only when it installs.
 set -eu
 
 fail() {
@@ -31,6 +31,7 @@ for group in "$@"; do
         need_python 'import os, sysconfig; os.stat(sysconfig.get_path("include") + "/Python.h")' python3-dev
         ;;
     test)
+        need ccache ccache # several builds of one core
         need curl curl
         need nginx nginx-light
         need wrk wrk
@@ -47,10 +48,12 @@ for group in "$@"; do
         need haproxy haproxy
         need h2o h2o
         need h2load nghttp2-client
-        need valgrind valgrind
         need strace strace
         ;;
-    *) fail "tools/setup.sh: no group $group (build, test, check, bench)" ;;
+    gate)
+        need valgrind valgrind
+        ;;
+    *) fail "tools/setup.sh: no group $group (build, test, check, bench, gate)" ;;
     esac
 done
 
