@@ -43,10 +43,11 @@ mc_status mc_engine_new(const mc_engine_options *options, mc_engine **out) {
         return MC_ENOMEM;
     }
     engine->stats = mc_stats_ref(options->stats);
+    engine->slab = mc_slab_open(options->stats);
     engine->note = (mc_message){.run = woken, .drop = not_woken};
     mc_slots_init(&engine->slots);
     engine->control = new_loop(options, 0);
-    mc_status status = engine->control == NULL ? MC_ENOMEM : init_workers(engine, options);
+    mc_status status = engine->control == NULL || engine->slab == NULL ? MC_ENOMEM : init_workers(engine, options);
     if (status != MC_OK) {
         mc_engine_free(engine);
         return status;
@@ -87,6 +88,9 @@ void mc_engine_free(mc_engine *engine) {
     }
     mc_free(engine->members);
     mc_slots_fini(&engine->slots);
+    if (engine->slab != NULL) {
+        mc_slab_close(engine->slab);
+    }
     mc_stats_unref(engine->stats);
     mc_free(engine);
 }
@@ -307,9 +311,25 @@ static mc_status members_grow(mc_engine *engine) {
     return MC_OK;
 }
 
+static bool same_members(const mc_hosts *old, const mc_hosts *hosts) {
+    const size_t count = mc_hosts_count(hosts);
+    if ((old == NULL ? 0 : mc_hosts_count(old)) != count) {
+        return false;
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (!mc_hosts_has(old, mc_hosts_at(hosts, i))) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static void set_members(mc_engine *engine, const mc_cluster *cluster, mc_hosts *hosts) {
     mc_hosts **at = &engine->members[cluster->slot];
     mc_hosts *old = *at;
+    if (!same_members(old, hosts)) { /* CL-11 */
+        mc_counter_inc(engine->slab, cluster->stats.membership_change);
+    }
     *at = mc_hosts_ref(hosts);
     mc_hosts_unref(old);
     mc_gauge_set(engine->stats, cluster->stats.membership_total, mc_hosts_count(hosts));

@@ -25,6 +25,7 @@ typedef struct mc_bound {
 
 struct mc_engine {
     mc_stats *stats;
+    mc_slab *slab; /* the control side's counters */
     mc_loop *control;
     mc_worker *workers;
     uint32_t worker_count;

@@ -13,6 +13,7 @@ struct mc_client {
     mc_timer timer;      /* connecting: connect timeout; idle: idle timeout */
     uint64_t since_ms;   /* connecting: start; else: connected at */
     uint64_t idle_ms;    /* idle: since when */
+    uint64_t tx_counted; /* of conn.tx_bytes */
     uint32_t requests_left;
     uint8_t state;
     bool connected;
@@ -60,11 +61,19 @@ static void client_move(mc_client *client, mc_list *list, enum client_state stat
     client->state = (uint8_t)state;
 }
 
+/* What was written since the last time; writes of this very callback count next time. */
+static void client_count_tx(mc_client *client) {
+    mc_upstream *upstream = client->pool->upstream;
+    mc_counter_add(upstream->slab, upstream->cluster->stats.upstream_cx_tx_bytes_total, client->conn.tx_bytes - client->tx_counted);
+    client->tx_counted = client->conn.tx_bytes;
+}
+
 /* Ends the attempt's hold on the connection; the gauges of an active stream go back. */
 static mc_attempt *client_detach(mc_client *client) {
     mc_attempt *attempt = client->attempt;
     if (attempt != NULL) {
         mc_upstream *upstream = client->pool->upstream;
+        client_count_tx(client);
         while (client->conn.read_off > 0) {
             mc_conn_resume_reading(&client->conn);
         }
@@ -259,7 +268,7 @@ static void client_closed(mc_conn *conn, mc_close_reason reason) {
     mc_upstream *upstream = pool->upstream;
     mc_loop *loop = mc_net_loop(upstream->net);
     bool active = client->attempt != NULL;
-    mc_counter_add(upstream->slab, upstream->cluster->stats.upstream_cx_tx_bytes_total, conn->tx_bytes);
+    client_count_tx(client);
     if (!client->connected) {
         client_move(client, NULL, CLIENT_CLOSING);
         client_connect_failed(client, reason);

@@ -13,6 +13,7 @@ struct mc_downstream {
     mc_timer duration; /* max_connection_duration */
     mc_address peer, local;
     uint64_t opened_ms, idle_ms;
+    uint64_t tx_counted; /* of conn.tx_bytes */
     uint32_t requests;
     bool closing;      /* nothing further is read; what is written still leaves */
     bool drain;        /* close after the current response */
@@ -26,6 +27,12 @@ struct mc_downstream {
 const mc_address *mc_downstream_peer(const mc_downstream *downstream) { return &downstream->peer; }
 const mc_address *mc_downstream_local(const mc_downstream *downstream) { return &downstream->local; }
 mc_conn *mc_downstream_conn(mc_downstream *downstream) { return &downstream->conn; }
+
+/* What was written since the last time; writes of this very callback count next time. */
+static void count_tx(mc_downstream *d) {
+    mc_counter_add(d->proxy->slab, d->pin->hcm->stats.downstream_cx_tx_bytes_total, d->conn.tx_bytes - d->tx_counted);
+    d->tx_counted = d->conn.tx_bytes;
+}
 
 /* --- timers ------------------------------------------------------------------------------------------------------------- */
 
@@ -259,7 +266,7 @@ static void count_close(mc_downstream *d, bool active, bool remote) {
     GAUGE(d, downstream_cx_http1_active, -1);
     uint64_t lived = mc_loop_now_ms(d->proxy->loop) - d->opened_ms;
     mc_histogram_record(d->proxy->slab, d->pin->hcm->stats.downstream_cx_length_ms, lived);
-    mc_counter_add(d->proxy->slab, d->pin->hcm->stats.downstream_cx_tx_bytes_total, d->conn.tx_bytes);
+    count_tx(d);
     mc_counter_inc(d->proxy->slab, d->source->cx_destroy);
     mc_gauge_add(d->proxy->slab, d->source->cx_active, -1);
     mc_histogram_record(d->proxy->slab, d->source->cx_length_ms, lived);
@@ -307,6 +314,7 @@ void mc_downstream_stream_done(mc_downstream *d, mc_stream *stream, bool close) 
         return;
     }
     d->stream = NULL;
+    count_tx(d);
     if (stream->reset) { /* the response is not whole: the client must see that */
         if (!d->closing) {
             close_now(d);

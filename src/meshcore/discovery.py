@@ -98,7 +98,6 @@ class DnsCluster:
         self._successes = scope.counter("update_success")
         self._failures = scope.counter("update_failure")
         self._unchanged = scope.counter("update_no_rebuild")
-        self._changes = scope.counter("membership_change")
 
     def same_as(self, other: DnsCluster) -> bool:
         """Whether both would resolve the same names in the same way."""
@@ -170,7 +169,6 @@ class DnsCluster:
             self._unchanged.inc()
             return
         self._last = assignment
-        self._changes.inc()
         if self._on_change is not None:
             self._on_change(self.name, assignment)
 
