@@ -27,16 +27,27 @@ static void read_codes(mc_retry *retry, mc_slice list) {
     }
 }
 
+/* Running out of memory for a header's value counts as no match: then nothing is retried. */
+static bool any_holds(const mc_header_matchers *matchers, const mc_headers *headers) {
+    bool any;
+    return mc_header_matchers_any(matchers, headers, &any) == MC_OK && any;
+}
+
 static void read_headers(mc_retry *retry, mc_headers *request) {
     static const mc_header_id ids[] = {MC_H_X_ENVOY_RETRY_ON, MC_H_X_ENVOY_RETRY_GRPC_ON, MC_H_X_ENVOY_MAX_RETRIES,
                                        MC_H_X_ENVOY_RETRIABLE_STATUS_CODES, MC_H_X_ENVOY_RETRIABLE_HEADER_NAMES};
     uint64_t max;
     retry->on |= mc_retry_on_parse(mc_headers_get_known(request, MC_H_X_ENVOY_RETRY_ON), NULL);
     retry->on |= mc_retry_on_parse(mc_headers_get_known(request, MC_H_X_ENVOY_RETRY_GRPC_ON), NULL);
+    if (retry->policy != NULL && retry->policy->retriable_request_headers != NULL &&
+        !any_holds(retry->policy->retriable_request_headers, request)) {
+        retry->on = 0;
+    }
     if (retry->on != 0 && mc_slice_u64(mc_headers_get_known(request, MC_H_X_ENVOY_MAX_RETRIES), &max) == MC_OK) {
         retry->remaining = max > UINT32_MAX ? UINT32_MAX : (uint32_t)max;
     }
     read_codes(retry, mc_headers_get_known(request, MC_H_X_ENVOY_RETRIABLE_STATUS_CODES));
+    retry->extra_names = mc_headers_get_known(request, MC_H_X_ENVOY_RETRIABLE_HEADER_NAMES);
     for (size_t i = 0; i < sizeof ids / sizeof ids[0]; i++) {
         if (mc_headers_has(request, ids[i])) {
             mc_headers_remove_known(request, ids[i]);
@@ -75,6 +86,21 @@ static bool listed(const mc_retry *retry, uint16_t status) {
     return false;
 }
 
+/* RF-21: one of the policy's matchers holds, or a header is there that the request named. */
+static bool has_retriable_header(const mc_retry *retry, const mc_headers *response) {
+    mc_slice names = retry->extra_names, name;
+    if (retry->policy != NULL && retry->policy->retriable_headers != NULL &&
+        any_holds(retry->policy->retriable_headers, response)) {
+        return true;
+    }
+    while (mc_slice_next(&names, ',', &name)) {
+        if (name.n > 0 && mc_headers_get(response, name).p != NULL) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static bool retriable_response(const mc_retry *retry, uint16_t status, const mc_headers *response) {
     uint64_t grpc;
     if (mc_headers_has(response, MC_H_X_ENVOY_RATELIMITED)) { /* RF-22 */
@@ -84,6 +110,7 @@ static bool retriable_response(const mc_retry *retry, uint16_t status, const mc_
            ((retry->on & MC_RETRY_ON_GATEWAY_ERROR) && status >= 502 && status <= 504) ||
            ((retry->on & MC_RETRY_ON_RETRIABLE_4XX) && status == 409) ||
            ((retry->on & MC_RETRY_ON_RETRIABLE_STATUS_CODES) && listed(retry, status)) ||
+           ((retry->on & MC_RETRY_ON_RETRIABLE_HEADERS) && has_retriable_header(retry, response)) ||
            (mc_slice_u64(mc_headers_get_known(response, MC_H_GRPC_STATUS), &grpc) == MC_OK &&
             (retry->on & grpc_bit(grpc)));
 }

@@ -22,7 +22,8 @@ typedef struct mc_retry {
     mc_backoff backoff;      /* RF-24 */
     uint16_t extra_codes[8]; /* x-envoy-retriable-status-codes */
     uint8_t extra_count;
-    bool charged; /* holds one of the cluster's retries (CB-8) */
+    mc_slice extra_names; /* x-envoy-retriable-header-names */
+    bool charged;         /* holds one of the cluster's retries (CB-8) */
     bool retried;
 } mc_retry;
 

@@ -130,3 +130,39 @@ mc_status mc_match_header_compile(mc_arena *arena, const mc_value *value, mc_mat
     *out = (mc_matcher){header_holds, match};
     return MC_OK;
 }
+
+mc_status mc_match_headers_compile(mc_arena *arena, const mc_value *object, const char *field,
+                                   const mc_header_matchers **out, mc_error *error) {
+    const mc_value *items;
+    size_t count;
+    MC_TRY(mc_value_read_list(object, field, &items, &count, error));
+    *out = NULL;
+    if (count == 0) {
+        return MC_OK;
+    }
+    mc_header_matchers *matchers = mc_arena_alloc(arena, sizeof *matchers);
+    mc_matcher *list = mc_arena_alloc(arena, count * sizeof *list);
+    if (matchers == NULL || list == NULL) {
+        return MC_ENOMEM;
+    }
+    for (size_t i = 0; i < count; i++) {
+        MC_TRY(mc_error_in(mc_match_header_compile(arena, &items[i], &list[i], error), error, "%s[%zu]", field, i));
+    }
+    matchers->list = (mc_matchers){list, (uint32_t)count};
+    *out = matchers;
+    return MC_OK;
+}
+
+mc_status mc_header_matchers_any(const mc_header_matchers *matchers, const mc_headers *headers, bool *any) {
+    const mc_route_request request = {.headers = headers, .arena = headers->arena};
+    const mc_match_input in = {.request = &request};
+    *any = false;
+    for (uint32_t i = 0; i < matchers->list.count && !*any; i++) {
+        int holds = header_holds(matchers->list.items[i].self, &in);
+        if (holds < 0) {
+            return holds;
+        }
+        *any = holds == 1;
+    }
+    return MC_OK;
+}

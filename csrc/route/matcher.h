@@ -27,6 +27,9 @@ typedef struct mc_matchers {
     uint32_t count;
 } mc_matchers;
 
+struct mc_header_matchers {
+    mc_matchers list;
+};
 /* 1 when every one holds, 0, or MC_ENOMEM. */
 int mc_matchers_test(const mc_matchers *matchers, const mc_match_input *in);
 
@@ -53,6 +56,10 @@ MC_MUST_CHECK mc_status mc_match_fraction_compile(mc_arena *arena, const mc_valu
 MC_MUST_CHECK mc_status mc_match_grpc_compile(mc_arena *arena, const mc_value *value, mc_matcher *out, mc_error *error);
 MC_MUST_CHECK mc_status mc_match_connect_compile(mc_arena *arena, const mc_value *value, mc_matcher *out,
                                                  mc_error *error);
+
+/* A repeated HeaderMatcher field; *out NULL when it is empty. Error paths are relative to `object`. */
+MC_MUST_CHECK mc_status mc_match_headers_compile(mc_arena *arena, const mc_value *object, const char *field,
+                                                 const mc_header_matchers **out, mc_error *error);
 
 /* A header as matchers name it: lower-case, with its id. */
 typedef struct mc_header_key {

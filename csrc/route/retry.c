@@ -121,6 +121,9 @@ mc_status mc_compile_retry_policy(mc_compile *c, const mc_value *value, const mc
         MC_TRY(mc_error_in(compile_backoff(c, backoff, policy), c->error, "retry_back_off"));
     }
     MC_TRY(compile_status_codes(c, value, policy));
+    MC_TRY(mc_match_headers_compile(c->arena, value, "retriable_headers", &policy->retriable_headers, c->error));
+    MC_TRY(mc_match_headers_compile(c->arena, value, "retriable_request_headers", &policy->retriable_request_headers,
+                                    c->error));
     MC_TRY(compile_predicates(c, value, policy));
     *out = policy;
     return MC_OK;

@@ -56,6 +56,11 @@ enum {
 /* Bits of a comma list; unknown tokens are ignored and, if `unknown` is given, reported there. */
 uint32_t mc_retry_on_parse(mc_slice tokens, bool *unknown);
 
+typedef struct mc_header_matchers mc_header_matchers; /* a list of HeaderMatcher; match_header.c */
+/* Whether one of them holds for these headers. */
+MC_MUST_CHECK mc_status mc_header_matchers_any(const mc_header_matchers *matchers, const mc_headers *headers,
+                                               bool *any);
+
 typedef struct mc_retry_policy {
     uint32_t retry_on;
     mc_slice retry_on_text; /* as configured */
@@ -65,6 +70,8 @@ typedef struct mc_retry_policy {
     uint64_t base_interval_ms, max_interval_ms;
     const uint16_t *retriable_status_codes;
     uint32_t retriable_status_count;
+    const mc_header_matchers *retriable_headers;         /* of a response; NULL: none */
+    const mc_header_matchers *retriable_request_headers; /* NULL: any request may be retried */
     uint32_t host_selection_retry_max_attempts;
     bool avoid_previous_hosts; /* retry_host_predicate previous_hosts */
 } mc_retry_policy;

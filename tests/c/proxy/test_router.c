@@ -347,6 +347,24 @@ TEST(a_body_is_sent_again) {
     end();
 }
 
+TEST(headers_decide_what_is_retried) { /* RF-20, RF-21 */
+    begin(TWO_HOSTS(
+        ",\"retry_policy\":{\"retry_on\":\"retriable-headers\",\"retriable_headers\":[{\"name\":\"X-Again\"}],"
+        "\"retriable_request_headers\":[{\"name\":\":method\",\"string_match\":{\"exact\":\"GET\"}},"
+        "{\"name\":\"x-idempotent\"}],\"retry_back_off\":{\"base_interval\":\"0.001s\"}}"));
+    p.response = "HTTP/1.1 200 OK\r\nx-again: 1\r\ncontent-length: 0\r\n\r\n";
+    CHECK_HAS(ask(GET), "200 OK");
+    CHECK_U64(pipeline_counter(&p, "cluster.web.upstream_rq_retry"), 1);
+    CHECK_HAS(ask("DELETE / HTTP/1.1\r\nHost: h\r\n\r\n"), "200 OK");
+    CHECK_U64(pipeline_counter(&p, "cluster.web.upstream_rq_retry"), 1);
+    CHECK_HAS(ask("DELETE / HTTP/1.1\r\nHost: h\r\nx-idempotent: 1\r\n\r\n"), "200 OK");
+    CHECK_U64(pipeline_counter(&p, "cluster.web.upstream_rq_retry"), 2);
+    p.response = "HTTP/1.1 500 No\r\ncontent-length: 0\r\n\r\n";
+    CHECK_HAS(ask(GET), "500 Internal");
+    CHECK_U64(pipeline_counter(&p, "cluster.web.upstream_rq_retry"), 2);
+    end();
+}
+
 TEST(a_retry_follows_a_back_off) {
     begin(TWO_HOSTS(",\"retry_policy\":{\"retry_on\":\"5xx\",\"num_retries\":9,\"retry_back_off\":{\"base_interval\":"
                     "\"1s\",\"max_interval\":\"1s\"}}"));

@@ -78,6 +78,8 @@ TEST(errors_name_the_field) {
          "virtual_hosts[0].routes[1].route.hash_policy[0].header.regex_rewrite"},
         {ACTION("'cluster': 'c', 'retry_policy': {'retry_back_off': {'base_interval': '2s', 'max_interval': '1s'}}"),
          "virtual_hosts[0].routes[1].route.retry_policy.retry_back_off.max_interval"},
+        {ACTION("'cluster': 'c', 'retry_policy': {'retriable_headers': [{'name': 'a'}, {}]}"),
+         "virtual_hosts[0].routes[1].route.retry_policy.retriable_headers[1].name"},
         {ACTION("'cluster': 'c', 'retry_policy': {'retry_host_predicate': [{'name': 'x', 'typed_config': {'@type': "
                 "'y'}}]}"),
          "virtual_hosts[0].routes[1].route.retry_policy.retry_host_predicate[0]"},
