@@ -64,7 +64,8 @@ static void client_move(mc_client *client, mc_list *list, enum client_state stat
 /* What was written since the last time; writes of this very callback count next time. */
 static void client_count_tx(mc_client *client) {
     mc_upstream *upstream = client->pool->upstream;
-    mc_counter_add(upstream->slab, upstream->cluster->stats.upstream_cx_tx_bytes_total, client->conn.tx_bytes - client->tx_counted);
+    mc_counter_add(upstream->slab, upstream->cluster->stats.upstream_cx_tx_bytes_total,
+                   client->conn.tx_bytes - client->tx_counted);
     client->tx_counted = client->conn.tx_bytes;
 }
 
