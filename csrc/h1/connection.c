@@ -17,6 +17,11 @@ void mc_h1_read_options(const mc_headers *headers, mc_header_id id, mc_h1_option
             continue;
         }
         mc_slice rest = headers->items[i - 1].value, token;
+        if (mc_slice_eq(rest, MC_SLICE("keep-alive"))) { /* what most clients send, seen at one look */
+            found->count++;
+            found->seen[MC_H1_OPTION_KEEP_ALIVE]++;
+            continue;
+        }
         while (mc_slice_next(&rest, ',', &token)) {
             if (token.n > 0) {
                 found->count++;

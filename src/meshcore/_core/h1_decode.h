@@ -65,39 +65,40 @@ static inline unsigned h1_slot(mc_slice value, unsigned id) {
     return (unsigned)(mixed >> 48) % H1_SLOTS;
 }
 
-/* The event for an entry: a new reference, NULL with an exception set when out of memory. */
-static inline PyObject *h1_event(h1_table *table, const h1_names *names, const mc_header *item) {
-    if (!names->kept[item->id] || item->value.n > H1_KEPT_VALUE) {
-        return h1_new_event(names, item);
-    }
-    PyObject **slot = &table->events[h1_slot(item->value, item->id)];
-    if (*slot != NULL) {
-        PyObject *pair = PyTuple_GET_ITEM(*slot, 1), *value = PyTuple_GET_ITEM(pair, 1);
+static inline bool h1_keeps(const h1_names *names, const mc_header *item) {
+    return names->kept[item->id] && item->value.n <= H1_KEPT_VALUE;
+}
+
+/* The table's event for an entry that is kept, made if need be: borrowed, NULL with an exception set when out of memory. */
+static inline PyObject *h1_kept_event(h1_table *table, const h1_names *names, const mc_header *item) {
+    PyObject **slot = &table->events[h1_slot(item->value, item->id)], *old = *slot;
+    if (old != NULL) {
+        PyObject *pair = PyTuple_GET_ITEM(old, 1), *value = PyTuple_GET_ITEM(pair, 1);
         if (PyTuple_GET_ITEM(pair, 0) == names->names[item->id] && (size_t)PyBytes_GET_SIZE(value) == item->value.n &&
             memcmp(PyBytes_AS_STRING(value), item->value.p, item->value.n) == 0) {
-            return Py_NewRef(*slot);
+            return old;
         }
     }
-    PyObject *event = h1_new_event(names, item), *old = *slot;
+    PyObject *event = h1_new_event(names, item);
     if (event != NULL) {
-        *slot = Py_NewRef(event);
+        *slot = event;
         Py_XDECREF(old);
     }
     return event;
 }
 
-/* (name, value) for an entry. */
+/* ("header", (name, value)) for an entry: a new reference. */
+static inline PyObject *h1_event(h1_table *table, const h1_names *names, const mc_header *item) {
+    return h1_keeps(names, item) ? Py_XNewRef(h1_kept_event(table, names, item)) : h1_new_event(names, item);
+}
+
+/* (name, value) for an entry: a new reference. */
 static inline PyObject *h1_header(h1_table *table, const h1_names *names, const mc_header *item) {
-    if (!names->kept[item->id] || item->value.n > H1_KEPT_VALUE) {
+    if (!h1_keeps(names, item)) {
         return h1_new_pair(names, item);
     }
-    PyObject *event = h1_event(table, names, item);
-    if (event == NULL) {
-        return NULL;
-    }
-    PyObject *pair = Py_NewRef(PyTuple_GET_ITEM(event, 1));
-    Py_DECREF(event);
-    return pair;
+    PyObject *event = h1_kept_event(table, names, item);
+    return event == NULL ? NULL : Py_NewRef(PyTuple_GET_ITEM(event, 1));
 }
 
 static inline bool h1_is_field(const mc_header *item) {
