@@ -27,8 +27,7 @@ static mc_status compile_cluster(mc_compile *c, const mc_value *value, mc_route 
     if (mc_value_get(value, "cluster") == NULL) {
         return mc_error_set(c->error, MC_EINVAL, "", "must have one of cluster, cluster_header, weighted_clusters");
     }
-    MC_TRY(mc_read_name(c->arena, value, "cluster", &route->cluster, c->error));
-    return mc_compile_cluster(c, route->cluster, &route->cluster_id);
+    return mc_compile_cluster(c, value, "cluster", &route->cluster, &route->cluster_id);
 }
 
 static mc_status compile_timeouts(mc_compile *c, const mc_value *value, mc_route *route) {

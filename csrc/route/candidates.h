@@ -12,11 +12,15 @@
 
 typedef struct mc_compile mc_compile;
 
+/* Holds what a match hands out, so that the route itself need not be read. */
 typedef struct mc_candidate {
     uint32_t order; /* the route's position in its virtual host */
     uint32_t matcher_count;
     const mc_matcher *matchers;
     const mc_route *route;
+    mc_slice cluster; /* as in the route */
+    uint32_t cluster_id;
+    bool chooses; /* weighted clusters, or one named by a header: mc_route_choose_cluster */
 } mc_candidate;
 
 typedef struct mc_candidates {

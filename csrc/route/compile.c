@@ -111,17 +111,23 @@ mc_map *mc_compile_map(mc_compile *c) {
     return &owned->map;
 }
 
-mc_status mc_compile_cluster(mc_compile *c, mc_slice name, uint32_t *id) {
+mc_status mc_compile_cluster(mc_compile *c, const mc_value *object, const char *field, mc_slice *name, uint32_t *id) {
     mc_route_table *table = c->table;
-    uintptr_t known = (uintptr_t)mc_map_get(&table->cluster_ids, name);
-    if (known != 0) {
-        *id = (uint32_t)(known - 1);
-        return MC_OK;
+    mc_slice text = MC_SLICE_NONE;
+    MC_TRY(mc_value_read_string(object, field, &text, c->error));
+    if (text.n == 0) {
+        return mc_error_set(c->error, MC_EINVAL, field, "must not be empty");
     }
-    MC_TRY(mc_grow(&table->clusters, &table->cluster_cap, table->cluster_count + 1, sizeof *table->clusters));
-    MC_TRY(mc_map_put(&table->cluster_ids, name, (void *)(uintptr_t)(table->cluster_count + 1)));
-    *id = (uint32_t)table->cluster_count;
-    table->clusters[table->cluster_count++] = name;
+    uintptr_t known = (uintptr_t)mc_map_get(&table->cluster_ids, text);
+    if (known == 0) {
+        MC_TRY(mc_grow(&table->clusters, &table->cluster_cap, table->cluster_count + 1, sizeof *table->clusters));
+        MC_TRY(mc_arena_dup(&table->cluster_names, text, &text));
+        known = table->cluster_count + 1;
+        MC_TRY(mc_map_put(&table->cluster_ids, text, (void *)known));
+        table->clusters[table->cluster_count++] = text;
+    }
+    *id = (uint32_t)(known - 1);
+    *name = table->clusters[*id];
     return MC_OK;
 }
 
@@ -152,7 +158,16 @@ static mc_status index_paths(mc_compile *c, mc_host *host) {
     for (size_t i = 0; i < host->entry_count; i++) {
         const mc_route_entry *entry = host->entries[i];
         items[i].pattern = entry->pattern;
-        items[i].candidate = (mc_candidate){(uint32_t)i, entry->matchers.count, entry->matchers.items, &entry->route};
+        const mc_route *route = &entry->route;
+        items[i].candidate = (mc_candidate){
+            .order = (uint32_t)i,
+            .matcher_count = entry->matchers.count,
+            .matchers = entry->matchers.items,
+            .route = route,
+            .cluster = route->cluster,
+            .cluster_id = route->cluster_id,
+            .chooses = route->weighted_count > 0 || route->cluster_header.n > 0,
+        };
     }
     mc_status status = mc_path_index_build(c, items, host->entry_count, &host->paths);
     mc_free(items);
@@ -255,6 +270,7 @@ mc_status mc_route_table_compile(const mc_value *config, mc_route_table **out, m
     }
     atomic_init(&table->refs, 1);
     mc_arena_init(&table->arena, NULL);
+    mc_arena_init(&table->cluster_names, NULL);
     mc_compile c = {.table = table, .arena = &table->arena, .error = error};
     mc_status status = compile_table(&c, config);
     if (status != MC_OK) {
@@ -280,6 +296,7 @@ void mc_route_table_unref(mc_route_table *table) {
     mc_domains_fini(&table->domains);
     mc_map_fini(&table->cluster_ids);
     mc_free(table->clusters);
+    mc_arena_fini(&table->cluster_names);
     mc_arena_fini(&table->arena);
     mc_free(table);
 }

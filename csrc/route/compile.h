@@ -48,8 +48,9 @@ typedef struct mc_compile {
     uint64_t max_direct_response_body;
 } mc_compile;
 
-/* The id of a cluster name, given at its first mention; `name` must live as long as the table. */
-MC_MUST_CHECK mc_status mc_compile_cluster(mc_compile *c, mc_slice name, uint32_t *id);
+/* A required field that names a cluster: the table's copy of the name, and its id, given at the first mention. */
+MC_MUST_CHECK mc_status mc_compile_cluster(mc_compile *c, const mc_value *object, const char *field, mc_slice *name,
+                                           uint32_t *id);
 
 /* Zeroed and at the start of a cache line. */
 MC_MUST_CHECK void *mc_compile_lines(mc_compile *c, size_t size);

@@ -64,7 +64,7 @@ static tls_answer check_tls(const mc_host *host, const mc_headers *headers) {
     return host->public.require_tls == 1 && internal ? TLS_FINE : TLS_REDIRECT;
 }
 
-static mc_status find_route(const mc_host *host, const mc_match_input *in, const mc_route **out) {
+static mc_status find_route(const mc_host *host, const mc_match_input *in, const mc_candidate **out) {
     mc_walk walk;
     const mc_candidate *candidate;
     mc_walk_init(&walk, in);
@@ -76,7 +76,7 @@ static mc_status find_route(const mc_host *host, const mc_match_input *in, const
             return holds;
         }
         if (holds == 1) {
-            *out = candidate->route;
+            *out = candidate;
             return MC_OK;
         }
     }
@@ -98,6 +98,13 @@ mc_status mc_route_table_match(const mc_route_table *table, const mc_route_reque
     case TLS_FINE: break;
     }
     mc_match_input_init(&in, table, request);
-    MC_TRY(find_route(host, &in, &out->route));
-    return out->route == NULL ? MC_OK : mc_route_choose_cluster(request, out);
+    const mc_candidate *found = NULL;
+    MC_TRY(find_route(host, &in, &found));
+    if (found == NULL) {
+        return MC_OK;
+    }
+    out->route = found->route;
+    out->cluster = found->cluster;
+    out->cluster_id = found->cluster_id;
+    return found->chooses ? mc_route_choose_cluster(request, out) : MC_OK;
 }

@@ -50,6 +50,7 @@ typedef struct mc_owned_map {
 struct mc_route_table {
     atomic_uint refs;
     mc_arena arena;
+    mc_arena cluster_names; /* side by side: a match hands one out */
     mc_owned_map *maps;
     mc_slice name;
     mc_host *hosts;

@@ -2,16 +2,16 @@
 #include "route/compile.h"
 
 static mc_status compile_entry(mc_compile *c, const mc_value *value, mc_weighted_cluster *out) {
-    mc_slice header = MC_SLICE_NONE;
-    MC_TRY(mc_read_text(c->arena, value, "name", &out->name, c->error));
+    mc_slice name = MC_SLICE_NONE, header = MC_SLICE_NONE;
+    MC_TRY(mc_value_read_string(value, "name", &name, c->error));
     MC_TRY(mc_value_read_string(value, "cluster_header", &header, c->error));
     MC_TRY(mc_dup_lower(c->arena, header, &out->cluster_header));
-    if ((out->name.n > 0) == (header.n > 0)) {
+    if ((name.n > 0) == (header.n > 0)) {
         return mc_error_set(c->error, MC_EINVAL, "", "must have either name or cluster_header");
     }
     out->id = MC_NO_CLUSTER;
-    if (out->name.n > 0) {
-        MC_TRY(mc_compile_cluster(c, out->name, &out->id));
+    if (name.n > 0) {
+        MC_TRY(mc_compile_cluster(c, value, "name", &out->name, &out->id));
     }
     MC_TRY(mc_value_read_u32(value, "weight", &out->weight, c->error));
     MC_TRY(mc_read_text(c->arena, value, "host_rewrite_literal", &out->host_rewrite_literal, c->error));
