@@ -31,13 +31,41 @@ size_t mc_h1_head_size(const mc_headers *headers) {
     return (size_t)headers->bytes + 4u * headers->live + authority + PROLOGUE_MAX + FRAMING_MAX;
 }
 
-/* Every entry but pseudo-headers (:authority becomes host) and transfer-encoding, which is decided here. */
+static bool is_written(const mc_header *item) {
+    return !item->removed &&
+           (item->id == MC_H_UNKNOWN || (item->id > MC_H_PROTOCOL && item->id != MC_H_TRANSFER_ENCODING));
+}
+
+/* Whether the entry still stands as the line it was parsed from: "name: value". */
+static bool is_line(const mc_header *item) {
+    const char *end = item->name.p + item->name.n;
+    return item->value.p == end + 2 && end[0] == ':' && end[1] == ' ';
+}
+
+/* Whether `next` is the line right behind the one that ends at `end`. Only bytes between two slices are looked at. */
+static bool follows(const mc_header *next, const char *end) {
+    return next->name.p == end + 2 && end[0] == '\r' && end[1] == '\n' && is_written(next) && is_line(next);
+}
+
+/* Every entry but pseudo-headers (:authority becomes host) and transfer-encoding, which is decided here. A proxy passes most
+ * lines on as they came, so a run of them is copied as one piece. */
 static void put_fields(writer *out, const mc_headers *headers) {
-    MC_HEADERS_EACH(headers, it) {
-        if (it->id == MC_H_AUTHORITY) {
-            put_field(out, MC_SLICE("host"), it->value);
-        } else if (it->id == MC_H_UNKNOWN || (it->id > MC_H_PROTOCOL && it->id != MC_H_TRANSFER_ENCODING)) {
-            put_field(out, it->name, it->value);
+    const mc_header *item = headers->items, *last = item + headers->count;
+    while (item < last) {
+        const mc_header *first = item++;
+        if (!is_written(first)) {
+            if (first->id == MC_H_AUTHORITY && !first->removed) {
+                put_field(out, MC_SLICE("host"), first->value);
+            }
+        } else if (!is_line(first)) {
+            put_field(out, first->name, first->value);
+        } else {
+            const char *end = first->value.p + first->value.n;
+            for (; item < last && follows(item, end); item++) {
+                end = item->value.p + item->value.n;
+            }
+            put(out, (mc_slice){first->name.p, (size_t)(end - first->name.p)});
+            put(out, MC_SLICE("\r\n"));
         }
     }
 }

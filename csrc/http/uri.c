@@ -3,13 +3,41 @@
 
 static bool is_digit(char c) { return c >= '0' && c <= '9'; }
 static bool is_alpha(char c) { return (c | 0x20) >= 'a' && (c | 0x20) <= 'z'; }
-static bool is_one_of(char c, const char *set) { return c != '\0' && strchr(set, c) != NULL; }
 
-static bool is_authority_char(char c) { return is_digit(c) || is_alpha(c) || is_one_of(c, "!$%&'()*+,-.:;=@[]_~"); }
+/* Classes of characters; letters and digits belong to the first two. */
+enum { AUTHORITY = 1, REFERENCE = 2, ENDS_AUTHORITY = 4 };
+
+static const unsigned char classes[256] = {['!'] = 3,
+                                           ['$'] = 3,
+                                           ['%'] = 3,
+                                           ['&'] = 3,
+                                           ['\''] = 3,
+                                           ['('] = 3,
+                                           [')'] = 3,
+                                           ['*'] = 3,
+                                           ['+'] = 3,
+                                           [','] = 3,
+                                           ['-'] = 3,
+                                           ['.'] = 3,
+                                           [':'] = 3,
+                                           [';'] = 3,
+                                           ['='] = 3,
+                                           ['@'] = 3,
+                                           ['_'] = 3,
+                                           ['~'] = 3,
+                                           ['['] = AUTHORITY,
+                                           [']'] = AUTHORITY,
+                                           ['/'] = REFERENCE | ENDS_AUTHORITY,
+                                           ['?'] = REFERENCE | ENDS_AUTHORITY,
+                                           ['#'] = ENDS_AUTHORITY};
+
+static bool is_in(char c, unsigned class) {
+    return (classes[(unsigned char)c] & class) != 0 || is_alpha(c) || is_digit(c);
+}
 
 bool mc_uri_authority_valid(mc_slice authority) {
     for (size_t i = 0; i < authority.n; i++) {
-        if (!is_authority_char(authority.p[i])) {
+        if (!is_in(authority.p[i], AUTHORITY)) {
             return false;
         }
     }
@@ -18,7 +46,8 @@ bool mc_uri_authority_valid(mc_slice authority) {
 
 size_t mc_uri_scheme_length(mc_slice url) {
     size_t n = 0;
-    while (n < url.n && (is_alpha(url.p[n]) || (n > 0 && (is_digit(url.p[n]) || is_one_of(url.p[n], "+-."))))) {
+    while (n < url.n && (is_alpha(url.p[n]) ||
+                         (n > 0 && (is_digit(url.p[n]) || url.p[n] == '+' || url.p[n] == '-' || url.p[n] == '.')))) {
         n++;
     }
     return n > 0 && url.n - n >= 3 && memcmp(url.p + n, "://", 3) == 0 ? n : 0;
@@ -50,7 +79,7 @@ mc_status mc_uri_parse_absolute(mc_slice url, mc_uri_absolute *out) {
     }
     mc_slice rest = mc_slice_from(url, scheme + 3);
     size_t n = 0;
-    while (n < rest.n && !is_one_of(rest.p[n], "/?#")) {
+    while (n < rest.n && (classes[(unsigned char)rest.p[n]] & ENDS_AUTHORITY) == 0) {
         n++;
     }
     mc_slice authority = mc_slice_until(rest, n);
@@ -74,7 +103,7 @@ bool mc_uri_referer_valid(mc_slice referer) {
         char c = referer.p[i];
         seen_slash |= c == '/';
         /* A relative reference: no ':' in its first segment (RFC 3986 section 4.2). */
-        if ((c == ':' && !seen_slash) || !(is_digit(c) || is_alpha(c) || is_one_of(c, "-._~!$&'()*+,;=:@/?%"))) {
+        if ((c == ':' && !seen_slash) || !is_in(c, REFERENCE)) {
             return false;
         }
     }

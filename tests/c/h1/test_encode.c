@@ -1,6 +1,7 @@
 #include "../test.h"
 #include "base/random.h"
 #include "h1/h1.h"
+#include "recorder.h"
 
 static mc_arena arena;
 static mc_headers headers;
@@ -117,6 +118,49 @@ TEST(removed_entries_are_not_written) {
     size_t n = mc_h1_encode_request(&headers, &how, out, &framing);
     CHECK_SLICE(((mc_slice){out, n}), "GET / HTTP/1.1\r\nb: 2\r\n\r\n");
     mc_arena_fini(&arena);
+}
+
+/* Lines that stand in memory as they came are written as they came, and only those. */
+TEST(runs_of_lines) {
+    static const char text[] = "a: 1\r\nb: 2\r\nc:3\r\nd: 4 \r\ne: 5\r\nf:  6\r\ng: 7\nh: 8\r\n";
+    static const struct {
+        size_t name, value;
+    } places[] = {{0, 3}, {6, 9}, {12, 14}, {17, 20}, {24, 27}, {30, 34}, {37, 40}, {42, 45}};
+    mc_arena_init(&arena, NULL);
+    mc_headers_init(&headers, &arena);
+    CHECK_INT(mc_headers_add_known_ref(&headers, MC_H_STATUS, MC_SLICE("200")), MC_OK);
+    for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
+        mc_slice name = {text + places[i].name, 1}, value = {text + places[i].value, 1};
+        CHECK_INT(mc_headers_add_ref(&headers, MC_H_UNKNOWN, name, value), MC_OK);
+    }
+    char out[256];
+    mc_h1_framing framing;
+    mc_h1_encode how = END;
+    size_t n = mc_h1_encode_response(&headers, &how, out, &framing);
+    CHECK_SLICE(((mc_slice){out, n}), "HTTP/1.1 200 OK\r\na: 1\r\nb: 2\r\nc: 3\r\nd: 4\r\ne: 5\r\nf: 6\r\ng: "
+                                      "7\r\nh: 8\r\ncontent-length: 0\r\n\r\n");
+    mc_headers_remove(&headers, MC_SLICE("b"));
+    CHECK_INT(mc_headers_set(&headers, MC_SLICE("e"), MC_SLICE("five")), MC_OK);
+    n = mc_h1_encode_response(&headers, &how, out, &framing);
+    CHECK_SLICE(((mc_slice){out, n}), "HTTP/1.1 200 OK\r\na: 1\r\nc: 3\r\nd: 4\r\ne: five\r\nf: 6\r\ng: 7\r\nh: "
+                                      "8\r\ncontent-length: 0\r\n\r\n");
+    mc_arena_fini(&arena);
+}
+
+/* What is parsed and written again is what was parsed, but for what the codec changes. */
+TEST(parsed_lines_pass_unchanged) {
+    static const char head[] = "GET /x HTTP/1.1\r\nhost: h\r\naccept: */*\r\nx-a: 1\r\nx-b: 2\r\nvia: v\r\n\r\n";
+    mc_h1_limits limits;
+    mc_h1_limits_init(&limits, MC_H1_REQUEST);
+    recorder r;
+    recorder_init(&r, MC_H1_REQUEST, &limits);
+    CHECK(recorder_feed(&r, head, sizeof head - 1));
+    char out[256];
+    mc_h1_framing framing;
+    mc_h1_encode how = END;
+    size_t n = mc_h1_encode_request(&r.headers, &how, out, &framing);
+    CHECK_SLICE(((mc_slice){out, n}), head);
+    recorder_fini(&r);
 }
 
 /* The bound holds for whatever is in the map, in every way of encoding it. */
