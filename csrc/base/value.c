@@ -311,6 +311,40 @@ const mc_value *mc_value_get(const mc_value *object, const char *name) {
     return NULL;
 }
 
+/* Nesting is bounded by the parser. */
+static mc_status copy_into(mc_arena *arena, const mc_value *value, mc_value *out) {
+    *out = *value;
+    if (value->kind == MC_STRING) {
+        return mc_arena_dup(arena, value->string, &out->string);
+    }
+    if ((value->kind != MC_LIST && value->kind != MC_OBJECT) || value->count == 0) {
+        return MC_OK;
+    }
+    mc_value *items = mc_arena_alloc(arena, value->count * sizeof *items);
+    mc_slice *names = value->names == NULL ? NULL : mc_arena_alloc(arena, value->count * sizeof *names);
+    if (items == NULL || (value->names != NULL && names == NULL)) {
+        return MC_ENOMEM;
+    }
+    for (size_t i = 0; i < value->count; i++) {
+        mc_status status = names == NULL ? MC_OK : mc_arena_dup(arena, value->names[i], &names[i]);
+        if (status == MC_OK) {
+            status = copy_into(arena, &value->items[i], &items[i]);
+        }
+        if (status != MC_OK) {
+            return status;
+        }
+    }
+    out->items = items;
+    out->names = names;
+    return MC_OK;
+}
+
+mc_status mc_value_copy(mc_arena *arena, const mc_value *value, const mc_value **out) {
+    mc_value *copy = mc_arena_alloc(arena, sizeof *copy);
+    *out = copy;
+    return copy == NULL ? MC_ENOMEM : copy_into(arena, value, copy);
+}
+
 mc_status mc_value_read_bool(const mc_value *object, const char *name, bool *out, mc_error *error) {
     const mc_value *v = mc_value_get(object, name);
     if (v == NULL) {

@@ -31,6 +31,9 @@ typedef struct mc_value {
 /* Parses one JSON text (RFC 8259; nesting at most 200). On error: path "", reason with the byte offset. */
 MC_MUST_CHECK mc_status mc_value_parse(mc_arena *arena, mc_slice json, const mc_value **out, mc_error *error);
 
+/* A copy whose strings and nodes live in `arena`. */
+MC_MUST_CHECK mc_status mc_value_copy(mc_arena *arena, const mc_value *value, const mc_value **out);
+
 /* Field of an object; NULL when `object` is NULL, no object, or has no such field (or it is null). */
 const mc_value *mc_value_get(const mc_value *object, const char *name);
 

@@ -166,3 +166,24 @@ mc_status mc_header_matchers_any(const mc_header_matchers *matchers, const mc_he
     }
     return MC_OK;
 }
+
+int mc_header_matchers_all(const mc_header_matchers *matchers, const mc_headers *headers) {
+    const mc_route_request request = {.headers = headers, .arena = headers->arena};
+    const mc_match_input in = {.request = &request};
+    return matchers == NULL ? 1 : mc_matchers_test(&matchers->list, &in);
+}
+
+mc_status mc_virtual_host_cluster(const mc_virtual_host *host, const mc_headers *headers, uint32_t *out) {
+    *out = UINT32_MAX;
+    for (uint32_t i = 0; i < host->virtual_cluster_count; i++) {
+        int holds = mc_header_matchers_all(host->virtual_clusters[i].headers, headers);
+        if (holds < 0) {
+            return holds;
+        }
+        if (holds == 1) {
+            *out = i;
+            break;
+        }
+    }
+    return MC_OK;
+}

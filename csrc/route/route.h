@@ -11,8 +11,10 @@
 #define MC_ROUTE_ROUTE_H
 
 #include "base/address.h"
+#include "base/runtime.h"
 #include "base/value.h"
 #include "http/headers.h"
+#include "http/stream_info.h"
 
 typedef struct mc_route_table mc_route_table;
 
@@ -21,6 +23,10 @@ MC_MUST_CHECK mc_status mc_route_table_compile(const mc_value *config, mc_route_
 mc_route_table *mc_route_table_ref(mc_route_table *table);
 void mc_route_table_unref(mc_route_table *table);
 mc_slice mc_route_table_name(const mc_route_table *table);
+/* typed_per_filter_config of the whole table; NULL: none. */
+const mc_value *mc_route_table_filter_configs(const mc_route_table *table);
+/* Further virtual hosts may be asked for (VHDS, RT-59). */
+bool mc_route_table_has_vhds(const mc_route_table *table);
 
 /* Every cluster named by the table has a small id, so that whoever publishes the table resolves names once.
  */
@@ -61,6 +67,14 @@ typedef struct mc_header_matchers mc_header_matchers; /* a list of HeaderMatcher
 MC_MUST_CHECK mc_status mc_header_matchers_any(const mc_header_matchers *matchers, const mc_headers *headers,
                                                bool *any);
 
+/* 1 when every one holds for these headers (a request's or a response's), 0, or MC_ENOMEM. NULL holds. */
+int mc_header_matchers_all(const mc_header_matchers *matchers, const mc_headers *headers);
+
+typedef struct mc_reset_header {
+    mc_slice name; /* lower-case */
+    bool unix_timestamp;
+} mc_reset_header;
+
 typedef struct mc_retry_policy {
     uint32_t retry_on;
     mc_slice retry_on_text; /* as configured */
@@ -74,7 +88,70 @@ typedef struct mc_retry_policy {
     const mc_header_matchers *retriable_request_headers; /* NULL: any request may be retried */
     uint32_t host_selection_retry_max_attempts;
     bool avoid_previous_hosts; /* retry_host_predicate previous_hosts */
+    bool omit_canary_hosts;
+    const mc_value *const
+        *omit_host_metadata; /* predicates omit_host_metadata: an object each, key to value of "envoy.lb"; a host
+                                                  that has all of one is passed over */
+    uint32_t omit_host_metadata_count;
+    uint32_t previous_priorities_update;  /* retry_priority previous_priorities: its update_frequency; 0: none */
+    const mc_reset_header *reset_headers; /* rate_limited_retry_back_off */
+    uint32_t reset_header_count;
+    uint64_t reset_max_interval_ms;
 } mc_retry_policy;
+
+typedef struct mc_hedge_policy {
+    uint32_t initial_requests;
+    mc_fraction additional_request_chance;
+    bool hedge_on_per_try_timeout;
+} mc_hedge_policy;
+
+/* One copy of the request to another cluster (RT-55). */
+typedef struct mc_mirror_policy {
+    mc_slice cluster;        /* empty: by cluster_header */
+    mc_slice cluster_header; /* lower-case */
+    uint32_t cluster_id;     /* MC_NO_CLUSTER by cluster_header */
+    mc_fraction fraction;    /* drawn on the stable random */
+    int8_t trace_sampled;    /* -1: as the request */
+    bool keep_host;          /* no "-shadow" */
+    mc_slice host_rewrite_literal;
+    const mc_header_mutations *mutations; /* request_headers_mutations */
+} mc_mirror_policy;
+
+typedef struct mc_mirror_policies {
+    const mc_mirror_policy *items;
+    uint32_t count;
+} mc_mirror_policies;
+
+typedef enum mc_redirect_predicate_kind {
+    MC_REDIRECT_ALLOW_LISTED_ROUTES,
+    MC_REDIRECT_PREVIOUS_ROUTES,
+    MC_REDIRECT_SAFE_CROSS_SCHEME,
+} mc_redirect_predicate_kind;
+typedef struct mc_redirect_predicate {
+    mc_redirect_predicate_kind kind;
+    const mc_slice *routes; /* MC_REDIRECT_ALLOW_LISTED_ROUTES: names */
+    uint32_t route_count;
+} mc_redirect_predicate;
+
+typedef struct mc_internal_redirect_policy { /* RT-56 */
+    uint32_t max_internal_redirects;
+    uint32_t codes; /* bit n: status 300 + n */
+    bool allow_cross_scheme;
+    const mc_redirect_predicate *predicates;
+    uint32_t predicate_count;
+    const mc_slice *headers_to_copy; /* lower-case */
+    uint32_t header_to_copy_count;
+} mc_internal_redirect_policy;
+
+/* A CorsPolicy, of a route or virtual host directly or as configuration of the filter. -1: not set. */
+typedef struct mc_cors_policy mc_cors_policy; /* cors.h */
+
+typedef struct mc_rate_limits mc_rate_limits; /* rate_limit.h */
+
+typedef struct mc_virtual_cluster {
+    mc_slice name;
+    const mc_header_matchers *headers;
+} mc_virtual_cluster;
 
 typedef struct mc_virtual_host {
     mc_slice name;
@@ -82,7 +159,19 @@ typedef struct mc_virtual_host {
     bool include_attempt_count_request, include_attempt_count_response, include_is_timeout_retry;
     const mc_retry_policy *retry_policy; /* NULL: none */
     const mc_header_mutations *request_mutations, *response_mutations;
+    const mc_hedge_policy *hedge_policy; /* NULL: none */
+    const mc_cors_policy *cors;          /* NULL: none */
+    const mc_rate_limits *rate_limits;   /* NULL: none */
+    mc_mirror_policies mirrors;
+    /* RT-24: the catch-all "other" stands behind the others, if there are others. */
+    const mc_virtual_cluster *virtual_clusters;
+    uint32_t virtual_cluster_count;
+    const mc_value *metadata;       /* namespace to object; NULL: none */
+    const mc_value *filter_configs; /* typed_per_filter_config: filter name to Any; NULL: none */
 } mc_virtual_host;
+
+/* The index of the virtual cluster of a request; UINT32_MAX when the host has none. Negative: MC_ENOMEM. */
+MC_MUST_CHECK mc_status mc_virtual_host_cluster(const mc_virtual_host *host, const mc_headers *headers, uint32_t *out);
 
 typedef struct mc_redirect mc_redirect; /* redirect.c */
 typedef struct mc_direct_response {
@@ -95,11 +184,32 @@ typedef struct mc_weighted_cluster {
     mc_slice cluster_header; /* lower-case */
     uint32_t id;             /* MC_NO_CLUSTER by cluster_header */
     uint32_t weight;
+    mc_slice runtime_key; /* overrides the weight; empty: none */
     mc_slice host_rewrite_literal;
     const mc_header_mutations *request_mutations, *response_mutations;
+    const mc_value *metadata_match; /* merged over the route's; NULL: the route's */
+    const mc_value *filter_configs;
 } mc_weighted_cluster;
 
 typedef struct mc_hash_policy mc_hash_policy; /* hash_policy.c */
+
+/* Tracing of a route (TR-*). */
+typedef struct mc_route_tracing {
+    mc_fraction client_sampling, random_sampling, overall_sampling;
+    const mc_value *custom_tags; /* a list; NULL: none */
+    mc_slice operation, upstream_operation;
+} mc_route_tracing;
+
+typedef struct mc_decorator {
+    mc_slice operation;
+    bool propagate;
+} mc_decorator;
+
+/* connect_config of an upgrade to CONNECT: the request ends here and its payload goes on as a raw stream. */
+typedef struct mc_connect_config {
+    bool allow_post;
+    const mc_value *proxy_protocol; /* NULL: none */
+} mc_connect_config;
 
 typedef enum mc_route_action { MC_ROUTE_TO_CLUSTER, MC_ROUTE_REDIRECT, MC_ROUTE_DIRECT_RESPONSE } mc_route_action;
 
@@ -131,8 +241,29 @@ typedef struct mc_route {
     bool auto_host_rewrite;       /* when the host is chosen: mc_route_rewrite_host with its hostname (RT-34) */
     bool append_x_forwarded_host;
     bool weighted_by_hash;    /* use_hash_policy (RT-21) */
+    bool weighted_by_runtime; /* runtime_key_prefix */
     mc_slice weighted_header; /* header_name */
     uint64_t total_weight;
+
+    const mc_hedge_policy *hedge_policy;          /* the route's, else the virtual host's; NULL: none */
+    const mc_internal_redirect_policy *redirects; /* internal_redirect_policy; NULL: responses pass through */
+    mc_mirror_policies mirrors;                   /* the most specific non-empty list (RT-55) */
+    const mc_cors_policy *cors;                   /* the route's own; NULL: none */
+    const mc_rate_limits *rate_limits;            /* the route's own; NULL: none */
+    bool include_virtual_host_rate_limits;        /* RT-51 */
+    bool allow_early_data;
+    bool has_grpc_timeout_max, has_grpc_timeout_offset, has_flush_timeout;
+    uint64_t grpc_timeout_max_ms;    /* of max_stream_duration, or max_grpc_timeout (RF-10) */
+    uint64_t grpc_timeout_offset_ms; /* taken off what grpc-timeout says */
+    uint64_t flush_timeout_ms;
+    uint64_t body_buffer_limit; /* request_body_buffer_limit, the route's, else its virtual host's; UINT64_MAX: none */
+    const mc_connect_config *connect; /* of upgrade_configs for CONNECT; NULL: none */
+    const mc_route_tracing *tracing;
+    const mc_decorator *decorator;
+    mc_slice stat_prefix;
+    const mc_value *metadata;       /* namespace to object; NULL: none */
+    const mc_value *metadata_match; /* the "envoy.lb" object; NULL: none */
+    const mc_value *filter_configs; /* typed_per_filter_config: filter name to Any; NULL: none */
 } mc_route;
 
 /* Route-level upgrade_configs: 1 enabled, 0 disabled, -1 no entry. Case-insensitive. */
@@ -143,19 +274,25 @@ bool mc_route_upgrade_at(const mc_route *route, uint32_t i, mc_slice *type, bool
 /* What a match may look at. */
 typedef struct mc_route_request {
     const mc_headers *headers;
-    uint64_t random;          /* the stream's stable random (RT-10, RT-21) */
-    const mc_address *remote; /* downstream remote, may be NULL */
-    const mc_address *local;  /* may be NULL */
-    mc_arena *arena;          /* for joined header values and the like */
+    uint64_t random;            /* the stream's stable random (RT-10, RT-21) */
+    const mc_address *remote;   /* downstream remote, may be NULL */
+    const mc_address *local;    /* may be NULL */
+    mc_arena *arena;            /* for joined header values and the like */
+    const mc_stream_info *info; /* may be NULL: no TLS, no metadata, no filter state; see mc_route_table_reads_info */
+    const mc_runtime *runtime;  /* may be NULL */
 } mc_route_request;
+
+/* Whether some matcher or policy of the table looks at request->info: who has to collect it first need not when not. */
+bool mc_route_table_reads_info(const mc_route_table *table);
 
 typedef struct mc_route_match {
     const mc_route *route; /* NULL: no route (RT-3) */
     const mc_virtual_host *virtual_host;
     const mc_weighted_cluster *weighted; /* chosen entry, or NULL */
     mc_slice cluster;
-    uint32_t cluster_id; /* MC_NO_CLUSTER when the name is only known at request time (cluster_header) */
-    bool tls_redirect;   /* RT-4: answer 301 to https; route is NULL */
+    uint32_t cluster_id;            /* MC_NO_CLUSTER when the name is only known at request time (cluster_header) */
+    const mc_value *metadata_match; /* of the route and its weighted cluster (RT-22); NULL: none */
+    bool tls_redirect;              /* RT-4: answer 301 to https; route is NULL */
 } mc_route_match;
 
 /* MC_OK also when nothing matched (route NULL); MC_ENOMEM otherwise. */

@@ -58,6 +58,8 @@ struct mc_route_table {
     mc_domains domains;
     mc_slice vhost_header; /* lower-case; empty: :authority */
     bool ignore_port, ignore_path_parameters, most_specific_wins;
+    bool reads_info, has_vhds;
+    const mc_value *filter_configs;
     const mc_header_mutations *request_mutations, *response_mutations;
     mc_map cluster_ids; /* name -> id + 1 */
     mc_slice *clusters;

@@ -1,0 +1,143 @@
+#include "base/runtime.h"
+
+#include <stdlib.h>
+
+mc_status mc_runtime_init(mc_runtime *runtime, const mc_value *values) {
+    mc_map_init(&runtime->values);
+    for (size_t i = 0; values != NULL && values->kind == MC_OBJECT && i < values->count; i++) {
+        mc_status status = mc_map_put(&runtime->values, values->names[i], (void *)&values->items[i]);
+        if (status != MC_OK) {
+            mc_runtime_fini(runtime);
+            return status;
+        }
+    }
+    return MC_OK;
+}
+
+void mc_runtime_fini(mc_runtime *runtime) { mc_map_fini(&runtime->values); }
+
+const mc_value *mc_runtime_get(const mc_runtime *runtime, mc_slice key) {
+    return runtime == NULL || key.n == 0 ? NULL : mc_map_get(&runtime->values, key);
+}
+
+static bool as_u64(const mc_value *value, uint64_t *out) {
+    if (value == NULL) {
+        return false;
+    }
+    switch (value->kind) {
+    case MC_NUMBER:
+        if (!(value->number >= 0 && value->number < 18446744073709551616.0) ||
+            value->number != (double)(uint64_t)value->number) {
+            return false;
+        }
+        *out = (uint64_t)value->number;
+        return true;
+    case MC_STRING: return mc_slice_u64(mc_slice_trim(value->string), out) == MC_OK;
+    default: return false;
+    }
+}
+
+uint64_t mc_runtime_u64(const mc_runtime *runtime, mc_slice key, uint64_t otherwise) {
+    uint64_t number;
+    return as_u64(mc_runtime_get(runtime, key), &number) ? number : otherwise;
+}
+
+bool mc_runtime_bool(const mc_runtime *runtime, mc_slice key, bool otherwise) {
+    const mc_value *value = mc_runtime_get(runtime, key);
+    if (value != NULL && value->kind == MC_BOOL) {
+        return value->boolean;
+    }
+    if (value != NULL && value->kind == MC_STRING) {
+        bool on = mc_slice_ieq(value->string, MC_SLICE("true"));
+        return on || mc_slice_ieq(value->string, MC_SLICE("false")) ? on : otherwise;
+    }
+    return otherwise;
+}
+
+double mc_runtime_double(const mc_runtime *runtime, mc_slice key, double otherwise) {
+    const mc_value *value = mc_runtime_get(runtime, key);
+    if (value != NULL && value->kind == MC_STRING && value->string.n > 0 && value->string.n < 64) {
+        char text[64], *end;
+        memcpy(text, value->string.p, value->string.n);
+        text[value->string.n] = '\0';
+        double number = strtod(text, &end);
+        return *end == '\0' ? number : otherwise;
+    }
+    return value != NULL && value->kind == MC_NUMBER ? value->number : otherwise;
+}
+
+/* --- fractions --- */
+
+static const struct {
+    const char *name;
+    uint32_t value;
+} denominators[] = {{"HUNDRED", 100}, {"TEN_THOUSAND", 10000}, {"MILLION", 1000000}};
+
+mc_status mc_fraction_read_percent(const mc_value *percent, mc_fraction *out, mc_error *error) {
+    mc_slice name = MC_SLICE("HUNDRED");
+    out->numerator = 0;
+    mc_status status = mc_value_read_u32(percent, "numerator", &out->numerator, error);
+    if (status == MC_OK) {
+        status = mc_value_read_string(percent, "denominator", &name, error);
+    }
+    if (status != MC_OK) {
+        return status;
+    }
+    for (size_t i = 0; i < sizeof denominators / sizeof denominators[0]; i++) {
+        if (mc_slice_eq(name, mc_slice_cstr(denominators[i].name))) {
+            out->denominator = denominators[i].value;
+            return MC_OK;
+        }
+    }
+    return mc_error_set(error, MC_EINVAL, "denominator", "must be HUNDRED, TEN_THOUSAND or MILLION");
+}
+
+static mc_status read_fraction(mc_arena *arena, const mc_value *value, mc_fraction *out, mc_error *error) {
+    const mc_value *percent;
+    mc_slice key = MC_SLICE_NONE;
+    mc_status status = mc_value_read_object(value, "default_value", &percent, error);
+    if (status == MC_OK && percent == NULL) {
+        status = mc_error_set(error, MC_EINVAL, "default_value", "is required");
+    }
+    if (status != MC_OK) {
+        return status;
+    }
+    status = mc_fraction_read_percent(percent, out, error);
+    if (status == MC_EINVAL) {
+        mc_error_under(error, "default_value");
+    }
+    if (status == MC_OK) {
+        status = mc_value_read_string(value, "runtime_key", &key, error);
+    }
+    return status != MC_OK || key.n == 0 ? status : mc_arena_dup(arena, key, &out->runtime_key);
+}
+
+mc_status mc_fraction_read(mc_arena *arena, const mc_value *object, const char *field, mc_fraction *out,
+                           mc_error *error) {
+    const mc_value *value;
+    mc_status status = mc_value_read_object(object, field, &value, error);
+    if (status != MC_OK || value == NULL) {
+        return status;
+    }
+    status = read_fraction(arena, value, out, error);
+    if (status == MC_EINVAL) {
+        mc_error_under(error, "%s", field);
+    }
+    return status;
+}
+
+bool mc_fraction_holds(const mc_fraction *fraction, const mc_runtime *runtime, uint64_t random) {
+    const mc_value *value = runtime == NULL ? NULL : mc_runtime_get(runtime, fraction->runtime_key);
+    uint64_t percent;
+    mc_fraction own = *fraction;
+    if (as_u64(value, &percent)) {
+        return random % 100 < percent;
+    }
+    if (value != NULL && value->kind == MC_OBJECT) {
+        mc_error ignored;
+        if (mc_fraction_read_percent(value, &own, &ignored) != MC_OK) {
+            own = *fraction;
+        }
+    }
+    return random % own.denominator < own.numerator;
+}
