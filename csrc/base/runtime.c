@@ -2,6 +2,8 @@
 
 #include <stdlib.h>
 
+#include "base/value_edit.h"
+
 mc_status mc_runtime_init(mc_runtime *runtime, const mc_value *values) {
     mc_map_init(&runtime->values);
     for (size_t i = 0; values != NULL && values->kind == MC_OBJECT && i < values->count; i++) {
@@ -140,4 +142,83 @@ bool mc_fraction_holds(const mc_fraction *fraction, const mc_runtime *runtime, u
         }
     }
     return random % own.denominator < own.numerator;
+}
+
+/* --- other messages with a key --- */
+
+static mc_status under(mc_status status, const char *field, mc_error *error) {
+    if (status == MC_EINVAL) {
+        mc_error_under(error, "%s", field);
+    }
+    return status;
+}
+
+static mc_status read_key(mc_arena *arena, const mc_value *message, mc_slice *out, mc_error *error) {
+    mc_slice key = MC_SLICE_NONE;
+    mc_status status = mc_value_read_string(message, "runtime_key", &key, error);
+    *out = MC_SLICE_NONE;
+    return status != MC_OK || key.n == 0 ? status : mc_arena_dup(arena, key, out);
+}
+
+mc_status mc_feature_flag_read(mc_arena *arena, const mc_value *object, const char *field, mc_feature_flag *out,
+                               mc_error *error) {
+    const mc_value *message;
+    mc_status status = mc_value_read_object(object, field, &message, error);
+    if (status != MC_OK || message == NULL) {
+        return status;
+    }
+    out->value = false;
+    status = mc_value_read_bool(message, "default_value", &out->value, error);
+    return under(status == MC_OK ? read_key(arena, message, &out->runtime_key, error) : status, field, error);
+}
+
+mc_status mc_runtime_number_read(mc_arena *arena, const mc_value *object, const char *field, mc_runtime_number *out,
+                                 mc_error *error) {
+    const mc_value *message, *given;
+    mc_status status = mc_value_read_object(object, field, &message, error);
+    if (status != MC_OK || message == NULL) {
+        return status;
+    }
+    out->value = 0;
+    given = mc_value_get(message, "default_value"); /* of a RuntimePercent: a Percent */
+    status = given != NULL && given->kind == MC_OBJECT
+                 ? under(mc_value_read_double(given, "value", &out->value, error), "default_value", error)
+                 : mc_value_read_double(message, "default_value", &out->value, error);
+    return under(status == MC_OK ? read_key(arena, message, &out->runtime_key, error) : status, field, error);
+}
+
+/* --- layers --- */
+
+static bool is_fraction(const mc_value *value) {
+    return mc_value_get(value, "numerator") != NULL || mc_value_get(value, "denominator") != NULL;
+}
+
+static mc_status flatten(mc_arena *arena, mc_slice prefix, const mc_value *object, const mc_value **out) {
+    mc_status status = MC_OK;
+    for (size_t i = 0; i < object->count && status == MC_OK; i++) {
+        const mc_value *value = &object->items[i], *copy;
+        mc_slice parts[] = {prefix, prefix.n == 0 ? MC_SLICE_NONE : MC_SLICE("."), object->names[i]}, key;
+        status = mc_arena_concat(arena, parts, 3, &key);
+        if (status == MC_OK && value->kind == MC_OBJECT && !is_fraction(value)) {
+            status = flatten(arena, key, value, out);
+        } else if (status == MC_OK) {
+            status = mc_value_copy(arena, value, &copy);
+            status = status == MC_OK ? mc_value_put(arena, *out, key, copy, out) : status;
+        }
+    }
+    return status;
+}
+
+mc_status mc_runtime_flatten(mc_arena *arena, const mc_value *layered, const mc_value **out, mc_error *error) {
+    const mc_value *layers, *values;
+    size_t count;
+    mc_status status = mc_value_read_list(layered, "layers", &layers, &count, error);
+    *out = NULL;
+    for (size_t i = 0; i < count && status == MC_OK; i++) {
+        status = mc_value_read_object(&layers[i], "static_layer", &values, error);
+        if (status == MC_OK && values != NULL) {
+            status = flatten(arena, MC_SLICE_NONE, values, out);
+        }
+    }
+    return status;
 }

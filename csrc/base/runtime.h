@@ -37,4 +37,31 @@ MC_MUST_CHECK mc_status mc_fraction_read_percent(const mc_value *percent, mc_fra
 MC_MUST_CHECK mc_status mc_fraction_read(mc_arena *arena, const mc_value *object, const char *field, mc_fraction *out,
                                          mc_error *error);
 
+/* The static layers of a bootstrap's layered_runtime as one object for mc_runtime_init, in `arena`: nested names joined by '.', later
+ * layers over earlier ones; *out NULL: no values. `layered` may be NULL. */
+MC_MUST_CHECK mc_status mc_runtime_flatten(mc_arena *arena, const mc_value *layered, const mc_value **out,
+                                           mc_error *error);
+
+/* RuntimeFeatureFlag: a field that is absent keeps *out. */
+typedef struct mc_feature_flag {
+    bool value;
+    mc_slice runtime_key; /* empty: none */
+} mc_feature_flag;
+MC_MUST_CHECK mc_status mc_feature_flag_read(mc_arena *arena, const mc_value *object, const char *field,
+                                             mc_feature_flag *out, mc_error *error);
+static inline bool mc_feature_flag_on(const mc_feature_flag *flag, const mc_runtime *runtime) {
+    return runtime == NULL ? flag->value : mc_runtime_bool(runtime, flag->runtime_key, flag->value);
+}
+
+/* RuntimeDouble, RuntimePercent and RuntimeUInt32: a field that is absent keeps *out. */
+typedef struct mc_runtime_number {
+    double value;
+    mc_slice runtime_key; /* empty: none */
+} mc_runtime_number;
+MC_MUST_CHECK mc_status mc_runtime_number_read(mc_arena *arena, const mc_value *object, const char *field,
+                                               mc_runtime_number *out, mc_error *error);
+static inline double mc_runtime_number_now(const mc_runtime_number *number, const mc_runtime *runtime) {
+    return runtime == NULL ? number->value : mc_runtime_double(runtime, number->runtime_key, number->value);
+}
+
 #endif

@@ -59,6 +59,7 @@ void mc_snapshot_unref(mc_snapshot *snapshot) {
         mc_cluster_unref(snapshot->clusters[i].cluster);
     }
     mc_map_fini(&snapshot->by_name);
+    mc_runtime_fini(&snapshot->runtime);
     mc_arena_fini(&snapshot->arena);
     mc_free(snapshot);
 }
@@ -301,6 +302,14 @@ static mc_status compile_listeners(const mc_value *bootstrap, const mc_value *re
     return MC_OK;
 }
 
+static mc_status compile_runtime(const mc_value *bootstrap, mc_snapshot *snapshot, mc_error *error) {
+    const mc_value *layered, *values;
+    TRY(mc_value_read_object(bootstrap, "layered_runtime", &layered, error));
+    TRY(mc_runtime_flatten(&snapshot->arena, layered, &values, error));
+    snapshot->has_runtime = values != NULL;
+    return mc_runtime_init(&snapshot->runtime, values);
+}
+
 mc_status mc_snapshot_compile(const mc_value *bootstrap, const mc_compile_context *context, mc_snapshot **out,
                               mc_error *error) {
     const mc_value *resources;
@@ -311,7 +320,10 @@ mc_status mc_snapshot_compile(const mc_value *bootstrap, const mc_compile_contex
     atomic_init(&snapshot->refs, 1);
     mc_arena_init(&snapshot->arena, NULL);
     mc_map_init(&snapshot->by_name);
-    mc_status status = mc_value_read_object(bootstrap, "static_resources", &resources, error);
+    mc_status status = compile_runtime(bootstrap, snapshot, error);
+    if (status == MC_OK) {
+        status = mc_value_read_object(bootstrap, "static_resources", &resources, error);
+    }
     if (status == MC_OK) {
         status = compile_clusters(resources, context, snapshot, error);
         if (status == MC_OK) {

@@ -32,6 +32,8 @@ typedef struct mc_snapshot {
     uint32_t cluster_count;
     uint32_t slot_count; /* every slot is below */
     mc_map by_name;      /* cluster name -> mc_snapshot_cluster */
+    mc_runtime runtime;  /* static layers of layered_runtime */
+    bool has_runtime;    /* it has values */
 } mc_snapshot;
 
 /* Names of clusters as small integers, for the engine's life. Control thread only. */

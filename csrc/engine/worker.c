@@ -181,6 +181,7 @@ static void apply_clusters(mc_worker *worker, const mc_snapshot *snapshot) {
 void mc_worker_apply(mc_worker *worker, mc_snapshot *snapshot, int *fds) {
     mc_snapshot *old = worker->snapshot;
     worker->snapshot = mc_snapshot_ref(snapshot);
+    worker->proxy.runtime = snapshot->has_runtime ? &snapshot->runtime : NULL;
     apply_clusters(worker, snapshot); /* clusters before the routes that name them (XDS-28) */
     apply_listeners(worker, snapshot, fds);
     mc_snapshot_unref(old);

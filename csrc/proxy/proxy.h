@@ -16,6 +16,7 @@ typedef struct mc_proxy {
     /* Slot of a cluster known by name only at request time; UINT32_MAX: none. */
     uint32_t (*find_slot)(void *ctx, mc_slice name);
     void *ctx;
+    const mc_runtime *runtime; /* values in force; NULL: none. Read anew at each decision: an update replaces it */
     mc_record_ring records;
     mc_list connections; /* every mc_downstream */
     uint32_t connection_count, stream_count;
