@@ -175,3 +175,24 @@ mc_status mc_percent_decode(mc_slice s, mc_arena *arena, mc_slice *out) {
     *out = (mc_slice){bytes, n};
     return MC_OK;
 }
+
+mc_status mc_percent_encode(mc_slice s, mc_slice reserved, mc_arena *arena, mc_slice *out) {
+    static const char hex[] = "0123456789ABCDEF";
+    char *copy = mc_arena_bytes(arena, s.n * 3 + 1);
+    size_t n = 0;
+    if (copy == NULL) {
+        return MC_ENOMEM;
+    }
+    for (size_t i = 0; i < s.n; i++) {
+        unsigned char c = (unsigned char)s.p[i];
+        if (c >= ' ' && c < '~' && mc_slice_find(reserved, (char)c) == reserved.n) {
+            copy[n++] = (char)c;
+        } else {
+            copy[n++] = '%';
+            copy[n++] = hex[c >> 4];
+            copy[n++] = hex[c & 15];
+        }
+    }
+    *out = (mc_slice){copy, n};
+    return MC_OK;
+}

@@ -55,6 +55,8 @@ bool mc_cookie_get(const mc_headers *headers, mc_slice name, mc_slice *value);
 int mc_percent_byte(mc_slice s);
 /* Decodes each %XX; a '%' without two hex digits stays. *out is `s` itself when there is no '%'. */
 MC_MUST_CHECK mc_status mc_percent_decode(mc_slice s, mc_arena *arena, mc_slice *out);
+/* Encodes bytes below ' ', from '~' on, and those of `reserved` ("%" for a gRPC message). Always a copy. */
+MC_MUST_CHECK mc_status mc_percent_encode(mc_slice s, mc_slice reserved, mc_arena *arena, mc_slice *out);
 
 /* IMF-fixdate (RFC 9110 section 5.6.7) of unix seconds (before 1970: as 1970); returns the length, 29. */
 size_t mc_http_date(int64_t unix_seconds, char out[32]);

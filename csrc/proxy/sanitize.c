@@ -1,5 +1,6 @@
 /* Headers as Envoy's connection manager leaves them: HC-2 (order), HC-10 to HC-20, HC-30 to HC-35. */
 #include "base/hash.h"
+#include "http/forwarded.h"
 #include "http/uri.h"
 #include "proxy/stream.h"
 
@@ -123,21 +124,6 @@ static bool normalize_host(mc_stream *stream, const mc_address *local) { /* HC-3
 
 /* --- who is asking ------------------------------------------------------------------------------------------------------ */
 
-/* The address `skip` entries from the right of X-Forwarded-For; false: not found. */
-static bool xff_address(mc_slice xff, uint32_t skip, mc_address *out) {
-    while (xff.p != NULL && xff.n > 0) {
-        size_t comma = xff.n;
-        while (comma > 0 && xff.p[comma - 1] != ',') {
-            comma--;
-        }
-        if (skip-- == 0) {
-            return mc_address_parse(out, mc_slice_trim(mc_slice_from(xff, comma)), 0) == MC_OK;
-        }
-        xff.n = comma == 0 ? 0 : comma - 1;
-    }
-    return false;
-}
-
 static bool scheme_is_http(mc_slice s) { return mc_slice_eq(s, MC_SLICE("http")) || mc_slice_eq(s, MC_SLICE("https")); }
 
 static bool forward_remote(mc_stream *stream, const mc_address *peer, const mc_address *local,
@@ -147,7 +133,7 @@ static bool forward_remote(mc_stream *stream, const mc_address *peer, const mc_a
     mc_slice xff = mc_headers_get_known(headers, MC_H_X_FORWARDED_FOR);
     mc_address client;
     const bool trusted_hops = hcm->xff_num_trusted_hops > 0;
-    if (trusted_hops && xff.p != NULL && xff_address(xff, hcm->xff_num_trusted_hops - 1, &client)) {
+    if (trusted_hops && mc_xff_address(xff, hcm->xff_num_trusted_hops - 1, &client) == MC_OK) {
         stream->remote = client;
     }
     if (!hcm->skip_xff_append && peer->length != 0) {
@@ -178,7 +164,7 @@ static bool find_client(mc_stream *stream, const mc_address *peer, const mc_addr
     } else { /* HC-12 */
         mc_address client;
         mc_slice xff = mc_headers_get_known(headers, MC_H_X_FORWARDED_FOR);
-        if (xff.p != NULL && xff_address(xff, hcm->xff_num_trusted_hops, &client)) {
+        if (mc_xff_address(xff, hcm->xff_num_trusted_hops, &client) == MC_OK) {
             stream->remote = client;
         }
     }

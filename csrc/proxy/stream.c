@@ -1,6 +1,7 @@
 #include "proxy/stream.h"
 
 #include "base/alloc.h"
+#include "http/grpc.h"
 
 /* --- life ---------------------------------------------------------------------------------------------------------- */
 
@@ -220,46 +221,6 @@ void mc_stream_request_complete(mc_stream *stream) {
 
 /* --- the response ------------------------------------------------------------------------------------------------------------ */
 
-static bool is_grpc_request(const mc_headers *request) { /* HC-5 */
-    mc_slice type = mc_headers_get_known(request, MC_H_CONTENT_TYPE), grpc = MC_SLICE("application/grpc");
-    return mc_slice_has_prefix(type, grpc) && (type.n == grpc.n || type.p[grpc.n] == '+');
-}
-
-static const char *grpc_status_of(uint16_t status) { /* HC-5 */
-    switch (status) {
-    case 400: return "13";
-    case 401: return "16";
-    case 403: return "7";
-    case 404: return "12";
-    case 429:
-    case 502:
-    case 503:
-    case 504: return "14";
-    default: return "2";
-    }
-}
-
-static mc_status percent_encode(mc_arena *arena, mc_slice text, mc_slice *out) {
-    static const char hex[] = "0123456789ABCDEF";
-    char *copy = mc_arena_bytes(arena, text.n * 3);
-    size_t n = 0;
-    if (copy == NULL) {
-        return MC_ENOMEM;
-    }
-    for (size_t i = 0; i < text.n; i++) {
-        unsigned char c = (unsigned char)text.p[i];
-        if (c >= 0x20 && c < 0x7e && c != '%') {
-            copy[n++] = (char)c;
-        } else {
-            copy[n++] = '%';
-            copy[n++] = hex[c >> 4];
-            copy[n++] = hex[c & 15];
-        }
-    }
-    *out = mc_slice_of(copy, n);
-    return MC_OK;
-}
-
 static mc_status set_number(mc_headers *headers, mc_header_id id, uint64_t value) {
     char digits[20];
     return mc_headers_set_known(headers, id, mc_slice_of(digits, mc_format_u64(digits, value)));
@@ -272,10 +233,10 @@ static mc_status grpc_reply_headers(mc_headers *headers, const mc_reply *reply) 
         status = mc_headers_set_known_ref(headers, MC_H_CONTENT_TYPE, MC_SLICE("application/grpc"));
     }
     if (status == MC_OK) {
-        status = mc_headers_set_known_ref(headers, MC_H_GRPC_STATUS, mc_slice_cstr(grpc_status_of(reply->status)));
+        status = set_number(headers, MC_H_GRPC_STATUS, mc_grpc_from_http(reply->status));
     }
     if (status == MC_OK && reply->body.n > 0) {
-        status = percent_encode(headers->arena, reply->body, &message);
+        status = mc_percent_encode(reply->body, MC_SLICE("%"), headers->arena, &message);
         if (status == MC_OK) {
             status = mc_headers_set_known_ref(headers, MC_H_GRPC_MESSAGE, message);
         }
@@ -290,7 +251,7 @@ static mc_status reply_headers(mc_stream *stream, const mc_reply *reply, mc_head
         status = mc_headers_add(headers, reply->headers[i].name, reply->headers[i].value);
     }
     *body = MC_SLICE_NONE;
-    if (status == MC_OK && is_grpc_request(&stream->request)) {
+    if (status == MC_OK && mc_grpc_content_type(mc_headers_get_known(&stream->request, MC_H_CONTENT_TYPE))) {
         return grpc_reply_headers(headers, reply);
     }
     if (status == MC_OK) {

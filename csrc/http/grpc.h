@@ -1,0 +1,20 @@
+/* What HTTP must know of gRPC: content types, statuses, timeouts, messages. Pure functions. */
+#ifndef MC_HTTP_GRPC_H
+#define MC_HTTP_GRPC_H
+
+#include "base/arena.h"
+
+/* "application/grpc", alone or followed by '+' (HC-5); "application/grpc-web" is another thing. */
+bool mc_grpc_content_type(mc_slice type);
+/* The gRPC status that stands for an HTTP status (HC-5). */
+unsigned mc_grpc_from_http(uint16_t status);
+/* The HTTP status that a gRPC status counts as (HC-6); 500 for what is not one. */
+uint16_t mc_grpc_to_http(uint64_t grpc_status);
+
+/* HC-38: up to eight digits and a unit. Microseconds and nanoseconds are rounded up to milliseconds. */
+MC_MUST_CHECK mc_status mc_grpc_timeout_parse(mc_slice text, uint64_t *ms);
+enum { MC_GRPC_TIMEOUT_TEXT = 9 };
+/* The finest unit that eight digits can hold, at most 99999999H; returns the length. */
+size_t mc_grpc_timeout_write(uint64_t ms, char out[MC_GRPC_TIMEOUT_TEXT]);
+
+#endif
