@@ -10,11 +10,11 @@ typedef struct mc_coding {
 } mc_coding;
 
 typedef enum mc_coding_reason { /* what Envoy counts */
-    MC_CODING_NO_HEADER,
-    MC_CODING_IDENTITY,
-    MC_CODING_WILDCARD,
-    MC_CODING_COMPRESSOR,
-    MC_CODING_NOT_VALID,
+                                MC_CODING_NO_HEADER,
+                                MC_CODING_IDENTITY,
+                                MC_CODING_WILDCARD,
+                                MC_CODING_COMPRESSOR,
+                                MC_CODING_NOT_VALID,
 } mc_coding_reason;
 
 enum { MC_CODING_MAX = 16, MC_CODING_NONE = -1 };

@@ -20,7 +20,8 @@ unsigned mc_grpc_from_http(uint16_t status) {
 }
 
 uint16_t mc_grpc_to_http(uint64_t grpc_status) {
-    static const uint16_t http[] = {200, 499, 500, 400, 504, 404, 409, 403, 429, 400, 409, 400, 501, 500, 503, 500, 401};
+    static const uint16_t http[] = {200, 499, 500, 400, 504, 404, 409, 403, 429,
+                                    400, 409, 400, 501, 500, 503, 500, 401};
     return grpc_status < sizeof http / sizeof http[0] ? http[grpc_status] : 500;
 }
 

@@ -16,6 +16,7 @@ TYPE_CHECKING = False  # typing would be the dearest import here
 if TYPE_CHECKING:
     from typing import Any
 
+    from meshcore import http as http
     from meshcore import stats as stats
     from meshcore._core.base import BackOff as BackOff
     from meshcore._core.base import TokenBucket as TokenBucket
@@ -45,7 +46,7 @@ _HOMES = {
     "murmur64": "meshcore._core.base",
     "xxh64": "meshcore._core.base",
 }
-_MODULES = ("http1", "stats")
+_MODULES = ("http", "http1", "stats")
 
 __all__ = [
     "ConfigError",

@@ -32,7 +32,8 @@ TEST(xff_address) {
 }
 
 TEST(coding) {
-    static const mc_coding three[] = {{MC_SLICE_INIT("gzip"), false}, {MC_SLICE_INIT("br"), false}, {MC_SLICE_INIT("zstd"), false}};
+    static const mc_coding three[] = {
+        {MC_SLICE_INIT("gzip"), false}, {MC_SLICE_INIT("br"), false}, {MC_SLICE_INIT("zstd"), false}};
     static const mc_coding first[] = {{MC_SLICE_INIT("gzip"), false}, {MC_SLICE_INIT("br"), true}};
     static const struct {
         const char *accept;
@@ -63,7 +64,8 @@ TEST(coding) {
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         mc_coding_reason reason;
-        CHECK_INT(mc_coding_choose(mc_slice_cstr(cases[i].accept), cases[i].codings, cases[i].count, &reason), cases[i].chosen);
+        CHECK_INT(mc_coding_choose(mc_slice_cstr(cases[i].accept), cases[i].codings, cases[i].count, &reason),
+                  cases[i].chosen);
         CHECK_INT(reason, cases[i].reason);
     }
 }

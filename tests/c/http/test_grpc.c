@@ -6,9 +6,11 @@ TEST(content_types) {
         const char *type;
         bool grpc;
     } cases[] = {
-        {"application/grpc", true},      {"application/grpc+proto", true},  {"application/grpc+", true},
-        {"application/grpc-web", false}, {"application/grpc;x=1", false},   {"application/grpcx", false},
-        {"Application/grpc", false},     {"", false},                      {"text/plain", false},
+        {"application/grpc", true},      {"application/grpc+proto", true},
+        {"application/grpc+", true},     {"application/grpc-web", false},
+        {"application/grpc;x=1", false}, {"application/grpcx", false},
+        {"Application/grpc", false},     {"", false},
+        {"text/plain", false},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         CHECK_INT(mc_grpc_content_type(mc_slice_cstr(cases[i].type)), cases[i].grpc);
@@ -16,12 +18,13 @@ TEST(content_types) {
 }
 
 TEST(statuses) {
-    static const unsigned from_http[][2] = {{400, 13}, {401, 16}, {403, 7},  {404, 12}, {429, 14}, {502, 14},
+    static const unsigned from_http[][2] = {{400, 13}, {401, 16}, {403, 7}, {404, 12}, {429, 14}, {502, 14},
                                             {503, 14}, {504, 14}, {200, 2}, {500, 2},  {302, 2},  {0, 2}};
     for (size_t i = 0; i < sizeof from_http / sizeof from_http[0]; i++) {
         CHECK_INT(mc_grpc_from_http((uint16_t)from_http[i][0]), from_http[i][1]);
     }
-    static const unsigned to_http[] = {200, 499, 500, 400, 504, 404, 409, 403, 429, 400, 409, 400, 501, 500, 503, 500, 401, 500};
+    static const unsigned to_http[] = {200, 499, 500, 400, 504, 404, 409, 403, 429,
+                                       400, 409, 400, 501, 500, 503, 500, 401, 500};
     for (uint64_t i = 0; i < sizeof to_http / sizeof to_http[0]; i++) {
         CHECK_INT(mc_grpc_to_http(i), to_http[i]);
     }
@@ -33,10 +36,30 @@ TEST(timeouts_are_read) {
         const char *text;
         long long ms; /* negative: refused */
     } cases[] = {
-        {"1H", 3600000},   {"2M", 120000}, {"3S", 3000}, {"4m", 4},  {"1u", 1},          {"1000u", 1}, {"1001u", 2},
-        {"1n", 1},         {"1000001n", 2}, {"0m", 0},    {"0n", 0},  {"99999999m", 99999999}, {"99999999H", 359999996400000},
-        {"100000000m", -1}, {"m", -1},      {"", -1},     {"1", -1},  {"1s", -1},         {"-1m", -1},  {"+1m", -1},
-        {" 1m", -1},       {"1 m", -1},    {"1.5S", -1}, {"1mm", -1},
+        {"1H", 3600000},
+        {"2M", 120000},
+        {"3S", 3000},
+        {"4m", 4},
+        {"1u", 1},
+        {"1000u", 1},
+        {"1001u", 2},
+        {"1n", 1},
+        {"1000001n", 2},
+        {"0m", 0},
+        {"0n", 0},
+        {"99999999m", 99999999},
+        {"99999999H", 359999996400000},
+        {"100000000m", -1},
+        {"m", -1},
+        {"", -1},
+        {"1", -1},
+        {"1s", -1},
+        {"-1m", -1},
+        {"+1m", -1},
+        {" 1m", -1},
+        {"1 m", -1},
+        {"1.5S", -1},
+        {"1mm", -1},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         uint64_t ms = 0;
