@@ -3,7 +3,15 @@
  * Decoding walks indexes up and the router, the last, consumes; encoding walks down from the filter before the router, and below
  * index 0 is the codec. At each filter a direction either passes, or is `stopped` (everything is held until continued), or
  * collects while the filter is called for more. */
+#include "base/value_edit.h"
+#include "proxy/filters/kind.h"
 #include "proxy/stream.h"
+
+/* RT-57: what the most specific place says, else the chain's own flag; the router always runs. */
+static bool is_disabled(const mc_filter_config *config, const mc_route_filters *routed, uint32_t slot) {
+    const mc_route_filter *said = routed == NULL ? NULL : routed->items[slot];
+    return config->type->terminal ? false : said == NULL ? config->disabled : said->disabled;
+}
 
 mc_status mc_chain_open(mc_stream *stream) {
     const mc_hcm *hcm = stream->hcm;
@@ -12,12 +20,18 @@ mc_status mc_chain_open(mc_stream *stream) {
     if (stream->filters == NULL) {
         return MC_ENOMEM;
     }
+    const mc_route_filters *routed = mc_route_match_filters(&stream->match);
+    uint32_t open = 0;
     for (uint32_t i = 0; i < hcm->filter_count; i++) {
-        mc_filter *filter = &stream->filters[i];
+        if (MC_UNLIKELY(routed != NULL || hcm->filters[i].disabled) && is_disabled(&hcm->filters[i], routed, i)) {
+            continue;
+        }
+        mc_filter *filter = &stream->filters[open];
         filter->type = hcm->filters[i].type;
         filter->config = hcm->filters[i].config;
         filter->stream = stream;
-        filter->index = (uint8_t)i;
+        filter->index = (uint8_t)open++;
+        filter->slot = (uint8_t)i;
         mc_buffer_init(&filter->sides[MC_DECODE].held, chunks);
         mc_buffer_init(&filter->sides[MC_ENCODE].held, chunks);
         mc_status status = filter->type->open == NULL ? MC_OK : filter->type->open(filter);
@@ -25,7 +39,7 @@ mc_status mc_chain_open(mc_stream *stream) {
             return status;
         }
         filter->open = true;
-        stream->filter_count = i + 1;
+        stream->filter_count = open;
     }
     return MC_OK;
 }
@@ -172,6 +186,7 @@ static void pass_headers(mc_stream *stream, mc_direction direction, int index, b
 }
 
 static void release(mc_filter *filter, mc_direction direction);
+static void pass_end(mc_filter *filter, mc_direction direction, mc_slice data);
 
 static void pass_data(mc_stream *stream, mc_direction direction, int index, mc_slice data, bool end_stream) {
     for (; in_chain(stream, index); index = next_index(index, direction)) {
@@ -191,7 +206,14 @@ static void pass_data(mc_stream *stream, mc_direction direction, int index, mc_s
         if (consumes(stream, direction, index)) {
             return;
         }
+        if (status == MC_FILTER_CONSUMED) {
+            return;
+        }
         if (status == MC_FILTER_CONTINUE && !side->headers_held && side->held.length == 0) {
+            if (MC_UNLIKELY(end_stream && filter->trailers_added[direction])) {
+                pass_end(filter, direction, data);
+                return;
+            }
             continue;
         }
         side->stopped = status == MC_FILTER_STOP;
@@ -236,6 +258,26 @@ static void pass_trailers(mc_stream *stream, mc_direction direction, int index) 
     }
 }
 
+/* The last data beyond a filter that added trailers. */
+static void pass_end(mc_filter *filter, mc_direction direction, mc_slice data) {
+    const int next = next_index(filter->index, direction);
+    if (data.n > 0) {
+        pass_data(filter->stream, direction, next, data, false);
+    }
+    if (alive(filter->stream, direction)) {
+        pass_trailers(filter->stream, direction, next);
+    }
+}
+
+/* Data beyond this filter, where trailers that it added follow the end. */
+static void pass_on(mc_filter *filter, mc_direction direction, mc_slice data, bool end_stream) {
+    if (end_stream && filter->trailers_added[direction]) {
+        pass_end(filter, direction, data);
+    } else {
+        pass_data(filter->stream, direction, next_index(filter->index, direction), data, end_stream);
+    }
+}
+
 /* Lets go what a side holds, in order: headers, data, trailers. The filter may stop again on data it has not seen. */
 static void release(mc_filter *filter, mc_direction direction) {
     mc_stream *stream = filter->stream;
@@ -253,7 +295,7 @@ static void release(mc_filter *filter, mc_direction direction) {
     if (headers_held) {
         pass_headers(stream, direction, next, end_stream && empty);
     } else if (end_stream && empty) {
-        pass_data(stream, direction, next, MC_SLICE_NONE, true);
+        pass_on(filter, direction, MC_SLICE_NONE, true);
     }
     size_t left = data.length;
     for (const mc_chunk *chunk = data.head; chunk != NULL && alive(stream, direction); chunk = chunk->next) {
@@ -262,7 +304,11 @@ static void release(mc_filter *filter, mc_direction direction) {
             mc_slice piece = seen > 0 ? mc_slice_until(rest, seen) : rest;
             left -= piece.n;
             rest = mc_slice_from(rest, piece.n);
-            pass_data(stream, direction, seen > 0 ? next : here, piece, end_stream && left == 0);
+            if (seen > 0) {
+                pass_on(filter, direction, piece, end_stream && left == 0);
+            } else {
+                pass_data(stream, direction, here, piece, end_stream && left == 0);
+            }
             seen -= seen > 0 ? piece.n : 0;
         }
     }
@@ -303,6 +349,56 @@ struct mc_loop *mc_filter_loop(mc_filter *filter) { return filter->stream->proxy
 const mc_address *mc_filter_remote(mc_filter *filter) { return &filter->stream->remote; }
 void mc_filter_clear_route(mc_filter *filter) { filter->stream->route_stale = true; }
 
+const mc_route_match *mc_filter_match(mc_filter *filter) {
+    mc_stream *stream = filter->stream;
+    if (MC_UNLIKELY(stream->route_stale) && mc_stream_match_route(stream) != MC_OK) {
+        mc_stream_reset(stream, MC_FLAG(LR), "out_of_memory");
+        return NULL;
+    }
+    return &stream->match;
+}
+
+const mc_route_filter *mc_filter_route(mc_filter *filter) {
+    const mc_route_match *match = mc_filter_match(filter);
+    const mc_route_filters *routed = match == NULL ? NULL : mc_route_match_filters(match);
+    return routed == NULL ? NULL : routed->items[filter->slot];
+}
+
+const void *mc_filter_route_config(mc_filter *filter) {
+    for (const mc_route_filter *at = mc_filter_route(filter); at != NULL; at = at->outer) {
+        if (at->config != NULL) {
+            return at->config;
+        }
+    }
+    return filter->config;
+}
+
+const mc_stream_info *mc_filter_info(mc_filter *filter) { return mc_stream_collect_info(filter->stream); }
+const mc_runtime *mc_filter_runtime(mc_filter *filter) { return filter->stream->proxy->runtime; }
+struct mc_slab *mc_filter_slab(mc_filter *filter) { return filter->stream->proxy->slab; }
+uint64_t mc_filter_random(mc_filter *filter) { return mc_random_next(mc_loop_random(filter->stream->proxy->loop)); }
+void **mc_filter_worker_state(mc_filter *filter) { return &filter->stream->pin->filter_states[filter->slot]; }
+
+const mc_value *mc_filter_metadata(mc_filter *filter, mc_slice space) {
+    return mc_value_find(filter->stream->metadata, space);
+}
+
+static mc_status put_space(mc_stream *stream, mc_slice space, const mc_value *object) {
+    return mc_value_put(&stream->arena, stream->metadata, space, object, &stream->metadata);
+}
+
+mc_status mc_filter_set_metadata(mc_filter *filter, mc_slice space, mc_slice key, const mc_value *value) {
+    const mc_value *object = mc_filter_metadata(filter, space);
+    mc_status status = mc_value_put(&filter->stream->arena, object, key, value, &object);
+    return status == MC_OK ? put_space(filter->stream, space, object) : status;
+}
+
+mc_status mc_filter_merge_metadata(mc_filter *filter, mc_slice space, const mc_value *object) {
+    mc_value merged;
+    mc_status status = mc_value_merge(&filter->stream->arena, mc_filter_metadata(filter, space), object, &merged);
+    return status == MC_OK ? put_space(filter->stream, space, &merged) : status;
+}
+
 static void continue_side(mc_filter *filter, mc_direction direction) {
     mc_filter_side *side = &filter->sides[direction];
     if (filter->open && alive(filter->stream, direction) &&
@@ -313,6 +409,77 @@ static void continue_side(mc_filter *filter, mc_direction direction) {
 
 void mc_filter_continue_decoding(mc_filter *filter) { continue_side(filter, MC_DECODE); }
 void mc_filter_continue_encoding(mc_filter *filter) { continue_side(filter, MC_ENCODE); }
+
+size_t mc_filter_held_bytes(const mc_filter *filter, bool decode) {
+    return filter->sides[decode ? MC_DECODE : MC_ENCODE].held.length;
+}
+
+/* Moves the first n bytes of a buffer out, copying only the last piece; out of memory moves less. */
+static void take_front(mc_buffer *from, size_t n, mc_buffer *to) {
+    while (n > 0 && from->length > 0) {
+        mc_slice piece = mc_slice_until(mc_buffer_front(from), n);
+        if (mc_buffer_append(to, piece) != MC_OK) {
+            return;
+        }
+        mc_buffer_drain(from, piece.n);
+        n -= piece.n;
+    }
+}
+
+void mc_filter_pass(mc_filter *filter, bool decode, size_t n) {
+    const mc_direction direction = decode ? MC_DECODE : MC_ENCODE;
+    mc_stream *stream = filter->stream;
+    mc_filter_side *side = &filter->sides[direction];
+    mc_buffer data;
+    if (!alive(stream, direction)) {
+        return;
+    }
+    mc_buffer_init(&data, side->held.pool);
+    take_front(&side->held, n, &data);
+    const bool empty = side->held.length == 0, end_stream = empty && side->end_held;
+    side->seen = side->held.length;
+    if (side->held.length <= stream->hcm->buffer_limit / 2) {
+        set_pressure(filter, direction, false);
+    }
+    if (empty) {
+        side->stopped = side->end_held = false;
+    }
+    size_t left = data.length;
+    for (const mc_chunk *chunk = data.head; chunk != NULL && alive(stream, direction); chunk = chunk->next) {
+        mc_slice piece = mc_slice_of(chunk->data + chunk->begin, chunk->end - chunk->begin);
+        left -= piece.n;
+        pass_on(filter, direction, piece, end_stream && left == 0);
+    }
+    const bool nothing = data.length == 0;
+    mc_net_retire(stream->proxy->net, &data);
+    if (end_stream && nothing && alive(stream, direction)) {
+        pass_on(filter, direction, MC_SLICE_NONE, true);
+    } else if (empty && side->trailers_held && alive(stream, direction)) {
+        side->trailers_held = false;
+        pass_trailers(stream, direction, side->trailers_seen ? next_index(filter->index, direction) : filter->index);
+    }
+}
+
+void mc_filter_inject(mc_filter *filter, bool decode, mc_slice data, bool end_stream) {
+    const mc_direction direction = decode ? MC_DECODE : MC_ENCODE;
+    if (alive(filter->stream, direction)) {
+        pass_on(filter, direction, data, end_stream);
+    }
+}
+
+mc_headers *mc_filter_add_trailers(mc_filter *filter, bool decode) {
+    mc_stream *stream = filter->stream;
+    mc_headers **trailers = decode ? &stream->request_trailers : &stream->response_trailers;
+    if (*trailers == NULL) {
+        *trailers = mc_arena_alloc(&stream->arena, sizeof **trailers);
+        if (*trailers == NULL) {
+            return NULL;
+        }
+        mc_headers_init(*trailers, &stream->arena);
+        filter->trailers_added[decode ? MC_DECODE : MC_ENCODE] = true;
+    }
+    return *trailers;
+}
 
 size_t mc_filter_held(mc_filter *filter, bool decode, mc_slice *pieces, size_t max) {
     return mc_buffer_pieces(&filter->sides[decode ? MC_DECODE : MC_ENCODE].held, pieces, max);

@@ -4,6 +4,7 @@
 
 #include "base/alloc.h"
 #include "base/defaults.h"
+#include "proxy/filters/kind.h"
 #include "proxy/flags.h"
 #include "proxy/router.h"
 
@@ -31,15 +32,21 @@ void mc_hcm_unref(mc_hcm *hcm) {
 }
 
 mc_hcm_pin *mc_hcm_pin_new(mc_hcm *hcm) {
-    mc_hcm_pin *pin = mc_malloc(sizeof *pin);
+    mc_hcm_pin *pin = mc_calloc(1, sizeof *pin + hcm->filter_count * sizeof(void *));
     if (pin != NULL) {
-        *pin = (mc_hcm_pin){mc_hcm_ref(hcm), 1};
+        pin->hcm = mc_hcm_ref(hcm);
+        pin->refs = 1;
     }
     return pin;
 }
 
 void mc_hcm_pin_unref(mc_hcm_pin *pin) {
     if (pin != NULL && --pin->refs == 0) {
+        for (uint32_t i = 0; i < pin->hcm->filter_count; i++) {
+            if (pin->filter_states[i] != NULL) {
+                pin->hcm->filters[i].kind->worker_close(pin->filter_states[i]);
+            }
+        }
         mc_hcm_unref(pin->hcm);
         mc_free(pin);
     }
@@ -191,43 +198,78 @@ static const mc_filter_factory *find_factory(const mc_hcm_context *context, mc_s
     return NULL;
 }
 
-static mc_slice type_name(const mc_value *typed_config) {
-    mc_slice url = MC_SLICE_NONE;
-    if (mc_value_read_string(typed_config, "@type", &url, NULL) != MC_OK) {
-        return MC_SLICE_NONE;
+/* A filter from outside the core: by the name in its configuration, else by the entry's. */
+static mc_status read_factory(const mc_value *typed, const mc_hcm_context *context, mc_filter_config *out,
+                              mc_error *error) {
+    mc_slice name = out->name;
+    TRY(mc_value_read_string(typed, "name", &name, error));
+    const mc_filter_factory *factory = find_factory(context, name);
+    if (factory == NULL) {
+        return mc_error_set(error, MC_EINVAL, "name", "is no filter known here: %.*s", MC_SLICE_ARG(name));
     }
-    size_t slash = mc_slice_find(url, '/');
-    return slash < url.n ? mc_slice_from(url, slash + 1) : url;
+    out->type = factory->type;
+    out->config = factory->config;
+    return MC_OK;
 }
 
-static mc_status read_filter(mc_hcm *hcm, const mc_value *entry, const mc_hcm_context *context, bool last,
-                             mc_filter_config *out, mc_error *error) {
-    const mc_value *typed;
-    TRY(read_text(hcm, entry, "name", &out->name, error));
-    TRY(mc_value_read_object(entry, "typed_config", &typed, error));
-    bool router = mc_slice_eq(type_name(typed), MC_SLICE("envoy.extensions.filters.http.router.v3.Router")) ||
-                  (typed == NULL && mc_slice_eq(out->name, MC_SLICE("envoy.filters.http.router")));
-    if (router) {
+static mc_status read_kind(mc_hcm *hcm, const mc_value *typed, mc_filter_compile *compile, mc_filter_config *out) {
+    mc_slice type = mc_any_type(typed);
+    if (mc_slice_eq(type, MC_SLICE("envoy.extensions.filters.http.router.v3.Router")) ||
+        (typed == NULL && mc_slice_eq(out->name, MC_SLICE("envoy.filters.http.router")))) {
         out->type = &mc_router_filter;
-        TRY(mc_value_read_bool(typed, "suppress_envoy_headers", &hcm->suppress_envoy_headers, error));
-    } else {
-        const mc_filter_factory *factory = find_factory(context, out->name);
-        if (factory == NULL) {
-            return mc_error_set(error, MC_EINVAL, "name", "is no filter known here: %.*s", MC_SLICE_ARG(out->name));
-        }
-        out->type = factory->type;
-        out->config = factory->config;
+        return mc_value_read_bool(typed, "suppress_envoy_headers", &hcm->suppress_envoy_headers, compile->error);
     }
-    if (router != last) { /* section 5: the last filter must be terminal, and only it */
-        return mc_error_set(error, MC_EINVAL, "",
-                            router ? "the router must be the last filter" : "the last filter must be the router");
+    out->kind = mc_filter_kind_find(type);
+    if (out->kind == NULL) {
+        return MC_OK;
+    }
+    out->type = out->kind->filter;
+    mc_status status = out->kind->compile(compile, typed, &out->config);
+    if (status == MC_EINVAL) {
+        mc_error_under(compile->error, "typed_config");
+    }
+    return status;
+}
+
+/* out->type stays NULL for an unknown filter that is optional. */
+static mc_status read_filter(mc_hcm *hcm, const mc_value *entry, const mc_hcm_context *context,
+                             mc_filter_compile *compile, mc_filter_config *out) {
+    const mc_value *typed;
+    mc_error *error = compile->error;
+    bool is_optional = false;
+    TRY(read_text(hcm, entry, "name", &out->name, error));
+    TRY(mc_value_read_bool(entry, "is_optional", &is_optional, error));
+    TRY(mc_value_read_bool(entry, "disabled", &out->disabled, error));
+    TRY(mc_value_read_object(entry, "typed_config", &typed, error));
+    TRY(read_kind(hcm, typed, compile, out));
+    if (out->type == NULL && !(is_optional && find_factory(context, out->name) == NULL)) {
+        TRY(read_factory(typed, context, out, error));
+    }
+    if (out->type != NULL && out->type->terminal && out->disabled) {
+        return mc_error_set(error, MC_EINVAL, "disabled", "must not be set for the last filter");
     }
     return MC_OK;
 }
 
-static mc_status read_filters(mc_hcm *hcm, const mc_value *config, const mc_hcm_context *context, mc_error *error) {
+/* Section 5: the last filter must be terminal, and only it. */
+static mc_status check_order(const mc_hcm *hcm, const mc_value *list, size_t count, mc_error *error) {
+    for (uint32_t i = 0; i < hcm->filter_count; i++) {
+        bool last = i + 1 == hcm->filter_count;
+        if (hcm->filters[i].type->terminal != last) {
+            mc_error_set(error, MC_EINVAL, "",
+                         last ? "the last filter must be the router" : "the router must be the last filter");
+            mc_error_under(error, "http_filters[%zu]", hcm->filter_count == count ? (size_t)i : count - 1);
+            return MC_EINVAL;
+        }
+    }
+    return MC_OK;
+}
+
+static mc_status read_filters(mc_hcm *hcm, const mc_value *config, const mc_hcm_context *context,
+                              mc_filter_compile *compile) {
     const mc_value *list;
     size_t count;
+    mc_error *error = compile->error;
     TRY(mc_value_read_list(config, "http_filters", &list, &count, error));
     if (count == 0) {
         return mc_error_set(error, MC_EINVAL, "http_filters", "must end with the router");
@@ -240,14 +282,22 @@ static mc_status read_filters(mc_hcm *hcm, const mc_value *config, const mc_hcm_
         return MC_ENOMEM;
     }
     for (size_t i = 0; i < count; i++) {
-        mc_status status = read_filter(hcm, &list[i], context, i + 1 == count, &hcm->filters[i], error);
+        mc_filter_config *filter = &hcm->filters[hcm->filter_count];
+        mc_status status = read_filter(hcm, &list[i], context, compile, filter);
         if (status != MC_OK) {
             mc_error_under(error, "http_filters[%zu]", i);
             return status;
         }
+        if (filter->type != NULL) {
+            hcm->filter_count++;
+        } else {
+            *filter = (mc_filter_config){0};
+        }
     }
-    hcm->filter_count = (uint32_t)count;
-    return MC_OK;
+    if (hcm->filter_count == 0) {
+        return mc_error_set(error, MC_EINVAL, "http_filters", "must end with the router");
+    }
+    return check_order(hcm, list, count, error);
 }
 
 static mc_status read_internal_only(mc_hcm *hcm, const mc_value *routes, mc_error *error) {
@@ -266,7 +316,8 @@ static mc_status read_internal_only(mc_hcm *hcm, const mc_value *routes, mc_erro
     return MC_OK;
 }
 
-static mc_status read_routes(mc_hcm *hcm, const mc_value *config, const mc_hcm_context *context, mc_error *error) {
+static mc_status read_routes(mc_hcm *hcm, const mc_value *config, const mc_hcm_context *context,
+                             const mc_filter_compile *compile, mc_error *error) {
     const mc_value *routes;
     bool validate = true; /* RT-16: static route configurations name clusters that exist */
     TRY(mc_value_read_object(config, "route_config", &routes, error));
@@ -275,7 +326,9 @@ static mc_status read_routes(mc_hcm *hcm, const mc_value *config, const mc_hcm_c
     }
     TRY(mc_value_read_bool(routes, "validate_clusters", &validate, error));
     TRY(read_internal_only(hcm, routes, error));
-    mc_status status = mc_route_table_compile(routes, &hcm->routes, error);
+    mc_route_filters_compile filters = {.compile = *compile, .chain = hcm->filters, .count = hcm->filter_count};
+    mc_route_filter_compiler compiler = {mc_route_filters_compile_level, &filters};
+    mc_status status = mc_route_table_compile_with(routes, &compiler, &hcm->routes, error);
     if (status != MC_OK) {
         mc_error_under(error, "route_config");
         return status;
@@ -343,8 +396,16 @@ static mc_status compile(mc_hcm *hcm, const mc_value *config, const mc_hcm_conte
     TRY(read_identity(hcm, config, error));
     TRY(read_paths(hcm, config, error));
     TRY(read_upgrades(hcm, config, error));
-    TRY(read_filters(hcm, config, context, error));
-    TRY(read_routes(hcm, config, context, error));
+    mc_filter_compile filters = {.arena = &hcm->arena,
+                                 .error = error,
+                                 .stats = context->stats,
+                                 .node_cluster = hcm->node_cluster,
+                                 .cluster_slot = context->cluster_slot,
+                                 .ctx = context->ctx};
+    const mc_slice scope[] = {MC_SLICE("http."), stat_prefix, MC_SLICE(".")};
+    TRY(mc_arena_concat(&hcm->arena, scope, 3, &filters.scope));
+    TRY(read_filters(hcm, config, context, &filters));
+    TRY(read_routes(hcm, config, context, &filters, error));
     register_stats(hcm, stat_prefix, context->listener_scope);
     return MC_OK;
 }

@@ -157,6 +157,7 @@ void mc_hcm_unref(mc_hcm *hcm);
 typedef struct mc_hcm_pin {
     mc_hcm *hcm;
     uint32_t refs;
+    void *filter_states[]; /* by index in the chain: what a filter keeps for this worker */
 } mc_hcm_pin;
 
 MC_MUST_CHECK mc_hcm_pin *mc_hcm_pin_new(mc_hcm *hcm);

@@ -839,6 +839,7 @@ static void router_low(mc_filter *filter) {
 
 const mc_filter_type mc_router_filter = {
     .name = "envoy.filters.http.router",
+    .terminal = true,
     .decode_headers = router_headers,
     .decode_data = router_data,
     .decode_trailers = router_trailers,

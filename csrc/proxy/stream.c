@@ -149,7 +149,12 @@ mc_status mc_stream_match_route(mc_stream *stream) {
         .remote = &stream->remote,
         .local = mc_downstream_local(stream->downstream),
         .arena = &stream->arena,
+        .runtime = stream->proxy->runtime,
     };
+    if (MC_UNLIKELY(mc_route_table_reads_info(stream->hcm->routes)) &&
+        (request.info = mc_stream_collect_info(stream)) == NULL) {
+        return MC_ENOMEM;
+    }
     return mc_route_table_match(stream->hcm->routes, &request, &stream->match);
 }
 
@@ -166,20 +171,16 @@ void mc_stream_request_headers(mc_stream *stream, const mc_h1_head *head) {
     if (!head->keep_alive) {
         stream->close_connection = true;
     }
-    if (mc_chain_open(stream) != MC_OK) {
-        out_of_memory(stream);
-        return;
-    }
     if (!mc_sanitize_request(stream, mc_downstream_peer(stream->downstream), mc_downstream_local(stream->downstream),
                              mc_downstream_conn(stream->downstream)->transport->encrypted, &reply)) {
-        if (reply.status != 0) {
+        if (reply.status != 0 && mc_chain_open(stream) == MC_OK) {
             mc_stream_reply(stream, &reply);
         } else {
             out_of_memory(stream);
         }
         return;
     }
-    if (mc_stream_match_route(stream) != MC_OK) {
+    if (mc_stream_match_route(stream) != MC_OK || mc_chain_open(stream) != MC_OK) {
         out_of_memory(stream);
         return;
     }
@@ -234,7 +235,8 @@ static mc_status grpc_reply_headers(mc_headers *headers, const mc_reply *reply) 
         status = mc_headers_set_known_ref(headers, MC_H_CONTENT_TYPE, MC_SLICE("application/grpc"));
     }
     if (status == MC_OK) {
-        status = set_number(headers, MC_H_GRPC_STATUS, mc_grpc_from_http(reply->status));
+        status = set_number(headers, MC_H_GRPC_STATUS,
+                            reply->has_grpc_status ? reply->grpc_status : mc_grpc_from_http(reply->status));
     }
     if (status == MC_OK && reply->body.n > 0) {
         status = mc_percent_encode(reply->body, MC_SLICE("%"), headers->arena, &message);

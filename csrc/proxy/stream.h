@@ -32,8 +32,10 @@ struct mc_filter {
     void *config;
     void *state;
     mc_stream *stream;
-    uint8_t index;
+    uint8_t index; /* in the stream */
+    uint8_t slot;  /* in the configured chain */
     bool open;
+    bool trailers_added[2];  /* by mc_direction: they follow the last data */
     mc_filter_side sides[2]; /* by mc_direction */
 };
 
@@ -63,6 +65,8 @@ struct mc_stream {
 
     uint64_t flags;
     const char *details;
+    const mc_value *metadata; /* dynamic: namespace to object; NULL: none */
+    mc_stream_info *info;     /* made when first asked for */
     uint64_t bytes_received, bytes_sent;
     uint64_t first_upstream_us;
     mc_address upstream_address;
@@ -83,6 +87,7 @@ struct mc_stream {
     bool head_request;
     bool finished;
     bool route_stale;      /* a filter asked for another look at the routes */
+    bool health_check;     /* FL-50: not traced, not counted in code stats */
     bool reset;            /* ended without a whole response */
     bool counted;          /* downstream_rq_active holds it */
     mc_h1_framing framing; /* of the response body on the wire */
@@ -107,9 +112,14 @@ void mc_stream_reset(mc_stream *stream, uint64_t flags, const char *details);
 /* Back-pressure from the client's connection. */
 void mc_stream_write_blocked(mc_stream *stream, bool blocked);
 
+/* --- info.c --------------------------------------------------------------------------------------------------------- */
+
+/* All that is known at this moment, in a struct that the next call fills anew; NULL: out of memory. */
+const mc_stream_info *mc_stream_collect_info(mc_stream *stream);
+
 /* --- chain.c: the filter chain ------------------------------------------------------------------------------------ */
 
-/* Makes the filters' per-stream state. */
+/* Makes the per-stream state of the filters that are enabled at the stream's route; those of the chain alone when there is none yet. */
 MC_MUST_CHECK mc_status mc_chain_open(mc_stream *stream);
 void mc_chain_close(mc_stream *stream);
 /* Decoding starts at the first filter, encoding before the last one (the router makes the response). */

@@ -1,99 +1,8 @@
-/* RouteConfiguration and VirtualHost: the table as a whole, its life, and the small readers of compile.h. */
+/* RouteConfiguration and VirtualHost: the table as a whole, and its life. */
 #include "route/compile.h"
-
-#include <stdarg.h>
 
 #include "base/alloc.h"
 #include "base/defaults.h"
-
-/* --- helpers --- */
-
-mc_status mc_error_in(mc_status status, mc_error *error, const char *format, ...) {
-    if (status == MC_EINVAL && error != NULL) {
-        char part[192];
-        va_list args;
-        va_start(args, format);
-        vsnprintf(part, sizeof part, format, args);
-        va_end(args);
-        mc_error_under(error, "%s", part);
-    }
-    return status;
-}
-
-mc_status mc_read_enum(const mc_value *object, const char *field, const mc_name_value *names, uint64_t *out,
-                       mc_error *error) {
-    mc_slice text = MC_SLICE_NONE;
-    MC_TRY(mc_value_read_string(object, field, &text, error));
-    if (text.p == NULL) {
-        return MC_OK;
-    }
-    for (; names->name != NULL; names++) {
-        if (mc_slice_eq(text, mc_slice_cstr(names->name))) {
-            *out = names->value;
-            return MC_OK;
-        }
-    }
-    return mc_error_set(error, MC_EINVAL, field, "%.*s is not supported", MC_SLICE_ARG(text));
-}
-
-mc_status mc_refuse_unknown(const mc_value *object, const char *const *known, mc_error *error) {
-    for (size_t i = 0; object != NULL && object->kind == MC_OBJECT && i < object->count; i++) {
-        const char *const *at = known;
-        while (*at != NULL && !mc_slice_eq(object->names[i], mc_slice_cstr(*at))) {
-            at++;
-        }
-        if (*at == NULL && object->items[i].kind != MC_NULL) {
-            char name[128];
-            snprintf(name, sizeof name, "%.*s", MC_SLICE_ARG(object->names[i]));
-            return mc_error_set(error, MC_EINVAL, name, "is not supported");
-        }
-    }
-    return MC_OK;
-}
-
-mc_status mc_read_text(mc_arena *arena, const mc_value *object, const char *field, mc_slice *out, mc_error *error) {
-    mc_slice text = MC_SLICE_NONE;
-    MC_TRY(mc_value_read_string(object, field, &text, error));
-    return text.n == 0 ? MC_OK : mc_arena_dup(arena, text, out);
-}
-
-mc_status mc_read_name(mc_arena *arena, const mc_value *object, const char *field, mc_slice *out, mc_error *error) {
-    mc_slice text = MC_SLICE_NONE;
-    MC_TRY(mc_value_read_string(object, field, &text, error));
-    if (text.n == 0) {
-        return mc_error_set(error, MC_EINVAL, field, "must not be empty");
-    }
-    return mc_arena_dup(arena, text, out);
-}
-
-mc_status mc_dup_lower(mc_arena *arena, mc_slice text, mc_slice *out) {
-    if (text.n == 0) {
-        *out = text;
-        return MC_OK;
-    }
-    char *lower = mc_arena_bytes(arena, text.n);
-    if (lower == NULL) {
-        return MC_ENOMEM;
-    }
-    for (size_t i = 0; i < text.n; i++) {
-        lower[i] = mc_ascii_lower(text.p[i]);
-    }
-    *out = mc_slice_of(lower, text.n);
-    return MC_OK;
-}
-
-mc_status mc_read_data_source(mc_arena *arena, const mc_value *object, const char *field, mc_slice *out,
-                              mc_error *error) {
-    const mc_value *source;
-    static const char *const known[] = {"inline_string", "inline_bytes", NULL};
-    MC_TRY(mc_value_read_object(object, field, &source, error));
-    MC_TRY(mc_error_in(mc_refuse_unknown(source, known, error), error, "%s", field));
-    MC_TRY(mc_error_in(mc_read_text(arena, source, "inline_string", out, error), error, "%s", field));
-    if (mc_value_get(source, "inline_bytes") != NULL) {
-        return mc_error_in(mc_value_read_bytes(source, "inline_bytes", arena, out, error), error, "%s", field);
-    }
-    return MC_OK;
-}
 
 void *mc_compile_lines(mc_compile *c, size_t size) {
     enum { LINE = 64 };
@@ -129,6 +38,20 @@ mc_status mc_compile_cluster(mc_compile *c, const mc_value *object, const char *
     *id = (uint32_t)(known - 1);
     *name = table->clusters[*id];
     return MC_OK;
+}
+
+mc_status mc_compile_filter_configs(mc_compile *c, const mc_value *level, const mc_route_filters *outer,
+                                    const mc_value **values, const mc_route_filters **out) {
+    const mc_value *configs;
+    *out = outer;
+    MC_TRY(mc_value_read_object(level, "typed_per_filter_config", &configs, c->error));
+    if (configs == NULL) {
+        return MC_OK;
+    }
+    MC_TRY(mc_value_copy(c->arena, configs, values));
+    return c->filters == NULL ? MC_OK
+                              : mc_error_in(c->filters->compile(c->filters->ctx, configs, outer, out, c->error),
+                                            c->error, "typed_per_filter_config");
 }
 
 /* --- virtual hosts --- */
@@ -219,6 +142,7 @@ static mc_status compile_host(mc_compile *c, const mc_value *value, mc_host *hos
     }
     MC_TRY(mc_compile_mutations(c, value, MC_REQUEST, &out->request_mutations));
     MC_TRY(mc_compile_mutations(c, value, MC_RESPONSE, &out->response_mutations));
+    MC_TRY(mc_compile_filter_configs(c, value, c->table->filters, &out->filter_configs, &out->filters));
     return compile_routes(c, value, host);
 }
 
@@ -257,10 +181,16 @@ static mc_status compile_table(mc_compile *c, const mc_value *config) {
     MC_TRY(mc_value_read_u64(config, "max_direct_response_body_size_bytes", &c->max_direct_response_body, c->error));
     MC_TRY(mc_compile_mutations(c, config, MC_REQUEST, &table->request_mutations));
     MC_TRY(mc_compile_mutations(c, config, MC_RESPONSE, &table->response_mutations));
+    MC_TRY(mc_compile_filter_configs(c, config, NULL, &table->filter_configs, &table->filters));
     return compile_hosts(c, config);
 }
 
 mc_status mc_route_table_compile(const mc_value *config, mc_route_table **out, mc_error *error) {
+    return mc_route_table_compile_with(config, NULL, out, error);
+}
+
+mc_status mc_route_table_compile_with(const mc_value *config, const mc_route_filter_compiler *filters,
+                                      mc_route_table **out, mc_error *error) {
     if (config == NULL || config->kind != MC_OBJECT) {
         return mc_error_set(error, MC_EINVAL, "", "must be an object");
     }
@@ -271,7 +201,7 @@ mc_status mc_route_table_compile(const mc_value *config, mc_route_table **out, m
     atomic_init(&table->refs, 1);
     mc_arena_init(&table->arena, NULL);
     mc_arena_init(&table->cluster_names, NULL);
-    mc_compile c = {.table = table, .arena = &table->arena, .error = error};
+    mc_compile c = {.table = table, .arena = &table->arena, .error = error, .filters = filters};
     mc_status status = compile_table(&c, config);
     if (status != MC_OK) {
         mc_route_table_unref(table);

@@ -1,44 +1,12 @@
-/* Shared by the compile steps of this room: propagation of errors with their path, and small readers. */
+/* Shared by the compile steps of this room. */
 #ifndef MC_ROUTE_COMPILE_H
 #define MC_ROUTE_COMPILE_H
 
 #include <stdio.h>
 
 #include "base/map.h"
+#include "base/read.h"
 #include "route/table.h"
-
-#define MC_TRY(expr)                                                                                                   \
-    do {                                                                                                               \
-        int try_status_ = (expr);                                                                                      \
-        if (try_status_ != MC_OK) {                                                                                    \
-            return try_status_;                                                                                        \
-        }                                                                                                              \
-    } while (0)
-
-/* Passes `status` on; of a MC_EINVAL the path is put below the formatted part. */
-mc_status mc_error_in(mc_status status, mc_error *error, const char *format, ...) MC_PRINTF(3, 4);
-
-typedef struct mc_name_value {
-    const char *name; /* NULL ends a table */
-    uint64_t value;
-} mc_name_value;
-
-/* An enum by name; *out keeps its value when absent. */
-MC_MUST_CHECK mc_status mc_read_enum(const mc_value *object, const char *field, const mc_name_value *names,
-                                     uint64_t *out, mc_error *error);
-/* MC_EINVAL naming the first field of `object` that is not in `known` (NULL-ended): a condition that is left
- * out would send requests astray. */
-MC_MUST_CHECK mc_status mc_refuse_unknown(const mc_value *object, const char *const *known, mc_error *error);
-/* Copies an optional / a required string field. */
-MC_MUST_CHECK mc_status mc_read_text(mc_arena *arena, const mc_value *object, const char *field, mc_slice *out,
-                                     mc_error *error);
-MC_MUST_CHECK mc_status mc_read_name(mc_arena *arena, const mc_value *object, const char *field, mc_slice *out,
-                                     mc_error *error);
-MC_MUST_CHECK mc_status mc_dup_lower(mc_arena *arena, mc_slice text, mc_slice *out);
-/* A DataSource that is inline; filename and environment_variable are resolved before configuration comes
- * here. */
-MC_MUST_CHECK mc_status mc_read_data_source(mc_arena *arena, const mc_value *object, const char *field, mc_slice *out,
-                                            mc_error *error);
 
 /* What a compile step writes to: the table under construction and where to say what is wrong. */
 typedef struct mc_compile {
@@ -46,7 +14,12 @@ typedef struct mc_compile {
     mc_arena *arena; /* the table's */
     mc_error *error;
     uint64_t max_direct_response_body;
+    const mc_route_filter_compiler *filters; /* NULL: typed_per_filter_config is only kept */
 } mc_compile;
+
+/* typed_per_filter_config of one level: the values kept, the configurations compiled (RT-57). */
+MC_MUST_CHECK mc_status mc_compile_filter_configs(mc_compile *c, const mc_value *level, const mc_route_filters *outer,
+                                                  const mc_value **values, const mc_route_filters **out);
 
 /* A required field that names a cluster: the table's copy of the name, and its id, given at the first mention. */
 MC_MUST_CHECK mc_status mc_compile_cluster(mc_compile *c, const mc_value *object, const char *field, mc_slice *name,

@@ -136,6 +136,7 @@ mc_status mc_compile_route(mc_compile *c, const mc_value *value, const mc_virtua
         return mc_error_set(c->error, MC_EINVAL, "match", "is required");
     }
     MC_TRY(mc_error_in(compile_match(c, match, out), c->error, "match"));
+    MC_TRY(mc_compile_filter_configs(c, value, host->filters, &route->filter_configs, &route->filters));
     MC_TRY(compile_action(c, value, out));
     if (route->retry_policy == NULL) {
         route->retry_policy = host->retry_policy;

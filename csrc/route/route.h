@@ -18,8 +18,21 @@
 
 typedef struct mc_route_table mc_route_table;
 
+/* The configurations of filters that are in force at one level of the table (RT-57), made by whoever knows the filters. */
+typedef struct mc_route_filters mc_route_filters;
+
+/* Compiles the typed_per_filter_config of one level. `outer`: what the next less specific level has; *out includes it. */
+typedef struct mc_route_filter_compiler {
+    mc_status (*compile)(void *ctx, const mc_value *configs, const mc_route_filters *outer,
+                         const mc_route_filters **out, mc_error *error);
+    void *ctx;
+} mc_route_filter_compiler;
+
 /* `config` is a RouteConfiguration in canonical JSON form; the table copies what it needs. */
 MC_MUST_CHECK mc_status mc_route_table_compile(const mc_value *config, mc_route_table **out, mc_error *error);
+/* With the filters' own configurations, which the compiler's side must keep as long as the table. */
+MC_MUST_CHECK mc_status mc_route_table_compile_with(const mc_value *config, const mc_route_filter_compiler *filters,
+                                                    mc_route_table **out, mc_error *error);
 mc_route_table *mc_route_table_ref(mc_route_table *table);
 void mc_route_table_unref(mc_route_table *table);
 mc_slice mc_route_table_name(const mc_route_table *table);
@@ -166,8 +179,9 @@ typedef struct mc_virtual_host {
     /* RT-24: the catch-all "other" stands behind the others, if there are others. */
     const mc_virtual_cluster *virtual_clusters;
     uint32_t virtual_cluster_count;
-    const mc_value *metadata;       /* namespace to object; NULL: none */
-    const mc_value *filter_configs; /* typed_per_filter_config: filter name to Any; NULL: none */
+    const mc_value *metadata;        /* namespace to object; NULL: none */
+    const mc_value *filter_configs;  /* typed_per_filter_config: filter name to Any; NULL: none */
+    const mc_route_filters *filters; /* compiled, with those of the levels around; NULL: none */
 } mc_virtual_host;
 
 /* The index of the virtual cluster of a request; UINT32_MAX when the host has none. Negative: MC_ENOMEM. */
@@ -189,6 +203,7 @@ typedef struct mc_weighted_cluster {
     const mc_header_mutations *request_mutations, *response_mutations;
     const mc_value *metadata_match; /* merged over the route's; NULL: the route's */
     const mc_value *filter_configs;
+    const mc_route_filters *filters;
 } mc_weighted_cluster;
 
 typedef struct mc_hash_policy mc_hash_policy; /* hash_policy.c */
@@ -261,9 +276,10 @@ typedef struct mc_route {
     const mc_route_tracing *tracing;
     const mc_decorator *decorator;
     mc_slice stat_prefix;
-    const mc_value *metadata;       /* namespace to object; NULL: none */
-    const mc_value *metadata_match; /* the "envoy.lb" object; NULL: none */
-    const mc_value *filter_configs; /* typed_per_filter_config: filter name to Any; NULL: none */
+    const mc_value *metadata;        /* namespace to object; NULL: none */
+    const mc_value *metadata_match;  /* the "envoy.lb" object; NULL: none */
+    const mc_value *filter_configs;  /* typed_per_filter_config: filter name to Any; NULL: none */
+    const mc_route_filters *filters; /* compiled, with those of the levels around; NULL: none */
 } mc_route;
 
 /* Route-level upgrade_configs: 1 enabled, 0 disabled, -1 no entry. Case-insensitive. */
@@ -294,6 +310,11 @@ typedef struct mc_route_match {
     const mc_value *metadata_match; /* of the route and its weighted cluster (RT-22); NULL: none */
     bool tls_redirect;              /* RT-4: answer 301 to https; route is NULL */
 } mc_route_match;
+
+/* The filters' configurations at the place that was matched; NULL: none. */
+static inline const mc_route_filters *mc_route_match_filters(const mc_route_match *match) {
+    return match->weighted != NULL ? match->weighted->filters : match->route != NULL ? match->route->filters : NULL;
+}
 
 /* MC_OK also when nothing matched (route NULL); MC_ENOMEM otherwise. */
 MC_MUST_CHECK mc_status mc_route_table_match(const mc_route_table *table, const mc_route_request *request,

@@ -60,6 +60,7 @@ struct mc_route_table {
     bool ignore_port, ignore_path_parameters, most_specific_wins;
     bool reads_info, has_vhds;
     const mc_value *filter_configs;
+    const mc_route_filters *filters;
     const mc_header_mutations *request_mutations, *response_mutations;
     mc_map cluster_ids; /* name -> id + 1 */
     mc_slice *clusters;

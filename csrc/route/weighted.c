@@ -1,7 +1,7 @@
 /* Which cluster a matched route goes to (RT-20 to RT-22). */
 #include "route/compile.h"
 
-static mc_status compile_entry(mc_compile *c, const mc_value *value, mc_weighted_cluster *out) {
+static mc_status compile_entry(mc_compile *c, const mc_value *value, const mc_route *route, mc_weighted_cluster *out) {
     mc_slice name = MC_SLICE_NONE, header = MC_SLICE_NONE;
     MC_TRY(mc_value_read_string(value, "name", &name, c->error));
     MC_TRY(mc_value_read_string(value, "cluster_header", &header, c->error));
@@ -15,6 +15,7 @@ static mc_status compile_entry(mc_compile *c, const mc_value *value, mc_weighted
     }
     MC_TRY(mc_value_read_u32(value, "weight", &out->weight, c->error));
     MC_TRY(mc_read_text(c->arena, value, "host_rewrite_literal", &out->host_rewrite_literal, c->error));
+    MC_TRY(mc_compile_filter_configs(c, value, route->filters, &out->filter_configs, &out->filters));
     MC_TRY(mc_compile_mutations(c, value, MC_REQUEST, &out->request_mutations));
     return mc_compile_mutations(c, value, MC_RESPONSE, &out->response_mutations);
 }
@@ -33,7 +34,7 @@ mc_status mc_compile_weighted(mc_compile *c, const mc_value *value, mc_route *ou
         return MC_ENOMEM;
     }
     for (size_t i = 0; i < count; i++) {
-        MC_TRY(mc_error_in(compile_entry(c, &items[i], &clusters[i]), c->error, "clusters[%zu]", i));
+        MC_TRY(mc_error_in(compile_entry(c, &items[i], out, &clusters[i]), c->error, "clusters[%zu]", i));
         out->total_weight += clusters[i].weight;
     }
     if (out->total_weight == 0 || out->total_weight > UINT32_MAX) {

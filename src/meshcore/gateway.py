@@ -341,7 +341,7 @@ def _with_binding(
         ) from error
     unique = f"{name}#{len(filters)}"
     filters.append((unique, Binding(on_request, on_response, loop)))
-    return {"name": unique}
+    return {**entry, "typed_config": {"@type": PYTHON_FILTER, "name": unique}}
 
 
 class _Run:

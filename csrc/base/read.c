@@ -1,0 +1,91 @@
+#include "base/read.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+mc_status mc_error_in(mc_status status, mc_error *error, const char *format, ...) {
+    if (status == MC_EINVAL && error != NULL) {
+        char part[192];
+        va_list args;
+        va_start(args, format);
+        vsnprintf(part, sizeof part, format, args);
+        va_end(args);
+        mc_error_under(error, "%s", part);
+    }
+    return status;
+}
+
+mc_status mc_read_enum(const mc_value *object, const char *field, const mc_name_value *names, uint64_t *out,
+                       mc_error *error) {
+    mc_slice text = MC_SLICE_NONE;
+    MC_TRY(mc_value_read_string(object, field, &text, error));
+    if (text.p == NULL) {
+        return MC_OK;
+    }
+    for (; names->name != NULL; names++) {
+        if (mc_slice_eq(text, mc_slice_cstr(names->name))) {
+            *out = names->value;
+            return MC_OK;
+        }
+    }
+    return mc_error_set(error, MC_EINVAL, field, "%.*s is not supported", MC_SLICE_ARG(text));
+}
+
+mc_status mc_refuse_unknown(const mc_value *object, const char *const *known, mc_error *error) {
+    for (size_t i = 0; object != NULL && object->kind == MC_OBJECT && i < object->count; i++) {
+        const char *const *at = known;
+        while (*at != NULL && !mc_slice_eq(object->names[i], mc_slice_cstr(*at))) {
+            at++;
+        }
+        if (*at == NULL && object->items[i].kind != MC_NULL) {
+            char name[128];
+            snprintf(name, sizeof name, "%.*s", MC_SLICE_ARG(object->names[i]));
+            return mc_error_set(error, MC_EINVAL, name, "is not supported");
+        }
+    }
+    return MC_OK;
+}
+
+mc_status mc_read_text(mc_arena *arena, const mc_value *object, const char *field, mc_slice *out, mc_error *error) {
+    mc_slice text = MC_SLICE_NONE;
+    MC_TRY(mc_value_read_string(object, field, &text, error));
+    return text.n == 0 ? MC_OK : mc_arena_dup(arena, text, out);
+}
+
+mc_status mc_read_name(mc_arena *arena, const mc_value *object, const char *field, mc_slice *out, mc_error *error) {
+    mc_slice text = MC_SLICE_NONE;
+    MC_TRY(mc_value_read_string(object, field, &text, error));
+    if (text.n == 0) {
+        return mc_error_set(error, MC_EINVAL, field, "must not be empty");
+    }
+    return mc_arena_dup(arena, text, out);
+}
+
+mc_status mc_dup_lower(mc_arena *arena, mc_slice text, mc_slice *out) {
+    if (text.n == 0) {
+        *out = text;
+        return MC_OK;
+    }
+    char *lower = mc_arena_bytes(arena, text.n);
+    if (lower == NULL) {
+        return MC_ENOMEM;
+    }
+    for (size_t i = 0; i < text.n; i++) {
+        lower[i] = mc_ascii_lower(text.p[i]);
+    }
+    *out = mc_slice_of(lower, text.n);
+    return MC_OK;
+}
+
+mc_status mc_read_data_source(mc_arena *arena, const mc_value *object, const char *field, mc_slice *out,
+                              mc_error *error) {
+    const mc_value *source;
+    static const char *const known[] = {"inline_string", "inline_bytes", NULL};
+    MC_TRY(mc_value_read_object(object, field, &source, error));
+    MC_TRY(mc_error_in(mc_refuse_unknown(source, known, error), error, "%s", field));
+    MC_TRY(mc_error_in(mc_read_text(arena, source, "inline_string", out, error), error, "%s", field));
+    if (mc_value_get(source, "inline_bytes") != NULL) {
+        return mc_error_in(mc_value_read_bytes(source, "inline_bytes", arena, out, error), error, "%s", field);
+    }
+    return MC_OK;
+}

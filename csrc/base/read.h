@@ -1,0 +1,40 @@
+/* Shared by compile steps: propagation of errors with their path, and small readers of values. */
+#ifndef MC_BASE_READ_H
+#define MC_BASE_READ_H
+
+#include "base/value.h"
+
+#define MC_TRY(expr)                                                                                                   \
+    do {                                                                                                               \
+        int try_status_ = (expr);                                                                                      \
+        if (try_status_ != MC_OK) {                                                                                    \
+            return try_status_;                                                                                        \
+        }                                                                                                              \
+    } while (0)
+
+/* Passes `status` on; of a MC_EINVAL the path is put below the formatted part. */
+mc_status mc_error_in(mc_status status, mc_error *error, const char *format, ...) MC_PRINTF(3, 4);
+
+typedef struct mc_name_value {
+    const char *name; /* NULL ends a table */
+    uint64_t value;
+} mc_name_value;
+
+/* An enum by name; *out keeps its value when absent. */
+MC_MUST_CHECK mc_status mc_read_enum(const mc_value *object, const char *field, const mc_name_value *names,
+                                     uint64_t *out, mc_error *error);
+/* MC_EINVAL naming the first field of `object` that is not in `known` (NULL-ended): a condition that is left
+ * out would send requests astray. */
+MC_MUST_CHECK mc_status mc_refuse_unknown(const mc_value *object, const char *const *known, mc_error *error);
+/* Copies an optional / a required string field. */
+MC_MUST_CHECK mc_status mc_read_text(mc_arena *arena, const mc_value *object, const char *field, mc_slice *out,
+                                     mc_error *error);
+MC_MUST_CHECK mc_status mc_read_name(mc_arena *arena, const mc_value *object, const char *field, mc_slice *out,
+                                     mc_error *error);
+MC_MUST_CHECK mc_status mc_dup_lower(mc_arena *arena, mc_slice text, mc_slice *out);
+/* A DataSource that is inline; filename and environment_variable are resolved before configuration comes
+ * here. */
+MC_MUST_CHECK mc_status mc_read_data_source(mc_arena *arena, const mc_value *object, const char *field, mc_slice *out,
+                                            mc_error *error);
+
+#endif

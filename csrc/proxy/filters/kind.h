@@ -1,0 +1,64 @@
+/* A filter kind: what makes a configuration of a filter's message. One file a kind; the table of them is in registry.c.
+ *
+ * A configuration is compiled once with its connection manager, lives in the manager's arena and is read by every worker at once:
+ * what changes in it is atomic. What one worker keeps for itself is mc_filter_worker_state. */
+#ifndef MC_PROXY_FILTERS_KIND_H
+#define MC_PROXY_FILTERS_KIND_H
+
+#include <stdio.h>
+
+#include "base/read.h"
+#include "proxy/filter.h"
+#include "stats/stats.h"
+
+/* What a compile function has besides the message. */
+typedef struct mc_filter_compile {
+    mc_arena *arena; /* the connection manager's */
+    mc_error *error;
+    mc_stats *stats;
+    mc_slice scope; /* "http.<stat_prefix>." */
+    mc_slice node_cluster;
+    bool is_route; /* for a place in the route table */
+    uint32_t (*cluster_slot)(void *ctx, mc_slice name);
+    void *ctx;
+} mc_filter_compile;
+
+typedef struct mc_filter_kind {
+    const char *type;       /* full name of the message in the chain */
+    const char *route_type; /* of the message in typed_per_filter_config; NULL: there is none */
+    const mc_filter_type *filter;
+    mc_status (*compile)(mc_filter_compile *c, const mc_value *config, void **out);
+    mc_status (*compile_route)(mc_filter_compile *c, const mc_value *config, void **out);
+    /* Frees what is in mc_filter_worker_state; called when the worker lets the configuration go. */
+    void (*worker_close)(void *state);
+} mc_filter_kind;
+
+/* The kind of a message, by its full name in the chain, or in the route table; NULL: unknown. */
+const mc_filter_kind *mc_filter_kind_find(mc_slice type);
+const mc_filter_kind *mc_filter_kind_find_route(mc_slice type);
+
+/* The full name in "@type"; empty: none. */
+mc_slice mc_any_type(const mc_value *any);
+
+/* A stat below the connection manager's scope: prefix and name together. */
+static inline mc_stat mc_filter_stat(mc_filter_compile *c, mc_stat_kind kind, mc_slice prefix, const char *name) {
+    mc_slice parts[] = {c->scope, prefix}, scope;
+    return mc_arena_concat(c->arena, parts, 2, &scope) != MC_OK
+               ? 0
+               : mc_stats_scoped(c->stats, kind, scope, mc_slice_cstr(name));
+}
+
+/* Fields of a struct of stats out of a list X(name). */
+#define MC_STAT_FIELD(name) mc_stat name;
+
+/* Compiling per-route configurations: `ctx` of mc_route_filter_compiler. */
+typedef struct mc_route_filters_compile {
+    mc_filter_compile compile;
+    const mc_filter_config *chain;
+    uint32_t count;
+} mc_route_filters_compile;
+MC_MUST_CHECK mc_status mc_route_filters_compile_level(void *ctx, const mc_value *configs,
+                                                       const mc_route_filters *outer, const mc_route_filters **out,
+                                                       mc_error *error);
+
+#endif

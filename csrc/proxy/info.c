@@ -1,0 +1,63 @@
+/* What is known of a stream, for matchers, format programs and filters. */
+#include "proxy/stream.h"
+
+static uint64_t after_start_ns(const mc_stream *stream, uint64_t at_us) {
+    return at_us == 0 || at_us < stream->start_us ? MC_NO_TIME : (at_us - stream->start_us) * 1000;
+}
+
+static void fill_route(const mc_stream *stream, mc_stream_info *info) {
+    const mc_route_match *match = &stream->match;
+    if (match->virtual_host != NULL) {
+        info->virtual_host_name = match->virtual_host->name;
+        info->virtual_host_metadata = match->virtual_host->metadata;
+    }
+    if (match->route != NULL) {
+        info->route_name = match->route->name;
+        info->route_metadata = match->route->metadata;
+        info->upstream_cluster = info->upstream_cluster_raw = match->cluster;
+    }
+}
+
+static void fill_times(const mc_stream *stream, mc_stream_info *info) {
+    const mc_loop *loop = stream->proxy->loop;
+    const uint64_t now_us = mc_loop_now_us(loop);
+    info->start_ns = mc_loop_wall_ms(loop) * 1000000 - (now_us - stream->start_us) * 1000;
+    uint64_t *times = (uint64_t *)&info->at;
+    for (size_t i = 0; i < sizeof info->at / sizeof *times; i++) {
+        times[i] = MC_NO_TIME;
+    }
+    info->at.request_end = after_start_ns(stream, stream->request_complete_us);
+    info->at.upstream_receive_begin = after_start_ns(stream, stream->first_upstream_us);
+    info->at.now = after_start_ns(stream, now_us);
+}
+
+const mc_stream_info *mc_stream_collect_info(mc_stream *stream) {
+    if (stream->info == NULL && (stream->info = mc_arena_alloc(&stream->arena, sizeof *stream->info)) == NULL) {
+        return NULL;
+    }
+    mc_stream_info *info = stream->info;
+    *info = (mc_stream_info){
+        .request = &stream->request,
+        .response = stream->response,
+        .response_trailers = stream->response_trailers,
+        .downstream_remote = &stream->remote,
+        .upstream_remote = stream->upstream_address.length == 0 ? NULL : &stream->upstream_address,
+        .dynamic_metadata = stream->metadata,
+        .protocol = stream->head.version_minor == 0 ? MC_SLICE("HTTP/1.0") : MC_SLICE("HTTP/1.1"),
+        .response_code_details = mc_slice_cstr(stream->details),
+        .flags = stream->flags,
+        .stream_id = stream->random,
+        .status = stream->status,
+        .attempts = stream->attempts,
+        .health_check = stream->health_check,
+        .bytes_received = stream->bytes_received,
+        .bytes_sent = stream->bytes_sent,
+    };
+    if (stream->downstream != NULL) {
+        info->downstream_direct_remote = mc_downstream_peer(stream->downstream);
+        info->downstream_local = info->downstream_direct_local = mc_downstream_local(stream->downstream);
+    }
+    fill_route(stream, info);
+    fill_times(stream, info);
+    return info;
+}
