@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
-from bench.proxy.accounts import best_method
 from bench.proxy.contestants import CONTESTANTS
 from bench.proxy.measure import SCENARIOS, Bench
 from bench.proxy.report import comparison, report
@@ -61,7 +60,6 @@ def run(options: argparse.Namespace) -> Record:
         "machine": machine(),
         "rounds": options.rounds,
         "seconds": options.duration,
-        "system_call_method": best_method(),
         "scenarios": {},
         "memory": {},
     }

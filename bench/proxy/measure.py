@@ -16,7 +16,7 @@ from typing import Self
 import clients
 import peers
 
-from bench.proxy.accounts import SystemCalls, cpu_time, machine_busy, memory
+from bench.proxy.accounts import SystemCalls, best_method, cpu_time, machine_busy, memory
 from bench.proxy.contestants import Contestant
 
 CONNECTIONS = 64
@@ -73,7 +73,8 @@ class Outcome:
 
     rounds: list[Round] = field(default_factory=list)
     redone: int = 0
-    system_calls: float | None = None
+    system_calls: float | None = None  # by perf; None where it may not count
+    traced_calls: float | None = None  # by strace
 
     def values(self, figure: str) -> list[float]:
         return [getattr(r, figure) for r in self.rounds]
@@ -95,6 +96,7 @@ class Outcome:
             "redone": self.redone,
             "disturbance": max(r.disturbance for r in self.rounds),
             "system_calls": self.system_calls,
+            "traced_calls": self.traced_calls,
             "rounds": [asdict(r) for r in self.rounds],
         }
 
@@ -157,7 +159,9 @@ class Bench:
                 self._quiet_round(outcomes[name], server, scenario, seconds)
         for name, server in self.proxies.items():
             progress(f"{scenario.name}: system calls: {name}")
-            outcomes[name].system_calls = self.count_system_calls(server, scenario)
+            if best_method() == "perf":
+                outcomes[name].system_calls = self.count_system_calls(server, scenario, "perf")
+            outcomes[name].traced_calls = self.count_system_calls(server, scenario, "strace")
         return outcomes
 
     def _quiet_round(
@@ -211,9 +215,9 @@ class Bench:
         )
         return clients.wrk_result(done.stdout)
 
-    def count_system_calls(self, server: peers.Server, scenario: Scenario) -> float:
+    def count_system_calls(self, server: peers.Server, scenario: Scenario, method: str) -> float:
         """System calls per request in a short round of its own."""
-        counter = SystemCalls(server.process.pid)
+        counter = SystemCalls(server.process.pid, method)
         load = self.load(server, scenario, 1)
         return counter.stop() / max(1, load.requests)
 

@@ -15,7 +15,7 @@ TARGETS = (
     ("keepalive", "cpu_us", 1.0, "nginx"),
     ("headers", "cpu_us", 1.0, "nginx"),
     ("bodies", "cpu_us", 0.6, "nginx"),
-    ("keepalive", "system_calls", 4.4, None),
+    ("keepalive", "traced_calls", 4.4, None),
     ("memory", "per_idle_connection", 1.0, "haproxy"),
 )
 
@@ -28,7 +28,7 @@ def scenario_table(name: str, results: Mapping[str, Record]) -> str:
     nginx = results.get("nginx", {}).get("cpu_us")
     heading = (
         *("", "req/s", "p50 ms", "p99 ms", f"CPU us/{scenario.unit}", "user", "system", "+-"),
-        *("x nginx", "x best peer", "syscalls/req", "core busy", "errors"),
+        *("x nginx", "x best peer", "syscalls/req", "traced", "core busy", "errors"),
     )
     rows: list[tuple[str, ...]] = [heading]
     for peer, r in sorted(results.items(), key=lambda item: item[1]["cpu_us"]):
@@ -44,7 +44,8 @@ def scenario_table(name: str, results: Mapping[str, Record]) -> str:
                 f"{r['cpu_spread']:.0%}",
                 ratio(r["cpu_us"], nginx),
                 ratio(r["cpu_us"], best),
-                "" if r["system_calls"] is None else f"{r['system_calls']:.1f}",
+                calls(r["system_calls"]),
+                calls(r["traced_calls"]),
                 f"{r['busy']:.0%}",
                 str(r["errors"]),
             )
@@ -66,6 +67,10 @@ def memory_table(results: Mapping[str, Record]) -> str:
     return f"memory: resident after the load, and user memory per idle client\n{table(rows)}"
 
 
+def calls(per_request: float | None) -> str:
+    return "" if per_request is None else f"{per_request:.1f}"
+
+
 def ratio(value: float, reference: float | None) -> str:
     return f"{value / reference:.2f}" if reference else ""
 
@@ -75,7 +80,7 @@ def report(record: Record) -> str:
     where = record["machine"]
     how = (
         f"{record['rounds']} rounds of {record['seconds']:g} s; CPU +- is half the range over the "
-        f"median; system calls counted by {record['system_call_method']}"
+        "median; system calls counted by perf, and traced by strace"
     )
     parts = [
         f"{where['processor']}, {where['cores']} cores, Linux {where['kernel']}; {how}",

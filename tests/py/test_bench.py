@@ -160,7 +160,7 @@ def test_system_calls_are_counted(method: str) -> None:
 
 def record(**cpu_us: float) -> dict[str, Any]:
     results = {
-        name: {"cpu_us": cost, "system_calls": 4.0, "disturbance": 0.0}
+        name: {"cpu_us": cost, "system_calls": 5.0, "traced_calls": 4.0, "disturbance": 0.0}
         for name, cost in cpu_us.items()
     }
     return {"scenarios": {"keepalive": results}, "memory": {}}
