@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "engine/orders.h"
 
 /* --- life --------------------------------------------------------------------------------------------------------------- */
 
@@ -46,6 +47,7 @@ mc_status mc_engine_new(const mc_engine_options *options, mc_engine **out) {
     engine->slab = mc_slab_open(options->stats);
     engine->note = (mc_message){.run = woken, .drop = not_woken};
     mc_slots_init(&engine->slots);
+    mc_members_init(&engine->members, engine->stats);
     engine->control = new_loop(options, 0);
     mc_status status = engine->control == NULL || engine->slab == NULL ? MC_ENOMEM : init_workers(engine, options);
     if (status != MC_OK) {
@@ -74,6 +76,7 @@ void mc_engine_free(mc_engine *engine) {
         bound_fini(engine, &engine->bound[i]);
     }
     mc_free(engine->bound);
+    mc_members_fini(&engine->members);
     bool shared_loop = engine->worker_count > 0 && engine->workers[0].loop == engine->control;
     for (uint32_t i = 0; i < engine->worker_count; i++) {
         mc_worker_fini(&engine->workers[i]);
@@ -83,10 +86,6 @@ void mc_engine_free(mc_engine *engine) {
     }
     mc_free(engine->workers);
     mc_snapshot_unref(engine->current);
-    for (uint32_t i = 0; i < engine->member_count; i++) {
-        mc_hosts_unref(engine->members[i]);
-    }
-    mc_free(engine->members);
     mc_slots_fini(&engine->slots);
     if (engine->slab != NULL) {
         mc_slab_close(engine->slab);
@@ -95,95 +94,19 @@ void mc_engine_free(mc_engine *engine) {
     mc_free(engine);
 }
 
-/* --- messages to workers ----------------------------------------------------------------------------------------------------- */
-
-typedef enum order_kind { ORDER_APPLY, ORDER_HOSTS } order_kind;
-
-typedef struct order {
-    mc_message message;
-    order_kind kind;
-    mc_worker *worker;
-    mc_snapshot *snapshot; /* ORDER_APPLY */
-    int *fds;
-    mc_cluster *cluster; /* ORDER_HOSTS */
-    mc_hosts *hosts;
-} order;
-
-static void order_free(order *o) {
-    mc_snapshot_unref(o->snapshot);
-    mc_cluster_unref(o->cluster);
-    mc_hosts_unref(o->hosts);
-    mc_free(o->fds);
-    mc_free(o);
-}
-
-static void order_run(mc_message *message, mc_loop *loop) {
-    order *o = MC_CONTAINER(message, order, message);
-    switch (o->kind) {
-    case ORDER_APPLY:
-        mc_worker_apply(o->worker, o->snapshot, o->fds);
-        atomic_fetch_add(&o->worker->applied, 1);
-        mc_engine_wake(o->worker->engine);
-        break;
-    case ORDER_HOSTS: mc_worker_set_hosts(o->worker, o->cluster, o->hosts); break;
-    }
-    order_free(o);
-}
-
-static void order_drop(mc_message *message) {
-    order *o = MC_CONTAINER(message, order, message);
-    for (uint32_t i = 0; o->fds != NULL && i < o->snapshot->listener_count; i++) {
-        if (o->fds[i] >= 0) {
-            mc_socket_close(o->fds[i]);
-        }
-    }
-    order_free(o);
-}
-
-static order *order_new(mc_worker *worker, order_kind kind) {
-    order *o = mc_calloc(1, sizeof *o);
-    if (o != NULL) {
-        o->message.run = order_run;
-        o->message.drop = order_drop;
-        o->kind = kind;
-        o->worker = worker;
-    }
-    return o;
-}
-
-/* One order for each worker, or none at all: a configuration never reaches only some for want of memory. */
-static mc_status orders_new(mc_engine *engine, order_kind kind, order ***out) {
-    order **orders = mc_calloc(engine->worker_count, sizeof(order *));
-    for (uint32_t i = 0; orders != NULL && i < engine->worker_count; i++) {
-        orders[i] = order_new(&engine->workers[i], kind);
-        if (orders[i] == NULL) {
-            while (i-- > 0) {
-                order_free(orders[i]);
-            }
-            mc_free(orders);
-            return MC_ENOMEM;
-        }
-    }
-    *out = orders;
-    return orders == NULL ? MC_ENOMEM : MC_OK;
-}
-
-static void orders_post(mc_engine *engine, order **orders) {
-    for (uint32_t i = 0; i < engine->worker_count; i++) {
-        mc_mailbox_post(engine->workers[i].loop, &orders[i]->message);
-    }
-    mc_free(orders);
-}
-
 /* --- compile, bind, publish ---------------------------------------------------------------------------------------------------- */
+
+static mc_hosts *newest_members(const void *ctx, uint32_t slot) {
+    return mc_members_hosts(&((const mc_engine *)ctx)->members, slot);
+}
 
 mc_status mc_engine_compile(mc_engine *engine, const mc_value *bootstrap, const mc_filter_factory *factories,
                             size_t factory_count, mc_snapshot **out, mc_error *error) {
     mc_compile_context context = {.stats = engine->stats,
                                   .slots = &engine->slots,
                                   .previous = engine->current,
-                                  .members = engine->members,
-                                  .member_count = engine->member_count,
+                                  .members = newest_members,
+                                  .members_ctx = engine,
                                   .factories = factories,
                                   .factory_count = factory_count};
     if (mc_loop_is_virtual(engine->control) || !mc_socket_node_address(&context.node_address)) {
@@ -293,69 +216,32 @@ static void forget_unbound(mc_engine *engine, const mc_snapshot *snapshot) {
 /* --- membership ------------------------------------------------------------------------------------------------------------------ */
 
 mc_hosts *mc_engine_members(const mc_engine *engine, const mc_cluster *cluster) {
-    return cluster->slot < engine->member_count ? engine->members[cluster->slot] : NULL;
+    return mc_members_hosts(&engine->members, cluster->slot);
 }
 
-static mc_status members_grow(mc_engine *engine) {
-    uint32_t count = engine->slots.count;
-    if (count <= engine->member_count) {
-        return MC_OK;
-    }
-    mc_hosts **grown = mc_realloc(engine->members, count * sizeof *grown);
-    if (grown == NULL) {
-        return MC_ENOMEM;
-    }
-    memset(grown + engine->member_count, 0, (count - engine->member_count) * sizeof *grown);
-    engine->members = grown;
-    engine->member_count = count;
-    return MC_OK;
-}
-
-static bool same_members(const mc_hosts *old, const mc_hosts *hosts) {
-    const size_t count = mc_hosts_count(hosts);
-    if ((old == NULL ? 0 : mc_hosts_count(old)) != count) {
-        return false;
-    }
-    for (size_t i = 0; i < count; i++) {
-        if (!mc_hosts_has(old, mc_hosts_at(hosts, i))) {
-            return false;
+/* Clusters that the new configuration no longer has. */
+static void drop_members(mc_engine *engine, const mc_snapshot *snapshot) {
+    const mc_snapshot *old = engine->current;
+    for (uint32_t i = 0; old != NULL && i < old->cluster_count; i++) {
+        const mc_cluster *cluster = old->clusters[i].cluster;
+        if (mc_snapshot_slot(snapshot, cluster->name) == UINT32_MAX) {
+            mc_members_drop(engine, cluster->slot);
         }
     }
-    return true;
-}
-
-static void set_members(mc_engine *engine, const mc_cluster *cluster, mc_hosts *hosts) {
-    mc_hosts **at = &engine->members[cluster->slot];
-    mc_hosts *old = *at;
-    if (!same_members(old, hosts)) { /* CL-11 */
-        mc_counter_inc(engine->slab, cluster->stats.membership_change);
-    }
-    *at = mc_hosts_ref(hosts);
-    mc_hosts_unref(old);
-    mc_gauge_set(engine->stats, cluster->stats.membership_total, mc_hosts_count(hosts));
-    mc_gauge_set(engine->stats, cluster->stats.membership_healthy, mc_hosts_healthy(hosts));
-    mc_gauge_set(engine->stats, cluster->stats.membership_degraded, mc_hosts_degraded(hosts));
-    mc_gauge_set(engine->stats, cluster->stats.membership_excluded, mc_hosts_excluded(hosts));
-    mc_hosts_set_gauges(hosts, cluster->name, engine->stats);
 }
 
 mc_status mc_engine_publish(mc_engine *engine, mc_snapshot *snapshot) {
-    order **orders;
-    mc_status status = members_grow(engine);
+    mc_status status = mc_members_grow(&engine->members, engine->slots.count);
     if (status == MC_OK) {
-        status = orders_new(engine, ORDER_APPLY, &orders);
+        status = mc_orders_apply(engine, snapshot, take_fds);
     }
     if (status != MC_OK) {
         return status;
     }
     for (uint32_t i = 0; i < snapshot->cluster_count; i++) {
-        set_members(engine, snapshot->clusters[i].cluster, snapshot->clusters[i].hosts);
+        mc_members_use(engine, snapshot->clusters[i].cluster, snapshot->clusters[i].hosts);
     }
-    for (uint32_t i = 0; i < engine->worker_count; i++) {
-        orders[i]->snapshot = mc_snapshot_ref(snapshot);
-        orders[i]->fds = take_fds(engine, snapshot, i);
-    }
-    orders_post(engine, orders);
+    drop_members(engine, snapshot);
     mc_snapshot *old = engine->current;
     engine->current = mc_snapshot_ref(snapshot);
     mc_snapshot_unref(old);
@@ -364,32 +250,28 @@ mc_status mc_engine_publish(mc_engine *engine, mc_snapshot *snapshot) {
     return MC_OK;
 }
 
-mc_status mc_engine_set_assignment(mc_engine *engine, mc_slice name, const mc_value *assignment, mc_error *error) {
+static mc_member *find_member(const mc_engine *engine, mc_slice name) {
     const mc_snapshot_cluster *entry = engine->current == NULL ? NULL : mc_map_get(&engine->current->by_name, name);
+    return entry == NULL ? NULL : mc_members_find(&engine->members, entry->cluster);
+}
+
+mc_status mc_engine_set_assignment(mc_engine *engine, mc_slice name, const mc_value *assignment, mc_error *error) {
+    mc_member *member = find_member(engine, name);
     mc_hosts *hosts;
-    order **orders;
-    if (entry == NULL) {
+    if (member == NULL) {
         return mc_error_set(error, MC_ENOTFOUND, "", "no cluster %.*s", MC_SLICE_ARG(name));
     }
-    mc_cluster *cluster = entry->cluster;
-    mc_status status = mc_hosts_compile(assignment, &cluster->lb, cluster->name, engine->stats,
-                                        mc_engine_members(engine, cluster), &hosts, error);
-    if (status != MC_OK) {
-        return status;
-    }
-    status = orders_new(engine, ORDER_HOSTS, &orders);
-    if (status != MC_OK) {
+    mc_cluster *cluster = member->cluster;
+    mc_status status =
+        mc_hosts_compile(assignment, &cluster->lb, cluster->name, engine->stats, member->hosts, &hosts, error);
+    if (status == MC_OK) {
+        status = mc_member_set_hosts(member, hosts);
         mc_hosts_unref(hosts);
-        return mc_error_set(error, status, "", "out of memory");
+        if (status != MC_OK) {
+            mc_error_set(error, status, "", "out of memory");
+        }
     }
-    for (uint32_t i = 0; i < engine->worker_count; i++) {
-        orders[i]->cluster = mc_cluster_ref(cluster);
-        orders[i]->hosts = mc_hosts_ref(hosts);
-    }
-    orders_post(engine, orders);
-    set_members(engine, cluster, hosts);
-    mc_hosts_unref(hosts);
-    return MC_OK;
+    return status;
 }
 
 /* --- the end -------------------------------------------------------------------------------------------------------------------- */

@@ -6,6 +6,7 @@
 #ifndef MC_ENGINE_ENGINE_H
 #define MC_ENGINE_ENGINE_H
 
+#include "engine/members.h"
 #include "engine/worker.h"
 
 typedef struct mc_engine_options {
@@ -31,8 +32,7 @@ struct mc_engine {
     uint32_t worker_count;
     mc_slots slots;
     mc_snapshot *current;
-    mc_hosts **members; /* newest membership by slot, referenced; NULL: none */
-    uint32_t member_count;
+    mc_members members;
     mc_bound *bound;
     size_t bound_count, bound_cap;
     uint64_t published; /* number of configurations sent */

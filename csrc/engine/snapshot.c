@@ -125,9 +125,9 @@ static mc_status compile_cluster(const mc_value *config, const mc_compile_contex
     } else {
         TRY(mc_cluster_compile(config, hash, slot, context->stats, &out->cluster, error));
     }
-    mc_status status = mc_hosts_compile(
-        assignment == NULL ? &no_assignment : assignment, &out->cluster->lb, out->cluster->name, context->stats,
-        same && slot < context->member_count ? context->members[slot] : NULL, &out->hosts, error);
+    mc_status status = mc_hosts_compile(assignment == NULL ? &no_assignment : assignment, &out->cluster->lb,
+                                        out->cluster->name, context->stats,
+                                        same ? context->members(context->members_ctx, slot) : NULL, &out->hosts, error);
     if (status != MC_OK) {
         mc_error_under(error, "load_assignment");
         return status;

@@ -52,8 +52,9 @@ typedef struct mc_compile_context {
     mc_stats *stats;
     mc_slots *slots;
     const mc_snapshot *previous; /* may be NULL */
-    mc_hosts *const *members;    /* newest membership by slot, for what `previous` has */
-    uint32_t member_count;
+    /* Newest hosts of a slot that `previous` has, borrowed; NULL: none. */
+    mc_hosts *(*members)(const void *ctx, uint32_t slot);
+    const void *members_ctx;
     mc_address node_address; /* length 0: none */
     const mc_filter_factory *factories;
     size_t factory_count;

@@ -142,6 +142,10 @@ static mc_status grow_slots(mc_proxy *proxy, uint32_t count) {
     return MC_OK;
 }
 
+static void report_outcome(void *ctx, mc_upstream *upstream, mc_host *host, unsigned types) {
+    mc_members_report(((mc_worker *)ctx)->engine, upstream->cluster, host, types);
+}
+
 static void apply_cluster(mc_worker *worker, const mc_snapshot_cluster *entry) {
     mc_upstream **at = &worker->proxy.upstreams[entry->cluster->slot];
     if (*at != NULL && (*at)->cluster == entry->cluster) {
@@ -155,6 +159,8 @@ static void apply_cluster(mc_worker *worker, const mc_snapshot_cluster *entry) {
     if (fresh == NULL) {
         return;
     }
+    fresh->on_outcome = report_outcome;
+    fresh->ctx = worker;
     if (*at != NULL) {
         mc_upstream_retire(*at);
     }
@@ -191,6 +197,13 @@ void mc_worker_set_hosts(mc_worker *worker, const mc_cluster *cluster, mc_hosts 
     mc_upstream *upstream = mc_proxy_upstream(&worker->proxy, cluster->slot);
     if (upstream != NULL && upstream->cluster == cluster && mc_upstream_update(upstream, hosts) != MC_OK) {
         return;
+    }
+}
+
+void mc_worker_drain_host(mc_worker *worker, const mc_cluster *cluster, mc_host *host) {
+    mc_upstream *upstream = mc_proxy_upstream(&worker->proxy, cluster->slot);
+    if (upstream != NULL && upstream->cluster == cluster) {
+        mc_upstream_drain_host(upstream, host);
     }
 }
 

@@ -13,13 +13,16 @@ static const char *const TYPE_STATS[] = {MC_OUTLIER_TYPES(STAT)};
 #undef NAME
 #undef STAT
 
-const char *mc_outlier_type_name(mc_outlier_type type) { return TYPE_NAMES[type]; }
-
 const char *mc_outlier_type_stat(mc_outlier_type type) { return TYPE_STATS[type]; }
 
-void mc_outlier_stats_register(mc_outlier_stats *out, mc_stats *stats, mc_slice cluster_name, mc_slab *slab) {
+const char *mc_outlier_type_name(mc_outlier_type type) {
+    return type == MC_OUTLIER_DEGRADED ? "DEGRADED" : TYPE_NAMES[type];
+}
+
+void mc_outlier_stats_register(mc_outlier_stats *out, const mc_outlier_config *config, mc_stats *stats,
+                               mc_slice stat_name, mc_slab *slab) {
     char prefix[320], name[64];
-    int n = snprintf(prefix, sizeof prefix, "cluster.%.*s.outlier_detection.", MC_SLICE_ARG(cluster_name));
+    int n = snprintf(prefix, sizeof prefix, "cluster.%.*s.outlier_detection.", MC_SLICE_ARG(stat_name));
     mc_slice under = mc_slice_of(prefix, (size_t)n < sizeof prefix ? (size_t)n : sizeof prefix - 1);
     out->slab = slab;
 #define COUNTER(field) out->field = mc_stats_scoped(stats, MC_COUNTER, under, MC_SLICE(#field));
@@ -28,10 +31,27 @@ void mc_outlier_stats_register(mc_outlier_stats *out, mc_stats *stats, mc_slice 
 #undef COUNTER
 #undef GAUGE
     for (int type = 0; type < MC_OUTLIER_TYPE_COUNT; type++) {
+        if (type == MC_OUTLIER_HEALTH_DEGREE && config->degree_threshold == 0) {
+            out->detected[type] = out->enforced[type] = 0;
+            continue;
+        }
         snprintf(name, sizeof name, "ejections_detected_%s", TYPE_STATS[type]);
         out->detected[type] = mc_stats_scoped(stats, MC_COUNTER, under, mc_slice_cstr(name));
         snprintf(name, sizeof name, "ejections_enforced_%s", TYPE_STATS[type]);
         out->enforced[type] = mc_stats_scoped(stats, MC_COUNTER, under, mc_slice_cstr(name));
+    }
+}
+
+void mc_outlier_stats_release(mc_outlier_stats *s) {
+    if (s->slab == NULL) {
+        return;
+    }
+#define RELEASE(field) mc_stats_release(s->slab->store, s->field);
+    MC_OUTLIER_STATS(RELEASE, RELEASE)
+#undef RELEASE
+    for (int type = 0; type < MC_OUTLIER_TYPE_COUNT; type++) {
+        mc_stats_release(s->slab->store, s->detected[type]);
+        mc_stats_release(s->slab->store, s->enforced[type]);
     }
 }
 
@@ -103,9 +123,34 @@ mc_status mc_outlier_set_hosts(mc_outlier *o, mc_hosts *hosts) {
     return MC_OK;
 }
 
-static void tell(const mc_outlier *o, mc_host *host, mc_outlier_action action, mc_outlier_type type) {
+static void tell(const mc_outlier *o, mc_host *host, mc_outlier_action action, mc_outlier_type type,
+                 uint64_t since_ms) {
     if (o->listener != NULL) {
-        o->listener(o->ctx, host, action, type);
+        o->listener(o->ctx, host, action, type, since_ms);
+    }
+}
+
+typedef struct mc_outlier_spell spell;
+
+/* How long a host has been back. */
+static uint64_t back_for(const spell *s, uint64_t now_ms) { return s->over_ms == 0 ? UINT64_MAX : now_ms - s->over_ms; }
+
+static void spell_begin(const mc_outlier *o, spell *s, uint64_t now_ms) {
+    s->since_ms = now_ms;
+    s->jitter_ms = mc_random_next(o->random) % (o->config.max_jitter_ms + 1);
+    if (s->multiplier * o->config.base_ms < o->config.max_ms + o->config.base_ms) {
+        s->multiplier++;
+    }
+}
+
+static bool spell_due(const mc_outlier *o, const spell *s, uint64_t now_ms) {
+    return now_ms - s->since_ms >= mc_outlier_ejection_ms(&o->config, s->multiplier) + s->jitter_ms;
+}
+
+/* OD-9. */
+static void spell_decay(const mc_outlier *o, spell *s, uint64_t now_ms) {
+    if (s->multiplier > 0 && now_ms - s->over_ms >= o->config.interval_ms) {
+        s->multiplier--;
     }
 }
 
@@ -131,12 +176,8 @@ static void enforce(mc_outlier *o, mc_host *host, mc_outlier_type type, uint64_t
     count(o, o->stats.enforced[type]);
     atomic_fetch_or(&host->health_flags, MC_FAILED_OUTLIER_CHECK);
     state->ejections++;
-    state->ejected_ms = now_ms;
-    state->jitter_ms = mc_random_next(o->random) % (o->config.max_jitter_ms + 1);
-    if (state->multiplier * o->config.base_ms < o->config.max_ms + o->config.base_ms) {
-        state->multiplier++;
-    }
-    tell(o, host, MC_OUTLIER_EJECT, type);
+    spell_begin(o, &state->ejection, now_ms);
+    tell(o, host, MC_OUTLIER_EJECT, type, back_for(&state->ejection, now_ms));
 }
 
 /* OD-7; true when the host was ejected. */
@@ -149,7 +190,7 @@ static bool eject(mc_outlier *o, mc_host *host, mc_outlier_type type, uint64_t n
         count(o, o->stats.ejections_total);
     }
     if (!sampled(o->sampling, o->config.enforcing[type])) {
-        tell(o, host, MC_OUTLIER_WOULD_EJECT, type);
+        tell(o, host, MC_OUTLIER_WOULD_EJECT, type, back_for(&((mc_outlier_host *)host->outlier)->ejection, now_ms));
         return false;
     }
     enforce(o, host, type, now_ms);
@@ -157,7 +198,7 @@ static bool eject(mc_outlier *o, mc_host *host, mc_outlier_type type, uint64_t n
 }
 
 static bool is_member(const mc_outlier *o, const mc_host *host) {
-    return o->hosts != NULL && host->outlier != NULL && mc_hosts_find(o->hosts, host->address_text) == host;
+    return o->hosts != NULL && host->outlier != NULL && mc_hosts_has(o->hosts, host);
 }
 
 static void reset_counter(mc_outlier_host *state, mc_outlier_type type) {
@@ -165,12 +206,47 @@ static void reset_counter(mc_outlier_host *state, mc_outlier_type type) {
     case MC_OUTLIER_CONSECUTIVE_5XX: state->consecutive_5xx = 0; break;
     case MC_OUTLIER_CONSECUTIVE_GATEWAY_FAILURE: state->consecutive_gateway = 0; break;
     case MC_OUTLIER_CONSECUTIVE_LOCAL_ORIGIN_FAILURE: state->consecutive_local = 0; break;
+    case MC_OUTLIER_HEALTH_DEGREE: state->degree = 0; break;
     default: break;
     }
 }
 
+static bool degraded(const mc_host *host) {
+    return (atomic_load(&host->health_flags) & MC_DEGRADED_OUTLIER_DETECTION) != 0;
+}
+
+/* OD-13. */
+static bool degrade(mc_outlier *o, mc_host *host, uint64_t now_ms) {
+    mc_outlier_host *state = host->outlier;
+    if (degraded(host)) {
+        return false;
+    }
+    count(o, o->stats.ejections_detected_degradation);
+    atomic_fetch_or(&host->health_flags, MC_DEGRADED_OUTLIER_DETECTION);
+    spell_begin(o, &state->degradation, now_ms);
+    tell(o, host, MC_OUTLIER_EJECT, MC_OUTLIER_DEGRADED, back_for(&state->degradation, now_ms));
+    return true;
+}
+
+static bool undegrade(mc_outlier *o, mc_host *host, uint64_t now_ms) {
+    mc_outlier_host *state = host->outlier;
+    if (!degraded(host) || !spell_due(o, &state->degradation, now_ms)) {
+        return false;
+    }
+    atomic_fetch_and(&host->health_flags, ~(uint32_t)MC_DEGRADED_OUTLIER_DETECTION);
+    state->degradation.over_ms = now_ms;
+    tell(o, host, MC_OUTLIER_UNEJECT, MC_OUTLIER_CONSECUTIVE_5XX, now_ms - state->degradation.since_ms);
+    return true;
+}
+
 bool mc_outlier_report(mc_outlier *o, mc_host *host, mc_outlier_type type, uint64_t now_ms) {
-    if (!is_member(o, host) || ejected(host)) {
+    if (!is_member(o, host)) {
+        return false;
+    }
+    if (type == MC_OUTLIER_DEGRADED) {
+        return degrade(o, host, now_ms);
+    }
+    if (ejected(host)) {
         return false;
     }
     count(o, o->stats.detected[type]);
@@ -189,8 +265,9 @@ static void uneject(mc_outlier *o, mc_host *host, uint64_t now_ms) {
     state->consecutive_5xx = 0;
     state->consecutive_gateway = 0;
     state->consecutive_local = 0;
-    state->unejected_ms = now_ms;
-    tell(o, host, MC_OUTLIER_UNEJECT, MC_OUTLIER_TYPE_COUNT);
+    state->degree = o->config.degree_threshold > 0 ? o->config.degree_threshold - 1 : 0;
+    state->ejection.over_ms = now_ms;
+    tell(o, host, MC_OUTLIER_UNEJECT, MC_OUTLIER_CONSECUTIVE_5XX, now_ms - state->ejection.since_ms);
 }
 
 bool mc_outlier_check_passed(mc_outlier *o, mc_host *host, uint64_t now_ms) {
@@ -289,20 +366,20 @@ static bool evaluate(mc_outlier *o, sample *samples, bool local, uint64_t now_ms
 }
 
 static bool let_back(mc_outlier *o, mc_host *host, uint64_t now_ms) {
-    const mc_outlier_host *state = host->outlier;
-    if (!ejected(host) ||
-        now_ms - state->ejected_ms < mc_outlier_ejection_ms(&o->config, state->multiplier) + state->jitter_ms) {
+    if (!ejected(host) || !spell_due(o, &((mc_outlier_host *)host->outlier)->ejection, now_ms)) {
         return false;
     }
     uneject(o, host, now_ms);
     return true;
 }
 
-/* OD-9. */
 static void decay(const mc_outlier *o, mc_host *host, uint64_t now_ms) {
     mc_outlier_host *state = host->outlier;
-    if (!ejected(host) && state->multiplier > 0 && now_ms - state->unejected_ms >= o->config.interval_ms) {
-        state->multiplier--;
+    if (!ejected(host)) {
+        spell_decay(o, &state->ejection, now_ms);
+    }
+    if (!degraded(host)) {
+        spell_decay(o, &state->degradation, now_ms);
     }
 }
 
@@ -311,6 +388,7 @@ bool mc_outlier_tick(mc_outlier *o, uint64_t now_ms) {
     bool changed = false;
     for (size_t i = 0; i < hosts; i++) {
         changed |= let_back(o, mc_hosts_at(o->hosts, i), now_ms);
+        changed |= undegrade(o, mc_hosts_at(o->hosts, i), now_ms);
     }
     sample *samples = hosts == 0 ? NULL : mc_malloc(hosts * sizeof *samples);
     if (samples != NULL) { /* out of memory: this interval's statistics wait for the next */

@@ -1,4 +1,4 @@
-/* Outlier detection (rules OD-1 to OD-12): hosts that answer badly are taken out of balancing for a while.
+/* Outlier detection (rules OD-1 to OD-14): hosts that answer badly are taken out of balancing for a while.
  *
  * Two halves. On the workers, mc_outlier_put counts an outcome in the host's atomics and says which consecutive-error
  * detectors have just reached their threshold. On the control side, one thread at a time, mc_outlier owns the decisions:
@@ -17,13 +17,15 @@
     X(SUCCESS_RATE, success_rate)                                                                                      \
     X(SUCCESS_RATE_LOCAL_ORIGIN, local_origin_success_rate)                                                            \
     X(FAILURE_PERCENTAGE, failure_percentage)                                                                          \
-    X(FAILURE_PERCENTAGE_LOCAL_ORIGIN, local_origin_failure_percentage)
+    X(FAILURE_PERCENTAGE_LOCAL_ORIGIN, local_origin_failure_percentage)                                                \
+    X(HEALTH_DEGREE, health_degree)
 
 typedef enum mc_outlier_type {
 #define MC_OUTLIER_TYPE(name, stat) MC_OUTLIER_##name,
     MC_OUTLIER_TYPES(MC_OUTLIER_TYPE)
 #undef MC_OUTLIER_TYPE
-        MC_OUTLIER_TYPE_COUNT
+        MC_OUTLIER_TYPE_COUNT,
+    MC_OUTLIER_DEGRADED = MC_OUTLIER_TYPE_COUNT /* marks instead of ejecting, always and without a limit (OD-13) */
 } mc_outlier_type;
 
 /* "CONSECUTIVE_5XX" as in the event log; "consecutive_5xx" as in stat names. */
@@ -37,6 +39,7 @@ typedef enum mc_outlier_event {
     MC_OUTLIER_CONNECT_FAILED,
     MC_OUTLIER_TIMEOUT,
     MC_OUTLIER_REQUEST_SUCCESS,
+    MC_OUTLIER_REQUEST_DEGRADED, /* a success that says x-envoy-degraded */
     MC_OUTLIER_REQUEST_FAILED
 } mc_outlier_event;
 
@@ -48,12 +51,17 @@ typedef struct mc_outlier_config {
     uint32_t success_minimum_hosts, success_volume, success_stdev; /* stdev factor in thousandths */
     uint32_t failure_threshold, failure_minimum_hosts, failure_volume;
     uint32_t enforcing[MC_OUTLIER_TYPE_COUNT]; /* percent */
+    /* The health degree: a failure adds one, a success takes one away, at this threshold the host is ejected; it comes back
+     * one below the threshold, so that one that is not well yet goes again fast. 0: off. */
+    uint32_t degree_threshold;
     bool always_eject_one;
-    bool split;          /* split_external_local_origin_errors */
-    bool check_unejects; /* successful_active_health_check_uneject_host, OD-10 */
+    bool detect_degraded; /* detect_degraded_hosts, OD-13 */
+    bool split;           /* split_external_local_origin_errors */
+    bool check_unejects;  /* successful_active_health_check_uneject_host, OD-10 */
 } mc_outlier_config;
 
-/* From Cluster.outlier_detection; NULL: all defaults. */
+/* From Cluster.outlier_detection; NULL: all defaults. The health degree is a monitor:
+ * {"@type": "type.googleapis.com/meshcore.HealthDegree", "threshold": n}. */
 MC_MUST_CHECK mc_status mc_outlier_config_compile(const mc_value *value, mc_outlier_config *out, mc_error *error);
 
 /* Requests of the current interval on one channel. */
@@ -64,17 +72,20 @@ typedef struct mc_outlier_bucket {
 /* One host's state. */
 typedef struct mc_outlier_host {
     /* Workers count here. */
-    _Atomic uint32_t consecutive_5xx, consecutive_gateway, consecutive_local;
+    _Atomic uint32_t consecutive_5xx, consecutive_gateway, consecutive_local, degree;
     mc_outlier_bucket external, local;
     /* The rest is the control side's. */
     double success_rate, local_success_rate; /* percent in the last interval, -1: too few requests */
-    uint64_t ejected_ms, unejected_ms;
-    uint64_t jitter_ms;
-    uint32_t multiplier; /* of the next ejection's time, OD-7 */
-    uint32_t ejections;  /* ever */
+    struct mc_outlier_spell {
+        uint64_t since_ms, over_ms; /* of the last one; over: 0 as long as none was */
+        uint64_t jitter_ms;
+        uint32_t multiplier; /* of the next one's time, OD-7 */
+    } ejection, degradation;
+    uint32_t ejections; /* ever */
 } mc_outlier_host;
 
-/* Counts one outcome; code is the HTTP status, 0: none. Returns the types to report, as bits 1 << type. Any thread. */
+/* Counts one outcome; code is the HTTP status, 0: none. Returns the types to report, as bits 1 << type (MC_OUTLIER_DEGRADED for
+ * every degraded answer while that is detected). Any thread. */
 unsigned mc_outlier_put(mc_outlier_host *host, const mc_outlier_config *config, mc_outlier_event event, unsigned code);
 
 /* Registered under "cluster.<name>.outlier_detection.". */
@@ -84,6 +95,7 @@ unsigned mc_outlier_put(mc_outlier_host *host, const mc_outlier_config *config, 
     COUNTER(ejections_total)                                                                                           \
     COUNTER(ejections_consecutive_5xx)                                                                                 \
     COUNTER(ejections_success_rate)                                                                                    \
+    COUNTER(ejections_detected_degradation)                                                                            \
     GAUGE(ejections_active)
 
 typedef struct mc_outlier_stats {
@@ -94,11 +106,17 @@ typedef struct mc_outlier_stats {
     mc_stat detected[MC_OUTLIER_TYPE_COUNT], enforced[MC_OUTLIER_TYPE_COUNT];
 } mc_outlier_stats;
 
-void mc_outlier_stats_register(mc_outlier_stats *out, mc_stats *stats, mc_slice cluster_name, mc_slab *slab);
+/* `config` decides which detectors are shown. Release when nobody counts any more. */
+void mc_outlier_stats_register(mc_outlier_stats *out, const mc_outlier_config *config, mc_stats *stats,
+                               mc_slice stat_name, mc_slab *slab);
+void mc_outlier_stats_release(mc_outlier_stats *stats);
 
-/* For the event log, and to have the lists rebuilt: called after every decision but an overflow. */
+/* For the event log, and to have the lists rebuilt: called after every decision but an overflow. A return from ejection or
+ * degradation has the type CONSECUTIVE_5XX, the schema's zero value (OD-15). */
 typedef enum mc_outlier_action { MC_OUTLIER_EJECT, MC_OUTLIER_WOULD_EJECT, MC_OUTLIER_UNEJECT } mc_outlier_action;
-typedef void (*mc_outlier_listener)(void *ctx, mc_host *host, mc_outlier_action action, mc_outlier_type type);
+/* `since_ms`: how long ago the last opposite action was; UINT64_MAX: never. */
+typedef void (*mc_outlier_listener)(void *ctx, mc_host *host, mc_outlier_action action, mc_outlier_type type,
+                                    uint64_t since_ms);
 
 /* One cluster's detector. */
 typedef struct mc_outlier {

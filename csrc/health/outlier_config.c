@@ -67,10 +67,35 @@ static mc_status read_times(const mc_value *value, mc_outlier_config *out, mc_er
 static mc_status read_switches(const mc_value *value, mc_outlier_config *out, mc_error *error) {
     mc_status status;
     if ((status = mc_value_read_bool(value, "split_external_local_origin_errors", &out->split, error)) != MC_OK ||
-        (status = mc_value_read_bool(value, "always_eject_one_host", &out->always_eject_one, error)) != MC_OK) {
+        (status = mc_value_read_bool(value, "always_eject_one_host", &out->always_eject_one, error)) != MC_OK ||
+        (status = mc_value_read_bool(value, "detect_degraded_hosts", &out->detect_degraded, error)) != MC_OK) {
         return status;
     }
     return mc_value_read_bool(value, "successful_active_health_check_uneject_host", &out->check_unejects, error);
+}
+
+/* Other detectors than Envoy's own come as monitors. */
+static mc_status read_monitors(const mc_value *value, mc_outlier_config *out, mc_error *error) {
+    const mc_value *monitors, *typed;
+    size_t count;
+    mc_status status = mc_value_read_list(value, "monitors", &monitors, &count, error);
+    for (size_t i = 0; status == MC_OK && i < count; i++) {
+        mc_slice type = MC_SLICE_NONE;
+        if ((status = mc_value_read_object(&monitors[i], "typed_config", &typed, error)) == MC_OK &&
+            (status = mc_value_read_string(typed, "@type", &type, error)) == MC_OK) {
+            out->degree_threshold = (uint32_t)MC_DEFAULT_HEALTH_DEGREE_THRESHOLD;
+            status = !mc_slice_eq(type, MC_SLICE("type.googleapis.com/meshcore.HealthDegree"))
+                         ? mc_error_set(error, MC_EINVAL, "typed_config", "must be a meshcore.HealthDegree")
+                         : mc_value_read_u32(typed, "threshold", &out->degree_threshold, error);
+        }
+        if (status == MC_OK && out->degree_threshold == 0) {
+            status = mc_error_set(error, MC_EINVAL, "typed_config.threshold", "must be above 0");
+        }
+        if (status != MC_OK) {
+            mc_error_under(error, "monitors[%zu]", i);
+        }
+    }
+    return status;
 }
 
 mc_status mc_outlier_config_compile(const mc_value *value, mc_outlier_config *out, mc_error *error) {
@@ -92,12 +117,16 @@ mc_status mc_outlier_config_compile(const mc_value *value, mc_outlier_config *ou
         .enforcing = {[MC_OUTLIER_CONSECUTIVE_5XX] = 100,
                       [MC_OUTLIER_CONSECUTIVE_LOCAL_ORIGIN_FAILURE] = 100,
                       [MC_OUTLIER_SUCCESS_RATE] = 100,
-                      [MC_OUTLIER_SUCCESS_RATE_LOCAL_ORIGIN] = 100},
+                      [MC_OUTLIER_SUCCESS_RATE_LOCAL_ORIGIN] = 100,
+                      [MC_OUTLIER_HEALTH_DEGREE] = 100},
         .check_unejects = true,
     };
     mc_status status = read_times(value, out, error);
     if (status == MC_OK) {
         status = read_counts(value, out, error);
     }
-    return status == MC_OK ? read_switches(value, out, error) : status;
+    if (status == MC_OK) {
+        status = read_switches(value, out, error);
+    }
+    return status == MC_OK ? read_monitors(value, out, error) : status;
 }

@@ -16,19 +16,32 @@ static unsigned count_failure(_Atomic uint32_t *counter, uint32_t threshold, mc_
     return count == threshold ? 1u << type : 0;
 }
 
+/* Takes the degree one step up or down, between 0 and the threshold. */
+static unsigned put_degree(mc_outlier_host *host, uint32_t threshold, bool failed) {
+    uint32_t degree = atomic_load_explicit(&host->degree, memory_order_relaxed), next;
+    do {
+        next = failed ? degree + (degree < threshold) : degree - (degree > 0);
+    } while (next != degree && !atomic_compare_exchange_weak(&host->degree, &degree, next));
+    return next != degree && next == threshold ? 1u << MC_OUTLIER_HEALTH_DEGREE : 0;
+}
+
 /* OD-2. */
 static unsigned put_code(mc_outlier_host *host, const mc_outlier_config *config, unsigned code) {
     unsigned reports = 0;
+    const bool failed = code >= 500 && code <= 599;
     bump(&host->external.total);
-    if (code < 500 || code > 599) {
+    if (config->degree_threshold != 0) {
+        reports = put_degree(host, config->degree_threshold, failed);
+    }
+    if (!failed) {
         bump(&host->external.success);
         reset(&host->consecutive_5xx);
         reset(&host->consecutive_gateway);
-        return 0;
+        return reports;
     }
     if (code >= 502 && code <= 504) {
-        reports = count_failure(&host->consecutive_gateway, config->consecutive_gateway,
-                                MC_OUTLIER_CONSECUTIVE_GATEWAY_FAILURE);
+        reports |= count_failure(&host->consecutive_gateway, config->consecutive_gateway,
+                                 MC_OUTLIER_CONSECUTIVE_GATEWAY_FAILURE);
     } else {
         reset(&host->consecutive_gateway);
     }
@@ -38,8 +51,9 @@ static unsigned put_code(mc_outlier_host *host, const mc_outlier_config *config,
 static unsigned put_local(mc_outlier_host *host, const mc_outlier_config *config, bool success) {
     bump(&host->local.total);
     if (!success) {
-        return count_failure(&host->consecutive_local, config->consecutive_local,
-                             MC_OUTLIER_CONSECUTIVE_LOCAL_ORIGIN_FAILURE);
+        unsigned reports = config->degree_threshold == 0 ? 0 : put_degree(host, config->degree_threshold, true);
+        return reports | count_failure(&host->consecutive_local, config->consecutive_local,
+                                       MC_OUTLIER_CONSECUTIVE_LOCAL_ORIGIN_FAILURE);
     }
     bump(&host->local.success);
     reset(&host->consecutive_local);
@@ -51,7 +65,8 @@ static unsigned code_of(mc_outlier_event event) {
     switch (event) {
     case MC_OUTLIER_CONNECT_SUCCESS: return 0;
     case MC_OUTLIER_CONNECT_SUCCESS_FINAL:
-    case MC_OUTLIER_REQUEST_SUCCESS: return 200;
+    case MC_OUTLIER_REQUEST_SUCCESS:
+    case MC_OUTLIER_REQUEST_DEGRADED: return 200;
     case MC_OUTLIER_CONNECT_FAILED: return 503;
     case MC_OUTLIER_TIMEOUT: return 504;
     case MC_OUTLIER_REQUEST_FAILED: return 500;
@@ -68,15 +83,17 @@ static unsigned put_split(mc_outlier_host *host, const mc_outlier_config *config
     case MC_OUTLIER_TIMEOUT:
     case MC_OUTLIER_CONNECT_FAILED: return put_local(host, config, false);
     case MC_OUTLIER_REQUEST_FAILED: return put_code(host, config, code != 0 ? code : 503);
-    case MC_OUTLIER_REQUEST_SUCCESS: return put_code(host, config, code != 0 ? code : 200);
+    case MC_OUTLIER_REQUEST_SUCCESS:
+    case MC_OUTLIER_REQUEST_DEGRADED: return put_code(host, config, code != 0 ? code : 200);
     }
     return 0;
 }
 
 unsigned mc_outlier_put(mc_outlier_host *host, const mc_outlier_config *config, mc_outlier_event event, unsigned code) {
+    unsigned degraded = event == MC_OUTLIER_REQUEST_DEGRADED && config->detect_degraded ? 1u << MC_OUTLIER_DEGRADED : 0;
     if (config->split) {
-        return put_split(host, config, event, code);
+        return degraded | put_split(host, config, event, code);
     }
     code = code != 0 ? code : code_of(event);
-    return code != 0 ? put_code(host, config, code) : 0;
+    return code != 0 ? degraded | put_code(host, config, code) : 0;
 }

@@ -26,6 +26,7 @@ void mc_cluster_unref(mc_cluster *cluster) {
         return;
     }
     release_stats(cluster);
+    mc_free(cluster->outlier);
     mc_free((void *)cluster->name.p);
     mc_free((void *)cluster->stat_name.p);
     mc_free(cluster);
@@ -135,6 +136,25 @@ static mc_status read_connection(const mc_value *config, mc_cluster *cluster, mc
     return MC_OK;
 }
 
+static mc_status read_outlier(const mc_value *config, mc_cluster *cluster, mc_error *error) {
+    const mc_value *outlier, *common;
+    mc_status status = mc_value_read_object(config, "outlier_detection", &outlier, error);
+    if (status == MC_OK && outlier != NULL) {
+        cluster->outlier = mc_malloc(sizeof *cluster->outlier);
+        status = cluster->outlier == NULL ? MC_ENOMEM : mc_outlier_config_compile(outlier, cluster->outlier, error);
+        if (status != MC_OK) {
+            mc_error_under(error, "outlier_detection");
+        }
+    }
+    cluster->update_merge_window_ms = MC_DEFAULT_UPDATE_MERGE_WINDOW;
+    if (status == MC_OK && (status = mc_value_read_object(config, "common_lb_config", &common, error)) == MC_OK &&
+        (status = mc_value_read_duration_ms(common, "update_merge_window", &cluster->update_merge_window_ms, error)) !=
+            MC_OK) {
+        mc_error_under(error, "common_lb_config");
+    }
+    return status;
+}
+
 static void register_stats(mc_cluster *cluster) {
     char prefix[512];
     int n = snprintf(prefix, sizeof prefix, "cluster.%.*s.", MC_SLICE_ARG(cluster->stat_name));
@@ -167,6 +187,7 @@ mc_status mc_cluster_compile(const mc_value *config, uint64_t config_hash, uint3
         (status = read_breakers(config, cluster, error)) != MC_OK ||
         (status = read_protocol(config, cluster, error)) != MC_OK ||
         (status = read_connection(config, cluster, error)) != MC_OK ||
+        (status = read_outlier(config, cluster, error)) != MC_OK ||
         (status = copy_text(name, &cluster->name, false)) != MC_OK ||
         (status = copy_text(alt.n > 0 ? alt : name, &cluster->stat_name, true)) != MC_OK) {
         mc_cluster_unref(cluster);

@@ -6,6 +6,7 @@
 #define MC_POOL_CLUSTER_H
 
 #include "h1/h1.h"
+#include "health/outlier.h"
 #include "lb/lb.h"
 
 /* Envoy's names under "cluster.<name>." (upstream rules, section 15). */
@@ -103,6 +104,8 @@ typedef struct mc_cluster {
     mc_h1_limits h1;
     bool tcp_keepalive;
     uint32_t keepalive_probes, keepalive_time_s, keepalive_interval_s;
+    mc_outlier_config *outlier;      /* NULL: not watched */
+    uint64_t update_merge_window_ms; /* CL-12; 0: off */
     mc_breaker connections, pending, requests, retries;
     mc_stats *stats_store;
     mc_cluster_stats stats;

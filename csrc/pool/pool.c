@@ -679,6 +679,22 @@ mc_status mc_upstream_update(mc_upstream *upstream, mc_hosts *hosts) {
     return MC_OK;
 }
 
+void mc_upstream_drain_host(mc_upstream *upstream, mc_host *host) {
+    mc_pool *pool = mc_map_get(&upstream->pool_of, mc_slice_of(&host, sizeof host));
+    if (pool != NULL) {
+        MC_LIST_EACH(&pool->idle, node) { client_close(MC_CONTAINER(node, mc_client, link)); }
+        MC_LIST_EACH(&pool->busy, node) { MC_CONTAINER(node, mc_client, link)->requests_left = 0; }
+    }
+}
+
+void mc_upstream_count_outcome(mc_upstream *upstream, mc_host *host, mc_outlier_event event, unsigned code) {
+    struct mc_outlier_host *watched = atomic_load_explicit(&host->outlier, memory_order_acquire);
+    unsigned types = watched == NULL ? 0 : mc_outlier_put(watched, upstream->cluster->outlier, event, code);
+    if (types != 0 && upstream->on_outcome != NULL) {
+        upstream->on_outcome(upstream->ctx, upstream, host, types);
+    }
+}
+
 mc_host *mc_upstream_choose(mc_upstream *upstream, const mc_lb_request *request) {
     mc_lb_request counted = *request;
     counted.cluster_active = atomic_load_explicit(&upstream->cluster->requests.count, memory_order_relaxed);

@@ -73,7 +73,8 @@ typedef struct mc_connector {
     void *ctx;
 } mc_connector;
 
-typedef struct mc_upstream {
+typedef struct mc_upstream mc_upstream;
+struct mc_upstream {
     mc_cluster *cluster;
     mc_hosts *hosts;
     mc_lb *lb;
@@ -87,7 +88,10 @@ typedef struct mc_upstream {
     bool retired;
     mc_deferred dying;
     uint32_t *live; /* the worker's count of upstreams not freed yet; may be NULL */
-} mc_upstream;
+    /* Outlier detection wants to hear of these types (mc_outlier_put); NULL: nobody listens. */
+    void (*on_outcome)(void *ctx, mc_upstream *upstream, mc_host *host, unsigned types);
+    void *ctx;
+};
 
 MC_MUST_CHECK mc_upstream *mc_upstream_new(mc_cluster *cluster, mc_hosts *hosts, mc_net *net, mc_slab *slab,
                                            const mc_connector *connector, uint32_t *live);
@@ -99,6 +103,15 @@ static inline void mc_upstream_hold(mc_upstream *upstream) { upstream->holds++; 
 void mc_upstream_release(mc_upstream *upstream);
 /* New membership: pools of hosts that left are drained (CL-13). */
 MC_MUST_CHECK mc_status mc_upstream_update(mc_upstream *upstream, mc_hosts *hosts);
+/* The host's health failed: its idle connections close, the others after their request (CL-14, "drain existing" of CP-14). */
+void mc_upstream_drain_host(mc_upstream *upstream, mc_host *host);
+/* What became of a try at a host (OD-5), counted when the cluster has outlier detection. `code`: HTTP status, 0: none. */
+void mc_upstream_count_outcome(mc_upstream *upstream, mc_host *host, mc_outlier_event event, unsigned code);
+static inline void mc_upstream_outcome(mc_upstream *upstream, mc_host *host, mc_outlier_event event, unsigned code) {
+    if (MC_UNLIKELY(upstream->cluster->outlier != NULL)) {
+        mc_upstream_count_outcome(upstream, host, event, code);
+    }
+}
 /* A host by the cluster's policy, or NULL (counted upstream_cx_none_healthy). Borrowed until the membership changes. */
 mc_host *mc_upstream_choose(mc_upstream *upstream, const mc_lb_request *request);
 

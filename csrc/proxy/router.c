@@ -48,6 +48,11 @@ struct router {
 
 static void start_try(router *r);
 
+/* OD-5, RF-31, RF-32. */
+static void outcome(router *r, const try *t, mc_outlier_event event, unsigned code) {
+    mc_upstream_outcome(r->upstream, t->host, event, code);
+}
+
 /* --- answers of the router's own --------------------------------------------------------------------------------------------- */
 
 /* Route response mutations apply to redirects and direct responses too (RT-32). */
@@ -192,6 +197,9 @@ static uint64_t verdict_flag(mc_retry_verdict verdict) {
 static void try_failed(router *r, mc_reset_reason reason) {
     mc_stream *stream = r->stream;
     mc_counter_inc(stream->proxy->slab, r->try->host->stats.rq_error);
+    if (reason != MC_RESET_OVERFLOW) {
+        outcome(r, r->try, MC_OUTLIER_CONNECT_FAILED, 0);
+    }
     const bool sent = r->try->body_sent || r->try->ready;
     drop_try(r);
     if (r->response_started) {
@@ -283,6 +291,7 @@ static void write_request(router *r, try *t) {
     };
     size_t n = mc_h1_encode_request(&stream->request, &how, out, &t->framing);
     t->ready = true;
+    outcome(r, t, MC_OUTLIER_CONNECT_SUCCESS, 0);
     mc_conn_write(conn, mc_slice_of(out, n));
     write_body(r, t);
     if (r->request_end) {
@@ -344,6 +353,11 @@ static mc_status add_response_headers(router *r, try *t) { /* RF-35 */
 
 static void count_host(router *r, const try *t) { /* RF-32 */
     mc_slab *slab = r->stream->proxy->slab;
+    outcome(r, t,
+            t->head.status >= 500                                ? MC_OUTLIER_REQUEST_FAILED
+            : mc_headers_has(&t->headers, MC_H_X_ENVOY_DEGRADED) ? MC_OUTLIER_REQUEST_DEGRADED
+                                                                 : MC_OUTLIER_REQUEST_SUCCESS,
+            t->head.status);
     if (t->head.status >= 500) {
         mc_counter_inc(slab, t->host->stats.rq_error);
     } else {
@@ -547,10 +561,18 @@ static void start_try(router *r) {
     }
 }
 
+/* A try without an answer so far, on a connection. */
+static void count_timeout(router *r) {
+    if (r->try->ready && !r->response_started) {
+        outcome(r, r->try, MC_OUTLIER_TIMEOUT, 504);
+    }
+}
+
 static void timed_out(router *r, const char *details) {
     mc_stream *stream = r->stream;
     if (r->try != NULL) {
         mc_counter_inc(stream->proxy->slab, r->try->host->stats.rq_timeout);
+        count_timeout(r);
     }
     cancel_try(r);
     mc_retry_stop(&r->retry);
@@ -580,6 +602,7 @@ static void per_try_fired(mc_timer *timer) {
         mc_retry_verdict verdict = mc_retry_reset(&r->retry, MC_RESET_LOCAL_RESET, true); /* RF-22 */
         r->stream->flags |= verdict_flag(verdict);
         if (verdict == MC_RETRY_YES) {
+            count_timeout(r);
             cancel_try(r);
             schedule_retry(r);
             return;

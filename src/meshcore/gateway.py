@@ -39,6 +39,7 @@ from meshcore._log import logger as log
 from meshcore.config import Config, load, load_file
 from meshcore.errors import ConfigError, MeshcoreError
 from meshcore.filters.http import methods, registered
+from meshcore.health.events import EventLog, outlier_event
 
 if TYPE_CHECKING:
     from meshcore.discovery import DnsCluster
@@ -369,6 +370,7 @@ class _Run:
         self._assignments: dict[str, Any] = {}
         self._changes = asyncio.Lock()
         self._descriptors: list[int] = []
+        self._outlier_log = EventLog(None)
 
     # --- from other threads ---------------------------------------------------------------------
 
@@ -399,6 +401,8 @@ class _Run:
     # --- opening and closing ----------------------------------------------------------------------
 
     async def open(self) -> None:
+        manager = self.gateway._config.document.get("cluster_manager", {})
+        self._outlier_log = EventLog(manager.get("outlier_detection", {}).get("event_log_path"))
         self._watch(self.engine.control_fd(), self._on_control)
         await self._publish(self.gateway._config, wait=False)
         for index in range(self.engine.workers):
@@ -434,6 +438,7 @@ class _Run:
                 thread.join()
         for descriptor in self._descriptors:
             self.loop.remove_reader(descriptor)
+        self._outlier_log.close()
         self.engine.close()
 
     def _watch(self, descriptor: int, callback: Callable[[], object]) -> None:
@@ -442,6 +447,8 @@ class _Run:
 
     def _on_control(self) -> None:
         self.engine.turn_control()
+        for event in self.engine.outlier_events():
+            self._outlier_log.write(outlier_event(event))
         waiters, self._waiters = self._waiters, []
         for waiter in waiters:
             if not waiter.done():

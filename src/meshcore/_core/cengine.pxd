@@ -139,6 +139,7 @@ cdef extern from "lb/lb.h" nogil:
         mc_slice zone
         mc_slice sub_zone
         mc_host_stats stats
+        mc_outlier_host *outlier
     ctypedef struct mc_hosts:
         pass
     size_t mc_hosts_count(const mc_hosts *hosts)
@@ -155,6 +156,42 @@ cdef extern from "pool/cluster.h" nogil:
         mc_breaker pending
         mc_breaker requests
         mc_breaker retries
+
+cdef extern from "health/outlier.h" nogil:
+    ctypedef enum mc_outlier_action:
+        MC_OUTLIER_EJECT
+        MC_OUTLIER_WOULD_EJECT
+        MC_OUTLIER_UNEJECT
+    ctypedef int mc_outlier_type
+    const char *mc_outlier_type_name(mc_outlier_type type)
+    struct mc_outlier_host:
+        double success_rate
+        double local_success_rate
+
+cdef extern from "engine/members.h" nogil:
+    ctypedef struct mc_outlier:
+        double success_rate_average[2]
+        double success_rate_threshold[2]
+    ctypedef struct mc_members:
+        pass
+    ctypedef struct mc_member:
+        mc_hosts *hosts
+        c_bool watched
+        mc_outlier outlier
+    mc_member *mc_members_find(const mc_members *members, const mc_cluster *cluster)
+    ctypedef struct mc_outlier_note:
+        mc_cluster *cluster
+        mc_host *host
+        mc_outlier_action action
+        mc_outlier_type type
+        uint64_t wall_ms
+        uint64_t since_ms
+        uint32_t ejections
+        double success_rate
+        double average
+        double threshold
+    size_t mc_members_notes(mc_members *members, mc_outlier_note *out, size_t n)
+    void mc_outlier_note_fini(mc_outlier_note *note)
 
 cdef extern from "engine/snapshot.h" nogil:
     ctypedef struct mc_listener_config:
@@ -180,6 +217,7 @@ cdef extern from "engine/engine.h" nogil:
         mc_worker *workers
         uint32_t worker_count
         mc_snapshot *current
+        mc_members members
     ctypedef struct mc_engine_options:
         uint32_t workers
         uint64_t seed

@@ -30,7 +30,6 @@ from meshcore._core.cengine cimport (
     mc_engine_drained,
     mc_engine_find_bound,
     mc_engine_free,
-    mc_engine_members,
     mc_engine_new,
     mc_engine_options,
     mc_engine_publish,
@@ -50,6 +49,12 @@ from meshcore._core.cengine cimport (
     mc_hosts_count,
     mc_loop_fd,
     mc_loop_turn,
+    mc_member,
+    mc_members_find,
+    mc_members_notes,
+    mc_outlier_note,
+    mc_outlier_note_fini,
+    mc_outlier_type_name,
     mc_record,
     mc_snapshot,
     mc_snapshot_unref,
@@ -295,6 +300,16 @@ cdef class Engine:
                 out.append(cluster_dict(engine, engine.current.clusters[i].cluster))
         return out
 
+    def outlier_events(self):
+        """Ejections and returns since the last call, oldest first, a dict each."""
+        cdef mc_engine *engine = self.use()
+        cdef mc_outlier_note note
+        cdef list out = []
+        while mc_members_notes(&engine.members, &note, 1) == 1:
+            out.append(note_dict(&note))
+            mc_outlier_note_fini(&note)
+        return out
+
     def records(self, uint32_t limit=1024):
         """Access records since the last call, oldest first for each worker."""
         cdef mc_engine *engine = self.use()
@@ -314,10 +329,36 @@ cdef class Engine:
         return mc_engine_records_dropped(self.use())
 
 
-cdef dict cluster_dict(mc_engine *engine, mc_cluster *cluster):
-    cdef mc_hosts *hosts = mc_engine_members(engine, cluster)
-    cdef size_t i
+cdef dict note_dict(mc_outlier_note *note):
     return {
+        "type": text_of(mc_outlier_type_name(note.type)),
+        "action": ("EJECT", "WOULD_EJECT", "UNEJECT")[note.action],
+        "cluster": slice_str(note.cluster.name),
+        "address": slice_str(note.host.address_text),
+        "wall_ms": note.wall_ms,
+        "since_ms": None if note.since_ms == 0xFFFFFFFFFFFFFFFF else note.since_ms,
+        "ejections": note.ejections,
+        "success_rate": note.success_rate,
+        "average": note.average,
+        "threshold": note.threshold,
+    }
+
+
+cdef dict cluster_dict(mc_engine *engine, mc_cluster *cluster):
+    cdef mc_member *member = mc_members_find(&engine.members, cluster)
+    cdef mc_hosts *hosts = NULL if member == NULL else member.hosts
+    cdef dict outlier = None
+    cdef size_t i
+    if member != NULL and member.watched:
+        outlier = {
+            "success_rate_average": member.outlier.success_rate_average[0],
+            "success_rate_ejection_threshold": member.outlier.success_rate_threshold[0],
+            "local_origin_success_rate_average": member.outlier.success_rate_average[1],
+            "local_origin_success_rate_ejection_threshold":
+                member.outlier.success_rate_threshold[1],
+        }
+    return {
+        "outlier": outlier,
         "name": slice_str(cluster.name),
         "observability_name": slice_str(cluster.stat_name),
         "max_connections": cluster.connections.max,
@@ -347,6 +388,7 @@ cdef dict host_dict(mc_engine *engine, mc_host *host):
             "rq_total": mc_stats_value(engine.stats, host.stats.rq_total),
         },
         "health_flags": text_of(flags),
+        "flags": host.health_flags,
         "eds_status": host.eds_status,
         "weight": host.weight,
         "region": slice_str(host.region),
@@ -354,6 +396,8 @@ cdef dict host_dict(mc_engine *engine, mc_host *host):
         "sub_zone": slice_str(host.sub_zone),
         "canary": bool(host.canary),
         "priority": host.priority,
+        "success_rate": -1.0 if host.outlier == NULL else host.outlier.success_rate,
+        "local_success_rate": -1.0 if host.outlier == NULL else host.outlier.local_success_rate,
     }
 
 

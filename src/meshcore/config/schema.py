@@ -77,7 +77,7 @@ def _files() -> _Files:
 
     packed = files(__package__).joinpath("_schema.bin").read_bytes()
     protos = list(FileDescriptorSet.FromString(zlib.decompress(packed)).file)
-    return _Files([*protos, _python_filter_file()])
+    return _Files([*protos, _python_filter_file(), _health_degree_file()])
 
 
 @cache
@@ -114,6 +114,23 @@ def _python_filter_file() -> FileDescriptorProto:
         label=optional,
         type=FieldDescriptorProto.TYPE_MESSAGE,
         type_name=".google.protobuf.Struct",
+    )
+    return proto
+
+
+def _health_degree_file() -> FileDescriptorProto:
+    """A monitor of outlier detection: failures less successes, ejection at a threshold."""
+    from google.protobuf.descriptor_pb2 import FieldDescriptorProto, FileDescriptorProto
+
+    proto = FileDescriptorProto(
+        name="meshcore/health_degree.proto", package="meshcore", syntax="proto3"
+    )
+    proto.message_type.add(name="HealthDegree").field.add(
+        name="threshold",
+        json_name="threshold",
+        number=1,
+        label=FieldDescriptorProto.LABEL_OPTIONAL,
+        type=FieldDescriptorProto.TYPE_UINT32,
     )
     return proto
 

@@ -321,6 +321,8 @@ def _help() -> str:
 def _cluster_lines(cluster: dict[str, Any]) -> list[str]:
     name = cluster["name"]
     lines = [f"{name}::observability_name::{cluster['observability_name']}"]
+    for key, value in (cluster["outlier"] or {}).items():
+        lines.append(f"{name}::outlier::{key}::{_rate(value)}")
     for priority, limits in (("default_priority", cluster), ("high_priority", HIGH_DEFAULTS)):
         for limit in ("max_connections", "max_pending_requests", "max_requests", "max_retries"):
             lines.append(f"{name}::{priority}::{limit}::{limits[limit]}")
@@ -337,10 +339,14 @@ def _cluster_lines(cluster: dict[str, Any]) -> list[str]:
             f"{prefix}sub_zone::{host['sub_zone']}",
             f"{prefix}canary::{str(host['canary']).lower()}",
             f"{prefix}priority::{host['priority']}",
-            f"{prefix}success_rate::-1",
-            f"{prefix}local_origin_success_rate::-1",
+            f"{prefix}success_rate::{_rate(host['success_rate'])}",
+            f"{prefix}local_origin_success_rate::{_rate(host['local_success_rate'])}",
         ]
     return lines
+
+
+def _rate(value: float) -> str:
+    return f"{value:.6g}"  # as a C++ stream prints a double
 
 
 HIGH_DEFAULTS = {
@@ -356,8 +362,18 @@ def _cluster_json(cluster: dict[str, Any]) -> dict[str, Any]:
     for priority, limits in (("DEFAULT", cluster), ("HIGH", HIGH_DEFAULTS)):
         threshold = {key: limits[key] for key in HIGH_DEFAULTS}
         thresholds.append({"priority": priority, **threshold} if priority == "HIGH" else threshold)
+    outlier = cluster["outlier"] or {}
+    rates = {
+        key: {"value": outlier[key]}
+        for key in (
+            "success_rate_ejection_threshold",
+            "local_origin_success_rate_ejection_threshold",
+        )
+        if outlier.get(key, -1) >= 0
+    }
     return {
         "name": cluster["name"],
+        **rates,
         "host_statuses": [_host_json(host) for host in cluster["hosts"]],
         "circuit_breakers": {"thresholds": thresholds},
         "observability_name": cluster["observability_name"],
@@ -375,7 +391,7 @@ def _host_json(host: dict[str, Any]) -> dict[str, Any]:
     out = {
         "address": {"socket_address": {"address": address.strip("[]"), "port_value": int(port)}},
         "stats": stats,
-        "health_status": {"eds_health_status": EDS_STATUS[host["eds_status"]]},
+        "health_status": _health_json(host),
         "weight": host["weight"],
         "locality": {k: host[k] for k in ("region", "zone", "sub_zone") if host[k]},
     }
@@ -383,7 +399,32 @@ def _host_json(host: dict[str, Any]) -> dict[str, Any]:
         out["hostname"] = host["hostname"]
     if host["priority"]:
         out["priority"] = host["priority"]
+    for name, rate in (
+        ("success_rate", host["success_rate"]),
+        ("local_origin_success_rate", host["local_success_rate"]),
+    ):
+        if rate >= 0:
+            out[name] = {"value": rate}
     return out
+
+
+# Health flags (HS-1) as HostHealthStatus shows them; EDS health has a field of its own.
+HEALTH_FIELDS = {
+    0x1: "failed_active_health_check",
+    0x2: "failed_outlier_check",
+    0x8: "failed_active_degraded_check",
+    0x20: "pending_dynamic_removal",
+    0x40: "pending_active_hc",
+    0x80: "excluded_via_immediate_hc_fail",
+    0x100: "active_hc_timeout",
+}
+
+
+def _health_json(host: dict[str, Any]) -> dict[str, Any]:
+    out: dict[str, Any] = {
+        name: True for flag, name in HEALTH_FIELDS.items() if host["flags"] & flag
+    }
+    return {**out, "eds_health_status": EDS_STATUS[host["eds_status"]]}
 
 
 # --- /config_dump (ADM-5, ADM-6) -----------------------------------------------------------------

@@ -105,10 +105,12 @@ typedef struct rig {
     script draws, samples;
     mc_random random, sampling;
     int told[3];
+    uint64_t since_ms; /* of the last action */
 } rig;
 
-static void on_action(void *ctx, mc_host *host, mc_outlier_action action, mc_outlier_type type) {
+static void on_action(void *ctx, mc_host *host, mc_outlier_action action, mc_outlier_type type, uint64_t since_ms) {
     ((rig *)ctx)->told[action]++;
+    ((rig *)ctx)->since_ms = since_ms;
 }
 
 static mc_hosts *fleet(size_t first, size_t count, mc_hosts *previous) {
@@ -128,7 +130,7 @@ static void rig_init(rig *r, const char *json, size_t count) {
     mc_outlier_config config = outlier_config(json);
     memset(r, 0, sizeof *r);
     r->store = mc_stats_new();
-    mc_outlier_stats_register(&r->stats, r->store, MC_SLICE("c"), mc_slab_open(r->store));
+    mc_outlier_stats_register(&r->stats, &config, r->store, MC_SLICE("c"), mc_slab_open(r->store));
     r->random = scripted(&r->draws);
     r->sampling = scripted(&r->samples);
     r->hosts = fleet(1, count, NULL);
@@ -221,7 +223,7 @@ TEST(ejection_times_grow_to_the_maximum) {
             CHECK(mc_outlier_tick(&r.outlier, now));
             CHECK_INT(mc_host_health(mc_hosts_at(r.hosts, 0)), MC_HEALTHY);
         }
-        CHECK_INT(mc_hosts_at(r.hosts, 0)->outlier->multiplier, cases[c].last);
+        CHECK_INT(mc_hosts_at(r.hosts, 0)->outlier->ejection.multiplier, cases[c].last);
         CHECK_INT(mc_hosts_at(r.hosts, 0)->outlier->ejections, 12);
         CHECK_INT(r.told[MC_OUTLIER_UNEJECT], 12);
         rig_fini(&r);
@@ -247,15 +249,17 @@ TEST(multiplier_decays_an_interval_after_the_return) {
     CHECK(report(&r, 0, 0));
     CHECK(mc_outlier_tick(&r.outlier, 30000));
     CHECK(report(&r, 0, 31000));
-    CHECK_INT(host->multiplier, 2);
+    CHECK_U64(r.since_ms, 1000);
+    CHECK_INT(host->ejection.multiplier, 2);
     CHECK(mc_outlier_tick(&r.outlier, 91000));
+    CHECK_U64(r.since_ms, 60000);
     CHECK(!mc_outlier_tick(&r.outlier, 100999));
-    CHECK_INT(host->multiplier, 2);
+    CHECK_INT(host->ejection.multiplier, 2);
     mc_outlier_tick(&r.outlier, 101000);
-    CHECK_INT(host->multiplier, 1);
+    CHECK_INT(host->ejection.multiplier, 1);
     mc_outlier_tick(&r.outlier, 102000);
     mc_outlier_tick(&r.outlier, 103000);
-    CHECK_INT(host->multiplier, 0);
+    CHECK_INT(host->ejection.multiplier, 0);
     rig_fini(&r);
 }
 
@@ -365,6 +369,53 @@ TEST(membership_changes_keep_state_and_count) {
     mc_host_unref(gone);
     CHECK(mc_outlier_tick(&r.outlier, 30000));
     CHECK_U64(r.outlier.active, 0);
+    rig_fini(&r);
+}
+
+/* OD-13: no limit, times of its own, an uneject event. */
+TEST(a_degraded_answer_marks_the_host) {
+    rig r;
+    mc_outlier_host other;
+    RUN(&other, "{}", {MC_OUTLIER_REQUEST_DEGRADED, 200, 0});
+    RUN(&other, "{\"detect_degraded_hosts\":true}", {MC_OUTLIER_REQUEST_DEGRADED, 200, 1u << MC_OUTLIER_DEGRADED});
+    CHECK_INT(other.external.success, 1);
+    rig_init(&r, "{\"detect_degraded_hosts\":true,\"max_ejection_percent\":0}", 1);
+    mc_host *host = mc_hosts_at(r.hosts, 0);
+    CHECK(mc_outlier_report(&r.outlier, host, MC_OUTLIER_DEGRADED, 1000));
+    CHECK(!mc_outlier_report(&r.outlier, host, MC_OUTLIER_DEGRADED, 2000));
+    CHECK_INT(mc_host_health(host), MC_DEGRADED);
+    CHECK_U64(stat(&r, "ejections_detected_degradation"), 1);
+    CHECK_U64(r.outlier.active, 0);
+    CHECK_INT(host->outlier->ejections, 0);
+    CHECK(!mc_outlier_tick(&r.outlier, 30999));
+    CHECK(mc_outlier_tick(&r.outlier, 31000));
+    CHECK_INT(mc_host_health(host), MC_HEALTHY);
+    CHECK_INT(r.told[MC_OUTLIER_UNEJECT], 1);
+    rig_fini(&r);
+}
+
+#define DEGREE(n)                                                                                                      \
+    "{\"max_ejection_percent\":100,\"consecutive_5xx\":0,\"monitors\":[{\"name\":\"degree\",\"typed_config\":{"        \
+    "\"@type\":\"type.googleapis.com/meshcore.HealthDegree\",\"threshold\":" #n "}}]}"
+enum { DEGREE_BIT = 1u << MC_OUTLIER_HEALTH_DEGREE };
+
+TEST(health_degree_rises_and_falls) {
+    mc_outlier_host host;
+    RUN(&host, DEGREE(3), FAIL(500, 0), FAIL(503, 0), OK_200, OK_200, OK_200, OK_200, FAIL(500, 0), FAIL(500, 0),
+        OK_200, FAIL(500, 0), FAIL(500, DEGREE_BIT), FAIL(500, 0), {MC_OUTLIER_CONNECT_FAILED, 0, 0});
+    CHECK_INT(host.degree, 3);
+}
+
+TEST(health_degree_of_a_returning_host_is_one_below_the_threshold) {
+    rig r;
+    rig_init(&r, DEGREE(3), 2);
+    mc_host *host = mc_hosts_at(r.hosts, 0);
+    CHECK(mc_outlier_report(&r.outlier, host, MC_OUTLIER_HEALTH_DEGREE, 0));
+    CHECK_INT(host->outlier->degree, 0);
+    CHECK(mc_outlier_tick(&r.outlier, 30000));
+    CHECK_INT(host->outlier->degree, 2);
+    CHECK_INT(mc_outlier_put(host->outlier, &r.outlier.config, MC_OUTLIER_REQUEST_FAILED, 500), DEGREE_BIT);
+    CHECK_U64(stat(&r, "ejections_enforced_health_degree"), 1);
     rig_fini(&r);
 }
 

@@ -1,0 +1,339 @@
+#include "engine/members.h"
+
+#include "base/alloc.h"
+#include "engine/engine.h"
+#include "engine/orders.h"
+
+void mc_members_init(mc_members *members, mc_stats *stats) {
+    *members = (mc_members){0};
+#define COUNTER(name) members->name = mc_stats_scoped(stats, MC_COUNTER, MC_SLICE("cluster_manager."), MC_SLICE(#name));
+    MC_MEMBERS_STATS(COUNTER)
+#undef COUNTER
+}
+
+#define COUNT(member, name) mc_counter_inc((member)->engine->slab, (member)->engine->members.name)
+
+static uint64_t now_of(const mc_member *member) { return mc_loop_now_ms(member->engine->control); }
+
+/* --- the event log ------------------------------------------------------------------------------------------------------- */
+
+void mc_outlier_note_fini(mc_outlier_note *note) {
+    mc_cluster_unref(note->cluster);
+    mc_host_unref(note->host);
+}
+
+size_t mc_members_notes(mc_members *members, mc_outlier_note *out, size_t n) {
+    size_t taken = 0;
+    while (taken < n && members->note_count > 0) {
+        out[taken++] = members->notes[members->note_first];
+        members->note_first = (members->note_first + 1) % MC_OUTLIER_NOTES;
+        members->note_count--;
+    }
+    return taken;
+}
+
+/* Nobody may be reading: then the newest drop out. */
+static void note(void *ctx, mc_host *host, mc_outlier_action action, mc_outlier_type type, uint64_t since_ms) {
+    mc_member *member = ctx;
+    mc_members *members = &member->engine->members;
+    if (members->notes == NULL) {
+        members->notes = mc_malloc(MC_OUTLIER_NOTES * sizeof *members->notes);
+    }
+    if (members->notes == NULL || members->note_count == MC_OUTLIER_NOTES) {
+        return;
+    }
+    const bool local =
+        type == MC_OUTLIER_SUCCESS_RATE_LOCAL_ORIGIN || type == MC_OUTLIER_FAILURE_PERCENTAGE_LOCAL_ORIGIN;
+    const mc_outlier_host *state = host->outlier;
+    members->notes[(members->note_first + members->note_count++) % MC_OUTLIER_NOTES] = (mc_outlier_note){
+        .cluster = mc_cluster_ref(member->cluster),
+        .host = mc_host_ref(host),
+        .action = action,
+        .type = type,
+        .wall_ms = mc_loop_wall_ms(member->engine->control),
+        .since_ms = since_ms,
+        .ejections = state->ejections,
+        .success_rate = local ? state->local_success_rate : state->success_rate,
+        .average = member->outlier.success_rate_average[local],
+        .threshold = member->outlier.success_rate_threshold[local],
+    };
+    mc_engine_wake(member->engine);
+}
+
+/* --- delivery ------------------------------------------------------------------------------------------------------------ */
+
+static bool same_members(const mc_hosts *old, const mc_hosts *hosts) {
+    const size_t count = mc_hosts_count(hosts);
+    if ((old == NULL ? 0 : mc_hosts_count(old)) != count) {
+        return false;
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (!mc_hosts_has(old, mc_hosts_at(hosts, i))) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void show(const mc_member *member) {
+    const mc_cluster *cluster = member->cluster;
+    mc_stats *stats = member->engine->stats;
+    mc_gauge_set(stats, cluster->stats.membership_total, mc_hosts_count(member->hosts));
+    mc_gauge_set(stats, cluster->stats.membership_healthy, mc_hosts_healthy(member->hosts));
+    mc_gauge_set(stats, cluster->stats.membership_degraded, mc_hosts_degraded(member->hosts));
+    mc_gauge_set(stats, cluster->stats.membership_excluded, mc_hosts_excluded(member->hosts));
+    mc_hosts_set_gauges(member->hosts, cluster->stat_name, stats);
+}
+
+/* Without memory a watched cluster's new hosts are not watched, the old ones stay so. */
+static void take_hosts(mc_member *member, mc_hosts *hosts) {
+    mc_hosts *old = member->hosts;
+    if (member->watched && mc_outlier_set_hosts(&member->outlier, hosts) != MC_OK) {
+        mc_counter_inc(member->engine->slab, member->cluster->stats.update_failure);
+    }
+    member->hosts = mc_hosts_ref(hosts);
+    mc_hosts_unref(old);
+    show(member);
+}
+
+static mc_status deliver(mc_member *member) {
+    mc_status status = mc_orders_hosts(member->engine, member->cluster, member->hosts);
+    if (status == MC_OK) {
+        member->delivered = true;
+        member->delivered_ms = now_of(member);
+    }
+    return status;
+}
+
+static void merge_fired(mc_timer *timer) {
+    mc_member *member = MC_CONTAINER(timer, mc_member, merge);
+    if (deliver(member) == MC_OK) {
+        COUNT(member, cluster_updated_via_merge);
+    } else { /* no memory now */
+        mc_timer_arm(member->engine->control, timer, member->cluster->update_merge_window_ms + 1);
+    }
+}
+
+static mc_status deliver_now(mc_member *member, bool late) {
+    if (late) {
+        COUNT(member, update_out_of_merge_window);
+    }
+    if (mc_timer_armed(&member->merge)) {
+        mc_timer_cancel(member->engine->control, &member->merge);
+        COUNT(member, update_merge_cancelled);
+    }
+    COUNT(member, cluster_updated);
+    return deliver(member);
+}
+
+/* CL-12. */
+static mc_status schedule(mc_member *member, bool mergeable) {
+    const uint64_t window = member->cluster->update_merge_window_ms;
+    const bool late = window > 0 && mergeable && (!member->delivered || now_of(member) - member->delivered_ms > window);
+    if (window == 0 || !mergeable || late) {
+        return deliver_now(member, late);
+    }
+    if (!mc_timer_armed(&member->merge)) {
+        mc_timer_arm(member->engine->control, &member->merge, window);
+    }
+    return MC_OK;
+}
+
+mc_status mc_member_set_hosts(mc_member *member, mc_hosts *hosts) {
+    const bool same = same_members(member->hosts, hosts);
+    if (!same) { /* CL-11 */
+        mc_counter_inc(member->engine->slab, member->cluster->stats.membership_change);
+    }
+    take_hosts(member, hosts);
+    return schedule(member, same);
+}
+
+mc_status mc_member_refresh(mc_member *member) {
+    mc_hosts *hosts;
+    mc_status status = mc_hosts_refresh(member->hosts, &hosts);
+    if (status != MC_OK) {
+        return status;
+    }
+    take_hosts(member, hosts);
+    mc_hosts_unref(hosts);
+    return schedule(member, true);
+}
+
+void mc_member_drain_host(mc_member *member, mc_host *host) {
+    if (mc_orders_drain_host(member->engine, member->cluster, host) != MC_OK) {
+        return; /* without memory its connections live on; they fail by themselves */
+    }
+}
+
+/* --- outlier detection ------------------------------------------------------------------------------------------------------- */
+
+/* What the detector decided, to the lists; without memory the next change brings it along. */
+static void after_decision(mc_member *member, bool changed) {
+    if (changed && mc_member_refresh(member) != MC_OK && !mc_timer_armed(&member->merge)) {
+        mc_timer_arm(member->engine->control, &member->merge, member->cluster->update_merge_window_ms + 1);
+    }
+}
+
+static void on_decision(void *ctx, mc_host *host, mc_outlier_action action, mc_outlier_type type, uint64_t since_ms) {
+    mc_member *member = ctx;
+    note(member, host, action, type, since_ms);
+    if (action == MC_OUTLIER_EJECT && type != MC_OUTLIER_DEGRADED) {
+        mc_member_drain_host(member, host);
+    }
+}
+
+static void tick_fired(mc_timer *timer) {
+    mc_member *member = MC_CONTAINER(timer, mc_member, tick);
+    after_decision(member, mc_outlier_tick(&member->outlier, now_of(member)));
+    mc_timer_arm(member->engine->control, timer, member->outlier.config.interval_ms);
+}
+
+typedef struct report {
+    mc_message message;
+    mc_engine *engine;
+    mc_cluster *cluster;
+    mc_host *host;
+    unsigned types;
+} report;
+
+static void report_drop(mc_message *message) {
+    report *r = MC_CONTAINER(message, report, message);
+    mc_cluster_unref(r->cluster);
+    mc_host_unref(r->host);
+    mc_free(r);
+}
+
+static void report_run(mc_message *message, mc_loop *loop) {
+    report *r = MC_CONTAINER(message, report, message);
+    mc_member *member = mc_members_find(&r->engine->members, r->cluster);
+    bool changed = false;
+    for (unsigned type = 0; member != NULL && member->watched && type <= MC_OUTLIER_DEGRADED; type++) {
+        if (r->types & 1u << type) {
+            changed |= mc_outlier_report(&member->outlier, r->host, (mc_outlier_type)type, now_of(member));
+        }
+    }
+    if (member != NULL) {
+        after_decision(member, changed);
+    }
+    report_drop(message);
+}
+
+void mc_members_report(mc_engine *engine, mc_cluster *cluster, mc_host *host, unsigned types) {
+    report *r = mc_malloc(sizeof *r);
+    if (r == NULL) {
+        return;
+    }
+    *r = (report){.message = {.run = report_run, .drop = report_drop},
+                  .engine = engine,
+                  .cluster = mc_cluster_ref(cluster),
+                  .host = mc_host_ref(host),
+                  .types = types};
+    mc_mailbox_post(engine->control, &r->message);
+}
+
+/* --- use ------------------------------------------------------------------------------------------------------------------- */
+
+mc_status mc_members_grow(mc_members *members, uint32_t count) {
+    if (count <= members->count) {
+        return MC_OK;
+    }
+    mc_member **grown = mc_realloc(members->items, count * sizeof *grown);
+    if (grown == NULL) {
+        return MC_ENOMEM;
+    }
+    memset(grown + members->count, 0, (count - members->count) * sizeof *grown);
+    members->items = grown;
+    members->count = count;
+    return MC_OK;
+}
+
+mc_member *mc_members_find(const mc_members *members, const mc_cluster *cluster) {
+    mc_member *member = cluster->slot < members->count ? members->items[cluster->slot] : NULL;
+    return member != NULL && member->cluster == cluster ? member : NULL;
+}
+
+mc_hosts *mc_members_hosts(const mc_members *members, uint32_t slot) {
+    return slot < members->count && members->items[slot] != NULL ? members->items[slot]->hosts : NULL;
+}
+
+static void member_free(mc_member *member) {
+    if (member->watched) {
+        mc_outlier_fini(&member->outlier);
+        mc_outlier_stats_release(&member->outlier.stats);
+    }
+    mc_timer_cancel(member->engine->control, &member->tick);
+    mc_timer_cancel(member->engine->control, &member->merge);
+    mc_hosts_unref(member->hosts);
+    mc_cluster_unref(member->cluster);
+    mc_free(member);
+}
+
+static void watch(mc_member *member) {
+    mc_engine *engine = member->engine;
+    const mc_cluster *cluster = member->cluster;
+    mc_random *random = mc_loop_random(engine->control);
+    mc_outlier_stats stats;
+    mc_outlier_stats_register(&stats, cluster->outlier, engine->stats, cluster->stat_name, engine->slab);
+    mc_outlier_init(&member->outlier, cluster->outlier, &stats, random, random, on_decision, member);
+    member->watched = true;
+    mc_timer_arm(engine->control, &member->tick, cluster->outlier->interval_ms);
+}
+
+static mc_member *member_new(mc_engine *engine, mc_cluster *cluster) {
+    mc_member *member = mc_calloc(1, sizeof *member);
+    if (member != NULL) {
+        member->engine = engine;
+        member->cluster = mc_cluster_ref(cluster);
+        member->tick.fire = tick_fired;
+        member->merge.fire = merge_fired;
+        if (cluster->outlier != NULL) {
+            watch(member);
+        }
+    }
+    return member;
+}
+
+void mc_members_use(mc_engine *engine, mc_cluster *cluster, mc_hosts *hosts) {
+    mc_member **at = &engine->members.items[cluster->slot];
+    mc_hosts *before = *at == NULL ? NULL : (*at)->hosts;
+    const bool same = same_members(before, hosts);
+    if (*at == NULL || (*at)->cluster != cluster) {
+        mc_member *fresh = member_new(engine, cluster);
+        if (fresh == NULL) {
+            return;
+        }
+        if (*at != NULL) {
+            member_free(*at);
+        }
+        *at = fresh;
+    }
+    mc_member *member = *at;
+    if (!same) { /* CL-11 */
+        mc_counter_inc(engine->slab, cluster->stats.membership_change);
+    }
+    take_hosts(member, hosts);
+    mc_timer_cancel(engine->control, &member->merge);
+    member->delivered = true;
+    member->delivered_ms = now_of(member);
+}
+
+void mc_members_drop(mc_engine *engine, uint32_t slot) {
+    mc_member **at = &engine->members.items[slot];
+    if (*at != NULL) {
+        member_free(*at);
+        *at = NULL;
+    }
+}
+
+void mc_members_fini(mc_members *members) {
+    for (uint32_t i = 0; i < members->count; i++) {
+        if (members->items[i] != NULL) {
+            member_free(members->items[i]);
+        }
+    }
+    mc_free(members->items);
+    for (mc_outlier_note one; mc_members_notes(members, &one, 1) == 1;) {
+        mc_outlier_note_fini(&one);
+    }
+    mc_free(members->notes);
+}

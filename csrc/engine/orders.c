@@ -1,0 +1,115 @@
+#include "engine/orders.h"
+
+#include "base/alloc.h"
+#include "engine/engine.h"
+
+typedef struct order order;
+struct order {
+    mc_message message;
+    void (*run)(order *o);
+    mc_worker *worker;
+    mc_snapshot *snapshot; /* what the order is about; NULL: not about one. All referenced. */
+    int *fds;
+    mc_cluster *cluster;
+    mc_hosts *hosts;
+    mc_host *host;
+};
+
+static void order_free(order *o) {
+    mc_snapshot_unref(o->snapshot);
+    mc_cluster_unref(o->cluster);
+    mc_hosts_unref(o->hosts);
+    mc_host_unref(o->host);
+    mc_free(o->fds);
+    mc_free(o);
+}
+
+static void order_run(mc_message *message, mc_loop *loop) {
+    order *o = MC_CONTAINER(message, order, message);
+    o->run(o);
+    order_free(o);
+}
+
+static void order_drop(mc_message *message) {
+    order *o = MC_CONTAINER(message, order, message);
+    for (uint32_t i = 0; o->fds != NULL && i < o->snapshot->listener_count; i++) {
+        if (o->fds[i] >= 0) {
+            mc_socket_close(o->fds[i]);
+        }
+    }
+    order_free(o);
+}
+
+static order **orders_new(mc_engine *engine, void (*run)(order *)) {
+    order **orders = mc_calloc(engine->worker_count, sizeof(order *));
+    for (uint32_t i = 0; orders != NULL && i < engine->worker_count; i++) {
+        orders[i] = mc_calloc(1, sizeof **orders);
+        if (orders[i] == NULL) {
+            while (i-- > 0) {
+                mc_free(orders[i]);
+            }
+            mc_free(orders);
+            return NULL;
+        }
+        *orders[i] =
+            (order){.message = {.run = order_run, .drop = order_drop}, .run = run, .worker = &engine->workers[i]};
+    }
+    return orders;
+}
+
+static void orders_post(mc_engine *engine, order **orders) {
+    for (uint32_t i = 0; i < engine->worker_count; i++) {
+        mc_mailbox_post(engine->workers[i].loop, &orders[i]->message);
+    }
+    mc_free(orders);
+}
+
+static void run_apply(order *o) {
+    mc_worker_apply(o->worker, o->snapshot, o->fds);
+    atomic_fetch_add(&o->worker->applied, 1);
+    mc_engine_wake(o->worker->engine);
+}
+
+mc_status mc_orders_apply(mc_engine *engine, mc_snapshot *snapshot,
+                          int *(*take_fds)(mc_engine *, const mc_snapshot *, uint32_t worker)) {
+    order **orders = orders_new(engine, run_apply);
+    if (orders == NULL) {
+        return MC_ENOMEM;
+    }
+    for (uint32_t i = 0; i < engine->worker_count; i++) {
+        orders[i]->snapshot = mc_snapshot_ref(snapshot);
+        orders[i]->fds = take_fds(engine, snapshot, i);
+    }
+    orders_post(engine, orders);
+    return MC_OK;
+}
+
+static void run_hosts(order *o) { mc_worker_set_hosts(o->worker, o->cluster, o->hosts); }
+
+mc_status mc_orders_hosts(mc_engine *engine, mc_cluster *cluster, mc_hosts *hosts) {
+    order **orders = orders_new(engine, run_hosts);
+    if (orders == NULL) {
+        return MC_ENOMEM;
+    }
+    for (uint32_t i = 0; i < engine->worker_count; i++) {
+        orders[i]->cluster = mc_cluster_ref(cluster);
+        orders[i]->hosts = mc_hosts_ref(hosts);
+    }
+    orders_post(engine, orders);
+    return MC_OK;
+}
+
+static void run_drain_host(order *o) { mc_worker_drain_host(o->worker, o->cluster, o->host); }
+
+mc_status mc_orders_drain_host(mc_engine *engine, mc_cluster *cluster, mc_host *host) {
+    order **orders = orders_new(engine, run_drain_host);
+    if (orders == NULL) {
+        return MC_ENOMEM;
+    }
+    for (uint32_t i = 0; i < engine->worker_count; i++) {
+        orders[i]->cluster = mc_cluster_ref(cluster);
+        orders[i]->host = mc_host_ref(host);
+    }
+    orders_post(engine, orders);
+    return MC_OK;
+}

@@ -1,0 +1,1 @@
+"""The health of upstream hosts, as the control side sees it."""
