@@ -10,7 +10,7 @@ typedef struct field {
 
 #define COUNT(name, member)   {name, offsetof(mc_outlier_config, member), UINT32_MAX}
 #define PERCENT(name, member) {name, offsetof(mc_outlier_config, member), 100}
-#define ENFORCING(name, type) {"enforcing_" name, offsetof(mc_outlier_config, enforcing[type]), 100}
+#define ENFORCING(name, type) {name, offsetof(mc_outlier_config, enforcing[type]), 100}
 
 static const field FIELDS[] = {
     COUNT("consecutive_5xx", consecutive_5xx),
@@ -23,13 +23,13 @@ static const field FIELDS[] = {
     PERCENT("failure_percentage_threshold", failure_threshold),
     COUNT("failure_percentage_minimum_hosts", failure_minimum_hosts),
     COUNT("failure_percentage_request_volume", failure_volume),
-    ENFORCING("consecutive_5xx", MC_OUTLIER_CONSECUTIVE_5XX),
-    ENFORCING("consecutive_gateway_failure", MC_OUTLIER_CONSECUTIVE_GATEWAY_FAILURE),
-    ENFORCING("consecutive_local_origin_failure", MC_OUTLIER_CONSECUTIVE_LOCAL_ORIGIN_FAILURE),
-    ENFORCING("success_rate", MC_OUTLIER_SUCCESS_RATE),
-    ENFORCING("local_origin_success_rate", MC_OUTLIER_SUCCESS_RATE_LOCAL_ORIGIN),
-    ENFORCING("failure_percentage", MC_OUTLIER_FAILURE_PERCENTAGE),
-    ENFORCING("failure_percentage_local_origin", MC_OUTLIER_FAILURE_PERCENTAGE_LOCAL_ORIGIN),
+    ENFORCING("enforcing_consecutive_5xx", MC_OUTLIER_CONSECUTIVE_5XX),
+    ENFORCING("enforcing_consecutive_gateway_failure", MC_OUTLIER_CONSECUTIVE_GATEWAY_FAILURE),
+    ENFORCING("enforcing_consecutive_local_origin_failure", MC_OUTLIER_CONSECUTIVE_LOCAL_ORIGIN_FAILURE),
+    ENFORCING("enforcing_success_rate", MC_OUTLIER_SUCCESS_RATE),
+    ENFORCING("enforcing_local_origin_success_rate", MC_OUTLIER_SUCCESS_RATE_LOCAL_ORIGIN),
+    ENFORCING("enforcing_failure_percentage", MC_OUTLIER_FAILURE_PERCENTAGE),
+    ENFORCING("enforcing_failure_percentage_local_origin", MC_OUTLIER_FAILURE_PERCENTAGE_LOCAL_ORIGIN),
 };
 
 static mc_status read_counts(const mc_value *value, mc_outlier_config *out, mc_error *error) {
