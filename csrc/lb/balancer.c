@@ -111,3 +111,16 @@ mc_host *mc_lb_priority_pick(mc_lb *lb, mc_lb_priority *p, size_t index, uint64_
     uint32_t item = 0;
     return mc_edf_pick(&source->edf, weigh, &w, &item) ? source->list.items[item] : NULL;
 }
+
+mc_host *mc_lb_priority_peek(mc_lb *lb, mc_lb_priority *p, size_t index, uint64_t draw) {
+    mc_source *source = &p->sources[index];
+    if (source->list.count == 0) {
+        return NULL;
+    }
+    if (!source->scheduled) {
+        return lb->policy->peek == NULL ? NULL : lb->policy->peek(lb, p, index, draw);
+    }
+    weighing w = {lb, &source->list};
+    uint32_t item = 0;
+    return mc_edf_peek(&source->edf, weigh, &w, &item) == MC_OK ? source->list.items[item] : NULL;
+}

@@ -32,6 +32,8 @@ typedef struct mc_policy {
     mc_host *(*pick)(mc_lb *lb, mc_lb_priority *priority, size_t source, uint64_t draw);
     /* Weight of a host now, slow start aside; NULL: never scheduled. */
     double (*weight)(const mc_lb *lb, const mc_host *host);
+    /* The plain way, ahead of time; NULL: what other requests do meanwhile decides, nobody can tell. */
+    mc_host *(*peek)(mc_lb *lb, mc_lb_priority *priority, size_t source, uint64_t draw);
 } mc_policy;
 
 extern const mc_policy mc_policy_round_robin, mc_policy_least_request, mc_policy_random;
@@ -46,7 +48,17 @@ struct mc_lb {
     uint64_t now_ms; /* of the call under way */
     mc_slow_start slow_start;
     mc_lb_priority *priorities; /* hosts->priority_count of them; NULL for hash policies */
+    uint64_t *stash;            /* draws of peeks, for the picks to come: stash[stash_at .. stash_count) (ED-5) */
+    size_t stash_at, stash_count, stash_cap;
+    uint64_t ahead; /* round robin: peeks that no pick has followed yet (ED-6) */
 };
+
+#define MC_LB_COUNT(lb, name)                                                                                          \
+    do {                                                                                                               \
+        if ((lb)->stats.slab != NULL) {                                                                                \
+            mc_counter_inc((lb)->stats.slab, (lb)->stats.name);                                                        \
+        }                                                                                                              \
+    } while (0)
 
 /* First the priority's locality choice, which draws its seed (LO-2), then, in a second round over the
  * priorities, sources and schedulers under the balancer's seed and `now_ms`. `old` (may be NULL) is what was
@@ -59,5 +71,6 @@ void mc_lb_priority_fini(mc_lb_priority *priority);
 
 /* A host of a source, NULL when the source is empty. */
 mc_host *mc_lb_priority_pick(mc_lb *lb, mc_lb_priority *priority, size_t source, uint64_t draw);
+mc_host *mc_lb_priority_peek(mc_lb *lb, mc_lb_priority *priority, size_t source, uint64_t draw);
 
 #endif

@@ -1,4 +1,4 @@
-/* What the tables look like, as gauges (rules RH-5, MG-4). */
+/* A cluster's stats: what the balancers count, and what the tables look like, as gauges (rules RH-5, MG-4). */
 #include <stdio.h>
 
 #include "lb/hosts.h"
@@ -26,4 +26,15 @@ void mc_hosts_set_gauges(const mc_hosts *hosts, mc_slice cluster_name, mc_stats 
             set(stats, cluster_name, "ring_hash_lb.max_hashes_per_host", table->ring->max_per_host);
         }
     }
+}
+
+mc_lb_stats mc_lb_stats_of(mc_stats *stats, mc_slab *slab, mc_slice cluster_name) {
+    char scope[512];
+    int n = snprintf(scope, sizeof scope, "cluster.%.*s.", MC_SLICE_ARG(cluster_name));
+    mc_slice prefix = mc_slice_of(scope, (size_t)n < sizeof scope ? (size_t)n : sizeof scope - 1);
+    return (mc_lb_stats){.slab = slab,
+#define STAT(name) .name = mc_stats_scoped(stats, MC_COUNTER, prefix, MC_SLICE(#name)),
+                         MC_LB_COUNTERS(STAT)
+#undef STAT
+    };
 }

@@ -295,6 +295,11 @@ bool mc_hosts_has(const mc_hosts *hosts, const mc_host *host) {
     return false;
 }
 
+size_t mc_hosts_priorities(const mc_hosts *hosts, const mc_priority_load **loads) {
+    *loads = hosts->loads;
+    return hosts->priority_count;
+}
+
 static size_t sum_counts(const mc_hosts *hosts, size_t field) {
     uint64_t sum = 0;
     for (size_t i = 0; i < hosts->priority_count; i++) {

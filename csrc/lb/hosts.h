@@ -21,4 +21,7 @@ struct mc_hosts {
     mc_map by_address;
 };
 
+/* Number of priorities, and their loads, borrowed. */
+size_t mc_hosts_priorities(const mc_hosts *hosts, const mc_priority_load **loads);
+
 #endif

@@ -95,6 +95,7 @@ void mc_lb_free(mc_lb *lb) {
     if (lb != NULL) {
         free_priorities(lb->priorities, lb->hosts->priority_count);
         mc_hosts_unref(lb->hosts);
+        mc_free(lb->stash);
         mc_free(lb);
     }
 }
@@ -103,6 +104,8 @@ mc_status mc_lb_update(mc_lb *lb, mc_hosts *hosts, uint64_t now_ms) {
     lb->now_ms = now_ms;
     mc_status status = lb->policy == NULL ? MC_OK : rebuild(lb, hosts);
     if (status == MC_OK) {
+        lb->stash_at = lb->stash_count = 0;
+        lb->ahead = 0;
         mc_hosts *old = lb->hosts;
         lb->hosts = mc_hosts_ref(hosts);
         mc_hosts_unref(old);
@@ -111,8 +114,8 @@ mc_status mc_lb_update(mc_lb *lb, mc_hosts *hosts, uint64_t now_ms) {
 }
 
 static void count_panic(const mc_lb *lb, size_t priority) {
-    if (lb->hosts->loads[priority].panic && lb->stats.slab != NULL) {
-        mc_counter_inc(lb->stats.slab, lb->stats.lb_healthy_panic);
+    if (lb->hosts->loads[priority].panic) {
+        MC_LB_COUNT(lb, lb_healthy_panic);
     }
 }
 
@@ -128,15 +131,33 @@ static size_t choose_source(const mc_lb *lb, mc_lb_priority *p, bool panic, bool
     return degraded ? MC_SOURCE_DEGRADED : MC_SOURCE_HEALTHY;
 }
 
-static mc_host *choose_once(mc_lb *lb) {
-    const mc_hosts *hosts = lb->hosts;
+/* ED-5: what was drawn for a peek serves the pick that it foretold. */
+static uint64_t draw_once(mc_lb *lb, bool peeking) {
+    if (!peeking) {
+        return lb->stash_at < lb->stash_count ? lb->stash[lb->stash_at++] : mc_random_next(lb->random);
+    }
+    if (lb->stash_at == lb->stash_count) {
+        lb->stash_at = lb->stash_count = 0;
+    }
     uint64_t draw = mc_random_next(lb->random);
+    if (mc_grow(&lb->stash, &lb->stash_cap, lb->stash_count + 1, sizeof *lb->stash) == MC_OK) {
+        lb->stash[lb->stash_count++] = draw;
+    }
+    return draw;
+}
+
+static mc_host *choose_once(mc_lb *lb, bool peeking) {
+    const mc_hosts *hosts = lb->hosts;
+    uint64_t draw = draw_once(lb, peeking);
     bool degraded;
     size_t priority = mc_priority_choose(hosts->loads, hosts->priority_count, draw, &degraded);
     count_panic(lb, priority);
     mc_lb_priority *p = &lb->priorities[priority];
     size_t source = choose_source(lb, p, hosts->loads[priority].panic, degraded);
-    return source == SIZE_MAX ? NULL : mc_lb_priority_pick(lb, p, source, draw);
+    if (source == SIZE_MAX) {
+        return NULL;
+    }
+    return peeking ? mc_lb_priority_peek(lb, p, source, draw) : mc_lb_priority_pick(lb, p, source, draw);
 }
 
 static mc_host *pick_hashed(const mc_lb *lb, const mc_hash_table *table, const mc_lb_request *request, uint64_t hash,
@@ -171,9 +192,17 @@ mc_host *mc_lb_choose(mc_lb *lb, const mc_lb_request *request) {
         return choose_hashed(lb, request);
     }
     for (uint32_t attempt = 0;; attempt++) {
-        mc_host *host = choose_once(lb);
+        mc_host *host = choose_once(lb, false);
         if (host == NULL || attempt >= request->attempts || !refused(request, host)) {
             return host;
         }
     }
+}
+
+mc_host *mc_lb_peek(mc_lb *lb, const mc_lb_request *request) {
+    lb->now_ms = request->now_ms;
+    if (lb->policy == NULL || lb->stash_count - lb->stash_at >= mc_hosts_healthy(lb->hosts)) {
+        return NULL;
+    }
+    return choose_once(lb, true);
 }

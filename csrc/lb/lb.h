@@ -161,10 +161,29 @@ void mc_hosts_set_gauges(const mc_hosts *hosts, mc_slice cluster_name, mc_stats 
 /* One worker's balancer. */
 typedef struct mc_lb mc_lb;
 
-typedef struct mc_lb_stats { /* counters in the worker's slab */
-    mc_slab *slab;
-    mc_stat lb_healthy_panic;
+/* What a balancer counts, under "cluster.<name>." (section 15). */
+#define MC_LB_COUNTERS(COUNTER)                                                                                        \
+    COUNTER(lb_healthy_panic)                                                                                          \
+    COUNTER(lb_local_cluster_not_ok)                                                                                   \
+    COUNTER(lb_recalculate_zone_structures)                                                                            \
+    COUNTER(lb_zone_cluster_too_small)                                                                                 \
+    COUNTER(lb_zone_no_capacity_left)                                                                                  \
+    COUNTER(lb_zone_routing_all_directly)                                                                              \
+    COUNTER(lb_zone_routing_sampled)                                                                                   \
+    COUNTER(lb_zone_routing_cross_zone)                                                                                \
+    COUNTER(lb_subsets_selected)                                                                                       \
+    COUNTER(lb_subsets_fallback)                                                                                       \
+    COUNTER(lb_subsets_fallback_panic)
+
+typedef struct mc_lb_stats {
+    mc_slab *slab; /* the worker's; NULL: nothing is counted */
+#define MC_LB_STAT_FIELD(name) mc_stat name;
+    MC_LB_COUNTERS(MC_LB_STAT_FIELD)
+#undef MC_LB_STAT_FIELD
 } mc_lb_stats;
+
+/* The stats of that cluster, registered. */
+mc_lb_stats mc_lb_stats_of(mc_stats *stats, mc_slab *slab, mc_slice cluster_name);
 
 /* Draws: locality seeds, then the scheduler seed (LO-2). All pointers are borrowed but `hosts`, which is
  * referenced. */
@@ -188,5 +207,8 @@ typedef struct mc_lb_request {
 
 /* Borrowed host (valid while the membership is), or NULL: no host can be selected. */
 mc_host *mc_lb_choose(mc_lb *lb, const mc_lb_request *request);
+/* The host of the choice after those peeked already, for a connection made ahead (ED-2, ED-5, ED-6); NULL: the policy cannot
+ * tell, or as many hosts as are healthy have been peeked. */
+mc_host *mc_lb_peek(mc_lb *lb, const mc_lb_request *request);
 
 #endif

@@ -32,6 +32,14 @@ void mc_cluster_unref(mc_cluster *cluster) {
     mc_free(cluster);
 }
 
+mc_lb_stats mc_cluster_lb_stats(const mc_cluster *cluster, mc_slab *slab) {
+    return (mc_lb_stats){.slab = slab,
+#define STAT(name) .name = cluster->stats.name,
+                         MC_LB_COUNTERS(STAT)
+#undef STAT
+    };
+}
+
 /* Cells of code_stats that are no status. */
 enum { CELL_COMPLETED = 0, CELL_TIME = 6 };
 

@@ -47,7 +47,7 @@
     COUNTER(upstream_flow_control_paused_reading_total)                                                                \
     COUNTER(upstream_flow_control_resumed_reading_total)                                                               \
     COUNTER(retry_or_shadow_abandoned)                                                                                 \
-    COUNTER(lb_healthy_panic)                                                                                          \
+    MC_LB_COUNTERS(COUNTER)                                                                                            \
     COUNTER(membership_change)                                                                                         \
     COUNTER(update_attempt)                                                                                            \
     COUNTER(update_success)                                                                                            \
@@ -119,6 +119,8 @@ MC_MUST_CHECK mc_status mc_cluster_compile(const mc_value *config, uint64_t conf
                                            mc_cluster **out, mc_error *error);
 mc_cluster *mc_cluster_ref(mc_cluster *cluster);
 void mc_cluster_unref(mc_cluster *cluster);
+/* What the cluster's balancers count with. */
+mc_lb_stats mc_cluster_lb_stats(const mc_cluster *cluster, mc_slab *slab);
 /* Counts one response in the scopes of RF-45: code, class, completed, and its time unless UINT64_MAX. */
 void mc_cluster_count_response(mc_cluster *cluster, mc_slab *slab, uint16_t status, bool internal, uint64_t time_ms);
 

@@ -599,7 +599,7 @@ mc_upstream *mc_upstream_new(mc_cluster *cluster, mc_hosts *hosts, mc_net *net, 
         return NULL;
     }
     mc_loop *loop = mc_net_loop(net);
-    mc_lb_stats stats = {slab, cluster->stats.lb_healthy_panic};
+    const mc_lb_stats stats = mc_cluster_lb_stats(cluster, slab);
     upstream->lb = mc_lb_new(&cluster->lb, hosts, mc_loop_random(loop), mc_loop_now_ms(loop), &stats);
     if (upstream->lb == NULL) {
         mc_free(upstream);

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from meshcore._core.lb import EdfScheduler as EdfScheduler
     from meshcore._core.lb import Maglev as Maglev
     from meshcore._core.lb import RingHash as RingHash
+    from meshcore.balancing import LoadBalancer as LoadBalancer
+    from meshcore.balancing import priority_load as priority_load
     from meshcore.filters import Request as Request
     from meshcore.filters import Response as Response
     from meshcore.filters import http_filter as http_filter
@@ -35,6 +37,7 @@ _HOMES = {
     "ClusterManager": "meshcore.cluster",
     "EdfScheduler": "meshcore._core.lb",
     "Gateway": "meshcore.gateway",
+    "LoadBalancer": "meshcore.balancing",
     "Maglev": "meshcore._core.lb",
     "Request": "meshcore.filters",
     "Response": "meshcore.filters",
@@ -44,6 +47,7 @@ _HOMES = {
     "TokenBucket": "meshcore._core.base",
     "http_filter": "meshcore.filters",
     "murmur64": "meshcore._core.base",
+    "priority_load": "meshcore.balancing",
     "xxh64": "meshcore._core.base",
 }
 _MODULES = ("http", "http1", "stats")

@@ -22,7 +22,7 @@ static void pick_some(mc_lb *lb) {
 
 /* Whatever compiles is a membership that can be picked from, replaced and compiled again to the same. */
 static void use(const mc_value *value, const mc_lb_config *config, mc_hosts *hosts) {
-    static const mc_lb_stats no_stats = {NULL, 0};
+    static const mc_lb_stats no_stats = {.slab = NULL};
     mc_random random;
     mc_hosts *again = NULL;
     mc_error error;

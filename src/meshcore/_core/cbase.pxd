@@ -33,7 +33,7 @@ cdef extern from "base/hash.h" nogil:
 
 cdef extern from "base/random.h" nogil:
     ctypedef struct mc_random:
-        uint64_t (*draw)(void *ctx) nogil
+        uint64_t (*draw)(void *ctx) noexcept nogil
         void *ctx
     void mc_random_seed(mc_random *random, uint64_t seed)
 

@@ -6,7 +6,7 @@
 #define THREE_EQUAL    CLA(GROUP(0, ENDPOINT(1, ""), ENDPOINT(2, ""), ENDPOINT(3, "")))
 #define WEIGHTED_2_3_7 CLA(GROUP(0, ENDPOINT(1, WEIGHT(2)), ENDPOINT(2, WEIGHT(3)), ENDPOINT(3, WEIGHT(7))))
 
-static const mc_lb_stats NO_STATS = {NULL, 0};
+static const mc_lb_stats NO_STATS = {.slab = NULL};
 
 /* A balancer with all that it borrows. */
 typedef struct rig {
@@ -154,7 +154,7 @@ TEST(panic_takes_all_hosts_and_counts) {
                                               ENDPOINT(3, STATUS(UNHEALTHY)), ENDPOINT(4, STATUS(TIMEOUT))));
     static const uint64_t draws[] = {0, 1, 2, 3};
     mc_stats *stats = mc_stats_new();
-    mc_lb_stats counted = {mc_slab_open(stats), mc_stats_counter(stats, MC_SLICE("cluster.c.lb_healthy_panic"))};
+    mc_lb_stats counted = mc_lb_stats_of(stats, mc_slab_open(stats), MC_SLICE("c"));
     mc_lb_config config = config_of("{\"lb_policy\":\"RANDOM\"}");
     mc_hosts *hosts = hosts_of(assignment, &config, NULL);
     script s = {draws, 4, 0};

@@ -44,7 +44,7 @@ static void use(shared *s, mc_host *host, bool fail) {
 }
 
 static void *work(void *ctx) {
-    static const mc_lb_stats no_stats = {NULL, 0};
+    static const mc_lb_stats no_stats = {.slab = NULL};
     shared *s = ctx;
     mc_random random;
     mc_random_seed(&random, 1);

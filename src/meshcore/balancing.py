@@ -1,0 +1,525 @@
+"""Envoy's load balancing as an object: hosts in, one host for each request out, no gateway needed.
+
+For example:
+
+    balancer = LoadBalancer("LEAST_REQUEST", [("10.0.0.1:8080", 1), ("10.0.0.2:8080", 1)])
+    host = balancer.choose()
+    host.address
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from meshcore._core import balancer as _balancer
+from meshcore._core.base import xxh64
+from meshcore._endpoints import (
+    assignment_of,
+    groups_of,
+    is_assignment,
+    status_name,
+)
+from meshcore.errors import ConfigError
+
+if TYPE_CHECKING:
+    import os
+
+    from google.protobuf.message import Message
+
+__all__ = ["Host", "LoadBalancer", "PriorityLoad", "priority_load"]
+
+_CLUSTER = "envoy.config.cluster.v3.Cluster"
+_POLICY = "envoy.config.cluster.v3.LoadBalancingPolicy"
+_EXTENSIONS = "type.googleapis.com/envoy.extensions.load_balancing_policies."
+_LEGACY = ("ROUND_ROBIN", "LEAST_REQUEST", "RANDOM", "RING_HASH", "MAGLEV")
+_FLAGS = (
+    "failed_active_hc",
+    "failed_outlier_check",
+    "failed_eds_health",
+    "degraded_active_hc",
+    "degraded_eds_health",
+    "pending_dynamic_removal",
+    "pending_active_hc",
+    "excluded_via_immediate_hc_fail",
+    "active_hc_timeout",
+    "eds_status_draining",
+    "degraded_outlier_detection",
+)
+_STATUS_FLAG = {
+    "UNHEALTHY": 0x4,
+    "TIMEOUT": 0x4,
+    "DEGRADED": 0x10,
+    "DRAINING": 0x200,
+}
+_STATUS_NUMBER = {
+    "UNKNOWN": 0,
+    "HEALTHY": 1,
+    "UNHEALTHY": 2,
+    "DRAINING": 3,
+    "TIMEOUT": 4,
+    "DEGRADED": 5,
+}
+_U64 = (1 << 64) - 1
+
+
+class PriorityLoad(NamedTuple):
+    """One priority's part of the load; over all priorities the loads add up to 100."""
+
+    health: int
+    """Availability of its healthy hosts, 0 to 100: share times overprovisioning factor."""
+    degraded: int
+    """The same of its degraded hosts."""
+    healthy_load: int
+    """Percent of the requests that go to its healthy hosts."""
+    degraded_load: int
+    """Percent of the requests that go to its degraded hosts."""
+    panic: bool
+    """Too few of its hosts are available: health is ignored here."""
+
+
+def priority_load(
+    priorities: Iterable[Mapping[str, Any] | Iterable[Any]],
+    *,
+    overprovisioning_factor: int = 140,
+    healthy_panic_threshold: float = 50,
+    weighted_priority_health: bool = False,
+    previous: Iterable[PriorityLoad] = (),
+) -> list[PriorityLoad]:
+    """How Envoy shares the load between priorities whose hosts are not all healthy.
+
+    priorities: for each, in order, the numbers of its hosts: a mapping with ``hosts`` (all of them)
+        and, each 0 when absent, ``healthy``, ``degraded`` and ``excluded``; or a tuple of these, in
+        this order. A priority may also be given as a list of hosts' health: mappings with
+        ``health`` and ``weight``, or plain statuses such as "HEALTHY" or "UNHEALTHY".
+    overprovisioning_factor: percent; with 140, a priority carries its full load while at least 72 %
+        of its hosts are healthy.
+    healthy_panic_threshold: percent; below it a priority panics when the others cannot make up for
+        it. A number is truncated as Envoy does it (29 becomes 28).
+    weighted_priority_health: availability counts weights instead of hosts; a mapping then has
+        ``hosts_weight``, ``healthy_weight``, ``degraded_weight``, ``excluded_weight`` too.
+    previous: the loads before this change. Envoy leaves them as they are while no host of any
+        priority is available and panic is switched off.
+    """
+    if overprovisioning_factor < 1:
+        raise ValueError("overprovisioning_factor must be above 0")
+    if not 0 <= healthy_panic_threshold <= 100:
+        raise ValueError("healthy_panic_threshold must be between 0 and 100")
+    counts = [_counts(priority) for priority in priorities]
+    if not counts:
+        raise ValueError("priorities must not be empty")
+    loads = _balancer.priority_load(
+        counts,
+        overprovisioning_factor,
+        int(100 * (healthy_panic_threshold / 100)),  # C-1
+        weighted_priority_health,
+        [(load[2], load[3], load[4]) for load in previous],
+    )
+    return [PriorityLoad(*load) for load in loads]
+
+
+_COUNTS = ("hosts", "healthy", "degraded", "excluded")
+_WEIGHTS = tuple(f"{name}_weight" for name in _COUNTS)
+
+
+def _counts(priority: Any) -> tuple[int, ...]:
+    if isinstance(priority, Mapping):
+        unknown = set(priority) - {*_COUNTS, *_WEIGHTS}
+        if unknown:
+            raise ValueError(f"a priority has no {min(unknown)!r}")
+        numbers = [priority.get(name, 0) for name in _COUNTS]
+        weights = [priority.get(w, n) for w, n in zip(_WEIGHTS, numbers, strict=True)]
+        return (*numbers, *weights)
+    items = list(priority)
+    if all(isinstance(item, int) and not isinstance(item, bool) for item in items) and items:
+        numbers = [*items, 0, 0, 0][:4]
+        return (*numbers, *numbers)
+    numbers, weights = [0] * 4, [0] * 4
+    for item in items:
+        fields = item if isinstance(item, Mapping) else {"health": item}
+        status = status_name(fields.get("health", fields.get("health_status", "HEALTHY")))
+        if status is None:
+            raise ValueError(f"a host cannot be {item!r}")
+        weight = fields.get("weight", 1)
+        kinds = (
+            [0, 1] if status in ("HEALTHY", "UNKNOWN") else [0, 2] if status == "DEGRADED" else [0]
+        )
+        kinds += [3] if status == "DRAINING" else []
+        for kind in kinds:
+            numbers[kind] += 1
+            weights[kind] += weight
+    return (*numbers, *weights)
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """A host as it stood in its membership. ``str(host)`` is its address."""
+
+    index: int
+    """Its place in the order of configuration, all priorities together."""
+    address: str
+    """ "ip:port", IPv6 in brackets."""
+    hostname: str
+    weight: int
+    priority: int
+    locality: Mapping[str, str] = field(hash=False)
+    """region, zone and sub_zone, those that are not empty."""
+    metadata: Mapping[str, Any] = field(hash=False)
+    """By filter name; the balancers read ``envoy.lb``."""
+
+    def __str__(self) -> str:
+        return self.address
+
+
+class LoadBalancer:
+    """Envoy's balancer over one set of hosts: the decisions of the gateway, without one.
+
+    cluster: an Envoy `Cluster` (mapping, YAML or JSON text, path object, message), whose
+        ``lb_policy`` or ``load_balancing_policy``, ``*_lb_config``, ``lb_subset_config`` and
+        ``common_lb_config`` count; or a `LoadBalancingPolicy`; or just the name of a policy:
+        "ROUND_ROBIN", "LEAST_REQUEST", "RANDOM", "RING_HASH" or "MAGLEV".
+    endpoints: a `ClusterLoadAssignment` in any form, or a list whose items are "ip:port",
+        ("ip:port", weight), or mappings with ``address`` and, optional, ``weight``, ``priority``,
+        ``locality`` (mapping, (region, zone, sub_zone) or the zone), ``locality_weight``,
+        ``metadata`` (by filter name, or only what `envoy.lb` holds), ``health`` ("HEALTHY",
+        "UNHEALTHY", "DEGRADED", "DRAINING", ...) and ``hostname``. None: the cluster's own
+        ``load_assignment``.
+    random: where draws come from: a callable that returns an integer of 64 bits, an iterable of
+        such integers (running out of them is an IndexError), a `random.Random`, or an integer that
+        seeds a generator. Given the same draws, `now` and calls, every choice is the same: the
+        number and order of the draws are Envoy's. None: seeded by the system.
+    now: the clock: a callable, or a fixed number. An int counts milliseconds, a float seconds. Only
+        differences count. None: the monotonic clock.
+
+    Draws: at construction one for each priority with locality weights, then one for round robin
+    and least request. At each choice one for the priority (hash policies: only without a hash),
+    then the policy's own. A changed priority with locality weights takes one again.
+
+    Methods are atomic; threads may share a balancer. ConfigError names what is wrong in a
+    configuration.
+    """
+
+    def __init__(
+        self,
+        cluster: Mapping[str, Any] | Message | str | os.PathLike[str],
+        endpoints: Any = None,
+        *,
+        random: Any = None,
+        now: Callable[[], float] | float | None = None,
+    ) -> None:
+        document = _cluster_of(cluster)
+        self.name: str = document["name"]
+        if endpoints is None:
+            endpoints = document.get("load_assignment", {"endpoints": []})
+        self._duplicates = document.get("type", "STATIC") == "STATIC"
+        self._now = _clock(now)
+        self._take(assignment_of(endpoints))
+        self._core = _balancer.Balancer(
+            _encode({key: value for key, value in document.items() if key != "load_assignment"}),
+            _encode(self._assignment()),
+            name=self.name,
+            now_ms=self._now(),
+            **_draws(random),
+        )
+        self._settle()
+
+    # --- membership ---------------------------------------------------------------------------
+
+    def _take(self, assignment: Mapping[str, Any]) -> None:
+        self._groups: list[dict[str, Any]] = [
+            {**group, "lb_endpoints": [dict(each) for each in group.get("lb_endpoints", ())]}
+            for group in assignment.get("endpoints", ())
+        ]
+        self._rest = {key: value for key, value in assignment.items() if key != "endpoints"}
+
+    def _assignment(self) -> dict[str, Any]:
+        return {**self._rest, "endpoints": self._groups}
+
+    def _settle(self) -> None:
+        """After a change of membership: which endpoint is which host."""
+        rows = [row for group in self._groups for row in group["lb_endpoints"]]
+        if not self._duplicates:
+            seen: set[tuple[str, int]] = set()
+            rows = [row for row in rows if _first_of(row, seen)]
+        self._rows = rows
+        self._known: dict[int, Host] = {}
+
+    def update(
+        self,
+        priority: int | None,
+        endpoints: Any,
+        *,
+        overprovisioning_factor: int | None = None,
+        weighted_priority_health: bool | None = None,
+    ) -> None:
+        """Replaces the hosts of one priority; of all, as a new assignment, when it is None.
+
+        A host whose address stays is the same host: its active requests and health flags live on,
+        while weight, metadata and the health that discovery reports are the new ones. Priorities in
+        which nothing changed keep their place in the cycle; in others the schedulers start again
+        with the balancer's seed, and round robin's cursor goes on.
+        """
+        before = self._groups, self._rest
+        if priority is None:
+            self._take(assignment_of(endpoints))
+        else:
+            if is_assignment(endpoints):
+                groups = assignment_of(endpoints).get("endpoints", [])
+                groups = [{**group, "priority": priority} for group in groups]
+            else:
+                groups = groups_of(endpoints, priority)
+            at = next(
+                (i for i, g in enumerate(self._groups) if g.get("priority", 0) == priority),
+                len(self._groups),
+            )
+            kept = [group for group in self._groups if group.get("priority", 0) != priority]
+            self._groups = [*kept[:at], *groups, *kept[at:]]
+        policy = dict(self._rest.get("policy", {}))
+        if overprovisioning_factor is not None:
+            policy["overprovisioning_factor"] = overprovisioning_factor
+        if weighted_priority_health is not None:
+            policy["weighted_priority_health"] = weighted_priority_health
+        self._rest = {**self._rest, "policy": policy} if policy else self._rest
+        try:
+            self._core.update(_encode(self._assignment()), self._now())
+        except BaseException:
+            self._groups, self._rest = before
+            raise
+        self._settle()
+
+    def set_health(self, host: Any, health: Any = None) -> None:
+        """Says how healthy a host is; with a mapping of hosts to health, of several at once.
+
+        host: a `Host`, an address, or an index.
+        health: a status of discovery ("HEALTHY", "UNKNOWN", "UNHEALTHY", "DRAINING", "TIMEOUT",
+            "DEGRADED") or a bool, which replaces whatever was known of the host; or, for what
+            active checks and outlier detection know, the whole set of flags: their bits, their
+            names in an iterable, or the text of Envoy's /clusters ("/failed_active_hc/...",
+            "healthy").
+
+        One call is one update of the host sets.
+        """
+        changes = host if isinstance(host, Mapping) else {host: health}
+        for each, value in changes.items():
+            index = self._index(each)
+            status = status_name(value) if isinstance(value, bool | str) else None
+            if status is not None:
+                self._rows[index]["health_status"] = status
+                self._core.set_health(index, _STATUS_FLAG.get(status, 0), _STATUS_NUMBER[status])
+            else:
+                self._core.set_health(index, _flag_bits(value))
+        self._core.refresh(self._now())
+
+    def set_active_requests(self, host: Any, count: int | None = None) -> None:
+        """How many requests a host has in progress; with a mapping of hosts to counts, of several.
+
+        Least request and bounded load read it; nobody else counts for a balancer of one's own.
+        """
+        changes: Mapping[Any, Any] = host if isinstance(host, Mapping) else {host: count}
+        for each, number in changes.items():
+            self._core.set_active(self._index(each), number)
+
+    def active_requests(self, host: Any) -> int:
+        return self._core.active(self._index(host))
+
+    def health(self, host: Any) -> str:
+        """The host's flags as /clusters shows them: "healthy" or "/failed_eds_health"..."""
+        return self._core.flags_text(self._index(host))
+
+    @property
+    def hosts(self) -> tuple[Host, ...]:
+        """All hosts, in the order of configuration."""
+        return tuple(self._host(index) for index in range(len(self._core)))
+
+    def __len__(self) -> int:
+        return len(self._core)
+
+    def _index(self, host: Any) -> int:
+        if isinstance(host, int) and not isinstance(host, bool):
+            if not 0 <= host < len(self._core):
+                raise KeyError(f"no host {host}")
+            return host
+        if (
+            isinstance(host, Host)
+            and host.index < len(self._core)
+            and self._core.facts(host.index)[0] == host.address
+        ):
+            return host.index
+        found = self._core.find(str(host))
+        if found is None:
+            raise KeyError(f"no host {host}")
+        return found
+
+    def _host(self, index: int) -> Host:
+        known = self._known.get(index)
+        if known is None:
+            address, hostname, weight, priority, names = self._core.facts(index)
+            known = self._known[index] = Host(
+                index,
+                address,
+                hostname,
+                weight,
+                priority,
+                {k: v for k, v in zip(("region", "zone", "sub_zone"), names, strict=True) if v},
+                self._rows[index].get("metadata", {}).get("filter_metadata", {}),
+            )
+        return known
+
+    # --- choices --------------------------------------------------------------------------------
+
+    @property
+    def priority_load(self) -> list[PriorityLoad]:
+        """How the load is shared between the priorities now."""
+        return [PriorityLoad(*load) for load in self._core.loads()]
+
+    @property
+    def stats(self) -> dict[str, int]:
+        """What was counted, by the names below Envoy's ``cluster.<name>.``."""
+        prefix = f"cluster.{self.name}."
+        snapshot = self._core.store.snapshot()
+        values: dict[str, Any] = {**snapshot.values("counter"), **snapshot.values("gauge")}
+        return {name.removeprefix(prefix): value for name, value in values.items()}
+
+    def choose(
+        self,
+        hash: int | str | bytes | None = None,  # noqa: A002
+        *,
+        retry: Any = None,
+        active_requests: int | None = None,
+    ) -> Host | None:
+        """The host for one request, or None when none can be selected.
+
+        hash: what the hash policies look for: an integer of 64 bits, such as `Route.hash` gives;
+            text or bytes are hashed with XXH64, as Envoy hashes a header. None: a draw instead.
+        active_requests: requests in progress in the whole cluster, which bounded load
+            (``hash_balance_factor``) compares with; None: the sum over the hosts.
+        """
+        index = self._core.choose(self._now(), _hash_of(hash), active=active_requests)
+        return None if index is None else self._host(index)
+
+    def peek(self) -> Host | None:
+        """The host of the next choice, for a connection made ahead; called again, of the one after.
+
+        The draws that a peek takes serve the choices that follow, and a change of membership
+        forgets them. None: as many hosts as are healthy were peeked already, or the policy cannot
+        tell: the hash policies, and least request while all weights are equal.
+        """
+        index = self._core.peek(self._now())
+        return None if index is None else self._host(index)
+
+
+def _cluster_of(source: Any) -> dict[str, Any]:
+    """A Cluster in canonical form."""
+    from meshcore.config import load
+
+    policy = _policy_named(source) if isinstance(source, str) else None
+    if policy is not None:
+        return {"name": "cluster", **policy}
+    if isinstance(source, Mapping):
+        if "policies" in source:
+            source = {"load_balancing_policy": source}
+        elif "@type" in source:
+            source = _extension(source)
+        source = {"name": "cluster", **source}
+    elif getattr(getattr(source, "DESCRIPTOR", None), "full_name", _CLUSTER) == _POLICY:
+        document = load(source, type=_POLICY, check_support=False).document
+        return {"name": "cluster", "load_balancing_policy": document}
+    document = load(source, type=_CLUSTER, check_support=False).document
+    document.setdefault("name", "cluster")
+    return document
+
+
+def _extension(typed: Mapping[str, Any]) -> dict[str, Any]:
+    extension = {"name": "policy", "typed_config": typed}
+    return {"load_balancing_policy": {"policies": [{"typed_extension_config": extension}]}}
+
+
+def _policy_named(name: str) -> dict[str, Any] | None:
+    """Cluster fields of a policy's name in one of its spellings; None when it is none."""
+    if not name.replace(".", "").replace("_", "").isalnum():
+        return None
+    key = name.removeprefix("envoy.load_balancing_policies.").upper()
+    squeezed = key.replace("_", "")
+    for policy in _LEGACY:
+        if squeezed == policy.replace("_", ""):
+            return {"lb_policy": policy}
+    raise ConfigError("lb_policy", f"{name!r} is no policy; there are {', '.join(_LEGACY)}")
+
+
+def _encode(document: Mapping[str, Any]) -> bytes:
+    text = json.dumps(document, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return text.encode()
+
+
+def _first_of(row: Mapping[str, Any], seen: set[tuple[str, int]]) -> bool:
+    socket = row["endpoint"]["address"]["socket_address"]
+    key = socket["address"], socket.get("port_value", 0)
+    if key in seen:
+        return False
+    seen.add(key)
+    return True
+
+
+def _flag_bits(value: Any) -> int:
+    if isinstance(value, int):
+        if not 0 <= value < 1 << len(_FLAGS):
+            raise ValueError(f"health flags are the bits below {1 << len(_FLAGS)}, not {value}")
+        return value
+    if isinstance(value, str):
+        value = [] if value == "healthy" else value.strip("/").split("/")
+    bits = 0
+    for name in value:
+        if name not in _FLAGS:
+            raise ValueError(f"no health status or flag is called {name!r}")
+        bits |= 1 << _FLAGS.index(name)
+    return bits
+
+
+def _hash_of(value: Any) -> int | None:
+    if isinstance(value, str):
+        return xxh64(value.encode())
+    if isinstance(value, bytes | bytearray | memoryview):
+        return xxh64(value)
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
+        raise ValueError(f"hash must be an integer, text or bytes, not {value!r}")
+    if value is not None and not 0 <= value <= _U64:
+        raise ValueError(f"hash must be an integer between 0 and {_U64}, not {value!r}")
+    return value
+
+
+def _clock(now: Any) -> Callable[[], int]:
+    """Milliseconds."""
+    if now is None:
+        return lambda: time.monotonic_ns() // 1_000_000
+    read = now if callable(now) else lambda: now
+
+    def milliseconds() -> int:
+        value = read()
+        return int(value) if isinstance(value, int) else int(value * 1000)
+
+    return milliseconds
+
+
+def _draws(random: Any) -> dict[str, Any]:
+    if random is None:
+        return {"seed": secrets.randbits(64)}
+    if isinstance(random, int):
+        return {"seed": random & _U64}
+    if hasattr(random, "getrandbits"):
+        return {"draw": lambda: random.getrandbits(64)}
+    if callable(random):
+        return {"draw": lambda: random() & _U64}
+    return {"draw": _from(iter(random))}
+
+
+def _from(values: Iterator[int]) -> Callable[[], int]:
+    def draw() -> int:
+        for value in values:
+            return value & _U64
+        raise IndexError("random has no more draws")
+
+    return draw
