@@ -266,6 +266,7 @@ static mc_status compile_listener(const mc_value *config, const mc_value *node, 
     TRY(mc_value_read_u32(config, "per_connection_buffer_limit_bytes", &hcm.buffer_limit, error));
     TRY(mc_value_read_string(node, "id", &hcm.node_id, error));
     TRY(mc_value_read_string(node, "cluster", &hcm.node_cluster, error));
+    TRY(mc_value_read_string(mc_value_get(node, "locality"), "zone", &hcm.node_zone, error));
     TRY(find_hcm(config, &manager, error));
     hcm.listener_scope = stat_scope(config, out, scope_text);
     register_listener_stats(out, context->stats, hcm.listener_scope);

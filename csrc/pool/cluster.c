@@ -14,10 +14,10 @@ static void release_stats(mc_cluster *cluster) {
 #define RELEASE(name) mc_stats_release(cluster->stats_store, cluster->stats.name);
     MC_CLUSTER_STATS(RELEASE, RELEASE, RELEASE)
 #undef RELEASE
-    _Atomic mc_stat *codes = &cluster->code_stats[0][0];
-    for (size_t i = 0; i < sizeof cluster->code_stats / sizeof *codes; i++) {
-        mc_stats_release(cluster->stats_store, atomic_load_explicit(&codes[i], memory_order_relaxed));
+    for (int i = 0; i < MC_ORIGINS; i++) {
+        mc_code_stats_fini(&cluster->codes[i]);
     }
+    mc_code_scopes_fini(&cluster->code_scopes);
     mc_stats_unref(cluster->stats_store);
 }
 
@@ -39,9 +39,6 @@ mc_lb_stats mc_cluster_lb_stats(const mc_cluster *cluster, mc_slab *slab) {
 #undef STAT
     };
 }
-
-/* Cells of code_stats that are no status. */
-enum { CELL_COMPLETED = 0, CELL_TIME = 6 };
 
 static mc_status copy_text(mc_slice from, mc_slice *to, bool clean) {
     char *copy = mc_malloc(from.n);
@@ -94,6 +91,8 @@ static mc_status read_http(const mc_value *options, mc_cluster *cluster, mc_erro
     if ((status = mc_value_read_duration_ms(options, "idle_timeout", &cluster->idle_timeout_ms, error)) != MC_OK ||
         (status = mc_value_read_u32(options, "max_requests_per_connection", &cluster->max_requests_per_connection,
                                     error)) != MC_OK ||
+        (status = mc_value_read_duration_ms(options, "max_stream_duration", &cluster->max_stream_duration_ms, error)) !=
+            MC_OK ||
         (status = mc_value_read_u32(options, "max_headers_count", &cluster->h1.max_headers_count, error)) != MC_OK) {
         mc_error_under(error, "common_http_protocol_options");
     }
@@ -163,6 +162,19 @@ static mc_status read_outlier(const mc_value *config, mc_cluster *cluster, mc_er
     return status;
 }
 
+static mc_status init_codes(mc_cluster *cluster) {
+    static const char *const scopes[] = {"", ".internal", ".external", ".canary"};
+    cluster->code_scopes.store = cluster->stats_store;
+    for (int i = 0; i < MC_ORIGINS; i++) {
+        const mc_slice parts[] = {MC_SLICE("cluster."), cluster->stat_name, mc_slice_cstr(scopes[i])};
+        mc_status status = mc_code_stats_init(&cluster->codes[i], cluster->stats_store, parts, 3);
+        if (status != MC_OK) {
+            return status;
+        }
+    }
+    return MC_OK;
+}
+
 static void register_stats(mc_cluster *cluster) {
     char prefix[512];
     int n = snprintf(prefix, sizeof prefix, "cluster.%.*s.", MC_SLICE_ARG(cluster->stat_name));
@@ -197,49 +209,12 @@ mc_status mc_cluster_compile(const mc_value *config, uint64_t config_hash, uint3
         (status = read_connection(config, cluster, error)) != MC_OK ||
         (status = read_outlier(config, cluster, error)) != MC_OK ||
         (status = copy_text(name, &cluster->name, false)) != MC_OK ||
-        (status = copy_text(alt.n > 0 ? alt : name, &cluster->stat_name, true)) != MC_OK) {
+        (status = copy_text(alt.n > 0 ? alt : name, &cluster->stat_name, true)) != MC_OK ||
+        (status = init_codes(cluster)) != MC_OK) {
         mc_cluster_unref(cluster);
         return status;
     }
     register_stats(cluster);
     *out = cluster;
     return MC_OK;
-}
-
-static mc_stat code_stat(mc_cluster *cluster, mc_origin origin, unsigned cell) {
-    static const char *const scopes[] = {"", "internal.", "external."};
-    _Atomic mc_stat *at = &cluster->code_stats[origin][cell];
-    mc_stat stat = atomic_load_explicit(at, memory_order_relaxed);
-    if (MC_LIKELY(stat != 0)) {
-        return stat;
-    }
-    char scope[512], name[32];
-    int n = snprintf(scope, sizeof scope, "cluster.%.*s.%s", MC_SLICE_ARG(cluster->stat_name), scopes[origin]);
-    if (cell == CELL_COMPLETED || cell == CELL_TIME) {
-        snprintf(name, sizeof name, "upstream_rq_%s", cell == CELL_TIME ? "time" : "completed");
-    } else {
-        snprintf(name, sizeof name, cell < 100 ? "upstream_rq_%uxx" : "upstream_rq_%u", cell);
-    }
-    stat = mc_stats_scoped(cluster->stats_store, cell == CELL_TIME ? MC_HISTOGRAM : MC_COUNTER,
-                           mc_slice_of(scope, (size_t)n < sizeof scope ? (size_t)n : sizeof scope - 1),
-                           mc_slice_cstr(name));
-    if (atomic_exchange_explicit(at, stat, memory_order_relaxed) != 0) { /* another worker was first */
-        mc_stats_release(cluster->stats_store, stat);
-    }
-    return stat;
-}
-
-void mc_cluster_count_response(mc_cluster *cluster, mc_slab *slab, uint16_t status, bool internal, uint64_t time_ms) {
-    const mc_origin origins[] = {MC_ORIGIN_ANY, internal ? MC_ORIGIN_INTERNAL : MC_ORIGIN_EXTERNAL};
-    if (status < 100 || status >= MC_STATUS_CODES) {
-        return;
-    }
-    for (size_t i = 0; i < 2; i++) {
-        mc_counter_inc(slab, code_stat(cluster, origins[i], CELL_COMPLETED));
-        mc_counter_inc(slab, code_stat(cluster, origins[i], status));
-        mc_counter_inc(slab, code_stat(cluster, origins[i], status / 100u));
-        if (time_ms != UINT64_MAX) {
-            mc_histogram_record(slab, code_stat(cluster, origins[i], CELL_TIME), time_ms);
-        }
-    }
 }

@@ -8,6 +8,7 @@
 #include "h1/h1.h"
 #include "health/outlier.h"
 #include "lb/lb.h"
+#include "stats/code_stats.h"
 
 /* Envoy's names under "cluster.<name>." (upstream rules, section 15). */
 #define MC_CLUSTER_STATS(COUNTER, GAUGE, HISTOGRAM)                                                                    \
@@ -35,8 +36,11 @@
     COUNTER(upstream_rq_pending_failure_eject)                                                                         \
     COUNTER(upstream_rq_cancelled)                                                                                     \
     COUNTER(upstream_rq_completed)                                                                                     \
+    COUNTER(upstream_rq_maintenance_mode)                                                                              \
     COUNTER(upstream_rq_timeout)                                                                                       \
+    COUNTER(upstream_rq_per_try_idle_timeout)                                                                          \
     COUNTER(upstream_rq_per_try_timeout)                                                                               \
+    COUNTER(upstream_rq_max_duration_reached)                                                                          \
     COUNTER(upstream_rq_rx_reset)                                                                                      \
     COUNTER(upstream_rq_tx_reset)                                                                                      \
     COUNTER(upstream_rq_retry)                                                                                         \
@@ -44,9 +48,12 @@
     COUNTER(upstream_rq_retry_overflow)                                                                                \
     COUNTER(upstream_rq_retry_limit_exceeded)                                                                          \
     COUNTER(upstream_rq_retry_backoff_exponential)                                                                     \
+    COUNTER(upstream_rq_retry_backoff_ratelimited)                                                                     \
     COUNTER(upstream_flow_control_paused_reading_total)                                                                \
     COUNTER(upstream_flow_control_resumed_reading_total)                                                               \
     COUNTER(retry_or_shadow_abandoned)                                                                                 \
+    COUNTER(upstream_internal_redirect_succeeded_total)                                                                \
+    COUNTER(upstream_internal_redirect_failed_total)                                                                   \
     MC_LB_COUNTERS(COUNTER)                                                                                            \
     COUNTER(membership_change)                                                                                         \
     COUNTER(update_attempt)                                                                                            \
@@ -87,9 +94,14 @@ static inline void mc_breaker_give(mc_breaker *breaker) {
     atomic_fetch_sub_explicit(&breaker->count, 1, memory_order_relaxed);
 }
 
-enum { MC_STATUS_CODES = 600 };
-/* The places where a response is counted: plainly, and by whether the request came from inside. */
-typedef enum mc_origin { MC_ORIGIN_ANY, MC_ORIGIN_INTERNAL, MC_ORIGIN_EXTERNAL, MC_ORIGINS } mc_origin;
+/* The places where a response is counted (RF-45): plainly, by whether the request came from inside, and for canary hosts. */
+typedef enum mc_origin {
+    MC_ORIGIN_ANY,
+    MC_ORIGIN_INTERNAL,
+    MC_ORIGIN_EXTERNAL,
+    MC_ORIGIN_CANARY,
+    MC_ORIGINS
+} mc_origin;
 
 typedef struct mc_cluster {
     _Atomic uint32_t refs;
@@ -99,6 +111,7 @@ typedef struct mc_cluster {
     mc_lb_config lb;
     uint64_t connect_timeout_ms;
     uint64_t idle_timeout_ms;             /* 0: none (CP-11) */
+    uint64_t max_stream_duration_ms;      /* 0: none (RF-15) */
     uint32_t max_requests_per_connection; /* 0: no limit (CP-3) */
     uint32_t buffer_limit;
     mc_h1_limits h1;
@@ -109,9 +122,8 @@ typedef struct mc_cluster {
     mc_breaker connections, pending, requests, retries;
     mc_stats *stats_store;
     mc_cluster_stats stats;
-    /* By origin (RF-45): upstream_rq_<code> at [code], upstream_rq_<n>xx at [n], upstream_rq_completed at [0],
-     * upstream_rq_time at [6]; made on first use by any worker. */
-    _Atomic mc_stat code_stats[MC_ORIGINS][MC_STATUS_CODES];
+    mc_code_stats codes[MC_ORIGINS];
+    mc_code_scopes code_scopes; /* further places: zones, other names (RF-6), retried responses */
 } mc_cluster;
 
 /* From a Cluster message; everything but the membership. `stats` gets a reference. */
@@ -121,7 +133,5 @@ mc_cluster *mc_cluster_ref(mc_cluster *cluster);
 void mc_cluster_unref(mc_cluster *cluster);
 /* What the cluster's balancers count with. */
 mc_lb_stats mc_cluster_lb_stats(const mc_cluster *cluster, mc_slab *slab);
-/* Counts one response in the scopes of RF-45: code, class, completed, and its time unless UINT64_MAX. */
-void mc_cluster_count_response(mc_cluster *cluster, mc_slab *slab, uint16_t status, bool internal, uint64_t time_ms);
 
 #endif

@@ -11,6 +11,7 @@
 #define MC_POOL_POOL_H
 
 #include "base/map.h"
+#include "health/outlier.h"
 #include "net/conn.h"
 #include "pool/cluster.h"
 
@@ -90,6 +91,8 @@ struct mc_upstream {
     uint32_t *live; /* the worker's count of upstreams not freed yet; may be NULL */
     /* Outlier detection wants to hear of these types (mc_outlier_put); NULL: nobody listens. */
     void (*on_outcome)(void *ctx, mc_upstream *upstream, mc_host *host, unsigned types);
+    /* A response said x-envoy-immediate-health-check-fail; NULL: nobody listens. */
+    void (*on_fail_host)(void *ctx, mc_upstream *upstream, mc_host *host);
     void *ctx;
 };
 
@@ -114,6 +117,13 @@ static inline void mc_upstream_outcome(mc_upstream *upstream, mc_host *host, mc_
 }
 /* A host by the cluster's policy, or NULL (counted upstream_cx_none_healthy). Borrowed until the membership changes. */
 mc_host *mc_upstream_choose(mc_upstream *upstream, const mc_lb_request *request);
+
+/* The host asked to be taken out (HC-14). */
+static inline void mc_upstream_fail_host(mc_upstream *upstream, mc_host *host) {
+    if (upstream->on_fail_host != NULL) {
+        upstream->on_fail_host(upstream->ctx, upstream, host);
+    }
+}
 
 /* The pool of a host, made on first use; NULL when out of memory. */
 MC_MUST_CHECK mc_pool *mc_upstream_pool(mc_upstream *upstream, mc_host *host);

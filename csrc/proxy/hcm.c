@@ -26,6 +26,9 @@ void mc_hcm_unref(mc_hcm *hcm) {
         return;
     }
     mc_route_table_unref(hcm->routes);
+    if (hcm->code_scopes != NULL) {
+        mc_code_scopes_fini(hcm->code_scopes);
+    }
     mc_stats_unref(hcm->stats_store);
     mc_arena_fini(&hcm->arena);
     mc_free(hcm);
@@ -217,7 +220,7 @@ static mc_status read_kind(mc_hcm *hcm, const mc_value *typed, mc_filter_compile
     if (mc_slice_eq(type, MC_SLICE("envoy.extensions.filters.http.router.v3.Router")) ||
         (typed == NULL && mc_slice_eq(out->name, MC_SLICE("envoy.filters.http.router")))) {
         out->type = &mc_router_filter;
-        return mc_value_read_bool(typed, "suppress_envoy_headers", &hcm->suppress_envoy_headers, compile->error);
+        return mc_router_options_read(typed, &hcm->router, compile->error);
     }
     out->kind = mc_filter_kind_find(type);
     if (out->kind == NULL) {
@@ -390,6 +393,7 @@ static mc_status compile(mc_hcm *hcm, const mc_value *config, const mc_hcm_conte
     hcm->h1.max_headers_bytes = headers_kib * 1024;
     TRY(mc_arena_dup(&hcm->arena, context->node_id, &hcm->node_id));
     TRY(mc_arena_dup(&hcm->arena, context->node_cluster, &hcm->node_cluster));
+    TRY(mc_arena_dup(&hcm->arena, context->node_zone, &hcm->node_zone));
     TRY(read_timeouts(hcm, config, error));
     TRY(read_common(hcm, config, error));
     TRY(read_http1(hcm, config, error));
@@ -418,7 +422,11 @@ mc_status mc_hcm_compile(const mc_value *config, const mc_hcm_context *context, 
     atomic_init(&hcm->refs, 1);
     mc_arena_init(&hcm->arena, NULL);
     hcm->stats_store = mc_stats_ref(context->stats);
-    mc_status status = compile(hcm, config, context, error);
+    hcm->code_scopes = mc_arena_zalloc(&hcm->arena, sizeof *hcm->code_scopes);
+    if (hcm->code_scopes != NULL) {
+        hcm->code_scopes->store = hcm->stats_store;
+    }
+    mc_status status = hcm->code_scopes == NULL ? MC_ENOMEM : compile(hcm, config, context, error);
     if (status == MC_OK) {
         *out = hcm;
         return MC_OK;

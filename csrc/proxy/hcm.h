@@ -5,8 +5,9 @@
 
 #include "h1/h1.h"
 #include "proxy/filter.h"
+#include "proxy/router.h"
 #include "route/route.h"
-#include "stats/stats.h"
+#include "stats/code_stats.h"
 
 /* Under "http.<stat_prefix>." (rules section 8). */
 #define MC_HCM_STATS(COUNTER, GAUGE, HISTOGRAM)                                                                        \
@@ -56,6 +57,12 @@
     COUNTER(rq_direct_response)                                                                                        \
     COUNTER(rq_total)                                                                                                  \
     COUNTER(rq_reset_after_downstream_response_started)                                                                \
+    COUNTER(passthrough_internal_redirect_bad_location)                                                                \
+    COUNTER(passthrough_internal_redirect_no_route)                                                                    \
+    COUNTER(passthrough_internal_redirect_predicate)                                                                   \
+    COUNTER(passthrough_internal_redirect_too_many_redirects)                                                          \
+    COUNTER(passthrough_internal_redirect_unsafe_scheme)                                                               \
+    COUNTER(rq_overload_local_reply)                                                                                   \
     GAUGE(downstream_cx_active)                                                                                        \
     GAUGE(downstream_cx_http1_active)                                                                                  \
     GAUGE(downstream_cx_upgrades_active)                                                                               \
@@ -108,7 +115,7 @@ typedef struct mc_hcm {
     uint32_t filter_count; /* the last one is the router */
     mc_h1_limits h1;
     mc_slice default_host_10, server_name, via;
-    mc_slice node_id, node_cluster;
+    mc_slice node_id, node_cluster, node_zone;
     mc_address node_address; /* stands for a loopback peer in x-forwarded-for (HC-11); length 0: none */
     mc_server_header server_header;
     mc_slash_action slashes;
@@ -119,7 +126,8 @@ typedef struct mc_hcm {
     bool strip_any_port, strip_matching_port, strip_trailing_dot;
     bool add_user_agent, proxy_100_continue;
     bool keep_open_on_error; /* stream-error mode, H1-15 */
-    bool suppress_envoy_headers;
+    mc_router_options router;
+    mc_code_scopes *code_scopes; /* of virtual clusters and routes (RF-46); NULL: nothing counts there */
     mc_upgrade_config *upgrades;
     uint32_t upgrade_count;
     mc_slice *internal_only_headers;
@@ -137,7 +145,7 @@ typedef struct mc_hcm_context {
     mc_stats *stats;
     mc_slice listener_scope; /* address part of the listener's stats, e.g. "127.0.0.1_10000" */
     uint32_t buffer_limit;   /* listener per_connection_buffer_limit_bytes */
-    mc_slice node_id, node_cluster;
+    mc_slice node_id, node_cluster, node_zone;
     mc_address node_address;
     const mc_filter_factory *factories; /* known filters beside the router */
     size_t factory_count;

@@ -261,7 +261,7 @@ TEST(a_reset_within_the_response_cuts_it_off) {
     CHECK_HAS(got, "abc");
     CHECK(!contains(got, "\r\n0\r\n"));
     CHECK(client.closed);
-    CHECK_U64(pipeline_counter(&p, "http.in.rq_reset_after_downstream_response_started"), 1);
+    CHECK_U64(pipeline_counter(&p, "http.in.rq_reset_after_downstream_response_started"), 0); /* gRPC only */
     end();
 }
 

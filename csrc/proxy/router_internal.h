@@ -1,0 +1,187 @@
+/* Private to the router: its state, and what its files do for each other.
+ *
+ *   router.c             the filter: where a request goes, its body, the end
+ *   router_reply.c       answers of the router's own
+ *   upstream_request.c   one try: a host, a connection, writing the request
+ *   upstream_response.c  what a try brings: retry, redirect, or the way down
+ *   timeouts.c           headers and timers of time limits
+ *   router_stats.c       what is counted of responses
+ *   internal_redirect.c  following a redirect instead of passing it on
+ *   shadow.c             copies of requests to other clusters
+ *
+ * A router lives in its stream's arena. It holds its upstream until it closes. Any call that may answer or reset the stream may
+ * close it, so its caller looks at stream->finished before it goes on. */
+#ifndef MC_PROXY_ROUTER_INTERNAL_H
+#define MC_PROXY_ROUTER_INTERNAL_H
+
+#include "health/outlier.h"
+#include "proxy/retry.h"
+#include "proxy/router.h"
+#include "proxy/stream.h"
+
+enum { MC_TRIED_MAX = 64 };
+
+typedef struct mc_router mc_router;
+
+/* One try: an attempt at one host, with the response it may bring. With hedging several run at once. */
+typedef struct mc_try {
+    mc_attempt attempt;
+    mc_router *router;
+    mc_link link;  /* on the router's tries */
+    mc_host *host; /* referenced */
+    mc_headers headers;
+    mc_headers *trailers;
+    mc_h1_head head;
+    mc_h1_framing framing; /* of the request body on the wire */
+    bool selected;         /* it got a connection, or failed to: the host counts as attempted */
+    bool ready;            /* the request head was written */
+    bool awaiting;         /* no response headers yet */
+    bool blocked;          /* the request is paused because this connection is full */
+    bool paused;           /* the response is paused because the client is full */
+    bool hedged;           /* another try was made because this one is slow (RF-16) */
+    bool timeout_reported; /* to outlier detection */
+    bool grpc_deferred;    /* success is known by the trailers (RF-32) */
+    bool canary;
+    mc_timer per_try, per_try_idle, duration;
+} mc_try;
+
+struct mc_router {
+    mc_filter *filter;
+    mc_stream *stream;
+    mc_upstream *upstream; /* held */
+    mc_cluster *cluster;
+    const mc_router_options *options;
+    mc_list tries; /* in flight, newest first */
+    mc_try *final; /* whose response goes downstream */
+    mc_retry retry;
+    mc_lb_request lb;
+    mc_buffer body;       /* what may have to be sent (again) */
+    uint64_t body_limit;  /* of what is kept for another try (RF-28); 0: none */
+    mc_headers *trailers; /* of the request */
+    mc_request_hash hash;
+    uint64_t timeout_ms, per_try_ms, per_try_idle_ms, duration_ms; /* 0: none */
+    uint64_t request_end_us;
+    mc_timer timeout, backoff;
+    uint16_t timeout_status; /* 504, or 204 (RF-14) */
+    uint8_t scope_count;
+    mc_code_stats *scopes[2]; /* of the virtual cluster and of the route, if they count (RF-46) */
+    mc_slice alt_stat_name;   /* RF-6 */
+    bool grpc;
+    bool may_retry;  /* a policy or headers ask for retries */
+    bool hedge;      /* hedge_on_per_try_timeout */
+    bool keep_body;  /* another try or a redirect may need it (RF-28) */
+    bool overflowed; /* more body came than is kept */
+    bool request_end;
+    bool waiting;                       /* between tries */
+    bool timeout_retry;                 /* what the wait is for (RF-29) */
+    bool retried;                       /* a further try was started */
+    bool replied_attempts;              /* answers tell the attempt count from now on */
+    bool body_paused;                   /* too much is held while connecting */
+    bool response_started;              /* headers, perhaps informational, went to the chain */
+    const mc_host *tried[MC_TRIED_MAX]; /* compared only; the newest replace the oldest */
+    uint32_t tried_count;
+    struct mc_shadow *shadows; /* that still take the request's body */
+};
+
+#define MC_R_COUNT(r, name) mc_counter_inc((r)->stream->proxy->slab, (r)->cluster->stats.name)
+
+/* --- router_reply.c ------------------------------------------------------------------------------------------------ */
+
+void mc_router_reply_redirect(mc_stream *stream);
+void mc_router_reply_direct(mc_stream *stream, const mc_direct_response *direct);
+/* RF-3; NULL: the request's headers are as they should be. */
+const char *mc_router_strict_check(const mc_headers *request, uint8_t strict, mc_reply *reply, mc_arena *arena);
+/* RF-4: true when the request was answered. */
+bool mc_router_maintenance(mc_router *r);
+void mc_router_reply_no_host(mc_router *r);
+/* Answers, or resets a response that has begun. Adds what answers carry after tries were made (RF-35). */
+void mc_router_reply(mc_router *r, const mc_reply *reply);
+void mc_router_reply_reset(mc_router *r, mc_reset_reason reason);
+void mc_router_reply_timeout(mc_router *r, const char *details);
+void mc_router_reply_too_large(mc_router *r); /* RF-28 */
+void mc_router_out_of_memory(mc_router *r);
+
+/* --- upstream_request.c --------------------------------------------------------------------------------------------- */
+
+/* Chooses a host and sends it the request; a failure may be answered or retried before it returns. */
+void mc_try_start(mc_router *r);
+void mc_try_write(mc_try *t, mc_slice data);
+void mc_try_write_end(mc_try *t);
+/* Leaves a try behind whose attempt is detached. */
+void mc_try_drop(mc_try *t);
+/* Takes it down. */
+void mc_try_cancel(mc_try *t);
+void mc_router_cancel_tries(mc_router *r, const mc_try *but);
+/* Events of its attempt. */
+void mc_try_on_ready(mc_attempt *attempt);
+void mc_try_on_failure(mc_attempt *attempt, mc_reset_reason reason);
+void mc_try_on_high(mc_attempt *attempt);
+void mc_try_on_low(mc_attempt *attempt);
+static inline mc_try *mc_router_newest(const mc_router *r) {
+    mc_link *first = mc_list_first(&r->tries);
+    return first == NULL ? NULL : MC_CONTAINER(first, mc_try, link);
+}
+
+/* --- upstream_response.c -------------------------------------------------------------------------------------------- */
+
+extern const mc_attempt_events mc_try_events;
+/* RF-22, RF-23: asks for another try after this one failed without a response; true: it is dropped and another will come. */
+bool mc_try_retry_reset(mc_try *t, mc_reset_reason reason, bool timeout);
+/* A try ended without a response, or within it: retried, answered, or passed on as a reset. */
+void mc_try_failed(mc_try *t, mc_reset_reason reason);
+void mc_router_schedule_retry(mc_router *r, bool timeout);
+void mc_router_backoff_fired(mc_timer *timer);
+/* Sets the response flag a refused retry leaves. */
+void mc_router_flag_verdict(mc_router *r, mc_retry_verdict verdict);
+/* No further try, no timers of the whole request. */
+void mc_router_settle(mc_router *r);
+
+/* --- timeouts.c --------------------------------------------------------------------------------------------------------- */
+
+/* Reads the limits, removes the headers that set them, and announces what is expected upstream (RF-10 to RF-13). */
+MC_MUST_CHECK mc_status mc_router_read_timeouts(mc_router *r);
+/* RF-13, for a further try. */
+MC_MUST_CHECK mc_status mc_router_announce_timeout(mc_router *r, uint64_t elapsed_ms);
+void mc_router_timeout_fired(mc_timer *timer);
+/* The timers of a try (RF-14, RF-15): when it starts, and when it has its connection or the request became complete. */
+void mc_try_arm(mc_try *t);
+void mc_try_ready_timers(mc_try *t);
+void mc_try_disarm(mc_try *t);
+/* Something came from upstream. */
+void mc_try_active(mc_try *t);
+/* An upgrade was accepted: the limits were for the handshake. */
+void mc_router_disarm_handshake(mc_router *r, mc_try *t);
+
+/* --- router_stats.c ------------------------------------------------------------------------------------------------------- */
+
+void mc_router_find_scopes(mc_router *r);
+void mc_router_inc_scopes(mc_router *r, mc_code_counter counter);
+/* A response of the upstream, or the router's own in its place; `host` may be NULL (RF-45). */
+void mc_router_charge(mc_router *r, uint16_t status, mc_host *host, bool canary);
+/* A try that ended without a whole response (RF-32). */
+void mc_router_charge_abort(mc_router *r, uint16_t status, mc_try *t);
+void mc_router_charge_retried(mc_router *r, uint16_t status);
+void mc_router_charge_time(mc_router *r, const mc_try *t);
+bool mc_try_is_canary(const mc_try *t);
+/* Outlier detection (RF-31, RF-32); `code` 0: none. */
+void mc_try_report(mc_try *t, mc_outlier_event event, unsigned code);
+void mc_host_count_error(mc_router *r, mc_host *host);
+void mc_host_count_success(mc_router *r, mc_host *host);
+/* The status that a grpc-status of `headers` stands for (HC-6); 0: there is none. */
+uint16_t mc_grpc_http_status(const mc_headers *headers);
+
+/* --- internal_redirect.c ----------------------------------------------------------------------------------------------------- */
+
+/* RT-56: true when the request starts anew instead of passing this response on. */
+bool mc_router_follow_redirect(mc_router *r, mc_try *t);
+
+/* --- shadow.c -------------------------------------------------------------------------------------------------------------------- */
+
+/* RT-55: starts the copies of a request whose headers are final. */
+void mc_shadows_start(mc_router *r, bool end_stream);
+void mc_shadows_data(mc_router *r, mc_slice data);
+void mc_shadows_end(mc_router *r);
+/* The stream ended before the request did. */
+void mc_shadows_cancel(mc_router *r);
+
+#endif

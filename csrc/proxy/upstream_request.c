@@ -1,0 +1,233 @@
+/* One try: choosing a host, getting a connection, writing the request. */
+#include "proxy/router_internal.h"
+
+/* --- writing ---------------------------------------------------------------------------------------------------------- */
+
+void mc_try_write(mc_try *t, mc_slice data) {
+    mc_conn *conn = mc_attempt_conn(&t->attempt);
+    if (data.n == 0 || conn == NULL) {
+        return;
+    }
+    if (t->framing != MC_H1_CHUNKED) {
+        mc_conn_write(conn, data);
+        return;
+    }
+    char *head = mc_net_scratch(t->router->stream->proxy->net, MC_H1_CHUNK_HEAD_MAX);
+    if (head == NULL) {
+        mc_conn_abort(conn, MC_CLOSE_RESET);
+        return;
+    }
+    mc_conn_write(conn, mc_slice_of(head, mc_h1_chunk_head(head, data.n)));
+    mc_conn_write(conn, data);
+    mc_conn_write(conn, MC_SLICE("\r\n"));
+}
+
+void mc_try_write_end(mc_try *t) {
+    mc_router *r = t->router;
+    mc_conn *conn = mc_attempt_conn(&t->attempt);
+    if (conn == NULL) {
+        return;
+    }
+    if (t->framing == MC_H1_CHUNKED) {
+        const mc_headers *trailers = r->cluster->h1.enable_trailers ? r->trailers : NULL;
+        char *out = mc_net_scratch(r->stream->proxy->net, mc_h1_last_chunk_size(trailers));
+        if (out == NULL) {
+            mc_conn_abort(conn, MC_CLOSE_RESET);
+            return;
+        }
+        mc_conn_write(conn, mc_slice_of(out, mc_h1_last_chunk(trailers, out)));
+    }
+    t->attempt.request_sent = true;
+}
+
+static void write_body(mc_router *r, mc_try *t) {
+    for (const mc_chunk *chunk = r->body.head; chunk != NULL; chunk = chunk->next) {
+        mc_try_write(t, mc_slice_of(chunk->data + chunk->begin, chunk->end - chunk->begin));
+    }
+    if (!r->keep_body) {
+        mc_net_retire(r->stream->proxy->net, &r->body);
+    }
+    if (r->body_paused) {
+        r->body_paused = false;
+        mc_filter_decode_resume(r->filter);
+    }
+}
+
+/* The try has its connection. */
+static void write_request(mc_try *t) {
+    mc_router *r = t->router;
+    mc_stream *stream = r->stream;
+    mc_conn *conn = mc_attempt_conn(&t->attempt);
+    t->selected = true;
+    mc_try_report(t, MC_OUTLIER_CONNECT_SUCCESS, 0);
+    mc_router_inc_scopes(r, MC_CODE_TOTAL);
+    char *out = mc_net_scratch(stream->proxy->net, mc_h1_head_size(&stream->request));
+    if (out == NULL) {
+        mc_conn_abort(conn, MC_CLOSE_RESET);
+        return;
+    }
+    mc_h1_encode how = {
+        .end_stream = r->request_end && r->body.length == 0 && r->trailers == NULL,
+        .upgrade = stream->upgrade,
+        .enable_trailers = r->cluster->h1.enable_trailers,
+    };
+    size_t n = mc_h1_encode_request(&stream->request, &how, out, &t->framing);
+    t->ready = true;
+    mc_conn_write(conn, mc_slice_of(out, n));
+    write_body(r, t);
+    if (r->request_end) {
+        mc_try_write_end(t);
+    }
+    mc_try_ready_timers(t);
+}
+
+static mc_try *try_of(mc_attempt *attempt) { return MC_CONTAINER(attempt, mc_try, attempt); }
+
+void mc_try_on_ready(mc_attempt *attempt) { write_request(try_of(attempt)); }
+
+void mc_try_on_failure(mc_attempt *attempt, mc_reset_reason reason) {
+    mc_try *t = try_of(attempt);
+    t->selected = true;
+    mc_try_failed(t, reason);
+}
+
+void mc_try_on_high(mc_attempt *attempt) {
+    mc_try *t = try_of(attempt);
+    if (!t->blocked) {
+        t->blocked = true;
+        mc_filter_decode_pause(t->router->filter);
+    }
+}
+
+void mc_try_on_low(mc_attempt *attempt) {
+    mc_try *t = try_of(attempt);
+    if (t->blocked) {
+        t->blocked = false;
+        mc_filter_decode_resume(t->router->filter);
+    }
+}
+
+/* --- the end of a try ---------------------------------------------------------------------------------------------------- */
+
+void mc_try_drop(mc_try *t) {
+    mc_router *r = t->router;
+    mc_link_unlink(&t->link);
+    mc_try_disarm(t);
+    if (t->blocked) {
+        t->blocked = false;
+        mc_filter_decode_resume(r->filter);
+    }
+    if (r->final == t) {
+        r->final = NULL;
+    }
+    mc_host_unref(t->host);
+}
+
+void mc_try_cancel(mc_try *t) {
+    mc_attempt_cancel(&t->attempt);
+    mc_try_drop(t);
+}
+
+void mc_router_cancel_tries(mc_router *r, const mc_try *but) {
+    MC_LIST_EACH(&r->tries, node) {
+        mc_try *t = MC_CONTAINER(node, mc_try, link);
+        if (t != but) {
+            mc_try_cancel(t);
+        }
+    }
+}
+
+/* --- starting --------------------------------------------------------------------------------------------------------------- */
+
+static bool tried_before(const mc_router *r, const mc_host *host) {
+    for (uint32_t i = 0; i < r->tried_count && i < MC_TRIED_MAX; i++) {
+        if (r->tried[i] == host) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* RF-26. */
+static bool refuse_host(void *ctx, const mc_host *host) {
+    const mc_router *r = ctx;
+    const mc_retry_policy *policy = r->retry.with.policy;
+    return (policy->avoid_previous_hosts && tried_before(r, host)) ||
+           (policy->omit_canary_hosts && atomic_load_explicit(&host->canary, memory_order_relaxed));
+}
+
+static mc_host *choose_host(mc_router *r) {
+    const mc_retry_policy *policy = r->retry.with.policy;
+    r->lb.now_ms = mc_loop_now_ms(r->stream->proxy->loop);
+    if (r->retried && policy != NULL) {
+        r->lb.attempts = policy->host_selection_retry_max_attempts;
+        r->lb.refuse = refuse_host;
+        r->lb.ctx = r;
+    }
+    return mc_upstream_choose(r->upstream, &r->lb);
+}
+
+static mc_status set_number(mc_headers *headers, mc_header_id id, uint64_t value) {
+    char digits[20];
+    return mc_headers_set_known(headers, id, mc_slice_of(digits, mc_format_u64(digits, value)));
+}
+
+/* RF-29: what differs from try to try. */
+static mc_status set_try_headers(mc_router *r, const mc_host *host) {
+    mc_stream *stream = r->stream;
+    const mc_virtual_host *virtual_host = stream->match.virtual_host;
+    mc_status status = MC_OK;
+    if (stream->match.route->auto_host_rewrite && host->hostname.n > 0) { /* RT-34 */
+        status = mc_route_rewrite_host(stream->match.route, &stream->request, host->hostname,
+                                       r->options->suppress_envoy_headers);
+    }
+    if (MC_LIKELY(!r->retried) || status != MC_OK) {
+        return status;
+    }
+    if (virtual_host->include_attempt_count_request) {
+        status = set_number(&stream->request, MC_H_X_ENVOY_ATTEMPT_COUNT, stream->attempts);
+    }
+    if (virtual_host->include_is_timeout_retry && status == MC_OK) {
+        status = mc_headers_set_known_ref(&stream->request, MC_H_X_ENVOY_IS_TIMEOUT_RETRY,
+                                          r->timeout_retry ? MC_SLICE("true") : MC_SLICE("false"));
+    }
+    if (status == MC_OK) {
+        uint64_t elapsed = r->request_end ? mc_loop_now_us(stream->proxy->loop) - r->request_end_us : 0;
+        status = mc_router_announce_timeout(r, elapsed / 1000);
+    }
+    return status;
+}
+
+void mc_try_start(mc_router *r) {
+    mc_stream *stream = r->stream;
+    mc_host *host = choose_host(r);
+    if (host == NULL) { /* RF-5 */
+        mc_router_reply_no_host(r);
+        return;
+    }
+    mc_try *t = mc_arena_zalloc(&stream->arena, sizeof *t);
+    mc_pool *pool = mc_upstream_pool(r->upstream, host);
+    if (t == NULL || pool == NULL || set_try_headers(r, host) != MC_OK) {
+        mc_router_out_of_memory(r);
+        return;
+    }
+    r->tried[r->tried_count++ % MC_TRIED_MAX] = host;
+    t->router = r;
+    t->host = mc_host_ref(host);
+    t->awaiting = true;
+    t->attempt.events = &mc_try_events;
+    t->attempt.method = mc_headers_get_known(&stream->request, MC_H_METHOD);
+    mc_list_push_front(&r->tries, &t->link);
+    stream->upstream_address = host->address;
+    mc_try_arm(t);
+    mc_status status = mc_pool_start(pool, &t->attempt);
+    if (status == MC_OK) {
+        write_request(t);
+    } else if (status == MC_ELIMIT) {
+        t->selected = true;
+        mc_try_failed(t, MC_RESET_OVERFLOW);
+    } else if (status != MC_AGAIN) {
+        t->selected = true;
+        mc_try_failed(t, MC_RESET_LOCAL_CONNECTION_FAILURE);
+    }
+}

@@ -1,0 +1,327 @@
+/* What a try brings: another try, a redirect followed inside, or the response on its way down. */
+#include "proxy/router_internal.h"
+
+static mc_try *try_of(mc_attempt *attempt) { return MC_CONTAINER(attempt, mc_try, attempt); }
+
+/* --- another try --------------------------------------------------------------------------------------------------------- */
+
+void mc_router_flag_verdict(mc_router *r, mc_retry_verdict verdict) {
+    if (verdict == MC_RETRY_LIMIT) {
+        r->stream->flags |= MC_FLAG(URX);
+    } else if (verdict == MC_RETRY_OVERFLOW) {
+        r->stream->flags |= MC_FLAG(UO);
+    }
+}
+
+void mc_router_schedule_retry(mc_router *r, bool timeout) {
+    r->waiting = true;
+    r->timeout_retry = timeout;
+    mc_loop *loop = r->stream->proxy->loop;
+    mc_timer_arm(loop, &r->backoff, mc_retry_wait_ms(&r->retry, mc_loop_random(loop)));
+}
+
+void mc_router_backoff_fired(mc_timer *timer) {
+    mc_router *r = MC_CONTAINER(timer, mc_router, backoff);
+    mc_stream *stream = r->stream;
+    r->waiting = false;
+    r->retried = true;
+    stream->attempts += stream->attempts < UINT8_MAX;
+    mc_try_start(r);
+}
+
+bool mc_try_retry_reset(mc_try *t, mc_reset_reason reason, bool timeout) {
+    mc_router *r = t->router;
+    if (r->response_started || !r->retry.configured || t->hedged) {
+        return false;
+    }
+    mc_retry_verdict verdict = mc_retry_reset(&r->retry, reason, t->ready);
+    mc_router_flag_verdict(r, verdict);
+    if (verdict != MC_RETRY_YES) {
+        return false;
+    }
+    mc_host_count_error(r, t->selected ? t->host : NULL);
+    mc_try_drop(t);
+    mc_router_schedule_retry(r, timeout);
+    return true;
+}
+
+static bool others_may_answer(const mc_router *r) {
+    if (r->waiting) {
+        return true;
+    }
+    MC_LIST_EACH(&r->tries, node) {
+        if (MC_CONTAINER(node, mc_try, link)->awaiting) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void mc_try_failed(mc_try *t, mc_reset_reason reason) {
+    mc_router *r = t->router;
+    t->awaiting = false;
+    if (reason != MC_RESET_OVERFLOW) { /* RF-31 */
+        mc_try_report(t, MC_OUTLIER_CONNECT_FAILED, 0);
+    }
+    if (mc_try_retry_reset(t, reason, false)) {
+        return;
+    }
+    mc_router_charge_abort(r, reason == MC_RESET_PROTOCOL_ERROR ? 502 : 503, t);
+    mc_try_drop(t);
+    if (!others_may_answer(r)) {
+        mc_router_reply_reset(r, reason);
+    }
+}
+
+void mc_router_settle(mc_router *r) {
+    mc_loop *loop = r->stream->proxy->loop;
+    mc_retry_stop(&r->retry);
+    r->waiting = false;
+    mc_timer_cancel(loop, &r->backoff);
+    mc_timer_cancel(loop, &r->timeout);
+}
+
+/* --- informational responses ---------------------------------------------------------------------------------------------- */
+
+/* HC-47: 100 only when the client's expectation was passed on, 102 to 104 always. */
+static mc_status on_informational(mc_router *r, mc_try *t) {
+    mc_stream *stream = r->stream;
+    const uint16_t status = t->head.status;
+    if (status != 100 && (status < 102 || status > 104)) {
+        return MC_OK;
+    }
+    mc_router_charge(r, status, t->host, mc_try_is_canary(t));
+    r->response_started = true; /* RF-23: no further tries */
+    r->final = t;
+    mc_router_cancel_tries(r, t);
+    mc_retry_stop(&r->retry);
+    if ((status != 100 || stream->hcm->proxy_100_continue) && !stream->headers_sent) {
+        mc_headers *response = stream->response;
+        stream->response = &t->headers;
+        mc_stream_send_headers(stream, false);
+        stream->response = response;
+    }
+    return stream->finished ? MC_ECLOSED : MC_OK;
+}
+
+/* --- the response ------------------------------------------------------------------------------------------------------------ */
+
+static mc_status set_number(mc_headers *headers, mc_header_id id, uint64_t value) {
+    char digits[20];
+    return mc_headers_set_known(headers, id, mc_slice_of(digits, mc_format_u64(digits, value)));
+}
+
+static mc_status add_response_headers(mc_router *r, mc_try *t) { /* RF-35 */
+    mc_stream *stream = r->stream;
+    mc_status status = MC_OK;
+    if (stream->match.virtual_host->include_attempt_count_response) {
+        status = set_number(&t->headers, MC_H_X_ENVOY_ATTEMPT_COUNT, stream->attempts);
+    }
+    if (r->request_end && !r->options->suppress_envoy_headers && status == MC_OK) {
+        status = set_number(&t->headers, MC_H_X_ENVOY_UPSTREAM_SERVICE_TIME,
+                            (stream->first_upstream_us - r->request_end_us) / 1000);
+    }
+    for (uint32_t i = 0; i < r->hash.set_cookie_count && status == MC_OK; i++) {
+        status = mc_headers_add_known_ref(&t->headers, MC_H_SET_COOKIE, r->hash.set_cookies[i]);
+    }
+    return status == MC_OK ? mc_route_finalize_response(stream->hcm->routes, &stream->match, &t->headers) : status;
+}
+
+static void report_response(mc_try *t, uint16_t grpc_status) { /* RF-32 */
+    const uint16_t code = grpc_status != 0 ? grpc_status : t->head.status;
+    mc_try_report(t,
+                  code >= 500                                          ? MC_OUTLIER_REQUEST_FAILED
+                  : mc_headers_has(&t->headers, MC_H_X_ENVOY_DEGRADED) ? MC_OUTLIER_REQUEST_DEGRADED
+                                                                       : MC_OUTLIER_REQUEST_SUCCESS,
+                  code);
+    if (MC_UNLIKELY(mc_headers_has(&t->headers, MC_H_X_ENVOY_IMMEDIATE_HEALTH_CHECK_FAIL))) {
+        mc_upstream_fail_host(t->router->upstream, t->host);
+    }
+}
+
+/* gRPC tells by its trailers whether it went well. */
+static void count_success(mc_router *r, mc_try *t, uint16_t grpc_status, bool end_stream) {
+    if (MC_LIKELY(!r->grpc)) {
+        mc_host_count_success(r, t->host);
+    } else if (!end_stream) {
+        t->grpc_deferred = true;
+    } else if (grpc_status != 0 && grpc_status < 500) {
+        mc_host_count_success(r, t->host);
+    } else {
+        mc_host_count_error(r, t->host);
+    }
+}
+
+/* True when the response is given up for another try; *refused tells that one was wanted and could not be made. */
+static bool retry_response(mc_router *r, mc_try *t, bool *refused) {
+    *refused = false;
+    if (MC_LIKELY(!r->retry.configured)) {
+        return false;
+    }
+    if (t->hedged) { /* its other try was made already */
+        *refused = mc_retry_wants_response(&r->retry, t->head.status, &t->headers);
+        return false;
+    }
+    mc_retry_verdict verdict =
+        mc_retry_response(&r->retry, t->head.status, &t->headers, mc_loop_wall_ms(r->stream->proxy->loop));
+    mc_router_flag_verdict(r, verdict);
+    if (verdict == MC_RETRY_YES) {
+        mc_host_count_error(r, t->host);
+        mc_router_charge_retried(r, t->head.status);
+        return true;
+    }
+    *refused = verdict != MC_RETRY_NO;
+    return false;
+}
+
+/* Ends a try whose response goes nowhere; its connection stays usable only if it was read to the end. */
+static void give_up(mc_try *t, bool end_stream) {
+    if (end_stream) {
+        mc_try_drop(t);
+    } else {
+        mc_try_cancel(t);
+    }
+}
+
+static void complete(mc_router *r, mc_try *t) {
+    mc_router_charge_time(r, t);
+    mc_try_drop(t);
+    mc_router_settle(r);
+}
+
+/* The response headers of a try are here. MC_ECLOSED: the try is gone, or the stream. */
+static mc_status respond(mc_try *t, bool end_stream) {
+    mc_router *r = t->router;
+    mc_stream *stream = r->stream;
+    const uint16_t grpc_status = MC_UNLIKELY(r->grpc) ? mc_grpc_http_status(&t->headers) : 0;
+    bool refused;
+    t->awaiting = false;
+    report_response(t, grpc_status);
+    if (retry_response(r, t, &refused)) {
+        give_up(t, end_stream); /* RF-29 */
+        mc_router_schedule_retry(r, false);
+        return MC_ECLOSED;
+    }
+    if (MC_UNLIKELY(stream->match.route->redirects != NULL) && mc_router_follow_redirect(r, t)) {
+        give_up(t, end_stream);
+        return MC_ECLOSED;
+    }
+    if (refused && others_may_answer(r)) { /* RF-16: a better one may come */
+        mc_host_count_error(r, t->host);
+        give_up(t, end_stream);
+        return MC_ECLOSED;
+    }
+    mc_retry_stop(&r->retry);
+    t->canary = mc_try_is_canary(t);
+    mc_router_charge(r, t->head.status, t->host, t->canary);
+    if (t->head.status < 500 || t->head.status >= 600) {
+        count_success(r, t, grpc_status, end_stream);
+    }
+    stream->details = "via_upstream";
+    stream->upstream_address = t->host->address;
+    r->response_started = true;
+    r->final = t;
+    if (r->waiting) {
+        r->waiting = false;
+        mc_timer_cancel(stream->proxy->loop, &r->backoff);
+    }
+    mc_router_cancel_tries(r, t);
+    if (add_response_headers(r, t) != MC_OK) {
+        mc_router_out_of_memory(r);
+        return MC_ECLOSED;
+    }
+    if (end_stream) {
+        complete(r, t);
+    }
+    mc_filter_encode_headers(r->filter, &t->headers, end_stream);
+    return stream->finished ? MC_ECLOSED : MC_OK;
+}
+
+/* --- events of the attempt -------------------------------------------------------------------------------------------------------- */
+
+static mc_headers *on_begin(mc_attempt *attempt) {
+    mc_try *t = try_of(attempt);
+    mc_headers_init(&t->headers, &t->router->stream->arena);
+    return &t->headers;
+}
+
+static mc_status on_headers(mc_attempt *attempt, const mc_h1_head *head) {
+    mc_try *t = try_of(attempt);
+    mc_router *r = t->router;
+    t->head = *head;
+    mc_try_active(t);
+    if (MC_UNLIKELY(head->status < 200 && head->status != 101)) {
+        return on_informational(r, t);
+    }
+    r->stream->first_upstream_us = mc_loop_now_us(r->stream->proxy->loop);
+    if (head->end_stream) {
+        return MC_OK; /* on_complete decides: the connection stays usable */
+    }
+    if (MC_UNLIKELY(head->status == 101)) {
+        if (!r->stream->upgrade) { /* nobody asked for another protocol */
+            return MC_EPROTO;
+        }
+        mc_router_disarm_handshake(r, t);
+        mc_attempt_tunnel(attempt);
+    }
+    return respond(t, false);
+}
+
+static mc_status on_body(mc_attempt *attempt, mc_slice data) {
+    mc_try *t = try_of(attempt);
+    mc_router *r = t->router;
+    mc_try_active(t);
+    mc_filter_encode_data(r->filter, data, false);
+    return r->stream->finished || r->final != t ? MC_ECLOSED : MC_OK;
+}
+
+static mc_status on_trailers(mc_attempt *attempt, mc_headers *trailers) {
+    try_of(attempt)->trailers = trailers;
+    return MC_OK;
+}
+
+static void count_grpc_end(mc_router *r, mc_try *t) { /* without trailers a gRPC response is cut short */
+    const uint16_t status = t->trailers == NULL ? 0 : mc_grpc_http_status(t->trailers);
+    if (status != 0 && status < 500) {
+        mc_host_count_success(r, t->host);
+    } else {
+        mc_host_count_error(r, t->host);
+    }
+}
+
+static void on_complete(mc_attempt *attempt) {
+    mc_try *t = try_of(attempt);
+    mc_router *r = t->router;
+    if (t->head.end_stream) {
+        (void)respond(t, true);
+        return;
+    }
+    if (MC_UNLIKELY(t->grpc_deferred)) {
+        count_grpc_end(r, t);
+    }
+    complete(r, t);
+    if (t->trailers != NULL) {
+        mc_filter_encode_trailers(r->filter, t->trailers);
+    } else {
+        mc_filter_encode_data(r->filter, MC_SLICE_NONE, true);
+    }
+}
+
+static void on_reset(mc_attempt *attempt, mc_reset_reason reason) {
+    mc_try *t = try_of(attempt);
+    MC_R_COUNT(t->router, upstream_rq_rx_reset);
+    mc_try_failed(t, reason);
+}
+
+const mc_attempt_events mc_try_events = {
+    .on_ready = mc_try_on_ready,
+    .on_failure = mc_try_on_failure,
+    .on_begin = on_begin,
+    .on_headers = on_headers,
+    .on_body = on_body,
+    .on_trailers = on_trailers,
+    .on_complete = on_complete,
+    .on_reset = on_reset,
+    .on_high = mc_try_on_high,
+    .on_low = mc_try_on_low,
+};
