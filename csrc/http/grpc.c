@@ -56,3 +56,28 @@ size_t mc_grpc_timeout_write(uint64_t ms, char out[MC_GRPC_TIMEOUT_TEXT]) {
     out[n] = units[unit];
     return n + 1;
 }
+
+mc_slice mc_grpc_status_name(uint64_t grpc_status, bool snake) {
+    static const mc_slice names[][2] = {
+#define NAME(camel, snake) {MC_SLICE_INIT(camel), MC_SLICE_INIT(snake)}
+        NAME("OK", "OK"),
+        NAME("Canceled", "CANCELLED"),
+        NAME("Unknown", "UNKNOWN"),
+        NAME("InvalidArgument", "INVALID_ARGUMENT"),
+        NAME("DeadlineExceeded", "DEADLINE_EXCEEDED"),
+        NAME("NotFound", "NOT_FOUND"),
+        NAME("AlreadyExists", "ALREADY_EXISTS"),
+        NAME("PermissionDenied", "PERMISSION_DENIED"),
+        NAME("ResourceExhausted", "RESOURCE_EXHAUSTED"),
+        NAME("FailedPrecondition", "FAILED_PRECONDITION"),
+        NAME("Aborted", "ABORTED"),
+        NAME("OutOfRange", "OUT_OF_RANGE"),
+        NAME("Unimplemented", "UNIMPLEMENTED"),
+        NAME("Internal", "INTERNAL"),
+        NAME("Unavailable", "UNAVAILABLE"),
+        NAME("DataLoss", "DATA_LOSS"),
+        NAME("Unauthenticated", "UNAUTHENTICATED"),
+#undef NAME
+    };
+    return grpc_status <= 16 ? names[grpc_status][snake] : MC_SLICE_NONE;
+}

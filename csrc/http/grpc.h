@@ -10,6 +10,8 @@ bool mc_grpc_content_type(mc_slice type);
 unsigned mc_grpc_from_http(uint16_t status);
 /* The HTTP status that a gRPC status counts as (HC-6); 500 for what is not one. */
 uint16_t mc_grpc_to_http(uint64_t grpc_status);
+/* "DeadlineExceeded", or with `snake` "DEADLINE_EXCEEDED"; p == NULL for what is not a status. */
+mc_slice mc_grpc_status_name(uint64_t grpc_status, bool snake);
 
 /* HC-38: up to eight digits and a unit. Microseconds and nanoseconds are rounded up to milliseconds. */
 MC_MUST_CHECK mc_status mc_grpc_timeout_parse(mc_slice text, uint64_t *ms);

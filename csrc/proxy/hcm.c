@@ -4,8 +4,8 @@
 
 #include "base/alloc.h"
 #include "base/defaults.h"
+#include "http/flags.h"
 #include "proxy/filters/kind.h"
-#include "proxy/flags.h"
 #include "proxy/router.h"
 
 #define TRY(call)                                                                                                      \

@@ -10,7 +10,7 @@
 #define MC_PROXY_STREAM_H
 
 #include "proxy/downstream.h"
-#include "proxy/flags.h"
+#include "http/flags.h"
 
 /* What one direction of the chain holds back at one filter. Data in `held` is passed on in order; its first `seen` bytes were
  * already shown to this filter (MC_FILTER_STOP_AND_BUFFER), the rest not yet (it came while the filter was stopped). */

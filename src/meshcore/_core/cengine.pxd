@@ -93,7 +93,7 @@ cdef extern from "proxy/filter.h" nogil:
     void mc_filter_continue_encoding(mc_filter *filter)
     void mc_filter_reply(mc_filter *filter, const mc_reply *reply)
 
-cdef extern from "proxy/flags.h" nogil:
+cdef extern from "http/flags.h" nogil:
     size_t mc_flags_text(uint64_t flags, char *out, size_t n)
 
 cdef extern from "proxy/record.h" nogil:

@@ -1,4 +1,4 @@
-#include "proxy/flags.h"
+#include "http/flags.h"
 
 #include <stdio.h>
 
@@ -9,6 +9,24 @@ mc_slice mc_flag_name(unsigned index) {
 #undef MC_FLAG_TEXT
     };
     return index < MC_FLAG_COUNT ? names[index] : MC_SLICE_NONE;
+}
+
+mc_slice mc_flag_long_name(unsigned index) {
+    static const mc_slice names[] = {
+#define MC_FLAG_TEXT(id, text, name) MC_SLICE_INIT(name),
+        MC_RESPONSE_FLAGS(MC_FLAG_TEXT)
+#undef MC_FLAG_TEXT
+    };
+    return index < MC_FLAG_COUNT ? names[index] : MC_SLICE_NONE;
+}
+
+uint64_t mc_flag_by_name(mc_slice name) {
+    for (unsigned i = 0; i < MC_FLAG_COUNT; i++) {
+        if (mc_slice_eq(mc_flag_name(i), name)) {
+            return (uint64_t)1 << i;
+        }
+    }
+    return 0;
 }
 
 size_t mc_flags_text(uint64_t flags, char *out, size_t n) {

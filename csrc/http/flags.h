@@ -1,6 +1,6 @@
 /* Response flags: why a response is what it is (rule section 4.6). X(BIT NAME, "short", "Long"). */
-#ifndef MC_PROXY_FLAGS_H
-#define MC_PROXY_FLAGS_H
+#ifndef MC_HTTP_FLAGS_H
+#define MC_HTTP_FLAGS_H
 
 #include <stdint.h>
 
@@ -49,5 +49,8 @@ enum {
 /* Short names joined by ',', or "-"; NUL-terminated, cut at n. Returns the length. */
 size_t mc_flags_text(uint64_t flags, char *out, size_t n);
 mc_slice mc_flag_name(unsigned index);
+mc_slice mc_flag_long_name(unsigned index);
+/* The flag of a short name ("UH") as a bit; 0: there is none. */
+uint64_t mc_flag_by_name(mc_slice name);
 
 #endif

@@ -1,0 +1,302 @@
+/* JSON formats (AL-3): a tree whose strings are formats. A string that is one operator keeps the operator's type; any other
+ * becomes a string. */
+#include <math.h>
+
+#include "route/compile.h"
+#include "route/format_program.h"
+
+typedef enum node_kind { CONSTANT, TEMPLATE, OBJECT, LIST, NOTHING } node_kind;
+
+struct mc_json_node {
+    node_kind kind;
+    mc_slice key;      /* in an object: as JSON, with quotes and colon */
+    mc_slice constant; /* as JSON */
+    mc_format_ops ops;
+    const mc_json_node *items;
+    size_t count;
+};
+
+/* --- writing values --------------------------------------------------------------------------------------------------- */
+
+void mc_text_json_number(mc_text *out, double value) {
+    if (isnan(value) || isinf(value)) {
+        mc_text_lit(out, "null");
+    } else {
+        mc_text_double(out, value, MC_DOUBLE_SHORTER);
+    }
+}
+
+/* The entry with the least name above `last` (NULL: of all). */
+static const mc_slice *next_name(const mc_value *object, const mc_slice *last) {
+    const mc_slice *best = NULL;
+    for (size_t i = 0; i < object->count; i++) {
+        const mc_slice *name = &object->names[i];
+        if ((last == NULL || mc_slice_cmp(*name, *last) > 0) && (best == NULL || mc_slice_cmp(*name, *best) < 0)) {
+            best = name;
+        }
+    }
+    return best;
+}
+
+void mc_text_value(mc_text *out, const mc_value *value) {
+    switch (value->kind) {
+    case MC_NULL: mc_text_lit(out, "null"); return;
+    case MC_BOOL: mc_text_add(out, value->boolean ? MC_SLICE("true") : MC_SLICE("false")); return;
+    case MC_NUMBER: mc_text_json_number(out, value->number); return;
+    case MC_STRING: mc_text_json(out, value->string); return;
+    case MC_LIST:
+        mc_text_lit(out, "[");
+        for (size_t i = 0; i < value->count; i++) {
+            mc_text_add(out, i > 0 ? MC_SLICE(",") : MC_SLICE_NONE);
+            mc_text_value(out, &value->items[i]);
+        }
+        mc_text_lit(out, "]");
+        return;
+    case MC_OBJECT: break;
+    }
+    mc_text_lit(out, "{");
+    for (const mc_slice *name = next_name(value, NULL), *first = name; name != NULL; name = next_name(value, name)) {
+        mc_text_add(out, name != first ? MC_SLICE(",") : MC_SLICE_NONE);
+        mc_text_json(out, *name);
+        mc_text_lit(out, ":");
+        mc_text_value(out, &value->items[name - value->names]);
+    }
+    mc_text_lit(out, "}");
+}
+
+/* --- compiling ----------------------------------------------------------------------------------------------------------- */
+
+static mc_status compile_node(mc_arena *arena, const mc_value *value, bool omit_empty, mc_json_node *out,
+                              mc_error *error);
+
+static mc_status constant_json(mc_arena *arena, const mc_value *value, mc_slice tail, mc_slice *out) {
+    mc_text text;
+    mc_text_init(&text);
+    mc_text_value(&text, value);
+    mc_text_add(&text, tail);
+    mc_status status = text.failed ? MC_ENOMEM : mc_arena_dup(arena, mc_text_slice(&text), out);
+    mc_text_fini(&text);
+    return status;
+}
+
+/* Fields in the order of their names; what is null is dropped when empty values are omitted. */
+static mc_status compile_object(mc_arena *arena, const mc_value *value, bool omit_empty, mc_json_node *items,
+                                mc_json_node *out, mc_error *error) {
+    for (const mc_slice *name = next_name(value, NULL); name != NULL; name = next_name(value, name)) {
+        mc_json_node *node = &items[out->count];
+        mc_value key = {.kind = MC_STRING, .string = *name};
+        MC_TRY(constant_json(arena, &key, MC_SLICE(":"), &node->key));
+        MC_TRY(mc_error_in(compile_node(arena, &value->items[name - value->names], omit_empty, node, error), error,
+                           "%.*s", MC_SLICE_ARG(*name)));
+        out->count += node->kind != NOTHING;
+    }
+    return MC_OK;
+}
+
+static mc_status compile_list(mc_arena *arena, const mc_value *value, bool omit_empty, mc_json_node *items,
+                              mc_json_node *out, mc_error *error) {
+    for (size_t i = 0; i < value->count; i++) {
+        mc_json_node *node = &items[out->count];
+        MC_TRY(mc_error_in(compile_node(arena, &value->items[i], omit_empty, node, error), error, "[%zu]", i));
+        out->count += node->kind != NOTHING;
+    }
+    return MC_OK;
+}
+
+static mc_status compile_node(mc_arena *arena, const mc_value *value, bool omit_empty, mc_json_node *out,
+                              mc_error *error) {
+    if (value->kind == MC_NULL && omit_empty) {
+        out->kind = NOTHING;
+        return MC_OK;
+    }
+    if (value->kind == MC_STRING && mc_slice_find(value->string, '%') < value->string.n) {
+        out->kind = TEMPLATE;
+        return mc_format_parse(arena, value->string, &out->ops, error);
+    }
+    if (value->kind != MC_OBJECT && value->kind != MC_LIST) {
+        out->kind = CONSTANT;
+        return constant_json(arena, value, MC_SLICE_NONE, &out->constant);
+    }
+    mc_json_node *items = mc_arena_zalloc(arena, value->count * sizeof *items);
+    if (items == NULL) {
+        return MC_ENOMEM;
+    }
+    out->items = items;
+    out->kind = value->kind == MC_OBJECT ? OBJECT : LIST;
+    return value->kind == MC_OBJECT ? compile_object(arena, value, omit_empty, items, out, error)
+                                    : compile_list(arena, value, omit_empty, items, out, error);
+}
+
+mc_status mc_format_compile_json(mc_arena *arena, const mc_value *tree, bool omit_empty, const mc_format **out,
+                                 mc_error *error) {
+    mc_format *format = mc_arena_zalloc(arena, sizeof *format);
+    mc_json_node *root = mc_arena_zalloc(arena, sizeof *root);
+    if (format == NULL || root == NULL) {
+        return MC_ENOMEM;
+    }
+    if (tree->kind != MC_OBJECT) {
+        return mc_error_set(error, MC_EINVAL, "", "must be an object");
+    }
+    format->omit_empty = omit_empty;
+    format->json = root;
+    MC_TRY(compile_node(arena, tree, omit_empty, root, error));
+    *out = format;
+    return MC_OK;
+}
+
+/* --- running --------------------------------------------------------------------------------------------------------------- */
+
+/* Valid UTF-8 (RFC 3629). */
+static bool is_utf8(const unsigned char *p, size_t n) {
+    for (size_t i = 0; i < n;) {
+        unsigned char c = p[i];
+        size_t more = c < 0x80 ? 0 : c >= 0xc2 && c < 0xe0 ? 1 : (c & 0xf0) == 0xe0 ? 2 : c >= 0xf0 && c < 0xf5 ? 3 : 9;
+        if (more == 9 || n - i <= more) {
+            return false;
+        }
+        for (size_t j = 1; j <= more; j++) {
+            if ((p[i + j] & 0xc0) != 0x80) {
+                return false;
+            }
+        }
+        if ((c == 0xe0 && p[i + 1] < 0xa0) || (c == 0xed && p[i + 1] >= 0xa0) || (c == 0xf0 && p[i + 1] < 0x90) ||
+            (c == 0xf4 && p[i + 1] >= 0x90)) {
+            return false;
+        }
+        i += 1 + more;
+    }
+    return true;
+}
+
+/* What was appended since `start` becomes the inside of a JSON string. Bytes that are no UTF-8 are written in octal, as Envoy
+ * writes them. */
+static void escape_from(mc_text *out, size_t start) {
+    static const char digits[] = "01234567";
+    bool plain = true;
+    for (size_t i = start; i < out->n && plain; i++) {
+        unsigned char c = (unsigned char)out->p[i];
+        plain = c >= 0x20 && c < 0x7f && c != '"' && c != '\\';
+    }
+    if (plain) {
+        return;
+    }
+    mc_text raw;
+    mc_text_init(&raw);
+    mc_text_add(&raw, mc_slice_of(out->p + start, out->n - start));
+    out->failed = out->failed || raw.failed;
+    out->n = start;
+    if (is_utf8((const unsigned char *)raw.p, raw.n)) {
+        mc_text_json(out, mc_text_slice(&raw));
+        if (!out->failed) { /* the quotes are the caller's */
+            memmove(out->p + start, out->p + start + 1, out->n - start - 2);
+            out->n -= 2;
+        }
+    } else {
+        for (size_t i = 0; i < raw.n; i++) {
+            unsigned char c = (unsigned char)raw.p[i];
+            char octal[5] = {'\\', '\\', digits[c >> 6], digits[c >> 3 & 7], digits[c & 7]};
+            bool special = c < 0x20 || c >= 0x7f || c == '"' || c == '\\';
+            mc_text_add(out, special ? mc_slice_of(octal, sizeof octal) : mc_slice_of(raw.p + i, 1));
+        }
+    }
+    mc_text_fini(&raw);
+}
+
+/* One operator, in its own type; false: absent. */
+static bool run_single(const mc_format_op *op, const mc_stream_info *info, mc_text *out) {
+    const size_t start = out->n;
+    mc_text_lit(out, "\"");
+    mc_format_result result = mc_format_eval(op, info, out);
+    switch (result.kind) {
+    case MC_FORMAT_ABSENT: out->n = start; return false;
+    case MC_FORMAT_NUMBER:
+        out->n = start;
+        mc_text_json_number(out, (double)result.number);
+        return true;
+    case MC_FORMAT_VALUE:
+        if (result.value->kind != MC_STRING) {
+            out->n = start;
+            mc_text_value(out, result.value);
+            return true;
+        }
+        mc_text_add(out, result.value->string);
+        break;
+    case MC_FORMAT_TEXT: break;
+    }
+    escape_from(out, start + 1);
+    mc_text_lit(out, "\"");
+    return true;
+}
+
+static void run_string(mc_format_ops ops, bool omit_empty, const mc_stream_info *info, mc_text *out) {
+    mc_text_lit(out, "\"");
+    for (uint32_t i = 0; i < ops.count; i++) {
+        const size_t start = out->n;
+        if (ops.items[i].command == NULL) {
+            mc_text_add(out, ops.items[i].text);
+        } else if (!mc_format_eval_text(&ops.items[i], info, out) && !omit_empty) {
+            mc_text_lit(out, "-");
+        }
+        escape_from(out, start);
+    }
+    mc_text_lit(out, "\"");
+}
+
+/* False: nothing to write, and empty values are omitted. */
+static bool run_node(const mc_json_node *node, bool omit_empty, const mc_stream_info *info, mc_text *out) {
+    const size_t start = out->n;
+    size_t written = 0;
+    switch (node->kind) {
+    case NOTHING: return false;
+    case CONSTANT: mc_text_add(out, node->constant); return true;
+    case TEMPLATE:
+        if (node->ops.count == 1 && node->ops.items[0].command != NULL) {
+            if (run_single(&node->ops.items[0], info, out)) {
+                return true;
+            }
+            if (!omit_empty) {
+                mc_text_lit(out, "null");
+            }
+            return !omit_empty;
+        }
+        run_string(node->ops, omit_empty, info, out);
+        return true;
+    case OBJECT:
+    case LIST: break;
+    }
+    mc_text_add(out, node->kind == OBJECT ? MC_SLICE("{") : MC_SLICE("["));
+    for (size_t i = 0; i < node->count; i++) {
+        const size_t mark = out->n;
+        if (written > 0) {
+            mc_text_lit(out, ",");
+        }
+        mc_text_add(out, node->items[i].key);
+        if (run_node(&node->items[i], omit_empty, info, out)) {
+            written++;
+        } else {
+            out->n = mark;
+        }
+    }
+    if (omit_empty && node->kind == OBJECT && written == 0) {
+        out->n = start;
+        return false;
+    }
+    mc_text_add(out, node->kind == OBJECT ? MC_SLICE("}") : MC_SLICE("]"));
+    return true;
+}
+
+void mc_format_run_json(const mc_format *format, const mc_stream_info *info, mc_text *out) {
+    if (!run_node(format->json, format->omit_empty, info, out)) {
+        mc_text_lit(out, "{}");
+    }
+    mc_text_lit(out, "\n");
+}
+
+void mc_format_tell_json(const mc_json_node *node, mc_format_reads *reads) {
+    for (uint32_t i = 0; i < node->ops.count; i++) {
+        mc_format_tell_op(&node->ops.items[i], reads);
+    }
+    for (size_t i = 0; i < node->count; i++) {
+        mc_format_tell_json(&node->items[i], reads);
+    }
+}
