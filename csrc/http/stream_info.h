@@ -108,7 +108,7 @@ typedef struct mc_stream_info {
     uint8_t trace_reason; /* 0 not traceable; TR-1 */
     uint8_t log_type;     /* mc_log_type */
 
-    uint64_t bytes_received, bytes_sent; /* bodies */
+    uint64_t bytes_received, bytes_sent;                                          /* bodies */
     uint64_t request_header_bytes, response_header_bytes, response_trailer_bytes; /* 0: as the header maps are */
     uint64_t downstream_wire_received, downstream_wire_sent, upstream_wire_received, upstream_wire_sent;
     uint64_t downstream_header_received, downstream_header_sent, upstream_header_received, upstream_header_sent;

@@ -199,19 +199,19 @@ bool mc_format_eval_text(const mc_format_op *op, const mc_stream_info *info, mc_
     switch (result.kind) {
     case MC_FORMAT_ABSENT: return false;
     case MC_FORMAT_TEXT: return true;
-    case MC_FORMAT_NUMBER: mc_text_u64(out, result.number); return true;
+    case MC_FORMAT_NUMBER: mc_text_u64(out, result.number); break;
     case MC_FORMAT_VALUE:
         if (result.value->kind == MC_STRING) {
             mc_text_add(out, result.value->string);
         } else {
             mc_text_value(out, result.value);
         }
-        if (op->has_length && out->n - start > op->length) {
-            out->n = start + op->length;
-        }
-        return true;
+        break;
     }
-    return false;
+    if (op->has_length && out->n - start > op->length) {
+        out->n = start + op->length;
+    }
+    return true;
 }
 
 void mc_format_run(const mc_format *format, const mc_stream_info *info, mc_text *out) {

@@ -90,7 +90,8 @@ static mc_status parse_choice(mc_arena *arena, const mc_value *entry, mc_format_
     if (entry->kind == MC_STRING) {
         name = entry->string;
     } else if (entry->kind != MC_OBJECT || mc_value_get(entry, "command") == NULL) {
-        return mc_error_set(error, MC_EINVAL, "", "%%COALESCE%%: an operator must be a string or an object with command");
+        return mc_error_set(error, MC_EINVAL, "",
+                            "%%COALESCE%%: an operator must be a string or an object with command");
     } else {
         MC_TRY(mc_value_read_string(entry, "command", &name, error));
         MC_TRY(mc_value_read_string(entry, "param", &param, error));
@@ -151,43 +152,49 @@ static MC_FORMAT_EVAL(eval_coalesce) {
 
 /* --- the table --------------------------------------------------------------------------------------------------------------- */
 
-#define BARE     MC_SYNTAX_BARE
-#define REQUIRED MC_SYNTAX_ARGUMENT
-#define OPTIONAL MC_SYNTAX_OPTIONAL
-#define LENGTH   MC_SYNTAX_LENGTH
+#define BARE      MC_SYNTAX_BARE
+#define REQUIRED  MC_SYNTAX_ARGUMENT
+#define OPTIONAL  MC_SYNTAX_OPTIONAL
+#define LENGTH    MC_SYNTAX_LENGTH
 #define AT(field) offsetof(mc_stream_info, field)
 
 #define TEXT(NAME, field)    {NAME, BARE, 0, AT(field), 0, NULL, eval_slice}
 #define COUNTER(NAME, field) {NAME, BARE, 0, AT(field), 0, NULL, eval_u64}
 #define POINT(NAME, field)   {NAME, BARE, 0, AT(field), 0, NULL, mc_format_eval_point}
 #define HEADER(NAME, map)    {NAME, REQUIRED | LENGTH, map, 0, 0, mc_format_parse_headers, mc_format_eval_header}
-#define SIZE(NAME, map, field, read)                                                                                   \
-    {NAME, BARE, map, AT(field), read, NULL, mc_format_eval_header_bytes}
-#define TIME(NAME, local, eval) {NAME, OPTIONAL, local, 0, 0, mc_format_parse_start_time, eval}
-#define TLS(NAME, field, variant)                                                                                      \
-    {NAME, BARE, variant, AT(field), MC_READS_TLS, NULL, mc_format_eval_tls}
+#define SIZE(NAME, map, field, read) {NAME, BARE, map, AT(field), read, NULL, mc_format_eval_header_bytes}
+#define TIME(NAME, local, eval)      {NAME, OPTIONAL, local, 0, 0, mc_format_parse_start_time, eval}
+#define TLS(NAME, field, variant)    {NAME, BARE, variant, AT(field), MC_READS_TLS, NULL, mc_format_eval_tls}
 #define CERT_TIME(NAME, field, variant)                                                                                \
     {NAME, OPTIONAL, variant, AT(field), MC_READS_TLS, mc_format_parse_start_time, mc_format_eval_tls}
 #define ADDRESS(NAME, field)                                                                                           \
     {NAME "_ADDRESS", BARE, MC_ADDRESS_WITH_PORT, AT(field), 0, NULL, mc_format_eval_address},                         \
-        {NAME "_ADDRESS_WITHOUT_PORT", OPTIONAL, MC_ADDRESS_PLAIN,      AT(field),                                     \
-         0,                            mc_format_parse_mask,            mc_format_eval_address},                       \
-        {NAME "_PORT", BARE, MC_ADDRESS_PORT, AT(field), 0, NULL, mc_format_eval_address}
+        {NAME "_ADDRESS_WITHOUT_PORT", OPTIONAL, MC_ADDRESS_PLAIN, AT(field), 0, mc_format_parse_mask,                 \
+         mc_format_eval_address},                                                                                      \
+    {                                                                                                                  \
+        NAME "_PORT", BARE, MC_ADDRESS_PORT, AT(field), 0, NULL, mc_format_eval_address                                \
+    }
 #define CERTIFICATES(NAME, field)                                                                                      \
     TLS(NAME "_PEER_SUBJECT", field, MC_CERT_SUBJECT), TLS(NAME "_PEER_ISSUER", field, MC_CERT_ISSUER),                \
         TLS(NAME "_PEER_CERT", field, MC_CERT_PEM), TLS(NAME "_PEER_URI_SAN", field, MC_CERT_URI_SAN),                 \
         TLS(NAME "_PEER_DNS_SAN", field, MC_CERT_DNS_SAN), TLS(NAME "_PEER_IP_SAN", field, MC_CERT_IP_SAN),            \
         TLS(NAME "_LOCAL_URI_SAN", field, MC_CERT_LOCAL | MC_CERT_URI_SAN),                                            \
         TLS(NAME "_LOCAL_DNS_SAN", field, MC_CERT_LOCAL | MC_CERT_DNS_SAN),                                            \
-        TLS(NAME "_LOCAL_IP_SAN", field, MC_CERT_LOCAL | MC_CERT_IP_SAN), TLS(NAME "_TLS_VERSION", field, MC_TLS_VERSION), \
-        TLS(NAME "_TLS_CIPHER", field, MC_TLS_CIPHER), TLS(NAME "_TLS_SESSION_ID", field, MC_TLS_SESSION_ID),          \
+        TLS(NAME "_LOCAL_IP_SAN", field, MC_CERT_LOCAL | MC_CERT_IP_SAN),                                              \
+        TLS(NAME "_TLS_VERSION", field, MC_TLS_VERSION), TLS(NAME "_TLS_CIPHER", field, MC_TLS_CIPHER),                \
+        TLS(NAME "_TLS_SESSION_ID", field, MC_TLS_SESSION_ID),                                                         \
         CERT_TIME(NAME "_PEER_CERT_V_START", field, MC_CERT_V_START),                                                  \
         CERT_TIME(NAME "_PEER_CERT_V_END", field, MC_CERT_V_END)
 #define METADATA(NAME, syntax, field, read)                                                                            \
     {NAME, REQUIRED | syntax, 0, AT(field), read, mc_format_parse_metadata, mc_format_eval_metadata}
 #define FILTER_STATE(NAME, field)                                                                                      \
-    {NAME,                         OPTIONAL | LENGTH,          0, AT(field), MC_READS_FILTER_STATE,                    \
-     mc_format_parse_filter_state, mc_format_eval_filter_state}
+    {NAME,                                                                                                             \
+     OPTIONAL | LENGTH,                                                                                                \
+     0,                                                                                                                \
+     AT(field),                                                                                                        \
+     MC_READS_FILTER_STATE,                                                                                            \
+     mc_format_parse_filter_state,                                                                                     \
+     mc_format_eval_filter_state}
 #define HOSTS(NAME, variant) {NAME, BARE, variant, 0, MC_READS_HOSTS, NULL, mc_format_eval_hosts}
 
 static const mc_format_command commands[] = {

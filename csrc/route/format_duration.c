@@ -39,11 +39,16 @@ static const struct {
     uint16_t offset;
 } points[] = {
 #define POINT(name, field) {name, offsetof(mc_stream_info, at.field)}
-    POINT("DS_RX_END", request_end),           POINT("US_CX_BEG", upstream_connect_begin),
-    POINT("US_CX_END", upstream_connect_end),  POINT("US_HS_END", upstream_handshake_end),
-    POINT("US_TX_BEG", upstream_send_begin),   POINT("US_TX_END", upstream_send_end),
-    POINT("US_RX_BEG", upstream_receive_begin), POINT("US_RX_BODY_BEG", upstream_body_begin),
-    POINT("US_RX_END", upstream_receive_end),  POINT("DS_TX_BEG", response_begin),
+    POINT("DS_RX_END", request_end),
+    POINT("US_CX_BEG", upstream_connect_begin),
+    POINT("US_CX_END", upstream_connect_end),
+    POINT("US_HS_END", upstream_handshake_end),
+    POINT("US_TX_BEG", upstream_send_begin),
+    POINT("US_TX_END", upstream_send_end),
+    POINT("US_RX_BEG", upstream_receive_begin),
+    POINT("US_RX_BODY_BEG", upstream_body_begin),
+    POINT("US_RX_END", upstream_receive_end),
+    POINT("DS_TX_BEG", response_begin),
     POINT("DS_TX_END", response_end),
 #undef POINT
 };

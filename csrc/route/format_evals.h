@@ -4,9 +4,8 @@
 
 #include "route/format_program.h"
 
-#define MC_FORMAT_PARSER(name)                                                                                         \
-    mc_status name(mc_arena *arena, mc_format_op *op, mc_slice argument, mc_error *error)
-#define MC_FORMAT_EVAL(name) mc_format_result name(const mc_format_op *op, const mc_stream_info *info, mc_text *out)
+#define MC_FORMAT_PARSER(name) mc_status name(mc_arena *arena, mc_format_op *op, mc_slice argument, mc_error *error)
+#define MC_FORMAT_EVAL(name)   mc_format_result name(const mc_format_op *op, const mc_stream_info *info, mc_text *out)
 
 #define MC_FORMAT_NOTHING  ((mc_format_result){.kind = MC_FORMAT_ABSENT})
 #define MC_FORMAT_SOME     ((mc_format_result){.kind = MC_FORMAT_TEXT})

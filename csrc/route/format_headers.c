@@ -225,10 +225,11 @@ static bool grpc_status(const mc_stream_info *info, int64_t *out) {
 MC_FORMAT_EVAL(mc_format_eval_grpc_status) {
     int64_t status;
     if (info->request == NULL || !mc_headers_has(info->request, MC_H_PATH) ||
-        !mc_grpc_content_type(mc_headers_get_known(info->request, MC_H_CONTENT_TYPE)) ||        !grpc_status(info, &status)) {
+        !mc_grpc_content_type(mc_headers_get_known(info->request, MC_H_CONTENT_TYPE)) || !grpc_status(info, &status)) {
         return MC_FORMAT_NOTHING;
     }
-    mc_slice name = op->mode == NUMBER || status < 0 ? MC_SLICE_NONE : mc_grpc_status_name((uint64_t)status, op->mode == SNAKE);
+    mc_slice name =
+        op->mode == NUMBER || status < 0 ? MC_SLICE_NONE : mc_grpc_status_name((uint64_t)status, op->mode == SNAKE);
     if (name.p != NULL) {
         mc_text_add(out, name);
         return MC_FORMAT_SOME;
@@ -271,7 +272,8 @@ static void add_host(mc_slice name, mc_text *out) {
     mc_text_add(out, name);
     for (size_t i = start; i < out->n; i++) {
         char c = out->p[i];
-        bool good = (c >= '0' && c <= '9') || (mc_ascii_lower(c) >= 'a' && mc_ascii_lower(c) <= 'z') || c == '.' || c == '-';
+        bool good =
+            (c >= '0' && c <= '9') || (mc_ascii_lower(c) >= 'a' && mc_ascii_lower(c) <= 'z') || c == '.' || c == '-';
         out->p[i] = good ? c : '_';
         clean = clean && good;
     }

@@ -83,14 +83,18 @@ MC_FORMAT_PARSER(mc_format_parse_any_metadata) {
             return split(arena, mc_slice_from(argument, colon + 1), &op->path);
         }
     }
-    return mc_error_set(error, MC_EINVAL, "", "%%METADATA%%: %.*s is no supported type of metadata", MC_SLICE_ARG(type));
+    return mc_error_set(error, MC_EINVAL, "", "%%METADATA%%: %.*s is no supported type of metadata",
+                        MC_SLICE_ARG(type));
 }
 
 MC_FORMAT_EVAL(mc_format_eval_any_metadata) {
     const mc_value *sources[] = {
-        [DYNAMIC] = info->dynamic_metadata,        [CLUSTER] = info->cluster_metadata,
-        [ROUTE] = info->route_metadata,            [UPSTREAM_HOST] = info->upstream_metadata,
-        [LISTENER] = info->listener_metadata,      [LISTENER_FILTER_CHAIN] = info->filter_chain_metadata,
+        [DYNAMIC] = info->dynamic_metadata,
+        [CLUSTER] = info->cluster_metadata,
+        [ROUTE] = info->route_metadata,
+        [UPSTREAM_HOST] = info->upstream_metadata,
+        [LISTENER] = info->listener_metadata,
+        [LISTENER_FILTER_CHAIN] = info->filter_chain_metadata,
         [VIRTUAL_HOST] = info->virtual_host_metadata,
     };
     return walk(sources[op->mode], op->path);

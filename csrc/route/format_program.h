@@ -31,9 +31,9 @@ enum {
 struct mc_format_command {
     const char *name;
     uint8_t syntax;
-    uint8_t variant;  /* tells apart commands that share a function */
-    uint16_t offset;  /* of the field of mc_stream_info that the function reads */
-    uint16_t reads;   /* MC_READS_ */
+    uint8_t variant; /* tells apart commands that share a function */
+    uint16_t offset; /* of the field of mc_stream_info that the function reads */
+    uint16_t reads;  /* MC_READS_ */
     mc_status (*parse)(mc_arena *arena, mc_format_op *op, mc_slice argument, mc_error *error); /* NULL: nothing to do */
     mc_format_result (*eval)(const mc_format_op *op, const mc_stream_info *info, mc_text *out);
 };

@@ -89,10 +89,10 @@ static void add_zone(mc_text *out, long seconds, const char *style) {
 static const mc_slice day_names[] = {MC_SLICE_INIT("Sunday"),    MC_SLICE_INIT("Monday"),   MC_SLICE_INIT("Tuesday"),
                                      MC_SLICE_INIT("Wednesday"), MC_SLICE_INIT("Thursday"), MC_SLICE_INIT("Friday"),
                                      MC_SLICE_INIT("Saturday")};
-static const mc_slice month_names[] = {MC_SLICE_INIT("January"),   MC_SLICE_INIT("February"), MC_SLICE_INIT("March"),
-                                       MC_SLICE_INIT("April"),     MC_SLICE_INIT("May"),      MC_SLICE_INIT("June"),
-                                       MC_SLICE_INIT("July"),      MC_SLICE_INIT("August"),   MC_SLICE_INIT("September"),
-                                       MC_SLICE_INIT("October"),   MC_SLICE_INIT("November"), MC_SLICE_INIT("December")};
+static const mc_slice month_names[] = {MC_SLICE_INIT("January"), MC_SLICE_INIT("February"), MC_SLICE_INIT("March"),
+                                       MC_SLICE_INIT("April"),   MC_SLICE_INIT("May"),      MC_SLICE_INIT("June"),
+                                       MC_SLICE_INIT("July"),    MC_SLICE_INIT("August"),   MC_SLICE_INIT("September"),
+                                       MC_SLICE_INIT("October"), MC_SLICE_INIT("November"), MC_SLICE_INIT("December")};
 
 /* Weeks of the ISO 8601 year, and that year. */
 static int iso_week(const struct tm *tm, int64_t *year) {
@@ -103,7 +103,8 @@ static int iso_week(const struct tm *tm, int64_t *year) {
     bool leap = (y % 4 == 0 && y % 100 != 0) || y % 400 == 0;
     bool before_leap = (before % 4 == 0 && before % 100 != 0) || before % 400 == 0;
     int days = leap ? 366 : 365;
-    if (week < 1) { /* of the year before, which has 53 weeks when it began on a Thursday, or on a Wednesday in a leap year */
+    if (week <
+        1) { /* of the year before, which has 53 weeks when it began on a Thursday, or on a Wednesday in a leap year */
         int yday = tm->tm_yday + (before_leap ? 366 : 365);
         *year = before;
         return (yday - monday + 10) / 7;
