@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import AnyStr, Generic, NamedTuple, TypeAlias
+from typing import AnyStr, NamedTuple, TypeAlias, TypeVar
 
 from meshcore._core import http as _http
 from meshcore.errors import ProtocolError
@@ -80,6 +80,8 @@ __all__ = [
     "url_decode",
     "url_encode",
 ]
+
+_T = TypeVar("_T", bound=str | bytes)
 
 Text: TypeAlias = str | bytes
 Headers: TypeAlias = Iterable[tuple[Text, Text]] | Mapping[str, str]
@@ -239,17 +241,17 @@ def url_decode(text: AnyStr) -> AnyStr:
 # --- queries --------------------------------------------------------------------------------------
 
 
-class QueryParams(dict[AnyStr, AnyStr], Generic[AnyStr]):
+class QueryParams(dict[_T, _T]):
     """The parameters of a query: a dict of first values, which are what matchers see.
 
     `pairs` holds all of them, in order.
     """
 
-    def __init__(self, pairs: Iterable[tuple[AnyStr, AnyStr]] = ()) -> None:
-        self.pairs: list[tuple[AnyStr, AnyStr]] = list(pairs)
+    def __init__(self, pairs: Iterable[tuple[_T, _T]] = ()) -> None:
+        self.pairs: list[tuple[_T, _T]] = list(pairs)
         super().__init__(self.pairs[::-1])
 
-    def get_all(self, name: AnyStr) -> list[AnyStr]:
+    def get_all(self, name: _T) -> list[_T]:
         """Every value of a parameter, in order."""
         return [value for key, value in self.pairs if key == name]
 
