@@ -1,4 +1,4 @@
-"""The command line: ``meshcore run | validate | bench | version``, with Envoy's own flags.
+"""The command line: ``meshcore run | validate | explain | bench | version``, Envoy's own flags.
 
 What goes wrong is one line on standard error and exit status 1. Everything but argument parsing is
 imported when a command needs it.
@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import importlib
+import json
 import logging
+import re
 import signal
 import sys
+import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from meshcore._version import __version__
@@ -21,6 +24,7 @@ from meshcore.errors import ConfigError, MeshcoreError
 
 if TYPE_CHECKING:
     from meshcore.config import Config
+    from meshcore.gateway import Gateway
 
 __all__ = ["main"]
 
@@ -34,9 +38,36 @@ LOG_LEVELS = {
     "critical": logging.CRITICAL,
     "off": logging.CRITICAL + 10,
 }
-# Flags of Envoy that people's scripts carry and that ask for nothing here: there is no hot restart.
-IDLE_FLAGS = ("--disable-hot-restart", "--use-dynamic-base-id", "--skip-deprecated-logs")
-IDLE_OPTIONS = ("--base-id", "--restart-epoch", "--parent-shutdown-time-s")
+# Flags of Envoy that people's scripts carry and that ask for nothing here: there is no hot restart
+# and no dynamic configuration.
+IDLE_FLAGS = (
+    "--disable-hot-restart",
+    "--use-dynamic-base-id",
+    "--skip-hot-restart-on-no-parent",
+    "--skip-hot-restart-parent-stats",
+    "--skip-deprecated-logs",
+    "--reject-unknown-dynamic-fields",
+    "--ignore-unknown-dynamic-fields",
+    "--enable-fine-grain-logging",
+    "--enable-core-dump",
+    "--cpuset-threads",
+)
+IDLE_OPTIONS = (
+    "--base-id",
+    "--base-id-path",
+    "--restart-epoch",
+    "--parent-shutdown-time-s",
+    "--drain-strategy",
+    "--socket-path",
+    "--socket-mode",
+    "--local-address-ip-version",
+)
+# What spdlog's pattern flags are in Python's logging; the dates go through strftime.
+LOG_FLAGS = {"v": "message", "l": "levelname", "L": "levelname", "n": "name", "t": "thread",
+             "P": "process", "g": "pathname", "s": "filename", "#": "lineno", "!": "funcName",
+             "e": "msecs", "_": "message", "j": "message"}  # fmt: skip
+LOG_DATES = "aAbBcCdDFHIjmMprRSTyYzZ"
+LOG_FORMAT = "[%Y-%m-%d %T.%e][%t][%l][%n] %v"
 
 
 class CommandError(MeshcoreError):
@@ -66,7 +97,7 @@ class _Parser(argparse.ArgumentParser):
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="meshcore", description="Envoy's data plane in a Python process.")
     parser.add_argument("--version", action="version", version=_version())
-    names = "run|validate|bench|version"
+    names = "run|validate|explain|bench|version"
     commands = parser.add_subparsers(dest="name", required=True, metavar=names)
     run = commands.add_parser("run", help="serve an Envoy v3 bootstrap until SIGTERM or SIGINT")
     _add_configuration(run)
@@ -75,6 +106,10 @@ def _parser() -> argparse.ArgumentParser:
     validate = commands.add_parser("validate", help="say whether a bootstrap can be served")
     _add_configuration(validate)
     validate.set_defaults(command=_validate)
+    explain = commands.add_parser("explain", help="the way that a request takes, and why")
+    _add_configuration(explain)
+    _add_request(explain)
+    explain.set_defaults(command=_explain)
     bench = commands.add_parser("bench", help="what calls of meshcore cost; compare with a record")
     _add_bench(bench)
     bench.set_defaults(command=_bench)
@@ -96,6 +131,12 @@ def _add_configuration(parser: argparse.ArgumentParser) -> None:
         help="warn of fields that meshcore does not support yet, instead of stopping",
     )
     add(
+        "--allow-unknown-static-fields",
+        "--allow-unknown-fields",
+        action="store_true",
+        help="warn of fields that Envoy's schema does not have, instead of stopping",
+    )
+    add(
         "--import",
         dest="imports",
         metavar="MODULE",
@@ -110,12 +151,32 @@ def _add_serving(parser: argparse.ArgumentParser) -> None:
     add("--concurrency", type=_count, metavar="N", help="worker threads; default: one for each CPU")
     add("-l", "--log-level", choices=LOG_LEVELS, default="info", metavar="LEVEL", help=_levels())
     add("--log-path", metavar="FILE", help="log to a file instead of standard error")
+    add(
+        "--log-format", default=LOG_FORMAT, metavar="FORMAT", help="spdlog's flags: %%v is the text"
+    )
+    add(
+        "--component-log-level",
+        type=_component_levels,
+        default={},
+        metavar="NAME:LEVEL,...",
+        help="levels of single loggers below meshcore",
+    )
+    add("--admin-address-path", metavar="FILE", help="write the admin interface's address to it")
     add("--mode", choices=("serve", "validate"), default="serve", help="validate: as the command")
     add("--drain-time-s", type=_seconds, metavar="S", help="how long a stop waits for requests")
     for flag in IDLE_FLAGS:
         add(flag, action="store_true", help=argparse.SUPPRESS)
     for flag in IDLE_OPTIONS:
         add(flag, help=argparse.SUPPRESS)
+
+
+def _add_request(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--request", required=True, metavar="REQUEST", help="as 'GET https://host/path'")
+    add("-H", "--header", type=_header, action="append", default=[], help="as 'name: value'")
+    add("--listener", metavar="NAME", help="where it arrives; default: by the URL's port")
+    add("--random-value", type=int, default=0, metavar="N", help="what fractions are drawn with")
+    add("--json", action="store_true", help="all of it, for programs")
 
 
 def _add_bench(parser: argparse.ArgumentParser) -> None:
@@ -143,6 +204,23 @@ def _seconds(text: str) -> int:
     return int(text)
 
 
+def _header(text: str) -> tuple[str, str]:
+    name, colon, value = text.partition(":")
+    if not colon or not name.strip():
+        raise argparse.ArgumentTypeError(f"must be 'name: value', not {text!r}")
+    return name.strip(), value.strip()
+
+
+def _component_levels(text: str) -> dict[str, str]:
+    levels = {}
+    for item in filter(None, text.split(",")):
+        name, _, level = item.partition(":")
+        if not name or level not in LOG_LEVELS:
+            raise argparse.ArgumentTypeError(f"must be 'name:level,...', not {text!r}")
+        levels[name] = level
+    return levels
+
+
 def _bench(options: argparse.Namespace) -> int:
     from meshcore.bench import run
 
@@ -163,14 +241,17 @@ def _load(options: argparse.Namespace) -> Config:
     """The configuration that the flags name."""
     from meshcore.config import load, load_file
 
-    allow = options.allow_unsupported
+    allow: dict[str, Any] = {
+        "allow_unsupported": options.allow_unsupported,
+        "allow_unknown": options.allow_unknown_static_fields,
+    }
     overlays: list[Any] = [{"node": node}] if (node := _node(options)) else []
     if options.config_path is not None:
         if options.config_yaml is not None:
             overlays.insert(0, options.config_yaml)
-        return load_file(options.config_path, overlay=overlays, allow_unsupported=allow)
+        return load_file(options.config_path, overlay=overlays, **allow)
     if options.config_yaml is not None:
-        return load(options.config_yaml, overlay=overlays, allow_unsupported=allow)
+        return load(options.config_yaml, overlay=overlays, **allow)
     raise CommandError("at least one of --config-path and --config-yaml is needed")
 
 
@@ -207,8 +288,7 @@ def _validate(options: argparse.Namespace) -> int:
     _import(options.imports)
     try:
         config = _load(options)
-        with contextlib.suppress(ModuleNotFoundError):
-            _gateway(config, None)
+        _gateway(config, None)
     except ConfigError as error:
         for fault in (error, *error.others):
             print(f"meshcore: {_fault(options, fault)}", file=sys.stderr)
@@ -219,10 +299,25 @@ def _validate(options: argparse.Namespace) -> int:
     return 0
 
 
-def _gateway(config: Config, workers: int | None) -> Any:
+def _gateway(config: Config, workers: int | None) -> Gateway:
     """A gateway with the configuration compiled, not started."""
-    module = importlib.import_module("meshcore.gateway")
-    return module.Gateway(config, workers=workers)
+    from meshcore.gateway import Gateway
+
+    return Gateway(config, workers=workers)
+
+
+def _explain(options: argparse.Namespace) -> int:
+    from meshcore.explain import Request, explain, render
+
+    _import(options.imports)
+    try:
+        config = _load(options)
+        request = Request.parse(options.request, options.header, options.random_value)
+        found = explain(config, request, options.listener)
+    except ConfigError as error:
+        raise CommandError(_fault(options, error)) from None
+    print(json.dumps(found, indent=2) if options.json else render(found))
+    return 0
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -236,11 +331,13 @@ def _run(options: argparse.Namespace) -> int:
         more = len(error.others)
         rest = f" (and {more} more: see meshcore validate)" if more else ""
         raise CommandError(_fault(options, error) + rest) from None
-    asyncio.run(_serve(gateway, options.drain_time_s))
+    asyncio.run(_serve(gateway, options.drain_time_s, options.admin_address_path))
     return 0
 
 
-async def _serve(gateway: Any, drain_time_s: int | None) -> None:
+async def _serve(
+    gateway: Gateway, drain_time_s: int | None, admin_address_path: str | None
+) -> None:
     """Serve until a signal, then let requests in flight finish; a second signal does not wait."""
     loop = asyncio.get_running_loop()
     stopping = asyncio.Event()
@@ -257,6 +354,8 @@ async def _serve(gateway: Any, drain_time_s: int | None) -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     serving = asyncio.ensure_future(gateway.serve())
     waiting = asyncio.ensure_future(stopping.wait())
+    if admin_address_path is not None:
+        await _write_admin_address(gateway, serving, admin_address_path)
     await asyncio.wait((serving, waiting), return_when=asyncio.FIRST_COMPLETED)
     waiting.cancel()
     if not serving.done():
@@ -265,12 +364,51 @@ async def _serve(gateway: Any, drain_time_s: int | None) -> None:
     await serving
 
 
+async def _write_admin_address(gateway: Gateway, serving: asyncio.Future[None], path: str) -> None:
+    """What ``--admin-address-path`` asks for: ``ip:port``, once the interface listens."""
+    while not gateway.running and not serving.done():
+        await asyncio.sleep(0.005)
+    if (address := gateway.admin_address) is not None:
+        host, port = address
+        text = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        await asyncio.to_thread(Path(path).write_text, text, "utf-8")
+
+
+class _LogFormatter(logging.Formatter):
+    """Envoy's ``--log-format``: the flags of spdlog."""
+
+    def __init__(self, pattern: str) -> None:
+        super().__init__()
+        self._parts = re.findall(r"%-?\d*(.)|([^%]+)", pattern)
+
+    def format(self, record: logging.LogRecord) -> str:
+        record.message = record.getMessage()
+        if record.exc_info and not record.exc_text:
+            record.exc_text = self.formatException(record.exc_info)
+        moment = time.localtime(record.created)
+        line = "".join(text or self._flag(flag, record, moment) for flag, text in self._parts)
+        return f"{line}\n{record.exc_text}" if record.exc_text else line
+
+    @staticmethod
+    def _flag(flag: str, record: logging.LogRecord, moment: time.struct_time) -> str:
+        if flag == "e":
+            return f"{int(record.msecs):03}"
+        if flag == "f":
+            return f"{int(record.created * 1e6) % 1_000_000:06}"
+        if flag in LOG_FLAGS:
+            return str(getattr(record, LOG_FLAGS[flag]))
+        if flag in LOG_DATES:
+            return time.strftime(f"%{flag}", moment)
+        return flag if flag == "%" else ""
+
+
 def _set_up_logging(options: argparse.Namespace) -> None:
-    """Envoy's line: time, thread, level, logger, text."""
+    """By default Envoy's line: time, thread, level, logger, text."""
     logging.addLevelName(LOG_LEVELS["trace"], "TRACE")
     handler: logging.Handler = logging.StreamHandler()
     if options.log_path is not None:
         handler = logging.FileHandler(options.log_path, encoding="utf-8")
-    layout = "[%(asctime)s.%(msecs)03d][%(thread)d][%(levelname)s][%(name)s] %(message)s"
-    handler.setFormatter(logging.Formatter(layout, "%Y-%m-%d %H:%M:%S"))
+    handler.setFormatter(_LogFormatter(options.log_format))
     logging.basicConfig(level=LOG_LEVELS[options.log_level], handlers=[handler])
+    for name, level in options.component_log_level.items():
+        logging.getLogger(f"meshcore.{name}").setLevel(LOG_LEVELS[level])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -106,6 +107,56 @@ def test_unsupported_fields(capsys: pytest.CaptureFixture[str], tmp_path: Path) 
     out, err = capsys.readouterr()
     assert [line.split(": ")[1] for line in err.splitlines()] == ["warning", "warning"]
     assert out == f"configuration '{path}' OK\n"
+
+
+def test_unknown_fields(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    path = tmp_path / "envoy.yaml"
+    path.write_text(GOOD + "    no_such_field: {a: 1}\n")
+    assert "no_such_field: is not a field of" in fails(capsys, "validate", "-c", str(path))
+    assert main(["validate", "-c", str(path), "--allow-unknown-static-fields"]) == 0
+    out, err = capsys.readouterr()
+    assert out == f"configuration '{path}' OK\n"
+    [line] = err.splitlines()
+    assert line.startswith("meshcore: warning: ")
+    assert "no_such_field: is not a field of envoy.config.cluster.v3.Cluster" in line
+    # What follows reads strictly again.
+    assert main(["validate", "-c", str(path)]) == 1
+
+
+def test_flags_of_envoy_that_ask_for_nothing(good: str) -> None:
+    idle = ["--base-id", "1", "--cpuset-threads", "--reject-unknown-dynamic-fields"]
+    assert main(["--mode", "validate", "-c", good, *idle, "--drain-strategy", "gradual"]) == 0
+
+
+def test_log_formats() -> None:
+    import logging
+
+    from meshcore.cli import LOG_FORMAT, _LogFormatter
+
+    record = logging.LogRecord("meshcore.x", logging.INFO, "f.py", 7, "a %s", ("b",), None)
+    record.created, record.msecs = 0.25, 250.0
+    assert _LogFormatter("%l|%n|%v|%e|%#|%%|%q").format(record) == "INFO|meshcore.x|a b|250|7|%|"
+    assert _LogFormatter(LOG_FORMAT).format(record).endswith("[INFO][meshcore.x] a b")
+    assert _LogFormatter("%Y").format(record) in ("1970", "1969")
+
+
+def test_bad_component_levels(capsys: pytest.CaptureFixture[str], good: str) -> None:
+    assert "name:level" in fails(capsys, "-c", good, "--component-log-level", "x:loud")
+
+
+def test_the_admin_address_is_written(tmp_path: Path) -> None:
+    target = tmp_path / "admin"
+    text = "admin: {address: {socket_address: {address: 127.0.0.1, port_value: 0}}}"
+    command = [sys.executable, "-m", "meshcore", "run", "--config-yaml", text, "-l", "off"]
+    with subprocess.Popen([*command, "--admin-address-path", str(target)]) as process:
+        try:
+            while not target.exists() or not target.read_text():
+                assert process.poll() is None
+            host, _, port = target.read_text().partition(":")
+            socket.create_connection((host, int(port)), 5).close()
+        finally:
+            process.terminate()
+    assert process.returncode == 0
 
 
 def test_node_flags_and_overlay(good: str) -> None:

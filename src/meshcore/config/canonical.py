@@ -18,6 +18,7 @@ import difflib
 import math
 import re
 from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
@@ -28,7 +29,10 @@ from meshcore.errors import ConfigError
 if TYPE_CHECKING:
     from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 
-__all__ = ["Field", "Invalid", "Plan", "format_path", "plan_for"]
+__all__ = ["Field", "Invalid", "Plan", "format_path", "plan_for", "unknown_fields"]
+
+# Where unknown fields are collected while a configuration is read; None: they are errors.
+unknown_fields: ContextVar[list[ConfigError] | None] = ContextVar("unknown_fields", default=None)
 
 Convert = Callable[[Any], Any]
 Hook = Callable[[dict[str, Any]], "dict[str, Any]"]
@@ -495,7 +499,8 @@ class Plan:
         for key, value in tree.items():
             field = fields.get(key)
             if field is None:
-                raise self._unknown(key)
+                self._pass_over(key)
+                continue
             if value is None and field.convert is not _json:
                 continue
             try:
@@ -537,6 +542,13 @@ class Plan:
                 assert field.message is not None
                 out[name] = field.message.merge(present, value)
         return out
+
+    def _pass_over(self, key: Any) -> None:
+        """An unknown field: an error, unless the reader asked for such to be collected."""
+        fault, collected = self._unknown(key), unknown_fields.get()
+        if collected is None or not isinstance(key, str):
+            raise fault
+        collected.append(fault.error())
 
     def _unknown(self, key: Any) -> Invalid:
         if not isinstance(key, str):

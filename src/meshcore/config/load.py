@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from meshcore.config import support
-from meshcore.config.canonical import Invalid, Plan, plan_for
+from meshcore.config.canonical import Invalid, Plan, plan_for, unknown_fields
 from meshcore.config.schema import (
     BOOTSTRAP,
     is_map,
@@ -69,6 +69,7 @@ def load(
     overlay: Overlay | Sequence[Overlay] | None = None,
     allow_unsupported: bool = False,
     check_support: bool = True,
+    allow_unknown: bool = False,
 ) -> Config:
     """Read, validate and canonicalise a configuration.
 
@@ -79,15 +80,23 @@ def load(
 
     What meshcore does not support yet is an error too, the first such field with the rest in its
     ``others``; with ``allow_unsupported`` they are logged and listed in the result's ``warnings``.
-    ``check_support=False`` leaves this question to whoever compiles the document.
+    ``check_support=False`` leaves this question to whoever compiles the document. With
+    ``allow_unknown`` fields that the schema does not have are left out and warned of likewise.
     """
+    unknown: list[ConfigError] = []
+    context = unknown_fields.set(unknown) if allow_unknown else None
     try:
         config = _load(source, type, overlay)
-        return _supported(config, allow=allow_unsupported) if check_support else config
+        if check_support:
+            config = _supported(config, allow=allow_unsupported)
+        return _without_unknown(config, unknown) if unknown else config
     except Invalid as fault:
         raise fault.error() from None
     except RecursionError:
         raise ConfigError("", "nests too deeply") from None
+    finally:
+        if context is not None:
+            unknown_fields.reset(context)
 
 
 def load_file(
@@ -96,13 +105,20 @@ def load_file(
     type: str = BOOTSTRAP,  # noqa: A002
     overlay: Overlay | Sequence[Overlay] | None = None,
     allow_unsupported: bool = False,
+    allow_unknown: bool = False,
 ) -> Config:
     """Like `load` of a file, whose form follows from its suffix.
 
     ``.yaml`` and ``.yml`` are YAML, ``.pb`` is a serialized message, ``.pb_text`` is text format,
     and anything else is JSON.
     """
-    return load(Path(path), type=type, overlay=overlay, allow_unsupported=allow_unsupported)
+    return load(
+        Path(path),
+        type=type,
+        overlay=overlay,
+        allow_unsupported=allow_unsupported,
+        allow_unknown=allow_unknown,
+    )
 
 
 def _load(source: Any, type_: str, overlay: Any) -> Config:
@@ -127,6 +143,14 @@ def _supported(config: Config, *, allow: bool) -> Config:
     for problem in unsupported:
         log.warning("%s", problem)
     return replace(config, warnings=tuple(unsupported))
+
+
+def _without_unknown(config: Config, unknown: list[ConfigError]) -> Config:
+    # An overlay makes every part be read more than once.
+    faults = tuple({(fault.path, fault.reason): fault for fault in unknown}.values())
+    for fault in faults:
+        log.warning("%s", fault)
+    return replace(config, warnings=(*config.warnings, *faults))
 
 
 def _encode(document: dict[str, Any]) -> bytes:

@@ -1,0 +1,207 @@
+"""meshcore explain: the way of a request, and why no other."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from meshcore.cli import main
+from meshcore.config import load
+from meshcore.explain import Request, explain, render
+
+HCM = (
+    "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3."
+    "HttpConnectionManager"
+)
+ROUTER = {
+    "name": "envoy.filters.http.router",
+    "typed_config": {"@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"},
+}
+ROUTES = """
+- {name: exact, match: {path: /exact}, route: {cluster: a}}
+- name: picky
+  match:
+    prefix: /picky
+    headers: [{name: x-env, string_match: {exact: prod}}, {name: x-any, present_match: true}]
+    query_parameters: [{name: q, string_match: {exact: "1"}}]
+  route: {cluster: a}
+- name: half
+  match: {prefix: /half, runtime_fraction: {default_value: {numerator: 50}}}
+  route: {cluster: a}
+- {match: {prefix: /old/}, redirect: {prefix_rewrite: /new/}}
+- {match: {path: /hello}, direct_response: {status: 201, body: {inline_string: hi}}}
+- match: {prefix: /split}
+  route:
+    weighted_clusters:
+      clusters:
+      - {name: a, weight: 20}
+      - name: b
+        weight: 80
+        request_headers_to_add: [{header: {key: x-weighted, value: b}}]
+- match: {prefix: /hash}
+  route: {cluster: ring, hash_policy: [{header: {header_name: x-user}}]}
+- match: {prefix: /api/}
+  route: {cluster: b, prefix_rewrite: /, host_rewrite_literal: inner, timeout: 3s}
+"""
+
+
+def bootstrap(**manager: object) -> dict[str, object]:
+    import yaml
+
+    clusters = [
+        {"name": name, "connect_timeout": "1s", "load_assignment": assignment(name, ports)}
+        for name, ports in {"a": [1001], "b": [1002, 1003]}.items()
+    ]
+    ring = {"name": "ring", "connect_timeout": "1s", "lb_policy": "RING_HASH"}
+    clusters.append({**ring, "load_assignment": assignment("ring", range(2000, 2010))})
+    hosts = [
+        {"name": "shop", "domains": ["shop.example", "*.shop"], "routes": yaml.safe_load(ROUTES)},
+        {
+            "name": "safe",
+            "domains": ["safe.example"],
+            "require_tls": "ALL",
+            "routes": [{"match": {"prefix": "/"}, "route": {"cluster": "a"}}],
+        },
+    ]
+    typed = {
+        "@type": HCM,
+        "stat_prefix": "x",
+        "route_config": {"name": "rc", "virtual_hosts": hosts},
+        "http_filters": [ROUTER],
+        **manager,
+    }
+    listeners = [
+        {
+            "name": name,
+            "address": {"socket_address": {"address": "127.0.0.1", "port_value": port}},
+            "filter_chains": [{"filters": [{"name": "hcm", "typed_config": typed}]}],
+        }
+        for name, port in (("plain", 80), ("other", 8080))
+    ]
+    return {"static_resources": {"listeners": listeners, "clusters": clusters}}
+
+
+def assignment(name: str, ports: object) -> dict[str, object]:
+    endpoints = [
+        {"endpoint": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": port}}}}
+        for port in ports  # type: ignore[attr-defined]
+    ]
+    return {"cluster_name": name, "endpoints": [{"lb_endpoints": endpoints}]}
+
+
+def asked(text: str, *headers: tuple[str, str], random: int = 0, **manager: object):
+    config = load(bootstrap(**manager))
+    found = explain(config, Request.parse(text, list(headers), random))
+    assert json.loads(json.dumps(found))
+    assert render(found)
+    return found
+
+
+def matched(found) -> str | int:
+    [route] = [r for r in found["routes"] if r["matched"]]
+    return route["name"] or route["index"]
+
+
+def test_a_request_that_is_forwarded() -> None:
+    found = asked("GET http://shop.example/api/x?y=1", ("X-A", "b"), via="me")
+    assert found["listener"]["name"] == "plain"
+    assert found["listener"]["passed_over"] == [{"name": "other", "reason": "its port is not 80"}]
+    assert found["virtual_host"] == {"name": "shop", "domain": "shop.example"}
+    assert matched(found) == 7
+    assert [r["index"] for r in found["routes"]] == list(range(8))
+    assert found["cluster"]["name"] == "b"
+    assert found["sent"]["target"] == "/x?y=1"
+    sent = dict(found["sent"]["headers"])
+    assert sent["host"] == "inner"
+    assert sent["x-a"] == "b"
+    assert sent["via"] == "me"
+    assert sent["x-envoy-original-path"] == "/api/x?y=1"
+    assert sent["x-envoy-expected-rq-timeout-ms"] == "3000"
+    assert found["response"] is None
+    assert "x-envoy-expected-rq-timeout-ms: 3000" in render(found)
+
+
+def test_why_not() -> None:
+    found = asked("GET http://h.shop/picky?q=2", ("x-env", "dev"))
+    assert found["virtual_host"]["domain"] == "*.shop"
+    why = {r["name"]: [(w["condition"], w["has"]) for w in r["why_not"]] for r in found["routes"]}
+    assert why["exact"] == [("path", "/picky")]
+    assert why["picky"] == [
+        ("headers[0]", "dev"),
+        ("headers[1]", None),
+        ("query_parameters[0]", "2"),
+    ]
+    assert not any(r["matched"] for r in found["routes"])
+    assert "404" in render(found)
+    assert matched(asked("http://h.shop/picky?q=1", ("x-env", "prod"), ("x-any", ""))) == "picky"
+
+
+def test_chance_is_a_number() -> None:
+    assert matched(asked("http://h.shop/half", random=49)) == "half"
+    found = asked("http://h.shop/half", random=50)
+    assert found["routes"][2]["why_not"][0]["condition"] == "runtime_fraction"
+    for random, cluster in ((19, "a"), (20, "b"), (99, "b")):
+        found = asked("http://h.shop/split", random=random)
+        assert found["cluster"]["name"] == cluster
+        assert found["cluster"]["weights"] == {"a": 20, "b": 80}
+        assert ("x-weighted" in dict(found["sent"]["headers"])) == (cluster == "b")
+
+
+def test_answers_of_its_own() -> None:
+    found = asked("http://h.shop/old/x")
+    assert found["action"] == "redirect"
+    assert found["sent"] is None
+    assert dict(found["response"]["headers"])["location"] == "http://h.shop/new/x"
+    found = asked("https://h.shop/old/x")
+    assert dict(found["response"]["headers"])["location"] == "https://h.shop/new/x"
+    assert asked("http://h.shop/hello")["response"]["status"] == 201
+    found = asked("http://h.shop/%00", normalize_path=True)
+    assert found["response"]["status"] == 400
+    assert "routes" not in found
+
+
+def test_tls_that_is_required() -> None:
+    found = asked("http://safe.example/p")
+    assert found["tls_redirect"]
+    assert found["response"] == {"status": 301, "location": "https://safe.example/p"}
+    assert matched(asked("https://safe.example/p")) == 0
+
+
+def test_no_virtual_host() -> None:
+    found = asked("http://nowhere/")
+    assert found["virtual_host"] is None
+    assert "none: no domain matches, of shop.example, *.shop, safe.example" in render(found)
+
+
+def test_the_path_that_routing_sees() -> None:
+    found = asked("http://shop.example/x/../api//y", normalize_path=True, merge_slashes=True)
+    assert dict(found["routed_as"])[":path"] == "/api/y"
+    assert found["sent"]["target"] == "/y"
+
+
+def test_the_host_that_the_hash_leads_to() -> None:
+    from meshcore import RingHash, xxh64
+
+    found = asked("http://h.shop/hash", ("x-user", "ada"))
+    ring = RingHash([(f"127.0.0.1:{port}", 1) for port in range(2000, 2010)])
+    assert found["host"]["hash"] == xxh64(b"ada")
+    assert found["host"]["address"] == f"127.0.0.1:{2000 + ring.pick(xxh64(b'ada'))}"
+    assert asked("http://h.shop/hash")["host"]["address"] is None
+
+
+def test_the_command(capsys: pytest.CaptureFixture[str], tmp_path) -> None:
+    path = tmp_path / "envoy.json"
+    path.write_text(json.dumps(bootstrap()))
+    command = ["explain", "-c", str(path), "--request", "GET http://shop.example/api/"]
+    assert main([*command, "-H", "x-a: 1", "--listener", "other"]) == 0
+    out = capsys.readouterr().out
+    assert "other at 127.0.0.1:8080: named by --listener" in out
+    assert "x-a: 1" in out
+    assert main([*command, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["cluster"]["name"] == "b"
+    for bad in (["--listener", "none"], ["--request", "GET /p"], ["--request", "http://"]):
+        assert main([*command, *bad]) == 1
+        assert capsys.readouterr().err.startswith("meshcore: ")
+    with pytest.raises(SystemExit):
+        main([*command, "-H", "nothing"])
