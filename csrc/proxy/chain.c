@@ -150,7 +150,9 @@ static void hold_data(mc_filter *filter, mc_direction direction, mc_slice data, 
     }
     side->seen += seen ? data.n : 0;
     side->end_held = side->end_held || end_stream;
-    if (stream->hcm->buffer_limit == 0 || side->held.length <= stream->hcm->buffer_limit) {
+    uint32_t limit =
+        direction == MC_DECODE && stream->request_limit != 0 ? stream->request_limit : stream->hcm->buffer_limit;
+    if (limit == 0 || side->held.length <= limit) {
         return;
     }
     if (side->stopped) {
@@ -483,6 +485,11 @@ mc_headers *mc_filter_add_trailers(mc_filter *filter, bool decode) {
 
 size_t mc_filter_held(mc_filter *filter, bool decode, mc_slice *pieces, size_t max) {
     return mc_buffer_pieces(&filter->sides[decode ? MC_DECODE : MC_ENCODE].held, pieces, max);
+}
+
+mc_filter_status mc_filter_out_of_memory(mc_filter *filter) {
+    mc_stream_reset(filter->stream, MC_FLAG(LR), "out_of_memory");
+    return MC_FILTER_STOP;
 }
 
 void mc_filter_reply(mc_filter *filter, const mc_reply *reply) { mc_stream_reply(filter->stream, reply); }

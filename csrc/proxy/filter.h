@@ -145,6 +145,9 @@ typedef struct mc_reply {
 /* A local reply (HC-4, HC-5): through the encoder filters when nothing of a response was seen, else the stream is reset. */
 void mc_filter_reply(mc_filter *filter, const mc_reply *reply);
 
+/* Ends the stream for want of memory; returns MC_FILTER_STOP. */
+mc_filter_status mc_filter_out_of_memory(mc_filter *filter);
+
 /* For the filter that produces the response (the router). Headers live in the stream's arena. */
 void mc_filter_encode_headers(mc_filter *filter, mc_headers *headers, bool end_stream);
 void mc_filter_encode_data(mc_filter *filter, mc_slice data, bool end_stream);

@@ -56,6 +56,7 @@ struct mc_stream {
     uint64_t random;   /* stable random (RT-10) */
     mc_filter *filters;
     uint32_t filter_count;
+    uint32_t request_limit; /* of bytes held at a filter; 0: the connection manager's */
 
     uint64_t start_us, request_complete_us, last_activity_ms;
     mc_timer idle;     /* stream_idle_timeout, lazily re-armed */

@@ -1,7 +1,10 @@
 /* The table of filter kinds, and what a route table says about them (RT-57). */
 #include "proxy/filters/kind.h"
 
-#define KINDS(X)
+#define KINDS(X)                                                                                                       \
+    X(buffer)                                                                                                          \
+    X(csrf)                                                                                                            \
+    X(fault)
 
 #define DECLARE(name) extern const mc_filter_kind mc_filter_kind_##name;
 KINDS(DECLARE)
