@@ -34,6 +34,7 @@ class Support:
     keys: tuple[str, ...] | None = None
     max_items: int | None = None
     literal: bool = False
+    optional: str | None = None
     table: str | None = None
     note: str = ""
 
@@ -84,8 +85,15 @@ class _Walk:
             if field is None:
                 self._report(REASON)
             else:
-                self._field(field, value)
+                let_through = field.support.optional
+                if let_through is None or not tree.get(let_through) or self._known(field, value):
+                    self._field(field, value)
             path.pop()
+
+    @staticmethod
+    def _known(field: _Field, value: Mapping[str, Any]) -> bool:
+        kind = value.get("@type", "").removeprefix(schema.TYPE_PREFIX)
+        return kind in (field.support.types or table())
 
     def _field(self, field: _Field, value: Any) -> None:
         support = field.support
@@ -199,6 +207,8 @@ def _conditions(support: Support) -> Iterator[str]:
         yield f"at most {support.max_items}"
     if support.literal:
         yield "plain text, no `%` operators"
+    if support.optional is not None:
+        yield f"others are left out where `{support.optional}` says so"
     if support.note:
         yield support.note
 
