@@ -10,8 +10,8 @@
 /* --- scalars ------------------------------------------------------------------------------------------------------------ */
 
 static MC_FORMAT_EVAL(eval_u64) { return MC_FORMAT_COUNT(FIELD(uint64_t, op, info)); }
-static MC_FORMAT_EVAL(eval_status) { return MC_FORMAT_COUNT(info->status); }
-static MC_FORMAT_EVAL(eval_attempts) { return MC_FORMAT_COUNT(info->attempts); }
+static MC_FORMAT_EVAL(eval_u32) { return MC_FORMAT_COUNT(FIELD(uint32_t, op, info)); }
+static MC_FORMAT_EVAL(eval_u16) { return MC_FORMAT_COUNT(FIELD(uint16_t, op, info)); }
 static MC_FORMAT_EVAL(eval_slice) { return mc_format_slice(FIELD(mc_slice, op, info), out); }
 
 /* There is always a text, if an empty one. */
@@ -158,21 +158,21 @@ static MC_FORMAT_EVAL(eval_coalesce) {
 #define LENGTH    MC_SYNTAX_LENGTH
 #define AT(field) offsetof(mc_stream_info, field)
 
-#define TEXT(NAME, field)    {NAME, BARE, 0, AT(field), 0, NULL, eval_slice}
-#define COUNTER(NAME, field) {NAME, BARE, 0, AT(field), 0, NULL, eval_u64}
-#define POINT(NAME, field)   {NAME, BARE, 0, AT(field), 0, NULL, mc_format_eval_point}
-#define HEADER(NAME, map)    {NAME, REQUIRED | LENGTH, map, 0, 0, mc_format_parse_headers, mc_format_eval_header}
-#define SIZE(NAME, map, field, read) {NAME, BARE, map, AT(field), read, NULL, mc_format_eval_header_bytes}
-#define TIME(NAME, local, eval)      {NAME, OPTIONAL, local, 0, 0, mc_format_parse_start_time, eval}
-#define TLS(NAME, field, variant)    {NAME, BARE, variant, AT(field), MC_READS_TLS, NULL, mc_format_eval_tls}
+#define TEXT(NAME, field)    {NAME, BARE, 0, AT(field), 0, NULL, eval_slice, MC_INFO_SLICE}
+#define COUNTER(NAME, field) {NAME, BARE, 0, AT(field), 0, NULL, eval_u64, MC_INFO_U64}
+#define POINT(NAME, field)   {NAME, BARE, 0, AT(field), 0, NULL, mc_format_eval_point, MC_INFO_POINT}
+#define HEADER(NAME, map)    {NAME, REQUIRED | LENGTH, map, 0, 0, mc_format_parse_headers, mc_format_eval_header, MC_INFO_OTHER}
+#define SIZE(NAME, map, field, read) {NAME, BARE, map, AT(field), read, NULL, mc_format_eval_header_bytes, MC_INFO_U64}
+#define TIME(NAME, local, eval)      {NAME, OPTIONAL, local, 0, 0, mc_format_parse_start_time, eval, MC_INFO_OTHER}
+#define TLS(NAME, field, variant)    {NAME, BARE, variant, AT(field), MC_READS_TLS, NULL, mc_format_eval_tls, MC_INFO_TLS}
 #define CERT_TIME(NAME, field, variant)                                                                                \
-    {NAME, OPTIONAL, variant, AT(field), MC_READS_TLS, mc_format_parse_start_time, mc_format_eval_tls}
+    {NAME, OPTIONAL, variant, AT(field), MC_READS_TLS, mc_format_parse_start_time, mc_format_eval_tls, MC_INFO_TLS}
 #define ADDRESS(NAME, field)                                                                                           \
-    {NAME "_ADDRESS", BARE, MC_ADDRESS_WITH_PORT, AT(field), 0, NULL, mc_format_eval_address},                         \
+    {NAME "_ADDRESS", BARE, MC_ADDRESS_WITH_PORT, AT(field), 0, NULL, mc_format_eval_address, MC_INFO_ADDRESS},                         \
         {NAME "_ADDRESS_WITHOUT_PORT", OPTIONAL, MC_ADDRESS_PLAIN, AT(field), 0, mc_format_parse_mask,                 \
-         mc_format_eval_address},                                                                                      \
+         mc_format_eval_address, MC_INFO_OTHER},                                                                                      \
     {                                                                                                                  \
-        NAME "_PORT", BARE, MC_ADDRESS_PORT, AT(field), 0, NULL, mc_format_eval_address                                \
+        NAME "_PORT", BARE, MC_ADDRESS_PORT, AT(field), 0, NULL, mc_format_eval_address, MC_INFO_OTHER                                \
     }
 #define CERTIFICATES(NAME, field)                                                                                      \
     TLS(NAME "_PEER_SUBJECT", field, MC_CERT_SUBJECT), TLS(NAME "_PEER_ISSUER", field, MC_CERT_ISSUER),                \
@@ -186,7 +186,7 @@ static MC_FORMAT_EVAL(eval_coalesce) {
         CERT_TIME(NAME "_PEER_CERT_V_START", field, MC_CERT_V_START),                                                  \
         CERT_TIME(NAME "_PEER_CERT_V_END", field, MC_CERT_V_END)
 #define METADATA(NAME, syntax, field, read)                                                                            \
-    {NAME, REQUIRED | syntax, 0, AT(field), read, mc_format_parse_metadata, mc_format_eval_metadata}
+    {NAME, REQUIRED | syntax, 0, AT(field), read, mc_format_parse_metadata, mc_format_eval_metadata, MC_INFO_VALUE}
 #define FILTER_STATE(NAME, field)                                                                                      \
     {NAME,                                                                                                             \
      OPTIONAL | LENGTH,                                                                                                \
@@ -194,8 +194,8 @@ static MC_FORMAT_EVAL(eval_coalesce) {
      AT(field),                                                                                                        \
      MC_READS_FILTER_STATE,                                                                                            \
      mc_format_parse_filter_state,                                                                                     \
-     mc_format_eval_filter_state}
-#define HOSTS(NAME, variant) {NAME, BARE, variant, 0, MC_READS_HOSTS, NULL, mc_format_eval_hosts}
+     mc_format_eval_filter_state, MC_INFO_VALUE}
+#define HOSTS(NAME, variant) {NAME, BARE, variant, 0, MC_READS_HOSTS, NULL, mc_format_eval_hosts, MC_INFO_OTHER}
 
 static const mc_format_command commands[] = {
     HEADER("REQ", MC_MAP_REQUEST),
@@ -207,13 +207,13 @@ static const mc_format_command commands[] = {
     SIZE("REQUEST_HEADERS_BYTES", MC_MAP_REQUEST, request_header_bytes, MC_READS_REQUEST_SIZE),
     SIZE("RESPONSE_HEADERS_BYTES", MC_MAP_RESPONSE, response_header_bytes, MC_READS_RESPONSE_SIZE),
     SIZE("RESPONSE_TRAILERS_BYTES", MC_MAP_TRAILERS, response_trailer_bytes, MC_READS_TRAILER_SIZE),
-    {"PATH", OPTIONAL | LENGTH, 0, 0, 0, mc_format_parse_path, mc_format_eval_path},
-    {"QUERY_PARAM", REQUIRED | LENGTH, 0, 0, 0, mc_format_parse_query_param, mc_format_eval_query_param},
-    {"QUERY_PARAMS", OPTIONAL | LENGTH, 0, 0, 0, mc_format_parse_query_params, mc_format_eval_query_params},
-    {"GRPC_STATUS", OPTIONAL, 0, 0, 0, mc_format_parse_grpc_status, mc_format_eval_grpc_status},
-    {"GRPC_STATUS_NUMBER", BARE, 1, 0, 0, mc_format_parse_grpc_status, mc_format_eval_grpc_status},
-    {"STREAM_ID", BARE, 0, 0, 0, NULL, mc_format_eval_stream_id},
-    {"REQUESTED_SERVER_NAME", OPTIONAL, 0, 0, 0, mc_format_parse_server_name, mc_format_eval_server_name},
+    {"PATH", OPTIONAL | LENGTH, 0, 0, 0, mc_format_parse_path, mc_format_eval_path, MC_INFO_OTHER},
+    {"QUERY_PARAM", REQUIRED | LENGTH, 0, 0, 0, mc_format_parse_query_param, mc_format_eval_query_param, MC_INFO_OTHER},
+    {"QUERY_PARAMS", OPTIONAL | LENGTH, 0, 0, 0, mc_format_parse_query_params, mc_format_eval_query_params, MC_INFO_OTHER},
+    {"GRPC_STATUS", OPTIONAL, 0, 0, 0, mc_format_parse_grpc_status, mc_format_eval_grpc_status, MC_INFO_OTHER},
+    {"GRPC_STATUS_NUMBER", BARE, 1, 0, 0, mc_format_parse_grpc_status, mc_format_eval_grpc_status, MC_INFO_OTHER},
+    {"STREAM_ID", BARE, 0, AT(stream_id_text), 0, NULL, mc_format_eval_stream_id, MC_INFO_SLICE},
+    {"REQUESTED_SERVER_NAME", OPTIONAL, 0, 0, 0, mc_format_parse_server_name, mc_format_eval_server_name, MC_INFO_OTHER},
 
     TIME("START_TIME", 0, mc_format_eval_start_time),
     TIME("START_TIME_LOCAL", 1, mc_format_eval_start_time),
@@ -223,20 +223,20 @@ static const mc_format_command commands[] = {
     POINT("REQUEST_DURATION", at.request_end),
     POINT("REQUEST_TX_DURATION", at.upstream_send_end),
     POINT("RESPONSE_DURATION", at.upstream_receive_begin),
-    {"RESPONSE_TX_DURATION", BARE, 0, 0, 0, NULL, mc_format_eval_response_tx},
+    {"RESPONSE_TX_DURATION", BARE, 0, 0, 0, NULL, mc_format_eval_response_tx, MC_INFO_OTHER},
     POINT("ROUNDTRIP_DURATION", at.acknowledged),
     POINT("DOWNSTREAM_HANDSHAKE_DURATION", at.handshake_end),
     POINT("UPSTREAM_CONNECTION_POOL_READY_DURATION", at.pool_ready),
-    {"COMMON_DURATION", REQUIRED, 0, 0, 0, mc_format_parse_common_duration, mc_format_eval_common_duration},
+    {"COMMON_DURATION", REQUIRED, 0, 0, 0, mc_format_parse_common_duration, mc_format_eval_common_duration, MC_INFO_OTHER},
 
-    {"RESPONSE_CODE", BARE, 0, 0, 0, NULL, eval_status},
-    {"RESPONSE_CODE_DETAILS", OPTIONAL, 1, AT(response_code_details), 0, parse_details, eval_underscored},
+    {"RESPONSE_CODE", BARE, 0, AT(status), 0, NULL, eval_u16, MC_INFO_U16},
+    {"RESPONSE_CODE_DETAILS", OPTIONAL, 1, AT(response_code_details), 0, parse_details, eval_underscored, MC_INFO_SLICE},
     TEXT("CONNECTION_TERMINATION_DETAILS", connection_termination_details),
-    {"RESPONSE_FLAGS", BARE, 0, 0, 0, NULL, eval_flags},
-    {"RESPONSE_FLAGS_LONG", BARE, 1, 0, 0, NULL, eval_flags},
-    {"CUSTOM_FLAGS", BARE, 0, AT(custom_flags), 0, NULL, eval_present_slice},
-    {"LOCAL_REPLY_BODY", BARE, 0, AT(local_reply_body), MC_READS_BODY, NULL, eval_present_slice},
-    {"ACCESS_LOG_TYPE", BARE, 0, 0, 0, NULL, eval_log_type},
+    {"RESPONSE_FLAGS", BARE, 0, 0, 0, NULL, eval_flags, MC_INFO_OTHER},
+    {"RESPONSE_FLAGS_LONG", BARE, 1, 0, 0, NULL, eval_flags, MC_INFO_OTHER},
+    {"CUSTOM_FLAGS", BARE, 0, AT(custom_flags), 0, NULL, eval_present_slice, MC_INFO_SLICE},
+    {"LOCAL_REPLY_BODY", BARE, 0, AT(local_reply_body), MC_READS_BODY, NULL, eval_present_slice, MC_INFO_SLICE},
+    {"ACCESS_LOG_TYPE", BARE, 0, 0, 0, NULL, eval_log_type, MC_INFO_OTHER},
     TEXT("PROTOCOL", protocol),
     TEXT("UPSTREAM_PROTOCOL", upstream_protocol),
     TEXT("ROUTE_NAME", route_name),
@@ -248,11 +248,11 @@ static const mc_format_command commands[] = {
     TEXT("SPAN_ID", span_id),
     COUNTER("CONNECTION_ID", connection_id),
     COUNTER("UPSTREAM_CONNECTION_ID", upstream_connection_id),
-    {"UPSTREAM_REQUEST_ATTEMPT_COUNT", BARE, 0, 0, 0, NULL, eval_attempts},
-    {"UNIQUE_ID", BARE, 0, 0, 0, NULL, eval_unique_id},
-    {"HOSTNAME", BARE, 0, 0, 0, NULL, eval_unknown_to_core},
-    {"ENVIRONMENT", REQUIRED | LENGTH, 0, 0, 0, NULL, eval_unknown_to_core},
-    {"COALESCE", REQUIRED | LENGTH, 0, 0, 0, parse_coalesce, eval_coalesce},
+    {"UPSTREAM_REQUEST_ATTEMPT_COUNT", BARE, 0, AT(attempts), 0, NULL, eval_u32, MC_INFO_U32},
+    {"UNIQUE_ID", BARE, 0, 0, 0, NULL, eval_unique_id, MC_INFO_OTHER},
+    {"HOSTNAME", BARE, 0, 0, 0, NULL, eval_unknown_to_core, MC_INFO_OTHER},
+    {"ENVIRONMENT", REQUIRED | LENGTH, 0, 0, 0, NULL, eval_unknown_to_core, MC_INFO_OTHER},
+    {"COALESCE", REQUIRED | LENGTH, 0, 0, 0, parse_coalesce, eval_coalesce, MC_INFO_OTHER},
 
     COUNTER("BYTES_RECEIVED", bytes_received),
     COUNTER("BYTES_SENT", bytes_sent),
@@ -271,14 +271,14 @@ static const mc_format_command commands[] = {
     COUNTER("DOWNSTREAM_DECOMPRESSED_HEADER_BYTES_SENT", downstream_plain_header_sent),
     COUNTER("DOWNSTREAM_DECOMPRESSED_HEADER_BYTES_RECEIVED", downstream_plain_header_received),
 
-    {"UPSTREAM_HOST", BARE, MC_ADDRESS_WITH_PORT, AT(upstream_host), 0, NULL, mc_format_eval_address},
-    {"UPSTREAM_HOST_NAME", BARE, 0, 0, 0, NULL, mc_format_eval_host_name},
-    {"UPSTREAM_HOST_NAME_WITHOUT_PORT", BARE, MC_HOST_WITHOUT_PORT, 0, 0, NULL, mc_format_eval_host_name},
+    {"UPSTREAM_HOST", BARE, MC_ADDRESS_WITH_PORT, AT(upstream_host), 0, NULL, mc_format_eval_address, MC_INFO_ADDRESS},
+    {"UPSTREAM_HOST_NAME", BARE, 0, 0, 0, NULL, mc_format_eval_host_name, MC_INFO_OTHER},
+    {"UPSTREAM_HOST_NAME_WITHOUT_PORT", BARE, MC_HOST_WITHOUT_PORT, 0, 0, NULL, mc_format_eval_host_name, MC_INFO_OTHER},
     HOSTS("UPSTREAM_HOSTS_ATTEMPTED", 0),
     HOSTS("UPSTREAM_HOSTS_ATTEMPTED_WITHOUT_PORT", MC_HOST_WITHOUT_PORT),
     HOSTS("UPSTREAM_HOST_NAMES_ATTEMPTED", MC_HOST_NAMES),
     HOSTS("UPSTREAM_HOST_NAMES_ATTEMPTED_WITHOUT_PORT", MC_HOST_NAMES | MC_HOST_WITHOUT_PORT),
-    {"UPSTREAM_CONNECTION_IDS_ATTEMPTED", BARE, 0, 0, MC_READS_HOSTS, NULL, mc_format_eval_connections},
+    {"UPSTREAM_CONNECTION_IDS_ATTEMPTED", BARE, 0, 0, MC_READS_HOSTS, NULL, mc_format_eval_connections, MC_INFO_OTHER},
     ADDRESS("UPSTREAM_LOCAL", upstream_local),
     ADDRESS("UPSTREAM_REMOTE", upstream_remote),
     ADDRESS("DOWNSTREAM_LOCAL", downstream_local),
@@ -288,10 +288,10 @@ static const mc_format_command commands[] = {
     TEXT("UPSTREAM_REMOTE_ADDRESS_ENDPOINT_ID", upstream_endpoint_id),
     TEXT("DOWNSTREAM_LOCAL_ADDRESS_ENDPOINT_ID", downstream_endpoint_id),
     TEXT("DOWNSTREAM_DIRECT_LOCAL_ADDRESS_ENDPOINT_ID", downstream_endpoint_id),
-    {"UPSTREAM_TRANSPORT_FAILURE_REASON", BARE, 0, AT(upstream_failure), 0, NULL, eval_underscored},
-    {"DOWNSTREAM_TRANSPORT_FAILURE_REASON", BARE, 0, AT(downstream_failure), 0, NULL, eval_underscored},
-    {"UPSTREAM_LOCAL_CLOSE_REASON", BARE, 0, AT(upstream_close_reason), 0, NULL, eval_underscored},
-    {"DOWNSTREAM_LOCAL_CLOSE_REASON", BARE, 0, AT(downstream_close_reason), 0, NULL, eval_underscored},
+    {"UPSTREAM_TRANSPORT_FAILURE_REASON", BARE, 0, AT(upstream_failure), 0, NULL, eval_underscored, MC_INFO_SLICE},
+    {"DOWNSTREAM_TRANSPORT_FAILURE_REASON", BARE, 0, AT(downstream_failure), 0, NULL, eval_underscored, MC_INFO_SLICE},
+    {"UPSTREAM_LOCAL_CLOSE_REASON", BARE, 0, AT(upstream_close_reason), 0, NULL, eval_underscored, MC_INFO_SLICE},
+    {"DOWNSTREAM_LOCAL_CLOSE_REASON", BARE, 0, AT(downstream_close_reason), 0, NULL, eval_underscored, MC_INFO_SLICE},
     TEXT("UPSTREAM_DETECTED_CLOSE_TYPE", upstream_close_type),
     TEXT("DOWNSTREAM_DETECTED_CLOSE_TYPE", downstream_close_type),
 
@@ -299,7 +299,7 @@ static const mc_format_command commands[] = {
     METADATA("CLUSTER_METADATA", 0, cluster_metadata, MC_READS_OTHER_METADATA),
     METADATA("UPSTREAM_METADATA", 0, upstream_metadata, MC_READS_OTHER_METADATA),
     {"METADATA", OPTIONAL | LENGTH, 0, 0, MC_READS_DYNAMIC_METADATA | MC_READS_OTHER_METADATA,
-     mc_format_parse_any_metadata, mc_format_eval_any_metadata},
+     mc_format_parse_any_metadata, mc_format_eval_any_metadata, MC_INFO_OTHER},
     FILTER_STATE("FILTER_STATE", filter_state),
     FILTER_STATE("UPSTREAM_FILTER_STATE", upstream_filter_state),
 

@@ -53,6 +53,15 @@ static const struct {
 #undef POINT
 };
 
+uint64_t *mc_format_point_by_name(mc_stream_info *info, mc_slice name) {
+    for (size_t i = 0; i < sizeof points / sizeof *points; i++) {
+        if (mc_slice_eq(mc_slice_cstr(points[i].name), name)) {
+            return (uint64_t *)((char *)info + points[i].offset);
+        }
+    }
+    return NULL;
+}
+
 /* Any other name is one that somebody may give a point of time at run time. */
 static uint64_t point_at(const mc_stream_info *info, mc_slice name) {
     if (mc_slice_eq(name, MC_SLICE("DS_RX_BEG"))) {

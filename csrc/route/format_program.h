@@ -20,6 +20,19 @@ typedef struct mc_format_op mc_format_op;
 typedef struct mc_format_command mc_format_command;
 typedef struct mc_time_format mc_time_format; /* format_time.c */
 
+/* Kinds of fields of mc_stream_info. */
+typedef enum mc_info_field {
+    MC_INFO_OTHER,
+    MC_INFO_SLICE,
+    MC_INFO_U64,
+    MC_INFO_U32,
+    MC_INFO_U16,
+    MC_INFO_POINT, /* nanoseconds after the start */
+    MC_INFO_ADDRESS,
+    MC_INFO_TLS,
+    MC_INFO_VALUE,
+} mc_info_field;
+
 /* How a command may be written: %NAME%, %NAME(argument)%, and with :length behind. */
 enum {
     MC_SYNTAX_BARE = 0,
@@ -36,6 +49,7 @@ struct mc_format_command {
     uint16_t reads;  /* MC_READS_ */
     mc_status (*parse)(mc_arena *arena, mc_format_op *op, mc_slice argument, mc_error *error); /* NULL: nothing to do */
     mc_format_result (*eval)(const mc_format_op *op, const mc_stream_info *info, mc_text *out);
+    mc_info_field field; /* what stands at `offset` */
 };
 
 struct mc_format_op {

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from meshcore._core.base import TokenBucket as TokenBucket
     from meshcore._core.base import murmur64 as murmur64
     from meshcore._core.base import xxh64 as xxh64
+    from meshcore._core.format import Formatter as Formatter
     from meshcore._core.lb import EdfScheduler as EdfScheduler
     from meshcore._core.lb import Maglev as Maglev
     from meshcore._core.lb import RingHash as RingHash
@@ -36,6 +37,7 @@ _HOMES = {
     "BackOff": "meshcore._core.base",
     "ClusterManager": "meshcore.cluster",
     "EdfScheduler": "meshcore._core.lb",
+    "Formatter": "meshcore._core.format",
     "Gateway": "meshcore.gateway",
     "LoadBalancer": "meshcore.balancing",
     "Maglev": "meshcore._core.lb",

@@ -1,0 +1,147 @@
+"""What is known of a request, out of a mapping: the face of csrc/route/context.h."""
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+
+from meshcore._core.cbase cimport MC_EINVAL, MC_OK, bytes_slice, mc_slice, mc_slice_of, mc_status
+from meshcore._core.route cimport (
+    mc_arena,
+    mc_arena_fini,
+    mc_arena_init,
+    mc_error,
+    mc_headers,
+    mc_headers_add,
+    mc_headers_init,
+    mc_value,
+    mc_value_parse,
+)
+
+import datetime
+import json
+import os
+
+__all__ = []
+
+HEADERS = ("request_headers", "response_headers", "response_trailers")
+EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
+
+cdef extern from "route/context.h" nogil:
+    mc_status mc_stream_info_read(
+        mc_arena *arena, const mc_value *object, mc_stream_info *info, mc_error *error
+    )
+
+
+cdef class Context:
+    def __cinit__(self):
+        mc_arena_init(&self.arena, NULL)
+        mc_headers_init(&self.request, &self.arena)
+        mc_headers_init(&self.response, &self.arena)
+        mc_headers_init(&self.trailers, &self.arena)
+        mc_random_seed(&self.random, int.from_bytes(os.urandom(8), "little"))
+        mc_stream_info_init(&self.info)
+        self.info.request = &self.request
+        self.info.response = &self.response
+        self.info.response_trailers = &self.trailers
+        self.info.random = &self.random
+
+    def __dealloc__(self):
+        mc_arena_fini(&self.arena)
+
+
+cdef bytes octets(object value, str what):
+    if isinstance(value, bytes):
+        return value
+    if isinstance(value, str):
+        return value.encode("utf-8", "surrogateescape")
+    raise TypeError(f"{what} must be str or bytes, not {type(value).__name__}")
+
+
+cdef int add_headers(mc_headers *headers, object pairs) except -1:
+    cdef bytes name, value
+    if hasattr(pairs, "items"):
+        pairs = pairs.items()
+    for key, text in pairs:
+        name = octets(key, "a header name")
+        value = octets(text, "a header value")
+        if not name:
+            raise ValueError("a header name must not be empty")
+        if mc_headers_add(
+            headers,
+            mc_slice_of(PyBytes_AS_STRING(name), <size_t>PyBytes_GET_SIZE(name)),
+            mc_slice_of(PyBytes_AS_STRING(value), <size_t>PyBytes_GET_SIZE(value)),
+        ) != MC_OK:
+            raise MemoryError()
+    return 0
+
+
+def nanoseconds(value):
+    """A point in time since 1970: seconds as a number, or a datetime (naive: UTC)."""
+    if isinstance(value, datetime.datetime):
+        aware = value if value.tzinfo else value.replace(tzinfo=datetime.timezone.utc)
+        delta = aware - EPOCH
+        return (delta.days * 86400 + delta.seconds) * 10**9 + delta.microseconds * 1000
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return round(value * 10**9)
+    raise TypeError(f"start_time must be seconds or a datetime, not {type(value).__name__}")
+
+
+def plain(value):
+    """What JSON does not write."""
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    if isinstance(value, datetime.timedelta):
+        return value.total_seconds() * 1000
+    if isinstance(value, datetime.datetime):
+        return nanoseconds(value) // 10**9
+    if isinstance(value, (set, frozenset)):
+        return sorted(value)
+    raise TypeError(f"a context cannot hold a {type(value).__name__}")
+
+
+def settled(key, value):
+    if key == "start_time":
+        return str(nanoseconds(value))
+    if isinstance(value, tuple) and len(value) == 2 and key.endswith(("_address", "upstream_host")):
+        host, port = value
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return value
+
+
+cdef Context read_context(object mapping):
+    cdef Context context = Context.__new__(Context)
+    cdef mc_error error
+    cdef const mc_value *value = NULL
+    cdef mc_status status
+    cdef bytes text
+    cdef mc_slice json_slice
+    if mapping is None:
+        return context
+    if not hasattr(mapping, "items"):
+        raise TypeError(f"a context must be a mapping, not {type(mapping).__name__}")
+    rest = {}
+    for key, entry in mapping.items():
+        if key in HEADERS:
+            if entry is not None:
+                add_headers(
+                    &context.request if key == "request_headers"
+                    else &context.response if key == "response_headers"
+                    else &context.trailers,
+                    entry,
+                )
+        else:
+            rest[key] = settled(key, entry)
+    if not rest:
+        return context
+    text = json.dumps(rest, default=plain, allow_nan=False).encode()
+    json_slice = bytes_slice(text)
+    error.path[0] = 0
+    error.reason[0] = 0
+    status = mc_value_parse(&context.arena, json_slice, &value, &error)
+    if status == MC_OK:
+        status = mc_stream_info_read(&context.arena, value, &context.info, &error)
+    if status == MC_EINVAL:
+        path = (<bytes>error.path).decode("utf-8", "replace")
+        reason = (<bytes>error.reason).decode("utf-8", "replace")
+        raise ValueError(f"context key {path!r} {reason}" if path else f"context {reason}")
+    if status != MC_OK:
+        raise MemoryError()
+    return context

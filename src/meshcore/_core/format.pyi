@@ -1,0 +1,9 @@
+from collections.abc import Mapping
+from typing import Any
+
+class Formatter:
+    source: str | Mapping[str, Any]
+    def __init__(
+        self, format: str | Mapping[str, Any] | None = None, *, omit_empty: bool = False
+    ) -> None: ...
+    def format(self, context: Mapping[str, Any] | None = None) -> str: ...
