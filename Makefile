@@ -2,6 +2,10 @@
 ifeq ($(origin CC),default)
 CC := $(if $(shell command -v ccache),ccache )gcc
 endif
+# The C++ compiler beside CC, for the one file that talks to RE2.
+ifeq ($(origin CXX),default)
+CXX := $(subst gcc,g++,$(patsubst %clang,%clang++,$(CC)))
+endif
 CFLAGS ?= -O2 -g
 BUILD ?= build/core
 PYTHON ?= python3
@@ -13,12 +17,15 @@ SUBMAKE = $(MAKE) --no-print-directory $(if $(filter -j% --jobserver%,$(MAKEFLAG
 
 WARN := -Wall -Wextra -Werror -Wno-unused-parameter
 CPPFLAGS_ALL = -std=gnu11 $(WARN) -Icsrc -Icsrc/include -Ithird_party -Ithird_party/llhttp $(CPPFLAGS)
-LDLIBS := -lm -lpthread
+CXXFLAGS_ALL = -std=gnu++17 $(WARN) -Icsrc $(CPPFLAGS)
+LDLIBS := -lre2 -lstdc++ -lm -lpthread
+RE2_MISSING := meshcore: RE2 is missing; install its development files (Debian, Ubuntu: apt-get install libre2-dev)
 
 CORE_SRC := $(sort $(wildcard csrc/*/*.c csrc/*/*/*.c))
 LLHTTP_SRC := $(addprefix third_party/llhttp/,api.c http.c llhttp.c)
 LLHTTP := third_party/llhttp/llhttp.h $(LLHTTP_SRC)
-CORE_OBJ := $(CORE_SRC:%.c=$(BUILD)/%.o)
+CORE_CXX := csrc/base/regex.cc
+CORE_OBJ := $(CORE_SRC:%.c=$(BUILD)/%.o) $(CORE_CXX:%.cc=$(BUILD)/%.o)
 LLHTTP_OBJ := $(LLHTTP_SRC:%.c=$(BUILD)/%.o)
 TEST_SRC := $(sort $(wildcard tests/c/*/test_*.c tests/c/*/*/test_*.c))
 TEST_BIN := $(TEST_SRC:tests/c/%.c=$(BUILD)/tests/%)
@@ -58,6 +65,13 @@ $(BUILD)/%.o: %.c | $(LLHTTP)
 	@echo "  CC $<"
 	$(Q)$(CC) $(CFLAGS) $(CPPFLAGS_ALL) -MMD -c $< -o $@
 
+$(BUILD)/%.o: %.cc
+	@mkdir -p $(@D)
+	@echo '#include <re2/re2.h>' | $(CXX) $(CXXFLAGS_ALL) -x c++ -fsyntax-only - 2>/dev/null || \
+		{ echo "$(RE2_MISSING)" >&2; exit 1; }
+	@echo "  CXX $<"
+	$(Q)$(CXX) $(CFLAGS) $(CXXFLAGS) $(CXXFLAGS_ALL) -MMD -c $< -o $@
+
 # The C tests link a core of their own whose allocator can be told to fail.
 test-c: ## the C tests
 	@$(SUBMAKE) BUILD=build/core-test CPPFLAGS="-DMC_TEST_ALLOC $(CPPFLAGS)" run-test-c
@@ -96,7 +110,8 @@ tsan: ## the C tests under ThreadSanitizer
 fuzz: ## every fuzzer of tests/fuzz, from its corpus; TARGET=name for one
 	@tools/setup.sh check
 	@$(SUBMAKE) BUILD=build/fuzz CC=clang \
-		CFLAGS="$(SANITIZE) -fsanitize=fuzzer-no-link,address,undefined" run-fuzz
+		CFLAGS="$(SANITIZE) -fsanitize=fuzzer-no-link,address,undefined" \
+		CXXFLAGS="-fno-sanitize=function,vptr" run-fuzz
 
 # New inputs go below build/; a crash leaves its input there too. The kept corpus only seeds.
 run-fuzz: $(addprefix $(BUILD)/fuzz/,$(or $(TARGET),$(FUZZ_TARGETS)))

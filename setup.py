@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import subprocess
 import sys
 import sysconfig
 from collections.abc import Iterator
@@ -25,6 +26,9 @@ from setuptools.command.build_ext import build_ext
 
 JOBS = len(os.sched_getaffinity(0))
 INCLUDES = ["src/meshcore/_core", "csrc", "csrc/include", "third_party", "third_party/llhttp"]
+LIBRARIES = ["re2", "stdc++"]
+# By suffix: C, and the C++ of the one file that talks to RE2.
+STANDARDS = {".c": "-std=gnu11", ".cc": "-std=gnu++17"}
 DIRECTIVES = {
     "language_level": 3,
     "binding": True,
@@ -35,7 +39,7 @@ WARNINGS = ["-Wall", "-Wextra", "-Wno-unused-parameter"]
 
 
 def compile_flags() -> list[str]:
-    flags = ["-std=gnu11", "-g", "-fPIC", "-fvisibility=hidden", "-pthread"]
+    flags = ["-g", "-fPIC", "-fvisibility=hidden", "-pthread"]
     flags += ["-ffunction-sections", "-fdata-sections"]
     if os.environ.get("MESHCORE_DEBUG"):
         flags += ["-O0", "-UNDEBUG", "-DMC_DEBUG=1"]
@@ -47,7 +51,8 @@ def compile_flags() -> list[str]:
 
 
 def link_flags() -> list[str]:
-    return ["-Wl,--gc-sections", "-pthread", *instrumentation()]
+    # Only a module that matches regular expressions needs the libraries.
+    return ["-Wl,--gc-sections", "-Wl,--as-needed", "-pthread", *instrumentation()]
 
 
 def instrumentation() -> list[str]:
@@ -79,14 +84,16 @@ class BuildWithCore(build_ext):
 
     def build_extensions(self) -> None:
         self.require_compiler()
+        self.require_re2()
         self.translate()
         directory = Path(self.build_temp) / "core"
         core = self.build_core(directory)
         headers = [str(path) for path in Path("csrc").rglob("*.h")]
         for ext in self.extensions:
-            ext.extra_compile_args = compile_flags()
+            ext.extra_compile_args = [STANDARDS[".c"], *compile_flags()]
             ext.extra_link_args = link_flags()
             ext.extra_objects = [str(core)]
+            ext.libraries = [*ext.libraries, *LIBRARIES]
             ext.depends = [*ext.depends, *headers, str(core), str(directory / "flags")]
         super().build_extensions()
 
@@ -104,6 +111,19 @@ class BuildWithCore(build_ext):
             sys.exit(
                 f"meshcore: {header} is missing; install Python's headers "
                 "(Debian, Ubuntu: apt-get install python3-dev)"
+            )
+
+    def require_re2(self) -> None:
+        """Looks for the header with the compiler as it will be called, CFLAGS and all."""
+        command = [*self.compiler.compiler_so, "-x", "c++", "-fsyntax-only", "-"]
+        probe = subprocess.run(command, input=b"#include <re2/re2.h>\n", capture_output=True)
+        if probe.returncode != 0:
+            reason = probe.stderr.decode(errors="replace")
+            if "re2/re2.h" not in reason:
+                sys.exit(f"meshcore: no C++ compiler beside {command[0]}: {reason.splitlines()[0]}")
+            sys.exit(
+                "meshcore: RE2 is missing; install its development files "
+                "(Debian, Ubuntu: apt-get install libre2-dev)"
             )
 
     def translate(self) -> None:
@@ -128,7 +148,7 @@ class BuildWithCore(build_ext):
         if not (directory / "flags").is_file() or (directory / "flags").read_text() != stamp:
             (directory / "flags").write_text(stamp)
         directory = directory / hashlib.sha256(stamp.encode()).hexdigest()[:12]
-        ours = sorted(Path("csrc").rglob("*.c"))
+        ours = [path for suffix in STANDARDS for path in sorted(Path("csrc").rglob(f"*{suffix}"))]
         vendored = sorted(Path("third_party").rglob("*.c"))
 
         def compile_one(source: Path) -> tuple[str, bool]:
@@ -139,7 +159,12 @@ class BuildWithCore(build_ext):
                 [source.as_posix()],
                 output_dir=str(directory),
                 include_dirs=INCLUDES,
-                extra_postargs=[*flags, "-MMD", *(WARNINGS if source in ours else ["-w"])],
+                extra_postargs=[
+                    STANDARDS[source.suffix],
+                    *flags,
+                    "-MMD",
+                    *(WARNINGS if source in ours else ["-w"]),
+                ],
             )
             return str(target), True
 

@@ -24,7 +24,7 @@ def files(pattern: str, *roots: str) -> list[str]:
 
 
 def c_sources() -> list[str]:
-    return files("*.[ch]", "csrc", "tests", "bench", "examples")
+    return files("*.[ch]", "csrc", "tests", "bench", "examples") + files("*.cc", "csrc")
 
 
 def modules() -> list[str]:

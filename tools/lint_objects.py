@@ -60,7 +60,9 @@ def check_call(where: str, name: str) -> Iterator[str]:
 
 def is_mutable(section: str) -> bool:
     """Whether a section is written at run time; relocated constants are not, once loaded."""
-    return section.startswith((".data", ".bss", "*COM*")) and not section.startswith(".data.rel.ro")
+    # The second is what C++ looks its exception handler up by.
+    constant = section.startswith((".data.rel.ro", ".data.rel.local.DW.ref"))
+    return section.startswith((".data", ".bss", "*COM*")) and not constant
 
 
 def main(arguments: list[str]) -> int:

@@ -25,7 +25,9 @@ for group in "$@"; do
     case $group in
     build)
         need gcc gcc libc6-dev
+        need g++ g++
         need make make
+        echo '#include <re2/re2.h>' | g++ -x c++ -fsyntax-only - 2>/dev/null || missing="$missing libre2-dev"
         need "$PYTHON" python3
         need_python 'import ensurepip, venv' python3-venv
         need_python 'import os, sysconfig; os.stat(sysconfig.get_path("include") + "/Python.h")' python3-dev

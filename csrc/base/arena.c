@@ -40,9 +40,12 @@ static void block_put(mc_block_pool *pool, mc_block *block) {
     mc_free(block);
 }
 
-void mc_arena_init(mc_arena *arena, mc_block_pool *pool) { *arena = (mc_arena){NULL, NULL, NULL, pool}; }
+void mc_arena_init(mc_arena *arena, mc_block_pool *pool) { *arena = (mc_arena){.pool = pool}; }
 
 void mc_arena_fini(mc_arena *arena) {
+    for (; MC_UNLIKELY(arena->deferred != NULL); arena->deferred = arena->deferred->next) {
+        arena->deferred->call(arena->deferred->object);
+    }
     mc_block *block = arena->blocks;
     while (block != NULL) {
         mc_block *next = block->next;
@@ -51,6 +54,16 @@ void mc_arena_fini(mc_arena *arena) {
     }
     arena->at = arena->end = NULL;
     arena->blocks = NULL;
+}
+
+mc_status mc_arena_defer(mc_arena *arena, void (*call)(void *object), void *object) {
+    mc_arena_deferred *deferred = mc_arena_alloc(arena, sizeof *deferred);
+    if (deferred == NULL) {
+        return MC_ENOMEM;
+    }
+    *deferred = (mc_arena_deferred){call, object, arena->deferred};
+    arena->deferred = deferred;
+    return MC_OK;
 }
 
 static void *arena_slow(mc_arena *arena, size_t size) {

@@ -13,7 +13,7 @@
 typedef struct mc_block {
     struct mc_block *next;
     size_t size; /* bytes in data */
-    _Alignas(16) char data[];
+    char data[] __attribute__((aligned(16)));
 } mc_block;
 
 typedef struct mc_block_pool {
@@ -25,15 +25,25 @@ typedef struct mc_block_pool {
 void mc_block_pool_init(mc_block_pool *pool, size_t keep);
 void mc_block_pool_fini(mc_block_pool *pool);
 
+/* What an arena calls at its end, for objects that own something outside it; itself in the arena. */
+typedef struct mc_arena_deferred {
+    void (*call)(void *object);
+    void *object;
+    struct mc_arena_deferred *next;
+} mc_arena_deferred;
+
 typedef struct mc_arena {
     char *at, *end; /* free range of the newest block */
     mc_block *blocks;
-    mc_block_pool *pool; /* may be NULL: blocks from the heap */
+    mc_block_pool *pool;         /* may be NULL: blocks from the heap */
+    mc_arena_deferred *deferred; /* newest first */
 } mc_arena;
 
 void mc_arena_init(mc_arena *arena, mc_block_pool *pool);
-/* Returns all blocks; the arena may be used again. */
+/* Calls what was deferred, returns all blocks; the arena may be used again. */
 void mc_arena_fini(mc_arena *arena);
+/* call(object) comes at the arena's end, the newest first. */
+MC_MUST_CHECK mc_status mc_arena_defer(mc_arena *arena, void (*call)(void *object), void *object);
 /* 8-byte aligned, uninitialised; NULL when out of memory. */
 MC_MUST_CHECK void *mc_arena_alloc(mc_arena *arena, size_t size);
 MC_MUST_CHECK void *mc_arena_zalloc(mc_arena *arena, size_t size);

@@ -233,16 +233,23 @@ static void sift_down(mc_cursor *heap, uint32_t count) {
     heap[i] = moved;
 }
 
+static mc_status push(mc_walk *walk, const mc_candidate *items, size_t count) {
+    if (walk->count == walk->cap) {
+        MC_TRY(grow_heap(walk));
+    }
+    walk->heap[walk->count] = (mc_cursor){items, items + count};
+    sift_up(walk->heap, walk->count++);
+    return MC_OK;
+}
+
+mc_status mc_walk_add_one(mc_walk *walk, const mc_candidate *candidate) { return push(walk, candidate, 1); }
+
 mc_status mc_walk_add(mc_walk *walk, const mc_candidates *list) {
     if (list == NULL) {
         return MC_OK;
     }
     if (list->count > 0) {
-        if (walk->count == walk->cap) {
-            MC_TRY(grow_heap(walk));
-        }
-        walk->heap[walk->count] = (mc_cursor){list->items, list->items + list->count};
-        sift_up(walk->heap, walk->count++);
+        MC_TRY(push(walk, list->items, list->count));
     }
     for (const mc_split *split = list->splits; split != NULL; split = split->next) {
         mc_slice value;

@@ -1,10 +1,34 @@
 /* Route and RouteMatch. */
 #include "route/compile.h"
+#include "route/substitute.h"
+#include "route/template.h"
 
 /* RT-6: without '?' and '#', not ending in '/', at least two bytes. */
 static bool is_separated_prefix(mc_slice text) {
     return text.n >= 2 && text.p[text.n - 1] != '/' && mc_slice_find(text, '?') == text.n &&
            mc_slice_find(text, '#') == text.n;
+}
+
+static mc_status compile_other_path(mc_compile *c, const mc_value *match, mc_path_pattern *out) {
+    const mc_value *regex, *policy;
+    *out = (mc_path_pattern){.kind = MC_PATH_ANY};
+    MC_TRY(mc_value_read_object(match, "safe_regex", &regex, c->error));
+    if (regex != NULL) {
+        out->kind = MC_PATH_REGEX;
+        MC_TRY(mc_error_in(mc_regex_read(c->arena, regex, &out->regex, c->error), c->error, "safe_regex"));
+        return mc_error_in(mc_read_text(c->arena, regex, "regex", &out->text, c->error), c->error, "safe_regex");
+    }
+    MC_TRY(mc_value_read_object(match, "path_match_policy", &policy, c->error));
+    if (policy != NULL) {
+        out->kind = MC_PATH_TEMPLATE;
+        return mc_error_in(mc_template_compile(c, policy, out), c->error, "path_match_policy");
+    }
+    if (mc_value_get(match, "connect_matcher") == NULL) {
+        return mc_error_set(c->error, MC_EINVAL, "",
+                            "must have one of prefix, path, safe_regex, connect_matcher, path_separated_prefix, "
+                            "path_match_policy");
+    }
+    return MC_OK;
 }
 
 static mc_status compile_path(mc_compile *c, const mc_value *match, mc_path_pattern *out) {
@@ -25,15 +49,10 @@ static mc_status compile_path(mc_compile *c, const mc_value *match, mc_path_patt
             return mc_error_set(c->error, MC_EINVAL, specifiers[i].field,
                                 "must be at least two characters without '?' and '#' that do not end in '/'");
         }
-        *out = (mc_path_pattern){specifiers[i].kind, !case_sensitive, MC_SLICE_NONE};
+        *out = (mc_path_pattern){.kind = specifiers[i].kind, .fold = !case_sensitive};
         return case_sensitive ? mc_arena_dup(c->arena, text, &out->text) : mc_dup_lower(c->arena, text, &out->text);
     }
-    *out = (mc_path_pattern){MC_PATH_ANY, false, MC_SLICE_NONE};
-    if (mc_value_get(match, "connect_matcher") == NULL) {
-        return mc_error_set(c->error, MC_EINVAL, "",
-                            "must have one of prefix, path, path_separated_prefix, connect_matcher");
-    }
-    return MC_OK;
+    return compile_other_path(c, match, out);
 }
 
 typedef mc_status (*matcher_compile)(mc_arena *arena, const mc_value *value, mc_matcher *out, mc_error *error);
@@ -88,6 +107,8 @@ static mc_status compile_match(mc_compile *c, const mc_value *match, mc_route_en
     static const char *const known[] = {"prefix",
                                         "path",
                                         "path_separated_prefix",
+                                        "safe_regex",
+                                        "path_match_policy",
                                         "connect_matcher",
                                         "case_sensitive",
                                         "headers",

@@ -17,7 +17,7 @@ void mc_match_input_init(mc_match_input *in, const mc_route_table *table, const 
     size_t end = mc_slice_find(mc_slice_until(path, mc_slice_find(path, '?')), '#');
     in->request = request;
     in->query = end < path.n && path.p[end] == '?' ? mc_slice_from(path, end + 1) : MC_SLICE_NONE;
-    in->path = mc_slice_until(path, end);
+    in->path = in->whole = mc_slice_until(path, end);
     if (table->ignore_path_parameters && path.p != NULL) {
         in->path = mc_slice_until(in->path, mc_slice_find(in->path, ';'));
     }
@@ -70,6 +70,10 @@ static mc_status find_route(const mc_host *host, const mc_match_input *in, const
     mc_walk_init(&walk, in);
     MC_TRY(mc_path_index_find(&host->paths, in, &walk));
     while ((candidate = mc_walk_next(&walk)) != NULL) {
+        if (MC_UNLIKELY(candidate->route == NULL)) {
+            MC_TRY(mc_path_index_find_late(candidate, in, &walk));
+            continue;
+        }
         const mc_matchers matchers = {candidate->matchers, candidate->matcher_count};
         int holds = mc_matchers_test(&matchers, in);
         if (holds < 0) {

@@ -11,9 +11,9 @@ typedef struct cookie_match {
 static int cookie_holds(const void *self, const mc_match_input *in) {
     const cookie_match *match = self;
     mc_slice value = MC_SLICE_NONE;
-    bool holds =
-        mc_cookie_get(in->request->headers, match->name, &value) && mc_string_match_test(&match->string, value);
-    return holds != match->invert;
+    bool present = mc_cookie_get(in->request->headers, match->name, &value);
+    int holds = present ? mc_string_match_test(&match->string, value) : 0;
+    return holds < 0 ? holds : holds != match->invert;
 }
 
 mc_status mc_match_cookie_compile(mc_arena *arena, const mc_value *value, mc_matcher *out, mc_error *error) {

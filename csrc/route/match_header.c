@@ -1,6 +1,7 @@
 /* Header matchers (RT-12). */
 #include "route/compile.h"
 #include "route/matcher.h"
+#include "route/substitute.h"
 
 typedef enum header_kind { HEADER_PRESENT, HEADER_STRING, HEADER_RANGE, HEADER_ANY_VALUE } header_kind;
 
@@ -13,7 +14,7 @@ typedef struct header_match {
     int64_t start, end; /* HEADER_RANGE: start <= value < end */
 } header_match;
 
-static bool value_holds(const header_match *match, mc_slice value) {
+static int value_holds(const header_match *match, mc_slice value) {
     switch (match->kind) {
     case HEADER_STRING: return mc_string_match_test(&match->string, value);
     case HEADER_RANGE: {
@@ -52,7 +53,8 @@ static int header_holds(const void *self, const mc_match_input *in) {
         /* A missing header fails value matchers whatever invert says. */
         return match->kind == HEADER_PRESENT && match->invert == match->present;
     }
-    return value_holds(match, value) != match->invert;
+    int holds = value_holds(match, value);
+    return holds < 0 ? holds : holds != match->invert;
 }
 
 bool mc_match_header_exact(const mc_matcher *matcher, mc_header_key *key, mc_slice *value) {
@@ -66,9 +68,16 @@ bool mc_match_header_exact(const mc_matcher *matcher, mc_header_key *key, mc_sli
     return true;
 }
 
-/* exact_match, prefix_match, suffix_match, contains_match: the deprecated spellings. */
+/* exact_match, prefix_match, suffix_match, contains_match, safe_regex_match: the deprecated spellings. */
 static mc_status compile_legacy(mc_arena *arena, const mc_value *value, header_match *match, mc_error *error) {
     static const char *const fields[] = {"exact_match", "prefix_match", "suffix_match", "contains_match"};
+    const mc_value *regex;
+    MC_TRY(mc_value_read_object(value, "safe_regex_match", &regex, error));
+    if (regex != NULL) {
+        match->kind = HEADER_STRING;
+        match->string.kind = MC_STRING_REGEX;
+        return mc_error_in(mc_regex_read(arena, regex, &match->string.regex, error), error, "safe_regex_match");
+    }
     for (int kind = MC_STRING_EXACT; kind <= MC_STRING_CONTAINS; kind++) {
         mc_slice text = MC_SLICE_NONE;
         if (mc_value_get(value, fields[kind]) == NULL) {
@@ -110,6 +119,7 @@ mc_status mc_match_header_compile(mc_arena *arena, const mc_value *value, mc_mat
                                         "range_match",
                                         "string_match",
                                         "contains_match",
+                                        "safe_regex_match",
                                         "present_match",
                                         "invert_match",
                                         "treat_missing_header_as_empty",

@@ -14,7 +14,7 @@ static int query_holds(const void *self, const mc_match_input *in) {
     mc_slice value = MC_SLICE_NONE;
     bool present = mc_query_get(in->query, match->name, &value);
     if (match->by_value) {
-        return present && mc_string_match_test(&match->string, value);
+        return present ? mc_string_match_test(&match->string, value) : 0;
     }
     return present == match->present;
 }

@@ -1,12 +1,19 @@
-/* StringMatcher: exact, prefix, suffix, contains, each with ignore_case (ASCII). */
+/* StringMatcher: exact, prefix, suffix, contains, each with ignore_case (ASCII), and safe_regex. */
 #include "route/compile.h"
 #include "route/matcher.h"
+#include "route/substitute.h"
 
 static const char *const kind_names[] = {"exact", "prefix", "suffix", "contains"};
 
 mc_status mc_string_match_compile(mc_arena *arena, const mc_value *value, mc_string_match *out, mc_error *error) {
-    static const char *const known[] = {"exact", "prefix", "suffix", "contains", "ignore_case", NULL};
+    static const char *const known[] = {"exact", "prefix", "suffix", "contains", "safe_regex", "ignore_case", NULL};
     MC_TRY(mc_refuse_unknown(value, known, error));
+    const mc_value *regex;
+    MC_TRY(mc_value_read_object(value, "safe_regex", &regex, error));
+    if (regex != NULL) {
+        *out = (mc_string_match){.kind = MC_STRING_REGEX};
+        return mc_error_in(mc_regex_read(arena, regex, &out->regex, error), error, "safe_regex");
+    }
     bool ignore_case = false;
     MC_TRY(mc_value_read_bool(value, "ignore_case", &ignore_case, error));
     for (int kind = MC_STRING_EXACT; kind <= MC_STRING_CONTAINS; kind++) {
@@ -18,10 +25,10 @@ mc_status mc_string_match_compile(mc_arena *arena, const mc_value *value, mc_str
         if (text.n == 0 && kind != MC_STRING_EXACT) {
             return mc_error_set(error, MC_EINVAL, kind_names[kind], "must not be empty");
         }
-        *out = (mc_string_match){(mc_string_kind)kind, ignore_case, MC_SLICE_NONE};
+        *out = (mc_string_match){.kind = (mc_string_kind)kind, .ignore_case = ignore_case};
         return ignore_case ? mc_dup_lower(arena, text, &out->text) : mc_arena_dup(arena, text, &out->text);
     }
-    return mc_error_set(error, MC_EINVAL, "", "must have one of exact, prefix, suffix, contains");
+    return mc_error_set(error, MC_EINVAL, "", "must have one of exact, prefix, suffix, contains, safe_regex");
 }
 
 static bool contains_ignoring_case(mc_slice value, mc_slice lower) {
@@ -33,8 +40,11 @@ static bool contains_ignoring_case(mc_slice value, mc_slice lower) {
     return false;
 }
 
-bool mc_string_match_test(const mc_string_match *match, mc_slice value) {
+int mc_string_match_test(const mc_string_match *match, mc_slice value) {
     mc_slice text = match->text;
+    if (match->kind == MC_STRING_REGEX) {
+        return mc_regex_full(match->regex, value);
+    }
     if (value.n < text.n || (match->kind == MC_STRING_EXACT && value.n != text.n)) {
         return false;
     }

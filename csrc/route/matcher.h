@@ -4,6 +4,7 @@
 #ifndef MC_ROUTE_MATCHER_H
 #define MC_ROUTE_MATCHER_H
 
+#include "base/regex.h"
 #include "http/uri.h"
 #include "route/route.h"
 
@@ -11,6 +12,7 @@
 typedef struct mc_match_input {
     const mc_route_request *request;
     mc_slice path;  /* :path before '?' and '#' (RT-6); p == NULL: no path */
+    mc_slice whole; /* the same where path ends at ';' */
     mc_slice query; /* what follows '?', undecoded */
 } mc_match_input;
 
@@ -33,16 +35,24 @@ struct mc_header_matchers {
 /* 1 when every one holds, 0, or MC_ENOMEM. */
 int mc_matchers_test(const mc_matchers *matchers, const mc_match_input *in);
 
-/* type.matcher.v3.StringMatcher without safe_regex and custom. */
-typedef enum mc_string_kind { MC_STRING_EXACT, MC_STRING_PREFIX, MC_STRING_SUFFIX, MC_STRING_CONTAINS } mc_string_kind;
+/* type.matcher.v3.StringMatcher without custom. */
+typedef enum mc_string_kind {
+    MC_STRING_EXACT,
+    MC_STRING_PREFIX,
+    MC_STRING_SUFFIX,
+    MC_STRING_CONTAINS,
+    MC_STRING_REGEX,
+} mc_string_kind;
 typedef struct mc_string_match {
     mc_string_kind kind;
-    bool ignore_case;
-    mc_slice text; /* lower-case when ignore_case */
+    bool ignore_case;      /* of no meaning to a regular expression */
+    mc_slice text;         /* lower-case when ignore_case */
+    const mc_regex *regex; /* MC_STRING_REGEX */
 } mc_string_match;
 MC_MUST_CHECK mc_status mc_string_match_compile(mc_arena *arena, const mc_value *value, mc_string_match *out,
                                                 mc_error *error);
-bool mc_string_match_test(const mc_string_match *match, mc_slice value);
+/* 1, 0, or MC_ENOMEM. */
+int mc_string_match_test(const mc_string_match *match, mc_slice value);
 
 /* The kinds. `value` is the message of one matcher; error paths are relative to it. */
 MC_MUST_CHECK mc_status mc_match_header_compile(mc_arena *arena, const mc_value *value, mc_matcher *out,

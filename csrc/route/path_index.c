@@ -5,29 +5,32 @@
 #include "base/alloc.h"
 #include "route/compile.h"
 
-bool mc_path_pattern_test(const mc_path_pattern *pattern, mc_slice path) {
+int mc_path_pattern_test(const mc_path_pattern *pattern, const mc_match_input *in) {
     size_t n = pattern->text.n;
-    if (pattern->kind == MC_PATH_ANY) {
-        return true;
+    mc_slice path = in->path, head = mc_slice_until(path, n);
+    switch (pattern->kind) {
+    case MC_PATH_ANY: return 1;
+    case MC_PATH_REGEX: return path.p == NULL ? 0 : mc_regex_full(pattern->regex, path);
+    case MC_PATH_TEMPLATE: return path.p == NULL ? 0 : mc_regex_full(pattern->regex, in->whole);
+    default: break;
     }
-    mc_slice head = mc_slice_until(path, n);
     if (path.p == NULL || !(pattern->fold ? mc_slice_ieq(head, pattern->text) : mc_slice_eq(head, pattern->text))) {
-        return false;
+        return 0;
     }
     switch (pattern->kind) {
     case MC_PATH_EXACT: return path.n == n;
     case MC_PATH_SEPARATED_PREFIX: return path.n == n || path.p[n] == '/';
-    default: return true;
+    default: return 1;
     }
 }
 
 /* --- building --- */
 
-/* Exact paths, then all kinds of prefixes, then the rest; equal patterns side by side in route order. */
+/* Exact paths, then all kinds of prefixes, then the rest kind by kind; equal patterns side by side in route order. */
 static int compare_items(const void *a, const void *b) {
     const mc_path_item *x = a, *y = b;
-    static const int groups[] = {
-        [MC_PATH_EXACT] = 0, [MC_PATH_PREFIX] = 1, [MC_PATH_SEPARATED_PREFIX] = 1, [MC_PATH_ANY] = 2};
+    static const int groups[] = {[MC_PATH_EXACT] = 0, [MC_PATH_PREFIX] = 1, [MC_PATH_SEPARATED_PREFIX] = 1,
+                                 [MC_PATH_ANY] = 2,   [MC_PATH_REGEX] = 3,  [MC_PATH_TEMPLATE] = 4};
     if (x->pattern.fold != y->pattern.fold) {
         return x->pattern.fold - y->pattern.fold;
     }
@@ -232,6 +235,12 @@ static mc_status lower_first(void *ctx, const mc_candidates *list) {
     return MC_OK;
 }
 
+static uint32_t first_late(const mc_path_index *index) {
+    uint32_t regexes = index->regexes == NULL ? UINT32_MAX : index->regexes->late.order;
+    uint32_t templates = index->templates == NULL ? UINT32_MAX : index->templates->late.order;
+    return regexes < templates ? regexes : templates;
+}
+
 /* An exact path whose first route has no further condition and precedes all that the path leads to otherwise needs no look at
  * the rest. */
 static mc_status mark_deciding(const mc_path_index *index) {
@@ -240,7 +249,7 @@ static mc_status mark_deciding(const mc_path_index *index) {
     void *value;
     while (index->cased.exact != NULL && mc_map_next(index->cased.exact, &at, &path, &value)) {
         mc_candidates *list = value;
-        uint32_t others = UINT32_MAX;
+        uint32_t others = first_late(index);
         mc_arena arena;
         mc_arena_init(&arena, NULL);
         mc_status status = visit_others(index, path, &arena, lower_first, &others);
@@ -249,6 +258,89 @@ static mc_status mark_deciding(const mc_path_index *index) {
         list->decides = list->splits == NULL && list->items[0].matcher_count == 0 && list->first < others;
     }
     return MC_OK;
+}
+
+/* The run of items of one kind, from `start` on. */
+static size_t run_of(const mc_path_item *items, size_t count, size_t start, mc_path_kind kind) {
+    size_t end = start;
+    while (end < count && !items[end].pattern.fold && items[end].pattern.kind == kind) {
+        end++;
+    }
+    return end;
+}
+
+static mc_status build_any(mc_compile *c, const mc_path_item *items, size_t count, mc_candidate *scratch,
+                           const mc_candidates **out) {
+    mc_candidates *list;
+    mc_slice none = MC_SLICE_NONE;
+    if (count == 0) {
+        return MC_OK;
+    }
+    for (size_t i = 0; i < count; i++) {
+        scratch[i] = items[i].candidate;
+    }
+    MC_TRY(mc_candidates_build(c, scratch, count, &none, &list));
+    *out = list;
+    return MC_OK;
+}
+
+/* One list for each distinct expression; `patterns` has room for all. */
+static mc_status fill_expressions(mc_compile *c, const mc_path_item *items, size_t count, mc_candidate *scratch,
+                                  mc_slice *patterns, mc_path_expressions *out) {
+    const mc_candidates **lists = mc_arena_alloc(c->arena, count * sizeof *lists);
+    if (lists == NULL) {
+        return MC_ENOMEM;
+    }
+    out->late = (mc_candidate){.order = UINT32_MAX, .matchers = (const mc_matcher *)out};
+    out->lists = lists;
+    for (size_t i = 0; i < count;) {
+        const mc_path_pattern *pattern = &items[i].pattern;
+        mc_candidates *list;
+        mc_slice none = MC_SLICE_NONE;
+        size_t n = 0;
+        for (; i < count && same_list(&items[i].pattern, pattern); i++) {
+            scratch[n++] = items[i].candidate;
+        }
+        MC_TRY(mc_candidates_build(c, scratch, n, &none, &list));
+        out->late.order = list->first < out->late.order ? list->first : out->late.order;
+        out->only = pattern->regex;
+        patterns[out->count] = pattern->text;
+        lists[out->count++] = list;
+    }
+    return out->count == 1 ? MC_OK : mc_regex_set_compile(c->arena, patterns, out->count, &out->set, c->error);
+}
+
+static mc_status build_expressions(mc_compile *c, const mc_path_item *items, size_t count, mc_candidate *scratch,
+                                   const mc_path_expressions **out) {
+    if (count == 0) {
+        return MC_OK;
+    }
+    mc_path_expressions *expressions = mc_arena_zalloc(c->arena, sizeof *expressions);
+    mc_slice *patterns = mc_malloc(count * sizeof *patterns);
+    mc_status status = MC_ENOMEM;
+    if (expressions != NULL && patterns != NULL) {
+        expressions->whole = items[0].pattern.kind == MC_PATH_TEMPLATE;
+        status = fill_expressions(c, items, count, scratch, patterns, expressions);
+    }
+    mc_free(patterns);
+    *out = expressions;
+    return status;
+}
+
+static mc_status build_all(mc_compile *c, const mc_path_item *items, size_t count, mc_candidate *scratch,
+                           mc_path_index *out) {
+    size_t cased = 0;
+    while (cased < count && !items[cased].pattern.fold && items[cased].pattern.kind < MC_PATH_ANY) {
+        cased++;
+    }
+    size_t any = run_of(items, count, cased, MC_PATH_ANY);
+    size_t regexes = run_of(items, count, any, MC_PATH_REGEX);
+    size_t templates = run_of(items, count, regexes, MC_PATH_TEMPLATE);
+    MC_TRY(build_half(c, items, cased, scratch, &out->cased));
+    MC_TRY(build_any(c, items + cased, any - cased, scratch, &out->any));
+    MC_TRY(build_expressions(c, items + any, regexes - any, scratch, &out->regexes));
+    MC_TRY(build_expressions(c, items + regexes, templates - regexes, scratch, &out->templates));
+    return build_half(c, items + templates, count - templates, scratch, &out->folded);
 }
 
 mc_status mc_path_index_build(mc_compile *c, mc_path_item *items, size_t count, mc_path_index *out) {
@@ -260,28 +352,14 @@ mc_status mc_path_index_build(mc_compile *c, mc_path_item *items, size_t count, 
     if (scratch == NULL) {
         return MC_ENOMEM;
     }
-    /* MC_PATH_ANY is compiled with fold false: cased, any, folded. */
+    /* Only what has case is compiled with fold: all that has it stands behind all that has not. */
     qsort(items, count, sizeof *items, compare_items);
-    size_t cased = 0, any;
-    while (cased < count && !items[cased].pattern.fold && items[cased].pattern.kind != MC_PATH_ANY) {
-        cased++;
-    }
-    for (any = cased; any < count && items[any].pattern.kind == MC_PATH_ANY; any++) {
-        scratch[any - cased] = items[any].candidate;
-    }
-    mc_candidates *list = NULL;
-    mc_slice none = MC_SLICE_NONE;
-    mc_status status = any == cased ? MC_OK : mc_candidates_build(c, scratch, any - cased, &none, &list);
-    out->any = list;
-    if (status == MC_OK) {
-        status = build_half(c, items, cased, scratch, &out->cased);
-    }
-    if (status == MC_OK) {
-        status = build_half(c, items + any, count - any, scratch, &out->folded);
-    }
+    mc_status status = build_all(c, items, count, scratch, out);
     mc_free(scratch);
     return status == MC_OK ? mark_deciding(out) : status;
 }
+
+/* --- finding --- */
 
 static mc_status add_to_walk(void *walk, const mc_candidates *list) { return mc_walk_add(walk, list); }
 
@@ -294,5 +372,27 @@ mc_status mc_path_index_find(const mc_path_index *index, const mc_match_input *i
     if (exact != NULL && exact->decides) {
         return MC_OK;
     }
+    if (index->regexes != NULL) {
+        MC_TRY(mc_walk_add_one(walk, &index->regexes->late));
+    }
+    if (index->templates != NULL) {
+        MC_TRY(mc_walk_add_one(walk, &index->templates->late));
+    }
     return visit_others(index, in->path, in->request->arena, add_to_walk, walk);
+}
+
+mc_status mc_path_index_find_late(const mc_candidate *late, const mc_match_input *in, mc_walk *walk) {
+    const mc_path_expressions *expressions = (const mc_path_expressions *)late->matchers;
+    mc_slice path = expressions->whole ? in->whole : in->path;
+    const uint32_t *found;
+    uint32_t count;
+    if (expressions->set == NULL) {
+        int holds = mc_regex_full(expressions->only, path);
+        return holds == 1 ? mc_walk_add(walk, expressions->lists[0]) : holds;
+    }
+    MC_TRY(mc_regex_set_match(expressions->set, path, in->request->arena, &found, &count));
+    for (uint32_t i = 0; i < count; i++) {
+        MC_TRY(mc_walk_add(walk, expressions->lists[found[i]]));
+    }
+    return MC_OK;
 }

@@ -13,7 +13,7 @@ static size_t path_end(mc_slice path) {
 
 mc_status mc_compile_path_rewrite(mc_compile *c, const mc_value *value, const mc_path_pattern *pattern,
                                   mc_path_rewrite *out) {
-    out->matched = pattern->kind == MC_PATH_ANY ? SIZE_MAX : pattern->text.n;
+    out->matched = pattern->kind >= MC_PATH_ANY ? SIZE_MAX : pattern->text.n;
     return mc_read_text(c->arena, value, "prefix_rewrite", &out->replacement, c->error);
 }
 

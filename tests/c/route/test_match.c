@@ -108,6 +108,127 @@ TEST(paths) {
     fixture_fini(&f);
 }
 
+#define REGEX(text) "'safe_regex': {'regex': '" text "'}"
+#define TEMPLATE(text)                                                                                                 \
+    "'path_match_policy': {'name': 't', 'typed_config': {'@type': "                                                    \
+    "'type.googleapis.com/envoy.extensions.path.match.uri_template.v3.UriTemplateMatchConfig', 'path_template': "      \
+    "'" text "'}}"
+
+TEST(regular_expressions_keep_the_order_of_routes) {
+    fixture f;
+    static const char *const routes[] = {
+        ROUTE("guarded", REGEX("/a.*") ", 'headers': [{'name': 'x', 'present_match': true}]"),
+        ROUTE("exact", "'path': '/a/1'"),
+        ROUTE("number", REGEX("/a/[0-9]+")),
+        ROUTE("prefix", "'prefix': '/a/2'"),
+        ROUTE("folded", REGEX("(?i)/CASE")),
+        ROUTE("late", REGEX("/a.*")),
+        ROUTE("template", TEMPLATE("/t/{x}/**")),
+    };
+    CHECK_INT(FIXTURE_LIST(&f, routes), MC_OK);
+    static const match_case cases[] = {{"/a/1", "exact"},
+                                       {"/a/1\nx: 1", "guarded"},
+                                       {"/a/2", "number"},
+                                       {"/a/2x", "prefix"},
+                                       {"/a", "late"},
+                                       {"/xa", ""},
+                                       {"/a/7?b", "number"},
+                                       {"/case#f", "folded"},
+                                       {"/t/1/2/3", "template"},
+                                       {"/t/1/\nx: 1", "template"},
+                                       {"/t/1", ""},
+                                       {"host.example", ""}};
+    CHECK_CASES(&f, cases);
+    fixture_fini(&f);
+}
+
+TEST(one_regular_expression_needs_no_set) {
+    fixture f;
+    static const char *const routes[] = {ROUTE("r", REGEX("/a+")), ROUTE("again", REGEX("/a+"))};
+    CHECK_INT(FIXTURE_LIST(&f, routes), MC_OK);
+    CHECK(f.table->hosts[0].paths.regexes->set == NULL);
+    static const match_case cases[] = {{"/aaa", "r"}, {"/b", ""}};
+    CHECK_CASES(&f, cases);
+    fixture_fini(&f);
+}
+
+TEST(templates_see_path_parameters) {
+    fixture f;
+    static const char *const hosts[] = {
+        "{'name': 'v', 'domains': ['*'], 'routes': [" ROUTE("regex", REGEX("/a")) "," ROUTE("t", TEMPLATE("/*")) "]}",
+    };
+    CHECK_INT(FIXTURE_HOSTS(&f, "'ignore_path_parameters_in_path_matching': true,", hosts), MC_OK);
+    static const match_case cases[] = {{"/a;v=1", "regex"}, {"/b;v=1?q", "t"}, {"/b/;v", ""}};
+    CHECK_CASES(&f, cases);
+    fixture_fini(&f);
+}
+
+/* Whether a template matches a path; "error" when it is refused. */
+static mc_slice template_case(const char *template, const char *path) {
+    char route[512];
+    fixture f;
+    snprintf(route, sizeof route, ROUTE("yes", TEMPLATE("%s")), template);
+    mc_slice got = MC_SLICE("error");
+    if (fixture_routes(&f, route) == MC_OK) {
+        got = matched(&f, path, 0).n > 0 ? MC_SLICE("yes") : MC_SLICE("");
+    }
+    fixture_fini(&f);
+    return got;
+}
+
+TEST(uri_templates) {
+    static const struct {
+        const char *template, *path, *expected;
+    } cases[] = {
+        {"/", "/", "yes"},
+        {"/a/b", "/a/b", "yes"},
+        {"/a.b+(c)$", "/a.b+(c)$", "yes"},
+        {"/a.b", "/axb", ""},
+        {"/*/b", "/x/b", "yes"},
+        {"/*/b", "/x/y/b", ""},
+        {"/*", "/", ""},
+        {"/**", "/", "yes"},
+        {"/**", "/x/y", "yes"},
+        {"/**/b", "/x/y/b", "yes"},
+        {"/**.m3u8", "/x/y.m3u8", "yes"},
+        {"/a/", "/a/", "yes"},
+        {"/a/", "/a", ""},
+        {"/{a}/{b}", "/x/y", "yes"},
+        {"/{a=*}/{b=**}", "/x/y/z", "yes"},
+        {"/{a=b/*}/c", "/b/x/c", "yes"},
+        {"/{a=b/*}.json", "/b/x.json", "yes"},
+        {"/*/**/x", "/1/2/3/x", "yes"},
+        {"/*", "/caf%C3%A9", "yes"},
+        {"a", "/a", "error"},
+        {"", "/", "error"},
+        {"/**/*", "/a/b", "error"},
+        {"/**/{a}", "/a/b", "error"},
+        {"/{a}/{a}", "/x/y", "error"},
+        {"/{1a}", "/x", "error"},
+        {"/{a", "/x", "error"},
+        {"/{}", "/x", "error"},
+        {"/{a=}", "/x", "error"},
+        {"/{a=/b}", "/x", "error"},
+        {"/{a=b/}", "/x", "error"},
+        {"/a//b", "/x", "error"},
+        {"/*x/y", "/x", "error"},
+        {"/a b", "/x", "error"},
+        {"/***", "/x", "error"},
+        {"/a*", "/ax", "error"},
+        {"/{abcdefghijklmnopq}", "/x", "error"},
+        {"/{abcdefghijklmnop}", "/x", "yes"},
+        {"/{a}/{b}/{c}/{d}/{e}", "/1/2/3/4/5", "yes"},
+        {"/{a}/{b}/{c}/{d}/{e}/{f}", "/1/2/3/4/5/6", "error"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        mc_slice got = template_case(cases[i].template, cases[i].path);
+        if (!mc_slice_eq(got, mc_slice_cstr(cases[i].expected))) {
+            fprintf(stderr, "%s with %s\n", cases[i].template, cases[i].path);
+        }
+        CHECK_SLICE(got, cases[i].expected);
+    }
+}
+
 TEST(path_parameters) {
     fixture f;
     static const char *const hosts[] = {
@@ -180,6 +301,16 @@ TEST(headers) {
         {"'name': 'a', 'range_match': {'end': 10}", "a: 9.5", "no"},
         {"'name': 'a', 'range_match': {'end': 10}", "a: x", "no"},
         {"'name': 'a', 'range_match': {'end': 10}, 'invert_match': true", "a: x", "yes"},
+        {"'name': 'a', 'string_match': {'safe_regex': {'regex': 'x+'}}", "a: xx", "yes"},
+        {"'name': 'a', 'string_match': {'safe_regex': {'regex': 'x+'}}", "a: xxy", "no"},
+        {"'name': 'a', 'string_match': {'safe_regex': {'regex': 'x+'}}, 'invert_match': true", "a: xxy", "yes"},
+        {"'name': 'a', 'string_match': {'safe_regex': {'regex': '.*'}}, 'invert_match': true", "", "no"},
+        {"'name': 'a', 'string_match': {'safe_regex': {'regex': '.*'}}, 'treat_missing_header_as_empty': true", "",
+         "yes"},
+        {"'name': 'a', 'string_match': {'safe_regex': {'regex': '1,2'}}", "a: 1\na: 2", "yes"},
+        {"'name': 'a', 'safe_regex_match': {'google_re2': {}, 'regex': '[0-9]{3}'}", "a: 123", "yes"},
+        {"'name': 'a', 'safe_regex_match': {'google_re2': {'max_program_size': 2}, 'regex': '[0-9]{3}'}", "a: 123",
+         "error"},
         {"'name': ':authority', 'string_match': {'exact': 'host.example'}", "", "yes"},
         {"'name': ':method', 'string_match': {'exact': 'GET'}", "", "yes"},
     };

@@ -23,9 +23,10 @@ static unsigned below(mc_random *random, unsigned n) { return (unsigned)(mc_rand
 /* How random the tables of one test are. */
 typedef struct shape {
     unsigned tables, routes, requests;
-    unsigned path;  /* most characters of a path: the fewer, the more routes share one */
-    unsigned plain; /* one route in so many has no header matchers, 0 none */
-    bool splits;    /* some list must be split by header value */
+    unsigned path;    /* most characters of a path: the fewer, the more routes share one */
+    unsigned plain;   /* one route in so many has no header matchers, 0 none */
+    unsigned regexes; /* one route in so many has a regular expression, 0 none */
+    bool splits;      /* some list must be split by header value */
 } shape;
 
 /* Short paths over a small alphabet, so that prefixes nest and texts repeat. */
@@ -42,17 +43,9 @@ static void random_path(mc_random *random, const shape *shape, char *out, bool s
     *out = 0;
 }
 
-static void random_route(mc_random *random, const shape *shape, text *t, int index) {
-    static const char *const fields[] = {"prefix", "path", "path_separated_prefix"};
-    char line[160], path[16];
-    unsigned kind = below(random, 3);
-    random_path(random, shape, path, kind == 2);
-    snprintf(line, sizeof line, "%s{'name': 'r%d', 'match': {'%s': '%s'", index > 0 ? "," : "", index, fields[kind],
-             path);
-    put(t, line);
-    if (below(random, 3) == 0) {
-        put(t, ", 'case_sensitive': false");
-    }
+/* The end of a route. */
+static void put_headers(mc_random *random, const shape *shape, text *t) {
+    char line[160];
     if (shape->plain == 0 || below(random, shape->plain) > 0) {
         put(t, ", 'headers': [");
         unsigned count = 1 + below(random, 2);
@@ -68,6 +61,29 @@ static void random_route(mc_random *random, const shape *shape, text *t, int ind
         put(t, "]");
     }
     put(t, "}, 'route': {'cluster': 'c'}}");
+}
+
+static void random_route(mc_random *random, const shape *shape, text *t, int index) {
+    static const char *const fields[] = {"prefix", "path", "path_separated_prefix"};
+    char line[160], path[24];
+    unsigned kind = below(random, 3);
+    if (shape->regexes > 0 && below(random, shape->regexes) == 0) {
+        static const char *const forms[] = {"/%c.*", "/[%c/]+", "/%c?b", "(?i)/a%c/?.*"};
+        snprintf(path, sizeof path, forms[below(random, 4)], "abAB"[below(random, 4)]);
+        snprintf(line, sizeof line, "%s{'name': 'r%d', 'match': {'safe_regex': {'regex': '%s'}", index > 0 ? "," : "",
+                 index, path);
+        put(t, line);
+        put_headers(random, shape, t);
+        return;
+    }
+    random_path(random, shape, path, kind == 2);
+    snprintf(line, sizeof line, "%s{'name': 'r%d', 'match': {'%s': '%s'", index > 0 ? "," : "", index, fields[kind],
+             path);
+    put(t, line);
+    if (below(random, 3) == 0) {
+        put(t, ", 'case_sensitive': false");
+    }
+    put_headers(random, shape, t);
 }
 
 static const char *const domains[] = {"*",   "a.io", "b.a.io", "*.io", "*.a.io",  "*a.io",
@@ -158,6 +174,10 @@ static void compare(uint64_t seed, const shape *shape) {
 }
 
 TEST(small_tables) { compare(1, &(shape){.tables = 4000, .routes = 12, .requests = 12, .path = 6, .plain = 2}); }
+TEST(regular_expressions) {
+    compare(5, &(shape){.tables = 300, .routes = 12, .requests = 12, .path = 6, .plain = 2, .regexes = 2});
+    compare(6, &(shape){.tables = 20, .routes = 200, .requests = 60, .path = 6, .plain = 3, .regexes = 3});
+}
 TEST(many_routes) { compare(2, &(shape){.tables = 100, .routes = 400, .requests = 60, .path = 6, .plain = 2}); }
 TEST(many_routes_of_few_paths) {
     compare(3, &(shape){.tables = 150, .routes = 600, .requests = 60, .path = 2, .plain = 60, .splits = true});
