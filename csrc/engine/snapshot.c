@@ -103,8 +103,26 @@ static uint64_t hash_cluster(const mc_value *config) {
     return seed;
 }
 
-static mc_status compile_cluster(const mc_value *config, const mc_compile_context *context, mc_snapshot_cluster *out,
-                                 mc_error *error) {
+/* Runtime values that are compiled into a cluster: its limits. */
+static uint64_t hash_runtime(const mc_runtime *runtime, mc_slice name, uint64_t seed) {
+    char prefix[512];
+    if (runtime == NULL) {
+        return seed;
+    }
+    int n = snprintf(prefix, sizeof prefix, "circuit_breakers.%.*s.", MC_SLICE_ARG(name));
+    uint64_t sum = 0; /* of any order */
+    mc_slice key;
+    void *value;
+    for (size_t at = 0; mc_map_next(&runtime->values, &at, &key, &value);) {
+        if (mc_slice_has_prefix(key, mc_slice_of(prefix, (size_t)n))) {
+            sum += hash_value(value, mc_xxh64(key.p, key.n, seed));
+        }
+    }
+    return seed + sum;
+}
+
+static mc_status compile_cluster(const mc_value *config, const mc_compile_context *context, const mc_snapshot *snapshot,
+                                 mc_snapshot_cluster *out, mc_error *error) {
     static const mc_value no_assignment = {.kind = MC_OBJECT};
     mc_slice name = MC_SLICE_NONE;
     const mc_value *assignment;
@@ -117,13 +135,14 @@ static mc_status compile_cluster(const mc_value *config, const mc_compile_contex
     if (slot == UINT32_MAX) {
         return mc_error_set(error, MC_ENOMEM, "", "out of memory");
     }
-    const uint64_t hash = hash_cluster(config);
+    const mc_runtime *runtime = snapshot->has_runtime ? &snapshot->runtime : NULL;
+    const uint64_t hash = hash_runtime(runtime, name, hash_cluster(config));
     const mc_snapshot_cluster *old = context->previous == NULL ? NULL : mc_map_get(&context->previous->by_name, name);
     const bool same = old != NULL && old->cluster->config_hash == hash;
     if (same) {
         out->cluster = mc_cluster_ref(old->cluster);
     } else {
-        TRY(mc_cluster_compile(config, hash, slot, context->stats, &out->cluster, error));
+        TRY(mc_cluster_compile(config, runtime, hash, slot, context->stats, &out->cluster, error));
     }
     mc_status status = mc_hosts_compile(assignment == NULL ? &no_assignment : assignment, &out->cluster->lb,
                                         out->cluster->name, context->stats,
@@ -146,7 +165,7 @@ static mc_status compile_clusters(const mc_value *resources, const mc_compile_co
     }
     for (size_t i = 0; i < count; i++) {
         mc_snapshot_cluster *entry = &snapshot->clusters[snapshot->cluster_count++];
-        mc_status status = compile_cluster(&list[i], context, entry, error);
+        mc_status status = compile_cluster(&list[i], context, snapshot, entry, error);
         if (status == MC_OK && mc_map_get(&snapshot->by_name, entry->cluster->name) != NULL) {
             status = mc_error_set(error, MC_EINVAL, "name", "is given twice: %.*s", MC_SLICE_ARG(entry->cluster->name));
         }

@@ -65,6 +65,7 @@ typedef enum mc_eds_status {
 typedef struct mc_host {
     _Atomic uint32_t refs;
     _Atomic uint32_t rq_active;    /* streams attached to a connection, all workers (ED-9) */
+    _Atomic uint32_t cx_active;    /* connections, all workers (CB-5) */
     _Atomic uint32_t health_flags; /* set and cleared with atomic_fetch_or/and: several parties own bits of it */
     _Atomic uint32_t weight;       /* at least 1 (C-4) */
     _Atomic uint64_t hc_pass_ms;   /* last active health check pass or first sight (ED-11), 0: never */

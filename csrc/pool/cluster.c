@@ -18,6 +18,7 @@ static void release_stats(mc_cluster *cluster) {
         mc_code_stats_fini(&cluster->codes[i]);
     }
     mc_code_scopes_fini(&cluster->code_scopes);
+    mc_breakers_release(cluster->breakers, cluster->stats_store);
     mc_stats_unref(cluster->stats_store);
 }
 
@@ -52,43 +53,44 @@ static mc_status copy_text(mc_slice from, mc_slice *to, bool clean) {
     return MC_OK;
 }
 
-static mc_status read_breakers(const mc_value *config, mc_cluster *cluster, mc_error *error) {
-    const mc_value *breakers, *thresholds;
-    size_t count;
-    mc_status status;
-    cluster->connections.max = (uint32_t)MC_DEFAULT_MAX_CONNECTIONS;
-    cluster->pending.max = (uint32_t)MC_DEFAULT_MAX_PENDING_REQUESTS;
-    cluster->requests.max = (uint32_t)MC_DEFAULT_MAX_REQUESTS;
-    cluster->retries.max = (uint32_t)MC_DEFAULT_MAX_RETRIES;
-    if ((status = mc_value_read_object(config, "circuit_breakers", &breakers, error)) != MC_OK ||
-        (status = mc_value_read_list(breakers, "thresholds", &thresholds, &count, error)) != MC_OK) {
-        return status;
+static mc_status read_breakers(const mc_value *config, const mc_runtime *runtime, mc_slice name, mc_cluster *cluster,
+                               mc_error *error) {
+    const mc_value *breakers;
+    mc_status status = mc_value_read_object(config, "circuit_breakers", &breakers, error);
+    if (status == MC_OK && (status = mc_breakers_compile(breakers, runtime, name, cluster->breakers, error)) != MC_OK) {
+        mc_error_under(error, "circuit_breakers");
     }
-    for (size_t i = 0; i < count; i++) {
-        mc_slice priority = MC_SLICE("DEFAULT");
-        if ((status = mc_value_read_string(&thresholds[i], "priority", &priority, error)) != MC_OK) {
-            return status;
-        }
-        if (!mc_slice_eq(priority, MC_SLICE("DEFAULT"))) {
-            continue;
-        }
-        if ((status = mc_value_read_u32(&thresholds[i], "max_connections", &cluster->connections.max, error)) !=
-                MC_OK ||
-            (status = mc_value_read_u32(&thresholds[i], "max_pending_requests", &cluster->pending.max, error)) !=
-                MC_OK ||
-            (status = mc_value_read_u32(&thresholds[i], "max_requests", &cluster->requests.max, error)) != MC_OK ||
-            (status = mc_value_read_u32(&thresholds[i], "max_retries", &cluster->retries.max, error)) != MC_OK) {
-            mc_error_under(error, "circuit_breakers.thresholds[%zu]", i);
-            return status;
-        }
-        break; /* the first entry of a priority counts */
+    return status;
+}
+
+static mc_status read_ratio(const mc_value *policy, const char *name, float *out, mc_error *error) {
+    double ratio = 1;
+    mc_status status = mc_value_read_double(policy, name, &ratio, error);
+    if (status == MC_OK && !(ratio >= 1 && ratio <= 3)) {
+        status = mc_error_set(error, MC_EINVAL, name, "must be between 1 and 3");
     }
-    return MC_OK;
+    *out = (float)ratio;
+    return status;
+}
+
+static mc_status read_preconnect(const mc_value *config, mc_cluster *cluster, mc_error *error) {
+    const mc_value *policy;
+    mc_status status = mc_value_read_object(config, "preconnect_policy", &policy, error);
+    if (status == MC_OK &&
+        ((status = read_ratio(policy, "per_upstream_preconnect_ratio", &cluster->per_upstream_preconnect, error)) !=
+             MC_OK ||
+         (status = read_ratio(policy, "predictive_preconnect_ratio", &cluster->predictive_preconnect, error)) !=
+             MC_OK)) {
+        mc_error_under(error, "preconnect_policy");
+    }
+    return status;
 }
 
 static mc_status read_http(const mc_value *options, mc_cluster *cluster, mc_error *error) {
     mc_status status;
     if ((status = mc_value_read_duration_ms(options, "idle_timeout", &cluster->idle_timeout_ms, error)) != MC_OK ||
+        (status = mc_value_read_duration_ms(options, "max_connection_duration", &cluster->max_connection_ms, error)) !=
+            MC_OK ||
         (status = mc_value_read_u32(options, "max_requests_per_connection", &cluster->max_requests_per_connection,
                                     error)) != MC_OK ||
         (status = mc_value_read_duration_ms(options, "max_stream_duration", &cluster->max_stream_duration_ms, error)) !=
@@ -189,8 +191,8 @@ static void register_stats(mc_cluster *cluster) {
 #undef HISTOGRAM
 }
 
-mc_status mc_cluster_compile(const mc_value *config, uint64_t config_hash, uint32_t slot, mc_stats *stats,
-                             mc_cluster **out, mc_error *error) {
+mc_status mc_cluster_compile(const mc_value *config, const mc_runtime *runtime, uint64_t config_hash, uint32_t slot,
+                             mc_stats *stats, mc_cluster **out, mc_error *error) {
     mc_slice name = MC_SLICE_NONE, alt = MC_SLICE_NONE;
     mc_status status;
     mc_cluster *cluster = mc_calloc(1, sizeof *cluster);
@@ -204,7 +206,8 @@ mc_status mc_cluster_compile(const mc_value *config, uint64_t config_hash, uint3
     if ((status = mc_value_read_string(config, "name", &name, error)) != MC_OK ||
         (status = mc_value_read_string(config, "alt_stat_name", &alt, error)) != MC_OK ||
         (status = mc_lb_config_compile(config, &cluster->lb, error)) != MC_OK ||
-        (status = read_breakers(config, cluster, error)) != MC_OK ||
+        (status = read_breakers(config, runtime, name, cluster, error)) != MC_OK ||
+        (status = read_preconnect(config, cluster, error)) != MC_OK ||
         (status = read_protocol(config, cluster, error)) != MC_OK ||
         (status = read_connection(config, cluster, error)) != MC_OK ||
         (status = read_outlier(config, cluster, error)) != MC_OK ||
@@ -215,6 +218,7 @@ mc_status mc_cluster_compile(const mc_value *config, uint64_t config_hash, uint3
         return status;
     }
     register_stats(cluster);
+    mc_breakers_register(cluster->breakers, stats, cluster->stat_name);
     *out = cluster;
     return MC_OK;
 }

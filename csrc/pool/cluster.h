@@ -1,13 +1,13 @@
 /* Cluster: an upstream service as configured, shared by all workers.
  *
- * mc_cluster is immutable and reference-counted, but for the circuit breakers' counts: these span all workers and are atomics
- * (rule CB-2: a brief overshoot is possible). Its membership (mc_hosts) travels beside it, because it changes more often. */
+ * mc_cluster is immutable and reference-counted, but for the counts of its circuit breakers, which span all workers. Its membership (mc_hosts) travels beside it, because it changes more often. */
 #ifndef MC_POOL_CLUSTER_H
 #define MC_POOL_CLUSTER_H
 
 #include "h1/h1.h"
 #include "health/outlier.h"
 #include "lb/lb.h"
+#include "pool/breaker.h"
 #include "stats/code_stats.h"
 
 /* Envoy's names under "cluster.<name>." (upstream rules, section 15). */
@@ -25,7 +25,9 @@
     COUNTER(upstream_cx_close_notify)                                                                                  \
     COUNTER(upstream_cx_idle_timeout)                                                                                  \
     COUNTER(upstream_cx_max_requests)                                                                                  \
+    COUNTER(upstream_cx_max_duration_reached)                                                                          \
     COUNTER(upstream_cx_overflow)                                                                                      \
+    COUNTER(upstream_cx_pool_overflow)                                                                                 \
     COUNTER(upstream_cx_none_healthy)                                                                                  \
     COUNTER(upstream_cx_protocol_error)                                                                                \
     COUNTER(upstream_cx_rx_bytes_total)                                                                                \
@@ -69,6 +71,7 @@
     GAUGE(membership_excluded)                                                                                         \
     HISTOGRAM(upstream_cx_connect_ms)                                                                                  \
     HISTOGRAM(upstream_cx_length_ms)                                                                                   \
+    HISTOGRAM(upstream_rq_per_cx)                                                                                      \
     HISTOGRAM(upstream_rq_time)
 
 typedef struct mc_cluster_stats {
@@ -76,23 +79,6 @@ typedef struct mc_cluster_stats {
     MC_CLUSTER_STATS(MC_FIELD, MC_FIELD, MC_FIELD)
 #undef MC_FIELD
 } mc_cluster_stats;
-
-/* One resource of a circuit breaker (CB-1 to CB-3). */
-typedef struct mc_breaker {
-    _Atomic uint32_t count;
-    uint32_t max;
-} mc_breaker;
-
-/* CB-2: may another one be created? */
-static inline bool mc_breaker_open(const mc_breaker *breaker) {
-    return atomic_load_explicit(&breaker->count, memory_order_relaxed) >= breaker->max;
-}
-static inline void mc_breaker_take(mc_breaker *breaker) {
-    atomic_fetch_add_explicit(&breaker->count, 1, memory_order_relaxed);
-}
-static inline void mc_breaker_give(mc_breaker *breaker) {
-    atomic_fetch_sub_explicit(&breaker->count, 1, memory_order_relaxed);
-}
 
 /* The places where a response is counted (RF-45): plainly, by whether the request came from inside, and for canary hosts. */
 typedef enum mc_origin {
@@ -110,25 +96,27 @@ typedef struct mc_cluster {
     mc_slice name, stat_name;
     mc_lb_config lb;
     uint64_t connect_timeout_ms;
-    uint64_t idle_timeout_ms;             /* 0: none (CP-11) */
-    uint64_t max_stream_duration_ms;      /* 0: none (RF-15) */
-    uint32_t max_requests_per_connection; /* 0: no limit (CP-3) */
+    uint64_t idle_timeout_ms;                             /* 0: none (CP-11) */
+    uint64_t max_connection_ms;                           /* 0: none (CP-11) */
+    float per_upstream_preconnect, predictive_preconnect; /* ratios; 1: off (CP-5, CP-15) */
+    uint64_t max_stream_duration_ms;                      /* 0: none (RF-15) */
+    uint32_t max_requests_per_connection;                 /* 0: no limit (CP-3) */
     uint32_t buffer_limit;
     mc_h1_limits h1;
     bool tcp_keepalive;
     uint32_t keepalive_probes, keepalive_time_s, keepalive_interval_s;
     mc_outlier_config *outlier;      /* NULL: not watched */
     uint64_t update_merge_window_ms; /* CL-12; 0: off */
-    mc_breaker connections, pending, requests, retries;
+    mc_breakers breakers[MC_PRIORITIES];
     mc_stats *stats_store;
     mc_cluster_stats stats;
     mc_code_stats codes[MC_ORIGINS];
     mc_code_scopes code_scopes; /* further places: zones, other names (RF-6), retried responses */
 } mc_cluster;
 
-/* From a Cluster message; everything but the membership. `stats` gets a reference. */
-MC_MUST_CHECK mc_status mc_cluster_compile(const mc_value *config, uint64_t config_hash, uint32_t slot, mc_stats *stats,
-                                           mc_cluster **out, mc_error *error);
+/* From a Cluster message; everything but the membership. `stats` gets a reference; `runtime` (may be NULL) overrides limits. */
+MC_MUST_CHECK mc_status mc_cluster_compile(const mc_value *config, const mc_runtime *runtime, uint64_t config_hash,
+                                           uint32_t slot, mc_stats *stats, mc_cluster **out, mc_error *error);
 mc_cluster *mc_cluster_ref(mc_cluster *cluster);
 void mc_cluster_unref(mc_cluster *cluster);
 /* What the cluster's balancers count with. */

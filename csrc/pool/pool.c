@@ -2,7 +2,7 @@
 
 #include "base/alloc.h"
 
-enum client_state { CLIENT_CONNECTING, CLIENT_IDLE, CLIENT_BUSY, CLIENT_CLOSING };
+enum client_state { CLIENT_NEW, CLIENT_CONNECTING, CLIENT_IDLE, CLIENT_BUSY, CLIENT_CLOSING, CLIENT_STATES };
 
 struct mc_client {
     mc_conn conn;
@@ -11,12 +11,14 @@ struct mc_client {
     mc_attempt *attempt; /* when busy */
     mc_link link;        /* on the pool's list of its state */
     mc_timer timer;      /* connecting: connect timeout; idle: idle timeout */
+    mc_timer lifetime;   /* max_connection_duration */
     uint64_t since_ms;   /* connecting: start; else: connected at */
     uint64_t idle_ms;    /* idle: since when */
     uint64_t tx_counted; /* of conn.tx_bytes */
-    uint32_t requests_left;
+    uint32_t requests_left, served;
     uint8_t state;
     bool connected;
+    bool answered;        /* something came for the current attempt */
     bool last_keep_alive; /* the current response allows reuse */
     bool informational;   /* the current message is a 1xx that does not end the attempt */
 };
@@ -27,9 +29,12 @@ struct mc_pool {
     mc_upstream *upstream;
     mc_list idle, busy, connecting;
     mc_list pending;
-    uint32_t pending_count, connecting_count, client_count;
-    bool draining; /* the host left: no reuse, gone when empty */
-    mc_deferred serve;
+    uint32_t pending_count, client_count;
+    uint32_t state_count[CLIENT_STATES];
+    uintptr_t key; /* of the upstream's map: the host and the priority */
+    mc_breakers *breakers;
+    bool draining; /* the host left: no reuse */
+    mc_deferred serve, dying;
 };
 
 mc_slice mc_reset_reason_text(mc_reset_reason reason) {
@@ -48,16 +53,23 @@ static void pool_maybe_free(mc_pool *pool);
 static void pool_trim(mc_pool *pool);
 static mc_status pool_connect(mc_pool *pool);
 static void pool_fail_pending(mc_pool *pool, mc_reset_reason reason);
+static void pending_enter(mc_pool *pool, mc_attempt *attempt, bool first);
 
 /* --- client ------------------------------------------------------------------------------------------------------ */
+
+/* CP-3: streams that a connection in this state has room for; HTTP/1 has one at a time. */
+static uint32_t has_room(unsigned state) { return state == CLIENT_CONNECTING || state == CLIENT_IDLE; }
 
 static void client_move(mc_client *client, mc_list *list, enum client_state state) {
     mc_link_unlink(&client->link);
     if (list != NULL) {
         mc_list_push_front(list, &client->link);
     }
-    client->pool->connecting_count -= client->state == CLIENT_CONNECTING;
-    client->pool->connecting_count += state == CLIENT_CONNECTING;
+    mc_pool *pool = client->pool;
+    pool->state_count[client->state]--;
+    pool->state_count[state]++;
+    pool->upstream->unused += has_room(state) - has_room(client->state);
+    pool->upstream->busy += (state == CLIENT_BUSY) - (client->state == CLIENT_BUSY);
     client->state = (uint8_t)state;
 }
 
@@ -82,7 +94,7 @@ static mc_attempt *client_detach(mc_client *client) {
         attempt->client = NULL;
         attempt->pool = NULL;
         atomic_fetch_sub_explicit(&client->pool->host->rq_active, 1, memory_order_relaxed);
-        mc_breaker_give(&upstream->cluster->requests);
+        mc_breaker_give(&client->pool->breakers->requests, upstream->slab);
         GAUGE(upstream, upstream_rq_active, -1);
     }
     return attempt;
@@ -97,7 +109,9 @@ static void client_attach(mc_client *client, mc_attempt *attempt) {
     if (client->requests_left != UINT32_MAX && --client->requests_left == 0) {
         COUNT(upstream, upstream_cx_max_requests);
     }
-    mc_breaker_take(&upstream->cluster->requests);
+    client->answered = false;
+    client->served++;
+    mc_breaker_take(&client->pool->breakers->requests, upstream->slab);
     atomic_fetch_add_explicit(&client->pool->host->rq_active, 1, memory_order_relaxed);
     COUNT(upstream, upstream_rq_total);
     GAUGE(upstream, upstream_rq_active, 1);
@@ -145,6 +159,16 @@ static void client_timer(mc_timer *timer) {
     }
 }
 
+static void client_lifetime(mc_timer *timer) {
+    mc_client *client = MC_CONTAINER(timer, mc_client, lifetime);
+    COUNT(client->pool->upstream, upstream_cx_max_duration_reached);
+    if (client->state == CLIENT_IDLE) {
+        client_close(client);
+    } else {
+        client->requests_left = 0;
+    }
+}
+
 static void client_connected(mc_conn *conn) {
     mc_client *client = MC_CONTAINER(conn, mc_client, conn);
     mc_upstream *upstream = client->pool->upstream;
@@ -153,6 +177,9 @@ static void client_connected(mc_conn *conn) {
     client->connected = true;
     mc_histogram_record(upstream->slab, upstream->cluster->stats.upstream_cx_connect_ms, now - client->since_ms);
     client->since_ms = now;
+    if (upstream->cluster->max_connection_ms != 0) {
+        mc_timer_arm(mc_net_loop(upstream->net), &client->lifetime, upstream->cluster->max_connection_ms);
+    }
     client_idle(client);
     pool_trim(client->pool);
 }
@@ -164,6 +191,22 @@ static void client_reset_attempt(mc_client *client, mc_reset_reason reason) {
     }
 }
 
+/* The server ended the connection. What it could not have meant to answer, because it closed an idle connection while the request was
+ * on its way, goes to another connection. */
+static void client_lost(mc_client *client) {
+    mc_attempt *attempt = client->attempt;
+    mc_pool *pool = client->pool;
+    if (attempt != NULL && attempt->replayable && client->served > 1 && !client->answered && !pool->draining &&
+        !pool->upstream->retired) {
+        client_detach(client);
+        attempt->request_sent = false;
+        pending_enter(pool, attempt, true);
+        mc_loop_defer(mc_net_loop(pool->upstream->net), &pool->serve);
+        return;
+    }
+    client_reset_attempt(client, MC_RESET_CONNECTION_TERMINATION);
+}
+
 static size_t client_data(mc_conn *conn, mc_slice data) {
     mc_client *client = MC_CONTAINER(conn, mc_client, conn);
     mc_upstream *upstream = client->pool->upstream;
@@ -171,6 +214,7 @@ static size_t client_data(mc_conn *conn, mc_slice data) {
         return data.n;
     }
     mc_counter_add(upstream->slab, upstream->cluster->stats.upstream_cx_rx_bytes_total, data.n);
+    client->answered = true;
     if (client->attempt == NULL) { /* a response nobody asked for (H1-14) */
         COUNT(upstream, upstream_cx_protocol_error);
         client_close(client);
@@ -197,7 +241,7 @@ static void client_eof(mc_conn *conn) {
     client->last_keep_alive = false;
     /* A body that runs until close ends here and detaches its attempt; whatever is still attached was cut off. */
     if (client->attempt == NULL || mc_h1_parser_eof(&client->parser) != MC_OK || client->attempt != NULL) {
-        client_reset_attempt(client, MC_RESET_CONNECTION_TERMINATION);
+        client_lost(client);
     }
     if (client->state != CLIENT_CLOSING) {
         client_move(client, NULL, CLIENT_CLOSING);
@@ -254,10 +298,13 @@ static void client_free(mc_client *client) {
     mc_pool *pool = client->pool;
     mc_upstream *upstream = pool->upstream;
     mc_timer_cancel(mc_net_loop(upstream->net), &client->timer);
+    mc_timer_cancel(mc_net_loop(upstream->net), &client->lifetime);
     mc_link_unlink(&client->link);
     GAUGE(upstream, upstream_cx_active, -1);
     mc_gauge_add(upstream->slab, pool->host->stats.cx_active, -1);
-    mc_breaker_give(&upstream->cluster->connections);
+    atomic_fetch_sub_explicit(&pool->host->cx_active, 1, memory_order_relaxed);
+    mc_breaker_give(&pool->breakers->connections, upstream->slab);
+    pool->state_count[client->state]--;
     pool->client_count--;
     upstream->clients--;
     mc_free(client);
@@ -277,8 +324,13 @@ static void client_closed(mc_conn *conn, mc_close_reason reason) {
         client_count_destroy(client, active, reason == MC_CLOSE_REMOTE || reason == MC_CLOSE_RESET);
         mc_histogram_record(upstream->slab, upstream->cluster->stats.upstream_cx_length_ms,
                             mc_loop_now_ms(loop) - client->since_ms);
+        mc_histogram_record(upstream->slab, upstream->cluster->stats.upstream_rq_per_cx, client->served);
         client_move(client, NULL, CLIENT_CLOSING);
-        client_reset_attempt(client, MC_RESET_CONNECTION_TERMINATION);
+        if (reason == MC_CLOSE_REMOTE || reason == MC_CLOSE_RESET) {
+            client_lost(client);
+        } else {
+            client_reset_attempt(client, MC_RESET_CONNECTION_TERMINATION);
+        }
     }
     client_free(client);
     if (!mc_list_empty(&pool->pending)) {
@@ -371,8 +423,8 @@ static mc_status pool_connect(mc_pool *pool) {
         return MC_ENOMEM;
     }
     client->pool = pool;
-    client->state = CLIENT_BUSY; /* neither counted nor listed yet */
     client->timer.fire = client_timer;
+    client->lifetime.fire = client_lifetime;
     client->since_ms = mc_loop_now_ms(loop);
     client->requests_left =
         cluster->max_requests_per_connection == 0 ? UINT32_MAX : cluster->max_requests_per_connection;
@@ -389,9 +441,11 @@ static mc_status pool_connect(mc_pool *pool) {
         mc_socket_keepalive(client->conn.io.fd, cluster->keepalive_probes, cluster->keepalive_time_s,
                             cluster->keepalive_interval_s);
     }
-    mc_breaker_take(&cluster->connections);
+    mc_breaker_take(&pool->breakers->connections, upstream->slab);
+    atomic_fetch_add_explicit(&pool->host->cx_active, 1, memory_order_relaxed);
     upstream->clients++;
     pool->client_count++;
+    pool->state_count[CLIENT_NEW]++;
     client_move(client, &pool->connecting, CLIENT_CONNECTING);
     mc_timer_arm(loop, &client->timer, cluster->connect_timeout_ms);
     COUNT(upstream, upstream_cx_total);
@@ -402,26 +456,67 @@ static mc_status pool_connect(mc_pool *pool) {
     return MC_OK;
 }
 
-/* CP-5, CP-6: as many connections under way as attempts wait, within the breaker; a pool without any gets one. */
+/* CB-5. */
+static bool may_connect(const mc_pool *pool) {
+    return !mc_breaker_open(&pool->breakers->connections) &&
+           atomic_load_explicit(&pool->host->cx_active, memory_order_relaxed) <
+               pool->breakers->max_connections_per_host;
+}
+
+/* CP-5: do the streams, waiting, at work and expected, need more than there is? */
+static bool more_wanted(const mc_pool *pool, float ratio, uint32_t expected) {
+    const uint32_t connecting = pool->state_count[CLIENT_CONNECTING], active = pool->state_count[CLIENT_BUSY];
+    const uint32_t unused = connecting + pool->state_count[CLIENT_IDLE];
+    if (ratio <= 1 && expected == 0) {
+        return pool->pending_count > unused;
+    }
+    if (mc_host_health(pool->host) != MC_HEALTHY) {
+        return pool->pending_count > connecting;
+    }
+    return (float)(pool->pending_count + active + expected) * ratio > (float)(unused + active);
+}
+
+/* CP-5, CP-6: up to three new connections, as long as the breaker has room; a pool without any gets one in any case. */
 static mc_status pool_grow(mc_pool *pool) {
     mc_upstream *upstream = pool->upstream;
-    if (pool->pending_count <= pool->connecting_count) {
-        return MC_OK;
-    }
-    if (mc_breaker_open(&upstream->cluster->connections)) {
-        COUNT(upstream, upstream_cx_overflow);
-        if (pool->client_count > 0) {
-            return MC_OK;
+    const float ratio = upstream->cluster->per_upstream_preconnect;
+    for (int i = 0; i < 3 && more_wanted(pool, ratio, 0); i++) {
+        const bool room = may_connect(pool);
+        if (!room) {
+            COUNT(upstream, upstream_cx_overflow);
+            if (pool->client_count > 0) {
+                return MC_OK;
+            }
+        }
+        mc_status status = pool_connect(pool);
+        if (status != MC_OK || !room) {
+            return status;
         }
     }
-    return pool_connect(pool);
+    return MC_OK;
+}
+
+static void pending_enter(mc_pool *pool, mc_attempt *attempt, bool first) {
+    attempt->pool = pool;
+    attempt->client = NULL;
+    if (first) {
+        mc_list_push_front(&pool->pending, &attempt->pending);
+    } else {
+        mc_list_push_back(&pool->pending, &attempt->pending);
+    }
+    pool->pending_count++;
+    pool->upstream->waiting++;
+    mc_breaker_take(&pool->breakers->pending, pool->upstream->slab);
+    COUNT(pool->upstream, upstream_rq_pending_total);
+    GAUGE(pool->upstream, upstream_rq_pending_active, 1);
 }
 
 static void pending_leave(mc_pool *pool, mc_attempt *attempt) {
     mc_link_unlink(&attempt->pending);
     attempt->pool = NULL;
     pool->pending_count--;
-    mc_breaker_give(&pool->upstream->cluster->pending);
+    pool->upstream->waiting--;
+    mc_breaker_give(&pool->breakers->pending, pool->upstream->slab);
     GAUGE(pool->upstream, upstream_rq_pending_active, -1);
 }
 
@@ -444,7 +539,7 @@ static void pool_serve(mc_deferred *deferred) {
         mc_client *client = MC_CONTAINER(mc_list_first(&pool->idle), mc_client, link);
         mc_attempt *attempt = MC_CONTAINER(mc_list_first(&pool->pending), mc_attempt, pending);
         pending_leave(pool, attempt);
-        if (mc_breaker_open(&upstream->cluster->requests)) { /* CB-6: also when leaving the queue */
+        if (mc_breaker_open(&pool->breakers->requests)) { /* CB-6: also when leaving the queue */
             COUNT(upstream, upstream_rq_pending_overflow);
             attempt->events->on_failure(attempt, MC_RESET_OVERFLOW);
             continue;
@@ -456,35 +551,59 @@ static void pool_serve(mc_deferred *deferred) {
     if (!mc_list_empty(&pool->pending) && pool_grow(pool) != MC_OK && pool->client_count == 0) {
         pool_fail_pending(pool, MC_RESET_LOCAL_CONNECTION_FAILURE);
     }
+    pool_maybe_free(pool);
+}
+
+/* CP-15: connections for streams that are expected, to the hosts that the balancer would choose next. */
+static void preconnect(mc_upstream *upstream) {
+    const float ratio = upstream->cluster->predictive_preconnect;
+    const mc_lb_request request = {.now_ms = mc_loop_now_ms(mc_net_loop(upstream->net))};
+    for (int i = 0; i < 3; i++) {
+        const uint32_t active = upstream->busy;
+        if ((float)(upstream->waiting + active + 1) * ratio <= (float)(upstream->unused + active)) {
+            return;
+        }
+        mc_host *host = mc_lb_peek(upstream->lb, &request);
+        mc_pool *pool;
+        if (host == NULL || mc_host_health(host) != MC_HEALTHY ||
+            mc_upstream_pool(upstream, host, MC_PRIORITY_DEFAULT, &pool) != MC_OK) {
+            return;
+        }
+        if (!more_wanted(pool, ratio, 1) || !may_connect(pool) || pool_connect(pool) != MC_OK) {
+            pool_maybe_free(pool);
+            return;
+        }
+    }
 }
 
 mc_status mc_pool_start(mc_pool *pool, mc_attempt *attempt) {
     mc_upstream *upstream = pool->upstream;
-    mc_cluster *cluster = upstream->cluster;
+    if (MC_UNLIKELY(upstream->cluster->predictive_preconnect > 1)) {
+        preconnect(upstream);
+    }
     mc_link *idle = mc_list_first(&pool->idle);
     if (MC_LIKELY(idle != NULL && mc_list_empty(&pool->pending))) {
-        if (mc_breaker_open(&cluster->requests)) {
+        if (mc_breaker_open(&pool->breakers->requests)) {
             COUNT(upstream, upstream_rq_pending_overflow);
             return MC_ELIMIT;
         }
         client_attach(MC_CONTAINER(idle, mc_client, link), attempt);
+        if (MC_UNLIKELY(upstream->cluster->per_upstream_preconnect > 1)) {
+            (void)!pool_grow(pool); /* ahead of need: who cannot have it does without */
+        }
         return MC_OK;
     }
-    if (mc_breaker_open(&cluster->pending)) {
+    if (mc_breaker_open(&pool->breakers->pending)) {
         COUNT(upstream, upstream_rq_pending_overflow);
+        pool_maybe_free(pool);
         return MC_ELIMIT;
     }
-    attempt->pool = pool;
-    attempt->client = NULL;
-    mc_list_push_back(&pool->pending, &attempt->pending);
-    pool->pending_count++;
-    mc_breaker_take(&cluster->pending);
-    COUNT(upstream, upstream_rq_pending_total);
-    GAUGE(upstream, upstream_rq_pending_active, 1);
+    pending_enter(pool, attempt, false);
     mc_status status = pool_grow(pool);
     if (status != MC_OK && pool->client_count == 0) {
         pending_leave(pool, attempt);
         COUNT(upstream, upstream_rq_pending_failure_eject);
+        pool_maybe_free(pool);
         return MC_ECLOSED;
     }
     return MC_AGAIN;
@@ -517,10 +636,15 @@ void mc_attempt_tunnel(mc_attempt *attempt) {
     mc_h1_parser_tunnel(&attempt->client->parser);
 }
 
-static mc_slice pool_key(mc_pool *pool) { return mc_slice_of(&pool->host, sizeof pool->host); }
+static mc_slice pool_key(const mc_pool *pool) { return mc_slice_of(&pool->key, sizeof pool->key); }
+
+/* Hosts are aligned, so the lowest bit is free. */
+static uintptr_t key_of(const mc_host *host, mc_rq_priority priority) { return (uintptr_t)host | (uintptr_t)priority; }
 
 static void pool_free(mc_pool *pool) {
     mc_deferred_cancel(&pool->serve);
+    mc_deferred_cancel(&pool->dying);
+    mc_breaker_give(&pool->breakers->pools, pool->upstream->slab);
     mc_link_unlink(&pool->link);
     mc_map_remove(&pool->upstream->pool_of, pool_key(pool));
     mc_host_unref(pool->host);
@@ -540,26 +664,34 @@ static void upstream_maybe_die(mc_upstream *upstream) {
     }
 }
 
-static void pool_maybe_free(mc_pool *pool) {
-    mc_upstream *upstream = pool->upstream;
-    if (pool->draining && pool->client_count == 0 && pool->pending_count == 0) {
+static bool pool_unused(const mc_pool *pool) { return pool->client_count == 0 && pool->pending_count == 0; }
+
+static void pool_die(mc_deferred *deferred) {
+    mc_pool *pool = MC_CONTAINER(deferred, mc_pool, dying);
+    if (pool_unused(pool)) {
         pool_free(pool);
     }
-    upstream_maybe_die(upstream);
 }
 
-mc_pool *mc_upstream_pool(mc_upstream *upstream, mc_host *host) {
-    mc_pool *pool = mc_map_get(&upstream->pool_of, mc_slice_of(&host, sizeof host));
-    if (MC_LIKELY(pool != NULL)) {
-        return pool;
+/* CP-14. After the callbacks that may be using it. */
+static void pool_maybe_free(mc_pool *pool) {
+    if (pool_unused(pool)) {
+        mc_loop_defer(mc_net_loop(pool->upstream->net), &pool->dying);
     }
-    pool = mc_calloc(1, sizeof *pool);
+    upstream_maybe_die(pool->upstream);
+}
+
+static mc_pool *pool_new(mc_upstream *upstream, mc_host *host, mc_rq_priority priority) {
+    mc_pool *pool = mc_calloc(1, sizeof *pool);
     if (pool == NULL) {
         return NULL;
     }
     pool->host = host;
+    pool->key = key_of(host, priority);
     pool->upstream = upstream;
+    pool->breakers = &upstream->cluster->breakers[priority];
     pool->serve.run = pool_serve;
+    pool->dying.run = pool_die;
     mc_list_init(&pool->idle);
     mc_list_init(&pool->busy);
     mc_list_init(&pool->connecting);
@@ -569,8 +701,26 @@ mc_pool *mc_upstream_pool(mc_upstream *upstream, mc_host *host) {
         return NULL;
     }
     mc_list_push_back(&upstream->pools, &pool->link);
+    mc_breaker_take(&pool->breakers->pools, upstream->slab);
     mc_host_ref(host);
     return pool;
+}
+
+mc_status mc_upstream_pool(mc_upstream *upstream, mc_host *host, mc_rq_priority priority, mc_pool **out) {
+    const uintptr_t key = key_of(host, priority);
+    mc_pool *pool = mc_map_get(&upstream->pool_of, mc_slice_of(&key, sizeof key));
+    if (MC_UNLIKELY(pool == NULL)) {
+        if (mc_breaker_open(&upstream->cluster->breakers[priority]
+                                 .pools)) { /* CP-12: no other pool serves this host and priority */
+            COUNT(upstream, upstream_cx_pool_overflow);
+            return MC_ELIMIT;
+        }
+        if ((pool = pool_new(upstream, host, priority)) == NULL) {
+            return MC_ENOMEM;
+        }
+    }
+    *out = pool;
+    return MC_OK;
 }
 
 /* A draining pool keeps no connection that nobody waits for. */
@@ -680,10 +830,13 @@ mc_status mc_upstream_update(mc_upstream *upstream, mc_hosts *hosts) {
 }
 
 void mc_upstream_drain_host(mc_upstream *upstream, mc_host *host) {
-    mc_pool *pool = mc_map_get(&upstream->pool_of, mc_slice_of(&host, sizeof host));
-    if (pool != NULL) {
-        MC_LIST_EACH(&pool->idle, node) { client_close(MC_CONTAINER(node, mc_client, link)); }
-        MC_LIST_EACH(&pool->busy, node) { MC_CONTAINER(node, mc_client, link)->requests_left = 0; }
+    for (mc_rq_priority priority = MC_PRIORITY_DEFAULT; priority < MC_PRIORITIES; priority++) {
+        const uintptr_t key = key_of(host, priority);
+        mc_pool *pool = mc_map_get(&upstream->pool_of, mc_slice_of(&key, sizeof key));
+        if (pool != NULL) {
+            MC_LIST_EACH(&pool->idle, node) { client_close(MC_CONTAINER(node, mc_client, link)); }
+            MC_LIST_EACH(&pool->busy, node) { MC_CONTAINER(node, mc_client, link)->requests_left = 0; }
+        }
     }
 }
 
@@ -695,9 +848,14 @@ void mc_upstream_count_outcome(mc_upstream *upstream, mc_host *host, mc_outlier_
     }
 }
 
+static uint32_t cluster_active(const mc_cluster *cluster) {
+    return atomic_load_explicit(&cluster->breakers[MC_PRIORITY_DEFAULT].requests.count, memory_order_relaxed) +
+           atomic_load_explicit(&cluster->breakers[MC_PRIORITY_HIGH].requests.count, memory_order_relaxed);
+}
+
 mc_host *mc_upstream_choose(mc_upstream *upstream, const mc_lb_request *request) {
     mc_lb_request counted = *request;
-    counted.cluster_active = atomic_load_explicit(&upstream->cluster->requests.count, memory_order_relaxed);
+    counted.cluster_active = cluster_active(upstream->cluster);
     mc_host *host = mc_lb_choose(upstream->lb, &counted);
     if (host == NULL) {
         COUNT(upstream, upstream_cx_none_healthy);

@@ -1,7 +1,8 @@
 /* Pools: HTTP/1 connections to the hosts of a cluster, one worker's (rules CP-*).
  *
  *   mc_upstream   a worker's side of a cluster: its balancer and its pools. Who wants a host asks mc_upstream_choose.
- *   mc_pool       the connections to one host. It takes a chosen host and never chooses one.
+ *   mc_pool       the connections to one host for one request priority. It takes a chosen host and never chooses one (CP-1). A pool
+ *                 without connections and without anybody waiting is freed.
  *   mc_client     one connection: idle, busy with one attempt, or connecting.
  *   mc_attempt    one try of a request; embedded in its owner (proxy/). Waits in the pool's queue or is attached to a client.
  *
@@ -39,7 +40,8 @@ typedef enum mc_reset_reason {
 mc_slice mc_reset_reason_text(mc_reset_reason reason);
 
 typedef struct mc_attempt_events {
-    /* A queued attempt got its connection: write the request now. */
+    /* A queued attempt got its connection: write the request now. Comes again when the attempt is replayable and its connection
+     * was closed by the server before it answered anything. */
     void (*on_ready)(mc_attempt *attempt);
     /* No connection (connect failure, overflow of the queue): the attempt is detached. */
     void (*on_failure)(mc_attempt *attempt, mc_reset_reason reason);
@@ -66,6 +68,9 @@ struct mc_attempt {
     bool
         request_sent; /* set by the owner when the last request byte was written: else the connection is not reused (CP-10) */
     bool tunnel; /* see mc_attempt_tunnel */
+    /* Set by the owner: sending the request twice does no harm, and it can. Then a connection that had served before and is closed
+     * by the server in this very moment does not fail the attempt. */
+    bool replayable;
 };
 
 /* How connections are made; tests replace it by a memory transport. */
@@ -81,11 +86,12 @@ struct mc_upstream {
     mc_lb *lb;
     mc_net *net;
     mc_slab *slab;
-    const mc_connector *connector; /* NULL: sockets */
-    mc_map pool_of;                /* by the bytes of the host pointer */
-    mc_list pools;                 /* oldest first: what walks them all does so in a replayable order */
-    uint32_t clients;              /* connections alive, over all pools */
-    uint32_t holds;                /* attempts' owners that still use it: mc_upstream_hold/release */
+    const mc_connector *connector;  /* NULL: sockets */
+    mc_map pool_of;                 /* by the pool's key */
+    mc_list pools;                  /* oldest first: what walks them all does so in a replayable order */
+    uint32_t clients;               /* connections alive, over all pools */
+    uint32_t waiting, busy, unused; /* attempts queued and attached, streams that connections have room for (CP-15) */
+    uint32_t holds;                 /* attempts' owners that still use it: mc_upstream_hold/release */
     bool retired;
     mc_deferred dying;
     uint32_t *live; /* the worker's count of upstreams not freed yet; may be NULL */
@@ -110,7 +116,7 @@ MC_MUST_CHECK mc_status mc_upstream_update(mc_upstream *upstream, mc_hosts *host
 void mc_upstream_drain_host(mc_upstream *upstream, mc_host *host);
 /* What became of a try at a host (OD-5), counted when the cluster has outlier detection. `code`: HTTP status, 0: none. */
 void mc_upstream_count_outcome(mc_upstream *upstream, mc_host *host, mc_outlier_event event, unsigned code);
-static inline void mc_upstream_outcome(mc_upstream *upstream, mc_host *host, mc_outlier_event event, unsigned code) {
+static inline void mc_upstream_report(mc_upstream *upstream, mc_host *host, mc_outlier_event event, unsigned code) {
     if (MC_UNLIKELY(upstream->cluster->outlier != NULL)) {
         mc_upstream_count_outcome(upstream, host, event, code);
     }
@@ -125,8 +131,8 @@ static inline void mc_upstream_fail_host(mc_upstream *upstream, mc_host *host) {
     }
 }
 
-/* The pool of a host, made on first use; NULL when out of memory. */
-MC_MUST_CHECK mc_pool *mc_upstream_pool(mc_upstream *upstream, mc_host *host);
+/* The pool of a host, made on first use. MC_ELIMIT: the circuit breaker has no room for another one, as good as no host (CB-7). */
+MC_MUST_CHECK mc_status mc_upstream_pool(mc_upstream *upstream, mc_host *host, mc_rq_priority priority, mc_pool **out);
 /* MC_OK: attached, write now (on_ready is not called). MC_AGAIN: queued. MC_ELIMIT: a circuit breaker refused (CB-7). */
 MC_MUST_CHECK mc_status mc_pool_start(mc_pool *pool, mc_attempt *attempt);
 mc_host *mc_pool_host(mc_pool *pool);

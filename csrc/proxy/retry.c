@@ -169,10 +169,12 @@ static bool retriable_reset(const mc_retry *retry, mc_reset_reason reason, bool 
 
 /* --- deciding ------------------------------------------------------------------------------------------------------------- */
 
+static mc_breakers *breakers_of(const mc_retry *retry) { return &retry->with.cluster->breakers[retry->with.priority]; }
+
 static void discharge(mc_retry *retry) {
     if (retry->charged) {
         retry->charged = false;
-        mc_breaker_give(&retry->with.cluster->retries);
+        mc_breakers_give_retry(breakers_of(retry), retry->with.slab);
     }
 }
 
@@ -195,14 +197,14 @@ static mc_retry_verdict decide(mc_retry *retry, bool wanted) {
         return MC_RETRY_LIMIT;
     }
     retry->remaining--;
-    if (mc_breaker_open(&retry->with.cluster->retries)) {
+    if (mc_breakers_retry_open(breakers_of(retry))) {
         COUNT(retry, upstream_rq_retry_overflow, RETRY_OVERFLOW);
         return MC_RETRY_OVERFLOW;
     }
     if (!enabled_by_runtime(retry)) {
         return MC_RETRY_NO;
     }
-    mc_breaker_take(&retry->with.cluster->retries);
+    mc_breakers_take_retry(breakers_of(retry), retry->with.slab);
     retry->charged = true;
     COUNT(retry, upstream_rq_retry, RETRY);
     return MC_RETRY_YES;

@@ -20,6 +20,7 @@ typedef struct mc_retry_context {
     const mc_runtime *runtime;     /* may be NULL */
     mc_random *random;
     mc_cluster *cluster;
+    mc_rq_priority priority;
     mc_slab *slab;
     mc_code_stats *scopes[2]; /* where retries count beside the cluster (RF-46); may be NULL */
 } mc_retry_context;

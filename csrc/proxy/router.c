@@ -63,6 +63,7 @@ static mc_status prepare(mc_router *r) {
                                       .runtime = stream->proxy->runtime,
                                       .random = mc_loop_random(stream->proxy->loop),
                                       .cluster = r->cluster,
+                                      .priority = route->high_priority ? MC_PRIORITY_HIGH : MC_PRIORITY_DEFAULT,
                                       .slab = stream->proxy->slab,
                                       .scopes = {r->scopes[0], r->scopes[1]}},
                   headers);

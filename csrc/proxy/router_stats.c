@@ -167,7 +167,7 @@ bool mc_try_is_canary(const mc_try *t) {
 }
 
 void mc_try_report(mc_try *t, mc_outlier_event event, unsigned code) {
-    mc_upstream_outcome(t->router->upstream, t->host, event, code);
+    mc_upstream_report(t->router->upstream, t->host, event, code);
 }
 
 uint16_t mc_grpc_http_status(const mc_headers *headers) {

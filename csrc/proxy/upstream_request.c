@@ -198,6 +198,18 @@ static mc_status set_try_headers(mc_router *r, const mc_host *host) {
     return status;
 }
 
+/* Sent twice it does no harm (RFC 9110, section 9.2.1), and all of it is at hand. */
+static bool replayable(const mc_router *r) {
+    static const mc_slice methods[] = {MC_SLICE_INIT("GET"), MC_SLICE_INIT("HEAD"), MC_SLICE_INIT("OPTIONS")};
+    const mc_slice method = mc_headers_get_known(&r->stream->request, MC_H_METHOD);
+    for (size_t i = 0; r->request_end && r->body.length == 0 && i < sizeof methods / sizeof methods[0]; i++) {
+        if (mc_slice_eq(method, methods[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
 void mc_try_start(mc_router *r) {
     mc_stream *stream = r->stream;
     mc_host *host = choose_host(r);
@@ -206,8 +218,13 @@ void mc_try_start(mc_router *r) {
         return;
     }
     mc_try *t = mc_arena_zalloc(&stream->arena, sizeof *t);
-    mc_pool *pool = mc_upstream_pool(r->upstream, host);
-    if (t == NULL || pool == NULL || set_try_headers(r, host) != MC_OK) {
+    mc_pool *pool;
+    mc_status status = t == NULL ? MC_ENOMEM : set_try_headers(r, host);
+    if (status == MC_OK && (status = mc_upstream_pool(r->upstream, host, r->retry.with.priority, &pool)) == MC_ELIMIT) {
+        mc_router_reply_no_host(r);
+        return;
+    }
+    if (status != MC_OK) {
         mc_router_out_of_memory(r);
         return;
     }
@@ -217,10 +234,11 @@ void mc_try_start(mc_router *r) {
     t->awaiting = true;
     t->attempt.events = &mc_try_events;
     t->attempt.method = mc_headers_get_known(&stream->request, MC_H_METHOD);
+    t->attempt.replayable = replayable(r);
     mc_list_push_front(&r->tries, &t->link);
     stream->upstream_address = host->address;
     mc_try_arm(t);
-    mc_status status = mc_pool_start(pool, &t->attempt);
+    status = mc_pool_start(pool, &t->attempt);
     if (status == MC_OK) {
         write_request(t);
     } else if (status == MC_ELIMIT) {

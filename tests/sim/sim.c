@@ -763,10 +763,11 @@ static void check_idle(sim *s) {
     REQUIRE(s, proxy->stream_count == 0, "%u streams on %u connections", proxy->stream_count, proxy->connection_count);
     REQUIRE(s, !s->draining || mc_engine_drained(s->p.engine), "not drained, %u connections", proxy->connection_count);
     for (uint32_t i = 0; i < s->cluster_count; i++) {
-        mc_cluster *c = s->clusters[i];
-        REQUIRE(s, c->requests.count == 0 && c->pending.count == 0 && c->retries.count == 0,
-                "breakers of %.*s: %u, %u, %u", MC_SLICE_ARG(c->name), c->requests.count, c->pending.count,
-                c->retries.count);
+        const mc_cluster *c = s->clusters[i];
+        const mc_breakers *b = &c->breakers[MC_PRIORITY_DEFAULT];
+        REQUIRE(s, b->requests.count == 0 && b->pending.count == 0 && b->retries.count == 0,
+                "breakers of %.*s: %u, %u, %u", MC_SLICE_ARG(c->name), b->requests.count, b->pending.count,
+                b->retries.count);
     }
     for (uint32_t i = 0; i < s->host_count; i++) {
         REQUIRE(s, s->hosts[i]->rq_active == 0, "%.*s: %u", MC_SLICE_ARG(s->hosts[i]->address_text),
@@ -807,7 +808,8 @@ static void finish(sim *s) {
     drain_records(s);
     check_gauges(s);
     for (uint32_t i = 0; i < s->cluster_count; i++) {
-        REQUIRE(s, s->clusters[i]->connections.count == 0, "connections of %.*s", MC_SLICE_ARG(s->clusters[i]->name));
+        REQUIRE(s, s->clusters[i]->breakers[0].connections.count == 0, "connections of %.*s",
+                MC_SLICE_ARG(s->clusters[i]->name));
         mc_cluster_unref(s->clusters[i]);
     }
     for (uint32_t i = 0; i < s->host_count; i++) {

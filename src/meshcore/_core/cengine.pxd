@@ -149,13 +149,15 @@ cdef extern from "lb/lb.h" nogil:
 cdef extern from "pool/cluster.h" nogil:
     ctypedef struct mc_breaker:
         uint32_t max
-    ctypedef struct mc_cluster:
-        mc_slice name
-        mc_slice stat_name
+    ctypedef struct mc_breakers:
         mc_breaker connections
         mc_breaker pending
         mc_breaker requests
         mc_breaker retries
+    ctypedef struct mc_cluster:
+        mc_slice name
+        mc_slice stat_name
+        mc_breakers breakers[2]
 
 cdef extern from "health/outlier.h" nogil:
     ctypedef enum mc_outlier_action:

@@ -20,6 +20,7 @@ from meshcore._core.cengine cimport (
     mc_arena_fini,
     mc_arena_init,
     mc_bound,
+    mc_breakers,
     mc_cluster,
     mc_engine,
     mc_engine_applied,
@@ -344,6 +345,15 @@ cdef dict note_dict(mc_outlier_note *note):
     }
 
 
+cdef dict breakers_dict(const mc_breakers *breakers):
+    return {
+        "max_connections": breakers.connections.max,
+        "max_pending_requests": breakers.pending.max,
+        "max_requests": breakers.requests.max,
+        "max_retries": breakers.retries.max,
+    }
+
+
 cdef dict cluster_dict(mc_engine *engine, mc_cluster *cluster):
     cdef mc_member *member = mc_members_find(&engine.members, cluster)
     cdef mc_hosts *hosts = NULL if member == NULL else member.hosts
@@ -361,10 +371,7 @@ cdef dict cluster_dict(mc_engine *engine, mc_cluster *cluster):
         "outlier": outlier,
         "name": slice_str(cluster.name),
         "observability_name": slice_str(cluster.stat_name),
-        "max_connections": cluster.connections.max,
-        "max_pending_requests": cluster.pending.max,
-        "max_requests": cluster.requests.max,
-        "max_retries": cluster.retries.max,
+        "breakers": [breakers_dict(&cluster.breakers[i]) for i in range(2)],
         "hosts": [] if hosts == NULL else [
             host_dict(engine, mc_hosts_at(hosts, i)) for i in range(mc_hosts_count(hosts))
         ],

@@ -323,9 +323,11 @@ def _cluster_lines(cluster: dict[str, Any]) -> list[str]:
     lines = [f"{name}::observability_name::{cluster['observability_name']}"]
     for key, value in (cluster["outlier"] or {}).items():
         lines.append(f"{name}::outlier::{key}::{_rate(value)}")
-    for priority, limits in (("default_priority", cluster), ("high_priority", HIGH_DEFAULTS)):
-        for limit in ("max_connections", "max_pending_requests", "max_requests", "max_retries"):
-            lines.append(f"{name}::{priority}::{limit}::{limits[limit]}")
+    for priority, limits in zip(
+        ("default_priority", "high_priority"), cluster["breakers"], strict=True
+    ):
+        for limit, value in limits.items():
+            lines.append(f"{name}::{priority}::{limit}::{value}")
     lines.append(f"{name}::added_via_api::false")
     for host in cluster["hosts"]:
         prefix = f"{name}::{host['address']}::"
@@ -349,19 +351,10 @@ def _rate(value: float) -> str:
     return f"{value:.6g}"  # as a C++ stream prints a double
 
 
-HIGH_DEFAULTS = {
-    "max_connections": 1024,
-    "max_pending_requests": 1024,
-    "max_requests": 1024,
-    "max_retries": 3,
-}
-
-
 def _cluster_json(cluster: dict[str, Any]) -> dict[str, Any]:
     thresholds = []
-    for priority, limits in (("DEFAULT", cluster), ("HIGH", HIGH_DEFAULTS)):
-        threshold = {key: limits[key] for key in HIGH_DEFAULTS}
-        thresholds.append({"priority": priority, **threshold} if priority == "HIGH" else threshold)
+    for priority, limits in zip(("DEFAULT", "HIGH"), cluster["breakers"], strict=True):
+        thresholds.append({"priority": priority, **limits} if priority == "HIGH" else limits)
     outlier = cluster["outlier"] or {}
     rates = {
         key: {"value": outlier[key]}

@@ -74,8 +74,8 @@ static void begin(const char *json) {
 
 static void check_idle(void) {
     mc_cluster *cluster = p.worker->snapshot->clusters[0].cluster;
-    CHECK_INT(cluster->requests.count, 0);
-    CHECK_INT(cluster->pending.count, 0);
+    CHECK_INT(cluster->breakers[0].requests.count, 0);
+    CHECK_INT(cluster->breakers[0].pending.count, 0);
     CHECK_INT(host->rq_active, 0);
     CHECK_U64(pipeline_gauge(&p, "cluster.web.upstream_rq_active"), 0);
     CHECK_U64(pipeline_gauge(&p, "cluster.web.upstream_rq_pending_active"), 0);
@@ -96,9 +96,12 @@ static mc_status start(int i) {
     tried *t = &tries[i];
     mc_arena_fini(&t->arena);
     *t = (tried){.attempt = {.events = &events, .method = MC_SLICE_INIT("GET")}};
-    mc_pool *pool = mc_upstream_pool(upstream, host);
-    CHECK(pool != NULL);
-    mc_status status = mc_pool_start(pool, &t->attempt);
+    mc_pool *pool = NULL;
+    mc_status status = mc_upstream_pool(upstream, host, MC_PRIORITY_DEFAULT, &pool);
+    if (status != MC_OK) {
+        return status;
+    }
+    status = mc_pool_start(pool, &t->attempt);
     if (status == MC_OK) {
         send_request(t);
     }
@@ -232,7 +235,8 @@ TEST(a_connection_that_takes_too_long_fails_who_waits) {
 TEST(who_gives_up_waiting_leaves_the_connection_to_others) {
     begin(PLAIN);
     p.memory.max_delay_ms = 0;
-    mc_pool *pool = mc_upstream_pool(upstream, host);
+    mc_pool *pool = NULL;
+    CHECK_INT(mc_upstream_pool(upstream, host, MC_PRIORITY_DEFAULT, &pool), MC_OK);
     tries[0] = (tried){.attempt = {.events = &events, .method = MC_SLICE_INIT("GET")}};
     CHECK_INT(mc_pool_start(pool, &tries[0].attempt), MC_AGAIN);
     mc_attempt_cancel(&tries[0].attempt);
@@ -363,4 +367,176 @@ TEST(a_host_that_leaves_keeps_no_connection_for_nobody) {
         CHECK_U64(pipeline_gauge(&p, "cluster.web.upstream_cx_active"), 0);
         end();
     }
+}
+
+static uint64_t gauge(const char *name) {
+    char full[128];
+    snprintf(full, sizeof full, "cluster.web.circuit_breakers.%s", name);
+    return pipeline_gauge(&p, full);
+}
+
+TEST(gauges_tell_when_a_breaker_is_open) { /* CB-3 */
+    begin(POOL(BREAKERS("\"max_connections\":2,\"max_pending_requests\":2,\"track_remaining\":true")));
+    CHECK_U64(gauge("default.remaining_cx"), 2);
+    CHECK_U64(gauge("default.remaining_pending"), 2);
+    CHECK_INT(start(0), MC_AGAIN);
+    CHECK_U64(gauge("default.cx_open"), 0);
+    CHECK_U64(gauge("default.remaining_cx"), 1);
+    CHECK_U64(gauge("default.remaining_rq"), 1023);
+    CHECK_INT(start(1), MC_AGAIN);
+    CHECK_U64(gauge("default.cx_open"), 1);
+    CHECK_U64(gauge("default.remaining_cx"), 0);
+    CHECK_INT(start(2), MC_AGAIN);
+    CHECK_U64(gauge("default.remaining_pending"), 1);
+    CHECK_INT(start(3), MC_AGAIN);
+    CHECK_U64(gauge("default.rq_pending_open"), 1);
+    CHECK_U64(gauge("high.cx_open"), 0);
+    end();
+}
+
+TEST(gauges_go_back) {
+    begin(POOL(BREAKERS("\"max_connections\":1,\"track_remaining\":true")));
+    CHECK_INT(start(0), MC_AGAIN);
+    CHECK_U64(gauge("default.cx_open"), 1);
+    mc_attempt_cancel(&tries[0].attempt);
+    pipeline_settle(&p);
+    CHECK_U64(gauge("default.cx_open"), 0);
+    CHECK_U64(gauge("default.remaining_cx"), 1);
+    CHECK_U64(gauge("default.remaining_rq"), 1024);
+    end();
+}
+
+TEST(priorities_have_breakers_and_pools_of_their_own) { /* CB-1, CP-1 */
+    begin(POOL(BREAKERS("\"max_pending_requests\":0},{\"priority\":\"HIGH\",\"max_pending_requests\":1")));
+    CHECK_INT(start(0), MC_ELIMIT);
+    mc_pool *pool = NULL;
+    CHECK_INT(mc_upstream_pool(upstream, host, MC_PRIORITY_HIGH, &pool), MC_OK);
+    tries[1] = (tried){.attempt = {.events = &events, .method = MC_SLICE_INIT("GET")}};
+    CHECK_INT(mc_pool_start(pool, &tries[1].attempt), MC_AGAIN);
+    CHECK_U64(gauge("high.rq_pending_open"), 1);
+    pipeline_settle(&p);
+    CHECK(tries[1].ready);
+    CHECK_U64(gauge("high.rq_pending_open"), 0);
+    end();
+}
+
+TEST(a_host_has_a_limit_of_its_own) { /* CB-5 */
+    begin(POOL("\"circuit_breakers\":{\"per_host_thresholds\":[{\"max_connections\":1}]},"));
+    CHECK_INT(start(0), MC_AGAIN);
+    CHECK_INT(start(1), MC_AGAIN);
+    CHECK_INT(p.connects, 1);
+    CHECK_U64(counter("upstream_cx_overflow") > 0, 1);
+    CHECK_INT(host->cx_active, 1);
+    answer(0);
+    CHECK(tries[1].ready);
+    end();
+}
+
+TEST(no_more_pools_than_allowed) { /* CP-12 */
+    begin(POOL(BREAKERS("\"max_connection_pools\":1},{\"priority\":\"HIGH\",\"max_connection_pools\":0")));
+    mc_pool *pool = NULL;
+    CHECK_INT(start(0), MC_AGAIN);
+    CHECK_U64(gauge("default.cx_pool_open"), 1);
+    CHECK_INT(mc_upstream_pool(upstream, host, MC_PRIORITY_HIGH, &pool), MC_ELIMIT);
+    CHECK_U64(counter("upstream_cx_pool_overflow"), 1);
+    mc_attempt_cancel(&tries[0].attempt);
+    pipeline_settle(&p);
+    CHECK_U64(gauge("default.cx_pool_open"), 0); /* CP-14: an empty pool is gone */
+    CHECK_INT(start(0), MC_AGAIN);
+    end();
+}
+
+TEST(a_retry_budget_is_a_share_of_what_is_at_work) { /* CB-4 */
+    begin(POOL(BREAKERS("\"retry_budget\":{\"budget_percent\":{\"value\":29.0}}")));
+    mc_breakers *b = &upstream->cluster->breakers[MC_PRIORITY_DEFAULT];
+    b->requests.count = 60;
+    b->pending.count = 40;
+    b->retries.count = 27;
+    CHECK(!mc_breakers_retry_open(b)); /* 29 % of 100 is 28 in binary fractions */
+    mc_breakers_take_retry(b, p.worker->slab);
+    CHECK(mc_breakers_retry_open(b));
+    CHECK_U64(gauge("default.rq_retry_open"), 1);
+    mc_breakers_give_retry(b, p.worker->slab);
+    CHECK_U64(gauge("default.rq_retry_open"), 0);
+    b->requests.count = b->pending.count = 0;
+    b->retries.count = 2;
+    CHECK(!mc_breakers_retry_open(b)); /* at least three at a time */
+    b->retries.count = 3;
+    CHECK(mc_breakers_retry_open(b));
+    b->retries.count = 0;
+    end();
+}
+
+TEST(the_runtime_overrides_limits) { /* CB-1 */
+    begin("{\"layered_runtime\":{\"layers\":[{\"name\":\"l\",\"static_layer\":{\"circuit_breakers\":{\"web\":{"
+          "\"default\":"
+          "{\"max_pending_requests\":0}}}}}]},\"static_resources\":{\"listeners\":[" LISTENER(
+              "", TO_WEB) "],"
+                          "\"clusters\":[" CLUSTER("", ENDPOINT("10.0.0.1")) "]}}");
+    CHECK_INT(start(0), MC_ELIMIT);
+    end();
+}
+
+TEST(a_request_that_met_a_closing_connection_goes_to_another) {
+    for (int replayable = 0; replayable < 2; replayable++) {
+        begin(PLAIN);
+        CHECK_INT(start(0), MC_AGAIN);
+        answer(0);
+        mc_pool *pool = NULL;
+        CHECK_INT(mc_upstream_pool(upstream, host, MC_PRIORITY_DEFAULT, &pool), MC_OK);
+        tries[1] =
+            (tried){.attempt = {.events = &events, .method = MC_SLICE_INIT("GET"), .replayable = replayable == 1}};
+        CHECK_INT(mc_pool_start(pool, &tries[1].attempt), MC_OK);
+        send_request(&tries[1]);
+        tries[1].ready = false;
+        mc_memory_reset(&server(0)->conn);
+        pipeline_settle(&p);
+        CHECK_INT(tries[1].reset, replayable == 0);
+        if (replayable == 1) {
+            CHECK(tries[1].ready);
+            answer(0);
+            CHECK(tries[1].complete);
+            /* A connection that never served is another matter. */
+            CHECK_INT(start(0), MC_OK);
+            CHECK_INT(start(2), MC_AGAIN);
+            tries[2].attempt.replayable = true;
+            mc_memory_reset(&server(1)->conn);
+            pipeline_settle(&p);
+            CHECK(tries[2].reset);
+        }
+        end();
+    }
+}
+
+TEST(a_connection_lives_as_long_as_allowed) { /* CP-11 */
+    begin(POOL("\"common_http_protocol_options\":{\"max_connection_duration\":\"10s\"},"));
+    CHECK_INT(start(0), MC_AGAIN);
+    answer(0);
+    pipeline_run(&p, 9000);
+    CHECK_INT(start(0), MC_OK);
+    pipeline_run(&p, 2000);
+    CHECK_U64(counter("upstream_cx_max_duration_reached"), 1);
+    CHECK_U64(pipeline_gauge(&p, "cluster.web.upstream_cx_active"), 1);
+    answer(0);
+    CHECK(tries[0].complete);
+    CHECK_U64(pipeline_gauge(&p, "cluster.web.upstream_cx_active"), 0);
+    end();
+}
+
+TEST(connections_are_made_ahead) { /* CP-5 */
+    begin(POOL("\"preconnect_policy\":{\"per_upstream_preconnect_ratio\":1.5},"));
+    CHECK_INT(start(0), MC_AGAIN);
+    CHECK_INT(p.connects, 2);
+    CHECK_INT(start(1), MC_OK); /* 2 active: 3 > 0 + 2 */
+    CHECK_INT(p.connects, 3);
+    end();
+}
+
+TEST(connections_are_made_ahead_of_the_next_choice) { /* CP-15 */
+    begin(CONFIG(LISTENER("", TO_WEB), CLUSTER("\"preconnect_policy\":{\"predictive_preconnect_ratio\":2.0},",
+                                               ENDPOINT("10.0.0.1") "," ENDPOINT("10.0.0.2"))));
+    CHECK_INT(start(0), MC_AGAIN);
+    CHECK_INT(p.connects, 2); /* to each host one: (0 + 0 + 1) * 2 streams are expected */
+    CHECK_INT(mc_hosts_at(upstream->hosts, 1)->cx_active, 1);
+    end();
 }

@@ -372,9 +372,9 @@ TEST(a_retry_follows_a_back_off) {
     pipeline_send(&client, MC_SLICE(GET));
     pipeline_run(&p, 0);
     CHECK_U64(pipeline_counter(&p, "cluster.web.upstream_rq_total"), 1);
-    CHECK_INT(p.worker->snapshot->clusters[0].cluster->retries.count, 1);
+    CHECK_INT(p.worker->snapshot->clusters[0].cluster->breakers[0].retries.count, 1);
     pipeline_client_close(&client); /* while it waits */
-    CHECK_INT(p.worker->snapshot->clusters[0].cluster->retries.count, 0);
+    CHECK_INT(p.worker->snapshot->clusters[0].cluster->breakers[0].retries.count, 0);
     pipeline_run(&p, 5000);
     CHECK_U64(pipeline_counter(&p, "cluster.web.upstream_rq_total"), 1);
     end();
