@@ -28,9 +28,10 @@ static bool changes_something(mc_slice method) {
     return false;
 }
 
+/* What is no URL ("null", say) stands for itself, and so is nobody's origin. */
 static mc_slice host_and_port(mc_slice url) {
     mc_uri_absolute parts;
-    return mc_uri_parse_absolute(url, &parts) == MC_OK ? parts.authority : MC_SLICE_NONE;
+    return mc_uri_parse_absolute(url, &parts) == MC_OK ? parts.authority : url;
 }
 
 static mc_slice source_of(const mc_headers *headers) {

@@ -1,0 +1,196 @@
+"""Filters beside real Envoy: one configuration, the same requests; answers, what the upstream
+received, and the filters' own stats compared."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import urllib.request
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import peers
+import pytest
+from clients import Connection
+from filter_cases import CASES, Case, Request
+from upstreams import Exchange, Upstream
+
+MANAGER = (
+    "type.googleapis.com/"
+    "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
+)
+ROUTER = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"
+VOLATILE = {"date", "x-envoy-upstream-service-time", "x-request-id"}
+# Stats of the connection manager itself: others compare them.
+GENERAL = re.compile(r"(downstream_|no_|rq_|rs_|passthrough|tracing|user_agent|response_flags)")
+Outcome = dict[str, Any]
+
+
+def address(port: int | str) -> dict[str, Any]:
+    return {"socket_address": {"address": "127.0.0.1", "port_value": port}}
+
+
+def listener(case: Case, port: int | str) -> dict[str, Any]:
+    manager = {
+        "@type": MANAGER,
+        "stat_prefix": case.name,
+        "http_filters": [*case.filters, {"name": "router", "typed_config": {"@type": ROUTER}}],
+        "route_config": {
+            "virtual_hosts": [
+                {"name": "all", "domains": ["*"], "routes": case.routes, **case.host}
+            ],
+            **case.table,
+        },
+        **case.manager,
+    }
+    chain = {"filters": [{"name": "hcm", "typed_config": manager}]}
+    return {"name": case.name, "address": address(port), "filter_chains": [chain]}
+
+
+def bootstrap(cases: list[Case], ports: dict[str, int], upstream: int) -> str:
+    runtime = {key: value for case in cases for key, value in case.runtime.items()}
+    ready = Case("ready", [], [])
+    tree = {
+        "node": {"id": "node", "cluster": "edge"},
+        "admin": {"address": address("$admin_port")},
+        "layered_runtime": {"layers": [{"name": "static", "static_layer": runtime}]},
+        "static_resources": {
+            "listeners": [
+                listener(ready, "$port"),
+                *(listener(case, ports[case.name]) for case in cases),
+            ],
+            "clusters": [
+                {
+                    "name": "up",
+                    "type": "STATIC",
+                    "load_assignment": {
+                        "cluster_name": "up",
+                        "endpoints": [
+                            {"lb_endpoints": [{"endpoint": {"address": address(upstream)}}]}
+                        ],
+                    },
+                }
+            ],
+        },
+    }
+    return json.dumps(tree).replace('"$port"', "$port").replace('"$admin_port"', "$admin_port")
+
+
+async def obey(exchange: Exchange) -> None:
+    """Answers as the request's x-answer says."""
+    await exchange.read_body()
+    answer = json.loads(base64.b64decode(exchange.request.header("x-answer") or "e30="))
+    body = answer.get("body", "hello").encode()
+    headers = [tuple(pair) for pair in answer.get("headers", [])]
+    status = answer.get("status", 200)
+    if status != 204 and not any(name == "transfer-encoding" for name, _ in headers):
+        headers.append(("content-length", str(len(body))))
+    await exchange.head(status, headers)
+    if exchange.request.method != "HEAD" and status not in (204, 304):
+        if any(name == "transfer-encoding" for name, _ in headers):
+            await exchange.chunk(body)
+            await exchange.chunk(b"")
+        else:
+            await exchange.write(body)
+
+
+def send(connection: Connection, request: Request) -> Outcome:
+    answer = json.dumps(
+        {"status": request.status, "headers": request.reply, "body": request.reply_body}
+    )
+    headers = [*request.headers, ("x-answer", base64.b64encode(answer.encode()).decode())]
+    method, target = request.line.split(" ", 1)
+    names = {name.lower() for name, _ in headers}
+    lines = [f"{method} {target} HTTP/1.1"]
+    if "host" not in names:
+        lines.append("Host: localhost")
+    lines += [f"{name}: {value}" for name, value in headers]
+    body = request.body or b""
+    if "transfer-encoding" in names:
+        body = f"{len(body):x}\r\n".encode() + body + b"\r\n0\r\n\r\n"
+    elif request.body is not None:
+        lines.append(f"Content-Length: {len(body)}")
+    connection.send("\r\n".join([*lines, "", ""]).encode("latin-1") + body)
+    try:
+        reply = connection.reply(method)
+    except EOFError as error:
+        return {"closed": str(error)}
+    return {
+        "status": reply.status,
+        "headers": stable(reply.headers),
+        "body": reply.body.decode("latin-1"),
+        "trailers": reply.trailers,
+    }
+
+
+def stable(headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Without what differs from run to run; the order matters only among equal names."""
+    kept = [(n, "*" if n.lower() in VOLATILE else v) for n, v in headers if n.lower() != "x-answer"]
+    return sorted(kept, key=lambda pair: pair[0])
+
+
+def stats(server: peers.Server, case: Case) -> dict[str, int]:
+    with urllib.request.urlopen(f"http://127.0.0.1:{server.admin_port}/stats") as page:
+        lines = page.read().decode().splitlines()
+    found = {}
+    for line in lines:
+        name, _, value = line.partition(": ")
+        own = name.removeprefix(f"http.{case.name}.")
+        wanted = own != name and not GENERAL.match(own)
+        if (wanted or name.startswith(case.stats or ("\0",))) and value.isdecimal():
+            found[name] = int(value)
+    return found
+
+
+def run(server: peers.Server, case: Case, port: int, upstream: Upstream) -> Outcome:
+    outcomes = []
+    for request in case.requests:
+        del upstream.requests[:]
+        with Connection(port) as connection:
+            outcome = send(connection, request)
+        outcome["upstream"] = [
+            (r.method, r.target, stable(r.headers), bytes(r.body), r.trailers)
+            for r in upstream.requests
+        ]
+        outcomes.append(outcome)
+    return {"outcomes": outcomes, "stats": stats(server, case)}
+
+
+@pytest.fixture(scope="module")
+def results(request: pytest.FixtureRequest) -> Iterator[dict[str, tuple[Outcome, Outcome]]]:
+    """By case: what meshcore did, and what Envoy did. One process of each serves them all."""
+    chosen = [
+        item.callspec.params["name"]
+        for item in request.session.items
+        if isinstance(item, pytest.Function)
+        and item.function is test_as_envoy
+    ]
+    cases = [CASES[name] for name in CASES if name in chosen]
+    ports = {case.name: peers.free_port() for case in cases}
+    start: Callable[..., peers.Server]
+    found: list[dict[str, Outcome]] = []
+    with Upstream(obey) as upstream:
+        config = bootstrap(cases, ports, upstream.port)
+        for start in (peers.meshcore, peers.envoy):
+            try:
+                server = start(config)
+            except peers.NoEnvoyError as error:
+                pytest.skip(str(error))
+            with server:
+                found.append(
+                    {case.name: run(server, case, ports[case.name], upstream) for case in cases}
+                )
+    ours, theirs = found
+    yield {name: (ours[name], theirs[name]) for name in ours}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_as_envoy(name: str, results: dict[str, tuple[Outcome, Outcome]]) -> None:
+    ours, theirs = results[name]
+    pairs = zip(CASES[name].requests, ours["outcomes"], theirs["outcomes"], strict=True)
+    differing = [(request, mine, envoys) for request, mine, envoys in pairs if mine != envoys]
+    for request, mine, envoys in differing:
+        print(request, "\nours:  ", mine, "\ntheirs:", envoys)
+    assert not differing
+    assert ours["stats"] == theirs["stats"]
