@@ -28,15 +28,18 @@ static bool changes_something(mc_slice method) {
     return false;
 }
 
-/* What is no URL ("null", say) stands for itself, and so is nobody's origin. */
+/* What is no URL stands for itself, and so is nobody's origin. */
 static mc_slice host_and_port(mc_slice url) {
     mc_uri_absolute parts;
     return mc_uri_parse_absolute(url, &parts) == MC_OK ? parts.authority : url;
 }
 
 static mc_slice source_of(const mc_headers *headers) {
-    mc_slice origin = host_and_port(mc_headers_get_known(headers, MC_H_ORIGIN));
-    return origin.n > 0 ? origin : host_and_port(mc_headers_get_known(headers, MC_H_REFERER));
+    mc_slice origin = mc_headers_get_known(headers, MC_H_ORIGIN);
+    if (mc_slice_eq(origin, MC_SLICE("null"))) { /* RFC 6454 section 7.1: of no origin; the referer does not help */
+        return MC_SLICE_NONE;
+    }
+    return host_and_port(origin.n > 0 ? origin : mc_headers_get_known(headers, MC_H_REFERER));
 }
 
 static bool is_allowed(const policy *policy, mc_slice source, mc_slice target) {
