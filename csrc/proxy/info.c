@@ -47,6 +47,7 @@ const mc_stream_info *mc_stream_collect_info(mc_stream *stream) {
         .response_code_details = mc_slice_cstr(stream->details),
         .flags = stream->flags,
         .stream_id = stream->random,
+        .random = mc_loop_random(stream->proxy->loop),
         .status = stream->status,
         .attempts = stream->attempts,
         .health_check = stream->health_check,
@@ -60,4 +61,20 @@ const mc_stream_info *mc_stream_collect_info(mc_stream *stream) {
     fill_route(stream, info);
     fill_times(stream, info);
     return info;
+}
+
+mc_status mc_stream_route_request(mc_stream *stream, mc_route_request *out) {
+    *out = (mc_route_request){
+        .headers = &stream->request,
+        .random = stream->random,
+        .remote = &stream->remote,
+        .local = stream->downstream == NULL ? NULL : mc_downstream_local(stream->downstream),
+        .arena = &stream->arena,
+        .runtime = stream->proxy->runtime,
+    };
+    if (MC_UNLIKELY(mc_route_table_formats(stream->hcm->routes))) {
+        out->info = mc_stream_collect_info(stream);
+        return out->info == NULL ? MC_ENOMEM : MC_OK;
+    }
+    return MC_OK;
 }

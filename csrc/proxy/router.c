@@ -42,17 +42,15 @@ static mc_status prepare(mc_router *r) {
     mc_stream *stream = r->stream;
     mc_headers *headers = &stream->request;
     const mc_route *route = stream->match.route;
-    mc_route_request request = {.headers = headers,
-                                .random = stream->random,
-                                .remote = &stream->remote,
-                                .local = mc_downstream_local(stream->downstream),
-                                .arena = &stream->arena,
-                                .runtime = stream->proxy->runtime};
+    mc_route_request request;
     mc_status status = mc_router_read_timeouts(r);
     stream->attempts = 1;
     r->replied_attempts = stream->match.virtual_host->include_attempt_count_response;
     if (status == MC_OK && stream->match.virtual_host->include_attempt_count_request) {
         status = mc_headers_set_known_ref(headers, MC_H_X_ENVOY_ATTEMPT_COUNT, MC_SLICE("1"));
+    }
+    if (status == MC_OK) {
+        status = mc_stream_route_request(stream, &request);
     }
     if (status == MC_OK) { /* RT-35 */
         status = mc_route_finalize_request(stream->hcm->routes, &stream->match, &request, headers,

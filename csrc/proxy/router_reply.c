@@ -6,9 +6,11 @@ void mc_router_out_of_memory(mc_router *r) { mc_stream_reset(r->stream, MC_FLAG(
 /* Route response mutations apply to redirects and direct responses too (RT-32). */
 static void reply_routed(mc_stream *stream, mc_reply *reply, mc_slice location) {
     mc_headers headers;
+    mc_route_request request;
     mc_headers_init(&headers, &stream->arena);
-    if ((location.p != NULL && mc_headers_add_known_ref(&headers, MC_H_LOCATION, location) != MC_OK) ||
-        mc_route_finalize_response(stream->hcm->routes, &stream->match, &headers) != MC_OK) {
+    if (mc_stream_route_request(stream, &request) != MC_OK ||
+        (location.p != NULL && mc_headers_add_known_ref(&headers, MC_H_LOCATION, location) != MC_OK) ||
+        mc_route_finalize_response(stream->hcm->routes, &stream->match, &request, &headers) != MC_OK) {
         mc_stream_reset(stream, MC_FLAG(LR), "out_of_memory");
         return;
     }

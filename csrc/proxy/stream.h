@@ -117,6 +117,8 @@ void mc_stream_write_blocked(mc_stream *stream, bool blocked);
 
 /* All that is known at this moment, in a struct that the next call fills anew; NULL: out of memory. */
 const mc_stream_info *mc_stream_collect_info(mc_stream *stream);
+/* The stream as its route table's decisions see it; with its info where header formats read that. */
+MC_MUST_CHECK mc_status mc_stream_route_request(mc_stream *stream, mc_route_request *out);
 
 /* --- chain.c: the filter chain ------------------------------------------------------------------------------------ */
 

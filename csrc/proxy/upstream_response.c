@@ -124,7 +124,12 @@ static mc_status add_response_headers(mc_router *r, mc_try *t) { /* RF-35 */
     for (uint32_t i = 0; i < r->hash.set_cookie_count && status == MC_OK; i++) {
         status = mc_headers_add_known_ref(&t->headers, MC_H_SET_COOKIE, r->hash.set_cookies[i]);
     }
-    return status == MC_OK ? mc_route_finalize_response(stream->hcm->routes, &stream->match, &t->headers) : status;
+    mc_route_request request;
+    if (status == MC_OK) {
+        status = mc_stream_route_request(stream, &request);
+    }
+    return status == MC_OK ? mc_route_finalize_response(stream->hcm->routes, &stream->match, &request, &t->headers)
+                           : status;
 }
 
 static void report_response(mc_try *t, uint16_t grpc_status) { /* RF-32 */

@@ -431,7 +431,8 @@ static mc_status read_special(reader *r, mc_slice key, const mc_value *value, bo
     if (IS("response_tx_duration")) { /* told from the first byte out of the upstream on, which must be known */
         uint64_t ns = 0;
         MC_TRY(read_ms(r, value, &ns));
-        info->at.upstream_receive_begin = info->at.upstream_receive_begin == MC_NO_TIME ? 0 : info->at.upstream_receive_begin;
+        info->at.upstream_receive_begin =
+            info->at.upstream_receive_begin == MC_NO_TIME ? 0 : info->at.upstream_receive_begin;
         info->at.response_end = info->at.upstream_receive_begin + ns;
         return MC_OK;
     }

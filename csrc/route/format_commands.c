@@ -161,18 +161,19 @@ static MC_FORMAT_EVAL(eval_coalesce) {
 #define TEXT(NAME, field)    {NAME, BARE, 0, AT(field), 0, NULL, eval_slice, MC_INFO_SLICE}
 #define COUNTER(NAME, field) {NAME, BARE, 0, AT(field), 0, NULL, eval_u64, MC_INFO_U64}
 #define POINT(NAME, field)   {NAME, BARE, 0, AT(field), 0, NULL, mc_format_eval_point, MC_INFO_POINT}
-#define HEADER(NAME, map)    {NAME, REQUIRED | LENGTH, map, 0, 0, mc_format_parse_headers, mc_format_eval_header, MC_INFO_OTHER}
+#define HEADER(NAME, map)                                                                                              \
+    {NAME, REQUIRED | LENGTH, map, 0, 0, mc_format_parse_headers, mc_format_eval_header, MC_INFO_OTHER}
 #define SIZE(NAME, map, field, read) {NAME, BARE, map, AT(field), read, NULL, mc_format_eval_header_bytes, MC_INFO_U64}
 #define TIME(NAME, local, eval)      {NAME, OPTIONAL, local, 0, 0, mc_format_parse_start_time, eval, MC_INFO_OTHER}
-#define TLS(NAME, field, variant)    {NAME, BARE, variant, AT(field), MC_READS_TLS, NULL, mc_format_eval_tls, MC_INFO_TLS}
+#define TLS(NAME, field, variant) {NAME, BARE, variant, AT(field), MC_READS_TLS, NULL, mc_format_eval_tls, MC_INFO_TLS}
 #define CERT_TIME(NAME, field, variant)                                                                                \
     {NAME, OPTIONAL, variant, AT(field), MC_READS_TLS, mc_format_parse_start_time, mc_format_eval_tls, MC_INFO_TLS}
 #define ADDRESS(NAME, field)                                                                                           \
-    {NAME "_ADDRESS", BARE, MC_ADDRESS_WITH_PORT, AT(field), 0, NULL, mc_format_eval_address, MC_INFO_ADDRESS},                         \
-        {NAME "_ADDRESS_WITHOUT_PORT", OPTIONAL, MC_ADDRESS_PLAIN, AT(field), 0, mc_format_parse_mask,                 \
-         mc_format_eval_address, MC_INFO_OTHER},                                                                                      \
+    {NAME "_ADDRESS", BARE, MC_ADDRESS_WITH_PORT, AT(field), 0, NULL, mc_format_eval_address, MC_INFO_ADDRESS},        \
+        {NAME "_ADDRESS_WITHOUT_PORT", OPTIONAL,     MC_ADDRESS_PLAIN, AT(field), 0, mc_format_parse_mask,             \
+         mc_format_eval_address,       MC_INFO_OTHER},                                                                 \
     {                                                                                                                  \
-        NAME "_PORT", BARE, MC_ADDRESS_PORT, AT(field), 0, NULL, mc_format_eval_address, MC_INFO_OTHER                                \
+        NAME "_PORT", BARE, MC_ADDRESS_PORT, AT(field), 0, NULL, mc_format_eval_address, MC_INFO_OTHER                 \
     }
 #define CERTIFICATES(NAME, field)                                                                                      \
     TLS(NAME "_PEER_SUBJECT", field, MC_CERT_SUBJECT), TLS(NAME "_PEER_ISSUER", field, MC_CERT_ISSUER),                \
@@ -194,7 +195,8 @@ static MC_FORMAT_EVAL(eval_coalesce) {
      AT(field),                                                                                                        \
      MC_READS_FILTER_STATE,                                                                                            \
      mc_format_parse_filter_state,                                                                                     \
-     mc_format_eval_filter_state, MC_INFO_VALUE}
+     mc_format_eval_filter_state,                                                                                      \
+     MC_INFO_VALUE}
 #define HOSTS(NAME, variant) {NAME, BARE, variant, 0, MC_READS_HOSTS, NULL, mc_format_eval_hosts, MC_INFO_OTHER}
 
 static const mc_format_command commands[] = {
@@ -209,11 +211,13 @@ static const mc_format_command commands[] = {
     SIZE("RESPONSE_TRAILERS_BYTES", MC_MAP_TRAILERS, response_trailer_bytes, MC_READS_TRAILER_SIZE),
     {"PATH", OPTIONAL | LENGTH, 0, 0, 0, mc_format_parse_path, mc_format_eval_path, MC_INFO_OTHER},
     {"QUERY_PARAM", REQUIRED | LENGTH, 0, 0, 0, mc_format_parse_query_param, mc_format_eval_query_param, MC_INFO_OTHER},
-    {"QUERY_PARAMS", OPTIONAL | LENGTH, 0, 0, 0, mc_format_parse_query_params, mc_format_eval_query_params, MC_INFO_OTHER},
+    {"QUERY_PARAMS", OPTIONAL | LENGTH, 0, 0, 0, mc_format_parse_query_params, mc_format_eval_query_params,
+     MC_INFO_OTHER},
     {"GRPC_STATUS", OPTIONAL, 0, 0, 0, mc_format_parse_grpc_status, mc_format_eval_grpc_status, MC_INFO_OTHER},
     {"GRPC_STATUS_NUMBER", BARE, 1, 0, 0, mc_format_parse_grpc_status, mc_format_eval_grpc_status, MC_INFO_OTHER},
     {"STREAM_ID", BARE, 0, AT(stream_id_text), 0, NULL, mc_format_eval_stream_id, MC_INFO_SLICE},
-    {"REQUESTED_SERVER_NAME", OPTIONAL, 0, 0, 0, mc_format_parse_server_name, mc_format_eval_server_name, MC_INFO_OTHER},
+    {"REQUESTED_SERVER_NAME", OPTIONAL, 0, 0, 0, mc_format_parse_server_name, mc_format_eval_server_name,
+     MC_INFO_OTHER},
 
     TIME("START_TIME", 0, mc_format_eval_start_time),
     TIME("START_TIME_LOCAL", 1, mc_format_eval_start_time),
@@ -227,10 +231,12 @@ static const mc_format_command commands[] = {
     POINT("ROUNDTRIP_DURATION", at.acknowledged),
     POINT("DOWNSTREAM_HANDSHAKE_DURATION", at.handshake_end),
     POINT("UPSTREAM_CONNECTION_POOL_READY_DURATION", at.pool_ready),
-    {"COMMON_DURATION", REQUIRED, 0, 0, 0, mc_format_parse_common_duration, mc_format_eval_common_duration, MC_INFO_OTHER},
+    {"COMMON_DURATION", REQUIRED, 0, 0, 0, mc_format_parse_common_duration, mc_format_eval_common_duration,
+     MC_INFO_OTHER},
 
     {"RESPONSE_CODE", BARE, 0, AT(status), 0, NULL, eval_u16, MC_INFO_U16},
-    {"RESPONSE_CODE_DETAILS", OPTIONAL, 1, AT(response_code_details), 0, parse_details, eval_underscored, MC_INFO_SLICE},
+    {"RESPONSE_CODE_DETAILS", OPTIONAL, 1, AT(response_code_details), 0, parse_details, eval_underscored,
+     MC_INFO_SLICE},
     TEXT("CONNECTION_TERMINATION_DETAILS", connection_termination_details),
     {"RESPONSE_FLAGS", BARE, 0, 0, 0, NULL, eval_flags, MC_INFO_OTHER},
     {"RESPONSE_FLAGS_LONG", BARE, 1, 0, 0, NULL, eval_flags, MC_INFO_OTHER},
@@ -273,7 +279,8 @@ static const mc_format_command commands[] = {
 
     {"UPSTREAM_HOST", BARE, MC_ADDRESS_WITH_PORT, AT(upstream_host), 0, NULL, mc_format_eval_address, MC_INFO_ADDRESS},
     {"UPSTREAM_HOST_NAME", BARE, 0, 0, 0, NULL, mc_format_eval_host_name, MC_INFO_OTHER},
-    {"UPSTREAM_HOST_NAME_WITHOUT_PORT", BARE, MC_HOST_WITHOUT_PORT, 0, 0, NULL, mc_format_eval_host_name, MC_INFO_OTHER},
+    {"UPSTREAM_HOST_NAME_WITHOUT_PORT", BARE, MC_HOST_WITHOUT_PORT, 0, 0, NULL, mc_format_eval_host_name,
+     MC_INFO_OTHER},
     HOSTS("UPSTREAM_HOSTS_ATTEMPTED", 0),
     HOSTS("UPSTREAM_HOSTS_ATTEMPTED_WITHOUT_PORT", MC_HOST_WITHOUT_PORT),
     HOSTS("UPSTREAM_HOST_NAMES_ATTEMPTED", MC_HOST_NAMES),

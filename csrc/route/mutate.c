@@ -18,23 +18,31 @@ static mc_status check_name(mc_slice name, const char *field, mc_error *error) {
     return MC_OK;
 }
 
-/* Literal text: "%%" stands for '%', any other '%' would begin a format operator. */
-static mc_status read_literal(mc_compile *c, const mc_value *header, mc_slice *out) {
+/* RT-42: %PER_REQUEST_STATE(key)% of old is %FILTER_STATE(key:PLAIN)%. */
+static mc_status modernise(mc_compile *c, mc_slice *text) {
+    const mc_slice old = MC_SLICE("%PER_REQUEST_STATE(");
+    for (size_t at; (at = mc_slice_search(*text, old)) != SIZE_MAX;) {
+        mc_slice rest = mc_slice_from(*text, at + old.n);
+        size_t end = mc_slice_find(rest, ')');
+        const mc_slice parts[] = {mc_slice_until(*text, at), MC_SLICE("%FILTER_STATE("), mc_slice_until(rest, end),
+                                  MC_SLICE(":PLAIN"), mc_slice_from(rest, end)};
+        MC_TRY(mc_arena_concat(c->arena, parts, sizeof parts / sizeof *parts, text));
+    }
+    return MC_OK;
+}
+
+static mc_status compile_value(mc_compile *c, const mc_value *header, mc_header_addition *out) {
+    const mc_format *format;
     mc_slice text = MC_SLICE_NONE;
     MC_TRY(mc_value_read_string(header, "value", &text, c->error));
-    char *copy = mc_arena_bytes(c->arena, text.n);
-    if (copy == NULL) {
-        return MC_ENOMEM;
-    }
-    size_t n = 0;
-    for (size_t i = 0; i < text.n; i++) {
-        if (text.p[i] == '%' && (++i == text.n || text.p[i] != '%')) {
-            return mc_error_set(c->error, MC_EINVAL, "value",
-                                "format operators are not supported here; a percent sign is written %%%%");
+    MC_TRY(modernise(c, &text));
+    MC_TRY(mc_error_in(mc_format_compile_text(c->arena, text, true, &format, c->error), c->error, "value"));
+    if (!mc_format_literal(format, &out->value)) {
+        out->format = format;
+        if (c->table != NULL) {
+            c->table->formats = true;
         }
-        copy[n++] = text.p[i];
     }
-    *out = mc_slice_of(copy, n);
     return MC_OK;
 }
 
@@ -49,7 +57,7 @@ static mc_status compile_header(mc_compile *c, const mc_value *header, mc_header
     if (mc_value_get(header, "raw_value") != NULL) {
         return mc_value_read_bytes(header, "raw_value", c->arena, &out->value, c->error);
     }
-    return read_literal(c, header, &out->value);
+    return compile_value(c, header, out);
 }
 
 static mc_status compile_addition(mc_compile *c, const mc_value *value, mc_header_addition *out) {
@@ -84,6 +92,9 @@ static mc_status compile_additions(mc_compile *c, const mc_value *items, size_t 
     }
     for (size_t i = 0; i < count; i++) {
         MC_TRY(mc_error_in(compile_addition(c, &items[i], &additions[i]), c->error, "%s[%zu]", field, i));
+    }
+    for (size_t i = 0; i < count; i++) {
+        out->formats = out->formats || additions[i].format != NULL;
     }
     out->additions = additions;
     out->addition_count = (uint32_t)count;
@@ -136,8 +147,8 @@ mc_status mc_compile_mutations(mc_compile *c, const mc_value *level, mc_directio
  * made. */
 typedef enum decision { SKIP, OVERWRITE, ADD } decision;
 
-static decision decide(const mc_header_addition *addition, const mc_headers *headers) {
-    if (addition->value.n == 0 && !addition->keep_empty) {
+static decision decide(const mc_header_addition *addition, mc_slice value, const mc_headers *headers) {
+    if (value.n == 0 && !addition->keep_empty) {
         return SKIP;
     }
     switch (addition->action) {
@@ -149,16 +160,42 @@ static decision decide(const mc_header_addition *addition, const mc_headers *hea
     return SKIP;
 }
 
-mc_status mc_header_mutations_apply(const mc_header_mutations *mutations, mc_headers *headers) {
+/* The values of all additions, in the headers' arena; NULL where none is made with a format. */
+static mc_status make_values(const mc_header_mutations *mutations, mc_headers *headers, const mc_stream_info *info,
+                             const mc_slice **out) {
+    *out = NULL;
+    if (MC_LIKELY(!mutations->formats) || info == NULL) {
+        return MC_OK;
+    }
+    mc_slice *values = mc_arena_alloc(headers->arena, mutations->addition_count * sizeof *values);
+    if (values == NULL) {
+        return MC_ENOMEM;
+    }
+    for (uint32_t i = 0; i < mutations->addition_count; i++) {
+        const mc_header_addition *addition = &mutations->additions[i];
+        values[i] = addition->value;
+        if (addition->format != NULL) {
+            MC_TRY(mc_format_run_arena(addition->format, info, headers->arena, &values[i]));
+        }
+    }
+    *out = values;
+    return MC_OK;
+}
+
+mc_status mc_header_mutations_apply(const mc_header_mutations *mutations, mc_headers *headers,
+                                    const mc_stream_info *info) {
     unsigned char decisions[MC_MAX_ADDITIONS];
+    const mc_slice *values;
     if (mutations == NULL) {
         return MC_OK;
     }
     for (uint32_t i = 0; i < mutations->removal_count; i++) {
         mc_headers_remove(headers, mutations->removals[i]);
     }
+    MC_TRY(make_values(mutations, headers, info, &values));
     for (uint32_t i = 0; i < mutations->addition_count; i++) {
-        decisions[i] = (unsigned char)decide(&mutations->additions[i], headers);
+        const mc_header_addition *addition = &mutations->additions[i];
+        decisions[i] = (unsigned char)decide(addition, values == NULL ? addition->value : values[i], headers);
     }
     for (int pass = OVERWRITE; pass <= ADD; pass++) {
         for (uint32_t i = 0; i < mutations->addition_count; i++) {
@@ -169,7 +206,7 @@ mc_status mc_header_mutations_apply(const mc_header_mutations *mutations, mc_hea
             if (pass == OVERWRITE) {
                 mc_headers_remove(headers, addition->name);
             }
-            MC_TRY(mc_headers_add(headers, addition->name, addition->value));
+            MC_TRY(mc_headers_add(headers, addition->name, values == NULL ? addition->value : values[i]));
         }
     }
     return MC_OK;

@@ -3,6 +3,7 @@
 #define MC_ROUTE_MUTATE_H
 
 #include "http/headers.h"
+#include "route/format.h"
 #include "route/route.h"
 
 /* HeaderValueOption.append_action */
@@ -16,18 +17,21 @@ typedef enum mc_append_action {
 typedef struct mc_header_addition {
     mc_slice name; /* lower-case */
     mc_slice value;
+    const mc_format *format; /* what the value is made with; NULL: it is `value` */
     mc_append_action action;
     bool keep_empty;
 } mc_header_addition;
 
 struct mc_header_mutations {
+    bool formats;             /* some value is not a constant */
     const mc_slice *removals; /* lower-case */
     uint32_t removal_count;
     uint32_t addition_count;
     const mc_header_addition *additions;
 };
 
-/* NULL mutations do nothing. */
-MC_MUST_CHECK mc_status mc_header_mutations_apply(const mc_header_mutations *mutations, mc_headers *headers);
+/* NULL mutations do nothing. `info` is what formats read, its header maps included; NULL only where nothing formats. */
+MC_MUST_CHECK mc_status mc_header_mutations_apply(const mc_header_mutations *mutations, mc_headers *headers,
+                                                  const mc_stream_info *info);
 
 #endif

@@ -99,21 +99,68 @@ static mc_status rewrite_path(const mc_rewrite *rewrite, mc_headers *headers, bo
     return mc_headers_set_known_ref(headers, MC_H_PATH, new);
 }
 
+/* The headers of one direction at the levels of a match. */
+typedef struct levels {
+    const mc_header_mutations *weighted, *route, *host, *outer;
+} levels;
+
 /* The weighted cluster first; then from the route outwards, or inwards with
  * most_specific_header_mutations_wins. */
-static mc_status mutate(const mc_route_table *table, const mc_header_mutations *weighted,
-                        const mc_header_mutations *route, const mc_header_mutations *host, mc_headers *headers,
-                        bool response) {
-    const mc_header_mutations *outer = response ? table->response_mutations : table->request_mutations;
-    MC_TRY(mc_header_mutations_apply(weighted, headers));
-    MC_TRY(mc_header_mutations_apply(table->most_specific_wins ? outer : route, headers));
-    MC_TRY(mc_header_mutations_apply(host, headers));
-    return mc_header_mutations_apply(table->most_specific_wins ? route : outer, headers);
+static mc_status mutate(const mc_route_table *table, const levels *level, mc_headers *headers,
+                        const mc_stream_info *info) {
+    MC_TRY(mc_header_mutations_apply(level->weighted, headers, info));
+    MC_TRY(mc_header_mutations_apply(table->most_specific_wins ? level->outer : level->route, headers, info));
+    MC_TRY(mc_header_mutations_apply(level->host, headers, info));
+    return mc_header_mutations_apply(table->most_specific_wins ? level->route : level->outer, headers, info);
+}
+
+/* What formats read: all that is known, with the header maps as they are here. */
+static void scene(const mc_route_request *request, const mc_headers *request_headers, const mc_headers *response,
+                  mc_stream_info *out) {
+    if (request != NULL && request->info != NULL) {
+        *out = *request->info;
+    } else {
+        mc_stream_info_init(out);
+        out->downstream_remote = request == NULL ? NULL : request->remote;
+        out->downstream_local = request == NULL ? NULL : request->local;
+    }
+    out->request = request_headers;
+    out->response = response;
+}
+
+bool mc_route_table_formats(const mc_route_table *table) { return table->formats; }
+
+static mc_status mutate_request(const mc_route_table *table, const mc_route_match *match,
+                                const mc_route_request *request, mc_headers *headers) {
+    const mc_weighted_cluster *weighted = match->weighted;
+    const levels level = {weighted == NULL ? NULL : weighted->request_mutations, match->route->request_mutations,
+                          match->virtual_host->request_mutations, table->request_mutations};
+    if (MC_LIKELY(!table->formats)) {
+        return mutate(table, &level, headers, NULL);
+    }
+    mc_stream_info info;
+    scene(request, headers, NULL, &info);
+    return mutate(table, &level, headers, &info);
+}
+
+mc_status mc_route_finalize_response(const mc_route_table *table, const mc_route_match *match,
+                                     const mc_route_request *request, mc_headers *headers) {
+    if (match->route == NULL) {
+        return MC_OK;
+    }
+    const mc_weighted_cluster *weighted = match->weighted;
+    const levels level = {weighted == NULL ? NULL : weighted->response_mutations, match->route->response_mutations,
+                          match->virtual_host->response_mutations, table->response_mutations};
+    if (MC_LIKELY(!table->formats)) {
+        return mutate(table, &level, headers, NULL);
+    }
+    mc_stream_info info;
+    scene(request, request == NULL ? NULL : request->headers, headers, &info);
+    return mutate(table, &level, headers, &info);
 }
 
 mc_status mc_route_finalize_request(const mc_route_table *table, const mc_route_match *match,
                                     const mc_route_request *request, mc_headers *headers, bool suppress_envoy_headers) {
-    (void)request;
     const mc_route *route = match->route;
     const mc_weighted_cluster *weighted = match->weighted;
     if (route == NULL) {
@@ -122,8 +169,7 @@ mc_status mc_route_finalize_request(const mc_route_table *table, const mc_route_
     if (weighted != NULL && weighted->host_rewrite_literal.n > 0) {
         MC_TRY(mc_headers_set_known(headers, MC_H_AUTHORITY, weighted->host_rewrite_literal));
     }
-    MC_TRY(mutate(table, weighted == NULL ? NULL : weighted->request_mutations, route->request_mutations,
-                  match->virtual_host->request_mutations, headers, false));
+    MC_TRY(mutate_request(table, match, request, headers));
     const mc_rewrite *rewrite = mc_route_entry_of(route)->rewrite;
     if (rewrite == NULL) {
         return MC_OK;
@@ -134,13 +180,4 @@ mc_status mc_route_finalize_request(const mc_route_table *table, const mc_route_
     }
     MC_TRY(mc_route_rewrite_host(route, headers, host, suppress_envoy_headers));
     return rewrite_path(rewrite, headers, suppress_envoy_headers);
-}
-
-mc_status mc_route_finalize_response(const mc_route_table *table, const mc_route_match *match, mc_headers *headers) {
-    const mc_route *route = match->route;
-    if (route == NULL) {
-        return MC_OK;
-    }
-    return mutate(table, match->weighted == NULL ? NULL : match->weighted->response_mutations,
-                  route->response_mutations, match->virtual_host->response_mutations, headers, true);
 }

@@ -300,6 +300,8 @@ typedef struct mc_route_request {
 
 /* Whether some matcher or policy of the table looks at request->info: who has to collect it first need not when not. */
 bool mc_route_table_reads_info(const mc_route_table *table);
+/* The same of header mutations: whether some value is made with a format. */
+bool mc_route_table_formats(const mc_route_table *table);
 
 typedef struct mc_route_match {
     const mc_route *route; /* NULL: no route (RT-3) */
@@ -330,8 +332,9 @@ uint16_t mc_route_redirect_status(const mc_route_match *match);
 MC_MUST_CHECK mc_status mc_route_finalize_request(const mc_route_table *table, const mc_route_match *match,
                                                   const mc_route_request *request, mc_headers *headers,
                                                   bool suppress_envoy_headers);
+/* `request->headers` and request->info are what formats read; a caller without formats may give NULL. */
 MC_MUST_CHECK mc_status mc_route_finalize_response(const mc_route_table *table, const mc_route_match *match,
-                                                   mc_headers *headers);
+                                                   const mc_route_request *request, mc_headers *headers);
 /* Another authority: x-forwarded-host and x-envoy-original-host as the route wants them (RT-34). An empty
  * host changes nothing. */
 MC_MUST_CHECK mc_status mc_route_rewrite_host(const mc_route *route, mc_headers *headers, mc_slice host,

@@ -68,7 +68,7 @@ static void use(const mc_route_table *table, mc_slice text) {
     if (match.route != NULL && (mc_route_hash(match.route, &request, &hash) != MC_OK ||
                                 mc_route_redirect_location(&match, &request, &location) != MC_OK ||
                                 mc_route_finalize_request(table, &match, &request, &headers, false) != MC_OK ||
-                                mc_route_finalize_response(table, &match, &headers) != MC_OK)) {
+                                mc_route_finalize_response(table, &match, &request, &headers) != MC_OK)) {
         abort();
     }
     mc_arena_fini(&arena);

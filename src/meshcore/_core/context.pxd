@@ -1,21 +1,12 @@
 """What is known of a request, out of a mapping: see docs/access-logs.md for the keys."""
 
-from meshcore._core.route cimport mc_arena, mc_headers
+from libc.stdint cimport uint64_t
+
+from meshcore._core.route cimport mc_arena, mc_headers, mc_random, mc_stream_info
 
 
 cdef extern from "base/random.h" nogil:
-    ctypedef struct mc_random:
-        pass
-    void mc_random_seed(mc_random *random, unsigned long long seed)
-
-cdef extern from "http/stream_info.h" nogil:
-    ctypedef struct mc_stream_info:
-        const mc_headers *request
-        const mc_headers *response
-        const mc_headers *response_trailers
-        unsigned long long stream_id
-        mc_random *random
-    void mc_stream_info_init(mc_stream_info *info)
+    void mc_random_seed(mc_random *random, uint64_t seed)
 
 
 cdef class Context:

@@ -11,17 +11,22 @@ from meshcore._core.route cimport (
     mc_headers,
     mc_headers_add,
     mc_headers_init,
+    mc_stream_info,
+    mc_stream_info_init,
     mc_value,
     mc_value_parse,
 )
 
 import datetime
+import itertools
 import json
 import os
 
 __all__ = []
 
 HEADERS = ("request_headers", "response_headers", "response_trailers")
+SEED = int.from_bytes(os.urandom(7), "little")
+COUNT = itertools.count()
 EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
 
 cdef extern from "route/context.h" nogil:
@@ -36,7 +41,7 @@ cdef class Context:
         mc_headers_init(&self.request, &self.arena)
         mc_headers_init(&self.response, &self.arena)
         mc_headers_init(&self.trailers, &self.arena)
-        mc_random_seed(&self.random, int.from_bytes(os.urandom(8), "little"))
+        mc_random_seed(&self.random, <unsigned long long>(SEED + next(COUNT)))
         mc_stream_info_init(&self.info)
         self.info.request = &self.request
         self.info.response = &self.response

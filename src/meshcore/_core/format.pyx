@@ -10,12 +10,13 @@ from meshcore._core.cbase cimport (
     mc_text_fini,
     mc_text_init,
 )
-from meshcore._core.context cimport Context, mc_stream_info, read_context
+from meshcore._core.context cimport Context, read_context
 from meshcore._core.route cimport (
     mc_arena,
     mc_arena_fini,
     mc_arena_init,
     mc_error,
+    mc_stream_info,
     mc_value,
     mc_value_parse,
 )
@@ -66,7 +67,7 @@ cdef class Formatter:
         cdef mc_status status
         cdef bytes text
         cdef const mc_value *tree = NULL
-        from meshcore.observe.process import with_process_values
+        from meshcore.config.process import with_process_values
 
         if self.program != NULL:
             raise RuntimeError("a formatter cannot be changed")

@@ -40,6 +40,17 @@ cdef extern from "http/headers.h" nogil:
     void mc_headers_init(mc_headers *headers, mc_arena *arena)
     mc_status mc_headers_add(mc_headers *headers, mc_slice name, mc_slice value)
 
+cdef extern from "http/stream_info.h" nogil:
+    ctypedef struct mc_random:
+        pass
+    ctypedef struct mc_stream_info:
+        const mc_headers *request
+        const mc_headers *response
+        const mc_headers *response_trailers
+        uint64_t stream_id
+        mc_random *random
+    void mc_stream_info_init(mc_stream_info *info)
+
 cdef extern from "route/route.h" nogil:
     ctypedef struct mc_route_table:
         pass
@@ -88,6 +99,7 @@ cdef extern from "route/route.h" nogil:
         const mc_address *remote
         const mc_address *local
         mc_arena *arena
+        const mc_stream_info *info
     ctypedef struct mc_route_match:
         const mc_route *route
         const mc_virtual_host *virtual_host
@@ -123,7 +135,10 @@ cdef extern from "route/route.h" nogil:
         bint suppress_envoy_headers,
     )
     mc_status mc_route_finalize_response(
-        const mc_route_table *table, const mc_route_match *match, mc_headers *headers
+        const mc_route_table *table,
+        const mc_route_match *match,
+        const mc_route_request *request,
+        mc_headers *headers,
     )
     mc_status mc_route_hash(
         const mc_route *route, const mc_route_request *request, mc_request_hash *out

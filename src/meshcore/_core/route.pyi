@@ -1,5 +1,5 @@
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple, Never, TypeAlias, final
+from typing import Any, NamedTuple, Never, TypeAlias, final
 
 from typing_extensions import disjoint_base
 
@@ -82,10 +82,18 @@ class Route:
     def response_code(self) -> int | None: ...
     def redirect(self, headers: _Headers) -> str | None: ...
     def finalize_request(
-        self, headers: _Headers, *, suppress_envoy_headers: bool = False
+        self,
+        headers: _Headers,
+        *,
+        context: Mapping[str, Any] | None = None,
+        suppress_envoy_headers: bool = False,
     ) -> list[tuple[str, str]]: ...
     def finalize_response(
-        self, headers: _Headers, request_headers: _Headers | None = None
+        self,
+        headers: _Headers,
+        request_headers: _Headers | None = None,
+        *,
+        context: Mapping[str, Any] | None = None,
     ) -> list[tuple[str, str]]: ...
 
 @final

@@ -17,6 +17,8 @@ from meshcore._core.cbase cimport (
     slice_str,
 )
 
+from meshcore._core.context cimport Context, add_headers, read_context
+
 from collections import namedtuple
 
 from meshcore.errors import ConfigError
@@ -398,15 +400,19 @@ cdef class Route:
         finally:
             end(&c)
 
-    def finalize_request(self, headers, *, suppress_envoy_headers=False):
+    def finalize_request(self, headers, *, context=None, suppress_envoy_headers=False):
         """The headers as they go upstream: mutations, host and path rewritten.
 
-        A new list of (name, value); bytes if the first name given was bytes.
+        A new list of (name, value); bytes if the first name given was bytes. `context` is what
+        formats in header values read besides the headers.
         """
+        cdef Context known = None if context is None else read_context(context)
         cdef call c
         begin(&c)
         try:
             fill(&c, headers)
+            if known is not None:
+                c.request.info = &known.info
             check(mc_route_finalize_request(
                 self.table.table, &self.found, &c.request, &c.headers, suppress_envoy_headers
             ))
@@ -414,13 +420,26 @@ cdef class Route:
         finally:
             end(&c)
 
-    def finalize_response(self, headers, request_headers=None):
-        """The response headers after the route's mutations, as a new list."""
+    def finalize_response(self, headers, request_headers=None, *, context=None):
+        """The response headers after the route's mutations, as a new list.
+
+        `request_headers` and `context` are what formats in header values read besides.
+        """
+        cdef Context known = None
         cdef call c
+        if context is not None or request_headers is not None:
+            known = read_context(context)
         begin(&c)
         try:
             fill(&c, headers)
-            check(mc_route_finalize_response(self.table.table, &self.found, &c.headers))
+            if request_headers is not None:
+                add_headers(&known.request, request_headers)
+            if known is not None:
+                c.request.headers = &known.request
+                c.request.info = &known.info
+            check(mc_route_finalize_response(
+                self.table.table, &self.found, &c.request, &c.headers
+            ))
             return result(&c)
         finally:
             end(&c)

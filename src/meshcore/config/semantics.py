@@ -11,6 +11,7 @@ import ipaddress
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
+from meshcore.config.process import with_process_values
 from meshcore.config.schema import PYTHON_FILTER, TYPE_PREFIX
 
 __all__ = ["HOOKS"]
@@ -167,9 +168,22 @@ def _network_filter(tree: Tree) -> Tree:
     return tree
 
 
+def _header_value(tree: Tree) -> Tree:
+    return with_process_values(tree) if "value" in tree else tree
+
+
+_FORMATS: Final = ("text_format", "text_format_source", "json_format")
+
+
+def _format(tree: Tree) -> Tree:
+    return {k: with_process_values(v) if k in _FORMATS else v for k, v in tree.items()}
+
+
 HOOKS: Final[dict[str, Callable[[Tree], Tree]]] = {
     "envoy.config.bootstrap.v3.Bootstrap.StaticResources": _static_resources,
     "envoy.config.cluster.v3.Cluster": _cluster,
+    "envoy.config.core.v3.HeaderValue": _header_value,
+    "envoy.config.core.v3.SubstitutionFormatString": _format,
     "envoy.config.listener.v3.Filter": _network_filter,
     "envoy.config.listener.v3.Listener": _listener,
     "envoy.config.route.v3.RouteAction": _unique_upgrades,

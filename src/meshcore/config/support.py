@@ -33,7 +33,6 @@ class Support:
     types: tuple[str, ...] | None = None
     keys: tuple[str, ...] | None = None
     max_items: int | None = None
-    literal: bool = False
     optional: str | None = None
     table: str | None = None
     note: str = ""
@@ -121,8 +120,6 @@ class _Walk:
         if support.values is not None and value not in support.values:
             shown = str(value).lower() if isinstance(value, bool) else value
             self._report(f"{shown} is {REASON} (supported: {_listed(support.values)})")
-        if support.literal and "%" in value.replace("%%", ""):
-            self._report(f"a formatter (%) is {REASON}")
         if field.message == "google.protobuf.Any":
             kind = value.get("@type", "").removeprefix(schema.TYPE_PREFIX)
             if support.types is not None and kind not in support.types:
@@ -205,8 +202,6 @@ def _conditions(support: Support) -> Iterator[str]:
         yield "only the keys " + ", ".join(f"`{key}`" for key in support.keys)
     if support.max_items is not None:
         yield f"at most {support.max_items}"
-    if support.literal:
-        yield "plain text, no `%` operators"
     if support.optional is not None:
         yield f"others are left out where `{support.optional}` says so"
     if support.note:

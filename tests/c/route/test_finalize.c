@@ -193,7 +193,7 @@ static const char *levels(const char *extra, bool response) {
         abort();
     }
     run_init(&run, &f, "/");
-    mc_status status = response ? mc_route_finalize_response(f.table, &run.match, &run.r.headers)
+    mc_status status = response ? mc_route_finalize_response(f.table, &run.match, &run.r.request, &run.r.headers)
                                 : mc_route_finalize_request(f.table, &run.match, &run.r.request, &run.r.headers, false);
     snprintf(result, sizeof result, "%s", status == MC_OK ? headers_text(&run.r.headers) : "error");
     run_fini(&run);
