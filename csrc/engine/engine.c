@@ -47,6 +47,7 @@ mc_status mc_engine_new(const mc_engine_options *options, mc_engine **out) {
     engine->slab = mc_slab_open(options->stats);
     engine->note = (mc_message){.run = woken, .drop = not_woken};
     mc_slots_init(&engine->slots);
+    mc_slots_init(&engine->listeners);
     mc_members_init(&engine->members, engine->stats);
     engine->control = new_loop(options, 0);
     mc_status status = engine->control == NULL || engine->slab == NULL ? MC_ENOMEM : init_workers(engine, options);
@@ -87,6 +88,11 @@ void mc_engine_free(mc_engine *engine) {
     mc_free(engine->workers);
     mc_snapshot_unref(engine->current);
     mc_slots_fini(&engine->slots);
+    mc_slots_fini(&engine->listeners);
+    for (uint32_t i = 0; i < engine->listener_count; i++) {
+        mc_free(engine->listener_counts[i]);
+    }
+    mc_free(engine->listener_counts);
     if (engine->slab != NULL) {
         mc_slab_close(engine->slab);
     }
@@ -95,6 +101,22 @@ void mc_engine_free(mc_engine *engine) {
 }
 
 /* --- compile, bind, publish ---------------------------------------------------------------------------------------------------- */
+
+/* Each count stays where it is: workers hold on to it. */
+static _Atomic uint32_t *listener_count(const void *ctx, uint32_t slot) {
+    mc_engine *engine = (mc_engine *)(uintptr_t)ctx;
+    if (slot >= engine->listener_count) {
+        _Atomic uint32_t **grown = mc_realloc(engine->listener_counts, (slot + 1u) * sizeof *grown);
+        if (grown == NULL) {
+            return NULL;
+        }
+        engine->listener_counts = grown;
+        while (engine->listener_count <= slot) {
+            grown[engine->listener_count++] = mc_calloc(1, sizeof **grown);
+        }
+    }
+    return engine->listener_counts[slot];
+}
 
 static mc_hosts *newest_members(const void *ctx, uint32_t slot) {
     return mc_members_hosts(&((const mc_engine *)ctx)->members, slot);
@@ -107,6 +129,8 @@ mc_status mc_engine_compile(mc_engine *engine, const mc_value *bootstrap, const 
                                   .previous = engine->current,
                                   .members = newest_members,
                                   .members_ctx = engine,
+                                  .listeners = &engine->listeners,
+                                  .listener_count = listener_count,
                                   .factories = factories,
                                   .factory_count = factory_count};
     if (mc_loop_is_virtual(engine->control) || !mc_socket_node_address(&context.node_address)) {

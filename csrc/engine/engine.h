@@ -30,7 +30,10 @@ struct mc_engine {
     mc_loop *control;
     mc_worker *workers;
     uint32_t worker_count;
-    mc_slots slots;
+    mc_slots slots, listeners;
+    _Atomic uint32_t **listener_counts; /* by slot of `listeners` */
+    uint32_t listener_count;
+    _Atomic uint32_t connections; /* of all listeners but the gateway's own */
     mc_snapshot *current;
     mc_members members;
     mc_bound *bound;

@@ -238,6 +238,9 @@ static void register_listener_stats(mc_listener_config *listener, mc_stats *stat
     listener->cx_total = mc_stats_scoped(stats, MC_COUNTER, prefix, MC_SLICE("downstream_cx_total"));
     listener->cx_destroy = mc_stats_scoped(stats, MC_COUNTER, prefix, MC_SLICE("downstream_cx_destroy"));
     listener->cx_active = mc_stats_scoped(stats, MC_GAUGE, prefix, MC_SLICE("downstream_cx_active"));
+    listener->cx_overflow = mc_stats_scoped(stats, MC_COUNTER, prefix, MC_SLICE("downstream_cx_overflow"));
+    listener->global_cx_overflow =
+        mc_stats_scoped(stats, MC_COUNTER, prefix, MC_SLICE("downstream_global_cx_overflow"));
     listener->cx_length_ms = mc_stats_scoped(stats, MC_HISTOGRAM, prefix, MC_SLICE("downstream_cx_length_ms"));
 }
 
@@ -255,6 +258,25 @@ static mc_slice stat_scope(const mc_value *config, const mc_listener_config *lis
         out[i] = out[i] == ':' ? '_' : out[i];
     }
     return mc_slice_of(out, n);
+}
+
+/* LIS-5. The gateway's own listeners are not limited. */
+static mc_status set_limits(const mc_compile_context *context, const mc_snapshot *snapshot, mc_listener_config *out,
+                            mc_error *error) {
+    char key[400];
+    const uint32_t slot = mc_slots_get(context->listeners, out->name);
+    out->connections = slot == UINT32_MAX ? NULL : context->listener_count(context->members_ctx, slot);
+    if (out->connections == NULL) {
+        return mc_error_set(error, MC_ENOMEM, "", "out of memory");
+    }
+    out->max_connections = UINT64_MAX;
+    if (snapshot->has_runtime) {
+        int n =
+            snprintf(key, sizeof key, "envoy.resource_limits.listener.%.*s.connection_limit", MC_SLICE_ARG(out->name));
+        out->max_connections = mc_runtime_u64(&snapshot->runtime, mc_slice_of(key, (size_t)n), UINT64_MAX);
+    }
+    out->ignore_global_limit |= out->name.n > 0 && out->name.p[0] == '~';
+    return MC_OK;
 }
 
 static mc_status compile_listener(const mc_value *config, const mc_value *node, const mc_compile_context *context,
@@ -282,6 +304,8 @@ static mc_status compile_listener(const mc_value *config, const mc_value *node, 
     TRY(mc_value_read_u32(config, "tcp_backlog_size", &out->backlog, error));
     TRY(mc_value_read_bool(config, "enable_reuse_port", &out->reuse_port, error));
     TRY(mc_value_read_bool(config, "bind_to_port", &out->bind, error));
+    TRY(mc_value_read_bool(config, "ignore_global_conn_limit", &out->ignore_global_limit, error));
+    TRY(set_limits(context, snapshot, out, error));
     TRY(mc_value_read_u32(config, "per_connection_buffer_limit_bytes", &hcm.buffer_limit, error));
     TRY(mc_value_read_string(node, "id", &hcm.node_id, error));
     TRY(mc_value_read_string(node, "cluster", &hcm.node_cluster, error));
@@ -330,6 +354,31 @@ static mc_status compile_runtime(const mc_value *bootstrap, mc_snapshot *snapsho
     return mc_runtime_init(&snapshot->runtime, values);
 }
 
+#define DOWNSTREAM_LIMIT                                                                                               \
+    "type.googleapis.com/envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig"
+
+/* The resource monitor for connections, or the runtime in its place. */
+static mc_status compile_limit(const mc_value *bootstrap, mc_snapshot *snapshot, mc_error *error) {
+    const mc_value *manager, *monitors, *typed;
+    size_t count;
+    snapshot->max_connections = UINT64_MAX;
+    if (snapshot->has_runtime) {
+        snapshot->max_connections =
+            mc_runtime_u64(&snapshot->runtime, MC_SLICE("overload.global_downstream_max_connections"), UINT64_MAX);
+    }
+    TRY(mc_value_read_object(bootstrap, "overload_manager", &manager, error));
+    TRY(mc_value_read_list(manager, "resource_monitors", &monitors, &count, error));
+    for (size_t i = 0; i < count; i++) {
+        mc_slice type = MC_SLICE_NONE;
+        TRY(mc_value_read_object(&monitors[i], "typed_config", &typed, error));
+        TRY(mc_value_read_string(typed, "@type", &type, error));
+        if (mc_slice_eq(type, MC_SLICE(DOWNSTREAM_LIMIT))) {
+            TRY(mc_value_read_u64(typed, "max_active_downstream_connections", &snapshot->max_connections, error));
+        }
+    }
+    return MC_OK;
+}
+
 mc_status mc_snapshot_compile(const mc_value *bootstrap, const mc_compile_context *context, mc_snapshot **out,
                               mc_error *error) {
     const mc_value *resources;
@@ -341,6 +390,9 @@ mc_status mc_snapshot_compile(const mc_value *bootstrap, const mc_compile_contex
     mc_arena_init(&snapshot->arena, NULL);
     mc_map_init(&snapshot->by_name);
     mc_status status = compile_runtime(bootstrap, snapshot, error);
+    if (status == MC_OK) {
+        status = compile_limit(bootstrap, snapshot, error);
+    }
     if (status == MC_OK) {
         status = mc_value_read_object(bootstrap, "static_resources", &resources, error);
     }

@@ -16,6 +16,10 @@ typedef struct mc_listener_config {
     uint32_t backlog;
     bool reuse_port, bind;
     mc_stat cx_total, cx_destroy, cx_active, cx_length_ms; /* LIS-23, under "listener.<address>." */
+    mc_stat cx_overflow, global_cx_overflow;
+    _Atomic uint32_t *connections; /* over all workers; of the engine's life */
+    uint64_t max_connections;      /* by runtime; UINT64_MAX: no limit */
+    bool ignore_global_limit;
 } mc_listener_config;
 
 typedef struct mc_snapshot_cluster {
@@ -30,10 +34,11 @@ typedef struct mc_snapshot {
     uint32_t listener_count;
     mc_snapshot_cluster *clusters;
     uint32_t cluster_count;
-    uint32_t slot_count; /* every slot is below */
-    mc_map by_name;      /* cluster name -> mc_snapshot_cluster */
-    mc_runtime runtime;  /* static layers of layered_runtime */
-    bool has_runtime;    /* it has values */
+    uint32_t slot_count;      /* every slot is below */
+    mc_map by_name;           /* cluster name -> mc_snapshot_cluster */
+    uint64_t max_connections; /* of all listeners together; UINT64_MAX: no limit */
+    mc_runtime runtime;       /* static layers of layered_runtime */
+    bool has_runtime;         /* it has values */
 } mc_snapshot;
 
 /* Names of clusters as small integers, for the engine's life. Control thread only. */
@@ -56,6 +61,8 @@ typedef struct mc_compile_context {
     mc_hosts *(*members)(const void *ctx, uint32_t slot);
     const void *members_ctx;
     mc_address node_address; /* length 0: none */
+    mc_slots *listeners;     /* by name, over all configurations; counts[slot] is the number of connections */
+    _Atomic uint32_t *(*listener_count)(const void *ctx, uint32_t slot); /* of members_ctx; NULL: out of memory */
     const mc_filter_factory *factories;
     size_t factory_count;
 } mc_compile_context;

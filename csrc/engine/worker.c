@@ -20,8 +20,28 @@ static void listener_maybe_free(mc_worker_listener *listener) {
 
 static void connection_closed(mc_downstream_source *source) { listener_maybe_free(source->ctx); }
 
+/* LIS-5. */
+static bool over_limit(const mc_worker_listener *listener) {
+    mc_worker *worker = listener->worker;
+    if (worker->snapshot->max_connections != UINT64_MAX && !listener->ignore_global_limit &&
+        atomic_load_explicit(&worker->engine->connections, memory_order_relaxed) >= worker->snapshot->max_connections) {
+        mc_counter_inc(worker->slab, listener->global_cx_overflow);
+        return true;
+    }
+    if (listener->max_connections != UINT64_MAX &&
+        atomic_load_explicit(listener->source.everywhere[0], memory_order_relaxed) >= listener->max_connections) {
+        mc_counter_inc(worker->slab, listener->cx_overflow);
+        return true;
+    }
+    return false;
+}
+
 static void accepted(mc_listener *net_listener, int fd, const mc_address *peer) {
     mc_worker_listener *listener = MC_CONTAINER(net_listener, mc_worker_listener, listener);
+    if (over_limit(listener)) {
+        mc_socket_close(fd);
+        return;
+    }
     mc_address local = listener->local;
     if (local.length == 0 && mc_socket_local(fd, &local) != 0) {
         mc_socket_close(fd);
@@ -52,13 +72,18 @@ static mc_worker_listener *listener_new(mc_worker *worker, const mc_listener_con
     memcpy(name, config->name.p, config->name.n);
     listener->name = mc_slice_of(name, config->name.n);
     listener->worker = worker;
-    listener->source = (mc_downstream_source){.pin = pin,
-                                              .on_closed = connection_closed,
-                                              .ctx = listener,
-                                              .cx_total = config->cx_total,
-                                              .cx_destroy = config->cx_destroy,
-                                              .cx_active = config->cx_active,
-                                              .cx_length_ms = config->cx_length_ms};
+    listener->source = (mc_downstream_source){
+        .pin = pin,
+        .on_closed = connection_closed,
+        .ctx = listener,
+        .cx_total = config->cx_total,
+        .cx_destroy = config->cx_destroy,
+        .cx_active = config->cx_active,
+        .cx_length_ms = config->cx_length_ms,
+        .everywhere = {config->connections,
+                       config->name.n > 0 && config->name.p[0] == '~' ? NULL : &worker->engine->connections}};
+    listener->cx_overflow = config->cx_overflow;
+    listener->global_cx_overflow = config->global_cx_overflow;
     mc_list_push_back(&worker->listeners, &listener->link);
     return listener;
 }
@@ -83,6 +108,10 @@ static void apply_listener(mc_worker *worker, const mc_listener_config *config, 
             mc_hcm_pin_unref(listener->source.pin);
             listener->source.pin = pin;
         }
+    }
+    if (listener != NULL) {
+        listener->max_connections = config->max_connections;
+        listener->ignore_global_limit = config->ignore_global_limit;
     }
     if (fd < 0) {
         return;

@@ -17,6 +17,9 @@ typedef struct mc_worker_listener {
     mc_slice name;    /* own copy */
     mc_address local; /* of every connection; length 0 when each must be asked */
     struct mc_worker *worker;
+    uint64_t max_connections; /* over all workers; UINT64_MAX: no limit */
+    mc_stat cx_overflow, global_cx_overflow;
+    bool ignore_global_limit;
     bool open, removed;
 } mc_worker_listener;
 

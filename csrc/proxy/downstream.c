@@ -247,6 +247,14 @@ static void downstream_low(mc_conn *conn) {
     }
 }
 
+static void count_everywhere(const mc_downstream_source *source, int delta) {
+    for (size_t i = 0; i < 2; i++) {
+        if (source->everywhere[i] != NULL) {
+            atomic_fetch_add_explicit(source->everywhere[i], (uint32_t)delta, memory_order_relaxed);
+        }
+    }
+}
+
 static void count_close(mc_downstream *d, bool active, bool remote) {
     COUNT(d, downstream_cx_destroy);
     if (remote) {
@@ -293,6 +301,7 @@ static void downstream_close(mc_conn *conn, mc_close_reason reason) {
     mc_free(d);
     proxy->connection_count--;
     source->connections--;
+    count_everywhere(source, -1);
     if (source->on_closed != NULL) {
         source->on_closed(source);
     }
@@ -352,6 +361,7 @@ static void downstream_opened(mc_downstream *d) {
     d->pin = mc_hcm_pin_ref(d->source->pin);
     d->conn.high_watermark = d->pin->hcm->buffer_limit;
     d->source->connections++;
+    count_everywhere(d->source, 1);
     proxy->connection_count++;
     mc_list_push_back(&proxy->connections, &d->link);
     COUNT(d, downstream_cx_total);

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -74,3 +75,44 @@ def test_other_fields_have_no_meaning_for_a_single_host() -> None:
     with pytest.raises(meshcore.ConfigError, match="max_connections") as failure:
         meshcore.Gateway(config, workers=1)
     assert failure.value.path.endswith("circuit_breakers.per_host_thresholds[0].max_requests")
+
+
+MONITOR = (
+    "type.googleapis.com/"
+    "envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig"
+)
+
+
+@pytest.mark.parametrize("kind", ["monitor", "runtime", "listener"])
+def test_no_more_downstream_connections_than_allowed(upstream: Start, kind: str) -> None:
+    config = proxy_to(upstream(respond(200, b"ok")).port)
+    listener_key = "envoy.resource_limits.listener.main.connection_limit"
+    keys = {"runtime": "overload.global_downstream_max_connections", "listener": listener_key}
+    if kind == "monitor":
+        limit = {"@type": MONITOR, "max_active_downstream_connections": 2}
+        name = "envoy.resource_monitors.global_downstream_max_connections"
+        config["overload_manager"] = {"resource_monitors": [{"name": name, "typed_config": limit}]}
+    else:
+        layer = {"name": "static", "static_layer": {keys[kind]: 2}}
+        config["layered_runtime"] = {"layers": [layer]}
+    with meshcore.Gateway(config, workers=2) as gateway:
+        port = gateway.listeners["main"][1]
+        kept = []
+        for _ in range(2):
+            connection = clients.Connection(port)
+            assert connection.request().status == 200
+            kept.append(connection)
+        with pytest.raises((ConnectionError, EOFError, OSError)):
+            clients.fetch(port, "/")
+        name = "downstream_cx_overflow" if kind == "listener" else "downstream_global_cx_overflow"
+        values = gateway.stats.snapshot().values("counter")
+        assert sum(int(v) for n, v in values.items() if n.endswith(f".{name}")) == 1
+        for connection in kept:
+            connection.close()
+        limit_s = time.monotonic() + 10
+        while True:
+            try:
+                assert clients.fetch(port, "/").status == 200
+                break
+            except (ConnectionError, EOFError, OSError):
+                assert time.monotonic() < limit_s
