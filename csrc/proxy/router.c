@@ -134,9 +134,12 @@ static void route_to_cluster(mc_filter *filter, bool end_stream) {
         mc_timer_arm(stream->proxy->loop, &r->timeout, r->timeout_ms);
     }
     if (MC_UNLIKELY(stream->match.route->mirrors.count > 0)) {
-        mc_shadows_start(r, end_stream);
+        mc_shadows_make(r);
     }
     mc_try_start(r);
+    if (MC_UNLIKELY(r->shadows != NULL) && !stream->finished) {
+        mc_shadows_start(r, end_stream);
+    }
 }
 
 static mc_filter_status router_headers(mc_filter *filter, mc_headers *headers, bool end_stream) {

@@ -177,7 +177,8 @@ bool mc_router_follow_redirect(mc_router *r, mc_try *t);
 
 /* --- shadow.c -------------------------------------------------------------------------------------------------------------------- */
 
-/* RT-55: starts the copies of a request whose headers are final. */
+/* RT-55: makes the copies of a request whose headers are final, and sends them. */
+void mc_shadows_make(mc_router *r);
 void mc_shadows_start(mc_router *r, bool end_stream);
 void mc_shadows_data(mc_router *r, mc_slice data);
 void mc_shadows_end(mc_router *r);

@@ -1,6 +1,426 @@
+/* Shadows: copies of a request to other clusters (RT-55). Fire and forget: what a shadow brings is read and dropped.
+ *
+ * A shadow owns an arena and lives as long as its attempt. While the request still comes, its router feeds it; a shadow whose
+ * request is whole outlives the stream. */
+#include "http/uri.h"
 #include "proxy/router_internal.h"
-void mc_shadows_start(mc_router *r, bool end_stream) {}
-void mc_shadows_data(mc_router *r, mc_slice data) {}
-void mc_shadows_end(mc_router *r) {}
-void mc_shadows_cancel(mc_router *r) {}
-bool mc_router_follow_redirect(mc_router *r, mc_try *t) { return false; }
+#include "route/mutate.h"
+
+typedef struct mc_shadow {
+    mc_attempt attempt;
+    mc_proxy *proxy;
+    mc_upstream *upstream; /* held */
+    mc_host *host;         /* referenced once chosen */
+    mc_router *router;     /* who feeds it; NULL: the request is whole */
+    struct mc_shadow *next;
+    mc_arena arena; /* it lives in it */
+    mc_headers request, response;
+    mc_headers *trailers;
+    mc_buffer body; /* until the connection is there */
+    mc_h1_framing framing;
+    mc_timer timeout;
+    uint64_t timeout_ms, complete_us;
+    mc_deferred freeing;
+    uint16_t status;
+    bool whole;  /* the request is */
+    bool paused; /* the client waits for this shadow's connection */
+    bool ready, over;
+    bool counted; /* in code stats */
+} mc_shadow;
+
+#define S_COUNT(s, name) mc_counter_inc((s)->proxy->slab, (s)->upstream->cluster->stats.name)
+
+/* --- the end --------------------------------------------------------------------------------------------------------- */
+
+static void free_shadow(mc_deferred *deferred) {
+    mc_shadow *s = MC_CONTAINER(deferred, mc_shadow, freeing);
+    mc_arena arena = s->arena;
+    mc_arena_fini(&arena);
+}
+
+static void resume_client(mc_shadow *s) {
+    if (s->paused) {
+        s->paused = false;
+        mc_filter_decode_resume(s->router->filter);
+    }
+}
+
+static void leave_router(mc_shadow *s) {
+    if (s->router == NULL) {
+        return;
+    }
+    resume_client(s);
+    mc_shadow **at = &s->router->shadows;
+    while (*at != s) {
+        at = &(*at)->next;
+    }
+    *at = s->next;
+    s->router = NULL;
+}
+
+static void finish(mc_shadow *s) {
+    if (s->over) {
+        return;
+    }
+    s->over = true;
+    leave_router(s);
+    mc_timer_cancel(s->proxy->loop, &s->timeout);
+    mc_net_retire(s->proxy->net, &s->body);
+    if (s->host != NULL) {
+        mc_host_unref(s->host);
+    }
+    mc_upstream_release(s->upstream);
+    mc_loop_defer(s->proxy->loop, &s->freeing);
+}
+
+/* A shadow is a request of our own, hence internal (RF-45). */
+static void charge(mc_shadow *s, uint16_t status) {
+    mc_cluster *cluster = s->upstream->cluster;
+    if (!s->counted) {
+        return;
+    }
+    mc_code_stats_response(&cluster->codes[MC_ORIGIN_ANY], s->proxy->slab, status, true);
+    mc_code_stats_response(&cluster->codes[MC_ORIGIN_INTERNAL], s->proxy->slab, status, true);
+    if (s->host != NULL && status >= 500) {
+        mc_counter_inc(s->proxy->slab, s->host->stats.rq_error);
+    }
+}
+
+static void failed(mc_shadow *s, mc_reset_reason reason) {
+    if (reason != MC_RESET_OVERFLOW) {
+        mc_upstream_outcome(s->upstream, s->host, MC_OUTLIER_CONNECT_FAILED, 0);
+    }
+    if (s->status == 0) {
+        charge(s, reason == MC_RESET_PROTOCOL_ERROR ? 502 : 503);
+    }
+    finish(s);
+}
+
+static void timed_out(mc_timer *timer) {
+    mc_shadow *s = MC_CONTAINER(timer, mc_shadow, timeout);
+    S_COUNT(s, upstream_rq_timeout);
+    mc_counter_inc(s->proxy->slab, s->host->stats.rq_timeout);
+    if (s->status == 0) {
+        mc_upstream_outcome(s->upstream, s->host, MC_OUTLIER_TIMEOUT, 504);
+        charge(s, 504);
+    }
+    mc_attempt_cancel(&s->attempt);
+    finish(s);
+}
+
+/* --- writing ---------------------------------------------------------------------------------------------------------- */
+
+static void write_piece(mc_shadow *s, mc_slice data) {
+    mc_conn *conn = mc_attempt_conn(&s->attempt);
+    if (s->framing != MC_H1_CHUNKED) {
+        mc_conn_write(conn, data);
+        return;
+    }
+    char *head = mc_net_scratch(s->proxy->net, MC_H1_CHUNK_HEAD_MAX);
+    if (head == NULL) {
+        mc_conn_abort(conn, MC_CLOSE_RESET);
+        return;
+    }
+    mc_conn_write(conn, mc_slice_of(head, mc_h1_chunk_head(head, data.n)));
+    mc_conn_write(conn, data);
+    mc_conn_write(conn, MC_SLICE("\r\n"));
+}
+
+static void write_end(mc_shadow *s) {
+    mc_conn *conn = mc_attempt_conn(&s->attempt);
+    if (s->framing == MC_H1_CHUNKED) {
+        const mc_headers *trailers = s->upstream->cluster->h1.enable_trailers ? s->trailers : NULL;
+        char *out = mc_net_scratch(s->proxy->net, mc_h1_last_chunk_size(trailers));
+        if (out == NULL) {
+            mc_conn_abort(conn, MC_CLOSE_RESET);
+            return;
+        }
+        mc_conn_write(conn, mc_slice_of(out, mc_h1_last_chunk(trailers, out)));
+    }
+    s->attempt.request_sent = true;
+}
+
+static void write_request(mc_shadow *s) {
+    mc_conn *conn = mc_attempt_conn(&s->attempt);
+    mc_upstream_outcome(s->upstream, s->host, MC_OUTLIER_CONNECT_SUCCESS, 0);
+    char *out = mc_net_scratch(s->proxy->net, mc_h1_head_size(&s->request));
+    if (out == NULL) {
+        mc_conn_abort(conn, MC_CLOSE_RESET);
+        return;
+    }
+    const mc_h1_encode how = {.end_stream = s->whole && s->body.length == 0 && s->trailers == NULL,
+                              .enable_trailers = s->upstream->cluster->h1.enable_trailers};
+    size_t n = mc_h1_encode_request(&s->request, &how, out, &s->framing);
+    s->ready = true;
+    mc_conn_write(conn, mc_slice_of(out, n));
+    for (const mc_chunk *chunk = s->body.head; chunk != NULL; chunk = chunk->next) {
+        write_piece(s, mc_slice_of(chunk->data + chunk->begin, chunk->end - chunk->begin));
+    }
+    mc_net_retire(s->proxy->net, &s->body);
+    if (s->whole) {
+        write_end(s);
+    } else {
+        resume_client(s);
+    }
+}
+
+/* --- events of the attempt -------------------------------------------------------------------------------------------- */
+
+static mc_shadow *shadow_of(mc_attempt *attempt) { return MC_CONTAINER(attempt, mc_shadow, attempt); }
+
+static void on_ready(mc_attempt *attempt) { write_request(shadow_of(attempt)); }
+static void on_failure(mc_attempt *attempt, mc_reset_reason reason) { failed(shadow_of(attempt), reason); }
+
+static mc_headers *on_begin(mc_attempt *attempt) {
+    mc_shadow *s = shadow_of(attempt);
+    mc_headers_init(&s->response, &s->arena);
+    return &s->response;
+}
+
+static mc_status on_headers(mc_attempt *attempt, const mc_h1_head *head) {
+    mc_shadow *s = shadow_of(attempt);
+    if (head->status < 200) { /* another protocol is nothing for a shadow */
+        return head->status == 101 ? MC_EPROTO : MC_OK;
+    }
+    s->status = head->status;
+    mc_upstream_outcome(s->upstream, s->host,
+                        head->status >= 500 ? MC_OUTLIER_REQUEST_FAILED : MC_OUTLIER_REQUEST_SUCCESS, head->status);
+    charge(s, head->status);
+    if (head->status < 500) {
+        mc_counter_inc(s->proxy->slab, s->host->stats.rq_success);
+    }
+    return MC_OK;
+}
+
+static mc_status on_body(mc_attempt *attempt, mc_slice data) { return MC_OK; }
+static mc_status on_trailers(mc_attempt *attempt, mc_headers *trailers) { return MC_OK; }
+
+static void on_complete(mc_attempt *attempt) {
+    mc_shadow *s = shadow_of(attempt);
+    if (s->counted && s->whole) {
+        const uint64_t ms = (mc_loop_now_us(s->proxy->loop) - s->complete_us) / 1000;
+        mc_code_stats_time(&s->upstream->cluster->codes[MC_ORIGIN_ANY], s->proxy->slab, ms);
+        mc_code_stats_time(&s->upstream->cluster->codes[MC_ORIGIN_INTERNAL], s->proxy->slab, ms);
+    }
+    finish(s);
+}
+
+static void on_reset(mc_attempt *attempt, mc_reset_reason reason) {
+    mc_shadow *s = shadow_of(attempt);
+    S_COUNT(s, upstream_rq_rx_reset);
+    failed(s, reason);
+}
+
+static void on_high(mc_attempt *attempt) {
+    mc_shadow *s = shadow_of(attempt);
+    if (s->router != NULL && !s->paused) {
+        s->paused = true;
+        mc_filter_decode_pause(s->router->filter);
+    }
+}
+
+static void on_low(mc_attempt *attempt) { resume_client(shadow_of(attempt)); }
+
+static const mc_attempt_events shadow_events = {
+    .on_ready = on_ready,
+    .on_failure = on_failure,
+    .on_begin = on_begin,
+    .on_headers = on_headers,
+    .on_body = on_body,
+    .on_trailers = on_trailers,
+    .on_complete = on_complete,
+    .on_reset = on_reset,
+    .on_high = on_high,
+    .on_low = on_low,
+};
+
+/* --- making ------------------------------------------------------------------------------------------------------------- */
+
+static mc_status copy_headers(const mc_headers *from, mc_headers *to) {
+    MC_HEADERS_EACH(from, header) {
+        mc_slice value = header->value, name = header->name;
+        mc_status status = mc_arena_dup(to->arena, value, &value);
+        if (status == MC_OK && header->id == MC_H_UNKNOWN) {
+            status = mc_arena_dup(to->arena, name, &name);
+        }
+        if (status == MC_OK) {
+            status = mc_headers_add_ref(to, header->id, header->id == MC_H_UNKNOWN ? name : mc_header_name(header->id),
+                                        value);
+        }
+        if (status != MC_OK) {
+            return status;
+        }
+    }
+    return MC_OK;
+}
+
+static mc_status set_host(const mc_mirror_policy *policy, mc_headers *request) {
+    mc_slice host = mc_headers_get_known(request, MC_H_AUTHORITY), out;
+    if (policy->host_rewrite_literal.n > 0) {
+        return mc_headers_set_known_ref(request, MC_H_AUTHORITY, policy->host_rewrite_literal);
+    }
+    if (policy->keep_host || host.n == 0) {
+        return MC_OK;
+    }
+    const size_t port = mc_uri_port_start(host);
+    const mc_slice parts[] = {mc_slice_until(host, port), MC_SLICE("-shadow"), mc_slice_from(host, port)};
+    mc_status status = mc_arena_concat(request->arena, parts, 3, &out);
+    return status == MC_OK ? mc_headers_set_known_ref(request, MC_H_AUTHORITY, out) : status;
+}
+
+/* What a request of our own says of itself. */
+static mc_status sign(mc_shadow *s, const mc_hcm *hcm) {
+    char text[MC_ADDRESS_TEXT], digits[20];
+    mc_status status = mc_headers_set_known_ref(&s->request, MC_H_X_ENVOY_INTERNAL, MC_SLICE("true"));
+    if (status == MC_OK && hcm->node_address.length > 0) {
+        status = mc_headers_append_value(&s->request, MC_H_X_FORWARDED_FOR, MC_SLICE(","),
+                                         mc_slice_of(text, mc_address_ip(&hcm->node_address, text)));
+    }
+    if (status == MC_OK && s->timeout_ms != 0 && !hcm->router.suppress_envoy_headers) {
+        status = mc_headers_set_known(&s->request, MC_H_X_ENVOY_EXPECTED_RQ_TIMEOUT_MS,
+                                      mc_slice_of(digits, mc_format_u64(digits, s->timeout_ms)));
+    }
+    return status;
+}
+
+static mc_upstream *find_upstream(const mc_router *r, const mc_mirror_policy *policy) {
+    mc_stream *stream = r->stream;
+    mc_proxy *proxy = stream->proxy;
+    if (policy->cluster_id != MC_NO_CLUSTER) {
+        return mc_proxy_upstream(proxy, stream->hcm->cluster_slots[policy->cluster_id]);
+    }
+    mc_slice name = mc_headers_get(&stream->request, policy->cluster_header);
+    return name.n == 0 ? NULL : mc_proxy_upstream(proxy, proxy->find_slot(proxy->ctx, name));
+}
+
+/* Without memory there is no copy, and nobody is told. */
+static void make(mc_router *r, const mc_mirror_policy *policy) {
+    mc_proxy *proxy = r->stream->proxy;
+    mc_upstream *upstream = find_upstream(r, policy);
+    mc_arena arena;
+    if (upstream == NULL) {
+        return;
+    }
+    mc_arena_init(&arena, &proxy->blocks);
+    mc_shadow *s = mc_arena_zalloc(&arena, sizeof *s);
+    if (s == NULL) {
+        return;
+    }
+    s->arena = arena;
+    s->proxy = proxy;
+    s->upstream = upstream;
+    s->router = r;
+    s->counted = !r->options->no_dynamic_stats;
+    s->timeout_ms = r->timeout_ms;
+    s->timeout.fire = timed_out;
+    s->freeing.run = free_shadow;
+    s->attempt.events = &shadow_events;
+    mc_buffer_init(&s->body, mc_net_chunks(proxy->net));
+    mc_headers_init(&s->request, &s->arena);
+    if (copy_headers(&r->stream->request, &s->request) != MC_OK ||
+        mc_header_mutations_apply(policy->mutations, &s->request) != MC_OK || set_host(policy, &s->request) != MC_OK ||
+        sign(s, r->stream->hcm) != MC_OK) {
+        arena = s->arena;
+        mc_arena_fini(&arena);
+        return;
+    }
+    mc_upstream_hold(upstream);
+    mc_shadow **at = &r->shadows;
+    while (*at != NULL) {
+        at = &(*at)->next;
+    }
+    *at = s;
+}
+
+void mc_shadows_make(mc_router *r) {
+    const mc_mirror_policies *policies = &r->stream->match.route->mirrors;
+    if (mc_slice_eq(mc_headers_get_known(&r->stream->request, MC_H_METHOD), MC_SLICE("CONNECT")) ||
+        r->stream->upgrade) {
+        return;
+    }
+    for (uint32_t i = 0; i < policies->count; i++) {
+        if (mc_fraction_holds(&policies->items[i].fraction, r->stream->proxy->runtime, r->stream->random)) {
+            make(r, &policies->items[i]);
+        }
+    }
+}
+
+/* --- going ------------------------------------------------------------------------------------------------------------------ */
+
+static void request_whole(mc_shadow *s) {
+    s->whole = true;
+    s->complete_us = mc_loop_now_us(s->proxy->loop);
+    leave_router(s);
+    if (s->timeout_ms != 0) {
+        mc_timer_arm(s->proxy->loop, &s->timeout, s->timeout_ms);
+    }
+}
+
+static void start(mc_shadow *s, bool end_stream) {
+    mc_host *host = mc_upstream_choose(s->upstream, &(mc_lb_request){.now_ms = mc_loop_now_ms(s->proxy->loop)});
+    mc_counter_inc(s->proxy->slab, s->router->stream->hcm->stats.rq_total);
+    if (host == NULL) {
+        charge(s, 503);
+        finish(s);
+        return;
+    }
+    s->host = mc_host_ref(host);
+    s->attempt.method = mc_headers_get_known(&s->request, MC_H_METHOD);
+    mc_pool *pool = mc_upstream_pool(s->upstream, host);
+    if (end_stream) {
+        request_whole(s);
+    }
+    mc_status status = pool == NULL ? MC_ENOMEM : mc_pool_start(pool, &s->attempt);
+    if (status == MC_OK) {
+        write_request(s);
+    } else if (status != MC_AGAIN) {
+        failed(s, status == MC_ELIMIT ? MC_RESET_OVERFLOW : MC_RESET_LOCAL_CONNECTION_FAILURE);
+    }
+}
+
+void mc_shadows_start(mc_router *r, bool end_stream) {
+    for (mc_shadow *s = r->shadows, *next; s != NULL; s = next) {
+        next = s->next;
+        start(s, end_stream);
+    }
+}
+
+void mc_shadows_data(mc_router *r, mc_slice data) {
+    const uint32_t limit = r->stream->hcm->buffer_limit;
+    for (mc_shadow *s = r->shadows, *next; s != NULL; s = next) {
+        next = s->next;
+        if (s->ready) {
+            write_piece(s, data);
+        } else if (mc_buffer_append(&s->body, data) != MC_OK) {
+            mc_attempt_cancel(&s->attempt);
+            finish(s);
+        } else if (limit != 0 && s->body.length > limit && !s->paused) {
+            s->paused = true;
+            mc_filter_decode_pause(r->filter);
+        }
+    }
+}
+
+void mc_shadows_end(mc_router *r) {
+    for (mc_shadow *s = r->shadows, *next; s != NULL; s = next) {
+        next = s->next;
+        if (r->trailers != NULL && (s->trailers = mc_arena_zalloc(&s->arena, sizeof *s->trailers)) != NULL) {
+            mc_headers_init(s->trailers, &s->arena);
+            if (copy_headers(r->trailers, s->trailers) != MC_OK) {
+                s->trailers = NULL;
+            }
+        }
+        request_whole(s);
+        if (s->ready) {
+            write_end(s);
+        }
+    }
+}
+
+void mc_shadows_cancel(mc_router *r) {
+    for (mc_shadow *s = r->shadows, *next; s != NULL; s = next) {
+        next = s->next;
+        mc_attempt_cancel(&s->attempt);
+        finish(s);
+    }
+}

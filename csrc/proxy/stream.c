@@ -11,6 +11,7 @@ static void limit_fired(mc_timer *timer);
 static void duration_fired(mc_timer *timer);
 static void set_idle(mc_stream *stream, uint64_t ms);
 static void finish(mc_stream *stream, bool close);
+static void cancel_restart(mc_stream *stream);
 
 static void free_stream(mc_deferred *deferred) {
     mc_stream *stream = MC_CONTAINER(deferred, mc_stream, freeing);
@@ -527,6 +528,7 @@ static void finish(mc_stream *stream, bool close) {
     mc_timer_cancel(proxy->loop, &stream->idle);
     mc_timer_cancel(proxy->loop, &stream->limit);
     mc_timer_cancel(proxy->loop, &stream->duration);
+    cancel_restart(stream);
     mc_chain_close(stream);
     for (; stream->decode_pauses > 0; stream->decode_pauses--) {
         mc_conn_resume_reading(mc_downstream_conn(downstream));
@@ -537,6 +539,75 @@ static void finish(mc_stream *stream, bool close) {
     stream->downstream = NULL;
     mc_loop_defer(proxy->loop, &stream->freeing);
     mc_downstream_stream_done(downstream, stream, close);
+}
+
+/* --- another leg ------------------------------------------------------------------------------------------------------------ */
+
+struct mc_restart {
+    mc_deferred deferred;
+    mc_stream *stream;
+    mc_buffer body;
+};
+
+/* Filters and route of the leg before are gone, what the client sent is still there. */
+static void end_leg(mc_stream *stream) {
+    mc_chain_close(stream);
+    write_record(stream);
+    stream->filter_count = 0;
+    stream->response = stream->response_trailers = stream->request_trailers = NULL;
+    stream->flags = 0;
+    stream->details = NULL;
+    stream->status = 0;
+    stream->attempts = 0;
+    stream->first_upstream_us = 0;
+    stream->upstream_address = (mc_address){0};
+    stream->response_started = stream->route_stale = false;
+    stream->random = mc_random_next(mc_loop_random(stream->proxy->loop));
+    MC_HCM_COUNT(stream, downstream_rq_total);
+    MC_HCM_COUNT(stream, downstream_rq_http1_total);
+}
+
+static void restart(mc_deferred *deferred) {
+    struct mc_restart *again = MC_CONTAINER(deferred, struct mc_restart, deferred);
+    mc_stream *stream = again->stream;
+    size_t left = again->body.length;
+    stream->restart = NULL;
+    end_leg(stream);
+    if (mc_stream_match_route(stream) != MC_OK || mc_chain_open(stream) != MC_OK) {
+        out_of_memory(stream);
+    } else {
+        arm_timers(stream);
+        mc_chain_headers(stream, MC_DECODE, left == 0);
+    }
+    for (const mc_chunk *chunk = again->body.head; chunk != NULL && !stream->finished; chunk = chunk->next) {
+        mc_slice piece = mc_slice_of(chunk->data + chunk->begin, chunk->end - chunk->begin);
+        left -= piece.n;
+        mc_chain_data(stream, MC_DECODE, piece, left == 0);
+    }
+    mc_net_retire(stream->proxy->net, &again->body);
+}
+
+void mc_stream_restart(mc_stream *stream, mc_buffer *body) {
+    struct mc_restart *again = mc_arena_zalloc(&stream->arena, sizeof *again);
+    if (again == NULL) {
+        out_of_memory(stream);
+        return;
+    }
+    again->stream = stream;
+    again->body = *body;
+    again->deferred.run = restart;
+    mc_buffer_init(body, body->pool);
+    stream->restart = again;
+    mc_loop_defer(stream->proxy->loop, &again->deferred);
+}
+
+/* The stream ends before its next leg began. */
+static void cancel_restart(mc_stream *stream) {
+    if (stream->restart != NULL) {
+        mc_deferred_cancel(&stream->restart->deferred);
+        mc_net_retire(stream->proxy->net, &stream->restart->body);
+        stream->restart = NULL;
+    }
 }
 
 void mc_stream_reset(mc_stream *stream, uint64_t flags, const char *details) {

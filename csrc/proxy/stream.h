@@ -68,6 +68,8 @@ struct mc_stream {
     const char *details;
     const mc_value *metadata; /* dynamic: namespace to object; NULL: none */
     mc_stream_info *info;     /* made when first asked for */
+    struct mc_redirects *redirects; /* followed inside (internal_redirect.c); NULL: none */
+    struct mc_restart *restart;     /* on its way; NULL: none */
     uint64_t bytes_received, bytes_sent;
     uint64_t first_upstream_us;
     mc_address upstream_address;
@@ -102,6 +104,11 @@ void mc_stream_request_headers(mc_stream *stream, const mc_h1_head *head);
 void mc_stream_request_data(mc_stream *stream, mc_slice data);
 void mc_stream_request_trailers(mc_stream *stream, mc_headers *trailers);
 void mc_stream_request_complete(mc_stream *stream);
+
+/* Begins the request anew with its headers as they are now, its body being what is taken out of `body`: a new leg with filters and
+ * route of its own, once the current callback is over (RT-56). The leg before it is logged and leaves no trace in the counters of
+ * responses. */
+void mc_stream_restart(mc_stream *stream, mc_buffer *body);
 
 /* Looks the route up (again). */
 MC_MUST_CHECK mc_status mc_stream_match_route(mc_stream *stream);
