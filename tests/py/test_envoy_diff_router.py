@@ -1,0 +1,299 @@
+"""The router beside real Envoy: the same configuration, the same requests, and upstreams that fail by a
+script the request carries. Compared are the answers, what each upstream received, try by try, and
+what was counted."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import re
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import peers
+import pytest
+from clients import Connection, Reply
+from upstreams import Behaviour, Exchange, Upstream
+
+HCM = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
+ROUTER = "envoy.extensions.filters.http.router.v3.Router"
+PREVIOUS_HOSTS = "envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"
+SEED = 20261121
+GENERATED = 250
+
+VOLATILE = {
+    "date": "a date",
+    "x-envoy-upstream-service-time": "some ms",
+    "x-request-id": "an id",
+}
+# Counters that both have, moved by the request itself.
+COUNTED = re.compile(
+    r"cluster\.\w+\.(upstream_rq_|retry|internal\.|external\.|canary\.|alt|upstream_internal_redirect"
+    r"|upstream_cx_none_healthy)|vhost\.|http\.in\.(rq_|no_|passthrough|downstream_rq_\dxx)"
+)
+# Moved by the connections of before, or by what is still on its way.
+UNSTEADY = re.compile(r"pending|_active|cancelled|upstream_rq_(rx|tx)_reset|_time|_total$|_open|budget")
+
+
+# --- upstreams ------------------------------------------------------------------------------------
+
+
+def script_of(target: str) -> list[str]:
+    """`/route/a,b,c?q`: what the first, second and every later try meets."""
+    return target.split("?")[0].rsplit("/", 1)[-1].split(",")
+
+
+async def scripted(exchange: Exchange) -> None:
+    upstream = exchange.upstream
+    steps = script_of(exchange.request.target)
+    step = steps[min(len(upstream.requests), len(steps)) - 1]
+    kind, *extras = step.split("+")
+    headers = [(name, value) for name, _, value in (extra.partition("=") for extra in extras)]
+    if kind == "early":
+        await exchange.head(200, [("content-length", "2"), *headers])
+        await exchange.write(b"ok")
+        exchange.writer.close()
+        return
+    await exchange.read_body()
+    if kind == "reset":
+        exchange.reset()
+    elif kind == "drop":
+        exchange.writer.close()
+    elif kind == "hang":
+        await exchange.reader.read(1)
+        exchange.writer.close()
+    elif kind == "garbage":
+        await exchange.write(b"nonsense\r\n\r\n")
+        exchange.writer.close()
+    elif kind == "part":
+        await exchange.head(200, [("content-length", "10"), *headers])
+        await exchange.write(b"abc")
+        await asyncio.sleep(0.05)
+        exchange.reset()
+    elif kind == "stuck":
+        await exchange.head(200, [("content-length", "10"), *headers])
+        await exchange.write(b"abc")
+        await exchange.reader.read(1)
+        exchange.writer.close()
+    elif kind == "hints":
+        await exchange.write(b"HTTP/1.1 103 Early Hints\r\nlink: <x>\r\n\r\n")
+        await asyncio.sleep(0.02)
+        await answer(exchange, 503, headers)
+    elif kind.startswith("slow"):
+        await asyncio.sleep(0.25)
+        await answer(exchange, int(kind[4:] or 200), headers)
+    else:
+        await answer(exchange, int(kind), headers)
+
+
+async def answer(exchange: Exchange, status: int, headers: list[tuple[str, str]]) -> None:
+    body = b"" if status in (204, 304) else b"%d" % status
+    length = [] if status in (204, 304) else [("content-length", str(len(body)))]
+    await exchange.head(status, [*length, *headers])
+    if exchange.request.method != "HEAD":
+        await exchange.write(body)
+
+
+# --- configurations -------------------------------------------------------------------------------
+
+
+def address(port: str | int) -> str:
+    return f"{{socket_address: {{address: 127.0.0.1, port_value: {port}}}}}"
+
+
+def cluster(name: str, *ports: str, more: str = "") -> str:
+    endpoints = ", ".join(f"{{endpoint: {{address: {address(port)}}}}}" for port in ports)
+    return (
+        f"  - {{name: {name}, type: STATIC, connect_timeout: 0.5s, {more} load_assignment:"
+        f" {{cluster_name: {name}, endpoints: [{{lb_endpoints: [{endpoints}]}}]}}}}\n"
+    )
+
+
+def config(routes: list[str], *, manager: str = "", router: str = "", host: str = "") -> str:
+    return (
+        f"admin: {{address: {address('$admin_port')}}}\n"
+        f"static_resources:\n  listeners:\n  - name: main\n    address: {address('$port')}\n"
+        "    filter_chains:\n    - filters:\n      - name: hcm\n        typed_config:\n"
+        f'          "@type": type.googleapis.com/{HCM}\n          stat_prefix: in\n'
+        f"          delayed_close_timeout: 0.05s\n{manager}"
+        "          route_config:\n            virtual_hosts:\n            - name: all\n"
+        f'              domains: ["*"]\n{host}              routes:\n'
+        + "".join(f"              - {route}\n" for route in routes)
+        + "          http_filters:\n          - name: router\n            typed_config:\n"
+        f'              "@type": type.googleapis.com/{ROUTER}\n{router}  clusters:\n'
+        + cluster("web", "$web")
+        + cluster("mirror", "$mirror")
+        + cluster("pair", "$web", "1")
+        + cluster("refused", "1")
+        + cluster("nohost")
+    )
+
+
+INTERNAL = "          use_remote_address: true\n          internal_address_config: {}\n"
+BACKOFF = "retry_back_off: {base_interval: 0.001s, max_interval: 0.002s}"
+
+
+def route(name: str, action: str, *, more: str = "") -> str:
+    to = "" if "cluster" in action else "cluster: web, "
+    return f"{{name: {name}, match: {{prefix: /{name}/}}, route: {{{to}{action}}}{more}}}"
+
+
+# --- asking ---------------------------------------------------------------------------------------
+
+
+class Side:
+    """One server, with the upstreams both share."""
+
+    def __init__(self, server: peers.Server, upstreams: dict[str, Upstream]) -> None:
+        self.server = server
+        self.upstreams = upstreams
+
+    def stats(self) -> dict[str, int]:
+        url = f"http://127.0.0.1:{self.server.admin_port}/stats?usedonly"
+        with urllib.request.urlopen(url, timeout=5) as response:
+            lines = response.read().decode().splitlines()
+        found = {}
+        for line in lines:
+            name, _, value = line.rpartition(": ")
+            if COUNTED.match(name) and not UNSTEADY.search(name) and value.isdigit():
+                found[name] = int(value)
+        return found
+
+    def ask(self, data: bytes) -> dict[str, Any]:
+        """The answer to one request, what the upstreams got, and what was counted."""
+        for upstream in self.upstreams.values():
+            upstream.requests.clear()
+        before = self.stats()
+        method = data.split(b" ", 1)[0].decode()
+        out: dict[str, Any] = {}
+        with Connection(self.server.port, timeout=10) as connection:
+            connection.send(data.replace(b"PORT", str(self.server.port).encode()))
+            try:
+                reply = connection.reply(method)
+                while reply.status in (100, 103):
+                    out.setdefault("informational", []).append(reply.status)
+                    reply = connection.reply(method)
+                out["reply"] = self.comparable(reply)
+            except (EOFError, ConnectionError) as error:
+                out["reply"] = type(error).__name__
+        out["counted"], out["received"] = self.settled(before)
+        return out
+
+    def settled(self, before: dict[str, int]) -> tuple[dict[str, int], dict[str, Any]]:
+        """When nothing moves any more."""
+        last: Any = None
+        for _ in range(100):
+            now = self.stats()
+            counted = {
+                name: value - before.get(name, 0)
+                for name, value in now.items()
+                if value != before.get(name, 0)
+            }
+            state = (counted, {name: len(u.requests) for name, u in self.upstreams.items()})
+            if state == last:
+                break
+            last = state
+            time.sleep(0.03)  # what is compared is a state that lasts, not a moment
+        received = {
+            name: [self.request(request, index) for index, request in enumerate(upstream.requests)]
+            for name, upstream in self.upstreams.items()
+        }
+        return counted, received
+
+    def hide(self, value: str) -> str:
+        return value.replace(str(self.server.port), "PORT")
+
+    def comparable(self, reply: Reply) -> dict[str, Any]:
+        return {
+            "status": reply.status,
+            "headers": sorted((n, VOLATILE.get(n, self.hide(v))) for n, v in reply.headers),
+            "body": reply.body.decode("latin-1"),
+        }
+
+    def request(self, request: Any, index: int) -> dict[str, Any]:
+        def value(name: str, text: str) -> str:
+            if name == "x-envoy-expected-rq-timeout-ms" and index > 0:
+                return "less"  # what is left depends on the time that passed
+            return VOLATILE.get(name, self.hide(text))
+
+        return {
+            "line": f"{request.method} {request.target}",
+            "headers": sorted((n, value(n, v)) for n, v in request.headers),
+            "body": bytes(request.body).decode("latin-1"),
+            "trailers": request.trailers,
+        }
+
+
+Pair = Callable[..., tuple[Side, Side]]
+
+
+@pytest.fixture
+def sides(
+    both: Callable[..., tuple[peers.Server, peers.Server]],
+    upstream: Callable[[Behaviour], Upstream],
+) -> Pair:
+    def start(routes: list[str], **options: str) -> tuple[Side, Side]:
+        upstreams = {"web": upstream(scripted), "mirror": upstream(scripted)}
+        ports = {name: origin.port for name, origin in upstreams.items()}
+        ours, theirs = both(config(routes, **options), **ports)
+        return Side(ours, upstreams), Side(theirs, upstreams)
+
+    return start
+
+
+def request(line: str, *headers: str, body: bytes = b"") -> bytes:
+    lines = [f"{line} HTTP/1.1", "Host: a.com", *headers]
+    if body:
+        lines.append(f"Content-Length: {len(body)}")
+    return "".join(f"{item}\r\n" for item in lines).encode("latin-1") + b"\r\n" + body
+
+
+def differences(pair: tuple[Side, Side], cases: Iterator[bytes] | list[bytes]) -> list[str]:
+    ours, theirs = pair
+    found = []
+    for data in cases:
+        mine, envoys = ours.ask(data), theirs.ask(data)
+        if mine != envoys:
+            parts = [
+                f"    {part}:\n      ours  {mine.get(part)}\n      Envoy {envoys.get(part)}"
+                for part in sorted({*mine, *envoys})
+                if mine.get(part) != envoys.get(part)
+            ]
+            found.append(f"{data[:200]!r}\n" + "\n".join(parts) + "\n")
+    return found
+
+
+def check(pair: tuple[Side, Side], cases: list[bytes]) -> None:
+    found = differences(pair, cases)
+    assert not found, f"{len(found)} of {len(cases)} differ\n" + "\n".join(found[:12])
+
+
+# --- what is retried ------------------------------------------------------------------------------
+
+RETRY_ON = (
+    "5xx gateway-error connect-failure reset reset-before-request refused-stream retriable-4xx"
+    " retriable-status-codes retriable-headers envoy-ratelimited cancelled deadline-exceeded"
+    " internal resource-exhausted unavailable"
+).split()
+STEPS = [
+    *("200", "500", "502", "503", "504", "409", "418", "425", "302", "404", "reset", "drop"),
+    *("503+x-envoy-ratelimited=true", "200+x-again=1", "200+grpc-status=14", "200+grpc-status=1"),
+    *("200+grpc-status=4", "200+grpc-status=8", "200+grpc-status=13", "204", "garbage"),
+]
+
+
+def test_every_condition_of_retries(sides: Pair) -> None:
+    routes = [
+        route(
+            f"r{n}",
+            f"retry_policy: {{retry_on: {name}, retriable_status_codes: [418, 425], {BACKOFF},"
+            " retriable_headers: [{name: x-again}]}",
+        )
+        for n, name in enumerate(RETRY_ON)
+    ]
+    cases = [
+        request(f"GET /r{n}/{step},200") for n in range(len(RETRY_ON)) for step in STEPS
+    ]
+    check(sides(routes), cases)
