@@ -128,6 +128,7 @@ static void route_to_cluster(mc_filter *filter, bool end_stream) {
         return;
     }
     r->keep_body = (mc_retry_active(&r->retry) || stream->match.route->redirects != NULL) && !stream->upgrade;
+    r->headers_only = end_stream;
     if (end_stream) {
         request_ended(r);
     } else if (stream->upgrade && r->timeout_ms != 0) { /* RF-14 */

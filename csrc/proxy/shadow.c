@@ -22,8 +22,8 @@ typedef struct mc_shadow {
     uint64_t timeout_ms, complete_us;
     mc_deferred freeing;
     uint16_t status;
-    bool whole;  /* the request is */
-    bool paused; /* the client waits for this shadow's connection */
+    bool whole, headers_only; /* the request is */
+    bool paused;              /* the client waits for this shadow's connection */
     bool ready, over;
     bool counted; /* in code stats */
 } mc_shadow;
@@ -148,7 +148,7 @@ static void write_request(mc_shadow *s) {
         mc_conn_abort(conn, MC_CLOSE_RESET);
         return;
     }
-    const mc_h1_encode how = {.end_stream = s->whole && s->body.length == 0 && s->trailers == NULL,
+    const mc_h1_encode how = {.end_stream = s->headers_only,
                               .enable_trailers = s->upstream->cluster->h1.enable_trailers};
     size_t n = mc_h1_encode_request(&s->request, &how, out, &s->framing);
     s->ready = true;
@@ -367,6 +367,7 @@ static void start(mc_shadow *s, bool end_stream) {
     s->host = mc_host_ref(host);
     s->attempt.method = mc_headers_get_known(&s->request, MC_H_METHOD);
     mc_pool *pool = mc_upstream_pool(s->upstream, host);
+    s->headers_only = end_stream;
     if (end_stream) {
         request_whole(s);
     }

@@ -67,7 +67,7 @@ static void write_request(mc_try *t) {
         return;
     }
     mc_h1_encode how = {
-        .end_stream = r->request_end && r->body.length == 0 && r->trailers == NULL,
+        .end_stream = r->headers_only,
         .upgrade = stream->upgrade,
         .enable_trailers = r->cluster->h1.enable_trailers,
     };

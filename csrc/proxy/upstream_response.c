@@ -83,7 +83,7 @@ void mc_router_settle(mc_router *r) {
 
 /* --- informational responses ---------------------------------------------------------------------------------------------- */
 
-/* HC-47: 100 only when the client's expectation was passed on, 102 to 104 always. */
+/* HC-47. Envoy passes none of them on unless it passes 100 on. */
 static mc_status on_informational(mc_router *r, mc_try *t) {
     mc_stream *stream = r->stream;
     const uint16_t status = t->head.status;
@@ -95,7 +95,7 @@ static mc_status on_informational(mc_router *r, mc_try *t) {
     r->final = t;
     mc_router_cancel_tries(r, t);
     mc_retry_stop(&r->retry);
-    if ((status != 100 || stream->hcm->proxy_100_continue) && !stream->headers_sent) {
+    if (stream->hcm->proxy_100_continue && !stream->headers_sent) {
         mc_headers *response = stream->response;
         stream->response = &t->headers;
         mc_stream_send_headers(stream, false);

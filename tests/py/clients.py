@@ -84,10 +84,12 @@ class Connection:
         version, status, reason = ([*line.split(" ", 2), ""])[:3]
         return Reply(version, int(status), reason, self._headers())
 
-    def reply(self, method: str = "GET") -> Reply:
-        """The next final reply, whole."""
+    def reply(self, method: str = "GET", interim: list[int] | None = None) -> Reply:
+        """The next final reply, whole; `interim` gets the statuses before it."""
         reply = self.head()
         while 100 <= reply.status < 200 and reply.status != 101:
+            if interim is not None:
+                interim.append(reply.status)
             reply = self.head()
         if method == "HEAD" or reply.status in (101, 204, 304):
             return reply

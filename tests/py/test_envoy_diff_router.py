@@ -1,11 +1,10 @@
-"""The router beside real Envoy: the same configuration, the same requests, and upstreams that fail by a
-script the request carries. Compared are the answers, what each upstream received, try by try, and
-what was counted."""
+"""The router beside real Envoy: the same configuration, the same requests, and upstreams that fail
+by a script the request carries. Compared are the answers, what each upstream received, try by try,
+and what was counted."""
 
 from __future__ import annotations
 
 import asyncio
-import random
 import re
 import time
 import urllib.request
@@ -19,9 +18,6 @@ from upstreams import Behaviour, Exchange, Upstream
 
 HCM = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
 ROUTER = "envoy.extensions.filters.http.router.v3.Router"
-PREVIOUS_HOSTS = "envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"
-SEED = 20261121
-GENERATED = 250
 
 VOLATILE = {
     "date": "a date",
@@ -34,7 +30,9 @@ COUNTED = re.compile(
     r"|upstream_cx_none_healthy)|vhost\.|http\.in\.(rq_|no_|passthrough|downstream_rq_\dxx)"
 )
 # Moved by the connections of before, or by what is still on its way.
-UNSTEADY = re.compile(r"pending|_active|cancelled|upstream_rq_(rx|tx)_reset|_time|_total$|_open|budget")
+UNSTEADY = re.compile(
+    r"pending|_active|cancelled|upstream_rq_(rx|tx)_reset|_time|_total$|_open|budget"
+)
 
 
 # --- upstreams ------------------------------------------------------------------------------------
@@ -125,7 +123,6 @@ def config(routes: list[str], *, manager: str = "", router: str = "", host: str 
         f'              "@type": type.googleapis.com/{ROUTER}\n{router}  clusters:\n'
         + cluster("web", "$web")
         + cluster("mirror", "$mirror")
-        + cluster("pair", "$web", "1")
         + cluster("refused", "1")
         + cluster("nohost")
     )
@@ -171,10 +168,7 @@ class Side:
         with Connection(self.server.port, timeout=10) as connection:
             connection.send(data.replace(b"PORT", str(self.server.port).encode()))
             try:
-                reply = connection.reply(method)
-                while reply.status in (100, 103):
-                    out.setdefault("informational", []).append(reply.status)
-                    reply = connection.reply(method)
+                reply = connection.reply(method, out.setdefault("interim", []))
                 out["reply"] = self.comparable(reply)
             except (EOFError, ConnectionError) as error:
                 out["reply"] = type(error).__name__
@@ -293,7 +287,90 @@ def test_every_condition_of_retries(sides: Pair) -> None:
         )
         for n, name in enumerate(RETRY_ON)
     ]
-    cases = [
-        request(f"GET /r{n}/{step},200") for n in range(len(RETRY_ON)) for step in STEPS
-    ]
+    cases = [request(f"GET /r{n}/{step},200") for n in range(len(RETRY_ON)) for step in STEPS]
     check(sides(routes), cases)
+
+
+def test_limits_of_retries(sides: Pair) -> None:
+    routes = [
+        route("default", f"retry_policy: {{retry_on: 5xx, {BACKOFF}}}"),
+        route("none", f"retry_policy: {{retry_on: 5xx, num_retries: 0, {BACKOFF}}}"),
+        route("five", f"retry_policy: {{retry_on: 5xx, num_retries: 5, {BACKOFF}}}"),
+        route(
+            "refused", f"cluster: refused, retry_policy: {{retry_on: connect-failure, {BACKOFF}}}"
+        ),
+        route("unretried", "cluster: refused"),
+        route("nohost", f"cluster: nohost, retry_policy: {{retry_on: 5xx, {BACKOFF}}}"),
+    ]
+    steps = (
+        "500 500,200 500,500,200 500,reset,drop,503,502,200 hints,200 part part,200 early".split()
+    )
+    cases = [
+        request(f"GET /{name}/{step}")
+        for name in ("default", "none", "five", "refused", "unretried", "nohost")
+        for step in steps
+    ]
+    counts = "              include_request_attempt_count: true\n"
+    counts += "              include_attempt_count_in_response: true\n"
+    counts += "              include_is_timeout_retry_header: true\n"
+    check(sides(routes, host=counts), cases)
+
+
+def test_time_limits(sides: Pair) -> None:
+    policy = "retry_policy: {retry_on: %s, num_retries: 2, " + BACKOFF + "%s}"
+    routes = [
+        route("whole", "timeout: 0.2s"),
+        route("none", "timeout: 0s"),
+        route("retried", "timeout: 0.2s, " + policy % ("5xx", "")),
+        route("tries", policy % ("5xx", ", per_try_timeout: 0.1s")),
+        route("reset", policy % ("reset", ", per_try_timeout: 0.1s")),
+        route("other", policy % ("connect-failure", ", per_try_timeout: 0.1s")),
+        route("both", "timeout: 0.25s, " + policy % ("5xx", ", per_try_timeout: 0.1s")),
+        route("more", "timeout: 0.2s, " + policy % ("5xx", ", per_try_timeout: 0.2s")),
+        route("idle", policy % ("5xx", ", per_try_idle_timeout: 0.1s")),
+        route("alone", "retry_policy: {per_try_timeout: 0.1s}"),
+        route("stream", "timeout: 0.1s, max_stream_duration: {}"),
+    ]
+    steps = (
+        "200 hang hang,200 hang,hang,200 hang,hang,hang slow slow,200 stuck 500,hang,200".split()
+    )
+    cases = [
+        request(f"GET /{name}/{step}")
+        for name in "whole retried tries reset other both more idle alone stream".split()
+        for step in steps
+        if not (name in ("tries", "reset", "other", "alone") and step == "stuck")
+        and not (name == "stream" and step not in ("slow", "200"))
+    ]
+    cases += [request("GET /none/slow"), request("POST /tries/hang,200", body=b"abc")]
+    host = "              include_is_timeout_retry_header: true\n"
+    check(sides(routes, host=host), cases)
+
+
+CHUNKED = "Transfer-Encoding: chunked"
+
+
+def test_bodies(sides: Pair) -> None:
+    routes = [
+        route("kept", f"retry_policy: {{retry_on: '5xx,reset', num_retries: 3, {BACKOFF}}}"),
+        route("plain", "timeout: 5s"),
+        route(
+            "refused", f"cluster: refused, retry_policy: {{retry_on: connect-failure, {BACKOFF}}}"
+        ),
+    ]
+    steps = "200 500,200 500,reset,200 reset,drop,500,500 early".split()
+    bodies = [b"", b"a", b"abc" * 100, b"x" * 20000]
+    cases = []
+    for name in ("kept", "plain", "refused"):
+        for step in steps:
+            for body in bodies:
+                cases.append(request(f"POST /{name}/{step}", body=body))
+                chunks = b"%x\r\n%s\r\n" % (len(body), body) if body else b""
+                cases.append(request(f"PUT /{name}/{step}", CHUNKED) + chunks + b"0\r\n\r\n")
+    check(sides(routes), cases)
+
+
+def test_informational_responses(sides: Pair) -> None:
+    routes = [route("retried", f"retry_policy: {{retry_on: 5xx, {BACKOFF}}}")]
+    cases = [request("GET /retried/hints,200"), request("GET /retried/500,hints")]
+    check(sides(routes), cases)
+    check(sides(routes, manager="          proxy_100_continue: true\n"), cases)

@@ -111,8 +111,8 @@ TEST(an_expectation_is_met_by_the_proxy) {
     end();
 }
 
-TEST(hints_are_passed_on) {
-    begin(PLAIN);
+TEST(hints_are_passed_on) { /* HC-47 */
+    begin(ONE_HOST("\"proxy_100_continue\":true,", ""));
     p.response = "HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
     mc_slice got = ask(GET);
     CHECK(mc_slice_has_prefix(got, MC_SLICE("HTTP/1.1 103 Early Hints\r\n")));
@@ -120,6 +120,13 @@ TEST(hints_are_passed_on) {
     CHECK_HAS(got, "HTTP/1.1 200 OK\r\n");
     CHECK_HAS(ask(GET), "200 OK");
     CHECK_INT(p.connects, 1);
+    end();
+}
+
+TEST(hints_are_swallowed_like_a_100) {
+    begin(PLAIN);
+    p.response = "HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
+    CHECK(mc_slice_has_prefix(ask(GET), MC_SLICE("HTTP/1.1 200 OK\r\n")));
     end();
 }
 
