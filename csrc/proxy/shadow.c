@@ -88,7 +88,7 @@ static void charge(mc_shadow *s, uint16_t status) {
 
 static void failed(mc_shadow *s, mc_reset_reason reason) {
     if (reason != MC_RESET_OVERFLOW) {
-        mc_upstream_outcome(s->upstream, s->host, MC_OUTLIER_CONNECT_FAILED, 0);
+        mc_upstream_report(s->upstream, s->host, MC_OUTLIER_CONNECT_FAILED, 0);
     }
     if (s->status == 0) {
         charge(s, reason == MC_RESET_PROTOCOL_ERROR ? 502 : 503);
@@ -101,7 +101,7 @@ static void timed_out(mc_timer *timer) {
     S_COUNT(s, upstream_rq_timeout);
     mc_counter_inc(s->proxy->slab, s->host->stats.rq_timeout);
     if (s->status == 0) {
-        mc_upstream_outcome(s->upstream, s->host, MC_OUTLIER_TIMEOUT, 504);
+        mc_upstream_report(s->upstream, s->host, MC_OUTLIER_TIMEOUT, 504);
         charge(s, 504);
     }
     mc_attempt_cancel(&s->attempt);
@@ -142,7 +142,7 @@ static void write_end(mc_shadow *s) {
 
 static void write_request(mc_shadow *s) {
     mc_conn *conn = mc_attempt_conn(&s->attempt);
-    mc_upstream_outcome(s->upstream, s->host, MC_OUTLIER_CONNECT_SUCCESS, 0);
+    mc_upstream_report(s->upstream, s->host, MC_OUTLIER_CONNECT_SUCCESS, 0);
     char *out = mc_net_scratch(s->proxy->net, mc_h1_head_size(&s->request));
     if (out == NULL) {
         mc_conn_abort(conn, MC_CLOSE_RESET);
@@ -183,7 +183,7 @@ static mc_status on_headers(mc_attempt *attempt, const mc_h1_head *head) {
         return head->status == 101 ? MC_EPROTO : MC_OK;
     }
     s->status = head->status;
-    mc_upstream_outcome(s->upstream, s->host,
+    mc_upstream_report(s->upstream, s->host,
                         head->status >= 500 ? MC_OUTLIER_REQUEST_FAILED : MC_OUTLIER_REQUEST_SUCCESS, head->status);
     charge(s, head->status);
     if (head->status < 500) {
@@ -293,6 +293,15 @@ static mc_upstream *find_upstream(const mc_router *r, const mc_mirror_policy *po
     return name.n == 0 ? NULL : mc_proxy_upstream(proxy, proxy->find_slot(proxy->ctx, name));
 }
 
+static mc_status mutate(mc_router *r, const mc_mirror_policy *policy, mc_headers *headers) {
+    mc_route_request request = {.info = NULL};
+    mc_status status = MC_OK;
+    if (policy->mutations != NULL && policy->mutations->formats) {
+        status = mc_stream_route_request(r->stream, &request);
+    }
+    return status == MC_OK ? mc_header_mutations_apply(policy->mutations, headers, request.info) : status;
+}
+
 /* Without memory there is no copy, and nobody is told. */
 static void make(mc_router *r, const mc_mirror_policy *policy) {
     mc_proxy *proxy = r->stream->proxy;
@@ -318,7 +327,7 @@ static void make(mc_router *r, const mc_mirror_policy *policy) {
     mc_buffer_init(&s->body, mc_net_chunks(proxy->net));
     mc_headers_init(&s->request, &s->arena);
     if (copy_headers(&r->stream->request, &s->request) != MC_OK ||
-        mc_header_mutations_apply(policy->mutations, &s->request) != MC_OK || set_host(policy, &s->request) != MC_OK ||
+        mutate(r, policy, &s->request) != MC_OK || set_host(policy, &s->request) != MC_OK ||
         sign(s, r->stream->hcm) != MC_OK) {
         arena = s->arena;
         mc_arena_fini(&arena);
@@ -366,12 +375,15 @@ static void start(mc_shadow *s, bool end_stream) {
     }
     s->host = mc_host_ref(host);
     s->attempt.method = mc_headers_get_known(&s->request, MC_H_METHOD);
-    mc_pool *pool = mc_upstream_pool(s->upstream, host);
+    mc_pool *pool;
     s->headers_only = end_stream;
     if (end_stream) {
         request_whole(s);
     }
-    mc_status status = pool == NULL ? MC_ENOMEM : mc_pool_start(pool, &s->attempt);
+    mc_status status = mc_upstream_pool(s->upstream, host, MC_PRIORITY_DEFAULT, &pool);
+    if (status == MC_OK) {
+        status = mc_pool_start(pool, &s->attempt);
+    }
     if (status == MC_OK) {
         write_request(s);
     } else if (status != MC_AGAIN) {
