@@ -69,3 +69,25 @@ mc_slice mc_http_reason(uint16_t status) {
     default: return MC_SLICE("Unknown");
     }
 }
+
+static bool is_name_of(mc_slice name, mc_slice phrase) {
+    size_t at = 0;
+    for (size_t i = 0; i < phrase.n; i++) {
+        if (phrase.p[i] == ' ' || phrase.p[i] == '-') {
+            continue;
+        }
+        if (at == name.n || name.p[at++] != phrase.p[i]) {
+            return false;
+        }
+    }
+    return at == name.n && at > 0;
+}
+
+uint16_t mc_http_status_named(mc_slice name) {
+    for (uint16_t status = 100; status < 600; status++) {
+        if (is_name_of(name, mc_http_reason(status))) {
+            return status;
+        }
+    }
+    return 0;
+}

@@ -6,5 +6,7 @@
 
 /* "OK" for 200 etc.; "Unknown" for a status without a registered phrase. Static. */
 mc_slice mc_http_reason(uint16_t status);
+/* The status of a type.v3.StatusCode: its phrase without spaces and hyphens, "NotFound". 0: there is none such. */
+uint16_t mc_http_status_named(mc_slice name);
 
 #endif

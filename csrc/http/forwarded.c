@@ -1,16 +1,43 @@
 #include "http/forwarded.h"
 
+/* Cuts the last entry off *xff; false: there is none. */
+static bool take_last(mc_slice *xff, mc_slice *entry) {
+    size_t comma = xff->n;
+    if (comma == 0) {
+        return false;
+    }
+    while (comma > 0 && xff->p[comma - 1] != ',') {
+        comma--;
+    }
+    *entry = mc_slice_trim(mc_slice_from(*xff, comma));
+    xff->n = comma == 0 ? 0 : comma - 1;
+    return true;
+}
+
 mc_status mc_xff_address(mc_slice xff, uint32_t skip, mc_address *out) {
-    while (xff.n > 0) {
-        size_t comma = xff.n;
-        while (comma > 0 && xff.p[comma - 1] != ',') {
-            comma--;
-        }
+    mc_slice entry;
+    while (take_last(&xff, &entry)) {
         if (skip-- == 0) {
-            mc_slice entry = mc_slice_trim(mc_slice_from(xff, comma));
             return mc_address_parse(out, entry, 0) == MC_OK ? MC_OK : MC_ENOTFOUND;
         }
-        xff.n = comma == 0 ? 0 : comma - 1;
     }
     return MC_ENOTFOUND;
+}
+
+mc_status mc_xff_untrusted_address(mc_slice xff, const mc_cidrs *trusted, mc_address *out) {
+    mc_slice entry;
+    mc_status status = MC_ENOTFOUND;
+    while (take_last(&xff, &entry)) {
+        if (entry.n == 0) {
+            continue;
+        }
+        if (mc_address_parse(out, entry, 0) != MC_OK) {
+            return MC_ENOTFOUND;
+        }
+        status = MC_OK;
+        if (!mc_cidrs_contain(trusted, out)) {
+            break;
+        }
+    }
+    return status;
 }

@@ -4,6 +4,8 @@
 
 #include "base/arena.h"
 
+enum { MC_GRPC_DEADLINE_EXCEEDED = 4 };
+
 /* "application/grpc", alone or followed by '+' (HC-5); "application/grpc-web" is another thing. */
 bool mc_grpc_content_type(mc_slice type);
 /* The gRPC status that stands for an HTTP status (HC-5). */

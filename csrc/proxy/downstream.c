@@ -1,6 +1,9 @@
 #include "base/alloc.h"
 #include "proxy/stream.h"
 
+/* DRAINING: responses say close, and drain_timeout runs; CLOSING: it ends as soon as no stream is left. */
+typedef enum drain_state { DRAIN_NONE, DRAINING, DRAIN_CLOSING } drain_state;
+
 struct mc_downstream {
     mc_conn conn;
     mc_h1_parser parser;
@@ -10,13 +13,17 @@ struct mc_downstream {
     mc_stream *stream; /* the one request under way */
     mc_link link;      /* proxy->connections */
     mc_timer timer;    /* idle, request headers, or delayed close: by state */
-    mc_timer duration; /* max_connection_duration */
+    mc_timer duration; /* max_connection_duration; then, while DRAINING, drain_timeout */
     mc_address peer, local;
     uint64_t opened_ms, idle_ms;
     uint64_t tx_counted; /* of conn.tx_bytes */
     uint32_t requests;
+    uint64_t ended, premature; /* streams, and those among them that a client gave up at once (HC-42) */
+    drain_state drain;
+    bool soft_drain;   /* http1_safe_max_connection_duration: the next response ends it */
     bool closing;      /* nothing further is read; what is written still leaves */
-    bool drain;        /* close after the current response */
+    bool clean;        /* closing after a request that asked for it and came whole: nobody is kept waiting */
+    bool leaving;      /* its listener is going */
     bool keep;         /* paused: the rest of the input waits for the stream's end */
     bool head_pending; /* a head has begun and is not complete: request_headers_timeout runs */
 };
@@ -27,6 +34,7 @@ struct mc_downstream {
 const mc_address *mc_downstream_peer(const mc_downstream *downstream) { return &downstream->peer; }
 const mc_address *mc_downstream_local(const mc_downstream *downstream) { return &downstream->local; }
 mc_conn *mc_downstream_conn(mc_downstream *downstream) { return &downstream->conn; }
+const mc_tls_info *mc_downstream_tls(const mc_downstream *downstream) { return NULL; }
 
 /* What was written since the last time; writes of this very callback count next time. */
 static void count_tx(mc_downstream *d) {
@@ -51,12 +59,13 @@ static void close_now(mc_downstream *d) {
 }
 
 /* Everything written leaves, FIN, then the peer has delayed_close_timeout to close (rules section 1.5). */
-static void close_after_flush(mc_downstream *d) {
+static void close_after_flush(mc_downstream *d, bool clean) {
     uint64_t delay = d->pin->hcm->delayed_close_ms;
     if (d->closing) {
         return;
     }
     d->closing = true;
+    d->clean = clean;
     mc_timer_cancel(d->proxy->loop, &d->timer);
     if (delay == 0) {
         mc_conn_close(&d->conn, true);
@@ -64,6 +73,35 @@ static void close_after_flush(mc_downstream *d) {
     }
     mc_conn_close_linger(&d->conn);
     mc_timer_arm(d->proxy->loop, &d->timer, delay);
+}
+
+/* HTTP/1 has no notice to send, so the client may still use the connection until drain_timeout has passed. */
+static void start_drain(mc_downstream *d) {
+    if (d->conn.rx_bytes == 0) {
+        mc_timer_cancel(d->proxy->loop, &d->duration);
+        d->closing = true;
+        mc_conn_close(&d->conn, true);
+    } else if (d->drain == DRAIN_NONE) {
+        d->drain = DRAINING;
+        mc_timer_arm(d->proxy->loop, &d->duration, d->pin->hcm->drain_ms);
+    }
+}
+
+static void drain_ended(mc_downstream *d) {
+    d->drain = DRAIN_CLOSING;
+    if (d->stream == NULL) {
+        close_after_flush(d, false);
+    } else {
+        d->stream->close_connection = true;
+    }
+}
+
+bool mc_downstream_ends(mc_downstream *d) {
+    if (d->drain == DRAIN_NONE && MC_UNLIKELY(d->leaving || d->proxy->draining)) {
+        COUNT(d, downstream_cx_drain_close);
+        d->drain = DRAIN_CLOSING;
+    }
+    return d->drain != DRAIN_NONE || d->soft_drain;
 }
 
 static void headers_timeout(mc_downstream *d) {
@@ -81,13 +119,15 @@ static void timer_fired(mc_timer *timer) {
     mc_downstream *d = MC_CONTAINER(timer, mc_downstream, timer);
     uint64_t now = mc_loop_now_ms(d->proxy->loop), timeout = d->pin->hcm->connection_idle_ms;
     if (d->closing) {
-        COUNT(d, downstream_cx_delayed_close_timeout);
+        if (!d->clean) {
+            COUNT(d, downstream_cx_delayed_close_timeout);
+        }
         mc_conn_abort(&d->conn, MC_CLOSE_LOCAL);
     } else if (d->head_pending) {
         headers_timeout(d);
     } else if (d->stream == NULL && now - d->idle_ms >= timeout) {
         COUNT(d, downstream_cx_idle_timeout);
-        close_now(d);
+        start_drain(d);
     } else if (d->stream == NULL) {
         mc_timer_arm(d->proxy->loop, timer, timeout - (now - d->idle_ms));
     }
@@ -95,12 +135,16 @@ static void timer_fired(mc_timer *timer) {
 
 static void duration_fired(mc_timer *timer) {
     mc_downstream *d = MC_CONTAINER(timer, mc_downstream, duration);
+    if (d->drain == DRAINING) {
+        drain_ended(d);
+        return;
+    }
     COUNT(d, downstream_cx_max_duration_reached);
-    d->drain = true;
-    if (d->stream == NULL) {
-        close_after_flush(d);
+    if (d->pin->hcm->http1_safe_max_duration && d->conn.rx_bytes > 0) {
+        d->soft_drain = true;
+        GAUGE(d, downstream_cx_http1_soft_drain, 1);
     } else {
-        d->stream->close_connection = true;
+        start_drain(d);
     }
 }
 
@@ -134,9 +178,8 @@ static mc_status request_headers(void *ctx, const mc_h1_head *head) {
     }
     if (hcm->max_requests_per_connection != 0 && d->requests >= hcm->max_requests_per_connection) {
         COUNT(d, downstream_cx_max_requests_reached);
-        d->drain = true;
+        d->drain = DRAIN_CLOSING;
     }
-    stream->close_connection = d->drain;
     if (head->expect_continue && !hcm->proxy_100_continue) { /* HC-2, step 6 */
         mc_headers_remove_known(&stream->request, MC_H_EXPECT);
         mc_conn_write(&d->conn, MC_SLICE("HTTP/1.1 100 Continue\r\n\r\n"));
@@ -188,10 +231,6 @@ static void codec_error(mc_downstream *d) {
     }
     mc_stream *stream = d->stream;
     uint16_t status = error->reply_code == 0 ? 400 : error->reply_code;
-    if (stream->filters == NULL && mc_chain_open(stream) != MC_OK) {
-        mc_stream_reset(stream, MC_FLAG(LR), "out_of_memory");
-        return;
-    }
     mc_stream_reply(stream, &(mc_reply){.status = status,
                                         .body = mc_h1_reason(status),
                                         .details = error->details == NULL ? "http1.codec_error" : error->details,
@@ -272,6 +311,9 @@ static void count_close(mc_downstream *d, bool active, bool remote) {
     }
     GAUGE(d, downstream_cx_active, -1);
     GAUGE(d, downstream_cx_http1_active, -1);
+    if (d->soft_drain) {
+        GAUGE(d, downstream_cx_http1_soft_drain, -1);
+    }
     uint64_t lived = mc_loop_now_ms(d->proxy->loop) - d->opened_ms;
     mc_histogram_record(d->proxy->slab, d->pin->hcm->stats.downstream_cx_length_ms, lived);
     count_tx(d);
@@ -318,20 +360,38 @@ static const mc_conn_events downstream_events = {
     .on_close = downstream_close,
 };
 
+/* HC-42: a client that opens requests only to give them up is cut off. */
+static void count_premature(mc_downstream *d, const mc_stream *stream) {
+    const mc_runtime *runtime = d->proxy->runtime;
+    const uint64_t lived_s = (mc_loop_now_us(d->proxy->loop) - stream->start_us) / 1000000;
+    d->ended++;
+    if (MC_LIKELY(stream->status != 0) ||
+        lived_s > mc_runtime_u64(runtime, MC_SLICE("overload.premature_reset_min_stream_lifetime_seconds"), 1)) {
+        return;
+    }
+    const uint64_t limit = mc_runtime_u64(runtime, MC_SLICE("overload.premature_reset_total_stream_count"), 500);
+    d->premature++;
+    if (!d->closing && d->premature * 2 >= (d->ended < limit ? limit : d->ended)) {
+        COUNT(d, downstream_rq_too_many_premature_resets);
+        close_now(d);
+    }
+}
+
 void mc_downstream_stream_done(mc_downstream *d, mc_stream *stream, bool close) {
     if (d->stream != stream) {
         return;
     }
     d->stream = NULL;
     count_tx(d);
+    count_premature(d, stream);
     if (stream->reset) { /* the response is not whole: the client must see that */
         if (!d->closing) {
             close_now(d);
         }
         return;
     }
-    if (close || d->drain) {
-        close_after_flush(d);
+    if (close || d->drain == DRAIN_CLOSING) {
+        close_after_flush(d, !stream->head.keep_alive && stream->request_complete);
         return;
     }
     set_idle(d);
@@ -428,11 +488,11 @@ void mc_proxy_fini(mc_proxy *proxy) {
 }
 
 static void drain_one(mc_downstream *d, bool force) {
-    d->drain = true;
+    d->leaving = true;
     if (force) {
         close_now(d);
     } else if (d->stream == NULL) {
-        close_after_flush(d);
+        close_after_flush(d, false);
     }
 }
 

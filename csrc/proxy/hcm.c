@@ -121,7 +121,12 @@ static mc_status read_timeouts(mc_hcm *hcm, const mc_value *config, mc_error *er
     TRY(mc_value_read_duration_ms(config, "stream_idle_timeout", &hcm->stream_idle_ms, error));
     TRY(mc_value_read_duration_ms(config, "request_timeout", &hcm->request_timeout_ms, error));
     TRY(mc_value_read_duration_ms(config, "request_headers_timeout", &hcm->headers_timeout_ms, error));
-    return mc_value_read_duration_ms(config, "delayed_close_timeout", &hcm->delayed_close_ms, error);
+    TRY(mc_value_read_duration_ms(config, "delayed_close_timeout", &hcm->delayed_close_ms, error));
+    hcm->drain_ms = MC_DEFAULT_DRAIN_TIMEOUT;
+    TRY(mc_value_read_duration_ms(config, "drain_timeout", &hcm->drain_ms, error));
+    hcm->stream_flush_ms = hcm->stream_idle_ms;
+    TRY(mc_value_read_duration_ms(config, "stream_flush_timeout", &hcm->stream_flush_ms, error));
+    return mc_value_read_bool(config, "http1_safe_max_connection_duration", &hcm->http1_safe_max_duration, error);
 }
 
 static mc_status read_identity(mc_hcm *hcm, const mc_value *config, mc_error *error) {
@@ -135,10 +140,6 @@ static mc_status read_identity(mc_hcm *hcm, const mc_value *config, mc_error *er
     TRY(read_text(hcm, config, "via", &hcm->via, error));
     TRY(read_choice(config, "server_header_transformation", CHOICES(servers), &server, error));
     hcm->server_header = (mc_server_header)server;
-    TRY(mc_value_read_bool(config, "use_remote_address", &hcm->use_remote_address, error));
-    TRY(mc_value_read_bool(config, "skip_xff_append", &hcm->skip_xff_append, error));
-    TRY(mc_value_read_bool(config, "append_x_forwarded_port", &hcm->append_x_forwarded_port, error));
-    TRY(mc_value_read_u32(config, "xff_num_trusted_hops", &hcm->xff_num_trusted_hops, error));
     TRY(mc_value_read_bool(config, "generate_request_id", &hcm->generate_request_id, error));
     TRY(mc_value_read_bool(config, "preserve_external_request_id", &hcm->preserve_external_request_id, error));
     TRY(mc_value_read_bool(config, "always_set_request_id_in_response", &hcm->always_set_request_id_in_response,
@@ -147,17 +148,51 @@ static mc_status read_identity(mc_hcm *hcm, const mc_value *config, mc_error *er
     return mc_value_read_bool(config, "proxy_100_continue", &hcm->proxy_100_continue, error);
 }
 
-static mc_status read_paths(mc_hcm *hcm, const mc_value *config, mc_error *error) {
-    static const choice actions[] = {{"IMPLEMENTATION_SPECIFIC_DEFAULT", MC_SLASH_KEEP},
-                                     {"KEEP_UNCHANGED", MC_SLASH_KEEP},
+static mc_status read_request_id(mc_hcm *hcm, const mc_value *config, mc_error *error) {
+    const mc_value *extension, *uuid;
+    hcm->pack_trace_reason = hcm->use_request_id_for_trace_sampling = true;
+    TRY(mc_value_read_object(config, "request_id_extension", &extension, error));
+    TRY(mc_value_read_object(extension, "typed_config", &uuid, error));
+    TRY(mc_value_read_bool(uuid, "pack_trace_reason", &hcm->pack_trace_reason, error));
+    return mc_value_read_bool(uuid, "use_request_id_for_trace_sampling", &hcm->use_request_id_for_trace_sampling,
+                              error);
+}
+
+static mc_status read_scheme(mc_hcm *hcm, const mc_value *config, mc_error *error) {
+    const mc_value *scheme;
+    TRY(mc_value_read_object(config, "scheme_header_transformation", &scheme, error));
+    TRY(read_text(hcm, scheme, "scheme_to_overwrite", &hcm->scheme, error));
+    return mc_value_read_bool(scheme, "match_upstream", &hcm->scheme_match_upstream, error);
+}
+
+/* A percentage that is decided once, when the configuration is compiled: only all of it counts as on. */
+static bool runtime_percent(const mc_runtime *runtime, const char *key, uint64_t otherwise) {
+    mc_slice name = mc_slice_cstr(key);
+    const bool on = mc_runtime_bool(runtime, name, false), off = !mc_runtime_bool(runtime, name, true);
+    return on || (!off && mc_runtime_u64(runtime, name, otherwise) >= 100);
+}
+
+static mc_status read_paths(mc_hcm *hcm, const mc_value *config, const mc_runtime *runtime, mc_error *error) {
+    static const choice actions[] = {{"KEEP_UNCHANGED", MC_SLASH_KEEP},
                                      {"REJECT_REQUEST", MC_SLASH_REJECT},
                                      {"UNESCAPE_AND_REDIRECT", MC_SLASH_UNESCAPE_REDIRECT},
                                      {"UNESCAPE_AND_FORWARD", MC_SLASH_UNESCAPE_FORWARD}};
-    int action = MC_SLASH_KEEP;
+    static const mc_slash_action by_number[] = {MC_SLASH_KEEP, MC_SLASH_KEEP, MC_SLASH_REJECT,
+                                                MC_SLASH_UNESCAPE_REDIRECT, MC_SLASH_UNESCAPE_FORWARD};
+    const uint64_t number =
+        mc_runtime_u64(runtime, MC_SLICE("http_connection_manager.path_with_escaped_slashes_action"), 0);
+    int action = number < sizeof by_number / sizeof by_number[0] ? by_number[number] : MC_SLASH_KEEP;
+    hcm->normalize_path = runtime_percent(runtime, "http_connection_manager.normalize_path", 0);
     TRY(mc_value_read_bool(config, "normalize_path", &hcm->normalize_path, error));
     TRY(mc_value_read_bool(config, "merge_slashes", &hcm->merge_slashes, error));
-    TRY(read_choice(config, "path_with_escaped_slashes_action", CHOICES(actions), &action, error));
-    hcm->slashes = (mc_slash_action)action;
+    mc_slice given = MC_SLICE_NONE;
+    TRY(mc_value_read_string(config, "path_with_escaped_slashes_action", &given, error));
+    if (!mc_slice_eq(given, MC_SLICE("IMPLEMENTATION_SPECIFIC_DEFAULT"))) {
+        TRY(read_choice(config, "path_with_escaped_slashes_action", CHOICES(actions), &action, error));
+    }
+    hcm->slashes = runtime_percent(runtime, "http_connection_manager.path_with_escaped_slashes_action_enabled", 100)
+                       ? (mc_slash_action)action
+                       : MC_SLASH_KEEP;
     TRY(mc_value_read_bool(config, "strip_any_host_port", &hcm->strip_any_port, error));
     TRY(mc_value_read_bool(config, "strip_matching_host_port", &hcm->strip_matching_port, error));
     TRY(mc_value_read_bool(config, "strip_trailing_host_dot", &hcm->strip_trailing_dot, error));
@@ -398,7 +433,12 @@ static mc_status compile(mc_hcm *hcm, const mc_value *config, const mc_hcm_conte
     TRY(read_common(hcm, config, error));
     TRY(read_http1(hcm, config, error));
     TRY(read_identity(hcm, config, error));
-    TRY(read_paths(hcm, config, error));
+    TRY(mc_client_rules_read(&hcm->arena, config, &hcm->client, error));
+    TRY(mc_client_cert_rules_read(config, &hcm->client_cert, error));
+    TRY(mc_proxy_status_rules_read(&hcm->arena, config, hcm->node_id, hcm->server_name, &hcm->proxy_status, error));
+    TRY(read_request_id(hcm, config, error));
+    TRY(read_scheme(hcm, config, error));
+    TRY(read_paths(hcm, config, context->runtime, error));
     TRY(read_upgrades(hcm, config, error));
     mc_filter_compile filters = {.arena = &hcm->arena,
                                  .error = error,

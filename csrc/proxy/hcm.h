@@ -4,7 +4,10 @@
 #define MC_PROXY_HCM_H
 
 #include "h1/h1.h"
+#include "proxy/client.h"
+#include "proxy/client_cert.h"
 #include "proxy/filter.h"
+#include "proxy/proxy_status.h"
 #include "proxy/router.h"
 #include "route/route.h"
 #include "stats/code_stats.h"
@@ -50,6 +53,8 @@
     COUNTER(downstream_rq_ws_on_non_ws_route)                                                                          \
     COUNTER(downstream_rq_failed_path_normalization)                                                                   \
     COUNTER(downstream_rq_redirected_with_normalized_path)                                                             \
+    COUNTER(downstream_rq_rejected_via_ip_detection)                                                                   \
+    COUNTER(downstream_rq_too_many_premature_resets)                                                                   \
     COUNTER(rs_too_large)                                                                                              \
     COUNTER(no_route)                                                                                                  \
     COUNTER(no_cluster)                                                                                                \
@@ -66,6 +71,7 @@
     GAUGE(downstream_cx_active)                                                                                        \
     GAUGE(downstream_cx_http1_active)                                                                                  \
     GAUGE(downstream_cx_upgrades_active)                                                                               \
+    GAUGE(downstream_cx_http1_soft_drain)                                                                              \
     GAUGE(downstream_rq_active)                                                                                        \
     HISTOGRAM(downstream_cx_length_ms)                                                                                 \
     HISTOGRAM(downstream_rq_time)
@@ -119,8 +125,12 @@ typedef struct mc_hcm {
     mc_address node_address; /* stands for a loopback peer in x-forwarded-for (HC-11); length 0: none */
     mc_server_header server_header;
     mc_slash_action slashes;
-    bool use_remote_address, skip_xff_append, append_x_forwarded_port;
-    uint32_t xff_num_trusted_hops;
+    mc_client_rules client;
+    mc_client_cert_rules client_cert;
+    const mc_proxy_status_rules *proxy_status; /* NULL: no such header */
+    mc_slice scheme;                           /* scheme_to_overwrite; empty: none */
+    bool scheme_match_upstream;
+    bool pack_trace_reason, use_request_id_for_trace_sampling;
     bool generate_request_id, preserve_external_request_id, always_set_request_id_in_response;
     bool normalize_path, merge_slashes;
     bool strip_any_port, strip_matching_port, strip_trailing_dot;
@@ -133,7 +143,8 @@ typedef struct mc_hcm {
     mc_slice *internal_only_headers;
     uint32_t internal_only_count;
     uint64_t connection_idle_ms, max_connection_duration_ms, stream_idle_ms, request_timeout_ms, headers_timeout_ms;
-    uint64_t max_stream_duration_ms, delayed_close_ms; /* all: 0 none */
+    uint64_t max_stream_duration_ms, delayed_close_ms, drain_ms, stream_flush_ms; /* all: 0 none */
+    bool http1_safe_max_duration;
     uint32_t max_requests_per_connection;
     uint32_t buffer_limit;
     mc_stats *stats_store;
@@ -147,6 +158,7 @@ typedef struct mc_hcm_context {
     uint32_t buffer_limit;   /* listener per_connection_buffer_limit_bytes */
     mc_slice node_id, node_cluster, node_zone;
     mc_address node_address;
+    const mc_runtime *runtime;          /* NULL: no values */
     const mc_filter_factory *factories; /* known filters beside the router */
     size_t factory_count;
     /* The engine's small integer for a cluster name; UINT32_MAX when out of memory. */

@@ -1,6 +1,6 @@
 /* Headers as Envoy's connection manager leaves them: HC-2 (order), HC-10 to HC-20, HC-30 to HC-35. */
 #include "base/hash.h"
-#include "http/forwarded.h"
+#include "http/grpc.h"
 #include "http/uri.h"
 #include "proxy/stream.h"
 
@@ -39,7 +39,8 @@ static bool check_host(mc_stream *stream, mc_reply *reply) {
 static bool check_scheme(mc_stream *stream, bool tls, mc_reply *reply) {
     const mc_hcm *hcm = stream->hcm;
     mc_slice scheme = mc_headers_get_known(&stream->request, MC_H_SCHEME);
-    if (tls || !hcm->use_remote_address || hcm->xff_num_trusted_hops != 0 || !mc_slice_ieq(scheme, MC_SLICE("https"))) {
+    if (tls || !hcm->client.use_remote_address || hcm->client.trusted_hops != 0 ||
+        !mc_slice_ieq(scheme, MC_SLICE("https"))) {
         return true;
     }
     stream->close_connection = true;
@@ -58,6 +59,11 @@ static bool redirect_to(mc_stream *stream, mc_slice path, mc_reply *reply) { /* 
     MC_HCM_COUNT(stream, downstream_rq_redirected_with_normalized_path);
     *reply = (mc_reply){.status = 307, .details = "path_normalization_failed", .headers = location, .header_count = 1};
     return false;
+}
+
+static bool path_refused(mc_stream *stream, mc_reply *reply) {
+    MC_HCM_COUNT(stream, downstream_rq_failed_path_normalization);
+    return refuse(reply, 400, "path_normalization_failed");
 }
 
 static bool normalize_path(mc_stream *stream, mc_reply *reply) {
@@ -80,10 +86,12 @@ static bool normalize_path(mc_stream *stream, mc_reply *reply) {
         return false;
     }
     if (status != MC_OK) {
-        MC_HCM_COUNT(stream, downstream_rq_failed_path_normalization);
-        return refuse(reply, 400, "path_normalization_failed");
+        return path_refused(stream, reply);
     }
     if (had_escaped && hcm->slashes == MC_SLASH_UNESCAPE_REDIRECT) {
+        if (mc_grpc_content_type(mc_headers_get_known(&stream->request, MC_H_CONTENT_TYPE))) { /* cannot follow */
+            return path_refused(stream, reply);
+        }
         return redirect_to(stream, out, reply);
     }
     TRY(mc_headers_set_known_ref(&stream->request, MC_H_PATH, out));
@@ -119,65 +127,6 @@ static bool normalize_host(mc_stream *stream, const mc_address *local) { /* HC-3
     };
     TRY(mc_uri_host_normalize(host, &options, &stream->arena, &out));
     TRY(mc_headers_set_known_ref(&stream->request, MC_H_AUTHORITY, out));
-    return true;
-}
-
-/* --- who is asking ------------------------------------------------------------------------------------------------------ */
-
-static bool scheme_is_http(mc_slice s) { return mc_slice_eq(s, MC_SLICE("http")) || mc_slice_eq(s, MC_SLICE("https")); }
-
-static bool forward_remote(mc_stream *stream, const mc_address *peer, const mc_address *local,
-                           mc_slice scheme) { /* HC-11 */
-    const mc_hcm *hcm = stream->hcm;
-    mc_headers *headers = &stream->request;
-    mc_slice xff = mc_headers_get_known(headers, MC_H_X_FORWARDED_FOR);
-    mc_address client;
-    const bool trusted_hops = hcm->xff_num_trusted_hops > 0;
-    if (trusted_hops && mc_xff_address(xff, hcm->xff_num_trusted_hops - 1, &client) == MC_OK) {
-        stream->remote = client;
-    }
-    if (!hcm->skip_xff_append && peer->length != 0) {
-        char text[MC_ADDRESS_TEXT];
-        const mc_address *shown =
-            mc_address_is_loopback(peer) && hcm->node_address.length != 0 ? &hcm->node_address : peer;
-        TRY(mc_headers_append_value(headers, MC_H_X_FORWARDED_FOR, MC_SLICE(","),
-                                    mc_slice_of(text, mc_address_ip(shown, text))));
-    }
-    if (!trusted_hops || !mc_headers_has(headers, MC_H_X_FORWARDED_PROTO)) {
-        TRY(mc_headers_set_known_ref(headers, MC_H_X_FORWARDED_PROTO, scheme));
-    }
-    if (hcm->append_x_forwarded_port && (!trusted_hops || !mc_headers_has(headers, MC_H_X_FORWARDED_PORT))) {
-        char digits[20];
-        size_t n = mc_format_u64(digits, mc_address_port(local));
-        TRY(mc_headers_set_known(headers, MC_H_X_FORWARDED_PORT, mc_slice_of(digits, n)));
-    }
-    return true;
-}
-
-static bool find_client(mc_stream *stream, const mc_address *peer, const mc_address *local, mc_slice scheme) {
-    const mc_hcm *hcm = stream->hcm;
-    mc_headers *headers = &stream->request;
-    if (hcm->use_remote_address) {
-        if (!forward_remote(stream, peer, local, scheme)) {
-            return false;
-        }
-    } else { /* HC-12 */
-        mc_address client;
-        mc_slice xff = mc_headers_get_known(headers, MC_H_X_FORWARDED_FOR);
-        if (mc_xff_address(xff, hcm->xff_num_trusted_hops, &client) == MC_OK) {
-            stream->remote = client;
-        }
-    }
-    if (!mc_headers_has(headers, MC_H_X_FORWARDED_PROTO)) { /* HC-13 */
-        TRY(mc_headers_set_known_ref(headers, MC_H_X_FORWARDED_PROTO, scheme));
-    }
-    if (!mc_headers_has(headers, MC_H_SCHEME)) {
-        mc_slice proto = mc_headers_get_known(headers, MC_H_X_FORWARDED_PROTO);
-        TRY(mc_headers_set_known_ref(headers, MC_H_SCHEME, scheme_is_http(proto) ? proto : scheme));
-    }
-    /* HC-14: internal_address_config unset, so nothing is internal. HC-16 */
-    stream->internal = false;
-    stream->edge = hcm->use_remote_address;
     return true;
 }
 
@@ -245,11 +194,9 @@ static bool remove_hop_by_hop(mc_stream *stream) {
     return true;
 }
 
-static void drop_untrusted(mc_stream *stream) { /* HC-16 */
+/* HC-16, for what is not internal. */
+static void drop_untrusted(mc_stream *stream) {
     mc_headers *headers = &stream->request;
-    if (stream->internal) {
-        return;
-    }
     if (stream->edge) {
         REMOVE(headers, edge_only);
     }
@@ -290,7 +237,7 @@ static bool set_request_id(mc_stream *stream) { /* HC-20 */
         return false;
     }
     if (id.n > 0 && hcm->preserve_external_request_id) {
-        if (id.n != UUID) {
+        if (id.n != UUID || !hcm->pack_trace_reason) {
             return true;
         }
         memcpy(text, id.p, UUID);
@@ -324,12 +271,15 @@ static bool add_own(mc_stream *stream) {
     if (hcm->via.n > 0) { /* HC-19 */
         TRY(mc_headers_append_value(headers, MC_H_VIA, MC_SLICE(", "), hcm->via));
     }
-    if (stream->edge && stream->remote.length != 0) {
-        char text[MC_ADDRESS_TEXT];
-        TRY(mc_headers_set_known(headers, MC_H_X_ENVOY_EXTERNAL_ADDRESS,
-                                 mc_slice_of(text, mc_address_ip(&stream->remote, text))));
+    TRY(mc_client_add_external_address(stream));
+    if (!set_request_id(stream)) {
+        return false;
     }
-    return set_request_id(stream);
+    if (MC_UNLIKELY(mc_headers_has(headers, MC_H_X_FORWARDED_CLIENT_CERT) ||
+                    mc_downstream_tls(stream->downstream) != NULL)) {
+        TRY(mc_client_cert_apply(&hcm->client_cert, mc_downstream_tls(stream->downstream), headers));
+    }
+    return true;
 }
 
 /* HC-10: repeated, or an absolute URL with a fragment or userinfo. */
@@ -397,13 +347,18 @@ bool mc_sanitize_request(mc_stream *stream, const mc_address *peer, const mc_add
         TRY(mc_headers_join(&stream->request, joined_ids, sizeof joined_ids / sizeof joined_ids[0]));
     }
     if (!check_scheme(stream, tls, reply) || !check_host(stream, reply) || !check_path(stream, reply) ||
-        !normalize_host(stream, local) || !remove_hop_by_hop(stream) || !find_client(stream, peer, local, scheme)) {
+        !normalize_host(stream, local) || !remove_hop_by_hop(stream) ||
+        !mc_client_find(stream, peer, local, scheme, reply)) {
         return false;
     }
     if (mc_headers_has(&stream->request, MC_H_REFERER)) {
         sanitize_referer(&stream->request);
     }
-    drop_untrusted(stream);
+    if (MC_UNLIKELY(stream->internal)) {
+        TRY(mc_headers_set_known_ref(&stream->request, MC_H_X_ENVOY_INTERNAL, MC_SLICE("true")));
+    } else {
+        drop_untrusted(stream);
+    }
     return add_own(stream);
 }
 
@@ -430,9 +385,14 @@ mc_status mc_sanitize_response(mc_stream *stream) { /* HC-35 */
     if (status == MC_OK && hcm->via.n > 0) {
         status = mc_headers_append_value(headers, MC_H_VIA, MC_SLICE(", "), hcm->via);
     }
-    if (status == MC_OK && hcm->always_set_request_id_in_response) {
+    if (status == MC_OK && (hcm->always_set_request_id_in_response ||
+                            MC_UNLIKELY(mc_headers_has(&stream->request, MC_H_X_ENVOY_FORCE_TRACE)))) { /* HC-20 */
         mc_slice id = mc_headers_get_known(&stream->request, MC_H_X_REQUEST_ID);
         status = id.p == NULL ? MC_OK : mc_headers_set_known_ref(headers, MC_H_X_REQUEST_ID, id);
+    }
+    if (status == MC_OK && hcm->proxy_status != NULL) {
+        status = mc_proxy_status_apply(hcm->proxy_status, stream->flags, mc_slice_cstr(stream->details), MC_SLICE_NONE,
+                                       headers);
     }
     if (status == MC_OK && stream->close_connection && !stream->tunnel) { /* HC-40 */
         status = mc_headers_set_known_ref(headers, MC_H_CONNECTION, MC_SLICE("close"));

@@ -51,6 +51,9 @@ mc_stream *mc_stream_open(mc_downstream *downstream, mc_proxy *proxy, mc_hcm_pin
         mc_timer_arm(proxy->loop, &stream->limit, stream->hcm->request_timeout_ms);
     }
     set_idle(stream, stream->hcm->stream_idle_ms); /* a head that never ends must end too */
+    if (stream->hcm->max_stream_duration_ms != 0) {
+        mc_timer_arm(proxy->loop, &stream->duration, stream->hcm->max_stream_duration_ms);
+    }
     return stream;
 }
 
@@ -84,7 +87,8 @@ static void duration_fired(mc_timer *timer) {
     mc_stream_reply(stream, &(mc_reply){.status = stream->request_complete ? 504 : 408,
                                         .body = MC_SLICE_INIT("downstream duration timeout"),
                                         .details = "max_duration_timeout",
-                                        .flags = MC_FLAG(DT)});
+                                        .has_grpc_status = true,
+                                        .grpc_status = MC_GRPC_DEADLINE_EXCEEDED});
 }
 
 static void set_idle(mc_stream *stream, uint64_t ms) {
@@ -98,17 +102,72 @@ static void set_idle(mc_stream *stream, uint64_t ms) {
 
 static void activity(mc_stream *stream) { stream->last_activity_ms = mc_loop_now_ms(stream->proxy->loop); }
 
-static void arm_timers(mc_stream *stream) {
+/* HC-37: what the route makes of grpc-timeout; false: no limit is set by it. */
+static bool grpc_limit(const mc_stream *stream, uint64_t *ms) {
     const mc_route *route = stream->match.route;
+    mc_slice text = mc_headers_get_known(&stream->request, MC_H_GRPC_TIMEOUT);
+    if (!route->has_max_stream_duration || !route->has_grpc_timeout_max || mc_grpc_timeout_parse(text, ms) != MC_OK) {
+        return false;
+    }
+    if (route->grpc_timeout_max_ms != 0 && *ms > route->grpc_timeout_max_ms) {
+        *ms = route->grpc_timeout_max_ms;
+    }
+    if (route->has_grpc_timeout_offset) {
+        *ms = *ms > route->grpc_timeout_offset_ms ? *ms - route->grpc_timeout_offset_ms : 0;
+    }
+    return true;
+}
+
+/* The route's limit of the stream's duration, else the connection manager's; false: none. */
+static bool duration_limit(const mc_stream *stream, uint64_t *ms) {
+    const mc_route *route = stream->match.route;
+    if (grpc_limit(stream, ms)) {
+        return true;
+    }
+    *ms = route->has_stream_duration ? route->max_stream_duration_ms : stream->hcm->max_stream_duration_ms;
+    return *ms != 0;
+}
+
+/* HC-37: tells a gRPC upstream how long it has. */
+static mc_status announce_duration(mc_stream *stream, bool limited, uint64_t ms) {
+    mc_headers *headers = &stream->request;
+    if (!stream->match.route->has_max_stream_duration ||
+        !mc_grpc_content_type(mc_headers_get_known(headers, MC_H_CONTENT_TYPE))) {
+        return MC_OK;
+    }
+    if (!limited) {
+        mc_headers_remove_known(headers, MC_H_GRPC_TIMEOUT);
+        return MC_OK;
+    }
+    char text[MC_GRPC_TIMEOUT_TEXT];
+    return mc_headers_set_known(headers, MC_H_GRPC_TIMEOUT, mc_slice_of(text, mc_grpc_timeout_write(ms, text)));
+}
+
+static mc_status set_duration(mc_stream *stream) {
     mc_loop *loop = stream->proxy->loop;
-    if (route != NULL && route->has_idle_timeout) {
+    uint64_t ms = 0, elapsed = (mc_loop_now_us(loop) - stream->start_us) / 1000;
+    const bool limited = duration_limit(stream, &ms), was_limited = mc_timer_armed(&stream->duration);
+    if (limited) {
+        mc_timer_arm(loop, &stream->duration, ms > elapsed ? ms - elapsed : 0);
+    } else {
+        mc_timer_cancel(loop, &stream->duration);
+    }
+    return limited || was_limited ? announce_duration(stream, limited, ms) : MC_OK;
+}
+
+/* What the route says of time limits. */
+static mc_status refresh_timeouts(mc_stream *stream) {
+    const mc_route *route = stream->match.route;
+    if (route == NULL || route->action != MC_ROUTE_TO_CLUSTER) {
+        return MC_OK;
+    }
+    if (route->has_idle_timeout) {
         set_idle(stream, route->idle_timeout_ms);
     }
-    uint64_t duration = route != NULL && route->has_max_stream_duration ? route->max_stream_duration_ms
-                                                                        : stream->hcm->max_stream_duration_ms;
-    if (duration != 0) {
-        mc_timer_arm(loop, &stream->duration, duration);
+    if (MC_LIKELY(!route->has_max_stream_duration && stream->hcm->max_stream_duration_ms == 0)) {
+        return MC_OK;
     }
+    return set_duration(stream);
 }
 
 /* --- the request ----------------------------------------------------------------------------------------------------------- */
@@ -156,25 +215,31 @@ mc_status mc_stream_match_route(mc_stream *stream) {
         (request.info = mc_stream_collect_info(stream)) == NULL) {
         return MC_ENOMEM;
     }
-    return mc_route_table_match(stream->hcm->routes, &request, &stream->match);
+    mc_status status = mc_route_table_match(stream->hcm->routes, &request, &stream->match);
+    return status == MC_OK ? refresh_timeouts(stream) : status;
 }
 
 static void out_of_memory(mc_stream *stream) { mc_stream_reset(stream, MC_FLAG(LR), "out_of_memory"); }
+
+static void request_ended(mc_stream *stream) {
+    stream->request_complete = true;
+    stream->request_complete_us = mc_loop_now_us(stream->proxy->loop);
+    mc_timer_cancel(stream->proxy->loop, &stream->limit);
+}
 
 void mc_stream_request_headers(mc_stream *stream, const mc_h1_head *head) {
     mc_reply reply = {0};
     stream->head = *head;
     stream->head_request = mc_slice_eq(mc_headers_get_known(&stream->request, MC_H_METHOD), MC_SLICE("HEAD"));
     if (head->end_stream) {
-        stream->request_complete = true;
-        stream->request_complete_us = mc_loop_now_us(stream->proxy->loop);
+        request_ended(stream);
     }
     if (!head->keep_alive) {
         stream->close_connection = true;
     }
     if (!mc_sanitize_request(stream, mc_downstream_peer(stream->downstream), mc_downstream_local(stream->downstream),
                              mc_downstream_conn(stream->downstream)->transport->encrypted, &reply)) {
-        if (reply.status != 0 && mc_chain_open(stream) == MC_OK) {
+        if (reply.status != 0) {
             mc_stream_reply(stream, &reply);
         } else {
             out_of_memory(stream);
@@ -185,7 +250,6 @@ void mc_stream_request_headers(mc_stream *stream, const mc_h1_head *head) {
         out_of_memory(stream);
         return;
     }
-    arm_timers(stream);
     if (check_upgrade(stream)) {
         mc_chain_headers(stream, MC_DECODE, head->end_stream);
     }
@@ -207,11 +271,7 @@ void mc_stream_request_complete(mc_stream *stream) {
     if (stream->request_complete) { /* the end came with the headers */
         return;
     }
-    stream->request_complete = true;
-    stream->request_complete_us = mc_loop_now_us(stream->proxy->loop);
-    if (stream->response_started || stream->hcm->request_timeout_ms != 0) {
-        mc_timer_cancel(stream->proxy->loop, &stream->limit);
-    }
+    request_ended(stream);
     if (stream->request_trailers != NULL) {
         mc_chain_trailers(stream, MC_DECODE);
     } else {
@@ -290,6 +350,10 @@ void mc_stream_reply(mc_stream *stream, const mc_reply *reply) {
         return;
     }
     const bool direct = stream->response_started;
+    if (stream->filters == NULL && mc_chain_open(stream) != MC_OK) { /* HC-3 */
+        out_of_memory(stream);
+        return;
+    }
     mc_headers *headers = mc_arena_alloc(&stream->arena, sizeof *headers);
     if (headers == NULL) {
         out_of_memory(stream);
@@ -346,16 +410,19 @@ static uint16_t parse_status(mc_slice text) {
     return mc_slice_u64(text, &value) == MC_OK && value < 1000 ? (uint16_t)value : 0;
 }
 
+/* HC-40, at the moment of the response headers. */
 static bool response_closes(mc_stream *stream) {
-    if (stream->proxy->draining) {
-        MC_HCM_COUNT(stream, downstream_cx_drain_close);
+    if (!stream->request_complete) {
+        MC_HCM_COUNT(stream, downstream_rq_response_before_rq_complete);
+        if (!stream->tunnel) {
+            return true;
+        }
+    }
+    if (stream->head.version_minor == 0 && !mc_headers_has(stream->response, MC_H_CONTENT_LENGTH)) {
         return true;
     }
-    /* HC-40: answered before all of the request came, or a local 400. */
-    if (!stream->request_complete && !stream->tunnel) {
-        return true;
-    }
-    return stream->local_reply && stream->status == 400 && !stream->hcm->keep_open_on_error;
+    return mc_downstream_ends(stream->downstream) ||
+           (stream->local_reply && stream->status == 400 && !stream->hcm->keep_open_on_error);
 }
 
 void mc_stream_send_headers(mc_stream *stream, bool end_stream) {
@@ -367,7 +434,7 @@ void mc_stream_send_headers(mc_stream *stream, bool end_stream) {
     if (!informational) {
         stream->status = status;
         stream->tunnel = stream->upgrade && status == 101;
-        stream->close_connection = stream->close_connection || response_closes(stream);
+        stream->close_connection = response_closes(stream) || stream->close_connection;
     }
     if (mc_sanitize_response(stream) != MC_OK) {
         out_of_memory(stream);
@@ -521,7 +588,6 @@ static void finish(mc_stream *stream, bool close) {
     mc_proxy *proxy = stream->proxy;
     stream->response_complete = !stream->reset;
     if (!stream->request_complete && !stream->reset && !stream->tunnel) {
-        MC_HCM_COUNT(stream, downstream_rq_response_before_rq_complete);
         close = true;
     }
     stream->finished = true;
@@ -576,7 +642,6 @@ static void restart(mc_deferred *deferred) {
     if (mc_stream_match_route(stream) != MC_OK || mc_chain_open(stream) != MC_OK) {
         out_of_memory(stream);
     } else {
-        arm_timers(stream);
         mc_chain_headers(stream, MC_DECODE, left == 0);
     }
     for (const mc_chunk *chunk = again->body.head; chunk != NULL && !stream->finished; chunk = chunk->next) {

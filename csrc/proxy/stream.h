@@ -9,8 +9,8 @@
 #ifndef MC_PROXY_STREAM_H
 #define MC_PROXY_STREAM_H
 
-#include "proxy/downstream.h"
 #include "http/flags.h"
+#include "proxy/downstream.h"
 
 /* What one direction of the chain holds back at one filter. Data in `held` is passed on in order; its first `seen` bytes were
  * already shown to this filter (MC_FILTER_STOP_AND_BUFFER), the rest not yet (it came while the filter was stopped). */
@@ -146,6 +146,10 @@ void mc_stream_send_trailers(mc_stream *stream);
 
 /* Header order of HC-2, steps 6 to 14. Fills `reply` and returns false when the request is refused. */
 bool mc_sanitize_request(mc_stream *stream, const mc_address *peer, const mc_address *local, bool tls, mc_reply *reply);
+/* client.c: finds the client's address and says it upstream (HC-11 to HC-16); as above. */
+bool mc_client_find(mc_stream *stream, const mc_address *peer, const mc_address *local, mc_slice scheme,
+                    mc_reply *reply);
+MC_MUST_CHECK mc_status mc_client_add_external_address(mc_stream *stream);
 /* HC-35 and friends. MC_ENOMEM on failure. */
 MC_MUST_CHECK mc_status mc_sanitize_response(mc_stream *stream);
 
@@ -154,6 +158,10 @@ MC_MUST_CHECK mc_status mc_sanitize_response(mc_stream *stream);
 const mc_address *mc_downstream_peer(const mc_downstream *downstream);
 const mc_address *mc_downstream_local(const mc_downstream *downstream);
 mc_conn *mc_downstream_conn(mc_downstream *downstream);
+/* NULL: no TLS. */
+const mc_tls_info *mc_downstream_tls(const mc_downstream *downstream);
+/* Whether the connection is to end after the response whose headers are due now (HC-40). */
+bool mc_downstream_ends(mc_downstream *downstream);
 /* The stream is over; the connection goes on with the next request, or closes. */
 void mc_downstream_stream_done(mc_downstream *downstream, mc_stream *stream, bool close);
 

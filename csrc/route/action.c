@@ -30,6 +30,15 @@ static mc_status compile_cluster(mc_compile *c, const mc_value *value, mc_route 
     return mc_compile_cluster(c, value, "cluster", &route->cluster, &route->cluster_id);
 }
 
+static mc_status read_stream_duration(mc_compile *c, const mc_value *stream, mc_route *route) {
+    route->has_stream_duration = mc_value_get(stream, "max_stream_duration") != NULL;
+    route->has_grpc_timeout_max = mc_value_get(stream, "grpc_timeout_header_max") != NULL;
+    route->has_grpc_timeout_offset = mc_value_get(stream, "grpc_timeout_header_offset") != NULL;
+    MC_TRY(mc_value_read_duration_ms(stream, "max_stream_duration", &route->max_stream_duration_ms, c->error));
+    MC_TRY(mc_value_read_duration_ms(stream, "grpc_timeout_header_max", &route->grpc_timeout_max_ms, c->error));
+    return mc_value_read_duration_ms(stream, "grpc_timeout_header_offset", &route->grpc_timeout_offset_ms, c->error);
+}
+
 static mc_status compile_timeouts(mc_compile *c, const mc_value *value, mc_route *route) {
     const mc_value *stream;
     route->timeout_ms = MC_DEFAULT_ROUTE_TIMEOUT;
@@ -42,9 +51,7 @@ static mc_status compile_timeouts(mc_compile *c, const mc_value *value, mc_route
     }
     route->has_max_stream_duration = true;
     route->timeout_ms = 0; /* RF-10: the message takes the place of `timeout` */
-    return mc_error_in(
-        mc_value_read_duration_ms(stream, "max_stream_duration", &route->max_stream_duration_ms, c->error), c->error,
-        "max_stream_duration");
+    return mc_error_in(read_stream_duration(c, stream, route), c->error, "max_stream_duration");
 }
 
 static mc_status compile_upgrades(mc_compile *c, const mc_value *value, mc_route_entry *out) {

@@ -252,6 +252,7 @@ typedef struct mc_route {
     const mc_hash_policy *hash_policies;
     uint32_t hash_policy_count;
     bool has_idle_timeout;
+    bool has_stream_duration;     /* max_stream_duration_ms is set; without it the connection manager's counts */
     bool has_max_stream_duration; /* max_stream_duration message present: `timeout` is ignored (RF-10) */
     bool auto_host_rewrite;       /* when the host is chosen: mc_route_rewrite_host with its hostname (RT-34) */
     bool append_x_forwarded_host;
