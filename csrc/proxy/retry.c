@@ -72,8 +72,7 @@ static void init_backoff(mc_retry *retry) { /* RF-24 */
     uint64_t base =
         mc_runtime_u64(retry->with.runtime, MC_SLICE("upstream.base_retry_backoff_ms"), MC_DEFAULT_RETRY_BASE_INTERVAL);
     uint64_t max = 0;
-    if (policy != NULL && (policy->base_interval_ms != MC_DEFAULT_RETRY_BASE_INTERVAL ||
-                           policy->max_interval_ms != MC_DEFAULT_RETRY_BASE_INTERVAL * MC_BACKOFF_MAX_FACTOR)) {
+    if (policy != NULL && !policy->default_back_off) {
         base = policy->base_interval_ms;
         max = policy->max_interval_ms;
     }

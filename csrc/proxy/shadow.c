@@ -184,7 +184,7 @@ static mc_status on_headers(mc_attempt *attempt, const mc_h1_head *head) {
     }
     s->status = head->status;
     mc_upstream_report(s->upstream, s->host,
-                        head->status >= 500 ? MC_OUTLIER_REQUEST_FAILED : MC_OUTLIER_REQUEST_SUCCESS, head->status);
+                       head->status >= 500 ? MC_OUTLIER_REQUEST_FAILED : MC_OUTLIER_REQUEST_SUCCESS, head->status);
     charge(s, head->status);
     if (head->status < 500) {
         mc_counter_inc(s->proxy->slab, s->host->stats.rq_success);
@@ -326,9 +326,8 @@ static void make(mc_router *r, const mc_mirror_policy *policy) {
     s->attempt.events = &shadow_events;
     mc_buffer_init(&s->body, mc_net_chunks(proxy->net));
     mc_headers_init(&s->request, &s->arena);
-    if (copy_headers(&r->stream->request, &s->request) != MC_OK ||
-        mutate(r, policy, &s->request) != MC_OK || set_host(policy, &s->request) != MC_OK ||
-        sign(s, r->stream->hcm) != MC_OK) {
+    if (copy_headers(&r->stream->request, &s->request) != MC_OK || mutate(r, policy, &s->request) != MC_OK ||
+        set_host(policy, &s->request) != MC_OK || sign(s, r->stream->hcm) != MC_OK) {
         arena = s->arena;
         mc_arena_fini(&arena);
         return;

@@ -95,6 +95,7 @@ typedef struct mc_retry_policy {
     uint64_t per_try_timeout_ms; /* 0: none */
     uint64_t per_try_idle_timeout_ms;
     uint64_t base_interval_ms, max_interval_ms;
+    bool default_back_off; /* no retry_back_off: the runtime may have another base (RF-24) */
     const uint16_t *retriable_status_codes;
     uint32_t retriable_status_count;
     const mc_header_matchers *retriable_headers;         /* of a response; NULL: none */
