@@ -89,3 +89,56 @@ mc_status mc_read_data_source(mc_arena *arena, const mc_value *object, const cha
     }
     return MC_OK;
 }
+
+mc_status mc_read_tri(const mc_value *object, const char *field, int8_t *out, mc_error *error) {
+    bool on = false;
+    MC_TRY(mc_value_read_bool(object, field, &on, error));
+    *out = mc_value_get(object, field) == NULL ? -1 : (int8_t)on;
+    return MC_OK;
+}
+
+mc_status mc_read_texts(mc_arena *arena, const mc_value *object, const char *field, const mc_slice **out,
+                        uint32_t *count, mc_error *error) {
+    const mc_value *items;
+    size_t n;
+    MC_TRY(mc_value_read_list(object, field, &items, &n, error));
+    *out = NULL;
+    *count = (uint32_t)n;
+    mc_slice *texts = n == 0 ? NULL : mc_arena_zalloc(arena, n * sizeof *texts);
+    if (n > 0 && texts == NULL) {
+        return MC_ENOMEM;
+    }
+    for (size_t i = 0; i < n; i++) {
+        if (items[i].kind != MC_STRING) {
+            return mc_error_in(mc_error_set(error, MC_EINVAL, "", "must be a string"), error, "%s[%zu]", field, i);
+        }
+        MC_TRY(mc_arena_dup(arena, items[i].string, &texts[i]));
+    }
+    *out = texts;
+    return MC_OK;
+}
+
+mc_slice mc_any_type(const mc_value *any) {
+    const mc_value *url = mc_value_get(any, "@type");
+    if (url == NULL || url->kind != MC_STRING) {
+        return MC_SLICE("");
+    }
+    size_t start = url->string.n;
+    while (start > 0 && url->string.p[start - 1] != '/') {
+        start--;
+    }
+    return mc_slice_from(url->string, start);
+}
+
+mc_status mc_read_extension(const mc_value *object, const char *field, const mc_name_value *types,
+                            const mc_value **config, uint64_t *type, mc_error *error) {
+    MC_TRY(mc_value_read_object(object, field, config, error));
+    mc_slice name = mc_any_type(*config);
+    for (; types->name != NULL; types++) {
+        if (mc_slice_eq(name, mc_slice_cstr(types->name))) {
+            *type = types->value;
+            return MC_OK;
+        }
+    }
+    return mc_error_set(error, MC_EINVAL, field, "%.*s is not supported", MC_SLICE_ARG(name));
+}

@@ -37,4 +37,15 @@ MC_MUST_CHECK mc_status mc_dup_lower(mc_arena *arena, mc_slice text, mc_slice *o
 MC_MUST_CHECK mc_status mc_read_data_source(mc_arena *arena, const mc_value *object, const char *field, mc_slice *out,
                                             mc_error *error);
 
+/* A BoolValue: 1, 0; *out becomes -1 when it is absent. */
+MC_MUST_CHECK mc_status mc_read_tri(const mc_value *object, const char *field, int8_t *out, mc_error *error);
+/* A list of strings, copied; *out NULL when it is empty. */
+MC_MUST_CHECK mc_status mc_read_texts(mc_arena *arena, const mc_value *object, const char *field, const mc_slice **out,
+                                      uint32_t *count, mc_error *error);
+/* The full name of the message in an Any, "" when there is none. */
+mc_slice mc_any_type(const mc_value *any);
+/* An Any that must be one of the messages in `types`. */
+MC_MUST_CHECK mc_status mc_read_extension(const mc_value *object, const char *field, const mc_name_value *types,
+                                          const mc_value **config, uint64_t *type, mc_error *error);
+
 #endif

@@ -3,6 +3,7 @@
 
 #include "base/alloc.h"
 #include "base/defaults.h"
+#include "route/rate_limit.h"
 
 void *mc_compile_lines(mc_compile *c, size_t size) {
     enum { LINE = 64 };
@@ -108,17 +109,61 @@ static mc_status compile_routes(mc_compile *c, const mc_value *value, mc_host *h
     if (entries == NULL) {
         return MC_ENOMEM;
     }
+    uint64_t buffer_limit = UINT64_MAX;
+    MC_TRY(mc_compile_buffer_limit(c, value, &buffer_limit));
     for (size_t i = 0; i < count; i++) {
         mc_route_entry *entry = mc_compile_lines(c, sizeof *entry);
         if (entry == NULL) {
             return MC_ENOMEM;
         }
-        MC_TRY(mc_error_in(mc_compile_route(c, &items[i], &host->public, entry), c->error, "routes[%zu]", i));
+        MC_TRY(mc_error_in(mc_compile_route(c, &items[i], &host->public, buffer_limit, entry), c->error, "routes[%zu]",
+                           i));
         entries[i] = entry;
     }
     host->entries = entries;
     host->entry_count = count;
     return index_paths(c, host);
+}
+
+/* RT-24: without a match the request counts as "other". */
+static mc_status compile_virtual_clusters(mc_compile *c, const mc_value *value, mc_virtual_host *out) {
+    const mc_value *items;
+    size_t count;
+    MC_TRY(mc_value_read_list(value, "virtual_clusters", &items, &count, c->error));
+    if (count == 0) {
+        return MC_OK;
+    }
+    mc_virtual_cluster *clusters = mc_arena_zalloc(c->arena, (count + 1) * sizeof *clusters);
+    if (clusters == NULL) {
+        return MC_ENOMEM;
+    }
+    for (size_t i = 0; i < count; i++) {
+        mc_status status = mc_read_name(c->arena, &items[i], "name", &clusters[i].name, c->error);
+        if (status == MC_OK) {
+            status = mc_match_headers_compile(c->arena, &items[i], "headers", &clusters[i].headers, c->error);
+        }
+        if (status == MC_OK && clusters[i].headers == NULL) {
+            status = mc_error_set(c->error, MC_EINVAL, "headers", "must have at least one entry");
+        }
+        MC_TRY(mc_error_in(status, c->error, "virtual_clusters[%zu]", i));
+    }
+    clusters[count].name = MC_SLICE("other");
+    out->virtual_clusters = clusters;
+    out->virtual_cluster_count = (uint32_t)count + 1;
+    return MC_OK;
+}
+
+static mc_status compile_host_policies(mc_compile *c, const mc_value *value, mc_virtual_host *out) {
+    if (mc_value_get(value, "retry_policy_typed_config") != NULL) {
+        return mc_error_set(c->error, MC_EINVAL, "retry_policy_typed_config", "is not supported");
+    }
+    out->mirrors = c->table->mirrors;
+    MC_TRY(mc_compile_mirrors(c, value, &out->mirrors));
+    MC_TRY(mc_compile_hedge_policy(c, value, &out->hedge_policy));
+    MC_TRY(mc_compile_cors(c, value, &out->cors));
+    MC_TRY(mc_rate_limits_compile(c->arena, value, "rate_limits", &out->rate_limits, c->error));
+    MC_TRY(compile_virtual_clusters(c, value, out));
+    return mc_compile_metadata(c, value, "metadata", &out->metadata);
 }
 
 static mc_status compile_host(mc_compile *c, const mc_value *value, mc_host *host) {
@@ -140,6 +185,7 @@ static mc_status compile_host(mc_compile *c, const mc_value *value, mc_host *hos
     if (retry != NULL) {
         MC_TRY(mc_error_in(mc_compile_retry_policy(c, retry, &out->retry_policy), c->error, "retry_policy"));
     }
+    MC_TRY(compile_host_policies(c, value, out));
     MC_TRY(mc_compile_mutations(c, value, MC_REQUEST, &out->request_mutations));
     MC_TRY(mc_compile_mutations(c, value, MC_RESPONSE, &out->response_mutations));
     MC_TRY(mc_compile_filter_configs(c, value, c->table->filters, &out->filter_configs, &out->filters));
@@ -167,9 +213,9 @@ static mc_status compile_hosts(mc_compile *c, const mc_value *config) {
 static mc_status compile_table(mc_compile *c, const mc_value *config) {
     mc_route_table *table = c->table;
     mc_slice header = MC_SLICE_NONE;
-    if (mc_value_get(config, "vhds") != NULL) {
-        return mc_error_set(c->error, MC_EINVAL, "vhds", "is not supported");
-    }
+    table->has_vhds = mc_value_get(config, "vhds") != NULL;
+    MC_TRY(mc_compile_mirrors(c, config, &table->mirrors));
+    MC_TRY(mc_compile_metadata(c, config, "metadata", &table->metadata));
     MC_TRY(mc_read_text(c->arena, config, "name", &table->name, c->error));
     MC_TRY(mc_value_read_string(config, "vhost_header", &header, c->error));
     MC_TRY(mc_dup_lower(c->arena, header, &table->vhost_header));

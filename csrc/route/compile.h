@@ -32,7 +32,7 @@ MC_MUST_CHECK mc_map *mc_compile_map(mc_compile *c);
 
 /* One file each; `value` is the message named by the function, error paths are relative to it. */
 MC_MUST_CHECK mc_status mc_compile_route(mc_compile *c, const mc_value *value, const mc_virtual_host *host,
-                                         mc_route_entry *out);
+                                         uint64_t host_limit, mc_route_entry *out);
 MC_MUST_CHECK mc_status mc_compile_route_action(mc_compile *c, const mc_value *value, mc_route_entry *out);
 MC_MUST_CHECK mc_status mc_compile_weighted(mc_compile *c, const mc_value *value, mc_route *out);
 MC_MUST_CHECK mc_status mc_compile_rewrite(mc_compile *c, const mc_value *value, mc_route_entry *out);
@@ -43,6 +43,21 @@ MC_MUST_CHECK mc_status mc_compile_redirect(mc_compile *c, const mc_value *value
 MC_MUST_CHECK mc_status mc_compile_direct_response(mc_compile *c, const mc_value *value, mc_route *out);
 MC_MUST_CHECK mc_status mc_compile_hash_policies(mc_compile *c, const mc_value *route_action, mc_route *out);
 MC_MUST_CHECK mc_status mc_compile_retry_policy(mc_compile *c, const mc_value *value, const mc_retry_policy **out);
+/* A field of `value`; *out is kept when it is absent. */
+MC_MUST_CHECK mc_status mc_compile_hedge_policy(mc_compile *c, const mc_value *value, const mc_hedge_policy **out);
+MC_MUST_CHECK mc_status mc_compile_mirrors(mc_compile *c, const mc_value *value, mc_mirror_policies *out);
+MC_MUST_CHECK mc_status mc_compile_internal_redirects(mc_compile *c, const mc_value *route_action,
+                                                      const mc_internal_redirect_policy **out);
+MC_MUST_CHECK mc_status mc_compile_cors(mc_compile *c, const mc_value *value, const mc_cors_policy **out);
+/* The filter_metadata of a Metadata field. */
+MC_MUST_CHECK mc_status mc_compile_metadata(mc_compile *c, const mc_value *value, const char *field,
+                                            const mc_value **out);
+/* What "envoy.lb" says in metadata_match, over what is said `above`. */
+MC_MUST_CHECK mc_status mc_compile_metadata_match(mc_compile *c, const mc_value *value, const mc_value *above,
+                                                  const mc_value **out);
+MC_MUST_CHECK mc_status mc_compile_buffer_limit(mc_compile *c, const mc_value *value, uint64_t *out);
+/* Fields of a Route that only others read. */
+MC_MUST_CHECK mc_status mc_compile_about(mc_compile *c, const mc_value *value, mc_route *out);
 /* The headers_to_add and headers_to_remove of any level; *out NULL when there are none. */
 typedef enum mc_direction { MC_REQUEST, MC_RESPONSE } mc_direction;
 MC_MUST_CHECK mc_status mc_compile_mutations(mc_compile *c, const mc_value *level, mc_direction direction,

@@ -16,6 +16,7 @@ struct mc_cors_policy {
 /* From either message named CorsPolicy; *out lives in `arena`. */
 MC_MUST_CHECK mc_status mc_cors_policy_compile(mc_arena *arena, const mc_value *value, const mc_cors_policy **out,
                                                mc_error *error);
-bool mc_cors_origin_allowed(const mc_cors_policy *policy, mc_slice origin);
+/* 1, 0, or MC_ENOMEM. */
+int mc_cors_origin_allowed(const mc_cors_policy *policy, mc_slice origin);
 
 #endif

@@ -9,14 +9,24 @@ typedef struct query_match {
     mc_string_match string;
 } query_match;
 
-static int query_holds(const void *self, const mc_match_input *in) {
-    const query_match *match = self;
-    mc_slice value = MC_SLICE_NONE;
-    bool present = mc_query_get(in->query, match->name, &value);
+static int value_holds(const query_match *match, bool present, mc_slice value) {
     if (match->by_value) {
         return present ? mc_string_match_test(&match->string, value) : 0;
     }
     return present == match->present;
+}
+
+static int query_holds(const void *self, const mc_match_input *in) {
+    const query_match *match = self;
+    mc_slice value = MC_SLICE_NONE;
+    bool present = mc_query_get(in->query, match->name, &value);
+    return value_holds(match, present, value);
+}
+
+mc_slice mc_match_query_name(const mc_matcher *matcher) { return ((const query_match *)matcher->self)->name; }
+
+int mc_match_query_value(const mc_matcher *matcher, bool present, mc_slice value) {
+    return value_holds(matcher->self, present, value);
 }
 
 mc_status mc_match_query_compile(mc_arena *arena, const mc_value *value, mc_matcher *out, mc_error *error) {

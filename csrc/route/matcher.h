@@ -59,6 +59,9 @@ MC_MUST_CHECK mc_status mc_match_header_compile(mc_arena *arena, const mc_value 
                                                 mc_error *error);
 MC_MUST_CHECK mc_status mc_match_query_compile(mc_arena *arena, const mc_value *value, mc_matcher *out,
                                                mc_error *error);
+/* Of a matcher that mc_match_query_compile made: its parameter, and what it says of a value in hand. */
+mc_slice mc_match_query_name(const mc_matcher *matcher);
+int mc_match_query_value(const mc_matcher *matcher, bool present, mc_slice value);
 MC_MUST_CHECK mc_status mc_match_cookie_compile(mc_arena *arena, const mc_value *value, mc_matcher *out,
                                                 mc_error *error);
 MC_MUST_CHECK mc_status mc_match_fraction_compile(mc_arena *arena, const mc_value *value, mc_matcher *out,

@@ -156,6 +156,9 @@ static mc_status compile_extensions(mc_compile *c, const mc_value *value, mc_ret
         MC_TRY(mc_error_in(compile_extension(c, &items[i], host_predicates, policy), c->error,
                            "retry_host_predicate[%zu]", i));
     }
+    if (mc_value_get(value, "retry_options_predicates") != NULL) {
+        return mc_error_set(c->error, MC_EINVAL, "retry_options_predicates", "is not supported");
+    }
     MC_TRY(mc_value_read_object(value, "retry_priority", &priority, c->error));
     return priority == NULL
                ? MC_OK
@@ -179,7 +182,6 @@ static mc_status compile_reset_header(mc_compile *c, const mc_value *value, mc_r
 static mc_status compile_rate_limited(mc_compile *c, const mc_value *value, mc_retry_policy *policy) {
     const mc_value *items;
     size_t count;
-    policy->reset_max_interval_ms = MC_DEFAULT_RETRY_RESET_MAX_INTERVAL;
     MC_TRY(mc_value_read_duration_ms(value, "max_interval", &policy->reset_max_interval_ms, c->error));
     MC_TRY(mc_value_read_list(value, "reset_headers", &items, &count, c->error));
     if (count == 0) {
@@ -210,6 +212,7 @@ mc_status mc_compile_retry_policy(mc_compile *c, const mc_value *value, const mc
     policy->num_retries = (uint32_t)MC_DEFAULT_NUM_RETRIES;
     policy->base_interval_ms = MC_DEFAULT_RETRY_BASE_INTERVAL;
     policy->max_interval_ms = MC_DEFAULT_RETRY_BASE_INTERVAL * 10;
+    policy->reset_max_interval_ms = MC_DEFAULT_RETRY_RESET_MAX_INTERVAL;
     MC_TRY(mc_read_text(c->arena, value, "retry_on", &policy->retry_on_text, c->error));
     policy->retry_on = mc_retry_on_parse(policy->retry_on_text, NULL);
     MC_TRY(mc_value_read_u32(value, "num_retries", &policy->num_retries, c->error));
@@ -235,4 +238,33 @@ mc_status mc_compile_retry_policy(mc_compile *c, const mc_value *value, const mc
     MC_TRY(compile_extensions(c, value, policy));
     *out = policy;
     return MC_OK;
+}
+
+static mc_status read_hedge_policy(mc_compile *c, const mc_value *value, mc_hedge_policy *out) {
+    const mc_value *chance;
+    out->initial_requests = 1;
+    out->additional_request_chance = (mc_fraction){0, 100, MC_SLICE_NONE};
+    MC_TRY(mc_value_read_u32(value, "initial_requests", &out->initial_requests, c->error));
+    if (out->initial_requests == 0) {
+        return mc_error_set(c->error, MC_EINVAL, "initial_requests", "must be at least 1");
+    }
+    MC_TRY(mc_value_read_bool(value, "hedge_on_per_try_timeout", &out->hedge_on_per_try_timeout, c->error));
+    MC_TRY(mc_value_read_object(value, "additional_request_chance", &chance, c->error));
+    return chance == NULL ? MC_OK
+                          : mc_error_in(mc_fraction_read_percent(chance, &out->additional_request_chance, c->error),
+                                        c->error, "additional_request_chance");
+}
+
+mc_status mc_compile_hedge_policy(mc_compile *c, const mc_value *value, const mc_hedge_policy **out) {
+    const mc_value *hedge;
+    MC_TRY(mc_value_read_object(value, "hedge_policy", &hedge, c->error));
+    if (hedge == NULL) {
+        return MC_OK;
+    }
+    mc_hedge_policy *policy = mc_arena_zalloc(c->arena, sizeof *policy);
+    if (policy == NULL) {
+        return MC_ENOMEM;
+    }
+    *out = policy;
+    return mc_error_in(read_hedge_policy(c, hedge, policy), c->error, "hedge_policy");
 }

@@ -202,7 +202,7 @@ typedef struct mc_weighted_cluster {
     mc_slice runtime_key; /* overrides the weight; empty: none */
     mc_slice host_rewrite_literal;
     const mc_header_mutations *request_mutations, *response_mutations;
-    const mc_value *metadata_match; /* merged over the route's; NULL: the route's */
+    const mc_value *metadata_match; /* merged over the route's; NULL: none */
     const mc_value *filter_configs;
     const mc_route_filters *filters;
 } mc_weighted_cluster;
@@ -310,10 +310,16 @@ typedef struct mc_route_match {
     const mc_virtual_host *virtual_host;
     const mc_weighted_cluster *weighted; /* chosen entry, or NULL */
     mc_slice cluster;
-    uint32_t cluster_id;            /* MC_NO_CLUSTER when the name is only known at request time (cluster_header) */
-    const mc_value *metadata_match; /* of the route and its weighted cluster (RT-22); NULL: none */
-    bool tls_redirect;              /* RT-4: answer 301 to https; route is NULL */
+    uint32_t cluster_id; /* MC_NO_CLUSTER when the name is only known at request time (cluster_header) */
+    bool tls_redirect;   /* RT-4: answer 301 to https; route is NULL */
 } mc_route_match;
+
+/* What hosts must say of themselves in "envoy.lb" (RT-22); NULL: nothing. */
+static inline const mc_value *mc_route_match_metadata(const mc_route_match *match) {
+    return match->weighted != NULL ? match->weighted->metadata_match
+           : match->route != NULL  ? match->route->metadata_match
+                                   : NULL;
+}
 
 /* The filters' configurations at the place that was matched; NULL: none. */
 static inline const mc_route_filters *mc_route_match_filters(const mc_route_match *match) {

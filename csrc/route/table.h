@@ -61,6 +61,8 @@ struct mc_route_table {
     bool reads_info, has_vhds;
     bool formats; /* some header is made with a format */
     const mc_value *filter_configs;
+    const mc_value *metadata;
+    mc_mirror_policies mirrors; /* where neither route nor virtual host has any */
     const mc_route_filters *filters;
     const mc_header_mutations *request_mutations, *response_mutations;
     mc_map cluster_ids; /* name -> id + 1 */

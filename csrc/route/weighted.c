@@ -1,7 +1,8 @@
 /* Which cluster a matched route goes to (RT-20 to RT-22). */
 #include "route/compile.h"
 
-static mc_status compile_entry(mc_compile *c, const mc_value *value, const mc_route *route, mc_weighted_cluster *out) {
+static mc_status compile_entry(mc_compile *c, const mc_value *value, mc_slice runtime_prefix, const mc_route *route,
+                               mc_weighted_cluster *out) {
     mc_slice name = MC_SLICE_NONE, header = MC_SLICE_NONE;
     MC_TRY(mc_value_read_string(value, "name", &name, c->error));
     MC_TRY(mc_value_read_string(value, "cluster_header", &header, c->error));
@@ -14,6 +15,11 @@ static mc_status compile_entry(mc_compile *c, const mc_value *value, const mc_ro
         MC_TRY(mc_compile_cluster(c, value, "name", &out->name, &out->id));
     }
     MC_TRY(mc_value_read_u32(value, "weight", &out->weight, c->error));
+    if (runtime_prefix.n > 0) {
+        const mc_slice key[] = {runtime_prefix, MC_SLICE("."), name};
+        MC_TRY(mc_arena_concat(c->arena, key, 3, &out->runtime_key));
+    }
+    MC_TRY(mc_compile_metadata_match(c, value, route->metadata_match, &out->metadata_match));
     MC_TRY(mc_read_text(c->arena, value, "host_rewrite_literal", &out->host_rewrite_literal, c->error));
     MC_TRY(mc_compile_filter_configs(c, value, route->filters, &out->filter_configs, &out->filters));
     MC_TRY(mc_compile_mutations(c, value, MC_REQUEST, &out->request_mutations));
@@ -21,7 +27,8 @@ static mc_status compile_entry(mc_compile *c, const mc_value *value, const mc_ro
 }
 
 mc_status mc_compile_weighted(mc_compile *c, const mc_value *value, mc_route *out) {
-    static const char *const known[] = {"clusters", "total_weight", "header_name", "use_hash_policy", NULL};
+    static const char *const known[] = {"clusters",        "total_weight",       "header_name",
+                                        "use_hash_policy", "runtime_key_prefix", NULL};
     MC_TRY(mc_refuse_unknown(value, known, c->error));
     const mc_value *items;
     size_t count;
@@ -29,12 +36,15 @@ mc_status mc_compile_weighted(mc_compile *c, const mc_value *value, mc_route *ou
     if (count == 0) {
         return mc_error_set(c->error, MC_EINVAL, "clusters", "must have at least one entry");
     }
+    mc_slice prefix = MC_SLICE_NONE;
+    MC_TRY(mc_value_read_string(value, "runtime_key_prefix", &prefix, c->error));
+    out->weighted_by_runtime = prefix.n > 0;
     mc_weighted_cluster *clusters = mc_arena_zalloc(c->arena, count * sizeof *clusters);
     if (clusters == NULL) {
         return MC_ENOMEM;
     }
     for (size_t i = 0; i < count; i++) {
-        MC_TRY(mc_error_in(compile_entry(c, &items[i], out, &clusters[i]), c->error, "clusters[%zu]", i));
+        MC_TRY(mc_error_in(compile_entry(c, &items[i], prefix, out, &clusters[i]), c->error, "clusters[%zu]", i));
         out->total_weight += clusters[i].weight;
     }
     if (out->total_weight == 0 || out->total_weight > UINT32_MAX) {
@@ -68,18 +78,49 @@ static mc_status weighted_random(const mc_route *route, const mc_route_request *
     return MC_OK;
 }
 
+/* The entry that `pick` falls on; NULL when the runtime leaves no weight at all, or more than fits. */
+static const mc_weighted_cluster *pick_by_runtime(const mc_route *route, const mc_runtime *runtime, uint64_t pick) {
+    uint64_t total = 0, sum = 0;
+    for (uint32_t i = 0; i < route->weighted_count; i++) {
+        uint64_t weight = mc_runtime_u64(runtime, route->weighted[i].runtime_key, route->weighted[i].weight);
+        if (weight > UINT32_MAX - total) {
+            return NULL;
+        }
+        total += weight;
+    }
+    for (uint32_t i = 0; total > 0 && i < route->weighted_count; i++) {
+        sum += mc_runtime_u64(runtime, route->weighted[i].runtime_key, route->weighted[i].weight);
+        if (pick % total < sum) {
+            return &route->weighted[i];
+        }
+    }
+    return NULL;
+}
+
+static const mc_weighted_cluster *pick_by_weight(const mc_route *route, uint64_t pick) {
+    uint64_t sum = 0;
+    const mc_weighted_cluster *chosen = route->weighted;
+    pick %= route->total_weight;
+    while ((sum += chosen->weight) <= pick) {
+        chosen++;
+    }
+    return chosen;
+}
+
 mc_status mc_route_choose_cluster(const mc_route_request *request, mc_route_match *match) {
     const mc_route *route = match->route;
     mc_slice header = route->cluster_header;
     match->cluster = route->cluster;
     match->cluster_id = route->cluster_id;
     if (route->weighted_count > 0) {
-        uint64_t pick, sum = 0;
+        uint64_t pick;
         MC_TRY(weighted_random(route, request, &pick));
-        pick %= route->total_weight;
-        const mc_weighted_cluster *chosen = route->weighted;
-        while ((sum += chosen->weight) <= pick) {
-            chosen++;
+        const mc_weighted_cluster *chosen = route->weighted_by_runtime && request->runtime != NULL
+                                                ? pick_by_runtime(route, request->runtime, pick)
+                                                : pick_by_weight(route, pick);
+        if (chosen == NULL) {
+            match->route = NULL;
+            return MC_OK;
         }
         match->weighted = chosen;
         match->cluster = chosen->name;
