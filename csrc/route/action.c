@@ -38,9 +38,10 @@ static mc_status read_duration(mc_compile *c, const mc_value *value, const char 
 }
 
 static mc_status read_stream_duration(mc_compile *c, const mc_value *stream, mc_route *route) {
-    MC_TRY(read_duration(c, stream, "max_stream_duration", &route->has_stream_duration, &route->max_stream_duration_ms));
-    MC_TRY(read_duration(c, stream, "grpc_timeout_header_max", &route->has_grpc_timeout_max,
-                         &route->grpc_timeout_max_ms));
+    MC_TRY(
+        read_duration(c, stream, "max_stream_duration", &route->has_stream_duration, &route->max_stream_duration_ms));
+    MC_TRY(
+        read_duration(c, stream, "grpc_timeout_header_max", &route->has_grpc_timeout_max, &route->grpc_timeout_max_ms));
     return read_duration(c, stream, "grpc_timeout_header_offset", &route->has_grpc_timeout_offset,
                          &route->grpc_timeout_offset_ms);
 }

@@ -97,7 +97,7 @@ TEST(errors_name_the_field) {
          "[{'match': {'prefix': '/'}, "
          "'direct_response': {'status': 200, 'body': {'inline_string': 'abc'}}}]}]}",
          "virtual_hosts[0].routes[0].direct_response.body"},
-        {"{" HV("a", "%REQ(x)%") "}", "request_headers_to_add[0].header.value"},
+        {"{" HV("a", "%NOPE%") "}", "request_headers_to_add[0].header.value"},
         {"{" HV("a", "50%") "}", "request_headers_to_add[0].header.value"},
         {"{" HV("a", "50%%") "}", "accepted"},
         {"{" HV(":path", "x") "}", "request_headers_to_add[0].header.key"},
