@@ -82,7 +82,7 @@ TEST(errors_name_the_field) {
          "virtual_hosts[0].routes[1].route.retry_policy.retriable_headers[1].name"},
         {ACTION("'cluster': 'c', 'retry_policy': {'retry_host_predicate': [{'name': 'x', 'typed_config': {'@type': "
                 "'y'}}]}"),
-         "virtual_hosts[0].routes[1].route.retry_policy.retry_host_predicate[0].typed_config"},
+         "virtual_hosts[0].routes[1].route.retry_policy.retry_host_predicate[0]"},
         {RT("'match': {'prefix': '/'}, 'redirect': {'regex_rewrite': {}}"),
          "virtual_hosts[0].routes[1].redirect.regex_rewrite"},
         {RT("'match': {'prefix': '/'}, 'redirect': {'path_redirect': '/a', 'prefix_rewrite': '/b'}"),

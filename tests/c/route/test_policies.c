@@ -367,7 +367,7 @@ TEST(policies_that_are_refused) {
          "internal_redirect_policy.predicates[0].typed_config"},
         {"'hedge_policy': {'initial_requests': 0}", "hedge_policy.initial_requests"},
         {"'retry_policy': {'retry_options_predicates': [{}]}", "retry_policy.retry_options_predicates"},
-        {"'retry_policy': {'retry_priority': {'name': 'x'}}", "retry_policy.retry_priority.typed_config"},
+        {"'retry_policy': {'retry_priority': {'name': 'x'}}", "retry_policy.retry_priority"},
         {"'retry_policy': {'rate_limited_retry_back_off': {}}",
          "retry_policy.rate_limited_retry_back_off.reset_headers"},
         {"'retry_policy_typed_config': {}", "retry_policy_typed_config"},
