@@ -45,7 +45,7 @@ static mc_slice source_of(const mc_headers *headers) {
 static bool is_allowed(const policy *policy, mc_slice source, mc_slice target) {
     bool allowed = mc_slice_eq(source, target);
     for (uint32_t i = 0; i < policy->origin_count && !allowed; i++) {
-        allowed = mc_string_match_test(&policy->origins[i], source);
+        allowed = mc_string_match_test(&policy->origins[i], source) == 1;
     }
     return allowed;
 }
