@@ -4,7 +4,8 @@
 #define KINDS(X)                                                                                                       \
     X(buffer)                                                                                                          \
     X(csrf)                                                                                                            \
-    X(fault)
+    X(fault)                                                                                                           \
+    X(header_mutation)
 
 #define DECLARE(name) extern const mc_filter_kind mc_filter_kind_##name;
 KINDS(DECLARE)

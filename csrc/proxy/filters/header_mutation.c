@@ -1,0 +1,290 @@
+/* header_mutation: headers, query parameters and trailers changed one mutation after the other. The filter's own mutations come
+ * first, then those of every level of the route table: the least specific last, or the most specific where the filter says so. */
+#include "proxy/filters/kind.h"
+#include "proxy/filters/query.h"
+#include "route/matcher.h"
+#include "route/mutate.h"
+
+typedef struct mutation {
+    enum { REMOVE, APPEND, REMOVE_MATCHING } kind;
+    mc_slice name; /* REMOVE: lower-case */
+    mc_header_addition addition;
+    mc_header_mutations append; /* of that one addition */
+    mc_string_match matching;   /* names */
+} mutation;
+
+typedef struct mutation_list {
+    mutation *items;
+    uint32_t count;
+} mutation_list;
+
+typedef struct query_mutation {
+    mc_slice name;
+    mc_append_action action;
+    bool remove;
+    const mc_format *format;
+} query_mutation;
+
+typedef struct mutations {
+    mutation_list request, response, request_trailers, response_trailers;
+    query_mutation *query;
+    uint32_t query_count;
+} mutations;
+
+typedef struct config {
+    mutations mutations;
+    bool most_specific_wins;
+} config;
+
+/* --- changing ------------------------------------------------------------------------------------------------------------ */
+
+static mc_status remove_matching(const mutation *mutation, mc_headers *headers) {
+    for (uint32_t i = 0; i < headers->count; i++) {
+        if (!headers->items[i].removed) {
+            int matches = mc_string_match_test(&mutation->matching, headers->items[i].name);
+            if (matches == 1) {
+                mc_headers_remove_at(headers, i);
+            } else if (matches < 0) {
+                return (mc_status)matches;
+            }
+        }
+    }
+    return MC_OK;
+}
+
+static mc_status apply(const mutation_list *list, mc_filter *filter, mc_headers *headers) {
+    for (uint32_t i = 0; i < list->count; i++) {
+        const mutation *mutation = &list->items[i];
+        const mc_stream_info *info = NULL;
+        switch (mutation->kind) {
+        case REMOVE: mc_headers_remove(headers, mutation->name); break;
+        case REMOVE_MATCHING: MC_TRY(remove_matching(mutation, headers)); break;
+        case APPEND:
+            if (mutation->append.formats && (info = mc_filter_info(filter)) == NULL) {
+                return MC_ENOMEM;
+            }
+            MC_TRY(mc_header_mutations_apply(&mutation->append, headers, info));
+            break;
+        }
+    }
+    return MC_OK;
+}
+
+static mc_status change_parameter(const query_mutation *mutation, mc_filter *filter, mc_query *query) {
+    mc_slice value;
+    if (mutation->remove) {
+        mc_query_remove(query, mutation->name);
+        return MC_OK;
+    }
+    const mc_stream_info *info = mc_filter_info(filter);
+    if (info == NULL) {
+        return MC_ENOMEM;
+    }
+    MC_TRY(mc_format_run_arena(mutation->format, info, mc_filter_arena(filter), &value));
+    const bool exists = mc_query_has(query, mutation->name);
+    switch (mutation->action) {
+    case MC_ADD_IF_ABSENT: return exists ? MC_OK : mc_query_add(query, mutation->name, value);
+    case MC_OVERWRITE_IF_EXISTS: return exists ? mc_query_set(query, mutation->name, value) : MC_OK;
+    case MC_OVERWRITE_OR_ADD: return mc_query_set(query, mutation->name, value);
+    case MC_APPEND_OR_ADD: break;
+    }
+    return mc_query_add(query, mutation->name, value);
+}
+
+static mc_status change_query(const mutations *mutations, mc_filter *filter, mc_headers *headers) {
+    mc_slice path = mc_headers_get_known(headers, MC_H_PATH);
+    mc_query query;
+    if (mutations->query_count == 0 || path.p == NULL) {
+        return MC_OK;
+    }
+    MC_TRY(mc_query_parse(&query, path, mc_filter_arena(filter)));
+    for (uint32_t i = 0; i < mutations->query_count; i++) {
+        MC_TRY(change_parameter(&mutations->query[i], filter, &query));
+    }
+    MC_TRY(mc_query_write(&query, path, &path));
+    return mc_headers_set_known_ref(headers, MC_H_PATH, path);
+}
+
+typedef enum part { REQUEST, RESPONSE, REQUEST_TRAILERS, RESPONSE_TRAILERS } part;
+
+static mc_status change(const mutations *mutations, part part, mc_filter *filter, mc_headers *headers) {
+    switch (part) {
+    case REQUEST: MC_TRY(apply(&mutations->request, filter, headers)); return change_query(mutations, filter, headers);
+    case RESPONSE: return apply(&mutations->response, filter, headers);
+    case REQUEST_TRAILERS: return apply(&mutations->request_trailers, filter, headers);
+    case RESPONSE_TRAILERS: return apply(&mutations->response_trailers, filter, headers);
+    }
+    return MC_OK;
+}
+
+/* From the least specific place to the most. */
+static mc_status change_outer_first(const mc_route_filter *at, part part, mc_filter *filter, mc_headers *headers) {
+    if (at == NULL) {
+        return MC_OK;
+    }
+    MC_TRY(change_outer_first(at->outer, part, filter, headers));
+    return at->config == NULL ? MC_OK : change(at->config, part, filter, headers);
+}
+
+static mc_filter_status change_all(mc_filter *filter, part part, mc_headers *headers) {
+    const config *config = mc_filter_get_config(filter);
+    mc_status status = change(&config->mutations, part, filter, headers);
+    const mc_route_filter *at = mc_filter_route(filter);
+    if (config->most_specific_wins && status == MC_OK) {
+        status = change_outer_first(at, part, filter, headers);
+    } else {
+        for (; at != NULL && status == MC_OK; at = at->outer) {
+            status = at->config == NULL ? MC_OK : change(at->config, part, filter, headers);
+        }
+    }
+    return status == MC_OK ? MC_FILTER_CONTINUE : mc_filter_out_of_memory(filter);
+}
+
+static mc_filter_status decode_headers(mc_filter *filter, mc_headers *headers, bool end_stream) {
+    return change_all(filter, REQUEST, headers);
+}
+static mc_filter_status decode_trailers(mc_filter *filter, mc_headers *trailers) {
+    return change_all(filter, REQUEST_TRAILERS, trailers);
+}
+static mc_filter_status encode_headers(mc_filter *filter, mc_headers *headers, bool end_stream) {
+    return change_all(filter, RESPONSE, headers);
+}
+static mc_filter_status encode_trailers(mc_filter *filter, mc_headers *trailers) {
+    return change_all(filter, RESPONSE_TRAILERS, trailers);
+}
+
+/* --- compiling ------------------------------------------------------------------------------------------------------------ */
+
+static mc_status read_mutation(mc_filter_compile *c, const mc_value *value, mutation *out) {
+    const mc_value *append, *matching, *names;
+    mc_slice name = MC_SLICE_NONE;
+    MC_TRY(mc_value_read_string(value, "remove", &name, c->error));
+    MC_TRY(mc_value_read_object(value, "append", &append, c->error));
+    MC_TRY(mc_value_read_object(value, "remove_on_match", &matching, c->error));
+    if (append != NULL) {
+        out->kind = APPEND;
+        MC_TRY(mc_error_in(mc_header_option_compile(c->arena, append, &out->addition, c->error), c->error, "append"));
+        out->append = (mc_header_mutations){
+            .formats = out->addition.format != NULL, .additions = &out->addition, .addition_count = 1};
+        return MC_OK;
+    }
+    if (matching != NULL) {
+        out->kind = REMOVE_MATCHING;
+        MC_TRY(mc_value_read_object(matching, "key_matcher", &names, c->error));
+        return mc_error_in(mc_string_match_compile(c->arena, names, &out->matching, c->error), c->error,
+                           "remove_on_match.key_matcher");
+    }
+    if (name.n == 0) {
+        return mc_error_set(c->error, MC_EINVAL, "", "must have one of remove, append, remove_on_match");
+    }
+    out->kind = REMOVE;
+    return mc_dup_lower(c->arena, name, &out->name);
+}
+
+static mc_status read_list(mc_filter_compile *c, const mc_value *value, const char *field, mutation_list *out) {
+    const mc_value *list;
+    size_t count;
+    MC_TRY(mc_value_read_list(value, field, &list, &count, c->error));
+    out->items = mc_arena_zalloc(c->arena, count * sizeof *out->items);
+    if (out->items == NULL) {
+        return MC_ENOMEM;
+    }
+    for (size_t i = 0; i < count; i++) {
+        MC_TRY(mc_error_in(read_mutation(c, &list[i], &out->items[i]), c->error, "%s[%zu]", field, i));
+    }
+    out->count = (uint32_t)count;
+    return MC_OK;
+}
+
+static mc_status read_query_value(mc_filter_compile *c, const mc_value *entry, query_mutation *out) {
+    const mc_value *given = mc_value_get(entry, "value");
+    mc_slice text = MC_SLICE_NONE;
+    MC_TRY(mc_read_name(c->arena, entry, "key", &out->name, c->error));
+    if (given != NULL && given->kind == MC_STRING) {
+        text = given->string;
+    } else if (given != NULL) {
+        return mc_error_set(c->error, MC_EINVAL, "value", "must be a string");
+    }
+    return mc_error_in(mc_format_compile_text(c->arena, text, true, &out->format, c->error), c->error, "value");
+}
+
+static mc_status read_query_mutation(mc_filter_compile *c, const mc_value *value, query_mutation *out) {
+    static const mc_name_value actions[] = {{"APPEND_IF_EXISTS_OR_ADD", MC_APPEND_OR_ADD},
+                                            {"ADD_IF_ABSENT", MC_ADD_IF_ABSENT},
+                                            {"OVERWRITE_IF_EXISTS_OR_ADD", MC_OVERWRITE_OR_ADD},
+                                            {"OVERWRITE_IF_EXISTS", MC_OVERWRITE_IF_EXISTS},
+                                            {NULL, 0}};
+    const mc_value *append, *entry;
+    uint64_t action = MC_APPEND_OR_ADD;
+    MC_TRY(mc_value_read_object(value, "append", &append, c->error));
+    out->remove = append == NULL;
+    if (out->remove) {
+        return mc_read_name(c->arena, value, "remove", &out->name, c->error);
+    }
+    MC_TRY(mc_error_in(mc_read_enum(append, "action", actions, &action, c->error), c->error, "append"));
+    out->action = (mc_append_action)action;
+    const char *field = mc_value_get(append, "record") != NULL ? "record" : "entry";
+    MC_TRY(mc_value_read_object(append, field, &entry, c->error));
+    if (entry == NULL) {
+        return mc_error_set(c->error, MC_EINVAL, "append", "must have a record or an entry");
+    }
+    return mc_error_in(read_query_value(c, entry, out), c->error, "append.%s", field);
+}
+
+static mc_status read_query(mc_filter_compile *c, const mc_value *value, mutations *out) {
+    const mc_value *list;
+    size_t count;
+    MC_TRY(mc_value_read_list(value, "query_parameter_mutations", &list, &count, c->error));
+    out->query = mc_arena_zalloc(c->arena, count * sizeof *out->query);
+    if (out->query == NULL) {
+        return MC_ENOMEM;
+    }
+    for (size_t i = 0; i < count; i++) {
+        MC_TRY(mc_error_in(read_query_mutation(c, &list[i], &out->query[i]), c->error, "query_parameter_mutations[%zu]",
+                           i));
+    }
+    out->query_count = (uint32_t)count;
+    return MC_OK;
+}
+
+static mc_status read_mutations(mc_filter_compile *c, const mc_value *value, mutations *out) {
+    const mc_value *message;
+    MC_TRY(mc_value_read_object(value, "mutations", &message, c->error));
+    mc_status status = read_list(c, message, "request_mutations", &out->request);
+    status = status == MC_OK ? read_list(c, message, "response_mutations", &out->response) : status;
+    status = status == MC_OK ? read_list(c, message, "request_trailers_mutations", &out->request_trailers) : status;
+    status = status == MC_OK ? read_list(c, message, "response_trailers_mutations", &out->response_trailers) : status;
+    return mc_error_in(status == MC_OK ? read_query(c, message, out) : status, c->error, "mutations");
+}
+
+static mc_status compile(mc_filter_compile *c, const mc_value *value, void **out) {
+    config *config = mc_arena_zalloc(c->arena, sizeof *config);
+    *out = config;
+    if (config == NULL) {
+        return MC_ENOMEM;
+    }
+    MC_TRY(mc_value_read_bool(value, "most_specific_header_mutations_wins", &config->most_specific_wins, c->error));
+    return read_mutations(c, value, &config->mutations);
+}
+
+static mc_status compile_route(mc_filter_compile *c, const mc_value *value, void **out) {
+    mutations *mutations = mc_arena_zalloc(c->arena, sizeof *mutations);
+    *out = mutations;
+    return mutations == NULL ? MC_ENOMEM : read_mutations(c, value, mutations);
+}
+
+static const mc_filter_type filter_type = {
+    .name = "envoy.filters.http.header_mutation",
+    .decode_headers = decode_headers,
+    .decode_trailers = decode_trailers,
+    .encode_headers = encode_headers,
+    .encode_trailers = encode_trailers,
+};
+
+const mc_filter_kind mc_filter_kind_header_mutation = {
+    .type = "envoy.extensions.filters.http.header_mutation.v3.HeaderMutation",
+    .route_type = "envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute",
+    .filter = &filter_type,
+    .compile = compile,
+    .compile_route = compile_route,
+};
