@@ -31,6 +31,15 @@ static void fill_times(const mc_stream *stream, mc_stream_info *info) {
     info->at.now = after_start_ns(stream, now_us);
 }
 
+/* Before it is sent, the status is that of the headers on their way. */
+static uint16_t status_now(const mc_stream *stream) {
+    uint64_t status = 0;
+    if (stream->status != 0 || stream->response == NULL) {
+        return stream->status;
+    }
+    return mc_slice_u64(mc_headers_get_known(stream->response, MC_H_STATUS), &status) == MC_OK ? (uint16_t)status : 0;
+}
+
 const mc_stream_info *mc_stream_collect_info(mc_stream *stream) {
     if (stream->info == NULL && (stream->info = mc_arena_alloc(&stream->arena, sizeof *stream->info)) == NULL) {
         return NULL;
@@ -48,7 +57,7 @@ const mc_stream_info *mc_stream_collect_info(mc_stream *stream) {
         .flags = stream->flags,
         .stream_id = stream->random,
         .random = mc_loop_random(stream->proxy->loop),
-        .status = stream->status,
+        .status = status_now(stream),
         .attempts = stream->attempts,
         .health_check = stream->health_check,
         .bytes_received = stream->bytes_received,

@@ -46,13 +46,13 @@ static mc_status compile_value(mc_compile *c, const mc_value *header, mc_header_
     return MC_OK;
 }
 
-static mc_status compile_header(mc_compile *c, const mc_value *header, bool any_name, mc_header_addition *out) {
+static mc_status compile_header(mc_compile *c, const mc_value *header, mc_header_addition *out) {
     mc_slice name = MC_SLICE_NONE;
     MC_TRY(mc_value_read_string(header, "key", &name, c->error));
     if (name.n == 0) {
         return mc_error_set(c->error, MC_EINVAL, "key", "must not be empty");
     }
-    MC_TRY(any_name ? MC_OK : check_name(name, "key", c->error));
+    MC_TRY(check_name(name, "key", c->error));
     MC_TRY(mc_dup_lower(c->arena, name, &out->name));
     if (mc_value_get(header, "raw_value") != NULL) {
         return mc_value_read_bytes(header, "raw_value", c->arena, &out->value, c->error);
@@ -60,13 +60,13 @@ static mc_status compile_header(mc_compile *c, const mc_value *header, bool any_
     return compile_value(c, header, out);
 }
 
-static mc_status compile_addition(mc_compile *c, const mc_value *value, bool any_name, mc_header_addition *out) {
+static mc_status compile_addition(mc_compile *c, const mc_value *value, mc_header_addition *out) {
     const mc_value *header;
     MC_TRY(mc_value_read_object(value, "header", &header, c->error));
     if (header == NULL) {
         return mc_error_set(c->error, MC_EINVAL, "header", "is required");
     }
-    MC_TRY(mc_error_in(compile_header(c, header, any_name, out), c->error, "header"));
+    MC_TRY(mc_error_in(compile_header(c, header, out), c->error, "header"));
     uint64_t action = MC_APPEND_OR_ADD;
     MC_TRY(mc_read_enum(value, "append_action", actions, &action, c->error));
     if (mc_value_get(value, "append") != NULL) { /* deprecated spelling */
@@ -91,7 +91,7 @@ static mc_status compile_additions(mc_compile *c, const mc_value *items, size_t 
         return MC_ENOMEM;
     }
     for (size_t i = 0; i < count; i++) {
-        MC_TRY(mc_error_in(compile_addition(c, &items[i], false, &additions[i]), c->error, "%s[%zu]", field, i));
+        MC_TRY(mc_error_in(compile_addition(c, &items[i], &additions[i]), c->error, "%s[%zu]", field, i));
     }
     for (size_t i = 0; i < count; i++) {
         out->formats = out->formats || additions[i].format != NULL;
@@ -145,7 +145,7 @@ mc_status mc_compile_mutations(mc_compile *c, const mc_value *level, mc_directio
 
 mc_status mc_header_option_compile(mc_arena *arena, const mc_value *option, mc_header_addition *out, mc_error *error) {
     mc_compile c = {.arena = arena, .error = error};
-    return compile_addition(&c, option, true, out);
+    return compile_addition(&c, option, out);
 }
 
 mc_status mc_header_options_compile(mc_arena *arena, const mc_value *object, const char *field,

@@ -30,7 +30,7 @@ struct mc_header_mutations {
     const mc_header_addition *additions;
 };
 
-/* One HeaderValueOption; pseudo-headers are allowed. */
+/* One HeaderValueOption of a filter. */
 MC_MUST_CHECK mc_status mc_header_option_compile(mc_arena *arena, const mc_value *option, mc_header_addition *out,
                                                  mc_error *error);
 /* A repeated HeaderValueOption of a filter; *out NULL when it is empty. */

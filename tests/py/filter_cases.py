@@ -229,4 +229,91 @@ def fault() -> list[Case]:
     ]
 
 
-CASES = {case.name: case for make in (csrf, buffer, fault) for case in make()}
+def header_mutation() -> list[Case]:
+    kind = "header_mutation.v3.HeaderMutation"
+
+    def add(name: str, value: str, action: str = "APPEND_IF_EXISTS_OR_ADD", **more: Any) -> Tree:
+        header = {"header": {"key": name, "value": value}, "append_action": action, **more}
+        return {"append": header}
+
+    def parameter(name: str, value: str, action: str) -> Tree:
+        return {"append": {"record": {"key": name, "value": value}, "action": action}}
+
+    request = [
+        add("x-a", "1"),
+        add("x-a", "%REQ(x-a)%+"),
+        add("x-b", "new", "OVERWRITE_IF_EXISTS"),
+        add("x-c", "new", "ADD_IF_ABSENT"),
+        add("x-d", "new", "OVERWRITE_IF_EXISTS_OR_ADD"),
+        {"remove": "x-gone"},
+        {"remove_on_match": {"key_matcher": {"prefix": "x-secret"}}},
+        add("x-empty", "%REQ(x-none)%"),
+        add("x-kept", "%REQ(x-none)%", keep_empty_value=True),
+        add("x-host", "%REQ(:authority)% %ROUTE_NAME% %PROTOCOL%"),
+    ]
+    query = [
+        {"remove": "gone"},
+        parameter("b", "2 3", "APPEND_IF_EXISTS_OR_ADD"),
+        parameter("a", "no", "ADD_IF_ABSENT"),
+        parameter("c", "%REQ(x-a)%", "OVERWRITE_IF_EXISTS_OR_ADD"),
+        parameter("d", "no", "OVERWRITE_IF_EXISTS"),
+    ]
+    response = [add("x-seen", "%REQ(x-a)%-%RESPONSE_CODE%"), {"remove": "x-up"}]
+
+    def level(name: str) -> Tree:
+        mutations = {
+            "request_mutations": [
+                add("x-at", name, "OVERWRITE_IF_EXISTS_OR_ADD"),
+                add("x-all", name),
+            ],
+            "response_mutations": [add("x-back", name)],
+        }
+        return per_route(
+            "hm", "header_mutation.v3.HeaderMutationPerRoute", mutations=mutations
+        )
+
+    def leveled(wins: bool) -> Case:
+        return Case(
+            f"hm_levels_{wins}".lower(),
+            [
+                http_filter(
+                    "hm",
+                    kind,
+                    most_specific_header_mutations_wins=wins,
+                    mutations={"request_mutations": [add("x-all", "filter")]},
+                )
+            ],
+            [ask(), ask("GET /plain")],
+            [to_upstream("/plain"), to_upstream("/", **level("route"))],
+            level("host"),
+            level("table"),
+        )
+
+    return [
+        Case(
+            "hm",
+            [
+                http_filter(
+                    "hm",
+                    kind,
+                    mutations={
+                        "request_mutations": request,
+                        "response_mutations": response,
+                        "query_parameter_mutations": query,
+                    },
+                )
+            ],
+            [
+                ask(),
+                ask(x_a="0", x_b="0", x_c="0", x_d="0", x_gone="1", x_secret="s", x_secret_2="t"),
+                ask("GET /p?gone=1&b=1&a=0&gone&z"),
+                ask("GET /p?b=%20x+y&a=%26&d=1&d=2&=e"),
+                answered(ask(), ("x-up", "1"), status=404),
+            ],
+        ),
+        leveled(False),
+        leveled(True),
+    ]
+
+
+CASES = {case.name: case for make in (csrf, buffer, fault, header_mutation) for case in make()}

@@ -81,6 +81,7 @@ static mc_status change_parameter(const query_mutation *mutation, mc_filter *fil
         return MC_ENOMEM;
     }
     MC_TRY(mc_format_run_arena(mutation->format, info, mc_filter_arena(filter), &value));
+    MC_TRY(mc_query_encode(value, mc_filter_arena(filter), &value));
     const bool exists = mc_query_has(query, mutation->name);
     switch (mutation->action) {
     case MC_ADD_IF_ABSENT: return exists ? MC_OK : mc_query_add(query, mutation->name, value);

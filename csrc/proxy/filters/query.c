@@ -20,6 +20,32 @@ mc_status mc_query_parse(mc_query *query, mc_slice path, mc_arena *arena) {
     return MC_OK;
 }
 
+static bool is_unreserved(char c) {
+    return (c >= '0' && c <= '9') || (mc_ascii_lower(c) >= 'a' && mc_ascii_lower(c) <= 'z') || c == '-' || c == '.' ||
+           c == '_' || c == '~';
+}
+
+mc_status mc_query_encode(mc_slice value, mc_arena *arena, mc_slice *out) {
+    static const char hex[] = "0123456789ABCDEF";
+    char *text = mc_arena_bytes(arena, value.n * 3);
+    size_t n = 0;
+    if (text == NULL) {
+        return MC_ENOMEM;
+    }
+    for (size_t i = 0; i < value.n; i++) {
+        const unsigned char c = (unsigned char)value.p[i];
+        if (is_unreserved((char)c)) {
+            text[n++] = (char)c;
+        } else {
+            text[n++] = '%';
+            text[n++] = hex[c >> 4];
+            text[n++] = hex[c & 15];
+        }
+    }
+    *out = mc_slice_of(text, n);
+    return MC_OK;
+}
+
 bool mc_query_has(const mc_query *query, mc_slice name) {
     for (uint32_t i = 0; i < query->count; i++) {
         if (mc_slice_eq(query->items[i].name, name)) {
