@@ -117,3 +117,27 @@ mc_status mc_h1_strip_h2c(mc_headers *headers) {
     mc_headers_remove_known(headers, MC_H_CONNECTION);
     return MC_OK;
 }
+
+mc_status mc_h1_ignore_upgrades(const mc_h1_limits *limits, mc_headers *headers) {
+    mc_slice joined, rest, token;
+    mc_status status = mc_headers_joined(headers, MC_SLICE("upgrade"), headers->arena, &joined);
+    char *kept = status == MC_OK ? mc_arena_bytes(headers->arena, joined.n) : NULL;
+    if (kept == NULL) {
+        return MC_ENOMEM;
+    }
+    size_t n = 0;
+    for (rest = joined; mc_slice_next(&rest, ',', &token);) {
+        if (token.n > 0 && !limits->ignores_upgrade(limits->ignore_ctx, token)) {
+            if (n > 0) {
+                kept[n++] = ',';
+            }
+            memcpy(kept + n, token.p, token.n);
+            n += token.n;
+        }
+    }
+    if (n > 0) {
+        return mc_headers_set_known_ref(headers, MC_H_UPGRADE, (mc_slice){kept, n});
+    }
+    mc_headers_remove_known(headers, MC_H_UPGRADE);
+    return MC_OK;
+}

@@ -25,10 +25,50 @@ static void put_field(writer *out, mc_slice name, mc_slice value) {
     *out->at++ = '\n';
 }
 
+const mc_spelling mc_h1_proper_case = {.proper = true};
+
+static bool is_letter(char c) { return (c | 0x20) >= 'a' && (c | 0x20) <= 'z'; }
+
+/* H1-13: a capital at the start, and after anything but a letter or digit. */
+static void put_proper(writer *out, mc_slice name) {
+    bool capital = true;
+    for (size_t i = 0; i < name.n; i++) {
+        const char c = name.p[i];
+        *out->at++ = capital && c >= 'a' && c <= 'z' ? (char)(c - 0x20) : c;
+        capital = !is_letter(c) && !(c >= '0' && c <= '9');
+    }
+}
+
+static void put_name(writer *out, const mc_spelling *spelling, mc_slice name) {
+    for (const mc_spelled_name *at = spelling->names; at != NULL; at = at->next) {
+        if (mc_slice_ieq(at->name, name)) {
+            put(out, at->name);
+            return;
+        }
+    }
+    if (spelling->proper) {
+        put_proper(out, name);
+    } else {
+        put(out, name);
+    }
+}
+
+static void put_spelled(writer *out, const mc_spelling *spelling, mc_slice name, mc_slice value) {
+    if (MC_LIKELY(spelling == NULL)) {
+        put_field(out, name, value);
+        return;
+    }
+    put_name(out, spelling, name);
+    put(out, MC_SLICE(": "));
+    put(out, value);
+    put(out, MC_SLICE("\r\n"));
+}
+
 size_t mc_h1_head_size(const mc_headers *headers) {
-    /* CONNECT writes the authority twice. */
+    /* CONNECT and whole URLs write the authority twice. */
     size_t authority = mc_headers_get_known(headers, MC_H_AUTHORITY).n;
-    return (size_t)headers->bytes + 4u * headers->live + authority + PROLOGUE_MAX + FRAMING_MAX;
+    size_t reason = MC_UNLIKELY(headers->spelling != NULL) ? headers->spelling->reason.n : 0;
+    return (size_t)headers->bytes + 4u * headers->live + authority + reason + PROLOGUE_MAX + FRAMING_MAX;
 }
 
 static bool is_written(const mc_header *item) {
@@ -47,9 +87,23 @@ static bool follows(const mc_header *next, const char *end) {
     return next->name.p == end + 2 && end[0] == '\r' && end[1] == '\n' && is_written(next) && is_line(next);
 }
 
+static void put_spelled_fields(writer *out, const mc_headers *headers) {
+    MC_HEADERS_EACH(headers, item) {
+        if (is_written(item)) {
+            put_spelled(out, headers->spelling, item->name, item->value);
+        } else if (item->id == MC_H_AUTHORITY) {
+            put_spelled(out, headers->spelling, MC_SLICE("host"), item->value);
+        }
+    }
+}
+
 /* Every entry but pseudo-headers (:authority becomes host) and transfer-encoding, which is decided here. A proxy passes most
  * lines on as they came, so a run of them is copied as one piece. */
 static void put_fields(writer *out, const mc_headers *headers) {
+    if (MC_UNLIKELY(headers->spelling != NULL)) {
+        put_spelled_fields(out, headers);
+        return;
+    }
     const mc_header *item = headers->items, *last = item + headers->count;
     while (item < last) {
         const mc_header *first = item++;
@@ -72,9 +126,13 @@ static void put_fields(writer *out, const mc_headers *headers) {
 
 _Static_assert(MC_H_PROTOCOL == 6, "the pseudo-headers come first in the table");
 
-static mc_h1_framing put_chunked(writer *out) {
-    put(out, MC_SLICE("transfer-encoding: chunked\r\n"));
+static mc_h1_framing put_chunked(writer *out, const mc_headers *headers) {
+    put_spelled(out, headers->spelling, MC_SLICE("transfer-encoding"), MC_SLICE("chunked"));
     return MC_H1_CHUNKED;
+}
+
+static void put_no_length(writer *out, const mc_headers *headers) {
+    put_spelled(out, headers->spelling, MC_SLICE("content-length"), MC_SLICE("0"));
 }
 
 /* RFC 9110 section 8.6: methods whose content has no defined meaning send no length of zero. */
@@ -91,11 +149,11 @@ static mc_h1_framing frame_request(writer *out, const mc_headers *headers, const
     bool has_length = mc_headers_has(headers, MC_H_CONTENT_LENGTH);
     if (how->end_stream) {
         if (!has_length && !bodiless(method)) {
-            put(out, MC_SLICE("content-length: 0\r\n"));
+            put_no_length(out, headers);
         }
         return MC_H1_NO_BODY;
     }
-    return has_length ? MC_H1_LENGTH : put_chunked(out);
+    return has_length ? MC_H1_LENGTH : put_chunked(out, headers);
 }
 
 size_t mc_h1_encode_request(const mc_headers *headers, const mc_h1_encode *how, char *out, mc_h1_framing *framing) {
@@ -105,6 +163,11 @@ size_t mc_h1_encode_request(const mc_headers *headers, const mc_h1_encode *how, 
     bool connect = mc_slice_eq(method, MC_SLICE("CONNECT"));
     put(&w, method);
     *w.at++ = ' ';
+    if (MC_UNLIKELY(how->absolute) && !connect) {
+        put(&w, mc_headers_get_known(headers, MC_H_SCHEME));
+        put(&w, MC_SLICE("://"));
+        put(&w, mc_headers_get_known(headers, MC_H_AUTHORITY));
+    }
     put(&w, connect && path.p == NULL ? mc_headers_get_known(headers, MC_H_AUTHORITY) : path);
     put(&w, MC_SLICE(" HTTP/1.1\r\n"));
     put_fields(&w, headers);
@@ -123,20 +186,20 @@ static mc_h1_framing frame_response(writer *out, const mc_headers *headers, cons
     }
     if (how->head_request) { /* says what a GET would get, as far as is known */
         if (!has_length && !how->http_10) {
-            put_chunked(out);
+            put_chunked(out, headers);
         }
         return MC_H1_NO_BODY;
     }
     if (how->end_stream) {
         if (!has_length) {
-            put(out, MC_SLICE("content-length: 0\r\n"));
+            put_no_length(out, headers);
         }
         return MC_H1_NO_BODY;
     }
     if (has_length) {
         return MC_H1_LENGTH;
     }
-    return how->http_10 ? MC_H1_UNTIL_CLOSE : put_chunked(out);
+    return how->http_10 ? MC_H1_UNTIL_CLOSE : put_chunked(out, headers);
 }
 
 static unsigned status_number(mc_slice status) {
@@ -151,7 +214,9 @@ size_t mc_h1_encode_response(const mc_headers *headers, const mc_h1_encode *how,
     put(&w, how->http_10 ? MC_SLICE("HTTP/1.0 ") : MC_SLICE("HTTP/1.1 "));
     put(&w, status);
     *w.at++ = ' ';
-    put(&w, mc_http_reason((uint16_t)number));
+    put(&w, MC_UNLIKELY(headers->spelling != NULL) && headers->spelling->reason.p != NULL
+                ? headers->spelling->reason
+                : mc_http_reason((uint16_t)number));
     put(&w, MC_SLICE("\r\n"));
     put_fields(&w, headers);
     *framing = frame_response(&w, headers, how, number);
@@ -182,7 +247,7 @@ size_t mc_h1_last_chunk(const mc_headers *trailers, char *out) {
     writer w = {out};
     put(&w, MC_SLICE("0\r\n"));
     if (trailers != NULL) {
-        MC_HEADERS_EACH(trailers, it) { put_field(&w, it->name, it->value); }
+        MC_HEADERS_EACH(trailers, it) { put_spelled(&w, trailers->spelling, it->name, it->value); }
     }
     put(&w, MC_SLICE("\r\n"));
     return (size_t)(w.at - out);

@@ -11,6 +11,7 @@
 
 #include <llhttp.h>
 
+#include "base/value.h"
 #include "http/headers.h"
 
 typedef enum mc_h1_role { MC_H1_REQUEST, MC_H1_RESPONSE } mc_h1_role;
@@ -23,12 +24,22 @@ typedef struct mc_h1_limits {
     bool allow_absolute_url;
     bool allow_chunked_length;
     bool allow_custom_methods;
-    bool enable_trailers; /* false: parsed and dropped (H1-11) */
+    bool enable_trailers;      /* false: parsed and dropped (H1-11) */
+    bool send_absolute_target; /* requests: send_fully_qualified_url */
+    bool proper_case;          /* header_key_format: of maps without a spelling of their own */
+    bool keep_case;            /* preserve_case: names are kept as they came, in the map's spelling */
+    bool keep_proper;          /* with keep_case: names that did not come are written in proper case */
+    bool keep_reason;          /* with keep_case: the reason phrase too */
+    /* Requests: whether an upgrade to this is passed over (ignore_http_11_upgrade); NULL: none is. */
+    bool (*ignores_upgrade)(const void *ctx, mc_slice upgrade);
+    const void *ignore_ctx;
     bool as_sent; /* do not rewrite: no H1-5 (absolute targets), no H1-8 (nominated headers); checks still apply */
     uint8_t underscores; /* 0 allow, 1 drop header, 2 reject (H1-10) */
 } mc_h1_limits;
 
 void mc_h1_limits_init(mc_h1_limits *limits, mc_h1_role role);
+/* An Http1ProtocolOptions message, but for what is not the codec's; may be NULL. */
+MC_MUST_CHECK mc_status mc_h1_limits_read(const mc_value *options, mc_h1_limits *limits, mc_error *error);
 
 /* What is known of a message once its head is complete. */
 typedef struct mc_h1_head {
@@ -118,7 +129,16 @@ typedef struct mc_h1_encode {
     bool head_request; /* response to HEAD */
     bool upgrade;      /* request or 101/CONNECT success: no framing headers */
     bool enable_trailers;
+    bool absolute; /* request: the whole URL as target */
 } mc_h1_encode;
+
+extern const mc_spelling mc_h1_proper_case;
+/* To be called for a map before it is encoded: names in proper case where that is configured. */
+static inline void mc_h1_spell(mc_headers *headers, const mc_h1_limits *limits) {
+    if (MC_UNLIKELY(limits->proper_case) && headers != NULL && headers->spelling == NULL) {
+        headers->spelling = &mc_h1_proper_case;
+    }
+}
 
 /* Upper bound of the encoded size of the head. */
 size_t mc_h1_head_size(const mc_headers *headers);

@@ -220,6 +220,12 @@ static mc_status read_upgrade(mc_h1_parser *parser, mc_h1_message *message, cons
     mc_headers *headers = message->headers;
     mc_h1_head *head = &message->head;
     if (found->seen[MC_H1_OPTION_UPGRADE] > 0 && head->version_minor == 1 && mc_headers_has(headers, MC_H_UPGRADE)) {
+        if (MC_UNLIKELY(parser->limits->ignores_upgrade != NULL)) {
+            mc_status status = mc_h1_ignore_upgrades(parser->limits, headers);
+            if (status != MC_OK || !mc_headers_has(headers, MC_H_UPGRADE)) {
+                return status;
+            }
+        }
         if (!mc_slice_ieq(mc_headers_get_known(headers, MC_H_UPGRADE), MC_SLICE("h2c"))) {
             head->upgrade = true;
         } else if (!parser->limits->as_sent) {

@@ -64,6 +64,8 @@ MC_MUST_CHECK mc_status mc_h1_sanitize_connection(mc_h1_parser *parser, mc_heade
                                                   const mc_h1_options *found);
 /* Removes what asks for an upgrade to h2c (HC-45). */
 MC_MUST_CHECK mc_status mc_h1_strip_h2c(mc_headers *headers);
+/* Removes the upgrades that are passed over from `upgrade`, and the header when none is left. */
+MC_MUST_CHECK mc_status mc_h1_ignore_upgrades(const mc_h1_limits *limits, mc_headers *headers);
 
 /* What a response is expected for. */
 enum { MC_H1_ASKED_NOTHING, MC_H1_ASKED_OTHER, MC_H1_ASKED_HEAD, MC_H1_ASKED_CONNECT };

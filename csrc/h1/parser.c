@@ -104,14 +104,42 @@ mc_status mc_h1_add_trailer(mc_h1_parser *parser, mc_h1_message *message, mc_hea
             return MC_ENOMEM;
         }
         mc_headers_init(message->trailers, arena);
+        message->trailers->spelling = message->headers->spelling;
     }
     return mc_headers_add_ref(message->trailers, id, name, value);
+}
+
+/* preserve_case: the first spelling of each name. */
+static mc_status remember_name(mc_h1_message *message, mc_slice name, bool proper) {
+    mc_headers *headers = message->headers;
+    mc_spelling *spelling = (mc_spelling *)(uintptr_t)headers->spelling;
+    if (spelling == NULL && (spelling = mc_arena_zalloc(headers->arena, sizeof *spelling)) == NULL) {
+        return MC_ENOMEM;
+    }
+    spelling->proper = proper;
+    headers->spelling = spelling;
+    for (const mc_spelled_name *at = spelling->names; at != NULL; at = at->next) {
+        if (mc_slice_ieq(at->name, name)) {
+            return MC_OK;
+        }
+    }
+    mc_spelled_name *spelled = mc_arena_zalloc(headers->arena, sizeof *spelled);
+    if (spelled == NULL || mc_arena_dup(headers->arena, name, &spelled->name) != MC_OK) {
+        return MC_ENOMEM;
+    }
+    spelled->next = spelling->names;
+    spelling->names = spelled;
+    return MC_OK;
 }
 
 static int on_value_complete(llhttp_t *llhttp) {
     mc_h1_parser *parser = llhttp->data;
     mc_h1_message *message = parser->_message;
     mc_h1_text *name = &message->name, *value = &message->value;
+    if (MC_UNLIKELY(parser->limits->keep_case) &&
+        remember_name(message, (mc_slice){name->p, name->n}, parser->limits->keep_proper) != MC_OK) {
+        return answer(parser, MC_ENOMEM);
+    }
     for (uint32_t i = 0; i < name->n; i++) {
         name->p[i] = mc_ascii_lower(name->p[i]);
     }
@@ -225,6 +253,9 @@ static mc_status head_complete(mc_h1_parser *parser) {
         return status;
     }
     message->head_done = true;
+    if (MC_UNLIKELY(parser->limits->keep_reason) && message->headers->spelling != NULL) {
+        ((mc_spelling *)(uintptr_t)message->headers->spelling)->reason = message->head.reason;
+    }
     if (message->head.upgrade) {
         parser->_phase = PHASE_UPGRADE;
     } else {
@@ -255,7 +286,10 @@ static mc_status step_idle(mc_h1_parser *parser, const char **at, const char *en
     }
     message->headers = headers;
     parser->_message = message;
-    long taken = mc_h1_scan_head(parser, message, (mc_slice){*at, (size_t)(end - *at)});
+    /* preserve_case: the scanner lower-cases names in place. */
+    long taken = MC_UNLIKELY(parser->limits->keep_case)
+                     ? 0
+                     : mc_h1_scan_head(parser, message, (mc_slice){*at, (size_t)(end - *at)});
     if (taken < 0) {
         return (mc_status)taken;
     }

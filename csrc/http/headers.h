@@ -19,8 +19,20 @@ typedef struct mc_header {
     bool removed;
 } mc_header;
 
+/* How names are to be written, when not in lower case. */
+typedef struct mc_spelling {
+    const struct mc_spelled_name *names; /* as they came, each name once; NULL: none */
+    bool proper;                         /* other names as Proper-Case-Words */
+    mc_slice reason;                     /* of a response's status line; p == NULL: the usual one */
+} mc_spelling;
+typedef struct mc_spelled_name {
+    mc_slice name;
+    const struct mc_spelled_name *next;
+} mc_spelled_name;
+
 typedef struct mc_headers {
     mc_arena *arena;
+    const mc_spelling *spelling; /* NULL: lower case, the usual reason */
     mc_header *items;
     uint32_t count; /* entries used, removed ones included */
     uint32_t cap;

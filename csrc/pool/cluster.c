@@ -87,6 +87,7 @@ static mc_status read_preconnect(const mc_value *config, mc_cluster *cluster, mc
 }
 
 static mc_status read_http(const mc_value *options, mc_cluster *cluster, mc_error *error) {
+    uint32_t headers_kib = cluster->h1.max_headers_bytes / 1024;
     mc_status status;
     if ((status = mc_value_read_duration_ms(options, "idle_timeout", &cluster->idle_timeout_ms, error)) != MC_OK ||
         (status = mc_value_read_duration_ms(options, "max_connection_duration", &cluster->max_connection_ms, error)) !=
@@ -95,9 +96,11 @@ static mc_status read_http(const mc_value *options, mc_cluster *cluster, mc_erro
                                     error)) != MC_OK ||
         (status = mc_value_read_duration_ms(options, "max_stream_duration", &cluster->max_stream_duration_ms, error)) !=
             MC_OK ||
+        (status = mc_value_read_u32(options, "max_response_headers_kb", &headers_kib, error)) != MC_OK ||
         (status = mc_value_read_u32(options, "max_headers_count", &cluster->h1.max_headers_count, error)) != MC_OK) {
         mc_error_under(error, "common_http_protocol_options");
     }
+    cluster->h1.max_headers_bytes = headers_kib * 1024;
     return status;
 }
 
@@ -117,7 +120,7 @@ static mc_status read_protocol(const mc_value *config, mc_cluster *cluster, mc_e
         (status = read_http(common, cluster, error)) != MC_OK ||
         (status = mc_value_read_object(typed, "explicit_http_config", &explicit_config, error)) != MC_OK ||
         (status = mc_value_read_object(explicit_config, "http_protocol_options", &http1, error)) != MC_OK ||
-        (status = mc_value_read_bool(http1, "enable_trailers", &cluster->h1.enable_trailers, error)) != MC_OK) {
+        (status = mc_h1_limits_read(http1, &cluster->h1, error)) != MC_OK) {
         return status;
     }
     return MC_OK;

@@ -4,6 +4,7 @@
 
 #include "base/alloc.h"
 #include "base/defaults.h"
+#include "base/read.h"
 #include "http/flags.h"
 #include "proxy/filters/kind.h"
 #include "proxy/router.h"
@@ -89,6 +90,10 @@ static mc_status read_common(mc_hcm *hcm, const mc_value *config, mc_error *erro
     const mc_value *common;
     int action = 0;
     TRY(mc_value_read_object(config, "common_http_protocol_options", &common, error));
+    if (mc_value_get(common, "max_response_headers_kb") != NULL) { /* HC-39 */
+        return mc_error_set(error, MC_EINVAL, "common_http_protocol_options.max_response_headers_kb",
+                            "is of clusters only");
+    }
     TRY(mc_value_read_duration_ms(common, "idle_timeout", &hcm->connection_idle_ms, error));
     TRY(mc_value_read_duration_ms(common, "max_connection_duration", &hcm->max_connection_duration_ms, error));
     TRY(mc_value_read_duration_ms(common, "max_stream_duration", &hcm->max_stream_duration_ms, error));
@@ -99,15 +104,43 @@ static mc_status read_common(mc_hcm *hcm, const mc_value *config, mc_error *erro
     return MC_OK;
 }
 
+static bool ignores_upgrade(const void *ctx, mc_slice upgrade) {
+    const mc_hcm *hcm = ctx;
+    for (uint32_t i = 0; i < hcm->ignored_upgrade_count; i++) {
+        if (mc_string_match_test(&hcm->ignored_upgrades[i], upgrade) == 1) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static mc_status read_ignored_upgrades(mc_hcm *hcm, const mc_value *http1, mc_error *error) {
+    const mc_value *list;
+    size_t count;
+    TRY(mc_value_read_list(http1, "ignore_http_11_upgrade", &list, &count, error));
+    if (count == 0) {
+        return MC_OK;
+    }
+    hcm->ignored_upgrades = mc_arena_zalloc(&hcm->arena, count * sizeof *hcm->ignored_upgrades);
+    if (hcm->ignored_upgrades == NULL) {
+        return MC_ENOMEM;
+    }
+    for (size_t i = 0; i < count; i++) {
+        TRY(mc_error_in(mc_string_match_compile(&hcm->arena, &list[i], &hcm->ignored_upgrades[i], error), error,
+                        "ignore_http_11_upgrade[%zu]", i));
+    }
+    hcm->ignored_upgrade_count = (uint32_t)count;
+    hcm->h1.ignores_upgrade = ignores_upgrade;
+    hcm->h1.ignore_ctx = hcm;
+    return MC_OK;
+}
+
 static mc_status read_http1(mc_hcm *hcm, const mc_value *config, mc_error *error) {
     const mc_value *http1;
     TRY(mc_value_read_object(config, "http_protocol_options", &http1, error));
-    TRY(mc_value_read_bool(http1, "accept_http_10", &hcm->h1.accept_http_10, error));
+    TRY(mc_error_in(mc_h1_limits_read(http1, &hcm->h1, error), error, "http_protocol_options"));
     TRY(read_text(hcm, http1, "default_host_for_http_10", &hcm->default_host_10, error));
-    TRY(mc_value_read_bool(http1, "allow_absolute_url", &hcm->h1.allow_absolute_url, error));
-    TRY(mc_value_read_bool(http1, "enable_trailers", &hcm->h1.enable_trailers, error));
-    TRY(mc_value_read_bool(http1, "allow_chunked_length", &hcm->h1.allow_chunked_length, error));
-    TRY(mc_value_read_bool(http1, "allow_custom_methods", &hcm->h1.allow_custom_methods, error));
+    TRY(mc_error_in(read_ignored_upgrades(hcm, http1, error), error, "http_protocol_options"));
     TRY(mc_value_read_bool(config, "stream_error_on_invalid_http_message", &hcm->keep_open_on_error, error));
     return mc_value_read_bool(http1, "override_stream_error_on_invalid_http_message", &hcm->keep_open_on_error, error);
 }

@@ -9,6 +9,7 @@
 #include "proxy/filter.h"
 #include "proxy/proxy_status.h"
 #include "proxy/router.h"
+#include "route/matcher.h"
 #include "route/route.h"
 #include "stats/code_stats.h"
 
@@ -120,6 +121,8 @@ typedef struct mc_hcm {
     mc_filter_config *filters;
     uint32_t filter_count; /* the last one is the router */
     mc_h1_limits h1;
+    mc_string_match *ignored_upgrades;
+    uint32_t ignored_upgrade_count;
     mc_slice default_host_10, server_name, via;
     mc_slice node_id, node_cluster, node_zone;
     mc_address node_address; /* stands for a loopback peer in x-forwarded-for (HC-11); length 0: none */

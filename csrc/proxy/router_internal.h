@@ -72,7 +72,7 @@ struct mc_router {
     bool keep_body;  /* another try or a redirect may need it (RF-28) */
     bool overflowed; /* more body came than is kept */
     bool request_end;
-    bool headers_only;     /* the request came without a body, not even an empty one */
+    bool headers_only;                  /* the request came without a body, not even an empty one */
     bool waiting;                       /* between tries */
     bool timeout_retry;                 /* what the wait is for (RF-29) */
     bool retried;                       /* a further try was started */

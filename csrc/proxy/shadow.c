@@ -148,7 +148,9 @@ static void write_request(mc_shadow *s) {
         mc_conn_abort(conn, MC_CLOSE_RESET);
         return;
     }
+    mc_h1_spell(&s->request, &s->upstream->cluster->h1);
     const mc_h1_encode how = {.end_stream = s->headers_only,
+                              .absolute = s->upstream->cluster->h1.send_absolute_target,
                               .enable_trailers = s->upstream->cluster->h1.enable_trailers};
     size_t n = mc_h1_encode_request(&s->request, &how, out, &s->framing);
     s->ready = true;

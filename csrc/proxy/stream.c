@@ -440,6 +440,7 @@ void mc_stream_send_headers(mc_stream *stream, bool end_stream) {
         out_of_memory(stream);
         return;
     }
+    mc_h1_spell(stream->response, &stream->hcm->h1);
     char *out = mc_net_scratch(net, mc_h1_head_size(stream->response));
     if (out == NULL) {
         out_of_memory(stream);
@@ -478,6 +479,7 @@ static void write_end(mc_stream *stream) {
         return;
     }
     const mc_headers *trailers = stream->hcm->h1.enable_trailers ? stream->response_trailers : NULL;
+    mc_h1_spell(stream->response_trailers, &stream->hcm->h1);
     char *out = mc_net_scratch(stream->proxy->net, mc_h1_last_chunk_size(trailers));
     if (out != NULL) {
         mc_conn_write(mc_downstream_conn(stream->downstream), mc_slice_of(out, mc_h1_last_chunk(trailers, out)));

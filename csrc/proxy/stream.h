@@ -66,8 +66,8 @@ struct mc_stream {
 
     uint64_t flags;
     const char *details;
-    const mc_value *metadata; /* dynamic: namespace to object; NULL: none */
-    mc_stream_info *info;     /* made when first asked for */
+    const mc_value *metadata;       /* dynamic: namespace to object; NULL: none */
+    mc_stream_info *info;           /* made when first asked for */
     struct mc_redirects *redirects; /* followed inside (internal_redirect.c); NULL: none */
     struct mc_restart *restart;     /* on its way; NULL: none */
     uint64_t bytes_received, bytes_sent;

@@ -30,6 +30,7 @@ void mc_try_write_end(mc_try *t) {
     }
     if (t->framing == MC_H1_CHUNKED) {
         const mc_headers *trailers = r->cluster->h1.enable_trailers ? r->trailers : NULL;
+        mc_h1_spell(r->trailers, &r->cluster->h1);
         char *out = mc_net_scratch(r->stream->proxy->net, mc_h1_last_chunk_size(trailers));
         if (out == NULL) {
             mc_conn_abort(conn, MC_CLOSE_RESET);
@@ -61,6 +62,7 @@ static void write_request(mc_try *t) {
     t->selected = true;
     mc_try_report(t, MC_OUTLIER_CONNECT_SUCCESS, 0);
     mc_router_inc_scopes(r, MC_CODE_TOTAL);
+    mc_h1_spell(&stream->request, &r->cluster->h1);
     char *out = mc_net_scratch(stream->proxy->net, mc_h1_head_size(&stream->request));
     if (out == NULL) {
         mc_conn_abort(conn, MC_CLOSE_RESET);
@@ -69,6 +71,7 @@ static void write_request(mc_try *t) {
     mc_h1_encode how = {
         .end_stream = r->headers_only,
         .upgrade = stream->upgrade,
+        .absolute = r->cluster->h1.send_absolute_target,
         .enable_trailers = r->cluster->h1.enable_trailers,
     };
     size_t n = mc_h1_encode_request(&stream->request, &how, out, &t->framing);

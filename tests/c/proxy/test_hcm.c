@@ -414,3 +414,76 @@ TEST(a_grpc_client_is_not_redirected) { /* HC-31 */
     CHECK_U64(pipeline_counter(&f.p, "http.in.downstream_rq_failed_path_normalization"), 1);
     close_fixture(&f);
 }
+
+/* --- how names are written ---------------------------------------------------------------------------------------------------- */
+
+#define HTTP1(options) "\"http_protocol_options\":{" options "},"
+#define PRESERVE(more)                                                                                                 \
+    "\"header_key_format\":{\"stateful_formatter\":{\"name\":\"p\",\"typed_config\":{\"@type\":\"type.googleapis.com/" \
+    "envoy.extensions.http.header_formatters.preserve_case.v3.PreserveCaseFormatterConfig\"" more "}}}"
+#define UPSTREAM_HTTP1(options)                                                                                        \
+    "\"typed_extension_protocol_options\":{\"envoy.extensions.upstreams.http.v3.HttpProtocolOptions\":{"               \
+    "\"@type\":\"type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions\","                        \
+    "\"explicit_http_config\":{\"http_protocol_options\":{" options "}}}},"
+
+TEST(names_in_proper_case) { /* H1-13 */
+    fixture f;
+    open_fixture(
+        &f, CONFIG(LISTENER(HTTP1("\"header_key_format\":{\"proper_case_words\":{}}"), TO_WEB),
+                   CLUSTER(UPSTREAM_HTTP1("\"header_key_format\":{\"proper_case_words\":{}}"), ENDPOINT("10.0.0.1"))));
+    f.p.response = "HTTP/1.1 200 OK\r\nx-a_b1c-d: v\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n";
+    mc_slice got = ask(&f, GET("x-FOO: 1\r\n"));
+    CHECK_HAS(SEEN(f), "GET / HTTP/1.1\r\nHost: h\r\nX-Foo: 1\r\n");
+    CHECK_HAS(got, "X-A_B1c-D: v\r\n");
+    CHECK_HAS(got, "Transfer-Encoding: chunked\r\n");
+    CHECK_HAS(got, "Server: envoy\r\n");
+    close_fixture(&f);
+}
+
+TEST(names_as_they_came) { /* H1-13 */
+    fixture f;
+    open_fixture(&f, CONFIG(LISTENER(HTTP1(PRESERVE("")), TO_WEB),
+                            CLUSTER(UPSTREAM_HTTP1(PRESERVE(",\"forward_reason_phrase\":true,"
+                                                            "\"formatter_type_on_envoy_headers\":\"PROPER_CASE\"")),
+                                    ENDPOINT("10.0.0.1"))));
+    f.p.response = "HTTP/1.1 200 Fine\r\ncONTENT-length: 0\r\nX-mIXED: v\r\nx-Mixed: w\r\n\r\n";
+    mc_slice got = ask(&f, "GET / HTTP/1.1\r\nhOST: h\r\nX-fOO: 1\r\n\r\n");
+    CHECK_HAS(SEEN(f), "hOST: h\r\nX-fOO: 1\r\nx-forwarded-proto: http\r\n");
+    CHECK_HAS(got, "HTTP/1.1 200 Fine\r\ncONTENT-length: 0\r\nX-mIXED: v\r\nX-mIXED: w\r\n");
+    CHECK_HAS(got, "Server: envoy\r\n");
+    close_fixture(&f);
+}
+
+TEST(the_whole_url_goes_upstream) {
+    fixture f;
+    open_fixture(&f, CONFIG(LISTENER("", TO_WEB),
+                            CLUSTER(UPSTREAM_HTTP1("\"send_fully_qualified_url\":true"), ENDPOINT("10.0.0.1"))));
+    ask(&f, "GET /a?b HTTP/1.1\r\nHost: h:8\r\n\r\n");
+    CHECK_HAS(SEEN(f), "GET http://h:8/a?b HTTP/1.1\r\nhost: h:8\r\n");
+    close_fixture(&f);
+}
+
+TEST(upgrades_that_are_passed_over) {
+    fixture f;
+    open_fixture(&f, WITH(HTTP1("\"ignore_http_11_upgrade\":[{\"prefix\":\"TLS/\"}]")));
+    CHECK_HAS(ask(&f, GET("connection: upgrade\r\nupgrade: TLS/1.2\r\n")), "200 OK");
+    CHECK_NOT(SEEN(f), "upgrade");
+    CHECK_HAS(ask(&f, GET("connection: upgrade\r\nupgrade: websocket\r\n")), "403 Forbidden");
+    close_fixture(&f);
+}
+
+TEST(response_headers_have_a_limit) { /* HC-39 */
+    pipeline p;
+    mc_error error = {0};
+    CHECK_INT(pipeline_open(&p, WITH("\"common_http_protocol_options\":{\"max_response_headers_kb\":9},"), 1, &error),
+              MC_EINVAL);
+    fixture f;
+    char response[3000];
+    snprintf(response, sizeof response, "HTTP/1.1 200 OK\r\nx: %02000d\r\ncontent-length: 0\r\n\r\n", 0);
+    open_fixture(
+        &f, CONFIG(LISTENER("", TO_WEB),
+                   CLUSTER("\"common_http_protocol_options\":{\"max_response_headers_kb\":1},", ENDPOINT("10.0.0.1"))));
+    f.p.response = response;
+    CHECK_HAS(ask(&f, GET("")), "502 Bad Gateway");
+    close_fixture(&f);
+}
