@@ -37,9 +37,6 @@ typedef struct mc_filter_kind {
 const mc_filter_kind *mc_filter_kind_find(mc_slice type);
 const mc_filter_kind *mc_filter_kind_find_route(mc_slice type);
 
-/* The full name in "@type"; empty: none. */
-mc_slice mc_any_type(const mc_value *any);
-
 /* A stat below the connection manager's scope: prefix and name together. */
 static inline mc_stat mc_filter_stat(mc_filter_compile *c, mc_stat_kind kind, mc_slice prefix, const char *name) {
     mc_slice parts[] = {c->scope, prefix}, scope;
@@ -50,6 +47,11 @@ static inline mc_stat mc_filter_stat(mc_filter_compile *c, mc_stat_kind kind, mc
 
 /* Fields of a struct of stats out of a list X(name). */
 #define MC_STAT_FIELD(name) mc_stat name;
+
+/* What the matchers of the route room look at, of a stream whose info was collected; both borrow. */
+struct mc_match_input;
+void mc_filter_match_input(mc_filter *filter, const mc_stream_info *info, mc_route_request *request,
+                           struct mc_match_input *input);
 
 /* Compiling per-route configurations: `ctx` of mc_route_filter_compiler. */
 typedef struct mc_route_filters_compile {

@@ -1,11 +1,14 @@
 /* The table of filter kinds, and what a route table says about them (RT-57). */
 #include "proxy/filters/kind.h"
+#include "proxy/stream.h"
+#include "route/matcher.h"
 
 #define KINDS(X)                                                                                                       \
     X(buffer)                                                                                                          \
     X(csrf)                                                                                                            \
     X(fault)                                                                                                           \
-    X(header_mutation)
+    X(header_mutation)                                                                                                 \
+    X(rbac)
 
 #define DECLARE(name) extern const mc_filter_kind mc_filter_kind_##name;
 KINDS(DECLARE)
@@ -17,15 +20,6 @@ static const mc_filter_kind *const kinds[] = {
 #undef ENTRY
         NULL,
 };
-
-mc_slice mc_any_type(const mc_value *any) {
-    const mc_value *url = mc_value_get(any, "@type");
-    if (url == NULL || url->kind != MC_STRING) {
-        return MC_SLICE_NONE;
-    }
-    size_t slash = mc_slice_find(url->string, '/');
-    return slash < url->string.n ? mc_slice_from(url->string, slash + 1) : url->string;
-}
 
 const mc_filter_kind *mc_filter_kind_find(mc_slice type) {
     for (const mc_filter_kind *const *at = kinds; *at != NULL; at++) {
@@ -43,6 +37,26 @@ const mc_filter_kind *mc_filter_kind_find_route(mc_slice type) {
         }
     }
     return NULL;
+}
+
+void mc_filter_match_input(mc_filter *filter, const mc_stream_info *info, mc_route_request *request,
+                           mc_match_input *input) {
+    mc_stream *stream = mc_filter_stream(filter);
+    mc_slice path = mc_headers_get_known(&stream->request, MC_H_PATH);
+    *request = (mc_route_request){
+        .headers = &stream->request,
+        .random = stream->random,
+        .remote = &stream->remote,
+        .local = info->downstream_local,
+        .arena = &stream->arena,
+        .info = info,
+        .runtime = stream->proxy->runtime,
+    };
+    *input = (mc_match_input){.request = request};
+    input->path = mc_slice_until(path, mc_slice_find(path, '#'));
+    const size_t question = mc_slice_find(input->path, '?');
+    input->query = mc_slice_from(input->path, question + 1);
+    input->whole = input->path = mc_slice_until(input->path, question);
 }
 
 /* --- one level of the route table ----------------------------------------------------------------------------------- */

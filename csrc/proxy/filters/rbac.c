@@ -1,0 +1,527 @@
+/* rbac (FL-15 to FL-17): policies of permissions and principals, enforced or only counted in their shadow. */
+#include "base/cidr.h"
+#include "base/value_edit.h"
+#include "proxy/filters/kind.h"
+#include "proxy/stream.h"
+#include "route/matcher.h"
+
+/* --- rules: permissions and principals alike --------------------------------------------------------------------------- */
+
+typedef enum rule_kind {
+    RULE_ANY,
+    RULE_AND,
+    RULE_OR,
+    RULE_NOT,
+    RULE_HEADER,
+    RULE_PATH,
+    RULE_SERVER_NAME,
+    RULE_LOCAL_IP,
+    RULE_LOCAL_PORT,
+    RULE_PEER_IP,   /* of the connection */
+    RULE_REMOTE_IP, /* of the client, after x-forwarded-for */
+    RULE_AUTHENTICATED,
+    RULE_MATCHER, /* of the route room */
+} rule_kind;
+
+typedef struct rule {
+    rule_kind kind;
+    bool invert; /* RULE_HEADER: invert_match; RULE_AUTHENTICATED: any name will do */
+    uint32_t count, first_port, end_port;
+    struct rule *children;
+    mc_header_key header;
+    mc_matcher matcher;
+    mc_string_match text;
+    mc_cidr cidr;
+} rule;
+
+typedef struct subject {
+    mc_filter *filter;
+    const mc_stream_info *info;
+    mc_route_request request;
+    mc_match_input input;
+} subject;
+
+static int rule_holds(const rule *rule, const subject *subject);
+
+/* FL-16: each value of a repeated header on its own; inverted, none may match. */
+static int header_holds(const rule *rule, const subject *subject) {
+    const mc_headers *headers = subject->request.headers;
+    uint32_t at = 0, values = 0;
+    while (mc_headers_next(headers, rule->header.name, &at) != NULL) {
+        values++;
+    }
+    if (values < 2) {
+        return rule->matcher.match(rule->matcher.self, &subject->input);
+    }
+    const mc_header *header;
+    for (at = 0; (header = mc_headers_next(headers, rule->header.name, &at)) != NULL;) {
+        mc_headers one;
+        mc_route_request request = subject->request;
+        mc_match_input input = subject->input;
+        mc_headers_init(&one, subject->request.arena);
+        if (mc_headers_add_ref(&one, rule->header.id, header->name, header->value) != MC_OK) {
+            return MC_ENOMEM;
+        }
+        request.headers = &one;
+        input.request = &request;
+        int holds = rule->matcher.match(rule->matcher.self, &input);
+        if (holds < 0 || (holds == 1) != rule->invert) {
+            return holds;
+        }
+    }
+    return rule->invert;
+}
+
+static bool in_range(const mc_cidr *range, const mc_address *address) {
+    return address != NULL && mc_address_in_prefix(address, &range->network, range->bits);
+}
+
+static int any_text(const mc_string_match *match, mc_slices texts) {
+    int holds = 0;
+    for (uint32_t i = 0; i < texts.count && holds == 0; i++) {
+        holds = mc_string_match_test(match, texts.items[i]);
+    }
+    return holds;
+}
+
+static int authenticated(const rule *rule, const subject *subject) {
+    const mc_tls_info *tls = subject->info->downstream_tls;
+    if (tls == NULL) {
+        return 0;
+    }
+    if (rule->invert) {
+        return 1;
+    }
+    const mc_certificate *peer = tls->peer;
+    if (peer == NULL) {
+        return mc_string_match_test(&rule->text, MC_SLICE(""));
+    }
+    if (peer->uri_sans.count > 0) {
+        return any_text(&rule->text, peer->uri_sans);
+    }
+    if (peer->dns_sans.count > 0) {
+        return any_text(&rule->text, peer->dns_sans);
+    }
+    return mc_string_match_test(&rule->text, peer->subject);
+}
+
+static int all_hold(const rule *rule, const subject *subject) {
+    int holds = 1;
+    for (uint32_t i = 0; i < rule->count && holds == 1; i++) {
+        holds = rule_holds(&rule->children[i], subject);
+    }
+    return holds;
+}
+
+static int one_holds(const rule *rule, const subject *subject) {
+    int holds = 0;
+    for (uint32_t i = 0; i < rule->count && holds == 0; i++) {
+        holds = rule_holds(&rule->children[i], subject);
+    }
+    return holds;
+}
+
+static int rule_holds(const rule *rule, const subject *subject) {
+    const mc_stream_info *info = subject->info;
+    int holds;
+    switch (rule->kind) {
+    case RULE_ANY: return 1;
+    case RULE_AND: return all_hold(rule, subject);
+    case RULE_OR: return one_holds(rule, subject);
+    case RULE_NOT: holds = rule_holds(rule->children, subject); return holds < 0 ? holds : !holds;
+    case RULE_HEADER: return header_holds(rule, subject);
+    case RULE_PATH: return mc_string_match_test(&rule->text, subject->input.path);
+    case RULE_SERVER_NAME: return mc_string_match_test(&rule->text, info->requested_server_name);
+    case RULE_LOCAL_IP: return in_range(&rule->cidr, info->downstream_local);
+    case RULE_LOCAL_PORT: {
+        uint32_t port = info->downstream_local == NULL ? 0 : mc_address_port(info->downstream_local);
+        return port >= rule->first_port && port < rule->end_port;
+    }
+    case RULE_PEER_IP: return in_range(&rule->cidr, info->downstream_direct_remote);
+    case RULE_REMOTE_IP: return in_range(&rule->cidr, info->downstream_remote);
+    case RULE_AUTHENTICATED: return authenticated(rule, subject);
+    case RULE_MATCHER: return rule->matcher.match(rule->matcher.self, &subject->input);
+    }
+    return 0;
+}
+
+/* --- policies ---------------------------------------------------------------------------------------------------------- */
+
+typedef struct policy {
+    mc_slice name;
+    const char *details;          /* what a denial by it is told as */
+    rule permissions, principals; /* RULE_OR */
+    mc_stat allowed, denied, shadow_allowed, shadow_denied;
+} policy;
+
+typedef enum action { ALLOW, DENY, LOG } action;
+
+typedef struct engine {
+    bool set;
+    action action;
+    policy *policies; /* in the order of their names */
+    uint32_t count;
+    mc_slice policy_key, result_key; /* of the metadata */
+} engine;
+
+typedef struct engines {
+    engine enforced, shadow;
+    bool track_rules;
+} engines;
+
+#define ENFORCED(X) X(allowed) X(denied)
+#define SHADOW(X)   X(shadow_allowed) X(shadow_denied)
+
+typedef struct config {
+    engines engines; /* first: a route's take their place */
+    struct {
+        ENFORCED(MC_STAT_FIELD)
+        SHADOW(MC_STAT_FIELD)
+    } stats;
+} config;
+
+static const mc_slice space = MC_SLICE_INIT("envoy.filters.http.rbac");
+
+static mc_status matching_policy(const engine *engine, const subject *subject, const policy **out) {
+    *out = NULL;
+    for (uint32_t i = 0; i < engine->count && *out == NULL; i++) {
+        const policy *policy = &engine->policies[i];
+        int holds = rule_holds(&policy->permissions, subject);
+        holds = holds == 1 ? rule_holds(&policy->principals, subject) : holds;
+        if (holds < 0) {
+            return (mc_status)holds;
+        }
+        *out = holds == 1 ? policy : NULL;
+    }
+    return MC_OK;
+}
+
+/* Tells the metadata, and whether the request is allowed. */
+static mc_status decide(const engine *engine, const subject *subject, bool shadow, const policy **policy,
+                        bool *allowed) {
+    MC_TRY(matching_policy(engine, subject, policy));
+    *allowed = engine->action == LOG || (*policy != NULL) == (engine->action == ALLOW);
+    if (engine->action == LOG && !shadow) {
+        mc_value hint = mc_value_bool(*policy != NULL);
+        MC_TRY(mc_filter_set_metadata(subject->filter, MC_SLICE("envoy.common"), MC_SLICE("access_log_hint"), &hint));
+    }
+    if (*policy != NULL) {
+        mc_value name = mc_value_text((*policy)->name);
+        MC_TRY(mc_filter_set_metadata(subject->filter, space, engine->policy_key, &name));
+    }
+    mc_value result = mc_value_text(*allowed ? MC_SLICE("allowed") : MC_SLICE("denied"));
+    return mc_filter_set_metadata(subject->filter, space, engine->result_key, &result);
+}
+
+static mc_status run_shadow(const engines *engines, const config *config, const subject *subject) {
+    const policy *policy;
+    bool allowed;
+    mc_slab *slab = mc_filter_slab(subject->filter);
+    MC_TRY(decide(&engines->shadow, subject, true, &policy, &allowed));
+    mc_counter_inc(slab, allowed ? config->stats.shadow_allowed : config->stats.shadow_denied);
+    if (engines->track_rules && policy != NULL) {
+        mc_counter_inc(slab, allowed ? policy->shadow_allowed : policy->shadow_denied);
+    }
+    return MC_OK;
+}
+
+static mc_status run_enforced(const engines *engines, const config *config, const subject *subject, bool *denied) {
+    const policy *policy;
+    bool allowed;
+    mc_slab *slab = mc_filter_slab(subject->filter);
+    MC_TRY(decide(&engines->enforced, subject, false, &policy, &allowed));
+    mc_counter_inc(slab, allowed ? config->stats.allowed : config->stats.denied);
+    if (engines->track_rules && policy != NULL) {
+        mc_counter_inc(slab, allowed ? policy->allowed : policy->denied);
+    }
+    *denied = !allowed;
+    if (*denied) {
+        mc_filter_reply(
+            subject->filter,
+            &(mc_reply){.status = 403,
+                        .body = MC_SLICE_INIT("RBAC: access denied"),
+                        .details = policy == NULL ? "rbac_access_denied_matched_policy[none]" : policy->details});
+    }
+    return MC_OK;
+}
+
+static mc_filter_status decode_headers(mc_filter *filter, mc_headers *headers, bool end_stream) {
+    const config *config = mc_filter_get_config(filter);
+    const engines *engines = mc_filter_route_config(filter);
+    subject subject;
+    bool denied = false;
+    mc_status status = MC_OK;
+    if (!engines->enforced.set && !engines->shadow.set) {
+        return MC_FILTER_CONTINUE;
+    }
+    subject.filter = filter;
+    subject.info = mc_filter_info(filter);
+    if (subject.info == NULL) {
+        return mc_filter_out_of_memory(filter);
+    }
+    mc_filter_match_input(filter, subject.info, &subject.request, &subject.input);
+    if (engines->shadow.set) {
+        status = run_shadow(engines, config, &subject);
+    }
+    if (status == MC_OK && engines->enforced.set) {
+        status = run_enforced(engines, config, &subject, &denied);
+    }
+    return status != MC_OK ? mc_filter_out_of_memory(filter) : denied ? MC_FILTER_STOP : MC_FILTER_CONTINUE;
+}
+
+/* --- compiling ------------------------------------------------------------------------------------------------------------ */
+
+static mc_status read_rule(mc_filter_compile *c, const mc_value *value, rule *out);
+
+static mc_status read_rules(mc_filter_compile *c, const mc_value *object, const char *field, rule_kind kind,
+                            rule *out) {
+    const mc_value *list;
+    size_t count;
+    MC_TRY(mc_value_read_list(object, field, &list, &count, c->error));
+    if (count == 0) {
+        return mc_error_set(c->error, MC_EINVAL, field, "must have at least one entry");
+    }
+    out->kind = kind;
+    out->count = (uint32_t)count;
+    out->children = mc_arena_zalloc(c->arena, count * sizeof *out->children);
+    if (out->children == NULL) {
+        return MC_ENOMEM;
+    }
+    for (size_t i = 0; i < count; i++) {
+        MC_TRY(mc_error_in(read_rule(c, &list[i], &out->children[i]), c->error, "%s[%zu]", field, i));
+    }
+    return MC_OK;
+}
+
+static mc_status read_header(mc_filter_compile *c, const mc_value *value, rule *out) {
+    mc_slice name = MC_SLICE_NONE;
+    MC_TRY(mc_value_read_string(value, "name", &name, c->error));
+    MC_TRY(mc_value_read_bool(value, "invert_match", &out->invert, c->error));
+    MC_TRY(mc_dup_lower(c->arena, name, &out->header.name));
+    out->header.id = mc_header_lookup(out->header.name);
+    return mc_match_header_compile(c->arena, value, &out->matcher, c->error);
+}
+
+static mc_status read_port(mc_filter_compile *c, const mc_value *value, const char *field, rule *out) {
+    MC_TRY(mc_value_read_u32(value, field, &out->first_port, c->error));
+    out->end_port = out->first_port + 1;
+    return MC_OK;
+}
+
+static mc_status read_ports(mc_filter_compile *c, const mc_value *value, rule *out) {
+    MC_TRY(mc_value_read_u32(value, "start", &out->first_port, c->error));
+    MC_TRY(mc_value_read_u32(value, "end", &out->end_port, c->error));
+    if (out->end_port <= out->first_port || out->end_port > 65536) {
+        return mc_error_set(c->error, MC_EINVAL, "", "must be a range of ports that is not empty");
+    }
+    return MC_OK;
+}
+
+static mc_status read_authenticated(mc_filter_compile *c, const mc_value *value, rule *out) {
+    const mc_value *name;
+    MC_TRY(mc_value_read_object(value, "principal_name", &name, c->error));
+    out->invert = name == NULL;
+    return name == NULL
+               ? MC_OK
+               : mc_error_in(mc_string_match_compile(c->arena, name, &out->text, c->error), c->error, "principal_name");
+}
+
+static mc_status read_path(mc_filter_compile *c, const mc_value *value, rule *out) {
+    const mc_value *path;
+    MC_TRY(mc_value_read_object(value, "path", &path, c->error));
+    return path == NULL ? mc_error_set(c->error, MC_EINVAL, "path", "is required")
+                        : mc_error_in(mc_string_match_compile(c->arena, path, &out->text, c->error), c->error, "path");
+}
+
+static mc_status read_not(mc_filter_compile *c, const mc_value *value, rule *out) {
+    out->children = mc_arena_zalloc(c->arena, sizeof *out->children);
+    out->count = 1;
+    return out->children == NULL ? MC_ENOMEM : read_rule(c, value, out->children);
+}
+
+static mc_status read_text(mc_filter_compile *c, const mc_value *value, rule *out) {
+    return mc_string_match_compile(c->arena, value, &out->text, c->error);
+}
+static mc_status read_and(mc_filter_compile *c, const mc_value *value, rule *out) {
+    return read_rules(c, value, mc_value_get(value, "ids") != NULL ? "ids" : "rules", RULE_AND, out);
+}
+static mc_status read_or(mc_filter_compile *c, const mc_value *value, rule *out) {
+    return read_rules(c, value, mc_value_get(value, "ids") != NULL ? "ids" : "rules", RULE_OR, out);
+}
+static mc_status read_cidr(mc_filter_compile *c, const mc_value *value, rule *out) {
+    return mc_cidr_read(value, &out->cidr, c->error);
+}
+
+/* The fields of Permission and Principal; a message has one of them. */
+static const struct {
+    const char *field;
+    rule_kind kind;
+    mc_status (*read)(mc_filter_compile *c, const mc_value *value, rule *out); /* NULL: a scalar */
+} fields[] = {
+    {"any", RULE_ANY, NULL},
+    {"and_rules", RULE_AND, read_and},
+    {"or_rules", RULE_OR, read_or},
+    {"not_rule", RULE_NOT, read_not},
+    {"and_ids", RULE_AND, read_and},
+    {"or_ids", RULE_OR, read_or},
+    {"not_id", RULE_NOT, read_not},
+    {"header", RULE_HEADER, read_header},
+    {"url_path", RULE_PATH, read_path},
+    {"requested_server_name", RULE_SERVER_NAME, read_text},
+    {"destination_ip", RULE_LOCAL_IP, read_cidr},
+    {"destination_port", RULE_LOCAL_PORT, NULL},
+    {"destination_port_range", RULE_LOCAL_PORT, read_ports},
+    {"source_ip", RULE_PEER_IP, read_cidr},
+    {"direct_remote_ip", RULE_PEER_IP, read_cidr},
+    {"remote_ip", RULE_REMOTE_IP, read_cidr},
+    {"authenticated", RULE_AUTHENTICATED, read_authenticated},
+};
+
+static mc_status read_rule(mc_filter_compile *c, const mc_value *value, rule *out) {
+    for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++) {
+        const mc_value *given = mc_value_get(value, fields[i].field);
+        if (given == NULL) {
+            continue;
+        }
+        out->kind = fields[i].kind;
+        if (fields[i].read == NULL) {
+            return out->kind == RULE_ANY ? MC_OK : read_port(c, value, fields[i].field, out);
+        }
+        return mc_error_in(fields[i].read(c, given, out), c->error, "%s", fields[i].field);
+    }
+    return mc_error_set(c->error, MC_EINVAL, "", "must have a rule that is supported");
+}
+
+static mc_status name_details(mc_filter_compile *c, policy *policy) {
+    mc_slice parts[] = {MC_SLICE("rbac_access_denied_matched_policy["), policy->name, {"]", 2}}, text;
+    MC_TRY(mc_arena_concat(c->arena, parts, 3, &text));
+    for (char *p = (char *)text.p; *p != 0; p++) {
+        *p = *p == ' ' ? '_' : *p;
+    }
+    policy->details = text.p;
+    return MC_OK;
+}
+
+static mc_stat policy_stat(mc_filter_compile *c, mc_slice prefix, mc_slice policy, const char *name) {
+    mc_slice parts[] = {prefix, MC_SLICE("policy."), policy, MC_SLICE(".")}, scope;
+    return mc_arena_concat(c->arena, parts, 4, &scope) == MC_OK ? mc_filter_stat(c, MC_COUNTER, scope, name) : 0;
+}
+
+static mc_status read_policy(mc_filter_compile *c, mc_slice name, const mc_value *value, policy *out) {
+    if (mc_value_get(value, "condition") != NULL || mc_value_get(value, "checked_condition") != NULL) {
+        return mc_error_set(c->error, MC_EINVAL, "condition", "is not supported");
+    }
+    MC_TRY(mc_arena_dup(c->arena, name, &out->name));
+    MC_TRY(name_details(c, out));
+    MC_TRY(read_rules(c, value, "permissions", RULE_OR, &out->permissions));
+    return read_rules(c, value, "principals", RULE_OR, &out->principals);
+}
+
+static void sort_by_name(policy *policies, size_t count) {
+    for (size_t i = 1; i < count; i++) {
+        policy moved = policies[i];
+        size_t at = i;
+        for (; at > 0 && mc_slice_cmp(policies[at - 1].name, moved.name) > 0; at--) {
+            policies[at] = policies[at - 1];
+        }
+        policies[at] = moved;
+    }
+}
+
+/* "rbac.<prefix>." with a dot behind a prefix that has none. */
+static mc_status scope_of(mc_filter_compile *c, const mc_value *value, const char *field, mc_slice *prefix,
+                          mc_slice *scope) {
+    *prefix = MC_SLICE_NONE;
+    MC_TRY(mc_read_text(c->arena, value, field, prefix, c->error));
+    const bool dot = prefix->n > 0 && prefix->p[prefix->n - 1] != '.';
+    mc_slice parts[] = {MC_SLICE("rbac."), *prefix, dot ? MC_SLICE(".") : MC_SLICE_NONE};
+    return mc_arena_concat(c->arena, parts, 3, scope);
+}
+
+static mc_status read_engine(mc_filter_compile *c, const mc_value *rules, engine *out) {
+    static const mc_name_value actions[] = {{"ALLOW", ALLOW}, {"DENY", DENY}, {"LOG", LOG}, {NULL, 0}};
+    const mc_value *policies;
+    uint64_t action = ALLOW;
+    out->set = true;
+    MC_TRY(mc_read_enum(rules, "action", actions, &action, c->error));
+    out->action = (enum action)action;
+    MC_TRY(mc_value_read_object(rules, "policies", &policies, c->error));
+    const size_t count = policies == NULL ? 0 : policies->count;
+    out->policies = mc_arena_zalloc(c->arena, count * sizeof *out->policies);
+    if (out->policies == NULL) {
+        return MC_ENOMEM;
+    }
+    for (size_t i = 0; i < count; i++) {
+        MC_TRY(mc_error_in(read_policy(c, policies->names[i], &policies->items[i], &out->policies[i]), c->error,
+                           "policies[\"%.*s\"]", MC_SLICE_ARG(policies->names[i])));
+    }
+    out->count = (uint32_t)count;
+    sort_by_name(out->policies, count);
+    return MC_OK;
+}
+
+static mc_status name_keys(mc_filter_compile *c, mc_slice prefix, const char *policy, const char *result, engine *out) {
+    mc_slice policy_parts[] = {prefix, mc_slice_cstr(policy)}, result_parts[] = {prefix, mc_slice_cstr(result)};
+    MC_TRY(mc_arena_concat(c->arena, policy_parts, 2, &out->policy_key));
+    return mc_arena_concat(c->arena, result_parts, 2, &out->result_key);
+}
+
+static mc_status read_engines(mc_filter_compile *c, const mc_value *value, engines *out, config *stats) {
+    const mc_value *rules, *shadow;
+    mc_slice prefix, scope, shadow_prefix, shadow_scope;
+    MC_TRY(mc_value_read_object(value, "rules", &rules, c->error));
+    MC_TRY(mc_value_read_object(value, "shadow_rules", &shadow, c->error));
+    MC_TRY(mc_value_read_bool(value, "track_per_rule_stats", &out->track_rules, c->error));
+    MC_TRY(scope_of(c, value, "rules_stat_prefix", &prefix, &scope));
+    MC_TRY(scope_of(c, value, "shadow_rules_stat_prefix", &shadow_prefix, &shadow_scope));
+    MC_TRY(rules == NULL ? MC_OK : mc_error_in(read_engine(c, rules, &out->enforced), c->error, "rules"));
+    MC_TRY(shadow == NULL ? MC_OK : mc_error_in(read_engine(c, shadow, &out->shadow), c->error, "shadow_rules"));
+    MC_TRY(name_keys(c, prefix, "enforced_effective_policy_id", "enforced_engine_result", &out->enforced));
+    MC_TRY(name_keys(c, shadow_prefix, "shadow_effective_policy_id", "shadow_engine_result", &out->shadow));
+    for (uint32_t i = 0; i < out->enforced.count && out->track_rules; i++) {
+        policy *policy = &out->enforced.policies[i];
+        policy->allowed = policy_stat(c, scope, policy->name, "allowed");
+        policy->denied = policy_stat(c, scope, policy->name, "denied");
+    }
+    for (uint32_t i = 0; i < out->shadow.count && out->track_rules; i++) {
+        policy *policy = &out->shadow.policies[i];
+        policy->shadow_allowed = policy_stat(c, shadow_scope, policy->name, "shadow_allowed");
+        policy->shadow_denied = policy_stat(c, shadow_scope, policy->name, "shadow_denied");
+    }
+    if (stats != NULL) {
+#define COUNTER(name) stats->stats.name = mc_filter_stat(c, MC_COUNTER, scope, #name);
+        ENFORCED(COUNTER)
+#undef COUNTER
+#define COUNTER(name) stats->stats.name = mc_filter_stat(c, MC_COUNTER, shadow_scope, #name);
+        SHADOW(COUNTER)
+#undef COUNTER
+    }
+    return MC_OK;
+}
+
+static mc_status compile(mc_filter_compile *c, const mc_value *value, void **out) {
+    config *config = mc_arena_zalloc(c->arena, sizeof *config);
+    *out = config;
+    return config == NULL ? MC_ENOMEM : read_engines(c, value, &config->engines, config);
+}
+
+static mc_status compile_route(mc_filter_compile *c, const mc_value *value, void **out) {
+    engines *engines = mc_arena_zalloc(c->arena, sizeof *engines);
+    const mc_value *rbac;
+    *out = engines;
+    if (engines == NULL) {
+        return MC_ENOMEM;
+    }
+    MC_TRY(mc_value_read_object(value, "rbac", &rbac, c->error));
+    return rbac == NULL ? MC_OK : mc_error_in(read_engines(c, rbac, engines, NULL), c->error, "rbac");
+}
+
+static const mc_filter_type filter_type = {.name = "envoy.filters.http.rbac", .decode_headers = decode_headers};
+
+const mc_filter_kind mc_filter_kind_rbac = {
+    .type = "envoy.extensions.filters.http.rbac.v3.RBAC",
+    .route_type = "envoy.extensions.filters.http.rbac.v3.RBACPerRoute",
+    .filter = &filter_type,
+    .compile = compile,
+    .compile_route = compile_route,
+};
