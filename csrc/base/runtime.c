@@ -94,10 +94,10 @@ mc_status mc_fraction_read_percent(const mc_value *percent, mc_fraction *out, mc
     return mc_error_set(error, MC_EINVAL, "denominator", "must be HUNDRED, TEN_THOUSAND or MILLION");
 }
 
-static mc_status read_fraction(mc_arena *arena, const mc_value *value, mc_fraction *out, mc_error *error) {
+mc_status mc_fraction_read_message(mc_arena *arena, const mc_value *message, mc_fraction *out, mc_error *error) {
     const mc_value *percent;
     mc_slice key = MC_SLICE_NONE;
-    mc_status status = mc_value_read_object(value, "default_value", &percent, error);
+    mc_status status = mc_value_read_object(message, "default_value", &percent, error);
     if (status == MC_OK && percent == NULL) {
         status = mc_error_set(error, MC_EINVAL, "default_value", "is required");
     }
@@ -109,7 +109,7 @@ static mc_status read_fraction(mc_arena *arena, const mc_value *value, mc_fracti
         mc_error_under(error, "default_value");
     }
     if (status == MC_OK) {
-        status = mc_value_read_string(value, "runtime_key", &key, error);
+        status = mc_value_read_string(message, "runtime_key", &key, error);
     }
     return status != MC_OK || key.n == 0 ? status : mc_arena_dup(arena, key, &out->runtime_key);
 }
@@ -121,7 +121,7 @@ mc_status mc_fraction_read(mc_arena *arena, const mc_value *object, const char *
     if (status != MC_OK || value == NULL) {
         return status;
     }
-    status = read_fraction(arena, value, out, error);
+    status = mc_fraction_read_message(arena, value, out, error);
     if (status == MC_EINVAL) {
         mc_error_under(error, "%s", field);
     }

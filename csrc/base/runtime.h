@@ -33,6 +33,9 @@ typedef struct mc_fraction {
 bool mc_fraction_holds(const mc_fraction *fraction, const mc_runtime *runtime, uint64_t random);
 /* FractionalPercent: *out keeps its runtime_key; a field that is absent counts as 0 of HUNDRED. */
 MC_MUST_CHECK mc_status mc_fraction_read_percent(const mc_value *percent, mc_fraction *out, mc_error *error);
+/* RuntimeFractionalPercent; the key is copied to `arena`. */
+MC_MUST_CHECK mc_status mc_fraction_read_message(mc_arena *arena, const mc_value *message, mc_fraction *out,
+                                                 mc_error *error);
 /* RuntimeFractionalPercent `field` of `object`; *out is kept when it is absent. The key is copied to `arena`. */
 MC_MUST_CHECK mc_status mc_fraction_read(mc_arena *arena, const mc_value *object, const char *field, mc_fraction *out,
                                          mc_error *error);

@@ -61,14 +61,18 @@ typedef mc_status (*matcher_compile)(mc_arena *arena, const mc_value *value, mc_
 static const struct {
     const char *field;
     bool repeated;
+    bool reads_info;
     matcher_compile compile;
 } kinds[] = {
-    {"connect_matcher", false, mc_match_connect_compile},
-    {"runtime_fraction", false, mc_match_fraction_compile},
-    {"grpc", false, mc_match_grpc_compile},
-    {"headers", true, mc_match_header_compile},
-    {"query_parameters", true, mc_match_query_compile},
-    {"cookies", true, mc_match_cookie_compile},
+    {"connect_matcher", false, false, mc_match_connect_compile},
+    {"runtime_fraction", false, false, mc_match_fraction_compile},
+    {"grpc", false, false, mc_match_grpc_compile},
+    {"tls_context", false, true, mc_match_tls_compile},
+    {"headers", true, false, mc_match_header_compile},
+    {"query_parameters", true, false, mc_match_query_compile},
+    {"cookies", true, false, mc_match_cookie_compile},
+    {"dynamic_metadata", true, true, mc_match_metadata_compile},
+    {"filter_state", true, true, mc_match_filter_state_compile},
 };
 enum { KIND_COUNT = sizeof kinds / sizeof kinds[0] };
 
@@ -83,6 +87,7 @@ static mc_status compile_matchers(mc_compile *c, const mc_value *match, mc_match
             counts[k] = values[k] != NULL;
         }
         total += counts[k];
+        c->table->reads_info = c->table->reads_info || (counts[k] > 0 && kinds[k].reads_info);
     }
     *out = (mc_matchers){NULL, 0};
     if (total == 0) {
@@ -115,6 +120,9 @@ static mc_status compile_match(mc_compile *c, const mc_value *match, mc_route_en
                                         "runtime_fraction",
                                         "query_parameters",
                                         "grpc",
+                                        "tls_context",
+                                        "dynamic_metadata",
+                                        "filter_state",
                                         "cookies",
                                         NULL};
     MC_TRY(mc_refuse_unknown(match, known, c->error));

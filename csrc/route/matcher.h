@@ -69,6 +69,11 @@ MC_MUST_CHECK mc_status mc_match_fraction_compile(mc_arena *arena, const mc_valu
 MC_MUST_CHECK mc_status mc_match_grpc_compile(mc_arena *arena, const mc_value *value, mc_matcher *out, mc_error *error);
 MC_MUST_CHECK mc_status mc_match_connect_compile(mc_arena *arena, const mc_value *value, mc_matcher *out,
                                                  mc_error *error);
+MC_MUST_CHECK mc_status mc_match_tls_compile(mc_arena *arena, const mc_value *value, mc_matcher *out, mc_error *error);
+MC_MUST_CHECK mc_status mc_match_metadata_compile(mc_arena *arena, const mc_value *value, mc_matcher *out,
+                                                  mc_error *error);
+MC_MUST_CHECK mc_status mc_match_filter_state_compile(mc_arena *arena, const mc_value *value, mc_matcher *out,
+                                                      mc_error *error);
 
 /* A repeated HeaderMatcher field; *out NULL when it is empty. Error paths are relative to `object`. */
 MC_MUST_CHECK mc_status mc_match_headers_compile(mc_arena *arena, const mc_value *object, const char *field,

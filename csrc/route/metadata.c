@@ -1,5 +1,7 @@
 #include "route/metadata.h"
 
+#include "base/value_edit.h"
+
 mc_status mc_metadata_place_read(mc_arena *arena, const mc_value *message, const char *field, mc_metadata_place *out,
                                  mc_error *error) {
     const mc_value *segments;
@@ -21,19 +23,10 @@ mc_status mc_metadata_place_read(mc_arena *arena, const mc_value *message, const
     return MC_OK;
 }
 
-static const mc_value *member(const mc_value *object, mc_slice name) {
-    for (size_t i = 0; object != NULL && object->kind == MC_OBJECT && i < object->count; i++) {
-        if (mc_slice_eq(object->names[i], name)) {
-            return &object->items[i];
-        }
-    }
-    return NULL;
-}
-
 const mc_value *mc_metadata_find(const mc_value *metadata, const mc_metadata_place *place) {
-    const mc_value *at = member(metadata, place->space);
+    const mc_value *at = mc_value_find(metadata, place->space);
     for (uint32_t i = 0; at != NULL && i < place->count; i++) {
-        at = member(at, place->keys[i]);
+        at = mc_value_find(at, place->keys[i]);
     }
     return at;
 }

@@ -41,7 +41,7 @@ TEST(errors_name_the_field) {
         {MATCH("'path_separated_prefix': '/a/'"), "virtual_hosts[0].routes[1].match.path_separated_prefix"},
         {MATCH("'path_separated_prefix': '/a?b'"), "virtual_hosts[0].routes[1].match.path_separated_prefix"},
         {MATCH("'path_separated_prefix': '/'"), "virtual_hosts[0].routes[1].match.path_separated_prefix"},
-        {MATCH("'prefix': '/', 'tls_context': {}"), "virtual_hosts[0].routes[1].match.tls_context"},
+        {MATCH("'prefix': '/', 'tls_context': {'x': 1}"), "virtual_hosts[0].routes[1].match.tls_context.x"},
         {MATCH("'prefix': '/', 'headers': [{'name': 'a'}, {}]"), "virtual_hosts[0].routes[1].match.headers[1].name"},
         {MATCH("'prefix': '/', 'headers': [{'name': 'a', 'string_match': {}}]"),
          "virtual_hosts[0].routes[1].match.headers[0].string_match"},
@@ -117,6 +117,24 @@ TEST(errors_name_the_field) {
             fprintf(stderr, "%s: %s, expected %s\n", cases[i].config, refused(cases[i].config), cases[i].path);
         }
         CHECK(strcmp(refused(cases[i].config), cases[i].path) == 0);
+    }
+}
+
+TEST(matchers_of_the_stream_need_its_info) {
+    static const struct {
+        const char *match;
+        bool reads;
+    } cases[] = {{"'headers': [{'name': 'a'}]", false},
+                 {"'tls_context': {'presented': true}", true},
+                 {"'dynamic_metadata': [{'filter': 'f', 'path': [{'key': 'k'}], 'value': {'bool_match': true}}]", true},
+                 {"'filter_state': [{'key': 'k', 'string_match': {'exact': 'v'}}]", true}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char route[256];
+        fixture f;
+        snprintf(route, sizeof route, "{'match': {'prefix': '/', %s}, 'route': {'cluster': 'c'}}", cases[i].match);
+        CHECK_INT(fixture_routes(&f, route), MC_OK);
+        CHECK(mc_route_table_reads_info(f.table) == cases[i].reads);
+        fixture_fini(&f);
     }
 }
 

@@ -385,6 +385,148 @@ TEST(fractions_take_the_stable_random) {
     fixture_fini(&f);
 }
 
+TEST(fractions_of_the_runtime) {
+    static const struct {
+        const char *runtime;
+        int percent; /* of requests that match */
+    } cases[] = {{"{}", 30},
+                 {"{'k': 100}", 100},
+                 {"{'k': 0}", 0},
+                 {"{'k': '7'}", 7},
+                 {"{'k': 'x'}", 30},
+                 {"{'k': 30.5}", 30},
+                 {"{'k': {'numerator': 5000, 'denominator': 'TEN_THOUSAND'}}", 50}};
+    fixture f, values;
+    static const char *const routes[] = {
+        ROUTE("r", "'prefix': '/', 'runtime_fraction': {'runtime_key': 'k', 'default_value': {'numerator': 30}}")};
+    CHECK_INT(FIXTURE_LIST(&f, routes), MC_OK);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        mc_runtime runtime;
+        int found = 0;
+        CHECK_INT(fixture_parse(&values, cases[i].runtime), MC_OK);
+        CHECK_INT(mc_runtime_init(&runtime, values.config), MC_OK);
+        for (unsigned draw = 0; draw < 10000; draw++) {
+            request r;
+            mc_route_match match;
+            request_init(&r, "/");
+            r.request.random = draw;
+            r.request.runtime = &runtime;
+            CHECK_INT(mc_route_table_match(f.table, &r.request, &match), MC_OK);
+            found += match.route != NULL;
+            request_fini(&r);
+        }
+        CHECK_INT(found, cases[i].percent * 100);
+        mc_runtime_fini(&runtime);
+        fixture_fini(&values);
+    }
+    fixture_fini(&f);
+}
+
+/* Whether a matcher of the stream holds, with metadata and filter state out of `context`; presented and validated as its "tls"
+ * says: 0 no TLS, 1 no certificate, 2 presented, 3 validated. */
+static mc_slice stream_case(const char *matcher, const char *context, int tls) {
+    char route[512];
+    fixture f, values;
+    request r;
+    mc_route_match match;
+    mc_stream_info info;
+    mc_certificate certificate;
+    memset(&certificate, 0, sizeof certificate);
+    mc_tls_info layer = {.peer = tls > 1 ? &certificate : NULL, .validated = tls == 3};
+    snprintf(route, sizeof route, "{'match': {'prefix': '/', %s}, 'route': {'cluster': 'c'}}", matcher);
+    if (fixture_routes(&f, route) != MC_OK) {
+        fixture_fini(&f);
+        return MC_SLICE("error");
+    }
+    CHECK_INT(fixture_parse(&values, context), MC_OK);
+    mc_stream_info_init(&info);
+    info.dynamic_metadata = mc_value_get(values.config, "metadata");
+    info.filter_state = mc_value_get(values.config, "state");
+    info.downstream_tls = tls > 0 ? &layer : NULL;
+    request_init(&r, "/");
+    r.request.info = &info;
+    CHECK_INT(mc_route_table_match(f.table, &r.request, &match), MC_OK);
+    mc_slice got = match.route != NULL ? MC_SLICE("yes") : MC_SLICE("no");
+    request_fini(&r);
+    fixture_fini(&values);
+    fixture_fini(&f);
+    return got;
+}
+
+#define METADATA(value)                                                                                                \
+    "'dynamic_metadata': [{'filter': 'f', 'path': [{'key': 'a'}, {'key': 'b'}], 'value': {" value "}}]"
+#define INVERTED(value)                                                                                                \
+    "'dynamic_metadata': [{'filter': 'f', 'path': [{'key': 'a'}, {'key': 'b'}], 'invert': true, 'value': {" value "}}" \
+    "]"
+#define AT(value)    "{'metadata': {'f': {'a': {'b': " value "}}}}"
+#define STATE(value) "'filter_state': [{'key': 'k', " value "}]"
+
+TEST(matchers_of_the_stream) {
+    static const struct {
+        const char *matcher, *context;
+        int tls;
+        const char *expected;
+    } cases[] = {
+        {"'tls_context': {'presented': true}", "{}", 0, "no"},
+        {"'tls_context': {'presented': true}", "{}", 1, "no"},
+        {"'tls_context': {'presented': true}", "{}", 2, "yes"},
+        {"'tls_context': {'presented': false}", "{}", 0, "yes"},
+        {"'tls_context': {'presented': false}", "{}", 2, "no"},
+        {"'tls_context': {'presented': true, 'validated': false}", "{}", 2, "yes"},
+        {"'tls_context': {'presented': true, 'validated': false}", "{}", 3, "no"},
+        {"'tls_context': {'validated': true}", "{}", 3, "yes"},
+        {"'tls_context': {}", "{}", 0, "yes"},
+        {METADATA("'string_match': {'exact': 'x'}"), AT("'x'"), 0, "yes"},
+        {METADATA("'string_match': {'exact': 'x'}"), AT("'y'"), 0, "no"},
+        {METADATA("'string_match': {'exact': 'x'}"), AT("1"), 0, "no"},
+        {METADATA("'string_match': {'exact': 'x'}"), "{}", 0, "no"},
+        {INVERTED("'string_match': {'exact': 'x'}"), "{}", 0, "yes"},
+        {INVERTED("'string_match': {'exact': 'x'}"), AT("'x'"), 0, "no"},
+        {METADATA("'string_match': {'safe_regex': {'regex': 'x+'}}"), AT("'xx'"), 0, "yes"},
+        {METADATA("'null_match': {}"), AT("null"), 0, "yes"},
+        {METADATA("'null_match': {}"), AT("0"), 0, "no"},
+        {METADATA("'null_match': {}"), "{}", 0, "no"},
+        {METADATA("'bool_match': true"), AT("true"), 0, "yes"},
+        {METADATA("'bool_match': false"), AT("true"), 0, "no"},
+        {METADATA("'bool_match': false"), AT("false"), 0, "yes"},
+        {METADATA("'present_match': true"), AT("{}"), 0, "yes"},
+        {METADATA("'present_match': true"), "{}", 0, "no"},
+        {METADATA("'present_match': false"), AT("{}"), 0, "no"},
+        {METADATA("'present_match': false"), "{}", 0, "no"},
+        {METADATA("'double_match': {'exact': 1.5}"), AT("1.5"), 0, "yes"},
+        {METADATA("'double_match': {'exact': 1.5}"), AT("'1.5'"), 0, "no"},
+        {METADATA("'double_match': {'range': {'start': 1, 'end': 2}}"), AT("1"), 0, "yes"},
+        {METADATA("'double_match': {'range': {'start': 1, 'end': 2}}"), AT("2"), 0, "no"},
+        {METADATA("'list_match': {'one_of': {'double_match': {'exact': 2}}}"), AT("[1, 2]"), 0, "yes"},
+        {METADATA("'list_match': {'one_of': {'double_match': {'exact': 3}}}"), AT("[1, 2]"), 0, "no"},
+        {METADATA("'list_match': {'one_of': {'double_match': {'exact': 2}}}"), AT("2"), 0, "no"},
+        {METADATA("'or_match': {'value_matchers': [{'bool_match': true}, {'null_match': {}}]}"), AT("null"), 0, "yes"},
+        {METADATA("'or_match': {'value_matchers': [{'bool_match': true}, {'null_match': {}}]}"), AT("1"), 0, "no"},
+        {METADATA("'or_match': {'value_matchers': [{'bool_match': true}]}"), AT("1"), 0, "error"},
+        {METADATA(""), "{}", 0, "error"},
+        {"'dynamic_metadata': [{'filter': 'f', 'path': [], 'value': {'bool_match': true}}]", "{}", 0, "error"},
+        {STATE("'string_match': {'prefix': 'a'}"), "{'state': {'k': 'ab'}}", 0, "yes"},
+        {STATE("'string_match': {'prefix': 'a'}"), "{'state': {'k': 'ba'}}", 0, "no"},
+        {STATE("'string_match': {'prefix': 'a'}"), "{}", 0, "no"},
+        {STATE("'address_match': {'ranges': [{'address_prefix': '10.0.0.0', 'prefix_len': 8}]}"),
+         "{'state': {'k': '10.1.1.1:80'}}", 0, "yes"},
+        {STATE("'address_match': {'ranges': [{'address_prefix': '10.0.0.0', 'prefix_len': 8}]}"),
+         "{'state': {'k': '11.1.1.1'}}", 0, "no"},
+        {STATE("'address_match': {'invert_match': true, 'ranges': [{'address_prefix': '10.0.0.0', 'prefix_len': 8}]}"),
+         "{'state': {'k': '11.1.1.1'}}", 0, "yes"},
+        {STATE("'address_match': {'ranges': [{'address_prefix': '10.0.0.0', 'prefix_len': 8}]}"),
+         "{'state': {'k': 'x'}}", 0, "no"},
+        {STATE("'x': 1"), "{}", 0, "error"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        mc_slice got = stream_case(cases[i].matcher, cases[i].context, cases[i].tls);
+        if (!mc_slice_eq(got, mc_slice_cstr(cases[i].expected))) {
+            fprintf(stderr, "%s with %s and %d\n", cases[i].matcher, cases[i].context, cases[i].tls);
+        }
+        CHECK_SLICE(got, cases[i].expected);
+    }
+}
+
 TEST(tls_is_required) {
     fixture f;
     static const char *const hosts[] = {
