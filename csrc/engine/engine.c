@@ -285,6 +285,7 @@ mc_status mc_engine_set_assignment(mc_engine *engine, mc_slice name, const mc_va
     if (member == NULL) {
         return mc_error_set(error, MC_ENOTFOUND, "", "no cluster %.*s", MC_SLICE_ARG(name));
     }
+    mc_loop_refresh(engine->control);
     mc_cluster *cluster = member->cluster;
     mc_status status =
         mc_hosts_compile(assignment, &cluster->lb, cluster->name, engine->stats, member->hosts, &hosts, error);
@@ -296,6 +297,43 @@ mc_status mc_engine_set_assignment(mc_engine *engine, mc_slice name, const mc_va
         }
     }
     return status;
+}
+
+static bool update_host(mc_member *member, mc_host *host, const mc_health_update *update) {
+    const uint64_t now_ms = mc_loop_now_ms(member->engine->control);
+    uint32_t old = atomic_load(&host->health_flags);
+    while (!atomic_compare_exchange_weak(&host->health_flags, &old, (old & ~update->clear) | update->set)) {
+    }
+    if (update->passed) {
+        atomic_store(&host->hc_pass_ms, now_ms);
+    }
+    if (update->failed) {
+        mc_member_drain_host(member, host);
+    }
+    return update->well && member->watched && mc_outlier_check_passed(&member->outlier, host, now_ms);
+}
+
+mc_status mc_engine_set_health(mc_engine *engine, mc_slice cluster, mc_slice address, const mc_health_update *update) {
+    mc_member *member = find_member(engine, cluster);
+    mc_host *host = member == NULL ? NULL : mc_hosts_find(member->hosts, address);
+    if (host == NULL) {
+        return MC_ENOTFOUND;
+    }
+    mc_loop_refresh(engine->control);
+    bool unejected = update_host(member, host, update);
+    for (size_t i = 0; member->cluster->lb.keep_duplicates && i < mc_hosts_count(member->hosts); i++) {
+        mc_host *other = mc_hosts_at(member->hosts, i);
+        if (other != host && mc_slice_eq(other->address_text, address)) {
+            unejected |= update_host(member, other, update);
+        }
+    }
+    return unejected ? mc_member_refresh(member) : MC_OK;
+}
+
+mc_status mc_engine_refresh(mc_engine *engine, mc_slice cluster) {
+    mc_member *member = find_member(engine, cluster);
+    mc_loop_refresh(engine->control);
+    return member == NULL ? MC_ENOTFOUND : mc_member_refresh(member);
 }
 
 /* --- the end -------------------------------------------------------------------------------------------------------------------- */

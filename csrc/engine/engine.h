@@ -63,6 +63,19 @@ bool mc_engine_applied(const mc_engine *engine);
 MC_MUST_CHECK mc_status mc_engine_set_assignment(mc_engine *engine, mc_slice cluster, const mc_value *assignment,
                                                  mc_error *error);
 
+/* What an active check said of a host. */
+typedef struct mc_health_update {
+    uint32_t set, clear; /* health flags */
+    bool passed;         /* a failed host passed: stamp the time (ED-11) */
+    bool well;           /* a host that is not failed passed: an ejection ends (OD-10) */
+    bool failed;         /* it is failed from now on: its connections go (CL-14) */
+} mc_health_update;
+
+/* Flags of the hosts of this address change at once; lists follow with mc_engine_refresh. MC_ENOTFOUND: no such cluster or host. */
+MC_MUST_CHECK mc_status mc_engine_set_health(mc_engine *engine, mc_slice cluster, mc_slice address,
+                                             const mc_health_update *update);
+MC_MUST_CHECK mc_status mc_engine_refresh(mc_engine *engine, mc_slice cluster);
+
 /* Stops listening, lets connections finish (HC-40). mc_engine_drained() turns true when none is left. */
 void mc_engine_drain(mc_engine *engine);
 bool mc_engine_drained(const mc_engine *engine);

@@ -231,6 +231,63 @@ void mc_members_report(mc_engine *engine, mc_cluster *cluster, mc_host *host, un
     mc_mailbox_post(engine->control, &r->message);
 }
 
+/* --- hosts that ask to be taken out -------------------------------------------------------------------------------------------- */
+
+typedef struct mc_failed_host {
+    mc_message message;
+    mc_engine *engine;
+    mc_cluster *cluster;
+    mc_host *host;
+    struct mc_failed_host *next;
+} failed_host;
+
+static void failed_drop(mc_message *message) {
+    failed_host *f = MC_CONTAINER(message, failed_host, message);
+    mc_cluster_unref(f->cluster);
+    mc_host_unref(f->host);
+    mc_free(f);
+}
+
+static void failed_run(mc_message *message, mc_loop *loop) {
+    failed_host *f = MC_CONTAINER(message, failed_host, message), **at = &f->engine->members.failed;
+    mc_member *member = mc_members_find(&f->engine->members, f->cluster);
+    while (*at != NULL) {
+        at = &(*at)->next;
+    }
+    *at = f;
+    if (member != NULL) {
+        after_decision(member, true);
+    }
+    mc_engine_wake(f->engine);
+}
+
+void mc_members_fail_host(mc_engine *engine, mc_cluster *cluster, mc_host *host) {
+    /* Once until it is well again: a host under load says it with every answer. */
+    if (atomic_fetch_or(&host->health_flags, MC_EXCLUDED_VIA_IMMEDIATE_HC_FAIL) & MC_EXCLUDED_VIA_IMMEDIATE_HC_FAIL) {
+        return;
+    }
+    failed_host *f = mc_malloc(sizeof *f);
+    if (f != NULL) {
+        *f = (failed_host){.message = {.run = failed_run, .drop = failed_drop},
+                           .engine = engine,
+                           .cluster = mc_cluster_ref(cluster),
+                           .host = mc_host_ref(host)};
+        mc_mailbox_post(engine->control, &f->message);
+    }
+}
+
+bool mc_members_take_failed(mc_members *members, mc_cluster **cluster, mc_host **host) {
+    failed_host *f = members->failed;
+    if (f == NULL) {
+        return false;
+    }
+    members->failed = f->next;
+    *cluster = f->cluster;
+    *host = f->host;
+    mc_free(f);
+    return true;
+}
+
 /* --- use ------------------------------------------------------------------------------------------------------------------- */
 
 mc_status mc_members_grow(mc_members *members, uint32_t count) {
@@ -336,4 +393,10 @@ void mc_members_fini(mc_members *members) {
         mc_outlier_note_fini(&one);
     }
     mc_free(members->notes);
+    mc_cluster *cluster;
+    mc_host *host;
+    while (mc_members_take_failed(members, &cluster, &host)) {
+        mc_cluster_unref(cluster);
+        mc_host_unref(host);
+    }
 }

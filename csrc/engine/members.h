@@ -45,6 +45,7 @@ typedef struct mc_members {
     uint32_t count;
     mc_outlier_note *notes; /* ring of the newest */
     uint32_t note_first, note_count;
+    struct mc_failed_host *failed; /* oldest first; taken by mc_members_take_failed */
 #define MC_MEMBERS_FIELD(name) mc_stat name;
     MC_MEMBERS_STATS(MC_MEMBERS_FIELD)
 #undef MC_MEMBERS_FIELD
@@ -77,6 +78,12 @@ void mc_member_drain_host(mc_member *member, mc_host *host);
 
 /* From a worker's thread: what mc_outlier_put returned. */
 void mc_members_report(mc_engine *engine, mc_cluster *cluster, mc_host *host, unsigned types);
+
+/* From a worker's thread: a proxied answer asked to take the host out (HC-14). It is excluded at once; the control side hears of it
+ * through mc_members_take_failed. */
+void mc_members_fail_host(mc_engine *engine, mc_cluster *cluster, mc_host *host);
+/* Moves one such host out, both referenced; false: none. */
+bool mc_members_take_failed(mc_members *members, mc_cluster **cluster, mc_host **host);
 
 /* Moves up to n notes out, oldest first; the caller unrefs what they refer to. */
 size_t mc_members_notes(mc_members *members, mc_outlier_note *out, size_t n);

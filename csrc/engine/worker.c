@@ -175,6 +175,12 @@ static void report_outcome(void *ctx, mc_upstream *upstream, mc_host *host, unsi
     mc_members_report(((mc_worker *)ctx)->engine, upstream->cluster, host, types);
 }
 
+static void fail_host(void *ctx, mc_upstream *upstream, mc_host *host) {
+    if (upstream->cluster->health_checked) {
+        mc_members_fail_host(((mc_worker *)ctx)->engine, upstream->cluster, host);
+    }
+}
+
 static void apply_cluster(mc_worker *worker, const mc_snapshot_cluster *entry) {
     mc_upstream **at = &worker->proxy.upstreams[entry->cluster->slot];
     if (*at != NULL && (*at)->cluster == entry->cluster) {
@@ -189,6 +195,7 @@ static void apply_cluster(mc_worker *worker, const mc_snapshot_cluster *entry) {
         return;
     }
     fresh->on_outcome = report_outcome;
+    fresh->on_fail_host = fail_host;
     fresh->ctx = worker;
     if (*at != NULL) {
         mc_upstream_retire(*at);

@@ -24,6 +24,11 @@ int mc_loop_fd(mc_loop *loop) { return loop->backend->fd(loop); }
 
 uint64_t mc_loop_now_ms(const mc_loop *loop) { return loop->now_us / 1000; }
 uint64_t mc_loop_now_us(const mc_loop *loop) { return loop->now_us; }
+void mc_loop_refresh(mc_loop *loop) {
+    if (!loop->in_turn) {
+        loop->backend->refresh(loop);
+    }
+}
 uint64_t mc_loop_wall_ms(const mc_loop *loop) { return loop->now_us / 1000 + loop->wall_minus_now_ms; }
 mc_random *mc_loop_random(mc_loop *loop) { return &loop->random; }
 uint64_t mc_loop_turns(const mc_loop *loop) { return loop->turns; }

@@ -47,6 +47,8 @@ void mc_loop_stop(mc_loop *loop);
  * clock anew). */
 uint64_t mc_loop_now_ms(const mc_loop *loop);
 uint64_t mc_loop_now_us(const mc_loop *loop);
+/* Outside a turn: reads the clock anew, for what the loop's owner does on behalf of others. */
+void mc_loop_refresh(mc_loop *loop);
 /* Wall clock, milliseconds since 1970, derived from the cached monotonic time; a step of the system's clock
  * shows within a second. Virtual: starts at MC_VIRTUAL_EPOCH_MS. */
 #define MC_VIRTUAL_EPOCH_MS 1700000000000ull

@@ -81,6 +81,16 @@ static mc_status read_health(const mc_value *lb_endpoint, mc_host_spec *spec, mc
     return status;
 }
 
+/* Names that no configuration can have: what active health checks know of a host. */
+static mc_status read_checks(const mc_value *lb_endpoint, mc_host_spec *spec, mc_error *error) {
+    mc_status status = mc_value_read_u32(lb_endpoint, "~flags", &spec->initial_flags, error);
+    if (status == MC_OK) {
+        status = mc_value_read_string(lb_endpoint, "~check", &spec->check, error);
+    }
+    return status == MC_OK ? mc_value_read_bool(lb_endpoint, "~pending_removal", &spec->pending_removal, error)
+                           : status;
+}
+
 static mc_status append(reader *r, const mc_host_spec *spec) {
     mc_assignment *out = r->out;
     if (r->first_wins) {
@@ -107,6 +117,9 @@ static mc_status read_lb_endpoint(reader *r, const mc_value *lb_endpoint, mc_hos
     mc_status status = read_endpoint(r, lb_endpoint, &spec);
     if (status == MC_OK) {
         status = read_health(lb_endpoint, &spec, r->error);
+    }
+    if (status == MC_OK) {
+        status = read_checks(lb_endpoint, &spec, r->error);
     }
     if (status == MC_OK) {
         status = mc_value_read_u32(lb_endpoint, "load_balancing_weight", &spec.weight, r->error);

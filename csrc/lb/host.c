@@ -99,7 +99,8 @@ static void release_stats(mc_host *host) {
 }
 
 mc_host *mc_host_new(const mc_host_spec *spec, mc_slice cluster_name, mc_stats *stats) {
-    size_t text = spec->address_text.n + spec->hostname.n + spec->region.n + spec->zone.n + spec->sub_zone.n + 5;
+    size_t text =
+        spec->address_text.n + spec->hostname.n + spec->region.n + spec->zone.n + spec->sub_zone.n + spec->check.n + 6;
     mc_host *host = mc_calloc(1, sizeof *host + text);
     if (host == NULL) {
         return NULL;
@@ -112,6 +113,8 @@ mc_host *mc_host_new(const mc_host_spec *spec, mc_slice cluster_name, mc_stats *
     host->region = put(&at, spec->region);
     host->zone = put(&at, spec->zone);
     host->sub_zone = put(&at, spec->sub_zone);
+    host->check = put(&at, spec->check);
+    atomic_init(&host->health_flags, spec->initial_flags);
     if (stats != NULL) {
         register_stats(host, cluster_name, stats);
     }
@@ -138,7 +141,8 @@ void mc_host_unref(mc_host *host) {
 
 bool mc_host_fits(const mc_host *host, const mc_host_spec *spec) {
     return mc_slice_eq(host->hostname, spec->hostname) && mc_slice_eq(host->region, spec->region) &&
-           mc_slice_eq(host->zone, spec->zone) && mc_slice_eq(host->sub_zone, spec->sub_zone);
+           mc_slice_eq(host->zone, spec->zone) && mc_slice_eq(host->sub_zone, spec->sub_zone) &&
+           mc_slice_eq(host->check, spec->check);
 }
 
 static bool differs(const mc_host *host, const mc_host_spec *spec) {
@@ -156,7 +160,10 @@ void mc_host_apply(mc_host *host, const mc_host_spec *spec, mc_slice hash_key) {
     host->canary = spec->canary;
     host->eds_status = (uint8_t)spec->eds_status;
     /* Other bits may be changing at the same time, and nobody may see the status between old and new. */
-    uint32_t old = atomic_load(&host->health_flags), wanted = EDS_STATUSES[spec->eds_status].flag;
-    while (!atomic_compare_exchange_weak(&host->health_flags, &old, (old & ~EDS_FLAGS) | wanted)) {
+    uint32_t old = atomic_load(&host->health_flags);
+    const uint32_t wanted =
+        EDS_STATUSES[spec->eds_status].flag | (spec->pending_removal ? MC_PENDING_DYNAMIC_REMOVAL : 0);
+    while (!atomic_compare_exchange_weak(&host->health_flags, &old,
+                                         (old & ~(EDS_FLAGS | (uint32_t)MC_PENDING_DYNAMIC_REMOVAL)) | wanted)) {
     }
 }

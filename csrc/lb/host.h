@@ -12,6 +12,10 @@ typedef struct mc_host_spec {
     uint32_t weight, priority, locality_weight;
     mc_eds_status eds_status;
     bool canary;
+    /* What the control side adds to an endpoint (assignment.c). */
+    uint32_t initial_flags; /* health flags of a new host (HS-6, CL-9) */
+    mc_slice check;         /* where and whether the host is checked; another one makes another host (CL-9) */
+    bool pending_removal;   /* only its health keeps it (CL-10) */
 } mc_host_spec;
 
 /* A host with one reference and without hash key; stats may be NULL. NULL: out of memory. */

@@ -80,6 +80,7 @@ typedef struct mc_host {
     mc_slice address_text; /* identity of a host within its cluster (CL-8); NUL-terminated */
     mc_slice hostname;     /* may be empty */
     mc_slice region, zone, sub_zone;
+    mc_slice check; /* where its health is checked, as the control side says; may be empty */
     mc_host_stats stats;
     mc_stats *stats_store; /* a reference; NULL: the host counts nothing */
     /* Owned, freed with the host: what health/outlier.h keeps about it; set before requests are sent, NULL: not watched. */

@@ -43,6 +43,7 @@ from meshcore.health.events import EventLog, outlier_event
 
 if TYPE_CHECKING:
     from meshcore.discovery import DnsCluster
+    from meshcore.health.checker import Checker
 
 __all__ = ["Gateway"]
 
@@ -259,6 +260,11 @@ class Gateway:
 
 def _check(config: Config) -> None:
     """Compiles once, so that what cannot be served is said before anything is opened."""
+    clusters = config.document.get("static_resources", {}).get("clusters", ())
+    if any("health_checks" in cluster for cluster in clusters):
+        from meshcore.health.checker import validate
+
+        validate(clusters, "static_resources.clusters")
     document, filters = _prepare(config.document, None)
     engine = Engine(1, seed=0, record_capacity=1)
     try:
@@ -293,11 +299,11 @@ def _prepare(
 
 
 def _with_assignment(cluster: dict[str, Any], assignments: dict[str, Any] | None) -> dict[str, Any]:
-    if cluster.get("type") not in ("STRICT_DNS", "LOGICAL_DNS"):
-        return cluster
     name = cluster["name"]
-    resolved = (assignments or {}).get(name, {"cluster_name": name})
-    return {**cluster, "load_assignment": resolved}
+    given = (assignments or {}).get(name)
+    if given is None and cluster.get("type", "STATIC") == "STATIC":
+        return cluster
+    return {**cluster, "load_assignment": given or {"cluster_name": name}}
 
 
 def _with_filters(
@@ -371,6 +377,8 @@ class _Run:
         self._changes = asyncio.Lock()
         self._descriptors: list[int] = []
         self._outlier_log = EventLog(None)
+        self._checkers: dict[str, Checker] = {}
+        self._checked_as: dict[str, str] = {}
 
     # --- from other threads ---------------------------------------------------------------------
 
@@ -431,6 +439,8 @@ class _Run:
     async def close(self) -> None:
         for cluster in self._dns.values():
             cluster.stop()
+        for checker in self._checkers.values():
+            checker.stop()
         if self._threads or self.embedded:
             self.engine.stop()
             await self._until(lambda: self.engine.stopped)
@@ -449,6 +459,10 @@ class _Run:
         self.engine.turn_control()
         for event in self.engine.outlier_events():
             self._outlier_log.write(outlier_event(event))
+        for name, address in self.engine.failed_hosts():
+            checker = self._checkers.get(name)
+            if checker is not None:
+                checker.fail_passively(address)
         waiters, self._waiters = self._waiters, []
         for waiter in waiters:
             if not waiter.done():
@@ -470,13 +484,21 @@ class _Run:
     async def _publish(self, config: Config, *, wait: bool) -> None:
         async with self._changes:
             fresh = await self._resolve(config.document)
-            own_listeners, own_filters = self._admin(config.document)
-            document, filters = _prepare(
-                config.document, self.loop, self._assignments, own_listeners
-            )
-            snapshot = self.engine.compile(_encode(document), [*filters, *own_filters])
-            self.engine.bind(snapshot)
-            self.engine.publish(snapshot)
+            checkers = await self._check(config.document)
+            try:
+                views = {name: checker.view() for name, checker in checkers.items()}
+                own_listeners, own_filters = self._admin(config.document)
+                document, filters = _prepare(
+                    config.document, self.loop, {**self._assignments, **views}, own_listeners
+                )
+                snapshot = self.engine.compile(_encode(document), [*filters, *own_filters])
+                self.engine.bind(snapshot)
+                self.engine.publish(snapshot)
+            except BaseException:
+                self._keep_checkers(self._checkers, checkers)
+                raise
+            self._keep_checkers(checkers, self._checkers)
+            self._checkers = checkers
             self._follow(fresh)
             if wait:
                 await self._until(lambda: self.engine.applied)
@@ -516,6 +538,34 @@ class _Run:
             self._assignments[cluster.name] = assignment
         return found
 
+    async def _check(self, document: dict[str, Any]) -> dict[str, Checker]:
+        """Active health checks of a configuration; new hosts wait for a result (CL-1)."""
+        clusters = document.get("static_resources", {}).get("clusters", ())
+        clusters = [cluster for cluster in clusters if cluster.get("health_checks")]
+        if not clusters:
+            return {}
+        from meshcore.health.checker import Checker
+
+        found: dict[str, Checker] = {}
+        for cluster in clusters:
+            name = cluster["name"]
+            key = Checker.key(cluster)
+            checker = self._checkers.get(name)
+            if checker is None or self._checked_as[name] != key:
+                checker = Checker(cluster, self.gateway._stats, self.loop)
+                self._checked_as[name] = key
+            found[name] = checker
+            checker.take(_with_assignment(cluster, self._assignments).get("load_assignment", {}))
+        await asyncio.gather(*(checker.first_results() for checker in found.values()))
+        return found
+
+    def _keep_checkers(self, kept: dict[str, Checker], other: dict[str, Checker]) -> None:
+        for name, checker in other.items():
+            if kept.get(name) is not checker:
+                checker.stop()
+        for checker in kept.values():
+            checker.connect(self.engine, self._send_assignment)
+
     def _follow(self, fresh: dict[str, DnsCluster]) -> None:
         for name, cluster in self._dns.items():
             if fresh.get(name) is not cluster:
@@ -527,6 +577,10 @@ class _Run:
 
     def _on_assignment(self, name: str, assignment: dict[str, Any]) -> None:
         self._assignments[name] = assignment
+        checker = self._checkers.get(name)
+        self._send_assignment(name, assignment if checker is None else checker.take(assignment))
+
+    def _send_assignment(self, name: str, assignment: dict[str, Any]) -> None:
         try:
             self.engine.set_assignment(name, _encode(assignment))
         except ConfigError:

@@ -140,6 +140,7 @@ cdef extern from "lb/lb.h" nogil:
         mc_slice sub_zone
         mc_host_stats stats
         mc_outlier_host *outlier
+    void mc_host_unref(mc_host *host)
     ctypedef struct mc_hosts:
         pass
     size_t mc_hosts_count(const mc_hosts *hosts)
@@ -158,6 +159,7 @@ cdef extern from "pool/cluster.h" nogil:
         mc_slice name
         mc_slice stat_name
         mc_breakers breakers[2]
+    void mc_cluster_unref(mc_cluster *cluster)
 
 cdef extern from "health/outlier.h" nogil:
     ctypedef enum mc_outlier_action:
@@ -192,6 +194,7 @@ cdef extern from "engine/members.h" nogil:
         double success_rate
         double average
         double threshold
+    c_bool mc_members_take_failed(mc_members *members, mc_cluster **cluster, mc_host **host)
     size_t mc_members_notes(mc_members *members, mc_outlier_note *out, size_t n)
     void mc_outlier_note_fini(mc_outlier_note *note)
 
@@ -236,6 +239,15 @@ cdef extern from "engine/engine.h" nogil:
     c_bool mc_engine_applied(const mc_engine *engine)
     mc_status mc_engine_set_assignment(mc_engine *engine, mc_slice cluster,
                                        const mc_value *assignment, mc_error *error)
+    ctypedef struct mc_health_update:
+        uint32_t set
+        uint32_t clear
+        c_bool passed
+        c_bool well
+        c_bool failed
+    mc_status mc_engine_set_health(mc_engine *engine, mc_slice cluster, mc_slice address,
+                                   const mc_health_update *update)
+    mc_status mc_engine_refresh(mc_engine *engine, mc_slice cluster)
     void mc_engine_drain(mc_engine *engine)
     c_bool mc_engine_drained(const mc_engine *engine)
     void mc_engine_close_listeners(mc_engine *engine)

@@ -22,6 +22,7 @@ from meshcore._core.cengine cimport (
     mc_bound,
     mc_breakers,
     mc_cluster,
+    mc_cluster_unref,
     mc_engine,
     mc_engine_applied,
     mc_engine_bind,
@@ -35,9 +36,11 @@ from meshcore._core.cengine cimport (
     mc_engine_options,
     mc_engine_publish,
     mc_engine_records,
+    mc_engine_refresh,
     mc_engine_records_dropped,
     mc_engine_run_worker,
     mc_engine_set_assignment,
+    mc_engine_set_health,
     mc_engine_stop,
     mc_engine_stopped,
     mc_error,
@@ -45,6 +48,8 @@ from meshcore._core.cengine cimport (
     mc_flags_text,
     mc_host,
     mc_host_flags_text,
+    mc_health_update,
+    mc_host_unref,
     mc_hosts,
     mc_hosts_at,
     mc_hosts_count,
@@ -53,6 +58,7 @@ from meshcore._core.cengine cimport (
     mc_member,
     mc_members_find,
     mc_members_notes,
+    mc_members_take_failed,
     mc_outlier_note,
     mc_outlier_note_fini,
     mc_outlier_type_name,
@@ -299,6 +305,40 @@ cdef class Engine:
         if engine.current != NULL:
             for i in range(engine.current.cluster_count):
                 out.append(cluster_dict(engine, engine.current.clusters[i].cluster))
+        return out
+
+    def set_health(self, str cluster, str address, uint32_t set_flags, uint32_t clear_flags, *,
+                   bint passed, bint well, bint failed):
+        """What an active check said of a host; nothing when there is no such host any more."""
+        cdef bytes name = cluster.encode()
+        cdef bytes where = address.encode()
+        cdef mc_health_update update
+        update.set = set_flags
+        update.clear = clear_flags
+        update.passed = passed
+        update.well = well
+        update.failed = failed
+        if mc_engine_set_health(
+            self.use(), bytes_slice(name), bytes_slice(where), &update
+        ) == MC_ENOMEM:
+            raise MemoryError()
+
+    def refresh_health(self, str cluster):
+        """New lists after states changed."""
+        cdef bytes name = cluster.encode()
+        if mc_engine_refresh(self.use(), bytes_slice(name)) == MC_ENOMEM:
+            raise MemoryError()
+
+    def failed_hosts(self):
+        """Hosts whose answers asked to take them out since the last call: (cluster, address)."""
+        cdef mc_engine *engine = self.use()
+        cdef mc_cluster *cluster
+        cdef mc_host *host
+        cdef list out = []
+        while mc_members_take_failed(&engine.members, &cluster, &host):
+            out.append((slice_str(cluster.name), slice_str(host.address_text)))
+            mc_cluster_unref(cluster)
+            mc_host_unref(host)
         return out
 
     def outlier_events(self):
