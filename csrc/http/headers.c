@@ -193,22 +193,130 @@ mc_status mc_headers_append_value(mc_headers *headers, mc_header_id id, mc_slice
     return status;
 }
 
-mc_status mc_headers_join(mc_headers *headers, const mc_header_id *ids, size_t count) {
-    for (size_t i = 0; i < count; i++) {
-        const uint32_t first = headers->first[ids[i]];
-        for (uint32_t at = first; first != 0 && at < headers->count; at++) {
-            const mc_header *item = &headers->items[at];
-            if (item->removed || item->id != ids[i]) {
-                continue;
-            }
-            mc_status status = mc_headers_append_value(headers, ids[i], MC_SLICE(","), item->value);
-            if (status != MC_OK) {
-                return status;
-            }
-            mc_headers_remove_at(headers, at);
+static const mc_header_id single_in_request[] = {
+    MC_H_ACCEPT,
+    MC_H_ACCEPT_ENCODING,
+    MC_H_AUTHORIZATION,
+    MC_H_CACHE_CONTROL,
+    MC_H_CONNECTION,
+    MC_H_CONTENT_TYPE,
+    MC_H_EXPECT,
+    MC_H_GRPC_TIMEOUT,
+    MC_H_KEEP_ALIVE,
+    MC_H_ORIGIN,
+    MC_H_PRAGMA,
+    MC_H_PROXY_CONNECTION,
+    MC_H_REFERER,
+    MC_H_TE,
+    MC_H_UPGRADE,
+    MC_H_USER_AGENT,
+    MC_H_VIA,
+    MC_H_X_CLIENT_TRACE_ID,
+    MC_H_X_ENVOY_DECORATOR_OPERATION,
+    MC_H_X_ENVOY_DOWNSTREAM_SERVICE_CLUSTER,
+    MC_H_X_ENVOY_DOWNSTREAM_SERVICE_NODE,
+    MC_H_X_ENVOY_EXTERNAL_ADDRESS,
+    MC_H_X_ENVOY_FORCE_TRACE,
+    MC_H_X_ENVOY_HEDGE_ON_PER_TRY_TIMEOUT,
+    MC_H_X_ENVOY_IP_TAGS,
+    MC_H_X_ENVOY_MAX_RETRIES,
+    MC_H_X_ENVOY_ORIGINAL_PATH,
+    MC_H_X_ENVOY_ORIGINAL_URL,
+    MC_H_X_ENVOY_RETRIABLE_HEADER_NAMES,
+    MC_H_X_ENVOY_RETRIABLE_STATUS_CODES,
+    MC_H_X_ENVOY_RETRY_GRPC_ON,
+    MC_H_X_ENVOY_RETRY_ON,
+    MC_H_X_ENVOY_UPSTREAM_ALT_STAT_NAME,
+    MC_H_X_ENVOY_UPSTREAM_RQ_PER_TRY_TIMEOUT_MS,
+    MC_H_X_ENVOY_UPSTREAM_RQ_TIMEOUT_ALT_RESPONSE,
+    MC_H_X_ENVOY_UPSTREAM_RQ_TIMEOUT_MS,
+    MC_H_X_ENVOY_UPSTREAM_STREAM_DURATION_MS,
+    MC_H_X_FORWARDED_CLIENT_CERT,
+    MC_H_X_FORWARDED_FOR,
+    MC_H_X_FORWARDED_HOST,
+    MC_H_X_FORWARDED_PORT,
+    MC_H_X_FORWARDED_PROTO,
+    MC_H_X_REQUEST_ID,
+};
+static const mc_header_id single_in_response[] = {
+    MC_H_CACHE_CONTROL,
+    MC_H_CONNECTION,
+    MC_H_CONTENT_ENCODING,
+    MC_H_CONTENT_TYPE,
+    MC_H_DATE,
+    MC_H_ETAG,
+    MC_H_GRPC_MESSAGE,
+    MC_H_GRPC_STATUS,
+    MC_H_KEEP_ALIVE,
+    MC_H_LOCATION,
+    MC_H_PROXY_CONNECTION,
+    MC_H_PROXY_STATUS,
+    MC_H_SERVER,
+    MC_H_UPGRADE,
+    MC_H_VARY,
+    MC_H_VIA,
+    MC_H_X_ENVOY_ATTEMPT_COUNT,
+    MC_H_X_ENVOY_DECORATOR_OPERATION,
+    MC_H_X_ENVOY_DEGRADED,
+    MC_H_X_ENVOY_IMMEDIATE_HEALTH_CHECK_FAIL,
+    MC_H_X_ENVOY_RATELIMITED,
+    MC_H_X_ENVOY_UPSTREAM_CANARY,
+    MC_H_X_ENVOY_UPSTREAM_HEALTHCHECKED_CLUSTER,
+    MC_H_X_ENVOY_UPSTREAM_SERVICE_TIME,
+    MC_H_X_REQUEST_ID,
+};
+
+typedef struct single_names {
+    const mc_header_id *ids;
+    size_t count;
+} single_names;
+
+static single_names singles(mc_headers_kind kind) {
+    return kind == MC_HEADERS_OF_REQUEST
+               ? (single_names){single_in_request, sizeof single_in_request / sizeof *single_in_request}
+               : (single_names){single_in_response, sizeof single_in_response / sizeof *single_in_response};
+}
+
+static mc_status join_one(mc_headers *headers, mc_header_id id) {
+    const uint32_t first = headers->first[id];
+    for (uint32_t at = first; first != 0 && at < headers->count; at++) {
+        const mc_header *item = &headers->items[at];
+        if (item->removed || item->id != id) {
+            continue;
         }
+        mc_status status = mc_headers_append_value(headers, id, MC_SLICE(","), item->value);
+        if (status != MC_OK) {
+            return status;
+        }
+        mc_headers_remove_at(headers, at);
     }
     return MC_OK;
+}
+
+mc_status mc_headers_join(mc_headers *headers, mc_headers_kind kind) {
+    const single_names names = singles(kind);
+    mc_status status = MC_OK;
+    for (size_t i = 0; i < names.count && status == MC_OK; i++) {
+        status = join_one(headers, names.ids[i]);
+    }
+    return status;
+}
+
+bool mc_header_joins(mc_headers_kind kind, mc_header_id id) {
+    const single_names names = singles(kind);
+    size_t i = 0;
+    while (i < names.count && names.ids[i] != id) {
+        i++;
+    }
+    return i < names.count;
+}
+
+mc_status mc_headers_append(mc_headers *headers, mc_headers_kind kind, mc_slice name, mc_slice value) {
+    const mc_header_id id = mc_header_lookup(name);
+    if (id != MC_H_UNKNOWN && headers->first[id] != 0 && mc_header_joins(kind, id)) {
+        return mc_headers_append_value(headers, id, MC_SLICE(","), value);
+    }
+    return mc_headers_add(headers, name, value);
 }
 
 uint32_t mc_headers_remove_known(mc_headers *headers, mc_header_id id) {

@@ -96,8 +96,14 @@ MC_MUST_CHECK mc_status mc_headers_joined(const mc_headers *headers, mc_slice na
 /* Appends ",value" (or sep + value) to the first entry of a known id, or adds it. */
 MC_MUST_CHECK mc_status mc_headers_append_value(mc_headers *headers, mc_header_id id, mc_slice sep, mc_slice value);
 
-/* Makes one entry of all entries of the listed ids, where the first is, by "," (empty values add nothing). */
-MC_MUST_CHECK mc_status mc_headers_join(mc_headers *headers, const mc_header_id *ids, size_t count);
+/* Some names have one entry at most in Envoy's maps: a further value joins the first by ",", and an empty one adds nothing.
+ * Which names these are differs between requests and responses. */
+typedef enum mc_headers_kind { MC_HEADERS_OF_REQUEST, MC_HEADERS_OF_RESPONSE } mc_headers_kind;
+bool mc_header_joins(mc_headers_kind kind, mc_header_id id);
+/* Makes one entry of the repeated ones of such names, where the first is. */
+MC_MUST_CHECK mc_status mc_headers_join(mc_headers *headers, mc_headers_kind kind);
+/* Adds a copy, or lets it join. */
+MC_MUST_CHECK mc_status mc_headers_append(mc_headers *headers, mc_headers_kind kind, mc_slice name, mc_slice value);
 
 /* Number of entries removed. */
 uint32_t mc_headers_remove_known(mc_headers *headers, mc_header_id id);

@@ -122,6 +122,12 @@ size_t mc_uri_port_start(mc_slice host) {
 }
 
 mc_status mc_uri_host_normalize(mc_slice host, const mc_uri_host_options *options, mc_arena *arena, mc_slice *out) {
+    if (options->strip_trailing_dot && host.n > 0 && host.p[host.n - 1] == '.') {
+        host.n--; /* behind a port too; then none is looked for before it */
+        return mc_uri_host_normalize(
+            host, &(mc_uri_host_options){.strip_any_port = options->strip_any_port, .strip_port = options->strip_port},
+            arena, out);
+    }
     size_t colon = mc_uri_port_start(host);
     mc_slice name = mc_slice_until(host, colon), port = mc_slice_from(host, colon);
     if (options->strip_trailing_dot && name.n > 0 && name.p[name.n - 1] == '.') {

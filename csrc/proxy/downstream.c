@@ -231,6 +231,9 @@ static void codec_error(mc_downstream *d) {
     }
     mc_stream *stream = d->stream;
     uint16_t status = error->reply_code == 0 ? 400 : error->reply_code;
+    if (stream->filters == NULL) { /* half a head is none: it neither makes the reply gRPC nor is it logged */
+        mc_headers_init(&stream->request, &stream->arena);
+    }
     mc_stream_reply(stream, &(mc_reply){.status = status,
                                         .body = mc_h1_reason(status),
                                         .details = error->details == NULL ? "http1.codec_error" : error->details,

@@ -3,43 +3,23 @@
 
 void mc_router_out_of_memory(mc_router *r) { mc_stream_reset(r->stream, MC_FLAG(LR), "out_of_memory"); }
 
-/* Route response mutations apply to redirects and direct responses too (RT-32). */
-static void reply_routed(mc_stream *stream, mc_reply *reply, mc_slice location) {
-    mc_headers headers;
-    mc_route_request request;
-    mc_headers_init(&headers, &stream->arena);
-    if (mc_stream_route_request(stream, &request) != MC_OK ||
-        (location.p != NULL && mc_headers_add_known_ref(&headers, MC_H_LOCATION, location) != MC_OK) ||
-        mc_route_finalize_response(stream->hcm->routes, &stream->match, &request, &headers) != MC_OK) {
-        mc_stream_reset(stream, MC_FLAG(LR), "out_of_memory");
-        return;
-    }
-    uint32_t live = 0;
-    for (uint32_t i = 0; i < headers.count; i++) {
-        if (!headers.items[i].removed) {
-            headers.items[live++] = headers.items[i];
-        }
-    }
-    reply->headers = headers.items;
-    reply->header_count = live;
-    reply->details = "direct_response";
-    mc_stream_reply(stream, reply);
-}
-
 void mc_router_reply_redirect(mc_stream *stream) {
-    mc_slice location;
+    mc_header location = {.name = MC_SLICE_INIT("location"), .id = MC_H_LOCATION};
     mc_route_request request = {.headers = &stream->request, .arena = &stream->arena, .random = stream->random};
-    if (mc_route_redirect_location(&stream->match, &request, &location) != MC_OK) {
+    if (mc_route_redirect_location(&stream->match, &request, &location.value) != MC_OK) {
         mc_stream_reset(stream, MC_FLAG(LR), "out_of_memory");
         return;
     }
     MC_HCM_COUNT(stream, rq_redirect);
-    reply_routed(stream, &(mc_reply){.status = mc_route_redirect_status(&stream->match)}, location);
+    mc_stream_reply(stream, &(mc_reply){.status = mc_route_redirect_status(&stream->match),
+                                        .details = "direct_response",
+                                        .headers = &location,
+                                        .header_count = 1});
 }
 
 void mc_router_reply_direct(mc_stream *stream, const mc_direct_response *direct) {
     MC_HCM_COUNT(stream, rq_direct_response);
-    reply_routed(stream, &(mc_reply){.status = direct->status, .body = direct->body}, MC_SLICE_NONE);
+    mc_stream_reply(stream, &(mc_reply){.status = direct->status, .body = direct->body, .details = "direct_response"});
 }
 
 /* --- before a try ------------------------------------------------------------------------------------------------- */

@@ -51,6 +51,9 @@ static bool check_scheme(mc_stream *stream, bool tls, mc_reply *reply) {
 }
 
 static bool redirect_to(mc_stream *stream, mc_slice path, mc_reply *reply) { /* HC-31 */
+    if (mc_grpc_content_type(mc_headers_get_known(&stream->request, MC_H_CONTENT_TYPE))) {
+        return refuse(reply, 400, "path_normalization_failed");
+    }
     mc_header *location = mc_arena_zalloc(&stream->arena, sizeof *location);
     if (location == NULL) {
         return false;
@@ -282,69 +285,20 @@ static bool add_own(mc_stream *stream) {
     return true;
 }
 
-/* HC-10: repeated, or an absolute URL with a fragment or userinfo. */
+/* HC-10, of the joined value. */
 static void sanitize_referer(mc_headers *headers) {
     mc_slice referer = mc_headers_get_known(headers, MC_H_REFERER);
-    if (referer.p != NULL && (mc_headers_remove_known(headers, MC_H_REFERER) > 1 || !mc_uri_referer_valid(referer))) {
-        return;
-    }
-    if (referer.p != NULL && mc_headers_add_known_ref(headers, MC_H_REFERER, referer) != MC_OK) {
-        return; /* dropped: out of memory loses at most this hint */
+    if (referer.p != NULL && !mc_uri_referer_valid(referer)) {
+        mc_headers_remove_known(headers, MC_H_REFERER);
     }
 }
-
-/* Headers that Envoy keeps in one place: repeated lines become one, joined by ",", before anything looks at them. */
-static const mc_header_id joined_ids[] = {
-    MC_H_ACCEPT,
-    MC_H_ACCEPT_ENCODING,
-    MC_H_AUTHORIZATION,
-    MC_H_CACHE_CONTROL,
-    MC_H_CONNECTION,
-    MC_H_CONTENT_TYPE,
-    MC_H_EXPECT,
-    MC_H_GRPC_TIMEOUT,
-    MC_H_KEEP_ALIVE,
-    MC_H_ORIGIN,
-    MC_H_PRAGMA,
-    MC_H_PROXY_CONNECTION,
-    MC_H_TE,
-    MC_H_UPGRADE,
-    MC_H_USER_AGENT,
-    MC_H_VIA,
-    MC_H_X_CLIENT_TRACE_ID,
-    MC_H_X_ENVOY_DECORATOR_OPERATION,
-    MC_H_X_ENVOY_DOWNSTREAM_SERVICE_CLUSTER,
-    MC_H_X_ENVOY_DOWNSTREAM_SERVICE_NODE,
-    MC_H_X_ENVOY_EXTERNAL_ADDRESS,
-    MC_H_X_ENVOY_FORCE_TRACE,
-    MC_H_X_ENVOY_HEDGE_ON_PER_TRY_TIMEOUT,
-    MC_H_X_ENVOY_IP_TAGS,
-    MC_H_X_ENVOY_MAX_RETRIES,
-    MC_H_X_ENVOY_ORIGINAL_PATH,
-    MC_H_X_ENVOY_ORIGINAL_URL,
-    MC_H_X_ENVOY_RETRIABLE_HEADER_NAMES,
-    MC_H_X_ENVOY_RETRIABLE_STATUS_CODES,
-    MC_H_X_ENVOY_RETRY_GRPC_ON,
-    MC_H_X_ENVOY_RETRY_ON,
-    MC_H_X_ENVOY_UPSTREAM_ALT_STAT_NAME,
-    MC_H_X_ENVOY_UPSTREAM_RQ_PER_TRY_TIMEOUT_MS,
-    MC_H_X_ENVOY_UPSTREAM_RQ_TIMEOUT_ALT_RESPONSE,
-    MC_H_X_ENVOY_UPSTREAM_RQ_TIMEOUT_MS,
-    MC_H_X_ENVOY_UPSTREAM_STREAM_DURATION_MS,
-    MC_H_X_FORWARDED_CLIENT_CERT,
-    MC_H_X_FORWARDED_FOR,
-    MC_H_X_FORWARDED_HOST,
-    MC_H_X_FORWARDED_PORT,
-    MC_H_X_FORWARDED_PROTO,
-    MC_H_X_REQUEST_ID,
-};
 
 bool mc_sanitize_request(mc_stream *stream, const mc_address *peer, const mc_address *local, bool tls,
                          mc_reply *reply) {
     mc_slice scheme = tls ? MC_SLICE("https") : MC_SLICE("http");
     *reply = (mc_reply){0};
     if (stream->request.repeated) {
-        TRY(mc_headers_join(&stream->request, joined_ids, sizeof joined_ids / sizeof joined_ids[0]));
+        TRY(mc_headers_join(&stream->request, MC_HEADERS_OF_REQUEST));
     }
     if (!check_scheme(stream, tls, reply) || !check_host(stream, reply) || !check_path(stream, reply) ||
         !normalize_host(stream, local) || !remove_hop_by_hop(stream) ||
@@ -382,13 +336,14 @@ mc_status mc_sanitize_response(mc_stream *stream) { /* HC-35 */
          (hcm->server_header == MC_SERVER_APPEND_IF_ABSENT && !mc_headers_has(headers, MC_H_SERVER)))) {
         status = mc_headers_set_known_ref(headers, MC_H_SERVER, hcm->server_name);
     }
-    if (status == MC_OK && hcm->via.n > 0) {
-        status = mc_headers_append_value(headers, MC_H_VIA, MC_SLICE(", "), hcm->via);
-    }
+    /* HC-20; a client outside has lost x-envoy-force-trace by HC-16, unless it was refused before. */
     if (status == MC_OK && (hcm->always_set_request_id_in_response ||
-                            MC_UNLIKELY(mc_headers_has(&stream->request, MC_H_X_ENVOY_FORCE_TRACE)))) { /* HC-20 */
+                            MC_UNLIKELY(mc_headers_has(&stream->request, MC_H_X_ENVOY_FORCE_TRACE)))) {
         mc_slice id = mc_headers_get_known(&stream->request, MC_H_X_REQUEST_ID);
         status = id.p == NULL ? MC_OK : mc_headers_set_known_ref(headers, MC_H_X_REQUEST_ID, id);
+    }
+    if (status == MC_OK && hcm->via.n > 0) {
+        status = mc_headers_append_value(headers, MC_H_VIA, MC_SLICE(", "), hcm->via);
     }
     if (status == MC_OK && hcm->proxy_status != NULL) {
         status = mc_proxy_status_apply(hcm->proxy_status, stream->flags, mc_slice_cstr(stream->details), MC_SLICE_NONE,

@@ -289,7 +289,7 @@ static mc_status set_number(mc_headers *headers, mc_header_id id, uint64_t value
     return mc_headers_set_known(headers, id, mc_slice_of(digits, mc_format_u64(digits, value)));
 }
 
-static mc_status grpc_reply_headers(mc_headers *headers, const mc_reply *reply) {
+static mc_status grpc_reply_headers(mc_headers *headers, const mc_reply *reply, bool head_request) {
     mc_slice message;
     mc_status status = set_number(headers, MC_H_STATUS, 200);
     if (status == MC_OK) {
@@ -299,13 +299,24 @@ static mc_status grpc_reply_headers(mc_headers *headers, const mc_reply *reply) 
         status = set_number(headers, MC_H_GRPC_STATUS,
                             reply->has_grpc_status ? reply->grpc_status : mc_grpc_from_http(reply->status));
     }
-    if (status == MC_OK && reply->body.n > 0) {
+    if (status == MC_OK && reply->body.n > 0 && !head_request) {
         status = mc_percent_encode(reply->body, MC_SLICE("%"), headers->arena, &message);
         if (status == MC_OK) {
             status = mc_headers_set_known_ref(headers, MC_H_GRPC_MESSAGE, message);
         }
     }
     return status;
+}
+
+/* What a routed request is answered carries what its route adds, whoever answers (RT-32). */
+static mc_status mutate_reply(mc_stream *stream, mc_headers *headers) {
+    mc_route_request request;
+    if (stream->match.route == NULL) {
+        return MC_OK;
+    }
+    mc_status status = mc_stream_route_request(stream, &request);
+    return status == MC_OK ? mc_route_finalize_response(stream->hcm->routes, &stream->match, &request, headers)
+                           : status;
 }
 
 /* HC-5; *body is what is to be sent. */
@@ -315,8 +326,11 @@ static mc_status reply_headers(mc_stream *stream, const mc_reply *reply, mc_head
         status = mc_headers_add(headers, reply->headers[i].name, reply->headers[i].value);
     }
     *body = MC_SLICE_NONE;
+    if (status == MC_OK) {
+        status = mutate_reply(stream, headers);
+    }
     if (status == MC_OK && mc_grpc_content_type(mc_headers_get_known(&stream->request, MC_H_CONTENT_TYPE))) {
-        return grpc_reply_headers(headers, reply);
+        return grpc_reply_headers(headers, reply, stream->head_request);
     }
     if (status == MC_OK) {
         status = set_number(headers, MC_H_STATUS, reply->status);
@@ -362,6 +376,9 @@ void mc_stream_reply(mc_stream *stream, const mc_reply *reply) {
     mc_headers_init(headers, &stream->arena);
     stream->local_reply = true;
     stream->response_started = true;
+    if (reply->status == 400 && !stream->hcm->keep_open_on_error) { /* HC-40, whatever becomes of the status (HC-5) */
+        stream->close_connection = true;
+    }
     stream->response = headers;
     stream->response_trailers = NULL;
     mc_timer_cancel(stream->proxy->loop, &stream->limit);
@@ -421,8 +438,7 @@ static bool response_closes(mc_stream *stream) {
     if (stream->head.version_minor == 0 && !mc_headers_has(stream->response, MC_H_CONTENT_LENGTH)) {
         return true;
     }
-    return mc_downstream_ends(stream->downstream) ||
-           (stream->local_reply && stream->status == 400 && !stream->hcm->keep_open_on_error);
+    return mc_downstream_ends(stream->downstream);
 }
 
 void mc_stream_send_headers(mc_stream *stream, bool end_stream) {

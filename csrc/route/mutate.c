@@ -137,6 +137,7 @@ mc_status mc_compile_mutations(mc_compile *c, const mc_value *level, mc_directio
     if (mutations == NULL) {
         return MC_ENOMEM;
     }
+    mutations->kind = direction == MC_REQUEST ? MC_HEADERS_OF_REQUEST : MC_HEADERS_OF_RESPONSE;
     MC_TRY(compile_additions(c, additions, addition_count, add[direction], mutations));
     MC_TRY(compile_removals(c, removals, removal_count, remove[direction], mutations));
     *out = mutations;
@@ -226,7 +227,8 @@ mc_status mc_header_mutations_apply(const mc_header_mutations *mutations, mc_hea
             if (pass == OVERWRITE) {
                 mc_headers_remove(headers, addition->name);
             }
-            MC_TRY(mc_headers_add(headers, addition->name, values == NULL ? addition->value : values[i]));
+            MC_TRY(mc_headers_append(headers, mutations->kind, addition->name,
+                                     values == NULL ? addition->value : values[i]));
         }
     }
     return MC_OK;

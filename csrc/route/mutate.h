@@ -23,6 +23,7 @@ typedef struct mc_header_addition {
 } mc_header_addition;
 
 struct mc_header_mutations {
+    mc_headers_kind kind;
     bool formats;             /* some value is not a constant */
     const mc_slice *removals; /* lower-case */
     uint32_t removal_count;

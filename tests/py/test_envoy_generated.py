@@ -1,0 +1,195 @@
+"""Whole gateways made by chance, beside real Envoy: connection managers, filters, route tables and
+requests drawn from a seed, every answer and everything the upstream received compared.
+
+`GENERATED_SEED=7 pytest tests/py/test_envoy_generated.py` runs another world.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+from collections.abc import Callable
+from typing import Any
+
+import peers
+import pytest
+import route_cases
+from route_cases import Tree
+from test_envoy_diff import ask
+from upstreams import Behaviour, Upstream, echo
+
+pytestmark = pytest.mark.oracle
+
+LISTENERS, REQUESTS = 32, 70
+V3 = "type.googleapis.com/envoy.extensions.filters"
+RUNTIME = {"envoy.reloadable_features.match_headers_individually": False}  # as rule RT-12
+SLASHES = ("KEEP_UNCHANGED", "REJECT_REQUEST", "UNESCAPE_AND_REDIRECT", "UNESCAPE_AND_FORWARD")
+SERVER = ("OVERWRITE", "APPEND_IF_ABSENT", "PASS_THROUGH")
+
+
+def chance(rng: random.Random, share: float) -> bool:
+    return rng.random() < share
+
+
+def manager(rng: random.Random, filters: list[Tree]) -> Tree:
+    tree: Tree = {
+        "@type": f"{V3}.network.http_connection_manager.v3.HttpConnectionManager",
+        "stat_prefix": "in",
+        "delayed_close_timeout": "0.05s",
+        "route_config": routes(rng),
+        "http_filters": [
+            *filters,
+            {"name": "router", "typed_config": {"@type": f"{V3}.http.router.v3.Router"}},
+        ],
+    }
+    for flag in (
+        *("use_remote_address", "skip_xff_append", "append_x_forwarded_port", "normalize_path"),
+        *("merge_slashes", "preserve_external_request_id", "always_set_request_id_in_response"),
+        *("add_user_agent", "proxy_100_continue", "strip_trailing_host_dot"),
+        "stream_error_on_invalid_http_message",
+    ):
+        if chance(rng, 0.3):
+            tree[flag] = True
+    if chance(rng, 0.3):
+        tree["xff_num_trusted_hops"] = rng.randrange(3)
+    if chance(rng, 0.3):
+        tree[rng.choice(("strip_any_host_port", "strip_matching_host_port"))] = True
+    if chance(rng, 0.3):
+        tree["generate_request_id"] = False
+    if chance(rng, 0.4):
+        tree["path_with_escaped_slashes_action"] = rng.choice(SLASHES)
+    if chance(rng, 0.4):
+        tree["server_header_transformation"] = rng.choice(SERVER)
+    if chance(rng, 0.3):
+        tree["server_name"] = "front"
+    if chance(rng, 0.3):
+        tree["via"] = "mesh"
+    if chance(rng, 0.3):
+        tree["common_http_protocol_options"] = {
+            "max_headers_count": 12,
+            "headers_with_underscores_action": rng.choice(
+                ("ALLOW", "REJECT_REQUEST", "DROP_HEADER")
+            ),
+        }
+    if chance(rng, 0.3):
+        tree["http_protocol_options"] = {
+            key: True
+            for key in ("accept_http_10", "enable_trailers", "allow_absolute_url")
+            if chance(rng, 0.5)
+        }
+    return tree
+
+
+def routes(rng: random.Random) -> Tree:
+    tree = route_cases.table(rng, actions="ddrcccc")
+    # A catch-all, so that most requests meet a cluster.
+    last = tree["virtual_hosts"][-1]
+    if "*" not in (d for host in tree["virtual_hosts"] for d in host["domains"]):
+        last["domains"].append("*")
+    last["routes"].append({"name": "last", "match": {"prefix": "/"}, "route": {"cluster": "echo"}})
+    return tree
+
+
+def bootstrap(managers: list[Tree], ports: list[int], origin: int) -> Tree:
+    def address(port: int) -> Tree:
+        return {"socket_address": {"address": "127.0.0.1", "port_value": port}}
+
+    def cluster(name: str, port: int | None) -> Tree:
+        hosts = [] if port is None else [{"endpoint": {"address": address(port)}}]
+        endpoints = [{"lb_endpoints": hosts}] if hosts else []
+        return {
+            "name": name,
+            "type": "STATIC",
+            "load_assignment": {"cluster_name": name, "endpoints": endpoints},
+        }
+
+    listeners = [
+        {
+            "name": f"l{port}",
+            "address": address(port),
+            "filter_chains": [{"filters": [{"name": "hcm", "typed_config": each}]}],
+        }
+        for port, each in zip(ports, managers, strict=True)
+    ]
+    return {
+        "node": {"id": "node-id", "cluster": "node-cluster"},
+        "static_resources": {
+            "listeners": listeners,
+            "clusters": [cluster("echo", origin), cluster("refused", 1), cluster("nohost", None)],
+        },
+        "layered_runtime": {"layers": [{"name": "static", "static_layer": RUNTIME}]},
+    }
+
+
+EXTRA = (
+    *("X-Forwarded-For: 1.2.3.4", "X-Forwarded-For: 10.0.0.1, 8.8.8.8", "X-Forwarded-For: junk"),
+    *("X-Forwarded-Proto: https", "X-Forwarded-Proto: x", "Via: 1.1 a", "TE: trailers, gzip"),
+    *("x-envoy-retry-on: 5xx", "x-envoy-upstream-rq-timeout-ms: 900", "x-envoy-internal: true"),
+    *("x-request-id: 01234567-89ab-4def-8123-456789abcdef", "x-client-trace-id: t", "x_y: 1"),
+    *("Connection: X-A", "Keep-Alive: 5", "Proxy-Connection: close", "Expect: 100-continue"),
+    *("Referer: /relative", "Referer: http://u:p@a/", "Accept-Encoding: gzip", "User-Agent: ua"),
+    *("Cookie: a=1; b=2", "Origin: http://a.test", "x-envoy-force-trace: 1", "Pragma: no-cache"),
+)
+TAILS = ("", "", "", "", "//b", "/./a/../b", "%2fb", "%5Cb", "%41", "/%2E%2e/", "?a=%2F", "#f")
+METHODS = ("GET", "GET", "GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH")
+
+
+def request(rng: random.Random) -> bytes:
+    drawn = route_cases.request(rng)
+    pseudo = {name: value for name, value in drawn if name.startswith(":")}
+    target, mark, query = pseudo[":path"].partition("?")
+    target += rng.choice(TAILS)
+    lines = [f"{name}: {value}" for name, value in drawn if not name.startswith(":")]
+    lines += [rng.choice(EXTRA) for _ in range(rng.choice((0, 0, 1, 2, 4)))]
+    method = rng.choice(METHODS)
+    body = b""
+    if method in ("POST", "PUT", "PATCH"):
+        body = bytes(rng.choices(b"abc\r\n", k=rng.randrange(30)))
+        if chance(rng, 0.5):
+            lines.append(f"Content-Length: {len(body)}")
+        else:
+            lines.append("Transfer-Encoding: chunked")
+            body = (b"%x\r\n%s\r\n" % (len(body), body) if body else b"") + b"0\r\n\r\n"
+    host = pseudo[":authority"] + rng.choice(("", "", "", ".", ":80", ":PORT"))
+    version = "1.0" if chance(rng, 0.03) else "1.1"
+    head = [f"{method} {target}{mark}{query} HTTP/{version}", f"Host: {host}", *lines]
+    return "".join(f"{line}\r\n" for line in head).encode("latin-1") + b"\r\n" + body
+
+
+def options(config: Tree) -> Tree:
+    """What a manager is told, without the routes."""
+    return {key: value for key, value in config.items() if key not in ("@type", "route_config")}
+
+
+def ports(count: int) -> list[int]:
+    return list({peers.free_port(): None for _ in range(2 * count)})[:count]
+
+
+def test_the_same_world(
+    meshcore_server: Callable[..., peers.Server],
+    envoy: Callable[..., peers.Server],
+    upstream: Callable[[Behaviour], Upstream],
+) -> None:
+    seed = int(os.environ.get("GENERATED_SEED", "1"))
+    rng = random.Random(seed)
+    origin = upstream(echo).port
+    managers = [manager(rng, []) for _ in range(LISTENERS)]
+    theirs = ports(LISTENERS)
+    envoy(json.dumps(bootstrap(managers, theirs, origin)), port=theirs[0])
+    mine = ports(LISTENERS)
+    meshcore_server(json.dumps(bootstrap(managers, mine, origin)), port=mine[0])
+    different: list[tuple[Tree, bytes, Any, Any]] = []
+    for config, ours, envoys in zip(managers, mine, theirs, strict=True):
+        for _ in range(REQUESTS):
+            data = request(rng)
+            a, b = ask(ours, data), ask(envoys, data)
+            if a != b:
+                different.append((config, data, a, b))
+    if different:
+        lines = [f"{d!r}\n  ours  {a}\n  Envoy {b}\n  {options(c)}\n" for c, d, a, b in different[:40]]
+        config = json.dumps(different[0][0])
+        pytest.fail(
+            f"seed {seed}: {len(different)} of {LISTENERS * REQUESTS} differ\n"
+            f"{''.join(lines)}configuration of the first: {config}"
+        )
