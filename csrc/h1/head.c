@@ -248,6 +248,14 @@ static mc_status read_upgrade(mc_h1_parser *parser, mc_h1_message *message, cons
     return MC_OK;
 }
 
+/* A repeated Expect is another value: "100-continue,100-continue". */
+static bool expects_continue(const mc_headers *headers) {
+    uint32_t at = 0;
+    (void)mc_headers_next(headers, MC_SLICE("expect"), &at);
+    return mc_slice_ieq(mc_headers_get_known(headers, MC_H_EXPECT), MC_SLICE("100-continue")) &&
+           (!headers->repeated || mc_headers_next(headers, MC_SLICE("expect"), &at) == NULL);
+}
+
 static mc_status finish_request(mc_h1_parser *parser, mc_h1_message *message, const mc_h1_options *found) {
     mc_headers *headers = message->headers;
     mc_h1_head *head = &message->head;
@@ -264,8 +272,8 @@ static mc_status finish_request(mc_h1_parser *parser, mc_h1_message *message, co
     if (head->version_minor == 0 && !parser->limits->accept_http_10) {
         return mc_h1_fail(parser, MC_EPROTO, 426, "low_version");
     }
-    head->expect_continue = head->version_minor == 1 && mc_headers_has(headers, MC_H_EXPECT) &&
-                            mc_slice_ieq(mc_headers_get_known(headers, MC_H_EXPECT), MC_SLICE("100-continue"));
+    head->expect_continue =
+        head->version_minor == 1 && mc_headers_has(headers, MC_H_EXPECT) && expects_continue(headers);
     head->end_stream = !head->chunked && head->content_length == 0 && !head->upgrade;
     return MC_OK;
 }

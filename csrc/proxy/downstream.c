@@ -183,6 +183,8 @@ static mc_status request_headers(void *ctx, const mc_h1_head *head) {
     if (head->expect_continue && !hcm->proxy_100_continue) { /* HC-2, step 6 */
         mc_headers_remove_known(&stream->request, MC_H_EXPECT);
         mc_conn_write(&d->conn, MC_SLICE("HTTP/1.1 100 Continue\r\n\r\n"));
+    } else if (MC_UNLIKELY(head->version_minor == 0) && !hcm->proxy_100_continue) {
+        mc_headers_remove_known(&stream->request, MC_H_EXPECT); /* ignored, RFC 9110 section 10.1.1 */
     }
     mc_stream_request_headers(stream, head);
     if (d->stream == stream && stream->upgrade) {

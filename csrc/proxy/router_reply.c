@@ -14,12 +14,15 @@ void mc_router_reply_redirect(mc_stream *stream) {
     mc_stream_reply(stream, &(mc_reply){.status = mc_route_redirect_status(&stream->match),
                                         .details = "direct_response",
                                         .headers = &location,
-                                        .header_count = 1});
+                                        .header_count = 1,
+                                        .of_route = true});
 }
 
 void mc_router_reply_direct(mc_stream *stream, const mc_direct_response *direct) {
     MC_HCM_COUNT(stream, rq_direct_response);
-    mc_stream_reply(stream, &(mc_reply){.status = direct->status, .body = direct->body, .details = "direct_response"});
+    mc_stream_reply(
+        stream,
+        &(mc_reply){.status = direct->status, .body = direct->body, .details = "direct_response", .of_route = true});
 }
 
 /* --- before a try ------------------------------------------------------------------------------------------------- */

@@ -227,6 +227,16 @@ static void request_ended(mc_stream *stream) {
     mc_timer_cancel(stream->proxy->loop, &stream->limit);
 }
 
+/* HC-3: filters, and with them a route, are looked for even for what is refused; Envoy finds one where the scheme is known
+ * already, which before HC-13 is the client's x-forwarded-proto. */
+static mc_status route_of_refused(mc_stream *stream) {
+    return mc_headers_has(&stream->request, MC_H_X_FORWARDED_PROTO) &&
+                   mc_headers_get_known(&stream->request, MC_H_PATH).n > 0 &&
+                   mc_headers_has(&stream->request, MC_H_AUTHORITY)
+               ? mc_stream_match_route(stream)
+               : MC_OK;
+}
+
 void mc_stream_request_headers(mc_stream *stream, const mc_h1_head *head) {
     mc_reply reply = {0};
     stream->head = *head;
@@ -239,7 +249,7 @@ void mc_stream_request_headers(mc_stream *stream, const mc_h1_head *head) {
     }
     if (!mc_sanitize_request(stream, mc_downstream_peer(stream->downstream), mc_downstream_local(stream->downstream),
                              mc_downstream_conn(stream->downstream)->transport->encrypted, &reply)) {
-        if (reply.status != 0) {
+        if (reply.status != 0 && route_of_refused(stream) == MC_OK) {
             mc_stream_reply(stream, &reply);
         } else {
             out_of_memory(stream);
@@ -308,10 +318,11 @@ static mc_status grpc_reply_headers(mc_headers *headers, const mc_reply *reply, 
     return status;
 }
 
-/* What a routed request is answered carries what its route adds, whoever answers (RT-32). */
-static mc_status mutate_reply(mc_stream *stream, mc_headers *headers) {
+/* What a request is answered on its way to a cluster carries what its route adds, whoever answers; so do the answers that are
+ * routes themselves (RT-32). */
+static mc_status mutate_reply(mc_stream *stream, const mc_reply *reply, mc_headers *headers) {
     mc_route_request request;
-    if (stream->match.route == NULL) {
+    if (stream->match.route == NULL || (stream->match.route->action != MC_ROUTE_TO_CLUSTER && !reply->of_route)) {
         return MC_OK;
     }
     mc_status status = mc_stream_route_request(stream, &request);
@@ -321,14 +332,14 @@ static mc_status mutate_reply(mc_stream *stream, mc_headers *headers) {
 
 /* HC-5; *body is what is to be sent. */
 static mc_status reply_headers(mc_stream *stream, const mc_reply *reply, mc_headers *headers, mc_slice *body) {
-    mc_status status = MC_OK;
+    mc_status status = reply->of_route ? MC_OK : mutate_reply(stream, reply, headers);
     for (size_t i = 0; i < reply->header_count && status == MC_OK; i++) {
         status = mc_headers_add(headers, reply->headers[i].name, reply->headers[i].value);
     }
-    *body = MC_SLICE_NONE;
-    if (status == MC_OK) {
-        status = mutate_reply(stream, headers);
+    if (status == MC_OK && reply->of_route) {
+        status = mutate_reply(stream, reply, headers);
     }
+    *body = MC_SLICE_NONE;
     if (status == MC_OK && mc_grpc_content_type(mc_headers_get_known(&stream->request, MC_H_CONTENT_TYPE))) {
         return grpc_reply_headers(headers, reply, stream->head_request);
     }
