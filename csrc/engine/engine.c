@@ -28,6 +28,10 @@ static mc_status init_workers(mc_engine *engine, const mc_engine_options *option
             engine->control = options->is_virtual ? NULL : engine->control; /* the worker took it along */
             return status;
         }
+        if (engine->log_writer != NULL) {
+            engine->workers[i].proxy.log_writer = engine->log_writer;
+            engine->workers[i].proxy.log_ring = mc_log_writer_ring(engine->log_writer, i);
+        }
         engine->worker_count = i + 1;
     }
     return MC_OK;
@@ -50,7 +54,12 @@ mc_status mc_engine_new(const mc_engine_options *options, mc_engine **out) {
     mc_slots_init(&engine->listeners);
     mc_members_init(&engine->members, engine->stats);
     engine->control = new_loop(options, 0);
-    mc_status status = engine->control == NULL || engine->slab == NULL ? MC_ENOMEM : init_workers(engine, options);
+    if (!options->is_virtual) {
+        engine->log_writer = mc_log_writer_new(engine->stats, options->workers, &options->log);
+    }
+    const bool lacks =
+        engine->control == NULL || engine->slab == NULL || (!options->is_virtual && engine->log_writer == NULL);
+    mc_status status = lacks ? MC_ENOMEM : init_workers(engine, options);
     if (status != MC_OK) {
         mc_engine_free(engine);
         return status;
@@ -93,6 +102,7 @@ void mc_engine_free(mc_engine *engine) {
         mc_free(engine->listener_counts[i]);
     }
     mc_free(engine->listener_counts);
+    mc_log_writer_free(engine->log_writer);
     if (engine->slab != NULL) {
         mc_slab_close(engine->slab);
     }
@@ -131,6 +141,7 @@ mc_status mc_engine_compile(mc_engine *engine, const mc_value *bootstrap, const 
                                   .members_ctx = engine,
                                   .listeners = &engine->listeners,
                                   .listener_count = listener_count,
+                                  .log_writer = engine->log_writer,
                                   .factories = factories,
                                   .factory_count = factory_count};
     if (mc_loop_is_virtual(engine->control) || !mc_socket_node_address(&context.node_address)) {

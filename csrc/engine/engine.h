@@ -14,6 +14,7 @@ typedef struct mc_engine_options {
     uint64_t seed;
     uint32_t record_capacity; /* access records a worker may hold, a power of two */
     mc_stats *stats;          /* referenced */
+    mc_log_options log;       /* of access logs */
     bool is_virtual;          /* virtual loops: simulation */
 } mc_engine_options;
 
@@ -26,7 +27,8 @@ typedef struct mc_bound {
 
 struct mc_engine {
     mc_stats *stats;
-    mc_slab *slab; /* the control side's counters */
+    mc_log_writer *log_writer; /* NULL: virtual loops, which have no threads beside them */
+    mc_slab *slab;             /* the control side's counters */
     mc_loop *control;
     mc_worker *workers;
     uint32_t worker_count;

@@ -49,7 +49,7 @@ void mc_access_logs_emit(mc_access_logs *logs, const mc_stream_info *info, const
 /* A captured record, for the writer. */
 typedef struct mc_log_record {
     mc_log_entry entry;
-    uint64_t wanted; /* bit i: logs->items[i] */
+    uint64_t wanted;      /* bit i: logs->items[i] */
     mc_access_logs *logs; /* referenced */
     mc_stream_info info;
 } mc_log_record;

@@ -27,6 +27,7 @@ void mc_hcm_unref(mc_hcm *hcm) {
         return;
     }
     mc_route_table_unref(hcm->routes);
+    mc_access_logs_unref(hcm->access.logs);
     if (hcm->code_scopes != NULL) {
         mc_code_scopes_fini(hcm->code_scopes);
     }
@@ -447,6 +448,28 @@ static void register_stats(mc_hcm *hcm, mc_slice stat_prefix, mc_slice listener_
 #undef COUNTER
 }
 
+/* AL-6: the options' own message, or the older fields beside it. */
+static mc_status read_access_logs(mc_hcm *hcm, const mc_value *config, const mc_hcm_context *context, mc_error *error) {
+    static const char *const older[] = {"access_log_flush_interval", "flush_access_log_on_new_request"};
+    const mc_value *list, *options;
+    size_t count;
+    TRY(mc_value_read_object(config, "access_log_options", &options, error));
+    for (size_t i = 0; i < 2 && options != NULL; i++) {
+        if (mc_value_get(config, older[i]) != NULL) {
+            return mc_error_set(error, MC_EINVAL, older[i], "must not be set together with access_log_options");
+        }
+    }
+    const mc_value *from = options == NULL ? config : options;
+    TRY(mc_value_read_duration_ms(from, older[0], &hcm->access.interval_ms, error));
+    if (mc_value_get(from, older[0]) != NULL && hcm->access.interval_ms == 0) {
+        return mc_error_set(error, MC_EINVAL, older[0], "must be at least 1 ms");
+    }
+    TRY(mc_value_read_bool(from, older[1], &hcm->access.on_new_request, error));
+    TRY(mc_value_read_bool(options, "flush_log_on_tunnel_successfully_established", &hcm->access.on_tunnel, error));
+    TRY(mc_value_read_list(config, "access_log", &list, &count, error));
+    return mc_access_logs_compile(list, count, context->log_writer, &hcm->access.logs, error);
+}
+
 static mc_status compile(mc_hcm *hcm, const mc_value *config, const mc_hcm_context *context, mc_error *error) {
     static const choice codecs[] = {{"AUTO", 0}, {"HTTP1", 1}};
     int codec = 0;
@@ -473,6 +496,7 @@ static mc_status compile(mc_hcm *hcm, const mc_value *config, const mc_hcm_conte
     TRY(read_scheme(hcm, config, error));
     TRY(read_paths(hcm, config, context->runtime, error));
     TRY(read_upgrades(hcm, config, error));
+    TRY(read_access_logs(hcm, config, context, error));
     mc_filter_compile filters = {.arena = &hcm->arena,
                                  .error = error,
                                  .stats = context->stats,

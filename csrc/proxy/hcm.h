@@ -4,6 +4,7 @@
 #define MC_PROXY_HCM_H
 
 #include "h1/h1.h"
+#include "proxy/access_log.h"
 #include "proxy/client.h"
 #include "proxy/client_cert.h"
 #include "proxy/filter.h"
@@ -113,6 +114,13 @@ typedef struct mc_upgrade_config {
     bool enabled;
 } mc_upgrade_config;
 
+/* Access logs and when they are written besides at the end (AL-6). */
+typedef struct mc_hcm_logs {
+    mc_access_logs *logs; /* NULL: none */
+    uint64_t interval_ms; /* 0: none */
+    bool on_new_request, on_tunnel;
+} mc_hcm_logs;
+
 typedef struct mc_hcm {
     _Atomic uint32_t refs;
     mc_arena arena; /* owns every slice below */
@@ -148,6 +156,7 @@ typedef struct mc_hcm {
     uint64_t connection_idle_ms, max_connection_duration_ms, stream_idle_ms, request_timeout_ms, headers_timeout_ms;
     uint64_t max_stream_duration_ms, delayed_close_ms, drain_ms, stream_flush_ms; /* all: 0 none */
     bool http1_safe_max_duration;
+    mc_hcm_logs access;
     uint32_t max_requests_per_connection;
     uint32_t buffer_limit;
     mc_stats *stats_store;
@@ -162,6 +171,7 @@ typedef struct mc_hcm_context {
     mc_slice node_id, node_cluster, node_zone;
     mc_address node_address;
     const mc_runtime *runtime;          /* NULL: no values */
+    mc_log_writer *log_writer;          /* NULL: access logs are refused */
     const mc_filter_factory *factories; /* known filters beside the router */
     size_t factory_count;
     /* The engine's small integer for a cluster name; UINT32_MAX when out of memory. */

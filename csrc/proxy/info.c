@@ -87,3 +87,13 @@ mc_status mc_stream_route_request(mc_stream *stream, mc_route_request *out) {
     }
     return MC_OK;
 }
+
+void mc_stream_emit_log(mc_stream *stream, mc_log_type type) {
+    mc_proxy *proxy = stream->proxy;
+    if (proxy->log_writer == NULL || mc_stream_collect_info(stream) == NULL) {
+        return;
+    }
+    const mc_log_port port = {proxy->log_writer, proxy->log_ring, proxy->runtime, mc_loop_random(proxy->loop)};
+    stream->info->log_type = (uint8_t)type;
+    mc_access_logs_emit(stream->hcm->access.logs, stream->info, &port);
+}

@@ -73,7 +73,8 @@ static mc_status compile_filters(mc_arena *arena, const mc_value *message, mc_lo
         return MC_ENOMEM;
     }
     for (size_t i = 0; i < filter->count; i++) {
-        MC_TRY(mc_error_in(mc_log_filter_compile(arena, &items[i], &filter->items[i], error), error, "filters[%zu]", i));
+        MC_TRY(
+            mc_error_in(mc_log_filter_compile(arena, &items[i], &filter->items[i], error), error, "filters[%zu]", i));
     }
     return MC_OK;
 }
@@ -193,7 +194,8 @@ mc_status mc_log_filter_compile(mc_arena *arena, const mc_value *value, const mc
 /* --- deciding ----------------------------------------------------------------------------------------------------------------- */
 
 static bool compare(const mc_log_filter *filter, uint64_t left, const mc_runtime *runtime) {
-    uint64_t right = filter->runtime_key.n == 0 ? filter->value : mc_runtime_u64(runtime, filter->runtime_key, filter->value);
+    uint64_t right =
+        filter->runtime_key.n == 0 ? filter->value : mc_runtime_u64(runtime, filter->runtime_key, filter->value);
     switch (filter->op) {
     case EQ: return left == right;
     case GE: return left >= right;

@@ -10,17 +10,16 @@ enum { BUSY_REST_MS = 20, LAST_WAIT_MS = 1000 };
 
 struct mc_log_sink {
     mc_log_sink *next; /* never taken off the list */
-    mc_log_writer *writer;
     mc_log_target target;
-    char *path;            /* NUL-terminated; NULL for stdout and stderr */
-    _Atomic uint32_t users;
+    char *path;             /* NUL-terminated; NULL for stdout and stderr */
+    _Atomic uint32_t users; /* one is the writer, until its end */
     /* The writer's: */
     int fd; /* -1: closed */
     bool may_wait;
     mc_text text;
-    uint64_t lines;         /* in text */
-    uint64_t due_ms;        /* when it is to be written; 0: nothing is there */
-    uint64_t reopened;      /* generation */
+    uint64_t lines;    /* in text */
+    uint64_t due_ms;   /* when it is to be written; 0: nothing is there */
+    uint64_t reopened; /* generation */
 };
 
 #define FILE_STATS(COUNTER, GAUGE)                                                                                     \
@@ -51,7 +50,7 @@ struct mc_log_writer {
     mc_log_ring rings[];
 };
 
-#define COUNT(writer, name)       mc_counter_inc((writer)->slab, (writer)->stats.name)
+#define COUNT(writer, name)        mc_counter_inc((writer)->slab, (writer)->stats.name)
 #define COUNT_ALL(writer, name, n) mc_counter_add((writer)->slab, (writer)->stats.name, n)
 
 /* --- life -------------------------------------------------------------------------------------------------------------------- */
@@ -65,8 +64,7 @@ mc_log_writer *mc_log_writer_new(mc_stats *stats, uint32_t workers, const mc_log
     writer->stats_store = mc_stats_ref(stats);
     writer->slab = mc_slab_open(stats);
     writer->options = *options;
-    writer->options.flush_interval_ms =
-        options->flush_interval_ms == 0 ? MC_LOG_FLUSH_MS : options->flush_interval_ms;
+    writer->options.flush_interval_ms = options->flush_interval_ms == 0 ? MC_LOG_FLUSH_MS : options->flush_interval_ms;
     writer->options.flush_bytes = options->flush_bytes == 0 ? MC_LOG_FLUSH_BYTES : options->flush_bytes;
     writer->ring_count = workers;
     writer->wake = mc_wake_open();
@@ -105,8 +103,7 @@ void mc_log_writer_free(mc_log_writer *writer) {
             mc_file_close(sink->fd);
         }
         mc_text_fini(&sink->text);
-        mc_free(sink->path);
-        mc_free(sink);
+        mc_log_sink_unref(sink);
     }
     if (writer->wake >= 0) {
         mc_file_close(writer->wake);
@@ -149,7 +146,7 @@ static mc_log_sink *new_sink(mc_log_writer *writer, mc_log_target target, char *
     if (sink == NULL) {
         return NULL;
     }
-    sink->writer = writer;
+    atomic_init(&sink->users, 1);
     sink->target = target;
     sink->path = path;
     sink->fd = -1;
@@ -190,8 +187,9 @@ mc_status mc_log_writer_sink(mc_log_writer *writer, mc_log_target target, mc_sli
 void mc_log_sink_ref(mc_log_sink *sink) { atomic_fetch_add(&sink->users, 1); }
 
 void mc_log_sink_unref(mc_log_sink *sink) {
-    if (sink != NULL) {
-        atomic_fetch_sub(&sink->users, 1); /* the writer closes the file at its next round */
+    if (sink != NULL && atomic_fetch_sub(&sink->users, 1) == 1) {
+        mc_free(sink->path);
+        mc_free(sink);
     }
 }
 
@@ -324,7 +322,7 @@ static uint64_t write_sinks(mc_log_writer *writer, bool all, int patience_ms) {
             sink->due_ms = sink->text.n > 0 ? now + BUSY_REST_MS : 0; /* a blocked reader: again soon */
         }
         if (sink->target == MC_LOG_FILE && sink->text.n == 0 && sink->fd >= 0 &&
-            (atomic_load(&sink->users) == 0 || sink->reopened != wanted)) {
+            (atomic_load(&sink->users) == 1 || sink->reopened != wanted)) {
             mc_file_close(sink->fd);
             sink->fd = -1;
         }
@@ -408,8 +406,8 @@ bool mc_log_writer_flush(mc_log_writer *writer, int timeout_ms) {
 
 void mc_log_writer_published(mc_log_writer *writer, bool half_full) {
     atomic_thread_fence(memory_order_seq_cst);
-    if (half_full || (atomic_load_explicit(&writer->sleeping, memory_order_relaxed) &&
-                      atomic_exchange(&writer->sleeping, false))) {
+    if (half_full ||
+        (atomic_load_explicit(&writer->sleeping, memory_order_relaxed) && atomic_exchange(&writer->sleeping, false))) {
         mc_wake_signal(writer->wake);
     }
 }

@@ -18,6 +18,8 @@ typedef struct mc_proxy {
     void *ctx;
     const mc_runtime *runtime; /* values in force; NULL: none. Read anew at each decision: an update replaces it */
     mc_record_ring records;
+    mc_log_writer *log_writer; /* of access logs; NULL: there is none */
+    mc_log_ring *log_ring;
     mc_list connections; /* every mc_downstream */
     uint32_t connection_count, stream_count;
     bool draining;

@@ -9,6 +9,7 @@
 static void idle_fired(mc_timer *timer);
 static void limit_fired(mc_timer *timer);
 static void duration_fired(mc_timer *timer);
+static void log_fired(mc_timer *timer);
 static void set_idle(mc_stream *stream, uint64_t ms);
 static void finish(mc_stream *stream, bool close);
 static void cancel_restart(mc_stream *stream);
@@ -40,6 +41,7 @@ mc_stream *mc_stream_open(mc_downstream *downstream, mc_proxy *proxy, mc_hcm_pin
     stream->idle.fire = idle_fired;
     stream->limit.fire = limit_fired;
     stream->duration.fire = duration_fired;
+    stream->log.fire = log_fired;
     stream->freeing.run = free_stream;
     mc_headers_init(&stream->request, &stream->arena);
     proxy->stream_count++;
@@ -49,6 +51,9 @@ mc_stream *mc_stream_open(mc_downstream *downstream, mc_proxy *proxy, mc_hcm_pin
     mc_gauge_add(proxy->slab, stream->hcm->stats.downstream_rq_active, 1);
     if (stream->hcm->request_timeout_ms != 0) {
         mc_timer_arm(proxy->loop, &stream->limit, stream->hcm->request_timeout_ms);
+    }
+    if (MC_UNLIKELY(stream->hcm->access.interval_ms != 0)) {
+        mc_timer_arm(proxy->loop, &stream->log, stream->hcm->access.interval_ms);
     }
     set_idle(stream, stream->hcm->stream_idle_ms); /* a head that never ends must end too */
     if (stream->hcm->max_stream_duration_ms != 0) {
@@ -89,6 +94,12 @@ static void duration_fired(mc_timer *timer) {
                                         .details = "max_duration_timeout",
                                         .has_grpc_status = true,
                                         .grpc_status = MC_GRPC_DEADLINE_EXCEEDED});
+}
+
+static void log_fired(mc_timer *timer) { /* AL-6 */
+    mc_stream *stream = MC_CONTAINER(timer, mc_stream, log);
+    mc_stream_log(stream, MC_LOG_DOWNSTREAM_PERIODIC);
+    mc_timer_arm(stream->proxy->loop, timer, stream->hcm->access.interval_ms);
 }
 
 static void set_idle(mc_stream *stream, uint64_t ms) {
@@ -259,6 +270,9 @@ void mc_stream_request_headers(mc_stream *stream, const mc_h1_head *head) {
     if (mc_stream_match_route(stream) != MC_OK || mc_chain_open(stream) != MC_OK) {
         out_of_memory(stream);
         return;
+    }
+    if (stream->hcm->access.on_new_request) {
+        mc_stream_log(stream, MC_LOG_DOWNSTREAM_START);
     }
     if (check_upgrade(stream)) {
         mc_chain_headers(stream, MC_DECODE, head->end_stream);
@@ -491,6 +505,9 @@ void mc_stream_send_headers(mc_stream *stream, bool end_stream) {
     stream->framing = framing;
     if (stream->tunnel) {
         MC_HCM_COUNT(stream, downstream_cx_upgrades_total);
+        if (stream->hcm->access.on_tunnel) {
+            mc_stream_log(stream, MC_LOG_DOWNSTREAM_TUNNEL);
+        }
     }
     if (framing == MC_H1_UNTIL_CLOSE || stream->tunnel) {
         stream->close_connection = true;
@@ -623,6 +640,7 @@ static void finish(mc_stream *stream, bool close) {
     mc_timer_cancel(proxy->loop, &stream->idle);
     mc_timer_cancel(proxy->loop, &stream->limit);
     mc_timer_cancel(proxy->loop, &stream->duration);
+    mc_timer_cancel(proxy->loop, &stream->log);
     cancel_restart(stream);
     mc_chain_close(stream);
     for (; stream->decode_pauses > 0; stream->decode_pauses--) {
@@ -630,6 +648,7 @@ static void finish(mc_stream *stream, bool close) {
     }
     count_end(stream);
     write_record(stream);
+    mc_stream_log(stream, MC_LOG_DOWNSTREAM_END);
     proxy->stream_count--;
     stream->downstream = NULL;
     mc_loop_defer(proxy->loop, &stream->freeing);
@@ -648,6 +667,7 @@ struct mc_restart {
 static void end_leg(mc_stream *stream) {
     mc_chain_close(stream);
     write_record(stream);
+    mc_stream_log(stream, MC_LOG_DOWNSTREAM_END);
     stream->filter_count = 0;
     stream->response = stream->response_trailers = stream->request_trailers = NULL;
     stream->flags = 0;

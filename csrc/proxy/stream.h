@@ -62,6 +62,7 @@ struct mc_stream {
     mc_timer idle;     /* stream_idle_timeout, lazily re-armed */
     mc_timer limit;    /* request_timeout */
     mc_timer duration; /* max_stream_duration */
+    mc_timer log;      /* access_log_flush_interval */
     uint64_t idle_ms;
 
     uint64_t flags;
@@ -124,6 +125,13 @@ void mc_stream_write_blocked(mc_stream *stream, bool blocked);
 
 /* All that is known at this moment, in a struct that the next call fills anew; NULL: out of memory. */
 const mc_stream_info *mc_stream_collect_info(mc_stream *stream);
+/* A record for the access logs, if there are any. */
+void mc_stream_emit_log(mc_stream *stream, mc_log_type type);
+static inline void mc_stream_log(mc_stream *stream, mc_log_type type) {
+    if (MC_UNLIKELY(stream->hcm->access.logs != NULL)) {
+        mc_stream_emit_log(stream, type);
+    }
+}
 /* The stream as its route table's decisions see it; with its info where header formats read that. */
 MC_MUST_CHECK mc_status mc_stream_route_request(mc_stream *stream, mc_route_request *out);
 

@@ -352,6 +352,7 @@ async def _serve(
     for number in signals:
         loop.add_signal_handler(number, on_signal)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    loop.add_signal_handler(signal.SIGUSR1, gateway.reopen_logs)
     serving = asyncio.ensure_future(gateway.serve())
     waiting = asyncio.ensure_future(stopping.wait())
     if admin_address_path is not None:

@@ -72,12 +72,15 @@ class Gateway:
         workers: int | None = None,
         allow_unsupported: bool = False,
         stats: Store | None = None,
+        log_flush_interval_s: float = 10.0,
+        log_flush_kib: int = 64,
     ) -> None:
         self._workers = len(os.sched_getaffinity(0)) if workers is None else workers
         if not 0 <= self._workers <= 256:
             raise ValueError(f"workers must be between 0 and 256, not {workers}")
         self._allow_unsupported = allow_unsupported
         self._stats = Store() if stats is None else stats
+        self._log_flush = max(1, round(log_flush_interval_s * 1000)), max(1, log_flush_kib * 1024)
         self._config = self._loaded(bootstrap)
         self._lock = threading.Lock()
         self._run: _Run | None = None
@@ -252,6 +255,21 @@ class Gateway:
         run = self._run
         return [] if run is None else run.ask(lambda: run.engine.records(limit))
 
+    def flush_logs(self, limit_s: float = 10.0) -> bool:
+        """Write the access log lines of all requests that are over now; true when that is done.
+
+        Otherwise a file is written every ``log_flush_interval_s``, or when ``log_flush_kib`` have
+        come together. Any thread.
+        """
+        run = self._run
+        return True if run is None else run.flush_logs(limit_s)
+
+    def reopen_logs(self) -> None:
+        """Open access log files anew, after somebody has moved them to rotate them. Any thread."""
+        run = self._run
+        if run is not None:
+            run.reopen_logs()
+
     @property
     def records_dropped(self) -> int:
         run = self._run
@@ -365,7 +383,11 @@ class _Run:
             seed=secrets.randbits(64),
             record_capacity=RECORDS,
             stats=gateway._stats,
+            log_flush_ms=gateway._log_flush[0],
+            log_flush_bytes=gateway._log_flush[1],
         )
+        self._log_thread: threading.Thread | None = None
+        self._log_use = threading.Lock()
         self.stopping = asyncio.Event()
         self.opened = False
         self.draining = False
@@ -429,6 +451,25 @@ class _Run:
         for name, (host, port) in self.addresses().items():
             log.info("listener %s on %s port %d", name, host, port)
 
+    def _start_log_writer(self) -> None:
+        """A thread that writes access logs, from the first configuration that has some."""
+        if self._log_thread is None and self.engine.writes_logs:
+            self._log_thread = threading.Thread(
+                target=self.engine.run_log_writer, name="meshcore-logs", daemon=True
+            )
+            self._log_thread.start()
+
+    def flush_logs(self, limit_s: float) -> bool:
+        with self._log_use:
+            if self._log_thread is None:
+                return True
+            return self.engine.flush_logs(round(limit_s * 1000))
+
+    def reopen_logs(self) -> None:
+        with self._log_use:
+            if self._log_thread is not None:
+                self.engine.reopen_logs()
+
     def _work(self, index: int) -> None:
         try:
             self.engine.run_worker(index)
@@ -446,6 +487,11 @@ class _Run:
             await self._until(lambda: self.engine.stopped)
             for thread in self._threads:
                 thread.join()
+        if self._log_thread is not None:
+            self.engine.stop_log_writer()
+            await asyncio.to_thread(self._log_thread.join)
+            with self._log_use:
+                self._log_thread = None
         for descriptor in self._descriptors:
             self.loop.remove_reader(descriptor)
         self._outlier_log.close()
@@ -493,6 +539,7 @@ class _Run:
                 )
                 snapshot = self.engine.compile(_encode(document), [*filters, *own_filters])
                 self.engine.bind(snapshot)
+                self._start_log_writer()
                 self.engine.publish(snapshot)
             except BaseException:
                 self._keep_checkers(self._checkers, checkers)

@@ -211,6 +211,19 @@ cdef extern from "engine/snapshot.h" nogil:
         uint32_t cluster_count
     void mc_snapshot_unref(mc_snapshot *snapshot)
 
+cdef extern from "proxy/log_writer.h" nogil:
+    ctypedef struct mc_log_writer:
+        pass
+    ctypedef struct mc_log_options:
+        uint64_t flush_interval_ms
+        size_t flush_bytes
+    void mc_log_writer_run(mc_log_writer *writer)
+    void mc_log_writer_stop(mc_log_writer *writer)
+    void mc_log_writer_reopen(mc_log_writer *writer)
+    bint mc_log_writer_flush(mc_log_writer *writer, int timeout_ms)
+    bint mc_log_writer_used(const mc_log_writer *writer)
+    uint64_t mc_log_writer_dropped(const mc_log_writer *writer)
+
 cdef extern from "engine/engine.h" nogil:
     ctypedef struct mc_worker:
         mc_loop *loop
@@ -218,6 +231,7 @@ cdef extern from "engine/engine.h" nogil:
         mc_address actual
     ctypedef struct mc_engine:
         mc_stats *stats
+        mc_log_writer *log_writer
         mc_loop *control
         mc_worker *workers
         uint32_t worker_count
@@ -228,6 +242,7 @@ cdef extern from "engine/engine.h" nogil:
         uint64_t seed
         uint32_t record_capacity
         mc_stats *stats
+        mc_log_options log
         c_bool is_virtual
     mc_status mc_engine_new(const mc_engine_options *options, mc_engine **out)
     void mc_engine_free(mc_engine *engine)

@@ -53,6 +53,13 @@ from meshcore._core.cengine cimport (
     mc_hosts,
     mc_hosts_at,
     mc_hosts_count,
+    mc_log_writer,
+    mc_log_writer_dropped,
+    mc_log_writer_flush,
+    mc_log_writer_reopen,
+    mc_log_writer_run,
+    mc_log_writer_stop,
+    mc_log_writer_used,
     mc_loop_fd,
     mc_loop_turn,
     mc_member,
@@ -116,7 +123,8 @@ cdef class Engine:
     cdef Store store
     cdef list bindings  # the filters of every published configuration live as long as the engine
 
-    def __init__(self, workers, *, seed, record_capacity=1024, Store stats=None):
+    def __init__(self, workers, *, seed, record_capacity=1024, Store stats=None,
+                 log_flush_ms=0, log_flush_bytes=0):
         cdef mc_engine_options options
         if self.engine != NULL:
             raise RuntimeError("an engine is made once")
@@ -131,6 +139,8 @@ cdef class Engine:
         options.record_capacity = record_capacity
         options.stats = self.store.stats
         options.is_virtual = False
+        options.log.flush_interval_ms = log_flush_ms
+        options.log.flush_bytes = log_flush_bytes
         if mc_engine_new(&options, &self.engine) != MC_OK:
             raise MeshcoreError("cannot create the workers: out of memory or of file descriptors")
 
@@ -350,6 +360,36 @@ cdef class Engine:
             out.append(note_dict(&note))
             mc_outlier_note_fini(&note)
         return out
+
+    # --- access logs: any thread, but not after `close` --------------------------------------
+
+    @property
+    def writes_logs(self):
+        """Whether some configuration had access logs: then `run_log_writer` is needed."""
+        return mc_log_writer_used(self.use().log_writer)
+
+    def run_log_writer(self):
+        """Formats and writes what workers have captured, until stopped; without the GIL."""
+        cdef mc_log_writer *writer = self.use().log_writer
+        with nogil:
+            mc_log_writer_run(writer)
+
+    def stop_log_writer(self):
+        mc_log_writer_stop(self.use().log_writer)
+
+    def reopen_logs(self):
+        mc_log_writer_reopen(self.use().log_writer)
+
+    def flush_logs(self, int timeout_ms):
+        cdef mc_log_writer *writer = self.use().log_writer
+        cdef bint done
+        with nogil:
+            done = mc_log_writer_flush(writer, timeout_ms)
+        return done
+
+    @property
+    def log_records_dropped(self):
+        return mc_log_writer_dropped(self.use().log_writer)
 
     def records(self, uint32_t limit=1024):
         """Access records since the last call, oldest first for each worker."""

@@ -8,7 +8,9 @@ can know (overlapping domains, weights that sum to zero) are the core's.
 from __future__ import annotations
 
 import ipaddress
+import os
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import Any, Final
 
 from meshcore.config.process import with_process_values
@@ -176,7 +178,23 @@ _FORMATS: Final = ("text_format", "text_format_source", "json_format")
 
 
 def _format(tree: Tree) -> Tree:
+    source = tree.get("text_format_source", {})
+    if "filename" in source or "environment_variable" in source:
+        tree = {**tree, "text_format_source": {"inline_string": _read(source)}}
     return {k: with_process_values(v) if k in _FORMATS else v for k, v in tree.items()}
+
+
+def _read(source: Tree) -> str:
+    """A DataSource from outside the configuration, as text."""
+    if "environment_variable" in source:
+        name = source["environment_variable"]
+        if name not in os.environ:
+            raise _invalid(f"names no environment variable: {name}", "text_format_source")
+        return os.environ[name]
+    try:
+        return Path(source["filename"]).read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise _invalid(f"cannot be read: {error}", "text_format_source", "filename") from None
 
 
 HOOKS: Final[dict[str, Callable[[Tree], Tree]]] = {

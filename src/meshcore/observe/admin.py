@@ -255,6 +255,10 @@ class Admin:
         self._run.loop.call_later(0.1, self._run.stopping.set)
         return TEXT, "OK\n"
 
+    def reopen_logs(self, _: Mapping[str, str]) -> tuple[str, str]:
+        self._gateway.reopen_logs()
+        return TEXT, "OK\n"
+
     def fail(self, _: Mapping[str, str]) -> tuple[str, str]:
         self._failed = True
         return TEXT, "OK\n"
@@ -528,6 +532,7 @@ PAGES: dict[str, Page] = {
     "/logging": Page(Admin.logging, "query/change logging levels", mutates=True),
     "/quitquitquit": Page(Admin.quit, "exit the server", mutates=True),
     "/ready": Page(Admin.ready, "print server state, return 200 if LIVE, otherwise return 503"),
+    "/reopen_logs": Page(Admin.reopen_logs, "reopen access logs", mutates=True),
     "/reset_counters": Page(Admin.reset_counters, "reset all counters to zero", mutates=True),
     "/server_info": Page(Admin.server_info, "print server version/status information"),
     "/stats": Page(Admin.stats, "print server stats"),
