@@ -3,7 +3,7 @@
 #include "http/grpc.h"
 #include "proxy/access_log.h"
 #include "route/compile.h"
-#include "route/match_value.h"
+#include "route/match_metadata.h"
 #include "route/matcher.h"
 
 typedef enum kind {
@@ -31,7 +31,7 @@ struct mc_log_filter {
     bool independent, exclude, if_absent;
     uint64_t bits; /* flags, gRPC statuses or types */
     mc_matcher header;
-    const mc_metadata_match *metadata;
+    const mc_metadata_match *metadata; /* NULL: nothing to look for */
     const mc_log_filter **items;
     size_t count;
 };
@@ -138,7 +138,12 @@ static mc_status compile_metadata(mc_arena *arena, const mc_value *message, mc_l
     if (matcher == NULL) {
         return MC_OK;
     }
-    return mc_error_in(mc_metadata_match_compile(arena, matcher, &filter->metadata, error), error, "matcher");
+    mc_metadata_match *match = mc_arena_zalloc(arena, sizeof *match);
+    if (match == NULL) {
+        return MC_ENOMEM;
+    }
+    filter->metadata = match;
+    return mc_error_in(mc_metadata_match_compile(arena, matcher, match, error), error, "matcher");
 }
 
 static mc_status compile_kind(mc_arena *arena, const mc_value *message, mc_log_filter *filter, mc_error *error) {
@@ -261,7 +266,7 @@ static bool header_holds(const mc_log_filter *filter, const mc_headers *headers)
 }
 
 static bool metadata_holds(const mc_log_filter *filter, const mc_stream_info *info) {
-    if (filter->metadata == NULL || mc_metadata_match_find(filter->metadata, info->dynamic_metadata) == NULL) {
+    if (filter->metadata == NULL || mc_metadata_find(info->dynamic_metadata, &filter->metadata->place) == NULL) {
         return filter->if_absent;
     }
     return mc_metadata_match_test(filter->metadata, info->dynamic_metadata) == 1;
