@@ -82,7 +82,7 @@ static void show(const mc_member *member) {
     mc_gauge_set(stats, cluster->stats.membership_healthy, mc_hosts_healthy(member->hosts));
     mc_gauge_set(stats, cluster->stats.membership_degraded, mc_hosts_degraded(member->hosts));
     mc_gauge_set(stats, cluster->stats.membership_excluded, mc_hosts_excluded(member->hosts));
-    mc_hosts_set_gauges(member->hosts, cluster->stat_name, stats);
+    mc_hosts_set_gauges(member->hosts, cluster->stat_name, stats, member->engine->slab);
 }
 
 /* Without memory a watched cluster's new hosts are not watched, the old ones stay so. */

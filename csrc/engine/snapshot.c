@@ -110,11 +110,12 @@ static uint64_t hash_runtime(const mc_runtime *runtime, mc_slice name, uint64_t 
         return seed;
     }
     int n = snprintf(prefix, sizeof prefix, "circuit_breakers.%.*s.", MC_SLICE_ARG(name));
+    const mc_slice lb = MC_SLICE("upstream.");
     uint64_t sum = 0; /* of any order */
     mc_slice key;
     void *value;
     for (size_t at = 0; mc_map_next(&runtime->values, &at, &key, &value);) {
-        if (mc_slice_has_prefix(key, mc_slice_of(prefix, (size_t)n))) {
+        if (mc_slice_has_prefix(key, mc_slice_of(prefix, (size_t)n)) || mc_slice_has_prefix(key, lb)) {
             sum += hash_value(value, mc_xxh64(key.p, key.n, seed));
         }
     }
@@ -142,7 +143,7 @@ static mc_status compile_cluster(const mc_value *config, const mc_compile_contex
     if (same) {
         out->cluster = mc_cluster_ref(old->cluster);
     } else {
-        TRY(mc_cluster_compile(config, runtime, hash, slot, context->stats, &out->cluster, error));
+        TRY(mc_cluster_compile(config, &snapshot->node, hash, slot, context->stats, &out->cluster, error));
     }
     mc_status status = mc_hosts_compile(assignment == NULL ? &no_assignment : assignment, &out->cluster->lb,
                                         out->cluster->name, context->stats,
@@ -381,8 +382,47 @@ static mc_status compile_limit(const mc_value *bootstrap, mc_snapshot *snapshot,
     return MC_OK;
 }
 
+/* Where this proxy stands: its locality, and whether a cluster is its own. */
+static mc_status read_node(const mc_value *bootstrap, mc_snapshot *snapshot, mc_slice *local_cluster, mc_error *error) {
+    const mc_value *node, *manager, *locality;
+    mc_locality_name *name = &snapshot->node.locality;
+    *local_cluster = MC_SLICE_NONE;
+    TRY(mc_value_read_object(bootstrap, "node", &node, error));
+    TRY(mc_value_read_object(node, "locality", &locality, error));
+    TRY(mc_value_read_string(locality, "region", &name->region, error));
+    TRY(mc_value_read_string(locality, "zone", &name->zone, error));
+    TRY(mc_value_read_string(locality, "sub_zone", &name->sub_zone, error));
+    TRY(mc_value_read_object(bootstrap, "cluster_manager", &manager, error));
+    TRY(mc_value_read_string(manager, "local_cluster_name", local_cluster, error));
+    snapshot->node.local_cluster = local_cluster->n > 0;
+    snapshot->node.runtime = snapshot->has_runtime ? &snapshot->runtime : NULL;
+    return MC_OK;
+}
+
+/* ZA-1: it must be there, with one priority. */
+static mc_status find_local(mc_snapshot *snapshot, mc_slice local_cluster, mc_error *error) {
+    const mc_snapshot_cluster *local = mc_map_get(&snapshot->by_name, local_cluster);
+    snapshot->local_slot = UINT32_MAX;
+    snapshot->node = (mc_lb_node){.local_cluster = false};
+    if (local_cluster.n == 0) {
+        return MC_OK;
+    }
+    if (local == NULL) {
+        return mc_error_set(error, MC_EINVAL, "cluster_manager.local_cluster_name", "there is no cluster \"%.*s\"",
+                            MC_SLICE_ARG(local_cluster));
+    }
+    const mc_priority_load *loads;
+    if (mc_hosts_priorities(local->hosts, &loads) > 1) {
+        return mc_error_set(error, MC_EINVAL, "cluster_manager.local_cluster_name",
+                            "cluster \"%.*s\" must have a single priority", MC_SLICE_ARG(local_cluster));
+    }
+    snapshot->local_slot = local->cluster->slot;
+    return MC_OK;
+}
+
 mc_status mc_snapshot_compile(const mc_value *bootstrap, const mc_compile_context *context, mc_snapshot **out,
                               mc_error *error) {
+    mc_slice local_cluster;
     const mc_value *resources;
     mc_snapshot *snapshot = mc_calloc(1, sizeof *snapshot);
     if (snapshot == NULL) {
@@ -396,6 +436,9 @@ mc_status mc_snapshot_compile(const mc_value *bootstrap, const mc_compile_contex
         status = compile_limit(bootstrap, snapshot, error);
     }
     if (status == MC_OK) {
+        status = read_node(bootstrap, snapshot, &local_cluster, error);
+    }
+    if (status == MC_OK) {
         status = mc_value_read_object(bootstrap, "static_resources", &resources, error);
     }
     if (status == MC_OK) {
@@ -406,6 +449,9 @@ mc_status mc_snapshot_compile(const mc_value *bootstrap, const mc_compile_contex
         if (status != MC_OK) {
             mc_error_under(error, "static_resources");
         }
+    }
+    if (status == MC_OK) {
+        status = find_local(snapshot, local_cluster, error);
     }
     if (status != MC_OK) {
         mc_snapshot_unref(snapshot);

@@ -39,6 +39,8 @@ typedef struct mc_snapshot {
     uint64_t max_connections; /* of all listeners together; UINT64_MAX: no limit */
     mc_runtime runtime;       /* static layers of layered_runtime */
     bool has_runtime;         /* it has values */
+    mc_lb_node node;          /* where this proxy stands; while compiling */
+    uint32_t local_slot;      /* of local_cluster_name (ZA-1); UINT32_MAX: none */
 } mc_snapshot;
 
 /* Names of clusters as small integers, for the engine's life. Control thread only. */

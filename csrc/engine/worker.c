@@ -220,11 +220,24 @@ static void apply_clusters(mc_worker *worker, const mc_snapshot *snapshot) {
     }
 }
 
+/* ZA-1: every balancer knows the newest hosts of the local cluster. */
+static void share_local(mc_worker *worker) {
+    mc_proxy *proxy = &worker->proxy;
+    const uint32_t slot = worker->snapshot->local_slot;
+    mc_upstream *local = slot < proxy->upstream_count ? proxy->upstreams[slot] : NULL;
+    for (uint32_t i = 0; i < proxy->upstream_count; i++) {
+        if (proxy->upstreams[i] != NULL) {
+            mc_upstream_set_local(proxy->upstreams[i], local == NULL ? NULL : local->hosts);
+        }
+    }
+}
+
 void mc_worker_apply(mc_worker *worker, mc_snapshot *snapshot, int *fds) {
     mc_snapshot *old = worker->snapshot;
     worker->snapshot = mc_snapshot_ref(snapshot);
     worker->proxy.runtime = snapshot->has_runtime ? &snapshot->runtime : NULL;
     apply_clusters(worker, snapshot); /* clusters before the routes that name them (XDS-28) */
+    share_local(worker);
     apply_listeners(worker, snapshot, fds);
     mc_snapshot_unref(old);
 }
@@ -233,6 +246,9 @@ void mc_worker_set_hosts(mc_worker *worker, const mc_cluster *cluster, mc_hosts 
     mc_upstream *upstream = mc_proxy_upstream(&worker->proxy, cluster->slot);
     if (upstream != NULL && upstream->cluster == cluster && mc_upstream_update(upstream, hosts) != MC_OK) {
         return;
+    }
+    if (cluster->slot == worker->snapshot->local_slot) {
+        share_local(worker);
     }
 }
 

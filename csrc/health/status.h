@@ -4,9 +4,7 @@
 
 #include "lb/lb.h"
 
-/* "HEALTHY", "UNHEALTHY", ...: what /clusters and the EDS health status override see (rule HS-5); UNKNOWN when nobody has
- * said anything. */
-mc_eds_status mc_health_reported(uint32_t flags, mc_eds_status eds_status);
+/* "HEALTHY", "UNHEALTHY", ...: of mc_health_reported. */
 const char *mc_health_status_name(mc_eds_status status);
 
 /* How the hosts of a cluster come to be known. */

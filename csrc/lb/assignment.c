@@ -60,15 +60,12 @@ static mc_status read_endpoint(reader *r, const mc_value *lb_endpoint, mc_host_s
     return status;
 }
 
-/* What the balancers read of metadata `envoy.lb`; values of other kinds are somebody else's and ignored
- * (RH-2). */
+/* Metadata `envoy.lb`. */
 static void read_metadata(const mc_value *lb_endpoint, mc_host_spec *spec) {
     const mc_value *filters = mc_value_get(mc_value_get(lb_endpoint, "metadata"), "filter_metadata");
     const mc_value *lb = mc_value_get(filters, "envoy.lb");
-    const mc_value *hash_key = mc_value_get(lb, "hash_key"), *canary = mc_value_get(lb, "canary");
-    if (hash_key != NULL && hash_key->kind == MC_STRING) {
-        spec->hash_key = hash_key->string;
-    }
+    const mc_value *canary = mc_value_get(lb, "canary");
+    spec->metadata = lb != NULL && lb->kind == MC_OBJECT ? lb : NULL;
     spec->canary = canary != NULL && canary->kind == MC_BOOL && canary->boolean;
 }
 

@@ -23,14 +23,18 @@ static bool weights_equal(mc_host_list list) {
     return true;
 }
 
-static mc_status source_init(mc_lb *lb, mc_source *source, mc_host_list list) {
+/* `even`: all weights are known to be the same. */
+static mc_status source_init(mc_lb *lb, mc_source *source, mc_host_list list, bool even) {
     *source = (mc_source){.list = list};
     mc_edf_init(&source->edf);
+    if (lb->policy->see != NULL) {
+        lb->policy->see(lb, list);
+    }
     if (lb->policy->weight == NULL) {
         return MC_OK;
     }
     mc_slow_start_see(&lb->slow_start, list, lb->now_ms);
-    if (list.count <= 1 || (weights_equal(list) && !mc_slow_start_active(&lb->slow_start, lb->now_ms))) {
+    if (list.count <= 1 || ((even || weights_equal(list)) && !mc_slow_start_active(&lb->slow_start, lb->now_ms))) {
         return MC_OK;
     }
     weighing w = {lb, &source->list};
@@ -41,7 +45,8 @@ static mc_status source_init(mc_lb *lb, mc_source *source, mc_host_list list) {
 static mc_status init_sources(mc_lb *lb, mc_lb_priority *p) {
     const mc_host_set *set = p->set;
     const mc_host_list lists[] = {set->all, set->healthy, set->degraded};
-    p->source_count = MC_SOURCE_LOCALITY + (lb->config.locality_weighted ? 2 * set->locality_count : 0);
+    const bool localities = lb->config.locality_weighted || lb->config.zone.possible;
+    p->source_count = MC_SOURCE_LOCALITY + (localities ? 2 * set->locality_count : 0);
     p->sources = mc_calloc(p->source_count, sizeof *p->sources);
     if (p->sources == NULL) {
         return MC_ENOMEM;
@@ -52,7 +57,8 @@ static mc_status init_sources(mc_lb *lb, mc_lb_priority *p) {
         mc_status status = source_init(lb, &p->sources[i],
                                        locality == NULL ? lists[i]
                                        : degraded       ? locality->degraded
-                                                        : locality->healthy);
+                                                        : locality->healthy,
+                                       locality == NULL && set->even[i]);
         if (status != MC_OK) {
             return status;
         }

@@ -6,6 +6,7 @@
 #include "lb/hosts.h"
 #include "lb/locality.h"
 #include "lb/slow_start.h"
+#include "lb/zone.h"
 
 /* The lists of a priority that are picked from (rule ED-4). Those of locality i follow: MC_SOURCE_LOCALITY +
  * 2 * i healthy, then degraded. */
@@ -34,9 +35,11 @@ typedef struct mc_policy {
     double (*weight)(const mc_lb *lb, const mc_host *host);
     /* The plain way, ahead of time; NULL: what other requests do meanwhile decides, nobody can tell. */
     mc_host *(*peek)(mc_lb *lb, mc_lb_priority *priority, size_t source, uint64_t draw);
+    /* A list is to be picked from, as of now; NULL: nobody cares. */
+    void (*see)(mc_lb *lb, mc_host_list list);
 } mc_policy;
 
-extern const mc_policy mc_policy_round_robin, mc_policy_least_request, mc_policy_random;
+extern const mc_policy mc_policy_round_robin, mc_policy_least_request, mc_policy_random, mc_policy_peak_ewma;
 
 struct mc_lb {
     mc_lb_config config;
@@ -47,11 +50,22 @@ struct mc_lb {
     uint64_t seed;   /* of schedulers and cursors; drawn once */
     uint64_t now_ms; /* of the call under way */
     mc_slow_start slow_start;
-    mc_lb_priority *priorities; /* hosts->priority_count of them; NULL for hash policies */
+    mc_hosts *local; /* membership of the proxy's own cluster, one reference; NULL: unknown */
+    mc_zone zone;
+    mc_lb **children;           /* by hosts->subsets->items, NULL where the host is single; NULL: no subsets */
+    mc_text path;               /* scratch of lookups */
+    mc_lb_priority *priorities; /* hosts->priority_count of them; NULL for hash policies and with subsets */
     uint64_t *stash;            /* draws of peeks, for the picks to come: stash[stash_at .. stash_count) (ED-5) */
     size_t stash_at, stash_count, stash_cap;
     uint64_t ahead; /* round robin: peeks that no pick has followed yet (ED-6) */
 };
+
+/* Subsets (subset_lb.c): the children of a membership, those kept that `lb` has; and a host by the criteria. */
+MC_MUST_CHECK mc_status mc_lb_subsets_update(mc_lb *lb, mc_hosts *hosts);
+void mc_lb_subsets_fini(mc_lb *lb);
+mc_host *mc_lb_subsets_choose(mc_lb *lb, const mc_lb_request *request);
+/* The choice without regard to an override host. */
+mc_host *mc_lb_choose_plain(mc_lb *lb, const mc_lb_request *request);
 
 #define MC_LB_COUNT(lb, name)                                                                                          \
     do {                                                                                                               \

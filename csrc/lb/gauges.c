@@ -11,7 +11,25 @@ static void set(mc_stats *stats, mc_slice cluster_name, const char *name, uint64
     }
 }
 
-void mc_hosts_set_gauges(const mc_hosts *hosts, mc_slice cluster_name, mc_stats *stats) {
+static void count(mc_stats *stats, mc_slab *slab, mc_slice cluster_name, const char *name, uint64_t n) {
+    char full[512];
+    int length = snprintf(full, sizeof full, "cluster.%.*s.%s", MC_SLICE_ARG(cluster_name), name);
+    if ((size_t)length < sizeof full) {
+        mc_counter_add(slab, mc_stats_counter(stats, mc_slice_of(full, (size_t)length)), n);
+    }
+}
+
+static void show_subsets(const mc_subsets *subsets, mc_slice cluster_name, mc_stats *stats, mc_slab *slab) {
+    set(stats, cluster_name, "lb_subsets_active", subsets->count - subsets->fixed);
+    set(stats, cluster_name, "lb_subsets_single_host_per_subset_duplicate", subsets->duplicates);
+    count(stats, slab, cluster_name, "lb_subsets_created", subsets->created);
+    count(stats, slab, cluster_name, "lb_subsets_removed", subsets->removed);
+}
+
+void mc_hosts_set_gauges(const mc_hosts *hosts, mc_slice cluster_name, mc_stats *stats, mc_slab *slab) {
+    if (hosts->subsets != NULL) {
+        show_subsets(hosts->subsets, cluster_name, stats, slab);
+    }
     for (size_t i = 0; hosts->tables != NULL && i < hosts->priority_count; i++) {
         const mc_hash_table *table = hosts->tables[i];
         if (table->count == 0) {

@@ -50,7 +50,7 @@ static mc_status build(mc_hash_table *table, const mc_lb_config *config) {
     table->shares = mc_malloc(list.count * sizeof *table->shares);
     mc_status status = MC_ENOMEM;
     if (keys != NULL && table->hosts != NULL && table->shares != NULL) {
-        if (config->locality_weighted) {
+        if (config->locality_weighted && table->set->weighted) {
             add_localities(table, keys, config);
         } else {
             add_list(table, keys, list, 1.0, config);

@@ -36,6 +36,21 @@ mc_health mc_health_of(uint32_t flags) {
 
 bool mc_health_excluded(uint32_t flags) { return (flags & EXCLUDED_FLAGS) != 0; }
 
+mc_eds_status mc_health_reported(uint32_t flags, mc_eds_status eds_status) {
+    if (flags & (MC_FAILED_ACTIVE_HC | MC_FAILED_OUTLIER_CHECK)) {
+        return MC_EDS_UNHEALTHY;
+    }
+    switch (eds_status) {
+    case MC_EDS_UNHEALTHY:
+    case MC_EDS_DRAINING:
+    case MC_EDS_TIMEOUT: return eds_status;
+    case MC_EDS_UNKNOWN:
+    case MC_EDS_HEALTHY:
+    case MC_EDS_DEGRADED: break;
+    }
+    return flags & MC_DEGRADED_ACTIVE_HC ? MC_EDS_DEGRADED : eds_status;
+}
+
 mc_health mc_host_health(const mc_host *host) {
     return mc_health_of(atomic_load_explicit(&host->health_flags, memory_order_relaxed));
 }
@@ -134,7 +149,7 @@ void mc_host_unref(mc_host *host) {
         if (host->stats_store != NULL) {
             release_stats(host);
         }
-        mc_free((char *)host->hash_key.p);
+        mc_lb_metadata_unref(host->metadata);
         mc_free(host);
     }
 }
@@ -145,25 +160,45 @@ bool mc_host_fits(const mc_host *host, const mc_host_spec *spec) {
            mc_slice_eq(host->check, spec->check);
 }
 
-static bool differs(const mc_host *host, const mc_host_spec *spec) {
-    return host->weight != spec->weight || host->locality_weight != spec->locality_weight ||
-           host->canary != spec->canary || !mc_slice_eq(host->hash_key, spec->hash_key);
+static bool same_metadata(const mc_lb_metadata *a, const mc_lb_metadata *b) {
+    return a == NULL || b == NULL ? a == b : mc_slice_eq(a->text, b->text);
 }
 
-void mc_host_apply(mc_host *host, const mc_host_spec *spec, mc_slice hash_key) {
-    host->revision += differs(host, spec);
-    mc_free((char *)host->hash_key.p);
-    host->hash_key = hash_key;
+static mc_slice hash_key_of(const mc_lb_metadata *metadata) {
+    const mc_value *key = metadata == NULL ? NULL : mc_lb_field(&metadata->object, MC_SLICE("hash_key"));
+    return key != NULL && key->kind == MC_STRING ? key->string : MC_SLICE_NONE;
+}
+
+mc_lb_metadata *mc_host_apply(mc_host *host, const mc_host_spec *spec, mc_lb_metadata *metadata) {
+    mc_lb_metadata *old = host->metadata;
+    const bool same = same_metadata(old, metadata);
+    host->revision += !same || host->weight != spec->weight || host->locality_weight != spec->locality_weight ||
+                      host->canary != spec->canary;
+    if (same) {
+        mc_lb_metadata_unref(metadata);
+        old = NULL;
+    } else {
+        host->metadata = metadata;
+        host->hash_key = hash_key_of(metadata);
+    }
     host->locality_weight = spec->locality_weight;
     host->weight = spec->weight;
     host->priority = spec->priority;
     host->canary = spec->canary;
     host->eds_status = (uint8_t)spec->eds_status;
     /* Other bits may be changing at the same time, and nobody may see the status between old and new. */
-    uint32_t old = atomic_load(&host->health_flags);
+    uint32_t flags = atomic_load(&host->health_flags);
     const uint32_t wanted =
         EDS_STATUSES[spec->eds_status].flag | (spec->pending_removal ? MC_PENDING_DYNAMIC_REMOVAL : 0);
-    while (!atomic_compare_exchange_weak(&host->health_flags, &old,
-                                         (old & ~(EDS_FLAGS | (uint32_t)MC_PENDING_DYNAMIC_REMOVAL)) | wanted)) {
+    while (!atomic_compare_exchange_weak(&host->health_flags, &flags,
+                                         (flags & ~(EDS_FLAGS | (uint32_t)MC_PENDING_DYNAMIC_REMOVAL)) | wanted)) {
     }
+    return old;
+}
+
+bool mc_host_set_weight(mc_host *host, uint32_t weight) {
+    const bool changed = host->weight != weight;
+    host->weight = weight;
+    host->revision += changed;
+    return changed;
 }

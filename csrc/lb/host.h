@@ -3,12 +3,14 @@
 #define MC_LB_HOST_H
 
 #include "lb/lb.h"
+#include "lb/metadata.h"
 
 /* What an assignment says of one host; slices are borrowed. */
 typedef struct mc_host_spec {
     mc_address address;
     mc_slice address_text;
-    mc_slice hostname, hash_key, region, zone, sub_zone;
+    mc_slice hostname, region, zone, sub_zone;
+    const mc_value *metadata; /* `envoy.lb`, an object; NULL: none */
     uint32_t weight, priority, locality_weight;
     mc_eds_status eds_status;
     bool canary;
@@ -25,8 +27,12 @@ MC_MUST_CHECK mc_host *mc_host_new(const mc_host_spec *spec, mc_slice cluster_na
 bool mc_host_fits(const mc_host *host, const mc_host_spec *spec);
 
 /* Takes over weight, priority, health, metadata; a change of what lists and tables are made of, coarse health
- * aside, is a new revision. `hash_key` is the spec's, copied by mc_malloc, and is taken. */
-void mc_host_apply(mc_host *host, const mc_host_spec *spec, mc_slice hash_key);
+ * aside, is a new revision. `metadata` is a copy of the spec's, and is taken. Returns the one that it replaces, whose reference
+ * is the caller's (workers may be reading it), or NULL. */
+MC_MUST_CHECK mc_lb_metadata *mc_host_apply(mc_host *host, const mc_host_spec *spec, mc_lb_metadata *metadata);
+
+/* Another weight, beside what the assignment says; true when it changed. */
+bool mc_host_set_weight(mc_host *host, uint32_t weight);
 
 /* "UNHEALTHY" and so on; MC_EINVAL for another word. */
 MC_MUST_CHECK mc_status mc_eds_status_parse(mc_slice name, mc_eds_status *out);

@@ -3,7 +3,10 @@
 #include "base/alloc.h"
 #include "lb/assignment.h"
 
-static bool policy_hashes(mc_lb_policy policy) { return policy == MC_LB_RING_HASH || policy == MC_LB_MAGLEV; }
+/* Whether there are tables: with subsets only those of the subsets. */
+static bool has_tables(const mc_lb_config *config) {
+    return (config->policy == MC_LB_RING_HASH || config->policy == MC_LB_MAGLEV) && config->subsets == NULL;
+}
 
 static mc_hosts *hosts_new(size_t count, size_t priority_count, const mc_lb_config *config) {
     mc_hosts *hosts = mc_calloc(1, sizeof *hosts);
@@ -11,16 +14,16 @@ static mc_hosts *hosts_new(size_t count, size_t priority_count, const mc_lb_conf
         return NULL;
     }
     atomic_init(&hosts->refs, 1);
-    hosts->config = *config;
+    hosts->config = mc_lb_config_copy(config);
     hosts->count = count;
     hosts->priority_count = priority_count;
     mc_map_init(&hosts->by_address);
     hosts->all = mc_calloc(count, sizeof *hosts->all);
     hosts->sets = mc_calloc(priority_count, sizeof *hosts->sets);
     hosts->loads = mc_calloc(priority_count, sizeof *hosts->loads);
-    hosts->tables = policy_hashes(config->policy) ? mc_calloc(priority_count, sizeof *hosts->tables) : NULL;
+    hosts->tables = has_tables(config) ? mc_calloc(priority_count, sizeof *hosts->tables) : NULL;
     if (hosts->all == NULL || hosts->sets == NULL || hosts->loads == NULL ||
-        (policy_hashes(config->policy) && hosts->tables == NULL)) {
+        (has_tables(config) && hosts->tables == NULL)) {
         mc_hosts_unref(hosts);
         return NULL;
     }
@@ -45,6 +48,12 @@ void mc_hosts_unref(mc_hosts *hosts) {
     mc_free(hosts->loads);
     mc_free(hosts->tables);
     mc_map_fini(&hosts->by_address);
+    for (mc_lb_metadata *next; hosts->replaced != NULL; hosts->replaced = next) {
+        next = hosts->replaced->next;
+        mc_lb_metadata_unref(hosts->replaced);
+    }
+    mc_subsets_free(hosts->subsets);
+    mc_lb_config_fini(&hosts->config);
     mc_free(hosts);
 }
 
@@ -77,7 +86,7 @@ static mc_status make_table(mc_hosts *hosts, const mc_hosts *previous, size_t pr
     if (previous != NULL && previous->tables != NULL && priority < previous->priority_count &&
         same_tables(&previous->config, &hosts->config)) {
         mc_hash_table *table = previous->tables[priority];
-        if (table->set == hosts->sets[priority] && table->panic == panic) {
+        if (table->panic == panic && mc_host_set_same(table->set, hosts->sets[priority])) {
             hosts->tables[priority] = mc_hash_table_ref(table);
             return MC_OK;
         }
@@ -86,10 +95,21 @@ static mc_status make_table(mc_hosts *hosts, const mc_hosts *previous, size_t pr
 }
 
 /* What follows from the sets: loads, then tables (panic decides which hosts they have). */
-static mc_status finish(mc_hosts *hosts, const mc_hosts *previous) {
+static mc_status decide(mc_hosts *hosts, const mc_hosts *previous) {
     mc_status status = compute_loads(hosts, previous);
     for (size_t i = 0; status == MC_OK && hosts->tables != NULL && i < hosts->priority_count; i++) {
         status = make_table(hosts, previous, i);
+    }
+    return status;
+}
+
+static mc_status finish(mc_hosts *hosts, const mc_hosts *previous) {
+    mc_status status = MC_OK;
+    if (hosts->config.subsets != NULL) { /* the children choose: no tables of the whole, but its loads are shown */
+        status = compute_loads(hosts, previous);
+        status = status == MC_OK ? mc_subsets_new(hosts, previous, &hosts->subsets) : status;
+    } else {
+        status = decide(hosts, previous);
     }
     for (size_t i = 0; status == MC_OK && i < hosts->count; i++) {
         /* Of equal addresses the first is found. */
@@ -108,7 +128,7 @@ mc_status mc_hosts_refresh(mc_hosts *old, mc_hosts **out) {
         if (mc_host_set_current(set, set->all.items, set->all.count)) {
             hosts->sets[i] = mc_host_set_ref(set);
         } else {
-            status = mc_host_set_new(set->all.items, set->all.count, &hosts->sets[i]);
+            status = mc_host_set_new(set->all.items, set->all.count, old->config.local, &hosts->sets[i]);
         }
     }
     if (status == MC_OK) {
@@ -126,8 +146,8 @@ mc_status mc_hosts_refresh(mc_hosts *old, mc_hosts **out) {
 
 /* One host of the new membership, before anything is changed. */
 typedef struct planned {
-    mc_host *host;     /* one reference */
-    mc_slice hash_key; /* copy, until it is handed to the host */
+    mc_host *host;            /* one reference */
+    mc_lb_metadata *metadata; /* copy, until it is handed to the host */
 } planned;
 
 typedef struct plan {
@@ -149,15 +169,10 @@ static mc_status plan_host(planned *p, const mc_host_spec *spec, mc_map *taken, 
     } else {
         p->host = mc_host_new(spec, cluster_name, stats);
     }
-    if (p->host != NULL && spec->hash_key.n > 0) {
-        char *copy = mc_malloc(spec->hash_key.n);
-        if (copy == NULL) {
-            return MC_ENOMEM;
-        }
-        memcpy(copy, spec->hash_key.p, spec->hash_key.n);
-        p->hash_key = mc_slice_of(copy, spec->hash_key.n);
+    if (p->host == NULL) {
+        return MC_ENOMEM;
     }
-    return p->host == NULL ? MC_ENOMEM : MC_OK;
+    return spec->metadata == NULL ? MC_OK : mc_lb_metadata_new(spec->metadata, &p->metadata);
 }
 
 static void sort_by_priority(plan *p) {
@@ -203,7 +218,7 @@ static mc_status plan_init(plan *p, mc_slice cluster_name, mc_stats *stats, cons
 static void plan_fini(plan *p) {
     for (size_t i = 0; p->hosts != NULL && i < p->assignment.count; i++) {
         mc_host_unref(p->hosts[i].host);
-        mc_free((char *)p->hosts[i].hash_key.p);
+        mc_lb_metadata_unref(p->hosts[i].metadata);
     }
     mc_free(p->hosts);
     mc_free(p->sorted);
@@ -211,11 +226,15 @@ static void plan_fini(plan *p) {
     mc_assignment_fini(&p->assignment);
 }
 
-/* From here on only memory can fail. */
-static void plan_apply(plan *p) {
+/* From here on only memory can fail. Metadata that workers may be reading stays as long as the membership they have. */
+static void plan_apply(plan *p, mc_hosts *previous) {
     for (size_t i = 0; i < p->assignment.count; i++) {
-        mc_host_apply(p->hosts[i].host, &p->assignment.hosts[i], p->hosts[i].hash_key);
-        p->hosts[i].hash_key = MC_SLICE_NONE;
+        mc_lb_metadata *old = mc_host_apply(p->hosts[i].host, &p->assignment.hosts[i], p->hosts[i].metadata);
+        p->hosts[i].metadata = NULL;
+        if (old != NULL) {
+            old->next = previous->replaced;
+            previous->replaced = old;
+        }
     }
 }
 
@@ -228,7 +247,7 @@ static mc_status make_sets(mc_hosts *hosts, const plan *p, const mc_hosts *previ
             hosts->sets[i] = mc_host_set_ref(old);
             continue;
         }
-        mc_status status = mc_host_set_new(first, count, &hosts->sets[i]);
+        mc_status status = mc_host_set_new(first, count, hosts->config.local, &hosts->sets[i]);
         if (status != MC_OK) {
             return status;
         }
@@ -236,7 +255,7 @@ static mc_status make_sets(mc_hosts *hosts, const plan *p, const mc_hosts *previ
     return MC_OK;
 }
 
-static mc_status execute(plan *p, const mc_lb_config *config, const mc_hosts *previous, mc_hosts **out) {
+static mc_status execute(plan *p, const mc_lb_config *config, mc_hosts *previous, mc_hosts **out) {
     mc_hosts *hosts = hosts_new(p->assignment.count, p->priorities, config);
     mc_status status = hosts == NULL ? MC_ENOMEM : MC_OK;
     if (status == MC_OK) {
@@ -245,7 +264,7 @@ static mc_status execute(plan *p, const mc_lb_config *config, const mc_hosts *pr
         for (size_t i = 0; i < hosts->count; i++) {
             hosts->all[i] = p->hosts[i].host;
         }
-        plan_apply(p);
+        plan_apply(p, previous);
         status = make_sets(hosts, p, previous);
     }
     if (status == MC_OK) {
@@ -272,6 +291,62 @@ mc_status mc_hosts_compile(const mc_value *assignment, const mc_lb_config *confi
     }
     plan_fini(&p);
     return status == MC_OK ? MC_OK : mc_error_set(error, status, "", "out of memory");
+}
+
+/* --- parts ----------------------------------------------------------------------------------------------------------------- */
+
+static mc_status part_set(const mc_hosts *whole, size_t priority, const uint32_t *indexes, size_t count,
+                          mc_part_weights weights, const mc_hosts *previous, mc_host_set **out) {
+    mc_host_set *before = previous != NULL && priority < previous->priority_count ? previous->sets[priority] : NULL;
+    mc_status status = mc_host_set_part(whole->sets[priority], indexes, count, weights, out);
+    if (status == MC_OK && before != NULL && mc_host_set_same(before, *out)) {
+        mc_host_set_unref(*out);
+        *out = mc_host_set_ref(before);
+    }
+    return status;
+}
+
+static bool same_loads(const mc_hosts *a, const mc_hosts *b) {
+    for (size_t i = 0; i < a->priority_count; i++) {
+        const mc_priority_load *x = &a->loads[i], *y = &b->loads[i];
+        if (a->sets[i] != b->sets[i] || x->healthy_load != y->healthy_load || x->degraded_load != y->degraded_load ||
+            x->panic != y->panic) {
+            return false;
+        }
+    }
+    return a->options.overprovisioning == b->options.overprovisioning;
+}
+
+mc_status mc_hosts_part(const mc_hosts *whole, const mc_host_index *members, size_t count, mc_part_weights weights,
+                        mc_hosts *previous, mc_hosts **out) {
+    mc_lb_config config = whole->config; /* hosts_new takes a reference of its own */
+    uint32_t *indexes = mc_malloc(count * sizeof *indexes);
+    config.subsets = NULL;
+    mc_hosts *hosts = indexes == NULL ? NULL : hosts_new(0, whole->priority_count, &config);
+    mc_status status = hosts == NULL ? MC_ENOMEM : MC_OK;
+    for (size_t p = 0, first = 0; status == MC_OK && p < whole->priority_count; p++) {
+        size_t n = 0;
+        for (; first + n < count && members[first + n].priority == p; n++) {
+            indexes[n] = members[first + n].index;
+        }
+        status = part_set(whole, p, indexes, n, weights, previous, &hosts->sets[p]);
+        first += n;
+    }
+    mc_free(indexes);
+    if (status == MC_OK) {
+        hosts->options = whole->options;
+        status = decide(hosts, previous);
+    }
+    if (status != MC_OK) {
+        mc_hosts_unref(hosts);
+        return status;
+    }
+    if (previous != NULL && previous->priority_count == hosts->priority_count && same_loads(previous, hosts)) {
+        mc_hosts_unref(hosts);
+        hosts = mc_hosts_ref(previous);
+    }
+    *out = hosts;
+    return MC_OK;
 }
 
 size_t mc_hosts_count(const mc_hosts *hosts) { return hosts->count; }

@@ -6,7 +6,9 @@
 #include "lb/hash_table.h"
 #include "lb/host_set.h"
 #include "lb/lb.h"
+#include "lb/metadata.h"
 #include "lb/priority.h"
+#include "lb/subsets.h"
 
 struct mc_hosts {
     _Atomic uint32_t refs;
@@ -19,9 +21,18 @@ struct mc_hosts {
     mc_priority_load *loads; /* by priority */
     mc_hash_table **tables;  /* by priority; NULL unless the policy hashes */
     mc_map by_address;
+    mc_lb_metadata *replaced; /* of hosts, while this was the newest membership */
+    mc_subsets *subsets;      /* NULL unless the cluster has subsets */
 };
 
-/* Number of priorities, and their loads, borrowed. */
-size_t mc_hosts_priorities(const mc_hosts *hosts, const mc_priority_load **loads);
+/* A host of a membership: index into the `all` list of a priority's set. */
+typedef struct mc_host_index {
+    uint32_t priority, index;
+} mc_host_index;
+
+/* Some hosts of a membership, ascending, as a membership of their own, without names and without subsets; `previous` itself when
+ * nothing differs. */
+MC_MUST_CHECK mc_status mc_hosts_part(const mc_hosts *whole, const mc_host_index *members, size_t count,
+                                      mc_part_weights weights, mc_hosts *previous, mc_hosts **out);
 
 #endif

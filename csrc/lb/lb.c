@@ -9,6 +9,8 @@ static const mc_policy *policy_of(mc_lb_policy policy) {
     case MC_LB_ROUND_ROBIN: return &mc_policy_round_robin;
     case MC_LB_LEAST_REQUEST: return &mc_policy_least_request;
     case MC_LB_RANDOM: return &mc_policy_random;
+    case MC_LB_PEAK_EWMA: return &mc_policy_peak_ewma;
+    case MC_LB_CLIENT_WEIGHTS: return &mc_policy_round_robin;
     case MC_LB_RING_HASH:
     case MC_LB_MAGLEV: break;
     }
@@ -71,19 +73,100 @@ static mc_status rebuild(mc_lb *lb, const mc_hosts *hosts) {
     return MC_OK;
 }
 
+/* --- zones --------------------------------------------------------------------------------------------------------------- */
+
+/* ZA-2. */
+static mc_status regenerate(mc_lb *lb, const mc_hosts *hosts) {
+    if (lb->policy == NULL || lb->children != NULL || lb->local == NULL || !lb->config.zone.possible) {
+        return MC_OK;
+    }
+    mc_zone zone;
+    MC_LB_COUNT(lb, lb_recalculate_zone_structures);
+    mc_status status = mc_zone_init(&zone, &lb->config, hosts->sets[0], lb->local);
+    if (zone.reason == MC_ZONE_LOCAL_NOT_OK) {
+        MC_LB_COUNT(lb, lb_local_cluster_not_ok);
+    } else if (zone.reason == MC_ZONE_TOO_SMALL) {
+        MC_LB_COUNT(lb, lb_zone_cluster_too_small);
+    }
+    mc_zone_fini(&lb->zone);
+    lb->zone = zone;
+    return status;
+}
+
+mc_status mc_lb_set_local(mc_lb *lb, mc_hosts *local) {
+    mc_status status = MC_OK;
+    mc_hosts *old = lb->local;
+    if (local == old) {
+        return MC_OK;
+    }
+    lb->local = local == NULL ? NULL : mc_hosts_ref(local);
+    mc_hosts_unref(old);
+    if (local == NULL) {
+        mc_zone_fini(&lb->zone);
+    } else if (old == NULL || old->sets[0] != local->sets[0]) {
+        status = regenerate(lb, lb->hosts);
+    }
+    for (size_t i = 0; lb->children != NULL && i < lb->hosts->subsets->count; i++) {
+        mc_status of_child = lb->children[i] == NULL ? MC_OK : mc_lb_set_local(lb->children[i], local);
+        status = status == MC_OK ? of_child : status;
+    }
+    return status;
+}
+
+/* C-2, with draws of the balancer's generator. */
+static bool sampled(mc_lb *lb, uint32_t percent) {
+    return percent >= 100 || (percent > 0 && mc_random_next(lb->random) % 100 < percent);
+}
+
+/* ZA-8, ZA-9: index of a locality. */
+static size_t choose_zone(mc_lb *lb) {
+    const mc_zone *zone = &lb->zone;
+    if (zone->state == MC_ZONE_DIRECT) {
+        MC_LB_COUNT(lb, lb_zone_routing_all_directly);
+        return 0;
+    }
+    if (mc_random_next(lb->random) % 10000 < zone->local_share) {
+        MC_LB_COUNT(lb, lb_zone_routing_sampled);
+        return 0;
+    }
+    MC_LB_COUNT(lb, lb_zone_routing_cross_zone);
+    const uint64_t total = zone->residual[zone->count - 1];
+    if (total == 0) {
+        MC_LB_COUNT(lb, lb_zone_no_capacity_left);
+        return mc_random_next(lb->random) % zone->count;
+    }
+    const uint64_t x = mc_random_next(lb->random) % total;
+    size_t i = 0;
+    while (x >= zone->residual[i]) {
+        i++;
+    }
+    return i;
+}
+
+/* --- life ---------------------------------------------------------------------------------------------------------------- */
+
+static mc_status take(mc_lb *lb, mc_hosts *hosts) {
+    if (hosts->subsets != NULL) {
+        return mc_lb_subsets_update(lb, hosts);
+    }
+    return lb->policy == NULL ? MC_OK : rebuild(lb, hosts);
+}
+
 mc_lb *mc_lb_new(const mc_lb_config *config, mc_hosts *hosts, mc_random *random, uint64_t now_ms,
                  const mc_lb_stats *stats) {
     mc_lb *lb = mc_calloc(1, sizeof *lb);
     if (lb == NULL) {
         return NULL;
     }
-    lb->config = *config;
+    lb->config = mc_lb_config_copy(config);
     lb->policy = policy_of(config->policy);
     lb->random = random;
     lb->stats = *stats;
     lb->now_ms = now_ms;
     mc_slow_start_init(&lb->slow_start, config, now_ms);
-    if (lb->policy != NULL && rebuild(lb, hosts) != MC_OK) {
+    if (take(lb, hosts) != MC_OK) {
+        mc_lb_config_fini(&lb->config);
+        mc_text_fini(&lb->path);
         mc_free(lb);
         return NULL;
     }
@@ -93,25 +176,34 @@ mc_lb *mc_lb_new(const mc_lb_config *config, mc_hosts *hosts, mc_random *random,
 
 void mc_lb_free(mc_lb *lb) {
     if (lb != NULL) {
+        mc_lb_subsets_fini(lb);
         free_priorities(lb->priorities, lb->hosts->priority_count);
+        mc_zone_fini(&lb->zone);
+        mc_text_fini(&lb->path);
+        mc_hosts_unref(lb->local);
         mc_hosts_unref(lb->hosts);
+        mc_lb_config_fini(&lb->config);
         mc_free(lb->stash);
         mc_free(lb);
     }
 }
 
 mc_status mc_lb_update(mc_lb *lb, mc_hosts *hosts, uint64_t now_ms) {
+    const bool regenerated = lb->hosts->sets[0] != hosts->sets[0];
     lb->now_ms = now_ms;
-    mc_status status = lb->policy == NULL ? MC_OK : rebuild(lb, hosts);
+    mc_status status = take(lb, hosts);
     if (status == MC_OK) {
         lb->stash_at = lb->stash_count = 0;
         lb->ahead = 0;
         mc_hosts *old = lb->hosts;
         lb->hosts = mc_hosts_ref(hosts);
+        status = regenerated ? regenerate(lb, hosts) : MC_OK;
         mc_hosts_unref(old);
     }
     return status;
 }
+
+/* --- a choice ---------------------------------------------------------------------------------------------------------- */
 
 static void count_panic(const mc_lb *lb, size_t priority) {
     if (lb->hosts->loads[priority].panic) {
@@ -120,7 +212,7 @@ static void count_panic(const mc_lb *lb, size_t priority) {
 }
 
 /* LO-1: the source of a priority, SIZE_MAX when traffic is to fail. */
-static size_t choose_source(const mc_lb *lb, mc_lb_priority *p, bool panic, bool degraded) {
+static size_t choose_source(mc_lb *lb, mc_lb_priority *p, bool panic, bool degraded) {
     if (panic) {
         return lb->config.fail_traffic_on_panic ? SIZE_MAX : MC_SOURCE_ALL;
     }
@@ -128,7 +220,15 @@ static size_t choose_source(const mc_lb *lb, mc_lb_priority *p, bool panic, bool
     if (mc_locality_choose(&p->localities[degraded], &locality)) {
         return MC_SOURCE_LOCALITY + 2 * (size_t)locality + degraded;
     }
-    return degraded ? MC_SOURCE_DEGRADED : MC_SOURCE_HEALTHY;
+    const size_t plain = degraded ? MC_SOURCE_DEGRADED : MC_SOURCE_HEALTHY;
+    if (p != lb->priorities || lb->zone.state == MC_ZONE_OFF || !sampled(lb, lb->config.zone.routing_enabled)) {
+        return plain;
+    }
+    if (lb->zone.local_panic) { /* ZA-7 */
+        MC_LB_COUNT(lb, lb_local_cluster_not_ok);
+        return lb->config.fail_traffic_on_panic ? SIZE_MAX : plain;
+    }
+    return MC_SOURCE_LOCALITY + 2 * choose_zone(lb) + degraded;
 }
 
 /* ED-5: what was drawn for a peek serves the pick that it foretold. */
@@ -146,11 +246,12 @@ static uint64_t draw_once(mc_lb *lb, bool peeking) {
     return draw;
 }
 
-static mc_host *choose_once(mc_lb *lb, bool peeking) {
+static mc_host *choose_once(mc_lb *lb, const mc_lb_request *request, bool peeking) {
     const mc_hosts *hosts = lb->hosts;
+    const mc_priority_load *loads = request->loads != NULL ? request->loads : hosts->loads;
     uint64_t draw = draw_once(lb, peeking);
     bool degraded;
-    size_t priority = mc_priority_choose(hosts->loads, hosts->priority_count, draw, &degraded);
+    size_t priority = mc_priority_choose(loads, hosts->priority_count, draw, &degraded);
     count_panic(lb, priority);
     mc_lb_priority *p = &lb->priorities[priority];
     size_t source = choose_source(lb, p, hosts->loads[priority].panic, degraded);
@@ -186,23 +287,46 @@ static mc_host *choose_hashed(mc_lb *lb, const mc_lb_request *request) {
     }
 }
 
-mc_host *mc_lb_choose(mc_lb *lb, const mc_lb_request *request) {
+mc_host *mc_lb_choose_plain(mc_lb *lb, const mc_lb_request *request) {
     lb->now_ms = request->now_ms;
+    if (lb->children != NULL) {
+        return mc_lb_subsets_choose(lb, request);
+    }
     if (lb->policy == NULL) {
         return choose_hashed(lb, request);
     }
     for (uint32_t attempt = 0;; attempt++) {
-        mc_host *host = choose_once(lb, false);
+        mc_host *host = choose_once(lb, request, false);
         if (host == NULL || attempt >= request->attempts || !refused(request, host)) {
             return host;
         }
     }
 }
 
-mc_host *mc_lb_peek(mc_lb *lb, const mc_lb_request *request) {
-    lb->now_ms = request->now_ms;
-    if (lb->policy == NULL || lb->stash_count - lb->stash_at >= mc_hosts_healthy(lb->hosts)) {
+/* ED-13: NULL when the host is not there or reports a status that is not wanted. */
+static mc_host *find_override(const mc_lb *lb, const mc_lb_request *request) {
+    mc_host *host = lb->config.override_statuses == 0 ? NULL : mc_hosts_find(lb->hosts, request->override_host);
+    if (host == NULL) {
         return NULL;
     }
-    return choose_once(lb, true);
+    const mc_eds_status status = mc_health_reported(host->health_flags, (mc_eds_status)host->eds_status);
+    return lb->config.override_statuses & 1u << status ? host : NULL;
+}
+
+mc_host *mc_lb_choose(mc_lb *lb, const mc_lb_request *request) {
+    if (MC_UNLIKELY(request->override_host.n > 0)) {
+        mc_host *host = find_override(lb, request);
+        if (host != NULL || request->override_strict) {
+            return host;
+        }
+    }
+    return mc_lb_choose_plain(lb, request);
+}
+
+mc_host *mc_lb_peek(mc_lb *lb, const mc_lb_request *request) {
+    lb->now_ms = request->now_ms;
+    if (lb->policy == NULL || lb->children != NULL || lb->stash_count - lb->stash_at >= mc_hosts_healthy(lb->hosts)) {
+        return NULL;
+    }
+    return choose_once(lb, request, true);
 }

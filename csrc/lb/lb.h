@@ -16,6 +16,7 @@
 #include "base/address.h"
 #include "base/random.h"
 #include "base/value.h"
+#include "lb/priority.h"
 #include "stats/stats.h"
 
 /* Health flags, rule HS-1. */
@@ -60,26 +61,43 @@ typedef enum mc_eds_status {
     MC_EDS_DEGRADED
 } mc_eds_status;
 
+typedef struct mc_locality_name {
+    mc_slice region, zone, sub_zone;
+} mc_locality_name;
+
 /* An upstream host. Fields above the line may change while workers read them, hence atomic; `hash_key`,
- * `locality_weight` and `revision` belong to the control side alone; the rest never changes. */
+ * `locality_weight` and `revision` belong to the control side alone; the rest never changes.
+ *
+ * A worker may read `metadata` while it uses a membership that has the host: what is replaced is kept until then. */
 typedef struct mc_host {
     _Atomic uint32_t refs;
     _Atomic uint32_t rq_active;    /* streams attached to a connection, all workers (ED-9) */
     _Atomic uint32_t cx_active;    /* connections, all workers (CB-5) */
     _Atomic uint32_t health_flags; /* set and cleared with atomic_fetch_or/and: several parties own bits of it */
+    _Atomic uint32_t pending;      /* requests that were given the host and have not ended (PE-2) */
     _Atomic uint32_t weight;       /* at least 1 (C-4) */
     _Atomic uint64_t hc_pass_ms;   /* last active health check pass or first sight (ED-11), 0: never */
     _Atomic uint32_t priority;
     _Atomic uint8_t eds_status; /* mc_eds_status */
     _Atomic bool canary;
+    struct mc_lb_metadata *_Atomic metadata; /* `envoy.lb`; NULL: none; one reference */
+    _Atomic uint64_t peak_bits;              /* a double, 0: not started (peak_ewma.h) */
+    _Atomic uint64_t peak_updated_ns;
+    _Atomic uint32_t reported_weight;                 /* client_weights.h */
+    _Atomic uint64_t reported_ms, reporting_since_ms; /* 0: never */
     /* ---- */
-    mc_slice hash_key; /* metadata envoy.lb hash_key, may be empty (RH-2); owned */
+    mc_slice hash_key; /* metadata envoy.lb hash_key, may be empty (RH-2); of `metadata` */
     uint32_t locality_weight;
     uint32_t revision; /* counts the changes of weight and metadata */
     mc_address address;
     mc_slice address_text; /* identity of a host within its cluster (CL-8); NUL-terminated */
     mc_slice hostname;     /* may be empty */
-    mc_slice region, zone, sub_zone;
+    union {
+        mc_locality_name locality;
+        struct {
+            mc_slice region, zone, sub_zone;
+        };
+    };
     mc_slice check; /* where its health is checked, as the control side says; may be empty */
     mc_host_stats stats;
     mc_stats *stats_store; /* a reference; NULL: the host counts nothing */
@@ -97,6 +115,8 @@ mc_health mc_host_health(const mc_host *host);
 mc_health mc_health_of(uint32_t flags);
 /* Member, but left out of the denominators of PR-1, PR-8 and LO-2 (HS-4). */
 bool mc_health_excluded(uint32_t flags);
+/* What /clusters and the override of a host see (HS-5); UNKNOWN when nobody has said anything. */
+mc_eds_status mc_health_reported(uint32_t flags, mc_eds_status eds_status);
 /* "/failed_active_hc/..." or "healthy" (HS-1); NUL-terminated, cut at n. */
 size_t mc_host_flags_text(uint32_t flags, char *out, size_t n);
 
@@ -105,11 +125,38 @@ typedef enum mc_lb_policy {
     MC_LB_LEAST_REQUEST,
     MC_LB_RANDOM,
     MC_LB_RING_HASH,
-    MC_LB_MAGLEV
+    MC_LB_MAGLEV,
+    MC_LB_PEAK_EWMA,
+    MC_LB_CLIENT_WEIGHTS /* client-side weighted round robin */
 } mc_lb_policy;
 
-/* Compiled from a Cluster message's lb fields (lb_policy, *_lb_config, common_lb_config,
- * load_balancing_policy). A plain value, immutable. */
+/* Zone-aware routing (ZA-*); it works where the cluster of the proxy itself is known. */
+typedef struct mc_zone_config {
+    bool possible;                /* this proxy knows a local cluster (ZA-1) */
+    uint32_t routing_enabled;     /* percent, C-1 */
+    uint64_t min_cluster_size;    /* ZA-3 */
+    bool force_local;             /* force_local_zone */
+    uint32_t force_local_minimum; /* ZA-5 */
+    bool by_weight;               /* locality_basis HEALTHY_HOSTS_WEIGHT, ZA-4 */
+} mc_zone_config;
+
+typedef struct mc_peak_config { /* PE-4, PE-7 */
+    uint64_t default_rtt_ns, decay_ns;
+    uint64_t penalty_ns; /* 0: failures count as what they took */
+} mc_peak_config;
+
+typedef struct mc_client_weights_config { /* client_weights.h */
+    uint64_t blackout_ms, expiration_ms, update_ms;
+    double error_penalty;
+    const mc_slice *metrics; /* metric_names_for_computing_utilization */
+    size_t metric_count;
+} mc_client_weights_config;
+
+typedef struct mc_subset_config mc_subset_config; /* subset_config.h */
+typedef struct mc_lb_shared mc_lb_shared;         /* what a configuration points to, reference-counted */
+
+/* Compiled from a Cluster message's lb fields (lb_policy, *_lb_config, lb_subset_config, common_lb_config,
+ * load_balancing_policy). Immutable; a copy shares what it points to. */
 typedef struct mc_lb_config {
     mc_lb_policy policy;
     uint32_t choice_count;
@@ -128,9 +175,29 @@ typedef struct mc_lb_config {
     uint32_t panic_threshold;     /* percent, C-1 */
     bool keep_duplicates;         /* cluster type STATIC: the same address twice is two hosts; otherwise the first
                              wins (CL-7) */
+    uint8_t override_statuses;    /* bits by mc_eds_status: what an override host may report (ED-13) */
+    mc_zone_config zone;
+    mc_peak_config peak;
+    mc_client_weights_config weights;
+    const mc_locality_name *local;    /* the proxy's own locality; NULL: unknown (C-6) */
+    const mc_subset_config *subsets;  /* NULL: none (SB-1) */
+    const mc_value *hash_policies;    /* consistent_hashing_lb_config.hash_policy, a list (HA-5); NULL: the route's */
+    mc_lb_shared *shared;             /* one reference; NULL: there are no pointers */
+    const struct mc_runtime *runtime; /* while it is compiled */
 } mc_lb_config;
 
-MC_MUST_CHECK mc_status mc_lb_config_compile(const mc_value *cluster, mc_lb_config *out, mc_error *error);
+/* Where the proxy itself stands, and what overrides fields; borrowed for the call. */
+typedef struct mc_lb_node {
+    mc_locality_name locality;
+    bool local_cluster;               /* local_cluster_name is set */
+    const struct mc_runtime *runtime; /* NULL: no values */
+} mc_lb_node;
+
+/* `node` may be NULL: nowhere. */
+MC_MUST_CHECK mc_status mc_lb_config_compile(const mc_value *cluster, const mc_lb_node *node, mc_lb_config *out,
+                                             mc_error *error);
+mc_lb_config mc_lb_config_copy(const mc_lb_config *config);
+void mc_lb_config_fini(mc_lb_config *config);
 
 /* The membership of a cluster. */
 typedef struct mc_hosts mc_hosts;
@@ -156,9 +223,12 @@ size_t mc_hosts_healthy(const mc_hosts *hosts);
 size_t mc_hosts_degraded(const mc_hosts *hosts);
 size_t mc_hosts_excluded(const mc_hosts *hosts);
 
-/* Sets the gauges of the tables, cluster.<name>.ring_hash_lb.* or maglev_lb.* (RH-5, MG-4); of several priorities the last that
- * has hosts shows. Nothing for other policies. */
-void mc_hosts_set_gauges(const mc_hosts *hosts, mc_slice cluster_name, mc_stats *stats);
+/* Number of priorities, and their loads, borrowed. */
+size_t mc_hosts_priorities(const mc_hosts *hosts, const mc_priority_load **loads);
+
+/* Shows a membership that is new: gauges of the tables, cluster.<name>.ring_hash_lb.* or maglev_lb.* (RH-5, MG-4; of several
+ * priorities the last that has hosts), and what became of the subsets (SB-9, SB-11). */
+void mc_hosts_set_gauges(const mc_hosts *hosts, mc_slice cluster_name, mc_stats *stats, mc_slab *slab);
 
 /* One worker's balancer. */
 typedef struct mc_lb mc_lb;
@@ -194,6 +264,22 @@ MC_MUST_CHECK mc_lb *mc_lb_new(const mc_lb_config *config, mc_hosts *hosts, mc_r
 void mc_lb_free(mc_lb *lb);
 /* New membership; keeps what ED-6 says is kept. On MC_ENOMEM the old membership stays. */
 MC_MUST_CHECK mc_status mc_lb_update(mc_lb *lb, mc_hosts *hosts, uint64_t now_ms);
+/* The membership of the cluster that the proxy belongs to (ZA-1), referenced; NULL: unknown. On MC_ENOMEM there is no
+ * zone-aware routing. */
+MC_MUST_CHECK mc_status mc_lb_set_local(mc_lb *lb, mc_hosts *local);
+
+/* What a request asks of its host (SB-3): objects `envoy.lb` merged one over the other, ascending by key. */
+typedef struct mc_subset_criterion {
+    mc_slice key;
+    const mc_value *value;
+} mc_subset_criterion;
+typedef struct mc_subset_criteria {
+    const mc_subset_criterion *items;
+    size_t count;
+} mc_subset_criteria;
+/* Later objects win; a NULL among them is skipped. Borrows the objects; the rest is the arena's. */
+MC_MUST_CHECK mc_status mc_subset_criteria_init(mc_subset_criteria *criteria, mc_arena *arena,
+                                                const mc_value *const *objects, size_t count);
 
 typedef struct mc_lb_request {
     bool has_hash;
@@ -205,6 +291,10 @@ typedef struct mc_lb_request {
      * anyway. */
     bool (*refuse)(void *ctx, const mc_host *host);
     void *ctx;
+    const mc_subset_criteria *criteria; /* NULL: none; read only with subsets */
+    const mc_priority_load *loads;      /* by priority, instead of the membership's (PR-12); NULL: those */
+    mc_slice override_host;             /* address text to be tried first (ED-13); empty: none */
+    bool override_strict;               /* that host or none */
 } mc_lb_request;
 
 /* Borrowed host (valid while the membership is), or NULL: no host can be selected. */

@@ -45,4 +45,4 @@ static double weight(const mc_lb *lb, const mc_host *host) {
     return plain / (bias == 1.0 ? load : pow(load, bias));
 }
 
-const mc_policy mc_policy_least_request = {pick, weight, NULL};
+const mc_policy mc_policy_least_request = {.pick = pick, .weight = weight};

@@ -3,7 +3,7 @@
 static uint64_t min_u64(uint64_t a, uint64_t b) { return a < b ? a : b; }
 
 /* PR-1. */
-static void availability(const mc_priority_counts *c, const mc_priority_options *options, mc_priority_load *load) {
+void mc_priority_availability(const mc_priority_counts *c, const mc_priority_options *options, mc_priority_load *load) {
     uint64_t hosts = c->hosts - c->excluded, healthy = c->healthy, degraded = c->degraded;
     load->health = load->degraded = 0;
     if (hosts == 0) {
@@ -45,7 +45,7 @@ static void give_remainder(mc_priority_load *loads, size_t count, uint32_t remai
 }
 
 /* PR-8, on host counts in any case. */
-static bool below_threshold(const mc_priority_counts *c, uint32_t threshold) {
+bool mc_priority_below(const mc_priority_counts *c, uint32_t threshold) {
     double hosts = (double)(c->hosts - c->excluded);
     double percent = hosts == 0 ? 0 : 100.0 * (double)c->healthy / hosts + 100.0 * (double)c->degraded / hosts;
     return percent < threshold;
@@ -76,7 +76,7 @@ void mc_priority_compute(const mc_priority_counts *counts, size_t count, const m
                          mc_priority_load *loads) {
     uint64_t sum = 0;
     for (size_t i = 0; i < count; i++) {
-        availability(&counts[i], options, &loads[i]);
+        mc_priority_availability(&counts[i], options, &loads[i]);
         sum += loads[i].health + loads[i].degraded;
     }
     uint32_t total = (uint32_t)min_u64(100, sum), threshold = options->panic_threshold;
@@ -89,7 +89,7 @@ void mc_priority_compute(const mc_priority_counts *counts, size_t count, const m
     }
     bool all = true;
     for (size_t i = 0; i < count; i++) {
-        loads[i].panic = total != 100 && below_threshold(&counts[i], threshold);
+        loads[i].panic = total != 100 && mc_priority_below(&counts[i], threshold);
         all = all && loads[i].panic;
     }
     if (all) {

@@ -31,6 +31,12 @@ typedef struct mc_priority_load {
 void mc_priority_compute(const mc_priority_counts *counts, size_t count, const mc_priority_options *options,
                          mc_priority_load *loads);
 
+/* PR-1 of one priority: sets health and degraded. */
+void mc_priority_availability(const mc_priority_counts *counts, const mc_priority_options *options,
+                              mc_priority_load *load);
+/* PR-8: whether a priority panics, were it evaluated. */
+bool mc_priority_below(const mc_priority_counts *counts, uint32_t threshold);
+
 /* PR-10: the priority of a hash, and whether it was a degraded share that was hit; count > 0. */
 size_t mc_priority_choose(const mc_priority_load *loads, size_t count, uint64_t hash, bool *degraded);
 

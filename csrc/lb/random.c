@@ -6,4 +6,4 @@ static mc_host *pick(mc_lb *lb, mc_lb_priority *priority, size_t source, uint64_
     return list.items[draw % list.count];
 }
 
-const mc_policy mc_policy_random = {pick, NULL, pick};
+const mc_policy mc_policy_random = {.pick = pick, .peek = pick};

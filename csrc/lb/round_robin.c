@@ -15,4 +15,4 @@ static mc_host *peek(mc_lb *lb, mc_lb_priority *priority, size_t source, uint64_
 
 static double weight(const mc_lb *lb, const mc_host *host) { return host->weight; }
 
-const mc_policy mc_policy_round_robin = {pick, weight, peek};
+const mc_policy mc_policy_round_robin = {.pick = pick, .weight = weight, .peek = peek};

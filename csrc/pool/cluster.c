@@ -28,6 +28,7 @@ void mc_cluster_unref(mc_cluster *cluster) {
     }
     release_stats(cluster);
     mc_free(cluster->outlier);
+    mc_lb_config_fini(&cluster->lb);
     mc_free((void *)cluster->name.p);
     mc_free((void *)cluster->stat_name.p);
     mc_free(cluster);
@@ -196,8 +197,9 @@ static void register_stats(mc_cluster *cluster) {
 #undef HISTOGRAM
 }
 
-mc_status mc_cluster_compile(const mc_value *config, const mc_runtime *runtime, uint64_t config_hash, uint32_t slot,
+mc_status mc_cluster_compile(const mc_value *config, const mc_lb_node *node, uint64_t config_hash, uint32_t slot,
                              mc_stats *stats, mc_cluster **out, mc_error *error) {
+    const mc_runtime *runtime = node == NULL ? NULL : node->runtime;
     mc_slice name = MC_SLICE_NONE, alt = MC_SLICE_NONE;
     mc_status status;
     mc_cluster *cluster = mc_calloc(1, sizeof *cluster);
@@ -210,7 +212,7 @@ mc_status mc_cluster_compile(const mc_value *config, const mc_runtime *runtime, 
     cluster->stats_store = mc_stats_ref(stats);
     if ((status = mc_value_read_string(config, "name", &name, error)) != MC_OK ||
         (status = mc_value_read_string(config, "alt_stat_name", &alt, error)) != MC_OK ||
-        (status = mc_lb_config_compile(config, &cluster->lb, error)) != MC_OK ||
+        (status = mc_lb_config_compile(config, node, &cluster->lb, error)) != MC_OK ||
         (status = read_breakers(config, runtime, name, cluster, error)) != MC_OK ||
         (status = read_preconnect(config, cluster, error)) != MC_OK ||
         (status = read_protocol(config, cluster, error)) != MC_OK ||

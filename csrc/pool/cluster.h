@@ -115,8 +115,9 @@ typedef struct mc_cluster {
     mc_code_scopes code_scopes; /* further places: zones, other names (RF-6), retried responses */
 } mc_cluster;
 
-/* From a Cluster message; everything but the membership. `stats` gets a reference; `runtime` (may be NULL) overrides limits. */
-MC_MUST_CHECK mc_status mc_cluster_compile(const mc_value *config, const mc_runtime *runtime, uint64_t config_hash,
+/* From a Cluster message; everything but the membership. `stats` gets a reference; `node` (may be NULL) says where the proxy
+ * stands, and its runtime overrides limits. */
+MC_MUST_CHECK mc_status mc_cluster_compile(const mc_value *config, const mc_lb_node *node, uint64_t config_hash,
                                            uint32_t slot, mc_stats *stats, mc_cluster **out, mc_error *error);
 mc_cluster *mc_cluster_ref(mc_cluster *cluster);
 void mc_cluster_unref(mc_cluster *cluster);

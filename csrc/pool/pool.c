@@ -853,6 +853,12 @@ static uint32_t cluster_active(const mc_cluster *cluster) {
            atomic_load_explicit(&cluster->breakers[MC_PRIORITY_HIGH].requests.count, memory_order_relaxed);
 }
 
+void mc_upstream_set_local(mc_upstream *upstream, mc_hosts *local) {
+    if (mc_lb_set_local(upstream->lb, local) != MC_OK) {
+        COUNT(upstream, lb_local_cluster_not_ok);
+    }
+}
+
 mc_host *mc_upstream_choose(mc_upstream *upstream, const mc_lb_request *request) {
     mc_lb_request counted = *request;
     counted.cluster_active = cluster_active(upstream->cluster);

@@ -121,6 +121,8 @@ static inline void mc_upstream_report(mc_upstream *upstream, mc_host *host, mc_o
         mc_upstream_count_outcome(upstream, host, event, code);
     }
 }
+/* The newest hosts of the cluster that the proxy belongs to; NULL: there is none. Without memory there is no zone-aware routing. */
+void mc_upstream_set_local(mc_upstream *upstream, mc_hosts *local);
 /* A host by the cluster's policy, or NULL (counted upstream_cx_none_healthy). Borrowed until the membership changes. */
 mc_host *mc_upstream_choose(mc_upstream *upstream, const mc_lb_request *request);
 

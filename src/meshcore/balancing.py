@@ -20,6 +20,7 @@ from meshcore._core import balancer as _balancer
 from meshcore._core.base import xxh64
 from meshcore._endpoints import (
     assignment_of,
+    filter_metadata,
     groups_of,
     is_assignment,
     status_name,
@@ -31,12 +32,17 @@ if TYPE_CHECKING:
 
     from google.protobuf.message import Message
 
-__all__ = ["Host", "LoadBalancer", "PriorityLoad", "priority_load"]
+__all__ = ["Host", "LoadBalancer", "PriorityLoad", "Retry", "priority_load"]
 
 _CLUSTER = "envoy.config.cluster.v3.Cluster"
 _POLICY = "envoy.config.cluster.v3.LoadBalancingPolicy"
 _EXTENSIONS = "type.googleapis.com/envoy.extensions.load_balancing_policies."
 _LEGACY = ("ROUND_ROBIN", "LEAST_REQUEST", "RANDOM", "RING_HASH", "MAGLEV")
+_TYPED = {
+    "PEAK_EWMA": "type.googleapis.com/meshcore.PeakEwma",
+    "CLIENT_SIDE_WEIGHTED_ROUND_ROBIN": _EXTENSIONS
+    + "client_side_weighted_round_robin.v3.ClientSideWeightedRoundRobin",
+}
 _FLAGS = (
     "failed_active_hc",
     "failed_outlier_check",
@@ -175,13 +181,132 @@ class Host:
         return self.address
 
 
+class Retry:
+    """A request that may be tried on several hosts: what `LoadBalancer.choose` heeds of a retry.
+
+    predicates: what makes a host be passed over, as in Envoy's ``retry_host_predicate``:
+        "previous_hosts", "omit_canary_hosts", or a mapping ``{"omit_host_metadata": {...}}`` of the
+        labels in `envoy.lb` that a host must not have all of. Envoy's own messages do too.
+    max_attempts: ``host_selection_retry_max_attempts``: so often another host is asked for; the
+        last one is used even if it is to be passed over.
+    priority: ``update_frequency`` of the retry priority `previous_priorities`, or Envoy's message:
+        after every so many hosts the priorities tried so far are left aside.
+    attempted: hosts that were tried already, in order.
+
+    `choose` adds the host it chooses to ``attempted``. Nothing is passed over as long as it is
+    empty: then it is no retry.
+    """
+
+    def __init__(
+        self,
+        predicates: Iterable[Any] = ("previous_hosts",),
+        *,
+        max_attempts: int = 1,
+        priority: Any = 0,
+        attempted: Iterable[Any] = (),
+    ) -> None:
+        self.attempted = list(attempted)
+        self.max_attempts = max_attempts
+        self.update_frequency = _frequency(priority)
+        self.previous_hosts = self.omit_canary_hosts = False
+        self.omit_host_metadata: list[Mapping[str, Any]] = []
+        for predicate in predicates:
+            self._add(predicate)
+
+    @classmethod
+    def of(cls, source: Any) -> Retry:
+        """From a Retry, the hosts attempted, or a mapping: a `RetryPolicy` with ``attempted``."""
+        if isinstance(source, Retry):
+            return source
+        if not isinstance(source, Mapping):
+            return cls(attempted=[source] if isinstance(source, str | Host) else source)
+        known = {
+            "attempted": ("attempted", "attempted_hosts", "previous_hosts"),
+            "predicates": ("predicates", "retry_host_predicate"),
+            "max_attempts": ("max_attempts", "host_selection_retry_max_attempts"),
+            "priority": ("priority", "retry_priority"),
+        }
+        fields = {
+            name: source[spelling]
+            for name, spellings in known.items()
+            for spelling in spellings
+            if spelling in source
+        }
+        if "retry_policy" in source or "retry_on" in source or "retry_host_predicate" in source:
+            fields.setdefault("predicates", ())
+        fields["max_attempts"] = int(fields.get("max_attempts", 1))
+        return cls(**fields)
+
+    def _add(self, predicate: Any) -> None:
+        name, labels = predicate, None
+        if isinstance(predicate, Mapping):
+            if "name" in predicate or "typed_config" in predicate:
+                config = predicate.get("typed_config", {})
+                name = predicate.get("name", "") or config.get("@type", "")
+                labels = config.get("metadata_match", {})
+            else:
+                ((name, labels),) = predicate.items()
+        kind = str(name).rpartition(".")[2]
+        if kind in ("previous_hosts", "PreviousHostsPredicate"):
+            self.previous_hosts = True
+        elif kind in ("omit_canary_hosts", "OmitCanaryHostsPredicate"):
+            self.omit_canary_hosts = True
+        elif kind in ("omit_host_metadata", "OmitHostMetadataConfig"):
+            self.omit_host_metadata.append(filter_metadata(labels or {}).get("envoy.lb", {}))
+        else:
+            raise ConfigError("retry", f"there is no host predicate {name!r}")
+
+    def refuses(self, host: Host) -> bool:
+        """Whether a host is to be passed over."""
+        if self.previous_hosts and host.address in {str(each) for each in self.attempted}:
+            return True
+        lb = host.metadata.get("envoy.lb", {})
+        if self.omit_canary_hosts and lb.get("canary") is True:
+            return True
+        return any(
+            labels and all(_has(lb, key, value) for key, value in labels.items())
+            for labels in self.omit_host_metadata
+        )
+
+
+def _frequency(priority: Any) -> int:
+    if isinstance(priority, Mapping):
+        config = priority.get("typed_config", priority)
+        priority = config.get("update_frequency", 0)
+        if not priority:
+            raise ConfigError("retry.priority.update_frequency", "must be above 0")
+    return int(priority)
+
+
+def _has(metadata: Mapping[str, Any], key: str, value: Any) -> bool:
+    """A list has what one of its elements is."""
+    if key not in metadata:
+        return False
+    has = metadata[key]
+    return any(_same(each, value) for each in has) if isinstance(has, list) else _same(has, value)
+
+
+def _same(a: Any, b: Any) -> bool:
+    """JSON values are the same by type and value."""
+    return json.dumps(_floats(a), sort_keys=True) == json.dumps(_floats(b), sort_keys=True)
+
+
+def _floats(value: Any) -> Any:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if isinstance(value, Mapping):
+        return {key: _floats(each) for key, each in value.items()}
+    return [_floats(each) for each in value] if isinstance(value, list | tuple) else value
+
+
 class LoadBalancer:
     """Envoy's balancer over one set of hosts: the decisions of the gateway, without one.
 
     cluster: an Envoy `Cluster` (mapping, YAML or JSON text, path object, message), whose
         ``lb_policy`` or ``load_balancing_policy``, ``*_lb_config``, ``lb_subset_config`` and
         ``common_lb_config`` count; or a `LoadBalancingPolicy`; or just the name of a policy:
-        "ROUND_ROBIN", "LEAST_REQUEST", "RANDOM", "RING_HASH" or "MAGLEV".
+        "ROUND_ROBIN", "LEAST_REQUEST", "RANDOM", "RING_HASH", "MAGLEV", "PEAK_EWMA" or
+        "CLIENT_SIDE_WEIGHTED_ROUND_ROBIN".
     endpoints: a `ClusterLoadAssignment` in any form, or a list whose items are "ip:port",
         ("ip:port", weight), or mappings with ``address`` and, optional, ``weight``, ``priority``,
         ``locality`` (mapping, (region, zone, sub_zone) or the zone), ``locality_weight``,
@@ -194,10 +319,16 @@ class LoadBalancer:
         number and order of the draws are Envoy's. None: seeded by the system.
     now: the clock: a callable, or a fixed number. An int counts milliseconds, a float seconds. Only
         differences count. None: the monotonic clock.
+    local: the hosts of the cluster that the caller itself belongs to, in any form that `endpoints`
+        may have: with them and `locality` there is zone-aware routing (``zone_aware_lb_config``).
+    locality: where the caller stands: a mapping with ``region``, ``zone`` and ``sub_zone``, these
+        three in a tuple, or the zone.
+    runtime: Envoy's runtime values by key, such as ``upstream.healthy_panic_threshold``.
 
     Draws: at construction one for each priority with locality weights, then one for round robin
-    and least request. At each choice one for the priority (hash policies: only without a hash),
-    then the policy's own. A changed priority with locality weights takes one again.
+    and least request; with subsets, so for each subset in the order in which hosts name them. At
+    each choice one for the priority (hash policies: only without a hash), those of zone-aware
+    routing, then the policy's own. A changed priority with locality weights takes one again.
 
     Methods are atomic; threads may share a balancer. ConfigError names what is wrong in a
     configuration.
@@ -210,6 +341,9 @@ class LoadBalancer:
         *,
         random: Any = None,
         now: Callable[[], float] | float | None = None,
+        local: Any = None,
+        locality: Any = None,
+        runtime: Mapping[str, Any] | None = None,
     ) -> None:
         document = _cluster_of(cluster)
         self.name: str = document["name"]
@@ -223,8 +357,12 @@ class LoadBalancer:
             _encode(self._assignment()),
             name=self.name,
             now_ms=self._now(),
+            locality=_locality_of(locality),
+            local=None if local is None else _encode(assignment_of(local)),
+            runtime=_encode(runtime or {}),
             **_draws(random),
         )
+        self._weights_due = self._now() + self._core.weights_period_ms
         self._settle()
 
     # --- membership ---------------------------------------------------------------------------
@@ -290,6 +428,10 @@ class LoadBalancer:
             self._groups, self._rest = before
             raise
         self._settle()
+
+    def update_local(self, endpoints: Any) -> None:
+        """Replaces the hosts of the caller's own cluster; only where `local` was given."""
+        self._core.set_local(_encode(assignment_of(endpoints)))
 
     def set_health(self, host: Any, health: Any = None) -> None:
         """Says how healthy a host is; with a mapping of hosts to health, of several at once.
@@ -387,19 +529,62 @@ class LoadBalancer:
     def choose(
         self,
         hash: int | str | bytes | None = None,  # noqa: A002
+        metadata: Mapping[str, Any] | None = None,
         *,
         retry: Any = None,
+        override_host: str | Host | None = None,
+        override_host_strict: bool = False,
         active_requests: int | None = None,
     ) -> Host | None:
         """The host for one request, or None when none can be selected.
 
         hash: what the hash policies look for: an integer of 64 bits, such as `Route.hash` gives;
             text or bytes are hashed with XXH64, as Envoy hashes a header. None: a draw instead.
+        metadata: what the request asks of a subset, as a route's ``metadata_match``: by filter
+            name, or only what `envoy.lb` holds. None: nothing was asked, which is not the same as
+            an empty mapping for the fallbacks of selectors.
+        retry: a `Retry`, or what one is made of: the hosts attempted already, or a mapping, such as
+            Envoy's `RetryPolicy`, with ``attempted`` beside its fields.
+        override_host: an address to be used if there is such a host and its health is among
+            ``override_host_status`` (by default UNKNOWN, HEALTHY and DEGRADED).
+        override_host_strict: that host or none.
         active_requests: requests in progress in the whole cluster, which bounded load
             (``hash_balance_factor``) compares with; None: the sum over the hosts.
         """
-        index = self._core.choose(self._now(), _hash_of(hash), active=active_requests)
-        return None if index is None else self._host(index)
+        now = self._now()
+        if self._core.policy == "weights":
+            self._reweigh(now)
+        fields: dict[str, Any] = {}
+        if metadata is not None:
+            fields["criteria"] = _encode(filter_metadata(metadata).get("envoy.lb", {}))
+        if override_host is not None:
+            fields["override"] = str(override_host).encode()
+            fields["strict"] = override_host_strict
+        again = None if retry is None else Retry.of(retry)
+        if again is not None and again.attempted:
+            fields |= self._again(again)
+        index = self._core.choose(now, _hash_of(hash), active=active_requests, **fields)
+        host = None if index is None else self._host(index)
+        if again is not None and host is not None:
+            again.attempted.append(host)
+        return host
+
+    def _again(self, retry: Retry) -> dict[str, Any]:
+        fields: dict[str, Any] = {
+            "attempts": retry.max_attempts,
+            "refuses": lambda index: retry.refuses(self._host(index)),
+        }
+        if retry.update_frequency:
+            fields["frequency"] = retry.update_frequency
+            fields["tried"] = [self._priority_of(host) for host in retry.attempted]
+        return fields
+
+    def _priority_of(self, host: Any) -> int:
+        """Of a host that may have left since."""
+        try:
+            return self._host(self._index(host)).priority
+        except KeyError:
+            return host.priority if isinstance(host, Host) else 0
 
     def peek(self) -> Host | None:
         """The host of the next choice, for a connection made ahead; called again, of the one after.
@@ -410,6 +595,56 @@ class LoadBalancer:
         """
         index = self._core.peek(self._now())
         return None if index is None else self._host(index)
+
+    # --- what came of it --------------------------------------------------------------------------
+
+    def answered(
+        self,
+        host: Any,
+        seconds: float,
+        *,
+        status: int | None = 200,
+        grpc_status: int | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        """A request to the host ended after so long: what Peak-EWMA goes by; others ignore it.
+
+        status: of the answer; None: none came. grpc_status: of an answer of headers alone.
+        retry_after: seconds the server asked for (Retry-After, grpc-retry-pushback-ms). With
+        ``failures_as_latency``, failures count as ``failure_penalty`` or what the server asked for.
+        """
+        self._core.answered(
+            self._index(host),
+            max(0, round(seconds * 1e9)),
+            self._now(),
+            status or 0,
+            -1 if grpc_status is None else grpc_status,
+            None if retry_after is None or retry_after < 0 else round(retry_after * 1000),
+        )
+
+    def latency(self, host: Any) -> float:
+        """Peak-EWMA's estimate for the host, in seconds, as it is now."""
+        return self._core.estimate(self._index(host), self._now()) / 1e9
+
+    def report_load(self, host: Any, report: str | Mapping[str, Any]) -> int | None:
+        """A load report of the host (ORCA), for client-side weighted round robin.
+
+        report: the value of a response's ``endpoint-load-metrics`` ("TEXT rps_fractional=10,
+        cpu_utilization=0.5", "JSON {...}", "BIN ..."), or the fields of an `OrcaLoadReport`.
+        Returns the weight that follows from it, 0 when it says nothing of use. Weights come into
+        force once a ``weight_update_period`` at a choice, when they have been known for a
+        ``blackout_period``, until a ``weight_expiration_period`` after the last report.
+        """
+        text = f"JSON {json.dumps(report)}" if isinstance(report, Mapping) else report
+        return self._core.report(self._index(host), text.encode(), False, self._now())
+
+    def _reweigh(self, now: int) -> None:
+        if now < self._weights_due:
+            return
+        self._weights_due = now + self._core.weights_period_ms
+        if self._core.update_weights(now):
+            self._core.refresh(now)
+            self._known.clear()
 
 
 def _cluster_of(source: Any) -> dict[str, Any]:
@@ -447,7 +682,21 @@ def _policy_named(name: str) -> dict[str, Any] | None:
     for policy in _LEGACY:
         if squeezed == policy.replace("_", ""):
             return {"lb_policy": policy}
-    raise ConfigError("lb_policy", f"{name!r} is no policy; there are {', '.join(_LEGACY)}")
+    for policy, kind in _TYPED.items():
+        if squeezed == policy.replace("_", ""):
+            return _extension({"@type": kind})
+    names = ", ".join([*_LEGACY, *_TYPED])
+    raise ConfigError("lb_policy", f"{name!r} is no policy; there are {names}")
+
+
+def _locality_of(locality: Any) -> tuple[bytes, bytes, bytes]:
+    names = ("region", "zone", "sub_zone")
+    if isinstance(locality, str):
+        locality = {"zone": locality}
+    elif isinstance(locality, tuple | list):
+        locality = dict(zip(names, locality, strict=False))
+    region, zone, sub_zone = ((locality or {}).get(name, "").encode() for name in names)
+    return region, zone, sub_zone
 
 
 def _encode(document: Mapping[str, Any]) -> bytes:

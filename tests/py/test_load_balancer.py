@@ -9,7 +9,7 @@ import pytest
 
 import meshcore
 from meshcore import ConfigError, LoadBalancer, priority_load
-from meshcore.balancing import PriorityLoad
+from meshcore.balancing import PriorityLoad, Retry
 
 THREE = ["10.0.0.1:80", "10.0.0.2:80", "10.0.0.3:80"]
 WEIGHTED = [("10.0.0.1:80", 2), ("10.0.0.2:80", 3), ("10.0.0.3:80", 7)]
@@ -266,3 +266,503 @@ def test_a_failing_generator_is_the_callers_exception() -> None:
         balancer.choose()
     with pytest.raises(KeyError):
         balancer.set_active_requests("10.0.0.9:80", 1)
+
+
+# --- retries, override hosts ---------------------------------------------------------------------
+
+
+def pr_5(random_: Any) -> LoadBalancer:
+    def hosts(priority: int, count: int, statuses: dict[int, str]) -> list[dict[str, Any]]:
+        return [
+            {
+                "address": f"10.{priority}.0.{n}:80",
+                "priority": priority,
+                "health": statuses.get(n, "UNHEALTHY"),
+            }
+            for n in range(count)
+        ]
+
+    cluster = {"lb_policy": "RANDOM", "common_lb_config": {"healthy_panic_threshold": {"value": 0}}}
+    everyone = [
+        *hosts(0, 7, {0: "HEALTHY"}),
+        *hosts(1, 9, {0: "HEALTHY", 1: "HEALTHY"}),
+        *hosts(2, 11, {0: "DEGRADED"}),
+    ]
+    return LoadBalancer(cluster, everyone, random=random_)
+
+
+def test_retry_priority_of_rule_pr_12() -> None:
+    retry = {"attempted": ["10.1.0.0:80"], "predicates": [], "priority": 1}
+    chosen = [
+        pr_5([draw]).choose(retry={**retry, "attempted": ["10.1.0.0:80"]}) for draw in (62, 63)
+    ]
+    assert [host and host.priority for host in chosen] == [0, 2]  # healthy 63/0/0, degraded 0/0/37
+    # One attempt does not reach an update frequency of two: P0 has 32, P1 49.
+    assert str(pr_5([62]).choose(retry={**retry, "priority": 2})).startswith("10.1.")
+    # Everything excluded: the exclusions are cleared, and the original loads come back.
+    everywhere = ["10.0.0.0:80", "10.1.0.0:80", "10.2.0.0:80"]
+    assert str(pr_5([62]).choose(retry={**retry, "attempted": everywhere})).startswith("10.1.")
+
+
+def test_previous_hosts_are_passed_over() -> None:
+    retry = Retry(max_attempts=3)
+    balancer = LoadBalancer("RANDOM", THREE, random=[0, 0, 3, 1, 0, 0, 1, 2, 0, 1, 2, 0])
+    assert [str(balancer.choose(retry=retry)) for _ in range(4)] == [
+        THREE[0],
+        THREE[1],  # draws 0, 3 and 1
+        THREE[2],  # 0, 0, 1, 2
+        THREE[0],  # 0, 1, 2, 0: all are refused, the last one is taken
+    ]
+
+
+def test_predicates_of_a_retry_policy() -> None:
+    policy = {
+        "retry_host_predicate": [
+            {"name": "envoy.retry_host_predicates.omit_canary_hosts"},
+            {
+                "name": "envoy.retry_host_predicates.omit_host_metadata",
+                "typed_config": {
+                    "metadata_match": {"filter_metadata": {"envoy.lb": {"slow": "yes"}}}
+                },
+            },
+        ],
+        "host_selection_retry_max_attempts": "5",
+        "attempted": ["10.0.0.9:80"],
+    }
+    hosts = [
+        {"address": THREE[0], "metadata": {"canary": True}},
+        {"address": THREE[1], "metadata": {"slow": ["no", "yes"]}},
+        {"address": THREE[2], "metadata": {"slow": "no"}},
+    ]
+    balancer = LoadBalancer("RANDOM", hosts, random=[0, 1, 2])
+    assert str(balancer.choose(retry=policy)) == THREE[2]
+    with pytest.raises(ConfigError):
+        balancer.choose(retry={"predicates": ["fastest"], "attempted": [THREE[0]]})
+
+
+def test_override_host_of_rule_ed_13() -> None:
+    balancer = LoadBalancer("RANDOM", THREE, random=lambda: 0)
+    assert str(balancer.choose(override_host=THREE[2])) == THREE[2]
+    balancer.set_health(2, "DEGRADED")
+    assert str(balancer.choose(override_host=THREE[2])) == THREE[2]
+    balancer.set_health(2, "UNHEALTHY")
+    assert str(balancer.choose(override_host=THREE[2])) == THREE[0]
+    assert balancer.choose(override_host=THREE[2], override_host_strict=True) is None
+    wanted = {"override_host_status": {"statuses": ["UNHEALTHY"]}}
+    other = LoadBalancer({"common_lb_config": wanted}, THREE, random=lambda: 0)
+    assert str(other.choose(override_host=THREE[1])) == THREE[0]
+    other.set_health(1, ["failed_outlier_check"])
+    assert str(other.choose(override_host=THREE[1])) == THREE[1]
+
+
+# --- zones ---------------------------------------------------------------------------------------
+
+
+def zone(name: str, count: int, base: int, **fields: Any) -> list[dict[str, Any]]:
+    return [
+        {"address": f"10.{base}.{ord(name)}.{n}:80", "locality": name, **fields}
+        for n in range(count)
+    ]
+
+
+UPSTREAM = [*zone("a", 3, 1), *zone("b", 4, 1), *zone("c", 6, 1)]
+LOCAL = [*zone("a", 5, 2), *zone("b", 3, 2), *zone("c", 2, 2)]
+
+
+def zoned(draws: Any, cluster: Any = "RANDOM", **fields: Any) -> LoadBalancer:
+    return LoadBalancer(
+        cluster,
+        fields.pop("upstream", UPSTREAM),
+        random=draws,
+        local=fields.pop("local", LOCAL),
+        locality="a",
+        **fields,
+    )
+
+
+@pytest.mark.parametrize(
+    ("draws", "where", "counter"),
+    [
+        ([0, 4613], "a", "lb_zone_routing_sampled"),
+        ([0, 4614, 0], "b", "lb_zone_routing_cross_zone"),
+        ([0, 4614, 75], "b", "lb_zone_routing_cross_zone"),
+        ([0, 4614, 76], "c", "lb_zone_routing_cross_zone"),
+        ([0, 4614, 2690], "c", "lb_zone_routing_cross_zone"),
+    ],
+)
+def test_residual_zone_routing_of_rule_za_9(draws: list[int], where: str, counter: str) -> None:
+    balancer = zoned(draws)
+    host = balancer.choose()
+    assert host is not None
+    assert host.locality == {"zone": where}
+    assert balancer.stats[counter] == 1
+    assert balancer.stats["lb_recalculate_zone_structures"] == 1
+
+
+def test_everything_stays_at_home_when_there_is_room() -> None:
+    balancer = zoned(lambda: 0, local=[*zone("a", 2, 2), *zone("b", 8, 2)])
+    assert balancer.choose().locality == {"zone": "a"}  # type: ignore[union-attr]
+    assert balancer.stats["lb_zone_routing_all_directly"] == 1
+    balancer.update_local(zone("b", 8, 2))
+    assert balancer.choose() is not None
+    assert balancer.stats["lb_zone_routing_all_directly"] == 1
+    assert balancer.stats["lb_recalculate_zone_structures"] == 2
+
+
+@pytest.mark.parametrize(
+    ("fields", "counter"),
+    [
+        ({"upstream": zone("a", 9, 1)}, None),
+        ({"local": zone("a", 9, 2)}, None),
+        ({"local": [*zone("b", 3, 2), *zone("c", 3, 2)]}, "lb_local_cluster_not_ok"),
+        ({"upstream": [*zone("a", 2, 1), *zone("b", 2, 1)]}, "lb_zone_cluster_too_small"),
+    ],
+)
+def test_zone_routing_is_off_for_the_reasons_of_rule_za_3(
+    fields: dict[str, Any], counter: str | None
+) -> None:
+    balancer = zoned([0] * 2, **fields)
+    assert balancer.choose() is not None
+    moved = {name for name, value in balancer.stats.items() if value}
+    assert moved == {"lb_recalculate_zone_structures", *([counter] if counter else [])}
+
+
+def typed_random(**zone_aware: Any) -> dict[str, Any]:
+    return {
+        "@type": "type.googleapis.com/envoy.extensions.load_balancing_policies.random.v3.Random",
+        "locality_lb_config": {"zone_aware_lb_config": zone_aware},
+    }
+
+
+def test_zone_routing_forced_home() -> None:
+    forced = zoned([0], typed_random(force_local_zone={"min_size": 3}), local=zone("a", 9, 2))
+    assert forced.choose().locality == {"zone": "a"}  # type: ignore[union-attr]
+    too_many = zoned([0, 9999, 0], typed_random(force_local_zone={"min_size": 4}))
+    assert too_many.choose().locality == {"zone": "b"}  # type: ignore[union-attr]
+    by_runtime = {"upstream.zone_routing.force_local_zone.min_size": 2}
+    assert zoned([0], runtime=by_runtime).choose().locality == {"zone": "a"}  # type: ignore[union-attr]
+
+
+def test_zone_routing_sampled_out_and_a_local_panic() -> None:
+    half = typed_random(routing_enabled={"value": 50})
+    assert str(zoned([12, 50], half).choose()) == UPSTREAM[12]["address"]
+    assert zoned([12, 49, 0], half).choose().locality == {"zone": "a"}  # type: ignore[union-attr]
+    sick = [*zone("a", 5, 2), *zone("b", 6, 2, health="UNHEALTHY")]
+    balancer = zoned([12], local=sick)
+    assert str(balancer.choose()) == UPSTREAM[12]["address"]
+    assert balancer.stats["lb_local_cluster_not_ok"] == 1
+    failing = zoned([12], typed_random(fail_traffic_on_panic=True), local=sick)
+    assert failing.choose() is None
+
+
+# --- subsets -------------------------------------------------------------------------------------
+
+
+def host_with(number: int, priority: int = 0, **metadata: Any) -> dict[str, Any]:
+    return {"address": f"10.0.0.{number}:80", "priority": priority, "metadata": metadata}
+
+
+def subsets(hosts: list[dict[str, Any]], *selectors: Any, **config: Any) -> LoadBalancer:
+    fields = {
+        "subset_selectors": [
+            {"keys": selector} if isinstance(selector, list) else selector for selector in selectors
+        ],
+        **config,
+    }
+    cluster = {
+        "lb_policy": config.pop("lb_policy", "RANDOM"),
+        "common_lb_config": fields.pop("common_lb_config", {}),
+        "lb_subset_config": {key: fields[key] for key in fields if key != "lb_policy"},
+    }
+    return LoadBalancer(cluster, hosts, random=lambda: 0)
+
+
+def number(host: Any) -> int | None:
+    return None if host is None else int(host.address.split(":")[0].rpartition(".")[2])
+
+
+VERSIONS = [
+    host_with(1, version="1", stage="prod"),
+    host_with(2, version="1", stage="dev"),
+    host_with(3, version="2", stage="dev"),
+    host_with(4),
+]
+
+
+def test_criteria_must_follow_a_path_exactly() -> None:
+    balancer = subsets(VERSIONS, ["version", "stage"], ["stage"])
+
+    def choice(**metadata: Any) -> int | None:
+        return number(balancer.choose(metadata=metadata))
+
+    assert choice(stage="dev", version="2") == 3
+    assert choice(version="1", stage="prod") == 1
+    assert choice(stage="dev") == 2
+    assert choice(version="1") is None
+    assert choice(stage="dev", version="2", more=1) is None
+    assert choice() is None
+    assert number(balancer.choose()) is None
+    assert balancer.stats["lb_subsets_selected"] == 3
+    assert balancer.stats["lb_subsets_active"] == 5
+    assert balancer.stats["lb_subsets_created"] == 5
+
+
+def test_values_compare_by_type() -> None:
+    balancer = subsets([host_with(1, v=1), host_with(2, v="1"), host_with(3, v=True)], ["v"])
+    assert [number(balancer.choose(metadata={"v": v})) for v in (1, 1.0, "1", True, "true")] == [
+        *(1, 1, 2, 3),
+        None,
+    ]
+
+
+def test_fallback_policies_of_the_cluster() -> None:
+    assert number(subsets(VERSIONS, ["stage"]).choose()) is None
+    any_ = subsets(VERSIONS, ["stage"], fallback_policy="ANY_ENDPOINT")
+    assert number(any_.choose(metadata={"stage": "test"})) == 1
+    assert any_.stats["lb_subsets_fallback"] == 1
+    default = {"default_subset": {"version": "2"}, "fallback_policy": "DEFAULT_SUBSET"}
+    assert number(subsets(VERSIONS, ["stage"], **default).choose()) == 3
+    nobody = {**default, "default_subset": {"version": "9"}}
+    assert number(subsets(VERSIONS, ["stage"], **nobody).choose()) is None
+    panicking = subsets(VERSIONS, ["stage"], **nobody, panic_mode_any=True)
+    assert number(panicking.choose()) == 1
+    assert panicking.stats["lb_subsets_fallback_panic"] == 1
+    assert panicking.stats["lb_subsets_fallback"] == 0
+    assert number(subsets(VERSIONS, ["stage"], panic_mode_any=True).choose()) is None
+
+
+@pytest.mark.parametrize(
+    ("policy", "chosen"),
+    [
+        ({"fallback_policy": "NO_FALLBACK"}, None),
+        ({"fallback_policy": "ANY_ENDPOINT"}, 1),
+        ({"fallback_policy": "DEFAULT_SUBSET"}, 3),
+        ({"fallback_policy": "KEYS_SUBSET", "fallback_keys_subset": ["stage"]}, 2),
+        ({}, 3),
+    ],
+)
+def test_fallback_policies_of_a_selector(policy: dict[str, Any], chosen: int | None) -> None:
+    balancer = subsets(
+        VERSIONS,
+        {"keys": ["stage", "version"], **policy},
+        ["stage"],
+        fallback_policy="DEFAULT_SUBSET",
+        default_subset={"version": "2"},
+    )
+    assert number(balancer.choose(metadata={"stage": "dev", "version": "7"})) == chosen
+    assert balancer.stats["lb_subsets_fallback"] == (1 if policy == {} else 0)
+
+
+def test_a_selector_that_begins_an_earlier_one_has_no_fallback_of_its_own() -> None:
+    short = {"keys": ["a"], "fallback_policy": "ANY_ENDPOINT"}
+    hosts = [host_with(1, a="1", b="1")]
+    assert number(subsets(hosts, short, ["a", "b"]).choose(metadata={"a": "2"})) == 1
+    assert number(subsets(hosts, ["a", "b"], short).choose(metadata={"a": "2"})) is None
+
+
+def test_lists_as_any() -> None:
+    hosts = [host_with(1, v=["1", "2"], w=["x", "y"]), host_with(2, v="3", w="x")]
+    balancer = subsets(hosts, ["v", "w"], list_as_any=True)
+    assert balancer.stats["lb_subsets_active"] == 5
+    assert number(balancer.choose(metadata={"v": "2", "w": "y"})) == 1
+    plain = subsets(hosts, ["v", "w"])
+    assert plain.stats["lb_subsets_active"] == 2
+    assert number(plain.choose(metadata={"v": "2", "w": "y"})) is None
+    assert number(plain.choose(metadata={"v": ["1", "2"], "w": ["x", "y"]})) == 1
+
+
+def test_a_single_host_per_subset() -> None:
+    hosts = [
+        host_with(1, 1, name="a"),
+        host_with(2, 0, name="a"),
+        host_with(3, 0, name="a"),
+        host_with(4, 0, name="b"),
+    ]
+    balancer = subsets(hosts, {"keys": ["name"], "single_host_per_subset": True})
+    balancer.set_health(1, "UNHEALTHY")
+    assert number(balancer.choose(metadata={"name": "a"})) == 2
+    assert number(balancer.choose(metadata={"name": "b"})) == 4
+    assert balancer.stats["lb_subsets_single_host_per_subset_duplicate"] == 1
+
+
+def test_a_fallback_list_in_the_request() -> None:
+    config = {"metadata_fallback_policy": "FALLBACK_LIST"}
+    balancer = subsets(VERSIONS, ["version", "stage"], **config)
+
+    def choice(*tries: dict[str, str]) -> int | None:
+        metadata = {"stage": "dev", "fallback_list": list(tries)}
+        return number(balancer.choose(metadata=metadata))
+
+    assert choice({"version": "9"}, {"version": "2"}) == 3
+    assert choice({"version": "9"}) is None
+    assert choice({"stage": "prod", "version": "1"}) == 1
+    assert choice() is None
+    assert number(subsets(VERSIONS, ["stage"], **config).choose(metadata={"stage": "dev"})) == 2
+
+
+def test_redundant_keys_are_left_aside_by_the_longest_selector() -> None:
+    typed = {
+        "@type": "type.googleapis.com/envoy.extensions.load_balancing_policies.subset.v3.Subset",
+        "allow_redundant_keys": True,
+        "subset_selectors": [{"keys": ["stage"]}, {"keys": ["version", "stage"]}],
+        "subset_lb_policy": {
+            "policies": [{"typed_extension_config": {"name": "r", "typed_config": typed_random()}}]
+        },
+    }
+    balancer = LoadBalancer(typed, VERSIONS, random=lambda: 0)
+    assert number(balancer.choose(metadata={"stage": "dev", "version": "2", "x": 1})) == 3
+    assert number(balancer.choose(metadata={"stage": "dev", "x": 1})) == 2
+    assert number(balancer.choose(metadata={"stage": "dev", "version": "9"})) is None
+    assert number(balancer.choose(metadata={"version": "2"})) is None
+
+
+def test_subsets_have_hash_tables_of_their_own_and_follow_updates() -> None:
+    balancer = subsets(VERSIONS, ["stage"], lb_policy="RING_HASH")
+    alone = LoadBalancer("RING_HASH", VERSIONS[1:3])
+    for key in range(50):
+        chosen = balancer.choose(str(key), metadata={"stage": "dev"})
+        assert str(chosen) == str(alone.choose(str(key)))
+    balancer.update(0, VERSIONS[:2])
+    assert {number(balancer.choose(str(k), {"stage": "dev"})) for k in range(20)} == {2}
+    assert balancer.stats["lb_subsets_removed"] == 0
+    balancer.update(0, VERSIONS[:1])
+    assert balancer.choose(1, {"stage": "dev"}) is None
+    assert balancer.stats["lb_subsets_removed"] == 1
+    assert balancer.stats["lb_subsets_active"] == 1
+
+
+def test_an_unchanged_subset_keeps_its_place_in_the_cycle() -> None:
+    hosts = [host_with(n, group="ab"[n % 2]) for n in range(6)]
+    balancer = subsets(hosts, ["group"], lb_policy="ROUND_ROBIN")
+    assert [number(balancer.choose(metadata={"group": "a"})) for _ in range(2)] == [0, 2]
+    balancer.update(0, [*hosts, host_with(7, group="b")])
+    assert number(balancer.choose(metadata={"group": "a"})) == 4
+    balancer.set_health(0, "UNHEALTHY")
+    picked = [number(balancer.choose(metadata={"group": "a"})) for _ in range(2)]
+    assert 0 not in picked
+
+
+@pytest.mark.parametrize(("scaled", "share"), [(False, 10), (True, 4)])
+def test_locality_weights_of_rule_sb_10(scaled: bool, share: int) -> None:
+    # Locality x: weight 10, 3 of 7 hosts in the subset; y: weight 4, all in.
+    hosts = [
+        {**host_with(n, v="1" if n < 3 else "2"), "locality": "x", "locality_weight": 10}
+        for n in range(7)
+    ]
+    hosts += [{**host_with(10 + n, v="1"), "locality": "y", "locality_weight": 4} for n in range(2)]
+    balancer = subsets(
+        hosts,
+        ["v"],
+        locality_weight_aware=True,
+        scale_locality_weight=scaled,
+        common_lb_config={"locality_weighted_lb_config": {}},
+    )
+    cycle = share + 4
+    chosen = [balancer.choose(metadata={"v": "1"}) for _ in range(cycle)]
+    places = [host.locality["zone"] for host in chosen if host is not None]
+    assert places.count("x") == share
+
+
+@pytest.mark.parametrize(
+    "selector",
+    [
+        {"keys": ["a"], "fallback_keys_subset": ["a"]},
+        {"keys": ["a", "b"], "fallback_policy": "KEYS_SUBSET"},
+        {"keys": ["a"], "fallback_policy": "KEYS_SUBSET", "fallback_keys_subset": ["a"]},
+        {"keys": ["a"], "fallback_policy": "KEYS_SUBSET", "fallback_keys_subset": ["b"]},
+    ],
+)
+def test_bad_selectors_are_refused(selector: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        subsets(VERSIONS, selector)
+    assert caught.value.path == "lb_subset_config.subset_selectors[0].fallback_keys_subset"
+    with pytest.raises(ConfigError):
+        subsets(VERSIONS, ["a"], locality_weight_aware=True)
+
+
+# --- latency and load reports --------------------------------------------------------------------
+
+
+def test_peak_ewma_of_rule_pe_6() -> None:
+    now = [0.0]
+    balancer = LoadBalancer("PEAK_EWMA", THREE[:2], random=[0, 0, 0, 0], now=lambda: now[0])
+    assert balancer.latency(0) == 0.03
+    now[0] = 5.0
+    assert round(balancer.latency(0) * 1000, 3) == 18.196
+    balancer.answered(0, 0.05)
+    assert balancer.latency(0) == 0.05
+    now[0] = 7.0
+    balancer.answered(0, 0.02)
+    assert round(balancer.latency(0) * 1000, 3) == 44.562
+    assert str(balancer.choose()) == THREE[1]
+
+
+def test_peak_ewma_draws_two_different_hosts_and_weighs_what_is_pending() -> None:
+    balancer = LoadBalancer("PEAK_EWMA", THREE, random=[0, 1, 1, 0, 0, 0, 0, 1, 0], now=0)
+    assert picks(balancer, 2) == [1, 0]  # 1 and 2 tie: the first drawn; 0 and 1
+    balancer.set_active_requests(0, 1)
+    assert picks(balancer, 1) == [1]  # against 0, which has a request
+    assert picks(LoadBalancer("PEAK_EWMA", THREE[:1], random=[0], now=0), 1) == [0]
+
+
+PENALISED = {"@type": "type.googleapis.com/meshcore.PeakEwma", "failures_as_latency": True}
+
+
+@pytest.mark.parametrize(
+    ("answer", "seconds"),
+    [
+        ({"status": 500}, 5),
+        ({"status": None}, 5),
+        ({"status": 503, "retry_after": 8}, 8),
+        ({"status": 503, "retry_after": 1}, 5),
+        ({"status": 500, "retry_after": 8}, 5),
+        ({"status": 429, "retry_after": 1000}, 300),
+        ({"grpc_status": 14, "retry_after": 9}, 9),
+        ({"grpc_status": 13, "retry_after": 9}, 5),
+        ({"grpc_status": 5}, 0.1),
+        ({"status": 404}, 0.1),
+    ],
+)
+def test_failures_count_as_latency(answer: dict[str, Any], seconds: float) -> None:
+    now = [0.0]
+    balancer = LoadBalancer(PENALISED, THREE, now=lambda: now[0])
+    now[0] = 1.0
+    balancer.answered(0, 0.1, **answer)
+    assert balancer.latency(0) == seconds
+    now[0] = 11.0
+    assert round(balancer.latency(0) / seconds, 3) == 0.368
+
+
+def test_client_side_weights_follow_the_reports() -> None:
+    now = [1_000]
+    balancer = LoadBalancer(
+        "CLIENT_SIDE_WEIGHTED_ROUND_ROBIN", THREE, random=lambda: 0, now=lambda: now[0]
+    )
+    assert balancer.report_load(0, "TEXT rps_fractional=100, cpu_utilization=0.5") == 200
+    assert balancer.report_load(1, {"rps_fractional": 100, "application_utilization": 0.25}) == 400
+    assert balancer.report_load(2, "JSON {}") == 0
+    assert balancer.report_load(2, "XML") is None
+    now[0] = 10_999
+    assert set(picks(balancer, 3)) == {0, 1, 2}  # blackout
+    now[0] = 12_000
+    chosen = picks(balancer, 900)
+    assert [chosen.count(n) for n in range(3)] == [200, 400, 300]  # the median for who says nothing
+    assert balancer.hosts[2].weight == 300
+    now[0] = 181_001
+    assert balancer.choose() is not None
+    assert {host.weight for host in balancer.hosts} == {1}  # expired
+
+
+def test_errors_and_named_metrics_lower_a_weight() -> None:
+    typed = {
+        "@type": "type.googleapis.com/envoy.extensions.load_balancing_policies."
+        "client_side_weighted_round_robin.v3.ClientSideWeightedRoundRobin",
+        "metric_names_for_computing_utilization": ["named_metrics.queue"],
+        "error_utilization_penalty": 2.0,
+    }
+    balancer = LoadBalancer(typed, THREE)
+    report = {"rps_fractional": 100, "eps": 10, "cpu_utilization": 0.9}
+    assert balancer.report_load(0, report) == 90
+    assert balancer.report_load(0, {**report, "named_metrics": {"queue": 0.05}}) == 400
+    wire = "BIN MQAAAAAAAFlACQAAAAAAAOA/"  # rps_fractional 100, cpu_utilization 0.5
+    assert balancer.report_load(0, wire) == 200

@@ -59,7 +59,9 @@ cdef class Balancer:
     """Hosts are known by index, in the order of the assignment."""
 
     cdef mc_lb_config config
+    cdef mc_lb_config local_config
     cdef mc_hosts *hosts
+    cdef mc_hosts *local
     cdef mc_lb *lb
     cdef mc_random random
     cdef mc_slab *slab
@@ -79,6 +81,9 @@ cdef class Balancer:
         uint64_t now_ms,
         draw=None,
         uint64_t seed=0,
+        tuple locality=(b"", b"", b""),
+        bytes local=None,
+        bytes runtime=b"{}",
     ):
         if self.lb != NULL:
             raise TypeError("a Balancer is made once")
@@ -92,37 +97,60 @@ cdef class Balancer:
             self.draw = draw
             self.random.draw = <uint64_t (*)(void *) noexcept nogil>draw_one
             self.random.ctx = <void *>self
-        self.compile_config(cluster)
-        self.hosts = self.compile_hosts(assignment)
+        self.compile_config(cluster, &self.config, locality, local is not None, runtime)
+        self.hosts = self.compile_hosts(assignment, &self.config, NULL)
         cdef mc_lb_stats stats = mc_lb_stats_of(self.store.stats, self.slab, bytes_slice(self.name))
         self.lb = mc_lb_new(&self.config, self.hosts, &self.random, now_ms, &stats)
         self.settle()
         if self.lb == NULL:
             raise MemoryError()
         self.index()
+        if local is not None:
+            self.compile_config(b"{}", &self.local_config, locality, True, b"{}")
+            self.set_local(local)
 
     def __dealloc__(self):
         mc_lb_free(self.lb)
         mc_hosts_unref(self.hosts)
+        mc_hosts_unref(self.local)
+        mc_lb_config_fini(&self.config)
+        mc_lb_config_fini(&self.local_config)
         if self.slab != NULL:
             mc_slab_close(self.slab)
 
-    cdef int compile_config(self, bytes cluster) except -1:
+    cdef int compile_config(
+        self, bytes cluster, mc_lb_config *out, tuple locality, bint known, bytes runtime
+    ) except -1:
         cdef mc_arena arena
         cdef mc_error error
         cdef const mc_value *value = NULL
+        cdef const mc_value *values = NULL
+        cdef mc_runtime overrides
+        cdef mc_lb_node node
         cdef mc_status status
+        node.locality.region = bytes_slice(<bytes>locality[0])
+        node.locality.zone = bytes_slice(<bytes>locality[1])
+        node.locality.sub_zone = bytes_slice(<bytes>locality[2])
+        node.local_cluster = known
+        node.runtime = &overrides
         mc_arena_init(&arena, NULL)
         error.path[0] = error.reason[0] = 0
-        status = mc_value_parse(&arena, bytes_slice(cluster), &value, &error)
+        status = mc_value_parse(&arena, bytes_slice(runtime), &values, &error)
         if status == MC_OK:
-            status = mc_lb_config_compile(value, &self.config, &error)
+            status = mc_runtime_init(&overrides, values)
+        if status == MC_OK:
+            status = mc_value_parse(&arena, bytes_slice(cluster), &value, &error)
+            if status == MC_OK:
+                status = mc_lb_config_compile(value, &node, out, &error)
+            mc_runtime_fini(&overrides)
         mc_arena_fini(&arena)
         if status != MC_OK:
             refuse(status, &error)
         return 0
 
-    cdef mc_hosts *compile_hosts(self, bytes assignment) except NULL:
+    cdef mc_hosts *compile_hosts(
+        self, bytes assignment, const mc_lb_config *config, mc_hosts *previous
+    ) except NULL:
         cdef mc_arena arena
         cdef mc_error error
         cdef const mc_value *value = NULL
@@ -134,9 +162,7 @@ cdef class Balancer:
             mc_arena_init(&arena, NULL)
             status = mc_value_parse(&arena, json, &value, &error)
             if status == MC_OK:
-                status = mc_hosts_compile(
-                    value, &self.config, name, NULL, self.hosts, &hosts, &error
-                )
+                status = mc_hosts_compile(value, config, name, NULL, previous, &hosts, &error)
             mc_arena_fini(&arena)
         if status != MC_OK:
             refuse(status, &error)
@@ -154,7 +180,9 @@ cdef class Balancer:
         self.indexes = {
             <size_t>mc_hosts_at(self.hosts, i): i for i in range(mc_hosts_count(self.hosts))
         }
-        mc_hosts_set_gauges(self.hosts, bytes_slice(self.name), self.store.stats)
+        mc_hosts_set_gauges(
+            self.hosts, bytes_slice(self.name), self.store.stats, self.slab
+        )
         return 0
 
     cdef int swap(self, mc_hosts *hosts, uint64_t now_ms) except -1:
@@ -170,7 +198,7 @@ cdef class Balancer:
     @cython.critical_section
     def update(self, bytes assignment, uint64_t now_ms):
         """A new membership; hosts whose address stays are the same."""
-        self.swap(self.compile_hosts(assignment), now_ms)
+        self.swap(self.compile_hosts(assignment, &self.config, self.hosts), now_ms)
 
     @cython.critical_section
     def refresh(self, uint64_t now_ms):
@@ -179,6 +207,16 @@ cdef class Balancer:
         if mc_hosts_refresh(self.hosts, &hosts) != MC_OK:
             raise MemoryError()
         self.swap(hosts, now_ms)
+
+    @cython.critical_section
+    def set_local(self, bytes assignment):
+        """The hosts of the cluster that the caller itself belongs to."""
+        cdef mc_hosts *hosts = self.compile_hosts(assignment, &self.local_config, self.local)
+        cdef mc_status status = mc_lb_set_local(self.lb, hosts)
+        mc_hosts_unref(self.local)
+        self.local = hosts
+        if status != MC_OK:
+            raise MemoryError()
 
     cdef object answer(self, mc_host *host):
         self.refuses = None
@@ -193,16 +231,61 @@ cdef class Balancer:
         return sum
 
     @cython.critical_section
-    def choose(self, uint64_t now_ms, hash=None, *, active=None, uint32_t attempts=0, refuses=None):
-        """The index of a host, or None."""
+    def choose(
+        self,
+        uint64_t now_ms,
+        hash=None,
+        *,
+        active=None,
+        uint32_t attempts=0,
+        refuses=None,
+        bytes criteria=None,
+        bytes override=b"",
+        bint strict=False,
+        uint32_t frequency=0,
+        tried=(),
+    ):
+        """The index of a host, or None.
+
+        criteria: a list of objects; override: an address, tried first; frequency: that of the
+        retry priority, and `tried` the priorities of the hosts attempted.
+        """
         cdef mc_lb_request request = self.request(now_ms, hash)
+        cdef mc_retry_priority retry
+        cdef mc_arena arena
+        cdef mc_subset_criteria wanted
         request.cluster_active = self.total_active() if active is None else active
         request.attempts = attempts
+        request.override_host = bytes_slice(override)
+        request.override_strict = strict
+        if frequency > 0:
+            mc_retry_priority_init(&retry, frequency)
+            for priority in tried:
+                mc_retry_priority_tried(&retry, priority)
+                request.loads = mc_retry_priority_loads(&retry, self.hosts)
         if refuses is not None:
             self.refuses = refuses
             request.refuse = <c_bool (*)(void *, const mc_host *) noexcept nogil>refuse_one
             request.ctx = <void *>self
-        return self.answer(mc_lb_choose(self.lb, &request))
+        mc_arena_init(&arena, NULL)
+        try:
+            if criteria is not None:
+                self.read_criteria(criteria, &arena, &wanted)
+                request.criteria = &wanted
+            return self.answer(mc_lb_choose(self.lb, &request))
+        finally:
+            mc_arena_fini(&arena)
+
+    cdef int read_criteria(
+        self, bytes criteria, mc_arena *arena, mc_subset_criteria *out
+    ) except -1:
+        cdef mc_error error
+        cdef const mc_value *value = NULL
+        error.path[0] = error.reason[0] = 0
+        cdef mc_status status = mc_value_parse(arena, bytes_slice(criteria), &value, &error)
+        if status == MC_OK:
+            status = mc_subset_criteria_init(out, arena, &value, 1)
+        return refuse(status, &error) if status != MC_OK else 0
 
     @cython.critical_section
     def peek(self, uint64_t now_ms):
@@ -217,6 +300,10 @@ cdef class Balancer:
         request.cluster_active = request.attempts = 0
         request.refuse = NULL
         request.ctx = NULL
+        request.criteria = NULL
+        request.loads = NULL
+        request.override_host = bytes_slice(b"")
+        request.override_strict = False
         return request
 
     def __len__(self):
@@ -266,6 +353,61 @@ cdef class Balancer:
 
     def set_active(self, size_t i, uint32_t n):
         self.at(i).rq_active = n
+        self.at(i).pending = n
+
+    @property
+    def policy(self):
+        """"peak" and "weights" need to be told of answers; "" does not."""
+        return {MC_LB_PEAK_EWMA: "peak", MC_LB_CLIENT_WEIGHTS: "weights"}.get(
+            self.config.policy, ""
+        )
+
+    def answered(
+        self,
+        size_t i,
+        uint64_t rtt_ns,
+        uint64_t now_ms,
+        int status,
+        int grpc_status,
+        retry_after_ms,
+    ):
+        """An answer came, or none (status 0), after so long."""
+        cdef mc_peak_answer answer
+        answer.status = status
+        answer.grpc_status = grpc_status
+        answer.has_retry_after = retry_after_ms is not None
+        answer.retry_after_ms = 0 if retry_after_ms is None else retry_after_ms
+        mc_peak_answered(self.at(i), &self.config.peak, &answer, rtt_ns, now_ms * 1000000)
+
+    def estimate(self, size_t i, uint64_t now_ms):
+        """The latency expected of a host now, in nanoseconds."""
+        return mc_peak_estimate(self.at(i), &self.config.peak, now_ms * 1000000)
+
+    def report(self, size_t i, bytes header, bint binary, uint64_t now_ms):
+        """A load report; its weight, 0 when it says nothing, None when it cannot be read."""
+        cdef mc_load_report report
+        cdef mc_slice text = bytes_slice(header)
+        cdef mc_status status
+        if binary:
+            status = mc_load_report_parse_binary(text, &self.config.weights, &report)
+        else:
+            status = mc_load_report_parse(text, &self.config.weights, &report)
+        if status == MC_ENOMEM:
+            raise MemoryError()
+        if status != MC_OK:
+            return None
+        cdef uint32_t weight = mc_load_report_weight(&report, &self.config.weights)
+        if weight > 0:
+            mc_client_weight_report(self.at(i), weight, max(now_ms, 1))
+        return weight
+
+    @property
+    def weights_period_ms(self):
+        return self.config.weights.update_ms
+
+    def update_weights(self, uint64_t now_ms):
+        """Weights by the reports; true when one changed, and a refresh is due."""
+        return mc_client_weights_update(self.hosts, &self.config.weights, max(now_ms, 1))
 
     def loads(self):
         """By priority: health, degraded, healthy_load, degraded_load, panic."""

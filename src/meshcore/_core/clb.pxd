@@ -1,6 +1,6 @@
 """csrc/lb as its bindings see it."""
 
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int16_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from meshcore._core.cbase cimport mc_random, mc_slice, mc_status
 from meshcore._core.stats cimport mc_slab, mc_stat, mc_stats
@@ -24,6 +24,12 @@ cdef extern from "base/value.h" nogil:
     ctypedef struct mc_value:
         pass
     mc_status mc_value_parse(mc_arena *arena, mc_slice json, const mc_value **out, mc_error *error)
+
+cdef extern from "base/runtime.h" nogil:
+    ctypedef struct mc_runtime:
+        pass
+    mc_status mc_runtime_init(mc_runtime *runtime, const mc_value *values)
+    void mc_runtime_fini(mc_runtime *runtime)
 
 cdef extern from "stats/stats.h" nogil:
     mc_slab *mc_slab_open(mc_stats *stats)
@@ -58,8 +64,13 @@ cdef extern from "lb/priority.h" nogil:
     )
 
 cdef extern from "lb/lb.h" nogil:
+    ctypedef struct mc_locality_name:
+        mc_slice region
+        mc_slice zone
+        mc_slice sub_zone
     ctypedef struct mc_host:
         uint32_t rq_active
+        uint32_t pending
         uint32_t health_flags
         uint64_t hc_pass_ms
         uint32_t weight
@@ -73,9 +84,25 @@ cdef extern from "lb/lb.h" nogil:
         mc_slice sub_zone
     size_t mc_host_flags_text(uint32_t flags, char *out, size_t n)
 
-    ctypedef struct mc_lb_config:
+    ctypedef enum mc_lb_policy:
+        MC_LB_PEAK_EWMA
+        MC_LB_CLIENT_WEIGHTS
+    ctypedef struct mc_peak_config:
         pass
-    mc_status mc_lb_config_compile(const mc_value *cluster, mc_lb_config *out, mc_error *error)
+    ctypedef struct mc_client_weights_config:
+        uint64_t update_ms
+    ctypedef struct mc_lb_config:
+        mc_lb_policy policy
+        mc_peak_config peak
+        mc_client_weights_config weights
+    ctypedef struct mc_lb_node:
+        mc_locality_name locality
+        c_bool local_cluster
+        const mc_runtime *runtime
+    mc_status mc_lb_config_compile(
+        const mc_value *cluster, const mc_lb_node *node, mc_lb_config *out, mc_error *error
+    )
+    void mc_lb_config_fini(mc_lb_config *config)
 
     ctypedef struct mc_hosts:
         pass
@@ -93,12 +120,20 @@ cdef extern from "lb/lb.h" nogil:
     size_t mc_hosts_count(const mc_hosts *hosts)
     mc_host *mc_hosts_at(const mc_hosts *hosts, size_t index)
     mc_host *mc_hosts_find(const mc_hosts *hosts, mc_slice address_text)
-    void mc_hosts_set_gauges(const mc_hosts *hosts, mc_slice cluster_name, mc_stats *stats)
+    size_t mc_hosts_priorities(const mc_hosts *hosts, const mc_priority_load **loads)
+    void mc_hosts_set_gauges(
+        const mc_hosts *hosts, mc_slice cluster_name, mc_stats *stats, mc_slab *slab
+    )
 
     ctypedef struct mc_lb:
         pass
     ctypedef struct mc_lb_stats:
         mc_slab *slab
+    ctypedef struct mc_subset_criteria:
+        pass
+    mc_status mc_subset_criteria_init(
+        mc_subset_criteria *criteria, mc_arena *arena, const mc_value **objects, size_t count
+    )
     ctypedef struct mc_lb_request:
         c_bool has_hash
         uint64_t hash
@@ -107,6 +142,10 @@ cdef extern from "lb/lb.h" nogil:
         uint32_t attempts
         c_bool (*refuse)(void *ctx, const mc_host *host) noexcept nogil
         void *ctx
+        const mc_subset_criteria *criteria
+        const mc_priority_load *loads
+        mc_slice override_host
+        c_bool override_strict
     mc_lb_stats mc_lb_stats_of(mc_stats *stats, mc_slab *slab, mc_slice cluster_name)
     mc_lb *mc_lb_new(
         const mc_lb_config *config,
@@ -117,8 +156,47 @@ cdef extern from "lb/lb.h" nogil:
     )
     void mc_lb_free(mc_lb *lb)
     mc_status mc_lb_update(mc_lb *lb, mc_hosts *hosts, uint64_t now_ms)
+    mc_status mc_lb_set_local(mc_lb *lb, mc_hosts *local)
     mc_host *mc_lb_choose(mc_lb *lb, const mc_lb_request *request)
     mc_host *mc_lb_peek(mc_lb *lb, const mc_lb_request *request)
 
-cdef extern from "lb/hosts.h" nogil:
-    size_t mc_hosts_priorities(const mc_hosts *hosts, const mc_priority_load **loads)
+cdef extern from "lb/retry_priority.h" nogil:
+    ctypedef struct mc_retry_priority:
+        pass
+    void mc_retry_priority_init(mc_retry_priority *retry, uint32_t frequency)
+    void mc_retry_priority_tried(mc_retry_priority *retry, uint32_t priority)
+    const mc_priority_load *mc_retry_priority_loads(
+        mc_retry_priority *retry, const mc_hosts *hosts
+    )
+
+cdef extern from "lb/peak_ewma.h" nogil:
+    ctypedef struct mc_peak_answer:
+        uint16_t status
+        int16_t grpc_status
+        c_bool has_retry_after
+        uint64_t retry_after_ms
+    double mc_peak_estimate(const mc_host *host, const mc_peak_config *config, uint64_t now_ns)
+    void mc_peak_answered(
+        mc_host *host,
+        const mc_peak_config *config,
+        const mc_peak_answer *answer,
+        uint64_t rtt_ns,
+        uint64_t now_ns,
+    )
+
+cdef extern from "lb/client_weights.h" nogil:
+    ctypedef struct mc_load_report:
+        pass
+    mc_status mc_load_report_parse(
+        mc_slice header, const mc_client_weights_config *config, mc_load_report *out
+    )
+    mc_status mc_load_report_parse_binary(
+        mc_slice base64, const mc_client_weights_config *config, mc_load_report *out
+    )
+    uint32_t mc_load_report_weight(
+        const mc_load_report *report, const mc_client_weights_config *config
+    )
+    void mc_client_weight_report(mc_host *host, uint32_t weight, uint64_t now_ms)
+    bint mc_client_weights_update(
+        const mc_hosts *hosts, const mc_client_weights_config *config, uint64_t now_ms
+    )

@@ -77,7 +77,7 @@ def _files() -> _Files:
 
     packed = files(__package__).joinpath("_schema.bin").read_bytes()
     protos = list(FileDescriptorSet.FromString(zlib.decompress(packed)).file)
-    return _Files([*protos, _python_filter_file(), _health_degree_file()])
+    return _Files([*protos, _python_filter_file(), _health_degree_file(), _peak_ewma_file()])
 
 
 @cache
@@ -132,6 +132,30 @@ def _health_degree_file() -> FileDescriptorProto:
         label=FieldDescriptorProto.LABEL_OPTIONAL,
         type=FieldDescriptorProto.TYPE_UINT32,
     )
+    return proto
+
+
+def _peak_ewma_file() -> FileDescriptorProto:
+    """A load balancing policy: the better of two by latency (docs/load-balancing.md)."""
+    from google.protobuf.descriptor_pb2 import FieldDescriptorProto, FileDescriptorProto
+
+    proto = FileDescriptorProto(
+        name="meshcore/peak_ewma.proto",
+        package="meshcore",
+        syntax="proto3",
+        dependency=["google/protobuf/duration.proto"],
+    )
+    message = proto.message_type.add(name="PeakEwma")
+    fields = ("default_rtt", "decay", "failures_as_latency", "failure_penalty")
+    for number, name in enumerate(fields, 1):
+        field = message.field.add(
+            name=name, json_name=name, number=number, label=FieldDescriptorProto.LABEL_OPTIONAL
+        )
+        if name == "failures_as_latency":
+            field.type = FieldDescriptorProto.TYPE_BOOL
+        else:
+            field.type = FieldDescriptorProto.TYPE_MESSAGE
+            field.type_name = ".google.protobuf.Duration"
     return proto
 
 

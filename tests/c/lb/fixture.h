@@ -40,7 +40,7 @@ static inline mc_lb_config config_of(const char *json) {
     mc_error error = {{0}, {0}};
     mc_lb_config config;
     mc_arena_init(&arena, NULL);
-    mc_status status = mc_lb_config_compile(parse(&arena, json), &config, &error);
+    mc_status status = mc_lb_config_compile(parse(&arena, json), NULL, &config, &error);
     mc_arena_fini(&arena);
     if (status != MC_OK) {
         fprintf(stderr, "config: %s %s\n", error.path, error.reason);

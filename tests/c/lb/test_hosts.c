@@ -132,18 +132,18 @@ TEST(tables_have_gauges) {
     static const mc_lb_config maglev = {.policy = MC_LB_MAGLEV, .maglev_size = 11, .panic_threshold = 50};
     mc_stats *stats = mc_stats_new();
     mc_hosts *hosts = hosts_of(json, &RING, NULL);
-    mc_hosts_set_gauges(hosts, MC_SLICE("r"), stats);
+    mc_hosts_set_gauges(hosts, MC_SLICE("r"), stats, NULL);
     CHECK_U64(gauge(stats, "cluster.r.ring_hash_lb.size"), 64);
     CHECK_U64(gauge(stats, "cluster.r.ring_hash_lb.min_hashes_per_host"), 16);
     CHECK_U64(gauge(stats, "cluster.r.ring_hash_lb.max_hashes_per_host"), 48);
     mc_hosts_unref(hosts);
     hosts = hosts_of(json, &maglev, NULL);
-    mc_hosts_set_gauges(hosts, MC_SLICE("m"), stats);
+    mc_hosts_set_gauges(hosts, MC_SLICE("m"), stats, NULL);
     CHECK_U64(gauge(stats, "cluster.m.maglev_lb.min_entries_per_host"), 3);
     CHECK_U64(gauge(stats, "cluster.m.maglev_lb.max_entries_per_host"), 8);
     mc_hosts_unref(hosts);
     hosts = hosts_of(json, &PLAIN, NULL);
-    mc_hosts_set_gauges(hosts, MC_SLICE("p"), stats);
+    mc_hosts_set_gauges(hosts, MC_SLICE("p"), stats, NULL);
     CHECK_U64(gauge(stats, "cluster.p.ring_hash_lb.size"), UINT64_MAX);
     mc_hosts_unref(hosts);
     mc_stats_unref(stats);
@@ -245,7 +245,7 @@ TEST(configuration_errors_name_the_field) {
         mc_error error = {{0}, {0}};
         mc_lb_config config;
         mc_arena_init(&arena, NULL);
-        CHECK_INT(mc_lb_config_compile(parse(&arena, cases[i].json), &config, &error), MC_EINVAL);
+        CHECK_INT(mc_lb_config_compile(parse(&arena, cases[i].json), NULL, &config, &error), MC_EINVAL);
         CHECK_SLICE(mc_slice_cstr(error.path), cases[i].path);
         mc_arena_fini(&arena);
     }
