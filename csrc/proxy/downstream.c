@@ -395,7 +395,8 @@ void mc_downstream_stream_done(mc_downstream *d, mc_stream *stream, bool close) 
         }
         return;
     }
-    if (close || d->drain == DRAIN_CLOSING) {
+    /* A response that began before the drain could not say close. */
+    if (close || d->drain == DRAIN_CLOSING || d->leaving || d->proxy->draining) {
         close_after_flush(d, !stream->head.keep_alive && stream->request_complete);
         return;
     }
