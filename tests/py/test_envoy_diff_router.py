@@ -5,6 +5,7 @@ and what was counted."""
 from __future__ import annotations
 
 import asyncio
+import random
 import re
 import time
 import urllib.request
@@ -18,6 +19,9 @@ from upstreams import Behaviour, Exchange, Upstream
 
 HCM = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
 ROUTER = "envoy.extensions.filters.http.router.v3.Router"
+
+SEED = 20261121
+GENERATED = 150
 
 VOLATILE = {
     "date": "a date",
@@ -105,7 +109,9 @@ def cluster(name: str, *ports: str, more: str = "") -> str:
     endpoints = ", ".join(f"{{endpoint: {{address: {address(port)}}}}}" for port in ports)
     return (
         f"  - {{name: {name}, type: STATIC, connect_timeout: 0.5s, {more} load_assignment:"
-        f" {{cluster_name: {name}, endpoints: [{{lb_endpoints: [{endpoints}]}}]}}}}\n"
+        f" {{cluster_name: {name}, endpoints: [{{lb_endpoints: [{endpoints}]}}]}},"
+        # A connection that the server closes in the moment it is used again is not Envoy's failure.
+        f" common_http_protocol_options: {{max_requests_per_connection: 1}}}}\n"
     )
 
 
@@ -165,12 +171,12 @@ class Side:
         before = self.stats()
         method = data.split(b" ", 1)[0].decode()
         out: dict[str, Any] = {}
-        with Connection(self.server.port, timeout=10) as connection:
+        with Connection(self.server.port, timeout=1.5) as connection:
             connection.send(data.replace(b"PORT", str(self.server.port).encode()))
             try:
                 reply = connection.reply(method, out.setdefault("interim", []))
                 out["reply"] = self.comparable(reply)
-            except (EOFError, ConnectionError) as error:
+            except (EOFError, OSError) as error:
                 out["reply"] = type(error).__name__
         out["counted"], out["received"] = self.settled(before)
         return out
@@ -374,3 +380,70 @@ def test_informational_responses(sides: Pair) -> None:
     cases = [request("GET /retried/hints,200"), request("GET /retried/500,hints")]
     check(sides(routes), cases)
     check(sides(routes, manager="          proxy_100_continue: true\n"), cases)
+
+
+OVERRIDES = [
+    "x-envoy-retry-on: 5xx",
+    "x-envoy-retry-on: gateway-error, retriable-4xx",
+    "x-envoy-retry-on: nonsense",
+    "x-envoy-retry-on: unavailable",
+    "x-envoy-retry-grpc-on: unavailable",
+    "x-envoy-retry-grpc-on: 5xx",
+    "x-envoy-max-retries: 3",
+    "x-envoy-max-retries: 0",
+    "x-envoy-max-retries: many",
+    "x-envoy-retriable-status-codes: 500, 409",
+    "x-envoy-retriable-header-names: x-again",
+    "x-envoy-upstream-rq-timeout-ms: 150",
+    "x-envoy-upstream-rq-timeout-ms: 0",
+    "x-envoy-upstream-rq-timeout-ms: soon",
+    "x-envoy-upstream-rq-per-try-timeout-ms: 100",
+    "x-envoy-upstream-rq-per-try-timeout-ms: soon",
+    "x-envoy-upstream-rq-timeout-alt-response: 1",
+    "x-envoy-upstream-alt-stat-name: other",
+    "x-envoy-hedge-on-per-try-timeout: true",
+    "x-envoy-hedge-on-per-try-timeout: yes",
+    "x-envoy-upstream-stream-duration-ms: 120",
+    "x-envoy-expected-rq-timeout-ms: 130",
+    "x-envoy-attempt-count: 7",
+    "content-type: application/grpc",
+    "grpc-timeout: 100m",
+]
+OUTCOMES = [
+    *("200", "500,200", "503,503,200", "409,200", "200+x-again=1,200", "200+grpc-status=14,200"),
+    *("slow", "reset,200", "slow,200", "200+x-envoy-upstream-canary=true", "stuck"),
+]
+
+
+def with_overrides(count: int) -> Iterator[bytes]:
+    draw = random.Random(SEED)
+    for name in OVERRIDES:  # each alone, where it can matter
+        for step in ("500,200", "slow,slow,200", "200+grpc-status=14,200"):
+            yield request(f"GET /{draw.choice(['plain', 'kept'])}/{step}", name)
+    for _ in range(count):
+        names = draw.sample(OVERRIDES, draw.randrange(2, 6))
+        line = f"{draw.choice(['GET', 'POST'])} /{draw.choice(['plain', 'kept'])}"
+        yield request(f"{line}/{draw.choice(OUTCOMES)}", *names)
+
+
+OPTIONS = {
+    "plain": "",
+    "strict": "strict_check_headers: [x-envoy-upstream-rq-timeout-ms, x-envoy-max-retries,"
+    " x-envoy-upstream-rq-per-try-timeout-ms, x-envoy-retry-on, x-envoy-retry-grpc-on]",
+    "respectful": "respect_expected_rq_timeout: true",
+    "quiet": "suppress_envoy_headers: true",
+    "uncounted": "dynamic_stats: false",
+    "codeless": "suppress_grpc_request_failure_code_stats: true",
+}
+
+
+@pytest.mark.parametrize("option", sorted(OPTIONS))
+def test_headers_of_requests_from_inside(sides: Pair, option: str) -> None:
+    routes = [
+        route("plain", "timeout: 0.45s"),
+        route("kept", f"timeout: 0.45s, retry_policy: {{retry_on: reset, {BACKOFF}}}"),
+    ]
+    router = f"              {OPTIONS[option]}\n" if OPTIONS[option] else ""
+    count = GENERATED if option == "plain" else GENERATED // 5
+    cases = list(with_overrides(count))
+    check(sides(routes, manager=INTERNAL, router=router), cases)
