@@ -47,6 +47,7 @@ void mc_host_count_success(mc_router *r, mc_host *host) {
 enum { PLACES_MAX = 8 };
 
 typedef struct places {
+    mc_code_stats *alternative; /* the cluster itself below its other name */
     mc_code_stats *at[PLACES_MAX];
     size_t count;
 } places;
@@ -83,7 +84,7 @@ static void add_alternative(mc_router *r, places *out, const mc_host *host, bool
     const mc_slice prefix = mc_slice_of(text, n);
     const mc_slice origin[] = {prefix, MC_SLICE("."), origin_name(r)};
     const mc_slice of_canary[] = {prefix, MC_SLICE(".canary")};
-    add_place(out, mc_code_scopes_get(&r->cluster->code_scopes, &prefix, 1));
+    out->alternative = mc_code_scopes_get(&r->cluster->code_scopes, &prefix, 1);
     add_place(out, mc_code_scopes_get(&r->cluster->code_scopes, origin, 3));
     if (canary) {
         add_place(out, mc_code_scopes_get(&r->cluster->code_scopes, of_canary, 2));
@@ -109,13 +110,16 @@ void mc_router_charge(mc_router *r, uint16_t status, mc_host *host, bool canary)
         return;
     }
     places more = {.count = 0};
-    const bool with_code = !(r->grpc && r->options->suppress_grpc_failure_codes);
+    const bool with_code = !(r->grpc && r->options->suppress_grpc_failure_codes); /* only for the cluster itself */
     find_places(r, host, canary, &more);
     mc_code_stats_response(&r->cluster->codes[MC_ORIGIN_ANY], slab, status, with_code);
     mc_code_stats_response(&r->cluster->codes[r->stream->internal ? MC_ORIGIN_INTERNAL : MC_ORIGIN_EXTERNAL], slab,
-                           status, with_code);
+                           status, true);
+    if (MC_UNLIKELY(more.alternative != NULL)) {
+        mc_code_stats_response(more.alternative, slab, status, with_code);
+    }
     for (size_t i = 0; i < more.count; i++) {
-        mc_code_stats_response(more.at[i], slab, status, with_code);
+        mc_code_stats_response(more.at[i], slab, status, true);
     }
     if (status >= 500 && status < 600) {
         mc_host_count_error(r, host);
@@ -156,6 +160,9 @@ void mc_router_charge_time(mc_router *r, const mc_try *t) {
     find_places(r, t->host, t->canary, &more);
     mc_code_stats_time(&r->cluster->codes[MC_ORIGIN_ANY], slab, ms);
     mc_code_stats_time(&r->cluster->codes[r->stream->internal ? MC_ORIGIN_INTERNAL : MC_ORIGIN_EXTERNAL], slab, ms);
+    if (MC_UNLIKELY(more.alternative != NULL)) {
+        mc_code_stats_time(more.alternative, slab, ms);
+    }
     for (size_t i = 0; i < more.count; i++) {
         mc_code_stats_time(more.at[i], slab, ms);
     }

@@ -52,7 +52,8 @@ async def scripted(exchange: Exchange) -> None:
     steps = script_of(exchange.request.target)
     step = steps[min(len(upstream.requests), len(steps)) - 1]
     kind, *extras = step.split("+")
-    headers = [(name, value) for name, _, value in (extra.partition("=") for extra in extras)]
+    pairs = (extra.partition("=") for extra in extras)
+    headers = [(name, value.replace("|", "/").replace("%2C", ",")) for name, _, value in pairs]
     if kind == "early":
         await exchange.head(200, [("content-length", "2"), *headers])
         await exchange.write(b"ok")
@@ -447,3 +448,124 @@ def test_headers_of_requests_from_inside(sides: Pair, option: str) -> None:
     count = GENERATED if option == "plain" else GENERATED // 5
     cases = list(with_overrides(count))
     check(sides(routes, manager=INTERNAL, router=router), cases)
+
+
+def test_hedging(sides: Pair) -> None:
+    policy = (
+        "timeout: 2s, hedge_policy: {hedge_on_per_try_timeout: true},"
+        " retry_policy: {retry_on: %s, num_retries: %d, per_try_timeout: 0.1s, " + BACKOFF + "}"
+    )
+    routes = [
+        route("one", policy % ("5xx", 1)),
+        route("two", policy % ("5xx", 2)),
+        route("other", policy % ("connect-failure", 2)),
+        route("none", policy % ("5xx", 0)),
+        route("short", policy.replace("timeout: 2s", "timeout: 0.35s") % ("5xx", 5)),
+    ]
+    steps = "200 slow,200 slow,slow slow500,slow slow,500 slow,slow500,200 slow,reset hang,hang"
+    steps += " 500,slow,200 slow503,503 slow,hang slow,409"
+    names = ("one", "two", "other", "none", "short")
+    cases = [
+        request(f"GET /{name}/{step}")
+        for name in names
+        for step in steps.split()
+        if "hang,hang" not in step or name == "short"
+    ]
+    host = "              include_is_timeout_retry_header: true\n"
+    host += "              include_attempt_count_in_response: true\n"
+    check(sides(routes, host=host), cases)
+
+
+MIRROR = "request_mirror_policies: "
+
+
+def test_mirrors(sides: Pair) -> None:
+    share = "{default_value: {numerator: %d, denominator: HUNDRED}}"
+    routes = [
+        route("one", MIRROR + "[{cluster: mirror}]"),
+        route("two", MIRROR + "[{cluster: mirror}, {cluster: mirror}]"),
+        route("kept", MIRROR + "[{cluster: mirror, disable_shadow_host_suffix_append: true}]"),
+        route("named", MIRROR + "[{cluster: mirror, host_rewrite_literal: other.example}]"),
+        route("none", MIRROR + "[{cluster: mirror, runtime_fraction: %s}]" % (share % 0)),
+        route("all", MIRROR + "[{cluster: mirror, runtime_fraction: %s}]" % (share % 100)),
+        route("header", MIRROR + "[{cluster_header: x-mirror}]"),
+        route("refused", MIRROR + "[{cluster: refused}]"),
+        route("nohost", MIRROR + "[{cluster: nohost}]"),
+        route("untimed", "timeout: 0s, " + MIRROR + "[{cluster: mirror}]"),
+        route(
+            "retried",
+            MIRROR + "[{cluster: mirror}], prefix_rewrite: /rewritten/, host_rewrite_literal: b,"
+            f" retry_policy: {{retry_on: 5xx, per_try_timeout: 1s, {BACKOFF}}}",
+        ),
+    ]
+    names = "one two kept named none all header refused nohost untimed retried".split()
+    cases = []
+    for name in names:
+        for step in ("200", "500,200", "reset"):
+            cases.append(request(f"GET /{name}/{step}", "x-mirror: mirror"))
+            cases.append(request(f"POST /{name}/{step}", body=b"abc" * 1000))
+            chunks = CHUNKED, "x-mirror: unknown"
+            cases.append(request(f"PUT /{name}/{step}", *chunks) + b"3\r\nabc\r\n0\r\n\r\n")
+    cases.append(request("HEAD /one/200", "x-forwarded-for: 1.2.3.4", "x-envoy-internal: true"))
+    check(sides(routes), cases)
+
+
+def redirected(to: str, status: int = 302) -> str:
+    return f"{status}+location={to}"
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_internal_redirects(sides: Pair, inside: bool) -> None:
+    def follow(more: str = "") -> str:
+        return f"internal_redirect_policy: {{{more}}}"
+
+    previous = "envoy.extensions.internal_redirect.previous_routes.v3.PreviousRoutesConfig"
+    listed = "envoy.extensions.internal_redirect.allow_listed_routes.v3.AllowListedRoutesConfig"
+    safe = "envoy.extensions.internal_redirect.safe_cross_scheme.v3.SafeCrossSchemeConfig"
+
+    def predicate(kind: str, more: str = "") -> str:
+        typed = f'{{"@type": type.googleapis.com/{kind}{more}}}'
+        return f"predicates: [{{name: p, typed_config: {typed}}}]"
+
+    routes = [
+        route("one", follow()),
+        route("many", follow("max_internal_redirects: 5")),
+        route("zero", follow("max_internal_redirects: 0")),
+        route("codes", follow("redirect_response_codes: [301, 303, 307, 308]")),
+        route("cross", follow("allow_cross_scheme_redirect: true")),
+        route("safe", follow("allow_cross_scheme_redirect: true, " + predicate(safe))),
+        route("listed", follow(predicate(listed, ", allowed_route_names: [one]"))),
+        route("previous", follow("max_internal_redirects: 5, " + predicate(previous))),
+        route("copied", follow("response_headers_to_copy: [x-copy, x-gone]")),
+        route("rewritten", follow() + ", prefix_rewrite: /one/, host_rewrite_literal: b"),
+        route("retried", follow() + f", retry_policy: {{retry_on: 5xx, {BACKOFF}}}"),
+        route("off", "timeout: 5s"),
+        "{match: {path: /direct}, direct_response: {status: 200, body: {inline_string: hi}}}",
+    ]
+    targets = [
+        "http://b.com/off/200",
+        "http://b.com/one/200?q=1#f",
+        "http://b.com",
+        "http://b.com/direct",
+        "https://b.com/off/200",
+        "http://b.com/none",
+        "/off/200",
+        "nonsense",
+        "http://b.com:81/many/" + redirected("http://b.com/off/200"),
+    ]
+    cases = []
+    names = "one many zero codes cross safe listed previous copied rewritten retried off".split()
+    for name in names:
+        for target in targets[: len(targets) if name in ("one", "many", "codes") else 5]:
+            quoted = target.replace(",", "%2C").replace("/", "|")
+            cases.append(request(f"GET /{name}/{redirected(quoted)},200", "x-gone: 1"))
+        quoted = "http:||b.com|off|200"
+        cases.append(request(f"POST /{name}/{redirected(quoted)},200", body=b"abc"))
+        for status in (301, 303, 307, 308):
+            step = f"{redirected(quoted, status)}+x-copy=1"
+            cases.append(request(f"POST /{name}/{step},200", body=b"abc"))
+            cases.append(request(f"GET /{name}/{step},500,200"))
+        cases.append(request(f"PUT /{name}/302,200", CHUNKED) + b"3\r\nabc\r\n0\r\n\r\n")
+    again = "http:||b.com|previous|200"
+    cases.append(request(f"GET /previous/{redirected(again)},{redirected(again)},200"))
+    check(sides(routes, manager=INTERNAL if inside else ""), cases)
