@@ -187,13 +187,13 @@ static mc_retry_verdict decide(mc_retry *retry, bool wanted) {
     if (retry->charged && !wanted) {
         COUNT(retry, upstream_rq_retry_success, RETRY_SUCCESS);
     }
+    if (wanted && retry->remaining == 0) { /* what was granted before may go on: another try may still answer */
+        COUNT(retry, upstream_rq_retry_limit_exceeded, RETRY_LIMIT_EXCEEDED);
+        return MC_RETRY_LIMIT;
+    }
     discharge(retry);
     if (!wanted) {
         return MC_RETRY_NO;
-    }
-    if (retry->remaining == 0) {
-        COUNT(retry, upstream_rq_retry_limit_exceeded, RETRY_LIMIT_EXCEEDED);
-        return MC_RETRY_LIMIT;
     }
     retry->remaining--;
     if (mc_breakers_retry_open(breakers_of(retry))) {

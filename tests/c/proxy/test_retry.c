@@ -231,6 +231,7 @@ TEST(tries_are_spent_in_order) { /* RF-23 */
     CHECK_INT(mc_retry_reset(&retry, MC_RESET_REMOTE_RESET, true), MC_RETRY_YES);
     CHECK_INT(cluster->breakers[MC_PRIORITY_DEFAULT].retries.count, 1);
     CHECK_INT(mc_retry_response(&retry, 500, &response, 0), MC_RETRY_LIMIT);
+    mc_retry_stop(&retry);
     CHECK_INT(cluster->breakers[MC_PRIORITY_DEFAULT].retries.count, 0);
     CHECK_U64(counted("upstream_rq_retry"), 2);
     CHECK_U64(counted("upstream_rq_retry_limit_exceeded"), 1);
@@ -298,7 +299,8 @@ TEST(hedging_needs_no_condition) { /* RF-16 */
     mc_retry retry = start(&policy);
     CHECK_INT(mc_retry_hedge(&retry), MC_RETRY_YES);
     CHECK_INT(mc_retry_hedge(&retry), MC_RETRY_LIMIT);
-    mc_retry_stop(&retry);
+    CHECK_INT(mc_retry_response(&retry, 200, &response, 0), MC_RETRY_NO);
+    CHECK_U64(counted("upstream_rq_retry_success"), 1);
     end();
 }
 
