@@ -60,7 +60,7 @@ async def scripted(exchange: Exchange) -> None:
     step = steps[min(len(upstream.requests), len(steps)) - 1]
     kind, *extras = step.split("+")
     pairs = (extra.partition("=") for extra in extras)
-headers = [(name, target_of(value)) for name, _, value in pairs]
+    headers = [(name, target_of(value)) for name, _, value in pairs]
     if kind == "early":
         await exchange.head(200, [("content-length", "2"), *headers])
         await exchange.write(b"ok")
@@ -558,7 +558,7 @@ def test_internal_redirects(sides: Pair, inside: bool) -> None:
         "http://b.com/none",
         "/plain/200",
         "nonsense",
-"http://b.com:81/many/200,302~location=http:^^b.com^plain^200,200",
+        "http://b.com:81/many/200,302~location=http:^^b.com^plain^200,200",
     ]
     cases = []
     names = "one many zero codes cross safe listed previous copied rewritten retried plain".split()
