@@ -33,6 +33,7 @@ struct mc_pool {
     uint32_t state_count[CLIENT_STATES];
     uintptr_t key; /* of the upstream's map: the host and the priority */
     mc_breakers *breakers;
+    bool raw;      /* its connections speak no HTTP */
     bool draining; /* the host left: no reuse */
     mc_deferred serve, dying;
 };
@@ -116,7 +117,11 @@ static void client_attach(mc_client *client, mc_attempt *attempt) {
     COUNT(upstream, upstream_rq_total);
     GAUGE(upstream, upstream_rq_active, 1);
     mc_counter_inc(upstream->slab, client->pool->host->stats.rq_total);
-    mc_h1_parser_expect(&client->parser, attempt->method);
+    if (MC_UNLIKELY(client->pool->raw)) {
+        mc_attempt_tunnel(attempt);
+    } else {
+        mc_h1_parser_expect(&client->parser, attempt->method);
+    }
 }
 
 static void client_close(mc_client *client) {
@@ -449,7 +454,9 @@ static mc_status pool_connect(mc_pool *pool) {
     client_move(client, &pool->connecting, CLIENT_CONNECTING);
     mc_timer_arm(loop, &client->timer, cluster->connect_timeout_ms);
     COUNT(upstream, upstream_cx_total);
-    COUNT(upstream, upstream_cx_http1_total);
+    if (!pool->raw) {
+        COUNT(upstream, upstream_cx_http1_total);
+    }
     GAUGE(upstream, upstream_cx_active, 1);
     mc_counter_inc(upstream->slab, pool->host->stats.cx_total);
     mc_gauge_add(upstream->slab, pool->host->stats.cx_active, 1);
@@ -639,7 +646,9 @@ void mc_attempt_tunnel(mc_attempt *attempt) {
 static mc_slice pool_key(const mc_pool *pool) { return mc_slice_of(&pool->key, sizeof pool->key); }
 
 /* Hosts are aligned, so the lowest bit is free. */
-static uintptr_t key_of(const mc_host *host, mc_rq_priority priority) { return (uintptr_t)host | (uintptr_t)priority; }
+static uintptr_t key_of(const mc_host *host, mc_rq_priority priority, bool raw) {
+    return (uintptr_t)host | (uintptr_t)priority | (raw ? MC_PRIORITIES : 0u);
+}
 
 static void pool_free(mc_pool *pool) {
     mc_deferred_cancel(&pool->serve);
@@ -681,13 +690,14 @@ static void pool_maybe_free(mc_pool *pool) {
     upstream_maybe_die(pool->upstream);
 }
 
-static mc_pool *pool_new(mc_upstream *upstream, mc_host *host, mc_rq_priority priority) {
+static mc_pool *pool_new(mc_upstream *upstream, mc_host *host, mc_rq_priority priority, bool raw) {
     mc_pool *pool = mc_calloc(1, sizeof *pool);
     if (pool == NULL) {
         return NULL;
     }
     pool->host = host;
-    pool->key = key_of(host, priority);
+    pool->key = key_of(host, priority, raw);
+    pool->raw = raw;
     pool->upstream = upstream;
     pool->breakers = &upstream->cluster->breakers[priority];
     pool->serve.run = pool_serve;
@@ -706,8 +716,8 @@ static mc_pool *pool_new(mc_upstream *upstream, mc_host *host, mc_rq_priority pr
     return pool;
 }
 
-mc_status mc_upstream_pool(mc_upstream *upstream, mc_host *host, mc_rq_priority priority, mc_pool **out) {
-    const uintptr_t key = key_of(host, priority);
+static mc_status find_pool(mc_upstream *upstream, mc_host *host, mc_rq_priority priority, bool raw, mc_pool **out) {
+    const uintptr_t key = key_of(host, priority, raw);
     mc_pool *pool = mc_map_get(&upstream->pool_of, mc_slice_of(&key, sizeof key));
     if (MC_UNLIKELY(pool == NULL)) {
         if (mc_breaker_open(&upstream->cluster->breakers[priority]
@@ -715,12 +725,20 @@ mc_status mc_upstream_pool(mc_upstream *upstream, mc_host *host, mc_rq_priority 
             COUNT(upstream, upstream_cx_pool_overflow);
             return MC_ELIMIT;
         }
-        if ((pool = pool_new(upstream, host, priority)) == NULL) {
+        if ((pool = pool_new(upstream, host, priority, raw)) == NULL) {
             return MC_ENOMEM;
         }
     }
     *out = pool;
     return MC_OK;
+}
+
+mc_status mc_upstream_pool(mc_upstream *upstream, mc_host *host, mc_rq_priority priority, mc_pool **out) {
+    return find_pool(upstream, host, priority, false, out);
+}
+
+mc_status mc_upstream_raw_pool(mc_upstream *upstream, mc_host *host, mc_rq_priority priority, mc_pool **out) {
+    return find_pool(upstream, host, priority, true, out);
 }
 
 /* A draining pool keeps no connection that nobody waits for. */
@@ -831,7 +849,7 @@ mc_status mc_upstream_update(mc_upstream *upstream, mc_hosts *hosts) {
 
 void mc_upstream_drain_host(mc_upstream *upstream, mc_host *host) {
     for (mc_rq_priority priority = MC_PRIORITY_DEFAULT; priority < MC_PRIORITIES; priority++) {
-        const uintptr_t key = key_of(host, priority);
+        const uintptr_t key = key_of(host, priority, false);
         mc_pool *pool = mc_map_get(&upstream->pool_of, mc_slice_of(&key, sizeof key));
         if (pool != NULL) {
             MC_LIST_EACH(&pool->idle, node) { client_close(MC_CONTAINER(node, mc_client, link)); }

@@ -135,6 +135,9 @@ static inline void mc_upstream_fail_host(mc_upstream *upstream, mc_host *host) {
 
 /* The pool of a host, made on first use. MC_ELIMIT: the circuit breaker has no room for another one, as good as no host (CB-7). */
 MC_MUST_CHECK mc_status mc_upstream_pool(mc_upstream *upstream, mc_host *host, mc_rq_priority priority, mc_pool **out);
+/* Connections that speak no HTTP: each carries one attempt, whose bytes come by on_body and end with on_complete (HC-46). */
+MC_MUST_CHECK mc_status mc_upstream_raw_pool(mc_upstream *upstream, mc_host *host, mc_rq_priority priority,
+                                             mc_pool **out);
 /* MC_OK: attached, write now (on_ready is not called). MC_AGAIN: queued. MC_ELIMIT: a circuit breaker refused (CB-7). */
 MC_MUST_CHECK mc_status mc_pool_start(mc_pool *pool, mc_attempt *attempt);
 mc_host *mc_pool_host(mc_pool *pool);

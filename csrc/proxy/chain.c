@@ -16,13 +16,14 @@ static bool is_disabled(const mc_filter_config *config, const mc_route_filters *
 mc_status mc_chain_open(mc_stream *stream) {
     const mc_hcm *hcm = stream->hcm;
     mc_chunk_pool *chunks = mc_net_chunks(stream->proxy->net);
-    stream->filters = mc_arena_zalloc(&stream->arena, hcm->filter_count * sizeof(mc_filter));
+    const mc_filter_chain *chain = stream->chain;
+    stream->filters = mc_arena_zalloc(&stream->arena, (chain->end - chain->begin) * sizeof(mc_filter));
     if (stream->filters == NULL) {
         return MC_ENOMEM;
     }
     const mc_route_filters *routed = mc_route_match_filters(&stream->match);
     uint32_t open = 0;
-    for (uint32_t i = 0; i < hcm->filter_count; i++) {
+    for (uint32_t i = chain->begin; i < chain->end; i++) {
         if (MC_UNLIKELY(routed != NULL || hcm->filters[i].disabled) && is_disabled(&hcm->filters[i], routed, i)) {
             continue;
         }
@@ -498,6 +499,7 @@ void mc_filter_encode_headers(mc_filter *filter, mc_headers *headers, bool end_s
     mc_stream *stream = filter->stream;
     if (alive(stream, MC_ENCODE) && !stream->response_started) {
         stream->response_started = true;
+        mc_timer_cancel(stream->proxy->loop, &stream->limit); /* request_timeout */
         stream->response = headers;
         mc_chain_headers(stream, MC_ENCODE, end_stream);
     }

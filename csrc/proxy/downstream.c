@@ -268,6 +268,9 @@ static size_t downstream_data(mc_conn *conn, mc_slice data) {
         if (n == 0 && d->stream == NULL && !d->closing) { /* leading CRLF that waits for more */
             break;
         }
+        if (n == 0 && !d->closing) { /* the payload of an upgrade that was not allowed: nobody takes it */
+            return data.n;
+        }
     }
     return used;
 }

@@ -324,40 +324,33 @@ static mc_status read_filter(mc_hcm *hcm, const mc_value *entry, const mc_hcm_co
 }
 
 /* Section 5: the last filter must be terminal, and only it. */
-static mc_status check_order(const mc_hcm *hcm, const mc_value *list, size_t count, mc_error *error) {
-    for (uint32_t i = 0; i < hcm->filter_count; i++) {
-        bool last = i + 1 == hcm->filter_count;
+static mc_status check_order(const mc_hcm *hcm, const mc_filter_chain *chain, const char *field, size_t count,
+                             mc_error *error) {
+    for (uint32_t i = chain->begin; i < chain->end; i++) {
+        bool last = i + 1 == chain->end;
         if (hcm->filters[i].type->terminal != last) {
             mc_error_set(error, MC_EINVAL, "",
                          last ? "the last filter must be the router" : "the router must be the last filter");
-            mc_error_under(error, "http_filters[%zu]", hcm->filter_count == count ? (size_t)i : count - 1);
+            mc_error_under(error, "%s[%zu]", field,
+                           chain->end - chain->begin == count ? (size_t)(i - chain->begin) : count - 1);
             return MC_EINVAL;
         }
     }
     return MC_OK;
 }
 
-static mc_status read_filters(mc_hcm *hcm, const mc_value *config, const mc_hcm_context *context,
-                              mc_filter_compile *compile) {
+/* Reads the chain in a field of `object`. */
+static mc_status read_chain(mc_hcm *hcm, const mc_value *object, const char *field, const mc_hcm_context *context,
+                            mc_filter_compile *compile, mc_filter_chain *out) {
     const mc_value *list;
     size_t count;
-    mc_error *error = compile->error;
-    TRY(mc_value_read_list(config, "http_filters", &list, &count, error));
-    if (count == 0) {
-        return mc_error_set(error, MC_EINVAL, "http_filters", "must end with the router");
-    }
-    if (count > UINT8_MAX) {
-        return mc_error_set(error, MC_EINVAL, "http_filters", "must be at most %d", UINT8_MAX);
-    }
-    hcm->filters = mc_arena_zalloc(&hcm->arena, count * sizeof *hcm->filters);
-    if (hcm->filters == NULL) {
-        return MC_ENOMEM;
-    }
+    TRY(mc_value_read_list(object, field, &list, &count, compile->error));
+    out->begin = hcm->filter_count;
     for (size_t i = 0; i < count; i++) {
         mc_filter_config *filter = &hcm->filters[hcm->filter_count];
         mc_status status = read_filter(hcm, &list[i], context, compile, filter);
         if (status != MC_OK) {
-            mc_error_under(error, "http_filters[%zu]", i);
+            mc_error_under(compile->error, "%s[%zu]", field, i);
             return status;
         }
         if (filter->type != NULL) {
@@ -366,10 +359,45 @@ static mc_status read_filters(mc_hcm *hcm, const mc_value *config, const mc_hcm_
             *filter = (mc_filter_config){0};
         }
     }
-    if (hcm->filter_count == 0) {
-        return mc_error_set(error, MC_EINVAL, "http_filters", "must end with the router");
+    out->end = hcm->filter_count;
+    if (out->begin == out->end) {
+        return mc_error_set(compile->error, MC_EINVAL, field, "must end with the router");
     }
-    return check_order(hcm, list, count, error);
+    return check_order(hcm, out, field, count, compile->error);
+}
+
+static size_t list_length(const mc_value *object, const char *field) {
+    const mc_value *list = mc_value_get(object, field);
+    return list != NULL && list->kind == MC_LIST ? list->count : 0;
+}
+
+/* All chains: the connection manager's, and those that upgrades bring (HC-45). */
+static mc_status read_filters(mc_hcm *hcm, const mc_value *config, const mc_hcm_context *context,
+                              mc_filter_compile *compile) {
+    const mc_value *upgrades;
+    size_t upgrade_count, total = list_length(config, "http_filters");
+    TRY(mc_value_read_list(config, "upgrade_configs", &upgrades, &upgrade_count, compile->error));
+    for (size_t i = 0; i < upgrade_count; i++) {
+        total += list_length(&upgrades[i], "filters");
+    }
+    if (total > UINT8_MAX) {
+        return mc_error_set(compile->error, MC_EINVAL, "http_filters", "must be at most %d", UINT8_MAX);
+    }
+    hcm->filters = mc_arena_zalloc(&hcm->arena, (total + 1) * sizeof *hcm->filters);
+    if (hcm->filters == NULL) {
+        return MC_ENOMEM;
+    }
+    TRY(read_chain(hcm, config, "http_filters", context, compile, &hcm->chain));
+    const mc_router_options router = hcm->router;
+    for (size_t i = 0; i < upgrade_count; i++) {
+        hcm->upgrades[i].chain = hcm->chain;
+        if (list_length(&upgrades[i], "filters") > 0) {
+            TRY(mc_error_in(read_chain(hcm, &upgrades[i], "filters", context, compile, &hcm->upgrades[i].chain),
+                            compile->error, "upgrade_configs[%zu]", i));
+        }
+    }
+    hcm->router = router; /* the options of the main chain's router hold for all */
+    return MC_OK;
 }
 
 static mc_status read_internal_only(mc_hcm *hcm, const mc_value *routes, mc_error *error) {

@@ -109,9 +109,15 @@ typedef enum mc_slash_action {
     MC_SLASH_UNESCAPE_FORWARD
 } mc_slash_action;
 
+/* A chain is a run of mc_hcm.filters; the last one is terminal. */
+typedef struct mc_filter_chain {
+    uint32_t begin, end;
+} mc_filter_chain;
+
 typedef struct mc_upgrade_config {
     mc_slice type;
     bool enabled;
+    mc_filter_chain chain; /* the connection manager's when it has none of its own */
 } mc_upgrade_config;
 
 /* Access logs and when they are written besides at the end (AL-6). */
@@ -125,9 +131,10 @@ typedef struct mc_hcm {
     _Atomic uint32_t refs;
     mc_arena arena; /* owns every slice below */
     mc_route_table *routes;
-    uint32_t *cluster_slots; /* by the table's cluster id */
-    mc_filter_config *filters;
-    uint32_t filter_count; /* the last one is the router */
+    uint32_t *cluster_slots;   /* by the table's cluster id */
+    mc_filter_config *filters; /* of all chains */
+    uint32_t filter_count;
+    mc_filter_chain chain;
     mc_h1_limits h1;
     mc_string_match *ignored_upgrades;
     uint32_t ignored_upgrade_count;

@@ -105,6 +105,25 @@ static bool refused(mc_router *r) {
     return mc_router_maintenance(r);
 }
 
+/* HC-46: who must accept first, and where a CONNECT ends. */
+static mc_status prepare_upgrade(mc_router *r) {
+    mc_stream *stream = r->stream;
+    mc_headers *headers = &stream->request;
+    const mc_connect_config *connect = stream->match.route->connect;
+    mc_slice method = mc_headers_get_known(headers, MC_H_METHOD);
+    const bool is_connect = mc_slice_eq(method, MC_SLICE("CONNECT"));
+    r->terminates = connect != NULL && (is_connect || (connect->allow_post && mc_slice_eq(method, MC_SLICE("POST"))));
+    r->websocket = stream->upgrade && !is_connect &&
+                   mc_slice_ieq(mc_headers_get_known(headers, MC_H_UPGRADE), MC_SLICE("websocket"));
+    r->payload_waits = r->terminates || is_connect || r->websocket;
+    if (!is_connect || stream->connect_port.n == 0) {
+        return MC_OK;
+    }
+    mc_slice parts[] = {mc_headers_get_known(headers, MC_H_AUTHORITY), stream->connect_port}, host; /* HC-33 */
+    mc_status status = mc_arena_concat(&stream->arena, parts, 2, &host);
+    return status == MC_OK ? mc_headers_set_known_ref(headers, MC_H_AUTHORITY, host) : status;
+}
+
 static void route_to_cluster(mc_filter *filter, bool end_stream) {
     mc_stream *stream = mc_filter_stream(filter);
     mc_upstream *upstream = find_upstream(stream);
@@ -129,6 +148,10 @@ static void route_to_cluster(mc_filter *filter, bool end_stream) {
     }
     r->keep_body = (mc_retry_active(&r->retry) || stream->match.route->redirects != NULL) && !stream->upgrade;
     r->headers_only = end_stream;
+    if (MC_UNLIKELY(stream->upgrade || stream->match.route->connect != NULL) && prepare_upgrade(r) != MC_OK) {
+        mc_router_out_of_memory(r);
+        return;
+    }
     if (end_stream) {
         request_ended(r);
     } else if (stream->upgrade && r->timeout_ms != 0) { /* RF-14 */
@@ -200,7 +223,7 @@ static void body_piece(mc_router *r, mc_slice data) {
                                        .details = "upstream_closed_prematurely"});
         return;
     }
-    const bool ready = t != NULL && t->ready;
+    const bool ready = t != NULL && t->ready && !r->payload_waits;
     if (!ready || r->keep_body) {
         if (mc_buffer_append(&r->body, data) != MC_OK) {
             mc_router_out_of_memory(r);
@@ -229,7 +252,7 @@ static mc_filter_status router_data(mc_filter *filter, mc_slice data, bool end_s
             mc_shadows_end(r);
         }
         mc_try *t = mc_router_newest(r);
-        if (t != NULL && t->ready) {
+        if (t != NULL && t->ready && !r->payload_waits) {
             mc_try_write_end(t);
             mc_try_ready_timers(t);
         }

@@ -77,6 +77,9 @@ struct mc_router {
     bool timeout_retry;                 /* what the wait is for (RF-29) */
     bool retried;                       /* a further try was started */
     bool replied_attempts;              /* answers tell the attempt count from now on */
+    bool terminates;                    /* CONNECT ends here: its payload goes upstream as it is (HC-46) */
+    bool websocket;                     /* only a 101 accepts it */
+    bool payload_waits;                 /* until the upstream accepted the upgrade (HC-46) */
     bool body_paused;                   /* too much is held while connecting */
     bool response_started;              /* headers, perhaps informational, went to the chain */
     const mc_host *tried[MC_TRIED_MAX]; /* compared only; the newest replace the oldest */
@@ -108,6 +111,8 @@ void mc_router_out_of_memory(mc_router *r);
 void mc_try_start(mc_router *r);
 void mc_try_write(mc_try *t, mc_slice data);
 void mc_try_write_end(mc_try *t);
+/* The upgrade was accepted: the payload that waited follows. */
+void mc_try_write_payload(mc_try *t);
 /* Leaves a try behind whose attempt is detached. */
 void mc_try_drop(mc_try *t);
 /* Takes it down. */
@@ -126,6 +131,8 @@ static inline mc_try *mc_router_newest(const mc_router *r) {
 /* --- upstream_response.c -------------------------------------------------------------------------------------------- */
 
 extern const mc_attempt_events mc_try_events;
+/* The connection of a CONNECT that ends here stands: the client is told so. */
+void mc_try_accept_connect(mc_try *t);
 /* RF-22, RF-23: asks for another try after this one failed without a response; true: it is dropped and another will come. */
 bool mc_try_retry_reset(mc_try *t, mc_reset_reason reason, bool timeout);
 /* A try ended without a response, or within it: retried, answered, or passed on as a reset. */

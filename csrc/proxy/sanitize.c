@@ -129,6 +129,10 @@ static bool normalize_host(mc_stream *stream, const mc_address *local) { /* HC-3
         .strip_port = hcm->strip_matching_port ? mc_address_port(local) : 0,
     };
     TRY(mc_uri_host_normalize(host, &options, &stream->arena, &out));
+    const mc_slice port = mc_slice_from(host, mc_uri_port_start(host));
+    if (MC_UNLIKELY(stream->connect) && port.n > 0 && mc_uri_port_start(out) == out.n) {
+        stream->connect_port = port;
+    }
     TRY(mc_headers_set_known_ref(&stream->request, MC_H_AUTHORITY, out));
     return true;
 }
@@ -318,14 +322,27 @@ bool mc_sanitize_request(mc_stream *stream, const mc_address *peer, const mc_add
 
 /* --- responses -------------------------------------------------------------------------------------------------------------------- */
 
+static bool is_upgrade(const mc_headers *headers) {
+    mc_slice rest = mc_headers_get_known(headers, MC_H_CONNECTION), token;
+    while (mc_headers_has(headers, MC_H_UPGRADE) && mc_slice_next(&rest, ',', &token)) {
+        if (mc_slice_ieq(token, MC_SLICE("upgrade"))) {
+            return true;
+        }
+    }
+    return false;
+}
+
 mc_status mc_sanitize_response(mc_stream *stream) { /* HC-35 */
     static const mc_header_id hop_by_hop[] = {MC_H_TRANSFER_ENCODING, MC_H_KEEP_ALIVE, MC_H_PROXY_CONNECTION};
     const mc_hcm *hcm = stream->hcm;
     mc_headers *headers = stream->response;
     mc_status status = MC_OK;
-    if (!stream->tunnel) {
+    if (MC_LIKELY(!stream->upgrade) || !is_upgrade(headers)) {
         mc_headers_remove_known(headers, MC_H_CONNECTION);
         mc_headers_remove_known(headers, MC_H_UPGRADE);
+    } else if (stream->status >= 200 && !mc_headers_has(headers, MC_H_TRANSFER_ENCODING) &&
+               !mc_headers_has(headers, MC_H_CONTENT_LENGTH)) {
+        status = mc_headers_add_known_ref(headers, MC_H_CONTENT_LENGTH, MC_SLICE("0"));
     }
     REMOVE(headers, hop_by_hop);
     if (!mc_headers_has(headers, MC_H_DATE)) {
@@ -349,9 +366,12 @@ mc_status mc_sanitize_response(mc_stream *stream) { /* HC-35 */
         status = mc_proxy_status_apply(hcm->proxy_status, stream->flags, mc_slice_cstr(stream->details), MC_SLICE_NONE,
                                        headers);
     }
-    if (status == MC_OK && stream->close_connection && !stream->tunnel) { /* HC-40 */
+    if (stream->upgrade) { /* what follows may be no HTTP */
+        return status;
+    }
+    if (status == MC_OK && stream->close_connection) { /* HC-40 */
         status = mc_headers_set_known_ref(headers, MC_H_CONNECTION, MC_SLICE("close"));
-    } else if (status == MC_OK && stream->head.version_minor == 0 && !stream->tunnel) {
+    } else if (status == MC_OK && stream->head.version_minor == 0) {
         status = mc_headers_set_known_ref(headers, MC_H_CONNECTION, MC_SLICE("keep-alive"));
     }
     return status;

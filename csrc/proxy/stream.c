@@ -33,6 +33,7 @@ mc_stream *mc_stream_open(mc_downstream *downstream, mc_proxy *proxy, mc_hcm_pin
     stream->proxy = proxy;
     stream->pin = mc_hcm_pin_ref(pin);
     stream->hcm = pin->hcm;
+    stream->chain = &stream->hcm->chain;
     stream->random = mc_random_next(mc_loop_random(proxy->loop));
     stream->head.version_minor = 1; /* until the head says otherwise: codec errors are answered in HTTP/1.1 */
     stream->start_us = mc_loop_now_us(proxy->loop);
@@ -183,33 +184,33 @@ static mc_status refresh_timeouts(mc_stream *stream) {
 
 /* --- the request ----------------------------------------------------------------------------------------------------------- */
 
-/* HC-45: the route's entry decides, else the connection manager's. */
-static bool upgrade_allowed(const mc_stream *stream, mc_slice type) {
-    int route = stream->match.route == NULL ? -1 : mc_route_upgrade(stream->match.route, type);
-    if (route >= 0) {
-        return route == 1;
+/* HC-45: whether an upgrade is allowed, and the chain it goes through. A CONNECT is one too. */
+static void decide_upgrade(mc_stream *stream) {
+    mc_slice type = mc_headers_get_known(&stream->request, MC_H_UPGRADE);
+    if (type.p == NULL && stream->connect) {
+        type = mc_headers_get_known(&stream->request, MC_H_METHOD);
     }
-    for (uint32_t i = 0; i < stream->hcm->upgrade_count; i++) {
-        if (mc_slice_ieq(stream->hcm->upgrades[i].type, type)) {
-            return stream->hcm->upgrades[i].enabled;
-        }
+    if (type.p == NULL) {
+        return;
     }
-    return false;
+    const mc_hcm *hcm = stream->hcm;
+    const int route = stream->match.route == NULL ? -1 : mc_route_upgrade(stream->match.route, type);
+    const mc_upgrade_config *own = NULL;
+    for (uint32_t i = 0; i < hcm->upgrade_count && own == NULL; i++) {
+        own = mc_slice_ieq(hcm->upgrades[i].type, type) ? &hcm->upgrades[i] : NULL;
+    }
+    stream->upgrade = route >= 0 ? route == 1 : own != NULL && own->enabled;
+    stream->upgrade_refused = !stream->upgrade;
+    if (stream->upgrade) {
+        MC_HCM_COUNT(stream, downstream_cx_upgrades_total);
+        mc_gauge_add(stream->proxy->slab, hcm->stats.downstream_cx_upgrades_active, 1);
+        stream->chain = own == NULL ? &hcm->chain : &own->chain;
+    }
 }
 
-static bool check_upgrade(mc_stream *stream) {
-    mc_slice type = mc_headers_get_known(&stream->request, MC_H_UPGRADE);
-    if (!stream->head.upgrade || type.p == NULL) {
-        return true;
-    }
-    if (stream->match.route == NULL || upgrade_allowed(stream, type)) {
-        stream->upgrade = stream->match.route != NULL;
-        return true;
-    }
+static void refuse_upgrade(mc_stream *stream) {
     MC_HCM_COUNT(stream, downstream_rq_ws_on_non_ws_route);
-    stream->close_connection = true;
     mc_stream_reply(stream, &(mc_reply){.status = 403, .details = "upgrade_failed"});
-    return false;
 }
 
 mc_status mc_stream_match_route(mc_stream *stream) {
@@ -251,6 +252,8 @@ static mc_status route_of_refused(mc_stream *stream) {
 void mc_stream_request_headers(mc_stream *stream, const mc_h1_head *head) {
     mc_reply reply = {0};
     stream->head = *head;
+    stream->connect = MC_UNLIKELY(head->upgrade) &&
+                      mc_slice_eq(mc_headers_get_known(&stream->request, MC_H_METHOD), MC_SLICE("CONNECT"));
     stream->head_request = mc_slice_eq(mc_headers_get_known(&stream->request, MC_H_METHOD), MC_SLICE("HEAD"));
     if (head->end_stream) {
         request_ended(stream);
@@ -267,14 +270,23 @@ void mc_stream_request_headers(mc_stream *stream, const mc_h1_head *head) {
         }
         return;
     }
-    if (mc_stream_match_route(stream) != MC_OK || mc_chain_open(stream) != MC_OK) {
+    if (mc_stream_match_route(stream) != MC_OK) {
+        out_of_memory(stream);
+        return;
+    }
+    if (MC_UNLIKELY(head->upgrade)) {
+        decide_upgrade(stream);
+    }
+    if (mc_chain_open(stream) != MC_OK) {
         out_of_memory(stream);
         return;
     }
     if (stream->hcm->access.on_new_request) {
         mc_stream_log(stream, MC_LOG_DOWNSTREAM_START);
     }
-    if (check_upgrade(stream)) {
+    if (MC_UNLIKELY(stream->upgrade_refused) && stream->match.route != NULL) {
+        refuse_upgrade(stream);
+    } else {
         mc_chain_headers(stream, MC_DECODE, head->end_stream);
     }
 }
@@ -456,9 +468,7 @@ static uint16_t parse_status(mc_slice text) {
 static bool response_closes(mc_stream *stream) {
     if (!stream->request_complete) {
         MC_HCM_COUNT(stream, downstream_rq_response_before_rq_complete);
-        if (!stream->tunnel) {
-            return true;
-        }
+        return true;
     }
     if (stream->head.version_minor == 0 && !mc_headers_has(stream->response, MC_H_CONTENT_LENGTH)) {
         return true;
@@ -474,7 +484,8 @@ void mc_stream_send_headers(mc_stream *stream, bool end_stream) {
     activity(stream);
     if (!informational) {
         stream->status = status;
-        stream->tunnel = stream->upgrade && status == 101;
+        stream->tunnel =
+            MC_UNLIKELY(stream->upgrade) && (status == 101 || (stream->connect && status >= 200 && status < 300));
         stream->close_connection = response_closes(stream) || stream->close_connection;
     }
     if (mc_sanitize_response(stream) != MC_OK) {
@@ -503,11 +514,8 @@ void mc_stream_send_headers(mc_stream *stream, bool end_stream) {
     }
     stream->headers_sent = true;
     stream->framing = framing;
-    if (stream->tunnel) {
-        MC_HCM_COUNT(stream, downstream_cx_upgrades_total);
-        if (stream->hcm->access.on_tunnel) {
-            mc_stream_log(stream, MC_LOG_DOWNSTREAM_TUNNEL);
-        }
+    if (stream->tunnel && stream->hcm->access.on_tunnel) {
+        mc_stream_log(stream, MC_LOG_DOWNSTREAM_TUNNEL);
     }
     if (framing == MC_H1_UNTIL_CLOSE || stream->tunnel) {
         stream->close_connection = true;
@@ -619,6 +627,9 @@ static void write_record(mc_stream *stream) {
 static void count_end(mc_stream *stream) {
     mc_slab *slab = stream->proxy->slab;
     mc_gauge_add(slab, stream->hcm->stats.downstream_rq_active, -1);
+    if (MC_UNLIKELY(stream->upgrade)) {
+        mc_gauge_add(slab, stream->hcm->stats.downstream_cx_upgrades_active, -1);
+    }
     mc_histogram_record(slab, stream->hcm->stats.downstream_rq_time,
                         (mc_loop_now_us(stream->proxy->loop) - stream->start_us) / 1000);
     for (uint64_t flags = stream->flags; flags != 0; flags &= flags - 1) {

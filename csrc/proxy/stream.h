@@ -52,8 +52,10 @@ struct mc_stream {
     mc_h1_head head;
 
     mc_route_match match;
-    mc_address remote; /* the client as HC-11, HC-12 decide; the peer's by default */
-    uint64_t random;   /* stable random (RT-10) */
+    mc_address remote;            /* the client as HC-11, HC-12 decide; the peer's by default */
+    uint64_t random;              /* stable random (RT-10) */
+    const mc_filter_chain *chain; /* of the configuration: the connection manager's, or that of an upgrade */
+    mc_slice connect_port;        /* of a CONNECT: ":port" that was stripped from its authority (HC-33) */
     mc_filter *filters;
     uint32_t filter_count;
     uint32_t request_limit; /* of bytes held at a filter; 0: the connection manager's */
@@ -87,7 +89,9 @@ struct mc_stream {
     bool edge;             /* HC-16 */
     bool close_connection; /* HC-40 */
     bool upgrade;          /* asked for and allowed */
-    bool tunnel;           /* upgraded */
+    bool upgrade_refused;
+    bool connect; /* the method is CONNECT */
+    bool tunnel;  /* upgraded */
     bool head_request;
     bool finished;
     bool route_stale;      /* a filter asked for another look at the routes */

@@ -28,7 +28,9 @@ void mc_try_write_end(mc_try *t) {
     if (conn == NULL) {
         return;
     }
-    if (t->framing == MC_H1_CHUNKED) {
+    if (MC_UNLIKELY(r->terminates)) {
+        mc_conn_shutdown_write(conn);
+    } else if (t->framing == MC_H1_CHUNKED) {
         const mc_headers *trailers = r->cluster->h1.enable_trailers ? r->trailers : NULL;
         mc_h1_spell(r->trailers, &r->cluster->h1);
         char *out = mc_net_scratch(r->stream->proxy->net, mc_h1_last_chunk_size(trailers));
@@ -62,6 +64,13 @@ static void write_request(mc_try *t) {
     t->selected = true;
     mc_try_report(t, MC_OUTLIER_CONNECT_SUCCESS, 0);
     mc_router_inc_scopes(r, MC_CODE_TOTAL);
+    if (MC_UNLIKELY(r->terminates)) {
+        t->framing = MC_H1_TUNNEL;
+        t->ready = true;
+        mc_try_ready_timers(t);
+        mc_try_accept_connect(t);
+        return;
+    }
     mc_h1_spell(&stream->request, &r->cluster->h1);
     char *out = mc_net_scratch(stream->proxy->net, mc_h1_head_size(&stream->request));
     if (out == NULL) {
@@ -77,11 +86,22 @@ static void write_request(mc_try *t) {
     size_t n = mc_h1_encode_request(&stream->request, &how, out, &t->framing);
     t->ready = true;
     mc_conn_write(conn, mc_slice_of(out, n));
-    write_body(r, t);
+    if (MC_LIKELY(!r->payload_waits)) {
+        write_body(r, t);
+    }
     if (r->request_end) {
         mc_try_write_end(t);
     }
     mc_try_ready_timers(t);
+}
+
+void mc_try_write_payload(mc_try *t) {
+    mc_router *r = t->router;
+    r->payload_waits = false;
+    write_body(r, t);
+    if (r->request_end) {
+        mc_try_write_end(t);
+    }
 }
 
 static mc_try *try_of(mc_attempt *attempt) { return MC_CONTAINER(attempt, mc_try, attempt); }
@@ -213,6 +233,12 @@ static bool replayable(const mc_router *r) {
     return false;
 }
 
+static mc_status find_pool(const mc_router *r, mc_host *host, mc_pool **out) {
+    const mc_rq_priority priority = r->retry.with.priority;
+    return MC_UNLIKELY(r->terminates) ? mc_upstream_raw_pool(r->upstream, host, priority, out)
+                                      : mc_upstream_pool(r->upstream, host, priority, out);
+}
+
 void mc_try_start(mc_router *r) {
     mc_stream *stream = r->stream;
     mc_host *host = choose_host(r);
@@ -223,7 +249,7 @@ void mc_try_start(mc_router *r) {
     mc_try *t = mc_arena_zalloc(&stream->arena, sizeof *t);
     mc_pool *pool;
     mc_status status = t == NULL ? MC_ENOMEM : set_try_headers(r, host);
-    if (status == MC_OK && (status = mc_upstream_pool(r->upstream, host, r->retry.with.priority, &pool)) == MC_ELIMIT) {
+    if (status == MC_OK && (status = find_pool(r, host, &pool)) == MC_ELIMIT) {
         mc_router_reply_no_host(r);
         return;
     }

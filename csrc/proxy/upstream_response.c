@@ -194,6 +194,26 @@ static void complete(mc_router *r, mc_try *t) {
     mc_router_settle(r);
 }
 
+/* A handshake needs a 101: of an answer that is neither that nor an error, the headers are passed on and nothing else. */
+static void reply_handshake(mc_try *t, bool end_stream) {
+    mc_router *r = t->router;
+    mc_stream *stream = r->stream;
+    mc_header *headers = mc_arena_alloc(&stream->arena, (t->headers.live + 1) * sizeof *headers);
+    mc_reply reply = {.status = t->head.status, .details = stream->details, .headers = headers};
+    if (headers == NULL) {
+        mc_router_out_of_memory(r);
+        return;
+    }
+    MC_HEADERS_EACH(&t->headers, item) {
+        if (item->id != MC_H_STATUS) {
+            headers[reply.header_count++] = *item;
+        }
+    }
+    give_up(t, end_stream);
+    mc_router_settle(r);
+    mc_stream_reply(stream, &reply);
+}
+
 /* The response headers of a try are here. MC_ECLOSED: the try is gone, or the stream. */
 static mc_status respond(mc_try *t, bool end_stream) {
     mc_router *r = t->router;
@@ -223,6 +243,13 @@ static mc_status respond(mc_try *t, bool end_stream) {
         count_success(r, t, grpc_status, end_stream);
     }
     stream->details = "via_upstream";
+    if (MC_UNLIKELY(r->websocket) && t->head.status != 101) {
+        stream->details = "websocket_handshake_unsuccessful";
+        if (t->head.status < 400) {
+            reply_handshake(t, end_stream);
+            return MC_ECLOSED;
+        }
+    }
     stream->upstream_address = t->host->address;
     r->response_started = true;
     r->final = t;
@@ -262,14 +289,35 @@ static mc_status on_headers(mc_attempt *attempt, const mc_h1_head *head) {
     if (head->end_stream) {
         return MC_OK; /* on_complete decides: the connection stays usable */
     }
-    if (MC_UNLIKELY(head->status == 101)) {
-        if (!r->stream->upgrade) { /* nobody asked for another protocol */
-            return MC_EPROTO;
-        }
-        mc_router_disarm_handshake(r, t);
-        mc_attempt_tunnel(attempt);
+    if (MC_LIKELY(!head->upgrade)) {
+        return respond(t, false);
     }
-    return respond(t, false);
+    if (!r->stream->upgrade) { /* nobody asked for another protocol */
+        return MC_EPROTO;
+    }
+    mc_router_disarm_handshake(r, t);
+    mc_attempt_tunnel(attempt);
+    mc_status status = respond(t, false);
+    if (status == MC_OK) {
+        mc_try_write_payload(t);
+    }
+    return status;
+}
+
+void mc_try_accept_connect(mc_try *t) {
+    mc_router *r = t->router;
+    mc_stream *stream = r->stream;
+    mc_headers_init(&t->headers, &stream->arena);
+    t->head = (mc_h1_head){.status = 200, .version_minor = 1};
+    if (mc_headers_add_known_ref(&t->headers, MC_H_STATUS, MC_SLICE("200")) != MC_OK) {
+        mc_router_out_of_memory(r);
+        return;
+    }
+    stream->first_upstream_us = mc_loop_now_us(stream->proxy->loop);
+    mc_router_disarm_handshake(r, t);
+    if (respond(t, false) == MC_OK) {
+        mc_try_write_payload(t);
+    }
 }
 
 static mc_status on_body(mc_attempt *attempt, mc_slice data) {
