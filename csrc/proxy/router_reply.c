@@ -1,12 +1,14 @@
 /* The router's own answers: redirects, direct responses, and what it says when no upstream did. */
 #include "proxy/router_internal.h"
+#include "route/path_rewrite.h"
 
 void mc_router_out_of_memory(mc_router *r) { mc_stream_reset(r->stream, MC_FLAG(LR), "out_of_memory"); }
 
 void mc_router_reply_redirect(mc_stream *stream) {
     mc_header location = {.name = MC_SLICE_INIT("location"), .id = MC_H_LOCATION};
-    mc_route_request request = {.headers = &stream->request, .arena = &stream->arena, .random = stream->random};
-    if (mc_route_redirect_location(&stream->match, &request, &location.value) != MC_OK) {
+    mc_route_request request;
+    if (mc_stream_route_request(stream, &request) != MC_OK ||
+        mc_route_redirect_location(&stream->match, &request, &location.value) != MC_OK) {
         mc_stream_reset(stream, MC_FLAG(LR), "out_of_memory");
         return;
     }
@@ -18,11 +20,33 @@ void mc_router_reply_redirect(mc_stream *stream) {
                                         .of_route = true});
 }
 
+/* RT-32: the body as body_format makes it. */
+static mc_status format_direct(mc_stream *stream, const mc_direct_response *direct, mc_slice *body) {
+    mc_route_request request;
+    mc_stream_info info;
+    mc_status status = mc_stream_route_request(stream, &request);
+    if (status != MC_OK) {
+        return status;
+    }
+    mc_route_scene(&request, &stream->request, NULL, &info);
+    info.local_reply_body = direct->body;
+    info.status = direct->status;
+    return mc_format_run_arena(direct->format, &info, &stream->arena, body);
+}
+
 void mc_router_reply_direct(mc_stream *stream, const mc_direct_response *direct) {
+    mc_header type = {.name = MC_SLICE_INIT("content-type"), .id = MC_H_CONTENT_TYPE, .value = direct->content_type};
+    mc_reply reply = {.status = direct->status, .body = direct->body, .details = "direct_response", .of_route = true};
     MC_HCM_COUNT(stream, rq_direct_response);
-    mc_stream_reply(
-        stream,
-        &(mc_reply){.status = direct->status, .body = direct->body, .details = "direct_response", .of_route = true});
+    if (MC_UNLIKELY(direct->format != NULL)) {
+        if (format_direct(stream, direct, &reply.body) != MC_OK) {
+            mc_stream_reset(stream, MC_FLAG(LR), "out_of_memory");
+            return;
+        }
+        reply.headers = &type;
+        reply.header_count = 1;
+    }
+    mc_stream_reply(stream, &reply);
 }
 
 /* --- before a try ------------------------------------------------------------------------------------------------- */

@@ -2,18 +2,20 @@
 #include <stdlib.h>
 
 #include "base/hash.h"
+#include "base/value_edit.h"
 #include "route/compile.h"
 
-typedef enum hash_kind { HASH_HEADER, HASH_COOKIE, HASH_SOURCE_IP, HASH_QUERY } hash_kind;
+typedef enum hash_kind { HASH_HEADER, HASH_COOKIE, HASH_SOURCE_IP, HASH_QUERY, HASH_FILTER_STATE } hash_kind;
 
 struct mc_hash_policy {
     hash_kind kind;
     bool terminal;
     bool has_ttl; /* HASH_COOKIE: make one when the request has none */
     uint64_t ttl_seconds;
-    mc_slice name;       /* header (lower-case), cookie or query parameter */
-    mc_slice path;       /* HASH_COOKIE */
-    mc_slice attributes; /* "; name=value" each */
+    mc_slice name;           /* header (lower-case), cookie, query parameter or key of the filter state */
+    mc_substitution rewrite; /* HASH_HEADER: of each value */
+    mc_slice path;           /* HASH_COOKIE */
+    mc_slice attributes;     /* "; name=value" each */
 };
 
 static mc_status compile_attributes(mc_compile *c, const mc_value *cookie, mc_hash_policy *policy) {
@@ -42,15 +44,21 @@ static mc_status compile_cookie(mc_compile *c, const mc_value *cookie, mc_hash_p
 }
 
 static mc_status compile_header(mc_compile *c, const mc_value *header, mc_hash_policy *policy) {
-    static const char *const known[] = {"header_name", NULL};
+    static const char *const known[] = {"header_name", "regex_rewrite", NULL};
     mc_slice name;
     MC_TRY(mc_refuse_unknown(header, known, c->error));
     MC_TRY(mc_read_name(c->arena, header, "header_name", &name, c->error));
+    MC_TRY(mc_substitution_read(c->arena, header, "regex_rewrite", &policy->rewrite, c->error));
     return mc_dup_lower(c->arena, name, &policy->name);
 }
 
 static mc_status compile_query(mc_compile *c, const mc_value *query, mc_hash_policy *policy) {
     return mc_read_name(c->arena, query, "name", &policy->name, c->error);
+}
+
+static mc_status compile_filter_state(mc_compile *c, const mc_value *state, mc_hash_policy *policy) {
+    c->table->reads_info = true;
+    return mc_read_name(c->arena, state, "key", &policy->name, c->error);
 }
 
 /* source_ip false is a policy that yields nothing; it keeps its place as a query parameter nobody can send.
@@ -72,11 +80,12 @@ static const struct {
     {"cookie", HASH_COOKIE, compile_cookie},
     {"connection_properties", HASH_SOURCE_IP, compile_connection},
     {"query_parameter", HASH_QUERY, compile_query},
+    {"filter_state", HASH_FILTER_STATE, compile_filter_state},
 };
 
 static mc_status compile_policy(mc_compile *c, const mc_value *value, mc_hash_policy *out) {
-    static const char *const known[] = {"header",          "cookie",   "connection_properties",
-                                        "query_parameter", "terminal", NULL};
+    static const char *const known[] = {
+        "header", "cookie", "connection_properties", "query_parameter", "filter_state", "terminal", NULL};
     MC_TRY(mc_refuse_unknown(value, known, c->error));
     MC_TRY(mc_value_read_bool(value, "terminal", &out->terminal, c->error));
     for (size_t i = 0; i < sizeof specifiers / sizeof specifiers[0]; i++) {
@@ -88,7 +97,7 @@ static mc_status compile_policy(mc_compile *c, const mc_value *value, mc_hash_po
         }
     }
     return mc_error_set(c->error, MC_EINVAL, "",
-                        "must have one of header, cookie, connection_properties, query_parameter");
+                        "must have one of header, cookie, connection_properties, query_parameter, filter_state");
 }
 
 mc_status mc_compile_hash_policies(mc_compile *c, const mc_value *route_action, mc_route *out) {
@@ -119,6 +128,12 @@ static int compare_slices(const void *a, const void *b) {
     return mc_slice_cmp(*x, *y);
 }
 
+static mc_status rewritten(const mc_hash_policy *policy, const mc_route_request *request, mc_slice value,
+                           mc_slice *out) {
+    *out = value;
+    return policy->rewrite.regex == NULL ? MC_OK : mc_substitution_apply(&policy->rewrite, value, request->arena, out);
+}
+
 static mc_status hash_header(const mc_hash_policy *policy, const mc_route_request *request, bool *found,
                              uint64_t *hash) {
     const mc_header *header;
@@ -127,8 +142,13 @@ static mc_status hash_header(const mc_hash_policy *policy, const mc_route_reques
         count++;
     }
     *found = count > 0;
+    *hash = 0;
     if (count <= 1) {
-        *hash = count == 0 ? 0 : hash_text(mc_headers_get(request->headers, policy->name));
+        mc_slice value = MC_SLICE_NONE;
+        if (count == 1) {
+            MC_TRY(rewritten(policy, request, mc_headers_get(request->headers, policy->name), &value));
+            *hash = hash_text(value);
+        }
         return MC_OK;
     }
     mc_slice *values = mc_arena_alloc(request->arena, count * sizeof *values);
@@ -137,7 +157,7 @@ static mc_status hash_header(const mc_hash_policy *policy, const mc_route_reques
     }
     count = 0;
     for (uint32_t at = 0; (header = mc_headers_next(request->headers, policy->name, &at)) != NULL;) {
-        values[count++] = header->value;
+        MC_TRY(rewritten(policy, request, header->value, &values[count++]));
     }
     qsort(values, count, sizeof *values, compare_slices);
     *hash = mc_xxh64_chain(values, count, 0);
@@ -183,6 +203,12 @@ static mc_status hash_one(const mc_hash_policy *policy, const mc_route_request *
         }
         *found = value.n > 0;
         break;
+    case HASH_FILTER_STATE: {
+        const mc_value *state = request->info == NULL ? NULL : mc_value_find(request->info->filter_state, policy->name);
+        *found = state != NULL && state->kind == MC_STRING;
+        value = *found ? state->string : MC_SLICE_NONE;
+        break;
+    }
     case HASH_SOURCE_IP:
         *found = request->remote != NULL && request->remote->length > 0;
         value = *found ? mc_slice_of(text, mc_address_ip(request->remote, text)) : MC_SLICE_NONE;

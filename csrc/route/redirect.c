@@ -34,9 +34,17 @@ static mc_status compile_authority(mc_compile *c, const mc_value *value, mc_redi
 }
 
 mc_status mc_compile_redirect(mc_compile *c, const mc_value *value, mc_route_entry *out) {
-    static const char *const known[] = {"https_redirect", "scheme_redirect", "host_redirect",
-                                        "port_redirect",  "path_redirect",   "prefix_rewrite",
-                                        "response_code",  "strip_query",     NULL};
+    static const char *const known[] = {"https_redirect",
+                                        "scheme_redirect",
+                                        "host_redirect",
+                                        "port_redirect",
+                                        "path_redirect",
+                                        "prefix_rewrite",
+                                        "response_code",
+                                        "strip_query",
+                                        "regex_rewrite",
+                                        "path_rewrite",
+                                        NULL};
     MC_TRY(mc_refuse_unknown(value, known, c->error));
     mc_redirect *redirect = mc_arena_zalloc(c->arena, sizeof *redirect);
     if (redirect == NULL) {
@@ -48,8 +56,9 @@ mc_status mc_compile_redirect(mc_compile *c, const mc_value *value, mc_route_ent
     MC_TRY(compile_authority(c, value, redirect));
     MC_TRY(mc_read_text(c->arena, value, "path_redirect", &redirect->path, c->error));
     MC_TRY(mc_compile_path_rewrite(c, value, &out->pattern, &redirect->rewrite));
-    if (redirect->path.n > 0 && redirect->rewrite.replacement.n > 0) {
-        return mc_error_set(c->error, MC_EINVAL, "prefix_rewrite", "must not be set together with path_redirect");
+    if (redirect->path.n > 0 && redirect->rewrite.any) {
+        return mc_error_set(c->error, MC_EINVAL, "path_redirect",
+                            "must not be set together with a rewrite of the path");
     }
     MC_TRY(mc_value_read_bool(value, "strip_query", &redirect->strip_query, c->error));
     out->route.action = MC_ROUTE_REDIRECT;
@@ -76,16 +85,17 @@ static mc_slice request_host(const mc_headers *headers, mc_slice scheme, bool ne
 }
 
 /* The new path with its query, in up to three parts. */
-static mc_status redirect_path(const mc_redirect *redirect, mc_slice path, mc_arena *arena, mc_slice *out) {
+static mc_status redirect_path(const mc_redirect *redirect, mc_slice path, const mc_route_request *request,
+                               mc_slice *out) {
     if (redirect->path.n == 0) {
-        return mc_path_rewrite_apply(&redirect->rewrite, path, arena, out);
+        return mc_path_rewrite_apply(&redirect->rewrite, path, request, request->headers, out);
     }
     if (mc_slice_find(redirect->path, '?') < redirect->path.n) {
         *out = redirect->path;
         return MC_OK;
     }
     const mc_slice parts[] = {redirect->path, mc_slice_from(path, mc_slice_find(path, '?'))};
-    return mc_arena_concat(arena, parts, 2, out);
+    return mc_arena_concat(request->arena, parts, 2, out);
 }
 
 static mc_slice request_scheme(const mc_headers *headers) {
@@ -110,7 +120,7 @@ mc_status mc_route_redirect_location(const mc_route_match *match, const mc_route
     }
     mc_slice scheme = redirect->scheme.n > 0 ? redirect->scheme : request_scheme(headers);
     mc_slice host = redirect->host.n > 0 ? redirect->host : request_host(headers, scheme, redirect->port.n > 0);
-    MC_TRY(redirect_path(redirect, path, request->arena, &path));
+    MC_TRY(redirect_path(redirect, path, request, &path));
     bool own_query = mc_slice_find(redirect->path, '?') < redirect->path.n;
     if (redirect->strip_query && !own_query) {
         path = mc_slice_until(path, mc_slice_find(path, '?'));

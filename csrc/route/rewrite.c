@@ -1,49 +1,25 @@
-/* Path and host rewriting, and the order in which a request is finalised (RT-33 to RT-35, RT-40). */
+/* Host rewriting, and the order in which a request is finalised (RT-33 to RT-35, RT-40). */
 #include "route/compile.h"
 #include "route/mutate.h"
 
-static size_t path_end(mc_slice path) {
-    for (size_t i = 0; i < path.n; i++) {
-        if (path.p[i] == '?' || path.p[i] == '#') {
-            return i;
-        }
-    }
-    return path.n;
-}
-
-mc_status mc_compile_path_rewrite(mc_compile *c, const mc_value *value, const mc_path_pattern *pattern,
-                                  mc_path_rewrite *out) {
-    out->matched = pattern->kind >= MC_PATH_ANY ? SIZE_MAX : pattern->text.n;
-    return mc_read_text(c->arena, value, "prefix_rewrite", &out->replacement, c->error);
-}
-
-mc_status mc_path_rewrite_apply(const mc_path_rewrite *rewrite, mc_slice path, mc_arena *arena, mc_slice *out) {
-    *out = path;
-    if (rewrite->replacement.n == 0) {
-        return MC_OK;
-    }
-    size_t replaced = rewrite->matched == SIZE_MAX ? path_end(path) : rewrite->matched;
-    const mc_slice parts[] = {rewrite->replacement, mc_slice_from(path, replaced)};
-    return mc_arena_concat(arena, parts, 2, out);
-}
-
 mc_status mc_compile_rewrite(mc_compile *c, const mc_value *value, mc_route_entry *out) {
-    static const char *const refused[] = {"regex_rewrite",           "path_rewrite_policy", "path_rewrite",
-                                          "host_rewrite_path_regex", "host_rewrite",        NULL};
-    for (const char *const *field = refused; *field != NULL; field++) {
-        if (mc_value_get(value, *field) != NULL) {
-            return mc_error_set(c->error, MC_EINVAL, *field, "is not supported");
-        }
-    }
-    mc_rewrite rewrite = {.path = {MC_SLICE_NONE, 0}};
-    mc_slice header = MC_SLICE_NONE;
+    mc_rewrite rewrite = {.host_literal = MC_SLICE_NONE};
+    mc_slice header = MC_SLICE_NONE, format = MC_SLICE_NONE;
     MC_TRY(mc_compile_path_rewrite(c, value, &out->pattern, &rewrite.path));
     MC_TRY(mc_read_text(c->arena, value, "host_rewrite_literal", &rewrite.host_literal, c->error));
     MC_TRY(mc_value_read_string(value, "host_rewrite_header", &header, c->error));
     MC_TRY(mc_dup_lower(c->arena, header, &rewrite.host_header));
+    MC_TRY(mc_substitution_read(c->arena, value, "host_rewrite_path_regex", &rewrite.host_regex, c->error));
+    MC_TRY(mc_value_read_string(value, "host_rewrite", &format, c->error));
+    if (format.n > 0) {
+        c->table->formats = true;
+        MC_TRY(mc_error_in(mc_format_compile_text(c->arena, format, true, &rewrite.host_format, c->error), c->error,
+                           "host_rewrite"));
+    }
     MC_TRY(mc_value_read_bool(value, "auto_host_rewrite", &out->route.auto_host_rewrite, c->error));
     MC_TRY(mc_value_read_bool(value, "append_x_forwarded_host", &out->route.append_x_forwarded_host, c->error));
-    if (rewrite.path.replacement.n + rewrite.host_literal.n + rewrite.host_header.n == 0) {
+    if (!rewrite.path.any && rewrite.host_literal.n + rewrite.host_header.n == 0 && rewrite.host_regex.regex == NULL &&
+        rewrite.host_format == NULL) {
         return MC_OK;
     }
     mc_rewrite *kept = mc_arena_alloc(c->arena, sizeof *kept);
@@ -87,16 +63,35 @@ mc_status mc_route_rewrite_host(const mc_route *route, mc_headers *headers, mc_s
     return mc_headers_set_known(headers, MC_H_AUTHORITY, host);
 }
 
-static mc_status rewrite_path(const mc_rewrite *rewrite, mc_headers *headers, bool suppress_envoy_headers) {
+static mc_status rewrite_path(const mc_rewrite *rewrite, const mc_route_request *request, mc_headers *headers,
+                              bool suppress_envoy_headers) {
     mc_slice old = mc_headers_get_known(headers, MC_H_PATH), new;
-    if (old.p == NULL || rewrite->path.replacement.n == 0) {
+    if (old.p == NULL || !rewrite->path.any) {
         return MC_OK;
     }
-    MC_TRY(mc_path_rewrite_apply(&rewrite->path, old, headers->arena, &new));
+    MC_TRY(mc_path_rewrite_apply(&rewrite->path, old, request, headers, &new));
     if (!suppress_envoy_headers) {
         MC_TRY(mc_headers_set_known(headers, MC_H_X_ENVOY_ORIGINAL_PATH, old));
     }
     return mc_headers_set_known_ref(headers, MC_H_PATH, new);
+}
+
+/* The host that the route's rewrite makes of a request; empty: it stays. */
+static mc_status rewritten_host(const mc_rewrite *rewrite, const mc_route_request *request, const mc_headers *headers,
+                                mc_slice *out) {
+    *out = rewrite->host_literal;
+    if (rewrite->host_header.n > 0) {
+        *out = mc_headers_get(headers, rewrite->host_header);
+    } else if (MC_UNLIKELY(rewrite->host_regex.regex != NULL)) {
+        mc_slice path = mc_headers_get_known(headers, MC_H_PATH);
+        path = mc_slice_until(mc_slice_until(path, mc_slice_find(path, '?')), mc_slice_find(path, '#'));
+        return mc_substitution_apply(&rewrite->host_regex, path, request->arena, out);
+    } else if (MC_UNLIKELY(rewrite->host_format != NULL)) {
+        mc_stream_info info;
+        mc_route_scene(request, headers, NULL, &info);
+        return mc_format_run_arena(rewrite->host_format, &info, request->arena, out);
+    }
+    return MC_OK;
 }
 
 /* The headers of one direction at the levels of a match. */
@@ -114,20 +109,6 @@ static mc_status mutate(const mc_route_table *table, const levels *level, mc_hea
     return mc_header_mutations_apply(table->most_specific_wins ? level->route : level->outer, headers, info);
 }
 
-/* What formats read: all that is known, with the header maps as they are here. */
-static void scene(const mc_route_request *request, const mc_headers *request_headers, const mc_headers *response,
-                  mc_stream_info *out) {
-    if (request != NULL && request->info != NULL) {
-        *out = *request->info;
-    } else {
-        mc_stream_info_init(out);
-        out->downstream_remote = request == NULL ? NULL : request->remote;
-        out->downstream_local = request == NULL ? NULL : request->local;
-    }
-    out->request = request_headers;
-    out->response = response;
-}
-
 bool mc_route_table_formats(const mc_route_table *table) { return table->formats; }
 
 static mc_status mutate_request(const mc_route_table *table, const mc_route_match *match,
@@ -139,7 +120,7 @@ static mc_status mutate_request(const mc_route_table *table, const mc_route_matc
         return mutate(table, &level, headers, NULL);
     }
     mc_stream_info info;
-    scene(request, headers, NULL, &info);
+    mc_route_scene(request, headers, NULL, &info);
     return mutate(table, &level, headers, &info);
 }
 
@@ -155,7 +136,7 @@ mc_status mc_route_finalize_response(const mc_route_table *table, const mc_route
         return mutate(table, &level, headers, NULL);
     }
     mc_stream_info info;
-    scene(request, request == NULL ? NULL : request->headers, headers, &info);
+    mc_route_scene(request, request == NULL ? NULL : request->headers, headers, &info);
     return mutate(table, &level, headers, &info);
 }
 
@@ -174,10 +155,8 @@ mc_status mc_route_finalize_request(const mc_route_table *table, const mc_route_
     if (rewrite == NULL) {
         return MC_OK;
     }
-    mc_slice host = rewrite->host_literal;
-    if (rewrite->host_header.n > 0) {
-        host = mc_headers_get(headers, rewrite->host_header);
-    }
+    mc_slice host;
+    MC_TRY(rewritten_host(rewrite, request, headers, &host));
     MC_TRY(mc_route_rewrite_host(route, headers, host, suppress_envoy_headers));
-    return rewrite_path(rewrite, headers, suppress_envoy_headers);
+    return rewrite_path(rewrite, request, headers, suppress_envoy_headers);
 }

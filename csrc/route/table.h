@@ -8,6 +8,7 @@
 
 #include "route/domains.h"
 #include "route/path_index.h"
+#include "route/path_rewrite.h"
 #include "route/route.h"
 
 typedef struct mc_host {
@@ -17,16 +18,12 @@ typedef struct mc_host {
     size_t entry_count;
 } mc_host;
 
-/* How the matched text of a path is replaced (RT-31, RT-33). */
-typedef struct mc_path_rewrite {
-    mc_slice replacement; /* empty: no rewrite */
-    size_t matched;       /* bytes replaced; SIZE_MAX: the whole path without query */
-} mc_path_rewrite;
-
 typedef struct mc_rewrite {
     mc_path_rewrite path;
     mc_slice host_literal;
-    mc_slice host_header; /* lower-case */
+    mc_slice host_header;       /* lower-case */
+    mc_substitution host_regex; /* of the path */
+    const mc_format *host_format;
 } mc_rewrite;
 
 /* A route as compiled: the public part first, then what only this room looks at. */
@@ -70,9 +67,6 @@ struct mc_route_table {
     size_t cluster_count, cluster_cap;
 };
 
-/* The new :path in `arena`; *out is `path` itself when nothing is rewritten. */
-MC_MUST_CHECK mc_status mc_path_rewrite_apply(const mc_path_rewrite *rewrite, mc_slice path, mc_arena *arena,
-                                              mc_slice *out);
 /* Splits the request's :path; also cuts at ';' where the table says so. */
 void mc_match_input_init(mc_match_input *in, const mc_route_table *table, const mc_route_request *request);
 

@@ -81,9 +81,80 @@ TEST(redirect_locations) {
         {"'prefix_rewrite': '/new'", "'prefix': '/OLD', 'case_sensitive': false", "h.io/oLd/x\n:scheme: http",
          "http://h.io/new/x"},
         {"'https_redirect': false", "'prefix': '/'", "h.io/a", "http://h.io/a"},
+        {"'regex_rewrite': {'pattern': {'regex': '^/([^/]+)/(.*)'}, 'substitution': '/\\\\2/\\\\1'}", "'prefix': '/'",
+         "h.io/a/b?c=/d/e", "http://h.io/b/a?c=/d/e"},
+        {"'path_rewrite': '/by%REQ(:path)%', 'strip_query': true", "'prefix': '/'", "h.io/a?q", "http://h.io/by/a"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         CHECK_SLICE(location(cases[i].redirect, cases[i].match, cases[i].request), cases[i].expected);
+    }
+}
+
+/* :authority and :path after the rewrites of a route, " < " and what they were. */
+static const char *rewritten(const char *match, const char *action, const char *text) {
+    static char out[1024];
+    char route[1024];
+    fixture f;
+    run run;
+    snprintf(route, sizeof route, "{'match': {%s}, 'route': {'cluster': 'c', %s}}", match, action);
+    if (fixture_routes(&f, route) != MC_OK) {
+        snprintf(out, sizeof out, "%s: %s", f.error.path, f.error.reason);
+        fixture_fini(&f);
+        return out;
+    }
+    run_init(&run, &f, text);
+    mc_headers *headers = &run.r.headers;
+    if (run.match.route == NULL ||
+        mc_route_finalize_request(f.table, &run.match, &run.r.request, headers, false) != MC_OK) {
+        snprintf(out, sizeof out, "no route");
+    } else {
+        mc_slice host = mc_headers_get_known(headers, MC_H_X_ENVOY_ORIGINAL_HOST);
+        mc_slice path = mc_headers_get_known(headers, MC_H_X_ENVOY_ORIGINAL_PATH);
+        snprintf(out, sizeof out, "%.*s%.*s < %.*s%.*s", MC_SLICE_ARG(mc_headers_get_known(headers, MC_H_AUTHORITY)),
+                 MC_SLICE_ARG(mc_headers_get_known(headers, MC_H_PATH)), MC_SLICE_ARG(host), MC_SLICE_ARG(path));
+    }
+    run_fini(&run);
+    fixture_fini(&f);
+    return out;
+}
+
+#define PATTERN(regex, with) "{'pattern': {'regex': '" regex "'}, 'substitution': '" with "'}"
+#define TEMPLATED(match)                                                                                               \
+    "'path_match_policy': {'name': 'm', 'typed_config': {'@type': "                                                    \
+    "'t/envoy.extensions.path.match.uri_template.v3.UriTemplateMatchConfig', 'path_template': '" match "'}}"
+#define TO_TEMPLATE(text)                                                                                              \
+    "'path_rewrite_policy': {'name': 'm', 'typed_config': {'@type': "                                                  \
+    "'t/envoy.extensions.path.rewrite.uri_template.v3.UriTemplateRewriteConfig', 'path_template_rewrite': '" text      \
+    "'}}"
+
+TEST(rewrites_of_every_form) {
+    static const char any[] = "'prefix': '/'";
+    static const struct {
+        const char *match, *action, *request, *expected;
+    } cases[] = {
+        {any, "'regex_rewrite': " PATTERN("/a", "/b"), "h/a/a?x=/a", "h/b/b?x=/a < /a/a?x=/a"},
+        {any, "'regex_rewrite': " PATTERN("(\\\\d+)", "<\\\\1>"), "h/1/22", "h/<1>/<22> < /1/22"},
+        {any, "'regex_rewrite': " PATTERN("none", "x"), "h/a", "h/a < /a"},
+        {any, "'regex_rewrite': " PATTERN(".*", ""), "h/a?q", "h?q < /a?q"},
+        {any, "'regex_rewrite': " PATTERN("^/.*", ""), "h/a", "h/a < /a"},
+        {"'safe_regex': {'regex': '/a.*'}", "'prefix_rewrite': '/z'", "h/abc?q", "h/z?q < /abc?q"},
+        {TEMPLATED("/api/{name}/{rest=**}"), TO_TEMPLATE("/{rest}/of/{name}"), "h/api/x/y/z?q",
+         "h/y/z/of/x?q < /api/x/y/z?q"},
+        {TEMPLATED("/{a}"), TO_TEMPLATE("/fixed"), "h/x", "h/fixed < /x"},
+        {any, "'path_rewrite': '/p%REQ(x)%'", "h/a?q\nx: 1", "h/p1?q < /a?q"},
+        {any, "'host_rewrite_path_regex': " PATTERN("^/([^/]+)/.*", "\\\\1.io"), "h/tenant/x?q",
+         "tenant.io/tenant/x?q < h"},
+        {any, "'host_rewrite': '%REQ(x)%.io'", "h/a\nx: n", "n.io/a < h"},
+        {any, "'host_rewrite': '%REQ(x)%'", "h/a", "h/a < "},
+        {any, "'host_rewrite_header': 'X-H'", "h/a\nx-h: n", "n/a < h"},
+        {TEMPLATED("/{a}"), TO_TEMPLATE("/{b}"), "h/x",
+         "virtual_hosts[0].routes[0].route.path_rewrite_policy.typed_config.path_template_rewrite: b is no name of the "
+         "template that is matched"},
+        {TEMPLATED("/{a}"), "'prefix_rewrite': '/x'", "h/x",
+         "virtual_hosts[0].routes[0].route.prefix_rewrite: must not be set together with a URI template"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        CHECK_SLICE(mc_slice_cstr(rewritten(cases[i].match, cases[i].action, cases[i].request)), cases[i].expected);
     }
 }
 
@@ -310,6 +381,13 @@ TEST(hashes) {
               8890083201787766869ull);
     CHECK_U64(hash_of(BY_HEADER("x-none") "," BY_HEADER("X-B"), "/\nx-b: beta", NULL).hash.hash, X("beta"));
     CHECK_U64(hash_of(BY_HEADER("x-a"), "/\nx-a: 2\nx-a: 1", NULL).hash.hash, mc_xxh64("2", 1, mc_xxh64("1", 1, 0)));
+    CHECK_U64(
+        hash_of("{'header': {'header_name': 'x-a', 'regex_rewrite': {'pattern': {'regex': '[0-9]+'}, 'substitution': "
+                "'n'}}}",
+                "/\nx-a: user12", NULL)
+            .hash.hash,
+        X("usern"));
+    CHECK(!hash_of("{'filter_state': {'key': 'k'}}", "/", NULL).hash.has_hash);
     CHECK_U64(hash_of("{'query_parameter': {'name': 'k'}}", "/?a&k=v&k=w", NULL).hash.hash, X("v"));
     CHECK_U64(hash_of("{'query_parameter': {'name': 'k'}}", "/?k", NULL).hash.hash, X(""));
     CHECK(!hash_of("{'query_parameter': {'name': 'k'}}", "/k=v", NULL).hash.has_hash);
