@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/alloc.h"
+#include "base/base64.h"
 
 enum { MAX_DEPTH = 200, MAX_NUMBER_TEXT = 64 };
 
@@ -425,39 +426,6 @@ mc_status mc_value_read_string(const mc_value *object, const char *name, mc_slic
 }
 
 /* Value of a digit of either base64 alphabet, or -1. */
-static int base64_digit(char c) {
-    switch (c) {
-    case 'A' ... 'Z': return c - 'A';
-    case 'a' ... 'z': return c - 'a' + 26;
-    case '0' ... '9': return c - '0' + 52;
-    case '+':
-    case '-': return 62;
-    case '/':
-    case '_': return 63;
-    default: return -1;
-    }
-}
-
-/* Returns the number of bytes, or -1; `out` has room for 3/4 of the text. */
-static long base64_decode(mc_slice text, char *out) {
-    long n = 0;
-    uint32_t bits = 0;
-    while (text.n > 0 && text.p[text.n - 1] == '=') {
-        text.n--;
-    }
-    for (size_t i = 0; i < text.n; i++) {
-        int digit = base64_digit(text.p[i]);
-        if (digit < 0) {
-            return -1;
-        }
-        bits = bits << 6 | (uint32_t)digit;
-        if (i % 4 != 0) {
-            out[n++] = (char)(bits >> (6 - 2 * (i % 4)));
-        }
-    }
-    return text.n % 4 == 1 ? -1 : n;
-}
-
 mc_status mc_value_read_bytes(const mc_value *object, const char *name, mc_arena *arena, mc_slice *out,
                               mc_error *error) {
     mc_slice text = MC_SLICE_NONE;
@@ -469,7 +437,7 @@ mc_status mc_value_read_bytes(const mc_value *object, const char *name, mc_arena
     if (bytes == NULL) {
         return MC_ENOMEM;
     }
-    long n = base64_decode(text, bytes);
+    long n = mc_base64_decode(text, bytes);
     if (n < 0) {
         return mc_error_set(error, MC_EINVAL, name, "must be base64");
     }

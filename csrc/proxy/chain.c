@@ -386,6 +386,22 @@ const mc_value *mc_filter_metadata(mc_filter *filter, mc_slice space) {
     return mc_value_find(filter->stream->metadata, space);
 }
 
+mc_status mc_filter_set_filter_state(mc_filter *filter, mc_slice key, const mc_value *object) {
+    mc_stream *stream = filter->stream;
+    return mc_value_put(&stream->arena, stream->filter_state, key, object, &stream->filter_state);
+}
+
+struct mc_upstream *mc_filter_upstream(mc_filter *filter) {
+    const mc_stream *stream = filter->stream;
+    const mc_proxy *proxy = stream->proxy;
+    const mc_route_match *match = mc_filter_match(filter);
+    if (match == NULL || match->route == NULL || match->route->action != MC_ROUTE_TO_CLUSTER) {
+        return NULL;
+    }
+    return mc_proxy_upstream(proxy, match->cluster_id == MC_NO_CLUSTER ? proxy->find_slot(proxy->ctx, match->cluster)
+                                                                       : stream->hcm->cluster_slots[match->cluster_id]);
+}
+
 static mc_status put_space(mc_stream *stream, mc_slice space, const mc_value *object) {
     return mc_value_put(&stream->arena, stream->metadata, space, object, &stream->metadata);
 }

@@ -116,6 +116,11 @@ MC_MUST_CHECK mc_status mc_filter_merge_metadata(mc_filter *filter, mc_slice spa
 /* NULL: none. */
 const mc_value *mc_filter_metadata(mc_filter *filter, mc_slice space);
 
+/* Sets an object of the filter state; borrowed. */
+MC_MUST_CHECK mc_status mc_filter_set_filter_state(mc_filter *filter, mc_slice key, const mc_value *object);
+/* The cluster of the stream's route here and now; NULL: none. */
+struct mc_upstream *mc_filter_upstream(mc_filter *filter);
+
 void mc_filter_continue_decoding(mc_filter *filter);
 void mc_filter_continue_encoding(mc_filter *filter);
 

@@ -52,6 +52,7 @@ const mc_stream_info *mc_stream_collect_info(mc_stream *stream) {
         .downstream_remote = &stream->remote,
         .upstream_remote = stream->upstream_address.length == 0 ? NULL : &stream->upstream_address,
         .dynamic_metadata = stream->metadata,
+        .filter_state = stream->filter_state,
         .protocol = stream->head.version_minor == 0 ? MC_SLICE("HTTP/1.0") : MC_SLICE("HTTP/1.1"),
         .response_code_details = mc_slice_cstr(stream->details),
         .flags = stream->flags,

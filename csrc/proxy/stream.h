@@ -70,6 +70,7 @@ struct mc_stream {
     uint64_t flags;
     const char *details;
     const mc_value *metadata;       /* dynamic: namespace to object; NULL: none */
+    const mc_value *filter_state;   /* key to object; NULL: none */
     mc_stream_info *info;           /* made when first asked for */
     struct mc_redirects *redirects; /* followed inside (internal_redirect.c); NULL: none */
     struct mc_restart *restart;     /* on its way; NULL: none */

@@ -43,7 +43,9 @@ def ask(line: str = "GET /", /, body: bytes | None = None, **headers: str) -> Re
     return Request(line, [(n.replace("_", "-"), v) for n, v in headers.items()], body)
 
 
-def answered(request: Request, *reply: tuple[str, str], status: int = 200, body: str = "hello") -> Request:
+def answered(
+    request: Request, *reply: tuple[str, str], status: int = 200, body: str = "hello"
+) -> Request:
     """The request, answered by the upstream like this."""
     return Request(request.line, request.headers, request.body, status, list(reply), body)
 
@@ -133,10 +135,14 @@ def buffer() -> list[Case]:
                 ask("POST /more", b"a" * 21),
             ],
             [
-                to_upstream("/off", **per_route("buffer", "buffer.v3.BufferPerRoute", disabled=True)),
+                to_upstream(
+                    "/off", **per_route("buffer", "buffer.v3.BufferPerRoute", disabled=True)
+                ),
                 to_upstream(
                     "/more",
-                    **per_route("buffer", "buffer.v3.BufferPerRoute", buffer={"max_request_bytes": 20}),
+                    **per_route(
+                        "buffer", "buffer.v3.BufferPerRoute", buffer={"max_request_bytes": 20}
+                    ),
                 ),
                 to_upstream(),
             ],
@@ -174,7 +180,10 @@ def fault() -> list[Case]:
             ],
             [
                 to_upstream("/off", **flag("fault", disabled=True)),
-                to_upstream("/own", **per_route("fault", kind, abort={"http_status": 404, "percentage": always})),
+                to_upstream(
+                    "/own",
+                    **per_route("fault", kind, abort={"http_status": 404, "percentage": always}),
+                ),
                 to_upstream(),
             ],
         ),
@@ -268,9 +277,7 @@ def header_mutation() -> list[Case]:
             ],
             "response_mutations": [add("x-back", name)],
         }
-        return per_route(
-            "hm", "header_mutation.v3.HeaderMutationPerRoute", mutations=mutations
-        )
+        return per_route("hm", "header_mutation.v3.HeaderMutationPerRoute", mutations=mutations)
 
     def leveled(wins: bool) -> Case:
         return Case(
@@ -316,4 +323,420 @@ def header_mutation() -> list[Case]:
     ]
 
 
-CASES = {case.name: case for make in (csrf, buffer, fault, header_mutation) for case in make()}
+def show(**formats: str) -> Tree:
+    """A filter behind the one that is looked at: tells the upstream what it left behind."""
+    mutations = [
+        {"append": {"header": {"key": "x-show-" + name, "value": text}, "keep_empty_value": True}}
+        for name, text in formats.items()
+    ]
+    return http_filter(
+        "show",
+        "header_mutation.v3.HeaderMutation",
+        mutations={"request_mutations": mutations},
+    )
+
+
+def cors() -> list[Case]:
+    origins = [{"exact": "http://a"}, {"suffix": ".b"}, {"safe_regex": {"regex": "http://c[0-9]+"}}]
+    policy: Tree = {
+        "allow_origin_string_match": origins,
+        "allow_methods": "GET, PUT",
+        "allow_headers": "x-a",
+        "expose_headers": "x-e",
+        "max_age": "60",
+        "allow_credentials": True,
+    }
+    star = {
+        "allow_origin_string_match": [{"exact": "*"}],
+        "allow_methods": "*",
+        "allow_headers": "*",
+    }
+    preflight = {
+        "access_control_request_method": "PUT",
+        "access_control_request_headers": "x-q, x-r",
+        "access_control_request_private_network": "true",
+    }
+    requests = [
+        ask(f"{method} {path}", **headers)
+        for path in ("/", "/host", "/strict", "/star", "/shadow", "/direct", "/merged")
+        for method, headers in (
+            ("GET", {}),
+            ("GET", {"origin": "http://a"}),
+            ("GET", {"origin": "http://x.b"}),
+            ("GET", {"origin": "http://evil"}),
+            ("OPTIONS", {"origin": "http://c7"}),
+            ("OPTIONS", {"origin": "http://a", **preflight}),
+            ("OPTIONS", {"origin": "http://evil", **preflight}),
+            ("OPTIONS", {"origin": "http://a", "access_control_request_method": "GET"}),
+        )
+    ]
+    kind = "cors.v3.CorsPolicy"
+    routes = [
+        to_upstream(
+            "/strict", **per_route("cors", kind, **policy, forward_not_matching_preflights=False)
+        ),
+        to_upstream("/star", **per_route("cors", kind, **star, allow_private_network_access=True)),
+        to_upstream(
+            "/shadow", **per_route("cors", kind, **policy, filter_enabled=NONE, shadow_enabled=ALL)
+        ),
+        to_upstream("/merged", **per_route("cors", kind, max_age="7", allow_credentials=False)),
+        {"match": {"prefix": "/direct"}, "direct_response": {"status": 200}},
+        to_upstream(),
+    ]
+    chain = [http_filter("cors", "cors.v3.Cors")]
+    return [
+        Case("cors", chain, requests, routes, per_route("cors", kind, **policy)),
+        Case("cors_none", chain, requests[:8], [to_upstream()]),
+    ]
+
+
+def rbac() -> list[Case]:
+    kind = "rbac.v3.RBAC"
+    anyone = [{"any": True}]
+
+    def policy(*permissions: Tree, principals: list[Tree] = anyone) -> Tree:
+        return {"permissions": list(permissions), "principals": principals}
+
+    def header(name: str, **match: Any) -> Tree:
+        return {"header": {"name": name, **match}}
+
+    policies = {
+        "z path": policy({"url_path": {"path": {"prefix": "/z"}}}),
+        "a method": policy(header(":method", string_match={"exact": "PUT"})),
+        "b and": policy(
+            {
+                "and_rules": {
+                    "rules": [
+                        header("x-a", present_match=True),
+                        {"not_rule": header("x-b", present_match=True)},
+                    ]
+                }
+            }
+        ),
+        "c repeated": policy(header("x-r", string_match={"exact": "1"})),
+        "d inverted": policy(header("x-i", string_match={"exact": "1"}, invert_match=True)),
+        "e principal": policy(
+            {"url_path": {"path": {"safe_regex": {"regex": "/e[0-9]"}}}},
+            principals=[
+                {"remote_ip": {"address_prefix": "10.0.0.0", "prefix_len": 8}},
+                {
+                    "and_ids": {
+                        "ids": [
+                            header("x-u", string_match={"prefix": "u"}),
+                            {"not_id": {"authenticated": {}}},
+                        ]
+                    }
+                },
+            ],
+        ),
+        "f direct": policy(
+            {"url_path": {"path": {"exact": "/f"}}},
+            principals=[{"direct_remote_ip": {"address_prefix": "127.0.0.1", "prefix_len": 32}}],
+        ),
+        "g sni": policy(
+            {
+                "and_rules": {
+                    "rules": [
+                        {"url_path": {"path": {"exact": "/g"}}},
+                        {"requested_server_name": {"exact": ""}},
+                    ]
+                }
+            }
+        ),
+        "h port": policy(
+            {
+                "and_rules": {
+                    "rules": [
+                        {"url_path": {"path": {"exact": "/h"}}},
+                        {"destination_port_range": {"start": 1, "end": 65536}},
+                        {"destination_ip": {"address_prefix": "127.0.0.0", "prefix_len": 8}},
+                    ]
+                }
+            }
+        ),
+    }
+    requests = [
+        ask(),
+        ask("GET /z?x"),
+        ask("PUT /"),
+        ask(x_a="1"),
+        ask(x_a="1", x_b="1"),
+        Request("GET /", [("x-r", "2"), ("x-r", "1")]),
+        Request("GET /", [("x-r", "2,1")]),
+        Request("GET /", [("x-i", "2"), ("x-i", "1")]),
+        Request("GET /", [("x-i", "2"), ("x-i", "3")]),
+        ask("GET /e1"),
+        ask("GET /e1", x_forwarded_for="10.1.1.1"),
+        ask("GET /e1", x_u="ux"),
+        ask("GET /f"),
+        ask("GET /g"),
+        ask("GET /h"),
+        ask("GET /off"),
+        ask("GET /own"),
+        ask("GET /none"),
+    ]
+    routes = [
+        to_upstream("/off", **flag("rbac", disabled=True)),
+        to_upstream(
+            "/own",
+            **per_route(
+                "rbac",
+                "rbac.v3.RBACPerRoute",
+                rbac={"rules": {"action": "DENY", "policies": {"own": policy({"any": True})}}},
+            ),
+        ),
+        to_upstream("/none", **per_route("rbac", "rbac.v3.RBACPerRoute")),
+        to_upstream(),
+    ]
+    meta = "%DYNAMIC_METADATA(envoy.filters.http.rbac:{})%"
+    seen = show(
+        policy=meta.format("enforced_effective_policy_id"),
+        result=meta.format("enforced_engine_result"),
+        shadow=meta.format("s_shadow_effective_policy_id"),
+        shadowed=meta.format("s_shadow_engine_result"),
+        hint="%DYNAMIC_METADATA(envoy.common:access_log_hint)%",
+    )
+
+    def case(name: str, **config: Any) -> Case:
+        return Case(name, [http_filter("rbac", kind, **config), seen], requests, routes)
+
+    def rules(action: str) -> Tree:
+        return {"action": action, "policies": policies}
+
+    return [
+        case("rbac_allow", rules=rules("ALLOW"), track_per_rule_stats=True),
+        case("rbac_deny", rules=rules("DENY"), rules_stat_prefix="pre", track_per_rule_stats=True),
+        case("rbac_log", rules=rules("LOG")),
+        case(
+            "rbac_shadow",
+            shadow_rules=rules("DENY"),
+            shadow_rules_stat_prefix="s_",
+            track_per_rule_stats=True,
+        ),
+        case("rbac_none"),
+        case("rbac_empty", rules={}),
+    ]
+
+
+def health_check() -> list[Case]:
+    kind = "health_check.v3.HealthCheck"
+    headers = [{"name": ":path", "string_match": {"exact": "/hc"}}]
+    requests = [ask(), ask("GET /hc"), ask("POST /hc", b"abc"), ask("GET /hc?x")]
+
+    def case(name: str, *more: Request, **config: Any) -> Case:
+        return Case(name, [http_filter("hc", kind, headers=headers, **config)], [*requests, *more])
+
+    return [
+        case("hc_here", pass_through_mode=False),
+        case("hc_through", pass_through_mode=True),
+        case(
+            "hc_cached",
+            answered(ask("GET /hc"), ("x-envoy-degraded", ""), status=201),
+            ask("GET /hc"),
+            pass_through_mode=True,
+            cache_time="60s",
+        ),
+        case(
+            "hc_min", pass_through_mode=False, cluster_min_healthy_percentages={"up": {"value": 50}}
+        ),
+        case(
+            "hc_none",
+            pass_through_mode=False,
+            cluster_min_healthy_percentages={"nowhere": {"value": 0}},
+        ),
+        case(
+            "hc_empty",
+            pass_through_mode=False,
+            cluster_min_healthy_percentages={"empty": {"value": 1}},
+        ),
+        case(
+            "hc_empty0",
+            pass_through_mode=False,
+            cluster_min_healthy_percentages={"empty": {"value": 0}},
+        ),
+    ]
+
+
+def header_to_metadata() -> list[Case]:
+    kind = "header_to_metadata.v3.Config"
+
+    def to(key: str, **more: Any) -> Tree:
+        return {"metadata_namespace": "m", "key": key, **more}
+
+    rules = [
+        {"header": "x-a", "on_header_present": to("a"), "on_header_missing": to("a", value="none")},
+        {"header": "x-b", "on_header_present": {"key": "b", "value": "fixed"}, "remove": True},
+        {"header": "x-n", "on_header_present": to("n", type="NUMBER")},
+        {"header": "x-64", "on_header_present": to("e", encode="BASE64")},
+        {"header": "x-v", "on_header_present": to("v", type="PROTOBUF_VALUE", encode="BASE64")},
+        {
+            "header": ":path",
+            "on_header_present": to(
+                "r",
+                regex_value_rewrite={
+                    "pattern": {"regex": "^/([a-z]+)/.*$"},
+                    "substitution": "<\\1>",
+                },
+            ),
+        },
+        {
+            "cookie": "c",
+            "on_header_present": to("c"),
+            "on_header_missing": to("c", value="no cookie"),
+        },
+    ]
+    meta = "%DYNAMIC_METADATA(m:{})%"
+    seen = show(
+        **{key: meta.format(key) for key in "anevrc"},
+        b="%DYNAMIC_METADATA(envoy.filters.http.header_to_metadata:b)%",
+        all="%DYNAMIC_METADATA(m)%",
+    )
+    import struct as packing
+
+    def base64_of(data: bytes) -> str:
+        import base64
+
+        return base64.b64encode(data).decode()
+
+    number = base64_of(b"\x11" + packing.pack("<d", 1.5))
+    nested = base64_of(b"\x2a\x09\x0a\x07\x0a\x01k\x12\x02\x20\x01")
+    return [
+        Case(
+            "h2m",
+            [http_filter("h2m", kind, request_rules=rules), seen],
+            [
+                ask(),
+                ask("GET /abc/d", x_a="1", x_b="2", x_n="3", x_64="aGk="),
+                ask(x_n=" 1e3 ", x_64="!!", cookie="d=1; c=two"),
+                ask(x_n="3x", x_a="", cookie="c="),
+                Request("GET /", [("x-a", "1"), ("x-a", "2")]),
+                ask(x_v=number),
+                ask(x_v=nested),
+                ask(x_v="AAAA"),
+                ask(x_a="y" * 8192),
+                ask(x_a="y" * 8191),
+                ask("GET /own", x_a="1"),
+            ],
+            [
+                to_upstream(
+                    "/own",
+                    **per_route(
+                        "h2m",
+                        kind,
+                        request_rules=[{"header": "x-a", "on_header_present": to("own")}],
+                    ),
+                ),
+                to_upstream(),
+            ],
+        )
+    ]
+
+
+def set_metadata() -> list[Case]:
+    kind = "set_metadata.v3.Config"
+    first = {"metadata": [{"metadata_namespace": "m", "value": {"a": 1, "l": [1], "o": {"x": 1}}}]}
+    second = {
+        "metadata": [
+            {"metadata_namespace": "m", "value": {"a": 2}},
+            {
+                "metadata_namespace": "m",
+                "allow_overwrite": True,
+                "value": {"b": "t", "l": [2], "o": {"y": True}},
+            },
+        ]
+    }
+    return [
+        Case(
+            "set_metadata",
+            [
+                http_filter("one", kind, **first),
+                http_filter("two", kind, **second),
+                http_filter("old", kind, metadata_namespace="old", value={"k": "v"}),
+                show(
+                    m="%DYNAMIC_METADATA(m)%",
+                    a="%DYNAMIC_METADATA(m:a)%",
+                    old="%DYNAMIC_METADATA(old:k)%",
+                ),
+            ],
+            [ask()],
+        )
+    ]
+
+
+def ip_tagging() -> list[Case]:
+    kind = "ip_tagging.v3.IPTagging"
+
+    def tag(name: str, prefix: str, bits: int) -> Tree:
+        return {"ip_tag_name": name, "ip_list": [{"address_prefix": prefix, "prefix_len": bits}]}
+
+    tags = [tag("ten", "10.0.0.0", 8), tag("one", "1.2.3.4", 32), tag("six", "2001:db8::", 32)]
+    requests = [
+        ask(x_forwarded_for="10.1.1.1"),
+        ask(x_forwarded_for="1.2.3.4", x_envoy_ip_tags="was", x_tags="was"),
+        ask(x_forwarded_for="2001:db8::1"),
+        ask(x_forwarded_for="9.9.9.9", x_envoy_ip_tags="was", x_tags="was"),
+        ask("GET /tagged", x_forwarded_for="10.1.1.1"),
+    ]
+    tagged = {
+        "match": {
+            "prefix": "/tagged",
+            "headers": [{"name": "x-envoy-ip-tags", "string_match": {"exact": "ten"}}],
+        },
+        "direct_response": {"status": 299},
+    }
+
+    def case(name: str, **config: Any) -> Case:
+        return Case(
+            name,
+            [http_filter("ip", kind, ip_tags=tags, **config)],
+            requests,
+            [tagged, to_upstream()],
+        )
+
+    return [
+        case("ip", request_type="BOTH"),
+        case("ip_external", request_type="EXTERNAL"),
+        case("ip_internal", request_type="INTERNAL"),
+        case("ip_sanitize", ip_tag_header={"header": "X-Tags"}),
+        case("ip_append", ip_tag_header={"header": "x-tags", "action": "APPEND_IF_EXISTS_OR_ADD"}),
+    ]
+
+
+def grpc_stats() -> list[Case]:
+    kind = "grpc_stats.v3.FilterConfig"
+    frame = b"\0\0\0\0\3abc"
+    grpc = {"content_type": "application/grpc"}
+    answer = ("content-type", "application/grpc")
+    requests = [
+        ask(),
+        answered(ask("POST /a.B/C", frame * 2, **grpc), answer, ("grpc-status", "0"), body=""),
+        answered(
+            ask("POST /a.B/D", frame, **grpc), answer, ("grpc-status", "7"), body=frame.decode()
+        ),
+        answered(ask("POST /other", frame, **grpc), answer, ("grpc-status", "0")),
+        answered(ask("POST /a.B/C", b"", **grpc), ("content-type", "text/html"), status=404),
+    ]
+
+    def case(name: str, **config: Any) -> Case:
+        return Case(name, [http_filter("g", kind, **config)], requests, stats=("cluster.up.grpc",))
+
+    allowed = {"services": [{"name": "a.B", "method_names": ["C"]}]}
+    return [
+        case("grpc_stats", individual_method_stats_allowlist=allowed),
+    ]
+
+
+MAKERS = (
+    csrf,
+    buffer,
+    fault,
+    header_mutation,
+    cors,
+    rbac,
+    health_check,
+    header_to_metadata,
+    set_metadata,
+    ip_tagging,
+    grpc_stats,
+)
+CASES = {case.name: case for make in MAKERS for case in make()}

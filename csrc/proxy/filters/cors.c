@@ -76,13 +76,20 @@ static bool is_shadow(mc_filter *filter, const mc_cors_policy *policy) {
 
 /* --- preflights --------------------------------------------------------------------------------------------------------- */
 
-static mc_slice or_requested(mc_slice configured, const mc_headers *request, const char *asked) {
-    return mc_slice_eq(configured, MC_SLICE("*")) ? mc_headers_get(request, mc_slice_cstr(asked)) : configured;
-}
-
 static void add(mc_header *headers, size_t *count, const char *name, mc_slice value) {
     if (value.n > 0) {
         headers[(*count)++] = (mc_header){.name = mc_slice_cstr(name), .value = value};
+    }
+}
+
+/* "*" stands for what the request asked for, nothing included. */
+static void add_or_echo(mc_header *headers, size_t *count, const char *name, mc_slice value, const mc_headers *request,
+                        const char *asked) {
+    if (mc_slice_eq(value, MC_SLICE("*"))) {
+        headers[(*count)++] =
+            (mc_header){.name = mc_slice_cstr(name), .value = mc_headers_get(request, mc_slice_cstr(asked))};
+    } else {
+        add(headers, count, name, value);
     }
 }
 
@@ -90,20 +97,20 @@ static void answer_preflight(mc_filter *filter, const state *state, const mc_hea
     mc_header headers[6];
     size_t count = 0;
     const mc_cors_policy *policy = &state->policy;
+    mc_slice network = mc_headers_get(request, MC_SLICE("access-control-request-private-network"));
     if (state->allowed) {
-        mc_slice network = mc_headers_get(request, MC_SLICE("access-control-request-private-network"));
         add(headers, &count, "access-control-allow-origin", state->origin);
-        add(headers, &count, "access-control-allow-credentials",
-            policy->allow_credentials == 1 ? MC_SLICE("true") : MC_SLICE_NONE);
-        add(headers, &count, "access-control-allow-methods",
-            or_requested(policy->allow_methods, request, "access-control-request-method"));
-        add(headers, &count, "access-control-allow-headers",
-            or_requested(policy->allow_headers, request, "access-control-request-headers"));
-        add(headers, &count, "access-control-max-age", policy->max_age);
-        add(headers, &count, "access-control-allow-private-network",
-            policy->allow_private_network_access == 1 && mc_slice_eq(network, MC_SLICE("true")) ? MC_SLICE("true")
-                                                                                                : MC_SLICE_NONE);
     }
+    add(headers, &count, "access-control-allow-credentials",
+        policy->allow_credentials == 1 ? MC_SLICE("true") : MC_SLICE_NONE);
+    add_or_echo(headers, &count, "access-control-allow-methods", policy->allow_methods, request,
+                "access-control-request-method");
+    add_or_echo(headers, &count, "access-control-allow-headers", policy->allow_headers, request,
+                "access-control-request-headers");
+    add(headers, &count, "access-control-max-age", policy->max_age);
+    add(headers, &count, "access-control-allow-private-network",
+        policy->allow_private_network_access == 1 && mc_slice_eq(network, MC_SLICE("true")) ? MC_SLICE("true")
+                                                                                            : MC_SLICE_NONE);
     mc_filter_reply(filter,
                     &(mc_reply){.status = 200, .details = "cors_response", .headers = headers, .header_count = count});
 }

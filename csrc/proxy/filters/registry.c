@@ -5,10 +5,16 @@
 
 #define KINDS(X)                                                                                                       \
     X(buffer)                                                                                                          \
+    X(cors)                                                                                                            \
     X(csrf)                                                                                                            \
     X(fault)                                                                                                           \
+    X(grpc_stats)                                                                                                      \
     X(header_mutation)                                                                                                 \
-    X(rbac)
+    X(header_to_metadata)                                                                                              \
+    X(health_check)                                                                                                    \
+    X(ip_tagging)                                                                                                      \
+    X(rbac)                                                                                                            \
+    X(set_metadata)
 
 #define DECLARE(name) extern const mc_filter_kind mc_filter_kind_##name;
 KINDS(DECLARE)

@@ -1,0 +1,235 @@
+/* header_to_metadata (FL-55): values of headers and cookies become dynamic metadata. */
+#include <stdlib.h>
+
+#include "base/base64.h"
+#include "base/value_edit.h"
+#include "http/uri.h"
+#include "proxy/filters/kind.h"
+#include "proxy/filters/value_message.h"
+#include "route/matcher.h"
+
+enum { VALUE_LIMIT = 8 * 1024 };
+
+typedef enum value_type { TYPE_STRING, TYPE_NUMBER, TYPE_MESSAGE } value_type;
+
+/* Where a value goes, and what becomes of it. */
+typedef struct target {
+    bool set;
+    mc_slice space, key;
+    mc_slice value; /* empty: the header's */
+    const mc_regex *regex;
+    mc_slice substitution;
+    value_type type;
+    bool base64;
+} target;
+
+typedef struct rule {
+    mc_slice header, cookie; /* one of them; lower-case header */
+    target present, missing;
+    bool remove;
+} rule;
+
+typedef struct rules {
+    rule *items;
+    uint32_t count;
+} rules;
+
+typedef struct config {
+    rules request, response;
+} config;
+
+/* False: there is nothing to set. */
+static mc_status make_value(const target *target, mc_arena *arena, mc_slice text, mc_value *out, bool *made) {
+    *made = false;
+    if (text.n == 0 || text.n >= VALUE_LIMIT) {
+        return MC_OK;
+    }
+    if (target->base64) {
+        char *bytes = mc_arena_bytes(arena, text.n);
+        long n = bytes == NULL ? 0 : mc_base64_decode(text, bytes);
+        if (n <= 0) {
+            return bytes == NULL ? MC_ENOMEM : MC_OK;
+        }
+        text = mc_slice_of(bytes, (size_t)n);
+    }
+    switch (target->type) {
+    case TYPE_STRING: *out = mc_value_text(text); break;
+    case TYPE_NUMBER: {
+        char digits[64], *end;
+        mc_slice trimmed = mc_slice_trim(text);
+        if (trimmed.n == 0 || trimmed.n >= sizeof digits) {
+            return MC_OK;
+        }
+        memcpy(digits, trimmed.p, trimmed.n);
+        digits[trimmed.n] = 0;
+        *out = mc_value_number(strtod(digits, &end));
+        if (*end != 0) {
+            return MC_OK;
+        }
+        break;
+    }
+    case TYPE_MESSAGE: {
+        mc_status status = mc_value_message_parse(arena, text, out);
+        if (status != MC_OK) {
+            return status == MC_ENOMEM ? status : MC_OK;
+        }
+        break;
+    }
+    }
+    *made = true;
+    return MC_OK;
+}
+
+static mc_status put(mc_filter *filter, const target *target, mc_slice text) {
+    mc_value value;
+    bool made;
+    if (target->value.n > 0) {
+        text = target->value;
+    } else if (target->regex != NULL) {
+        MC_TRY(mc_regex_replace(target->regex, text, target->substitution, mc_filter_arena(filter), &text));
+    }
+    MC_TRY(make_value(target, mc_filter_arena(filter), text, &value, &made));
+    return made ? mc_filter_set_metadata(filter, target->space, target->key, &value) : MC_OK;
+}
+
+static mc_status apply_rule(mc_filter *filter, const rule *rule, mc_headers *headers) {
+    mc_slice value = MC_SLICE_NONE;
+    if (rule->header.n > 0) {
+        MC_TRY(mc_headers_joined(headers, rule->header, mc_filter_arena(filter), &value));
+    } else if (!mc_cookie_get(headers, rule->cookie, &value) || value.n == 0) {
+        value = MC_SLICE_NONE;
+    }
+    if (value.p == NULL) {
+        return rule->missing.set ? put(filter, &rule->missing, value) : MC_OK;
+    }
+    if (rule->present.set) {
+        MC_TRY(put(filter, &rule->present, value));
+    }
+    if (rule->remove) {
+        mc_headers_remove(headers, rule->header);
+    }
+    return MC_OK;
+}
+
+static mc_filter_status apply(mc_filter *filter, const rules *rules, mc_headers *headers) {
+    for (uint32_t i = 0; i < rules->count; i++) {
+        if (apply_rule(filter, &rules->items[i], headers) != MC_OK) {
+            return mc_filter_out_of_memory(filter);
+        }
+    }
+    return MC_FILTER_CONTINUE;
+}
+
+static mc_filter_status decode_headers(mc_filter *filter, mc_headers *headers, bool end_stream) {
+    const config *config = mc_filter_route_config(filter);
+    return apply(filter, &config->request, headers);
+}
+
+static mc_filter_status encode_headers(mc_filter *filter, mc_headers *headers, bool end_stream) {
+    const config *config = mc_filter_route_config(filter);
+    return apply(filter, &config->response, headers);
+}
+
+/* --- compiling ------------------------------------------------------------------------------------------------------------ */
+
+static mc_status read_rewrite(mc_filter_compile *c, const mc_value *value, target *out) {
+    const mc_value *pattern;
+    mc_slice regex = MC_SLICE_NONE;
+    MC_TRY(mc_value_read_object(value, "pattern", &pattern, c->error));
+    MC_TRY(mc_value_read_string(pattern, "regex", &regex, c->error));
+    MC_TRY(mc_read_text(c->arena, value, "substitution", &out->substitution, c->error));
+    if (out->value.n > 0) {
+        return mc_error_set(c->error, MC_EINVAL, "", "must not stand beside value");
+    }
+    return mc_error_in(mc_regex_compile(c->arena, regex, MC_REGEX_PROGRAM_SIZE, &out->regex, c->error), c->error,
+                       "pattern.regex");
+}
+
+static mc_status read_target(mc_filter_compile *c, const mc_value *value, target *out) {
+    static const mc_name_value types[] = {
+        {"STRING", TYPE_STRING}, {"NUMBER", TYPE_NUMBER}, {"PROTOBUF_VALUE", TYPE_MESSAGE}, {NULL, 0}};
+    static const mc_name_value encodings[] = {{"NONE", 0}, {"BASE64", 1}, {NULL, 0}};
+    const mc_value *rewrite;
+    uint64_t type = TYPE_STRING, base64 = 0;
+    out->set = true;
+    out->space = MC_SLICE("envoy.filters.http.header_to_metadata");
+    MC_TRY(mc_read_text(c->arena, value, "metadata_namespace", &out->space, c->error));
+    MC_TRY(mc_read_name(c->arena, value, "key", &out->key, c->error));
+    MC_TRY(mc_read_text(c->arena, value, "value", &out->value, c->error));
+    MC_TRY(mc_read_enum(value, "type", types, &type, c->error));
+    MC_TRY(mc_read_enum(value, "encode", encodings, &base64, c->error));
+    out->type = (value_type)type;
+    out->base64 = base64 == 1;
+    MC_TRY(mc_value_read_object(value, "regex_value_rewrite", &rewrite, c->error));
+    return rewrite == NULL ? MC_OK : mc_error_in(read_rewrite(c, rewrite, out), c->error, "regex_value_rewrite");
+}
+
+static mc_status read_rule(mc_filter_compile *c, const mc_value *value, rule *out) {
+    const mc_value *present, *missing;
+    mc_slice header = MC_SLICE_NONE;
+    MC_TRY(mc_value_read_string(value, "header", &header, c->error));
+    MC_TRY(mc_dup_lower(c->arena, header, &out->header));
+    MC_TRY(mc_read_text(c->arena, value, "cookie", &out->cookie, c->error));
+    MC_TRY(mc_value_read_bool(value, "remove", &out->remove, c->error));
+    if ((out->header.n > 0) == (out->cookie.n > 0)) {
+        return mc_error_set(c->error, MC_EINVAL, "", "must have either header or cookie");
+    }
+    if (out->cookie.n > 0 && out->remove) {
+        return mc_error_set(c->error, MC_EINVAL, "remove", "must not be set for a cookie");
+    }
+    MC_TRY(mc_value_read_object(value, "on_header_present", &present, c->error));
+    MC_TRY(mc_value_read_object(value, "on_header_missing", &missing, c->error));
+    if (present == NULL && missing == NULL) {
+        return mc_error_set(c->error, MC_EINVAL, "", "must have on_header_present or on_header_missing");
+    }
+    if (present != NULL) {
+        MC_TRY(mc_error_in(read_target(c, present, &out->present), c->error, "on_header_present"));
+    }
+    if (missing != NULL) {
+        MC_TRY(mc_error_in(read_target(c, missing, &out->missing), c->error, "on_header_missing"));
+        if (out->missing.value.n == 0) {
+            return mc_error_set(c->error, MC_EINVAL, "on_header_missing.value", "must not be empty");
+        }
+    }
+    return MC_OK;
+}
+
+static mc_status read_rules(mc_filter_compile *c, const mc_value *value, const char *field, rules *out) {
+    const mc_value *list;
+    size_t count;
+    MC_TRY(mc_value_read_list(value, field, &list, &count, c->error));
+    out->items = mc_arena_zalloc(c->arena, count * sizeof *out->items);
+    if (out->items == NULL) {
+        return MC_ENOMEM;
+    }
+    for (size_t i = 0; i < count; i++) {
+        MC_TRY(mc_error_in(read_rule(c, &list[i], &out->items[out->count++]), c->error, "%s[%zu]", field, i));
+    }
+    return MC_OK;
+}
+
+static mc_status compile(mc_filter_compile *c, const mc_value *value, void **out) {
+    config *config = mc_arena_zalloc(c->arena, sizeof *config);
+    *out = config;
+    if (config == NULL) {
+        return MC_ENOMEM;
+    }
+    MC_TRY(read_rules(c, value, "request_rules", &config->request));
+    MC_TRY(read_rules(c, value, "response_rules", &config->response));
+    if (c->is_route && config->request.count + config->response.count == 0) {
+        return mc_error_set(c->error, MC_EINVAL, "", "must have request_rules or response_rules");
+    }
+    return MC_OK;
+}
+
+static const mc_filter_type filter_type = {.name = "envoy.filters.http.header_to_metadata",
+                                           .decode_headers = decode_headers,
+                                           .encode_headers = encode_headers};
+
+const mc_filter_kind mc_filter_kind_header_to_metadata = {
+    .type = "envoy.extensions.filters.http.header_to_metadata.v3.Config",
+    .route_type = "envoy.extensions.filters.http.header_to_metadata.v3.Config",
+    .filter = &filter_type,
+    .compile = compile,
+    .compile_route = compile,
+};

@@ -1,0 +1,67 @@
+/* set_metadata (FL-56): what a configuration says becomes dynamic metadata of the request. */
+#include "proxy/filters/kind.h"
+
+typedef struct entry {
+    mc_slice space;
+    const mc_value *value;
+    bool allow_overwrite;
+} entry;
+
+typedef struct config {
+    entry *entries;
+    uint32_t count;
+    mc_stat overwrite_denied;
+} config;
+
+static mc_filter_status decode_headers(mc_filter *filter, mc_headers *headers, bool end_stream) {
+    const config *config = mc_filter_get_config(filter);
+    for (uint32_t i = 0; i < config->count; i++) {
+        const entry *entry = &config->entries[i];
+        if (!entry->allow_overwrite && mc_filter_metadata(filter, entry->space) != NULL) {
+            mc_counter_inc(mc_filter_slab(filter), config->overwrite_denied);
+        } else if (mc_filter_merge_metadata(filter, entry->space, entry->value) != MC_OK) {
+            return mc_filter_out_of_memory(filter);
+        }
+    }
+    return MC_FILTER_CONTINUE;
+}
+
+static mc_status read_entry(mc_filter_compile *c, const mc_value *value, config *config, bool overwrite) {
+    static const mc_value empty = {.kind = MC_OBJECT};
+    const mc_value *metadata;
+    entry *entry = &config->entries[config->count];
+    entry->allow_overwrite = overwrite;
+    MC_TRY(mc_read_name(c->arena, value, "metadata_namespace", &entry->space, c->error));
+    MC_TRY(mc_value_read_bool(value, "allow_overwrite", &entry->allow_overwrite, c->error));
+    MC_TRY(mc_value_read_object(value, "value", &metadata, c->error));
+    config->count++;
+    return mc_value_copy(c->arena, metadata == NULL ? &empty : metadata, &entry->value);
+}
+
+static mc_status compile(mc_filter_compile *c, const mc_value *value, void **out) {
+    const mc_value *list;
+    size_t count;
+    config *config = mc_arena_zalloc(c->arena, sizeof *config);
+    *out = config;
+    if (config == NULL) {
+        return MC_ENOMEM;
+    }
+    config->overwrite_denied = mc_filter_stat(c, MC_COUNTER, MC_SLICE("set_metadata."), "overwrite_denied");
+    MC_TRY(mc_value_read_list(value, "metadata", &list, &count, c->error));
+    config->entries = mc_arena_zalloc(c->arena, (count + 1) * sizeof *config->entries);
+    if (config->entries == NULL) {
+        return MC_ENOMEM;
+    }
+    if (mc_value_get(value, "metadata_namespace") != NULL) { /* the older spelling of one entry */
+        MC_TRY(read_entry(c, value, config, true));
+    }
+    for (size_t i = 0; i < count; i++) {
+        MC_TRY(mc_error_in(read_entry(c, &list[i], config, false), c->error, "metadata[%zu]", i));
+    }
+    return MC_OK;
+}
+
+static const mc_filter_type filter_type = {.name = "envoy.filters.http.set_metadata", .decode_headers = decode_headers};
+
+const mc_filter_kind mc_filter_kind_set_metadata = {
+    .type = "envoy.extensions.filters.http.set_metadata.v3.Config", .filter = &filter_type, .compile = compile};
