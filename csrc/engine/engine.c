@@ -327,6 +327,9 @@ static bool update_host(mc_member *member, mc_host *host, const mc_health_update
 mc_status mc_engine_set_health(mc_engine *engine, mc_slice cluster, mc_slice address, const mc_health_update *update) {
     mc_member *member = find_member(engine, cluster);
     mc_host *host = member == NULL ? NULL : mc_hosts_find(member->hosts, address);
+    if (member != NULL && member->cluster->lb.logical && mc_hosts_count(member->hosts) > 0) {
+        host = mc_hosts_at(member->hosts, 0);
+    }
     if (host == NULL) {
         return MC_ENOTFOUND;
     }

@@ -65,7 +65,7 @@ typedef struct mc_compile_context {
     mc_address node_address; /* length 0: none */
     mc_slots *listeners;     /* by name, over all configurations; counts[slot] is the number of connections */
     _Atomic uint32_t *(*listener_count)(const void *ctx, uint32_t slot); /* of members_ctx; NULL: out of memory */
-    mc_log_writer *log_writer; /* NULL: access logs are refused */
+    mc_log_writer *log_writer;                                           /* NULL: access logs are refused */
     const mc_filter_factory *factories;
     size_t factory_count;
 } mc_compile_context;

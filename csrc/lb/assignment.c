@@ -47,13 +47,39 @@ under:
     return status;
 }
 
+/* additional_addresses, with `address` before them. */
+static mc_status read_more(reader *r, const mc_value *endpoint, mc_host_spec *spec) {
+    const mc_value *items;
+    size_t count;
+    mc_status status = mc_value_read_list(endpoint, "additional_addresses", &items, &count, r->error);
+    if (status != MC_OK || count == 0) {
+        return status;
+    }
+    mc_address *all = mc_arena_alloc(&r->out->arena, (count + 1) * sizeof *all);
+    if (all == NULL) {
+        return oom(r->error);
+    }
+    all[0] = spec->address;
+    for (size_t i = 0; i < count; i++) {
+        mc_host_spec one = *spec;
+        if ((status = read_address(r, &items[i], &one)) != MC_OK) {
+            mc_error_under(r->error, "additional_addresses[%zu]", i);
+            return status;
+        }
+        all[i + 1] = one.address;
+    }
+    spec->addresses = all;
+    spec->address_count = (uint32_t)count + 1;
+    return MC_OK;
+}
+
 static mc_status read_endpoint(reader *r, const mc_value *lb_endpoint, mc_host_spec *spec) {
     const mc_value *endpoint;
     mc_status status = mc_value_read_object(lb_endpoint, "endpoint", &endpoint, r->error);
     if (status != MC_OK) {
         return status;
     }
-    if ((status = read_address(r, endpoint, spec)) != MC_OK ||
+    if ((status = read_address(r, endpoint, spec)) != MC_OK || (status = read_more(r, endpoint, spec)) != MC_OK ||
         (status = mc_value_read_string(endpoint, "hostname", &spec->hostname, r->error)) != MC_OK) {
         mc_error_under(r->error, "endpoint");
     }

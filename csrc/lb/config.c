@@ -553,6 +553,24 @@ static void override_fields(mc_lb_config *out) {
     }
 }
 
+static mc_status read_happy_eyeballs(const mc_value *cluster, mc_lb_config *out, mc_error *error) {
+    const mc_value *options, *happy;
+    mc_slice family = MC_SLICE("DEFAULT");
+    mc_status status;
+    out->happy_first_count = 1;
+    if ((status = mc_value_read_object(cluster, "upstream_connection_options", &options, error)) != MC_OK ||
+        (status = mc_value_read_object(options, "happy_eyeballs_config", &happy, error)) != MC_OK ||
+        (status = mc_value_read_string(happy, "first_address_family_version", &family, error)) != MC_OK ||
+        (status = mc_value_read_u32(happy, "first_address_family_count", &out->happy_first_count, error)) != MC_OK) {
+        mc_error_under(error, "upstream_connection_options.happy_eyeballs_config");
+        return status;
+    }
+    out->happy_first_family = mc_slice_eq(family, MC_SLICE("V4"))   ? AF_INET
+                              : mc_slice_eq(family, MC_SLICE("V6")) ? AF_INET6
+                                                                    : 0;
+    return MC_OK;
+}
+
 static mc_status compile(const mc_value *cluster, const mc_lb_node *node, mc_lb_config *out, mc_error *error) {
     const mc_value *policy;
     mc_slice type = MC_SLICE("STATIC");
@@ -564,6 +582,10 @@ static mc_status compile(const mc_value *cluster, const mc_lb_node *node, mc_lb_
         return status;
     }
     out->keep_duplicates = mc_slice_eq(type, MC_SLICE("STATIC"));
+    out->logical = mc_slice_eq(type, MC_SLICE("LOGICAL_DNS"));
+    if ((status = read_happy_eyeballs(cluster, out, error)) != MC_OK) {
+        return status;
+    }
     if (node != NULL) {
         out->zone.possible = node->local_cluster;
         out->runtime = node->runtime;

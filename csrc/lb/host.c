@@ -113,7 +113,7 @@ static void release_stats(mc_host *host) {
     mc_stats_unref(host->stats_store);
 }
 
-mc_host *mc_host_new(const mc_host_spec *spec, mc_slice cluster_name, mc_stats *stats) {
+mc_host *mc_host_new(const mc_host_spec *spec, const mc_lb_config *config, mc_slice cluster_name, mc_stats *stats) {
     size_t text =
         spec->address_text.n + spec->hostname.n + spec->region.n + spec->zone.n + spec->sub_zone.n + spec->check.n + 6;
     mc_host *host = mc_calloc(1, sizeof *host + text);
@@ -130,6 +130,14 @@ mc_host *mc_host_new(const mc_host_spec *spec, mc_slice cluster_name, mc_stats *
     host->sub_zone = put(&at, spec->sub_zone);
     host->check = put(&at, spec->check);
     atomic_init(&host->health_flags, spec->initial_flags);
+    if (spec->address_count > 0) {
+        host->addresses = mc_address_list_new(spec->addresses, spec->address_count, config->happy_first_family,
+                                              config->happy_first_count);
+        if (host->addresses == NULL) {
+            mc_free(host);
+            return NULL;
+        }
+    }
     if (stats != NULL) {
         register_stats(host, cluster_name, stats);
     }
@@ -150,6 +158,7 @@ void mc_host_unref(mc_host *host) {
             release_stats(host);
         }
         mc_lb_metadata_unref(host->metadata);
+        mc_address_list_unref(host->addresses);
         mc_free(host);
     }
 }

@@ -18,10 +18,13 @@ typedef struct mc_host_spec {
     uint32_t initial_flags; /* health flags of a new host (HS-6, CL-9) */
     mc_slice check;         /* where and whether the host is checked; another one makes another host (CL-9) */
     bool pending_removal;   /* only its health keeps it (CL-10) */
+    const mc_address *addresses; /* `address` and the additional ones */
+    uint32_t address_count;      /* 0 or more than 1 */
 } mc_host_spec;
 
 /* A host with one reference and without hash key; stats may be NULL. NULL: out of memory. */
-MC_MUST_CHECK mc_host *mc_host_new(const mc_host_spec *spec, mc_slice cluster_name, mc_stats *stats);
+MC_MUST_CHECK mc_host *mc_host_new(const mc_host_spec *spec, const mc_lb_config *config, mc_slice cluster_name,
+                                   mc_stats *stats);
 
 /* Whether the host may go on under this spec: what cannot change in place is equal. */
 bool mc_host_fits(const mc_host *host, const mc_host_spec *spec);

@@ -48,6 +48,7 @@ void mc_hosts_unref(mc_hosts *hosts) {
     mc_free(hosts->loads);
     mc_free(hosts->tables);
     mc_map_fini(&hosts->by_address);
+    mc_address_list_unref(hosts->logical);
     for (mc_lb_metadata *next; hosts->replaced != NULL; hosts->replaced = next) {
         next = hosts->replaced->next;
         mc_lb_metadata_unref(hosts->replaced);
@@ -134,6 +135,7 @@ mc_status mc_hosts_refresh(mc_hosts *old, mc_hosts **out) {
     if (status == MC_OK) {
         memcpy(hosts->all, old->all, old->count * sizeof *hosts->all);
         hosts->options = old->options;
+        hosts->logical = mc_address_list_ref(old->logical);
         status = finish(hosts, old);
     }
     if (status != MC_OK) {
@@ -158,16 +160,28 @@ typedef struct plan {
     size_t priorities;
 } plan;
 
-static mc_status plan_host(planned *p, const mc_host_spec *spec, mc_map *taken, mc_slice cluster_name, mc_stats *stats,
-                           const mc_hosts *previous) {
-    mc_host *known = previous == NULL ? NULL : mc_map_get(&previous->by_address, spec->address_text);
+/* The host that goes on under this spec, if it fits. */
+static mc_host *known_host(const mc_host_spec *spec, const mc_lb_config *config, const mc_hosts *previous) {
+    if (previous == NULL) {
+        return NULL;
+    }
+    if (config->logical) {
+        return previous->count > 0 ? previous->all[0] : NULL;
+    }
+    mc_host *host = mc_map_get(&previous->by_address, spec->address_text);
+    return host != NULL && mc_address_list_eq(host->addresses, spec->addresses, spec->address_count) ? host : NULL;
+}
+
+static mc_status plan_host(planned *p, const mc_host_spec *spec, const mc_lb_config *config, mc_map *taken,
+                           mc_slice cluster_name, mc_stats *stats, const mc_hosts *previous) {
+    mc_host *known = known_host(spec, config, previous);
     if (known != NULL && mc_host_fits(known, spec) && mc_map_get(taken, known->address_text) == NULL) {
         if (mc_map_put(taken, known->address_text, known) != MC_OK) {
             return MC_ENOMEM;
         }
         p->host = mc_host_ref(known);
     } else {
-        p->host = mc_host_new(spec, cluster_name, stats);
+        p->host = mc_host_new(spec, config, cluster_name, stats);
     }
     if (p->host == NULL) {
         return MC_ENOMEM;
@@ -190,7 +204,8 @@ static void sort_by_priority(plan *p) {
     p->starts[0] = 0;
 }
 
-static mc_status plan_init(plan *p, mc_slice cluster_name, mc_stats *stats, const mc_hosts *previous) {
+static mc_status plan_init(plan *p, const mc_lb_config *config, mc_slice cluster_name, mc_stats *stats,
+                           const mc_hosts *previous) {
     const mc_assignment *a = &p->assignment;
     mc_map taken;
     p->priorities = a->priorities;
@@ -206,7 +221,7 @@ static mc_status plan_init(plan *p, mc_slice cluster_name, mc_stats *stats, cons
     mc_status status = MC_OK;
     mc_map_init(&taken);
     for (size_t i = 0; status == MC_OK && i < a->count; i++) {
-        status = plan_host(&p->hosts[i], &a->hosts[i], &taken, cluster_name, stats, previous);
+        status = plan_host(&p->hosts[i], &a->hosts[i], config, &taken, cluster_name, stats, previous);
     }
     mc_map_fini(&taken);
     if (status == MC_OK) {
@@ -255,6 +270,13 @@ static mc_status make_sets(mc_hosts *hosts, const plan *p, const mc_hosts *previ
     return MC_OK;
 }
 
+static mc_status take_logical(mc_hosts *hosts, const mc_host_spec *spec, const mc_lb_config *config) {
+    const bool many = spec->address_count > 0;
+    hosts->logical = mc_address_list_new(many ? spec->addresses : &spec->address, many ? spec->address_count : 1,
+                                         config->happy_first_family, config->happy_first_count);
+    return hosts->logical == NULL ? MC_ENOMEM : MC_OK;
+}
+
 static mc_status execute(plan *p, const mc_lb_config *config, mc_hosts *previous, mc_hosts **out) {
     mc_hosts *hosts = hosts_new(p->assignment.count, p->priorities, config);
     mc_status status = hosts == NULL ? MC_ENOMEM : MC_OK;
@@ -266,6 +288,9 @@ static mc_status execute(plan *p, const mc_lb_config *config, mc_hosts *previous
         }
         plan_apply(p, previous);
         status = make_sets(hosts, p, previous);
+    }
+    if (status == MC_OK && config->logical && hosts->count > 0) {
+        status = take_logical(hosts, &p->assignment.hosts[0], config);
     }
     if (status == MC_OK) {
         status = finish(hosts, previous);
@@ -285,7 +310,7 @@ mc_status mc_hosts_compile(const mc_value *assignment, const mc_lb_config *confi
     if (status != MC_OK) {
         return status;
     }
-    status = plan_init(&p, cluster_name, stats, previous);
+    status = plan_init(&p, config, cluster_name, stats, previous);
     if (status == MC_OK) {
         status = execute(&p, config, previous, out);
     }
@@ -352,6 +377,14 @@ mc_status mc_hosts_part(const mc_hosts *whole, const mc_host_index *members, siz
 size_t mc_hosts_count(const mc_hosts *hosts) { return hosts->count; }
 
 mc_host *mc_hosts_at(const mc_hosts *hosts, size_t index) { return hosts->all[index]; }
+
+const mc_address *mc_hosts_address(const mc_hosts *hosts, const mc_host *host, uint32_t index) {
+    const mc_address_list *list = hosts->logical != NULL ? hosts->logical : host->addresses;
+    if (list == NULL) {
+        return index == 0 ? &host->address : NULL;
+    }
+    return index < list->count ? &list->items[index] : NULL;
+}
 
 mc_host *mc_hosts_find(const mc_hosts *hosts, mc_slice address_text) {
     return mc_map_get(&hosts->by_address, address_text);

@@ -16,6 +16,7 @@
 #include "base/address.h"
 #include "base/random.h"
 #include "base/value.h"
+#include "lb/address_list.h"
 #include "lb/priority.h"
 #include "stats/stats.h"
 
@@ -98,7 +99,8 @@ typedef struct mc_host {
             mc_slice region, zone, sub_zone;
         };
     };
-    mc_slice check; /* where its health is checked, as the control side says; may be empty */
+    mc_address_list *addresses; /* all that a connection may try; NULL: `address` alone */
+    mc_slice check;             /* where its health is checked, as the control side says; may be empty */
     mc_host_stats stats;
     mc_stats *stats_store; /* a reference; NULL: the host counts nothing */
     /* Owned, freed with the host: what health/outlier.h keeps about it; set before requests are sent, NULL: not watched. */
@@ -173,9 +175,12 @@ typedef struct mc_lb_config {
     bool locality_weighted;       /* locality_weighted_lb_config, LO-2 */
     bool fail_traffic_on_panic;   /* PR-11 */
     uint32_t panic_threshold;     /* percent, C-1 */
-    bool keep_duplicates;         /* cluster type STATIC: the same address twice is two hosts; otherwise the first
+    bool logical;                 /* LOGICAL_DNS: one host, whose addresses change in place (CL-5) */
+    int happy_first_family;       /* happy_eyeballs_config: AF_INET, AF_INET6, 0: that of the first address */
+    uint32_t happy_first_count;
+    bool keep_duplicates;      /* cluster type STATIC: the same address twice is two hosts; otherwise the first
                              wins (CL-7) */
-    uint8_t override_statuses;    /* bits by mc_eds_status: what an override host may report (ED-13) */
+    uint8_t override_statuses; /* bits by mc_eds_status: what an override host may report (ED-13) */
     mc_zone_config zone;
     mc_peak_config peak;
     mc_client_weights_config weights;
@@ -216,6 +221,8 @@ mc_hosts *mc_hosts_ref(mc_hosts *hosts);
 void mc_hosts_unref(mc_hosts *hosts);
 size_t mc_hosts_count(const mc_hosts *hosts);
 mc_host *mc_hosts_at(const mc_hosts *hosts, size_t index); /* borrowed; configuration order, all priorities */
+/* The address that a connection's attempt number `index` goes to, borrowed; NULL: no further one. */
+const mc_address *mc_hosts_address(const mc_hosts *hosts, const mc_host *host, uint32_t index);
 mc_host *mc_hosts_find(const mc_hosts *hosts, mc_slice address_text); /* borrowed; NULL: no such host */
 bool mc_hosts_has(const mc_hosts *hosts, const mc_host *host);
 /* Coarse health and exclusion (HS-2, HS-4) as they were when the lists were made. */

@@ -16,6 +16,7 @@ struct mc_client {
     uint64_t idle_ms;    /* idle: since when */
     uint64_t tx_counted; /* of conn.tx_bytes */
     uint32_t requests_left, served;
+    uint32_t address_index; /* of the host's addresses */
     uint8_t state;
     bool connected;
     bool answered;        /* something came for the current attempt */
@@ -52,7 +53,7 @@ mc_slice mc_reset_reason_text(mc_reset_reason reason) {
 
 static void pool_maybe_free(mc_pool *pool);
 static void pool_trim(mc_pool *pool);
-static mc_status pool_connect(mc_pool *pool);
+static mc_status pool_connect(mc_pool *pool, uint32_t address_index);
 static void pool_fail_pending(mc_pool *pool, mc_reset_reason reason);
 static void pending_enter(mc_pool *pool, mc_attempt *attempt, bool first);
 
@@ -281,6 +282,14 @@ static void client_connect_failed(mc_client *client, mc_close_reason why) {
                                                     : MC_RESET_REMOTE_CONNECTION_FAILURE);
 }
 
+/* RFC 8305: the host may be reached at another of its addresses. */
+static bool try_next_address(const mc_client *client, mc_close_reason why) {
+    mc_pool *pool = client->pool;
+    const uint32_t next = client->address_index + 1;
+    return why != MC_CLOSE_TIMEOUT && !mc_list_empty(&pool->pending) &&
+           mc_hosts_address(pool->upstream->hosts, pool->host, next) != NULL && pool_connect(pool, next) == MC_OK;
+}
+
 static void client_count_destroy(mc_client *client, bool active, bool remote) {
     mc_upstream *upstream = client->pool->upstream;
     COUNT(upstream, upstream_cx_destroy);
@@ -324,7 +333,9 @@ static void client_closed(mc_conn *conn, mc_close_reason reason) {
     client_count_tx(client);
     if (!client->connected) {
         client_move(client, NULL, CLIENT_CLOSING);
-        client_connect_failed(client, reason);
+        if (!try_next_address(client, reason)) {
+            client_connect_failed(client, reason);
+        }
     } else {
         client_count_destroy(client, active, reason == MC_CLOSE_REMOTE || reason == MC_CLOSE_RESET);
         mc_histogram_record(upstream->slab, upstream->cluster->stats.upstream_cx_length_ms,
@@ -416,10 +427,12 @@ static mc_status socket_connect(const mc_upstream *upstream, mc_client *client, 
         return upstream->connector->connect(upstream->connector->ctx, &client->conn, upstream->net, host,
                                             &client_events);
     }
-    return mc_conn_connect(&client->conn, upstream->net, &host->address, &client_events);
+    const mc_address *address = mc_hosts_address(upstream->hosts, host, client->address_index);
+    return mc_conn_connect(&client->conn, upstream->net, address == NULL ? &host->address : address, &client_events);
 }
 
-static mc_status pool_connect(mc_pool *pool) {
+/* `address_index` above 0: goes on where another connection failed to its host's address before, and counts with it. */
+static mc_status pool_connect(mc_pool *pool, uint32_t address_index) {
     mc_upstream *upstream = pool->upstream;
     mc_cluster *cluster = upstream->cluster;
     mc_loop *loop = mc_net_loop(upstream->net);
@@ -428,6 +441,7 @@ static mc_status pool_connect(mc_pool *pool) {
         return MC_ENOMEM;
     }
     client->pool = pool;
+    client->address_index = address_index;
     client->timer.fire = client_timer;
     client->lifetime.fire = client_lifetime;
     client->since_ms = mc_loop_now_ms(loop);
@@ -453,12 +467,14 @@ static mc_status pool_connect(mc_pool *pool) {
     pool->state_count[CLIENT_NEW]++;
     client_move(client, &pool->connecting, CLIENT_CONNECTING);
     mc_timer_arm(loop, &client->timer, cluster->connect_timeout_ms);
-    COUNT(upstream, upstream_cx_total);
-    if (!pool->raw) {
-        COUNT(upstream, upstream_cx_http1_total);
+    if (address_index == 0) {
+        COUNT(upstream, upstream_cx_total);
+        mc_counter_inc(upstream->slab, pool->host->stats.cx_total);
+        if (!pool->raw) {
+            COUNT(upstream, upstream_cx_http1_total);
+        }
     }
     GAUGE(upstream, upstream_cx_active, 1);
-    mc_counter_inc(upstream->slab, pool->host->stats.cx_total);
     mc_gauge_add(upstream->slab, pool->host->stats.cx_active, 1);
     return MC_OK;
 }
@@ -495,7 +511,7 @@ static mc_status pool_grow(mc_pool *pool) {
                 return MC_OK;
             }
         }
-        mc_status status = pool_connect(pool);
+        mc_status status = pool_connect(pool, 0);
         if (status != MC_OK || !room) {
             return status;
         }
@@ -576,7 +592,7 @@ static void preconnect(mc_upstream *upstream) {
             mc_upstream_pool(upstream, host, MC_PRIORITY_DEFAULT, &pool) != MC_OK) {
             return;
         }
-        if (!more_wanted(pool, ratio, 1) || !may_connect(pool) || pool_connect(pool) != MC_OK) {
+        if (!more_wanted(pool, ratio, 1) || !may_connect(pool) || pool_connect(pool, 0) != MC_OK) {
             pool_maybe_free(pool);
             return;
         }

@@ -133,6 +133,12 @@ static inline void mc_upstream_fail_host(mc_upstream *upstream, mc_host *host) {
     }
 }
 
+/* Where the host is now; borrowed until the membership changes. */
+static inline const mc_address *mc_upstream_address(const mc_upstream *upstream, const mc_host *host) {
+    const mc_address *address = mc_hosts_address(upstream->hosts, host, 0);
+    return address == NULL ? &host->address : address;
+}
+
 /* The pool of a host, made on first use. MC_ELIMIT: the circuit breaker has no room for another one, as good as no host (CB-7). */
 MC_MUST_CHECK mc_status mc_upstream_pool(mc_upstream *upstream, mc_host *host, mc_rq_priority priority, mc_pool **out);
 /* Connections that speak no HTTP: each carries one attempt, whose bytes come by on_body and end with on_complete (HC-46). */

@@ -265,7 +265,7 @@ void mc_try_start(mc_router *r) {
     t->attempt.method = mc_headers_get_known(&stream->request, MC_H_METHOD);
     t->attempt.replayable = replayable(r);
     mc_list_push_front(&r->tries, &t->link);
-    stream->upstream_address = host->address;
+    stream->upstream_address = *mc_upstream_address(r->upstream, host);
     mc_try_arm(t);
     status = mc_pool_start(pool, &t->attempt);
     if (status == MC_OK) {

@@ -250,7 +250,7 @@ static mc_status respond(mc_try *t, bool end_stream) {
             return MC_ECLOSED;
         }
     }
-    stream->upstream_address = t->host->address;
+    stream->upstream_address = *mc_upstream_address(t->router->upstream, t->host);
     r->response_started = true;
     r->final = t;
     if (r->waiting) {

@@ -37,12 +37,13 @@ from meshcore._core.filter import Binding
 from meshcore._core.stats import Store
 from meshcore._log import logger as log
 from meshcore.config import Config, load, load_file
+from meshcore.discovery import dns_fields, sources
 from meshcore.errors import ConfigError, MeshcoreError
 from meshcore.filters.http import methods, registered
 from meshcore.health.events import EventLog, outlier_event
 
 if TYPE_CHECKING:
-    from meshcore.discovery import DnsCluster
+    from meshcore.discovery import Source
     from meshcore.health.checker import Checker
 
 __all__ = ["Gateway"]
@@ -311,7 +312,8 @@ def _prepare(
         listeners.append(_with_filters(listener, path, filters, loop))
     resources["listeners"] = [*listeners, *(extra_listeners or ())]
     resources["clusters"] = [
-        _with_assignment(cluster, assignments) for cluster in resources.get("clusters", ())
+        _with_assignment(dns_fields(cluster), assignments)
+        for cluster in resources.get("clusters", ())
     ]
     return {**document, "static_resources": resources}, filters
 
@@ -394,7 +396,7 @@ class _Run:
         self.started_at = time.time()
         self._threads: list[threading.Thread] = []
         self._waiters: list[asyncio.Future[None]] = []
-        self._dns: dict[str, DnsCluster] = {}
+        self._sources: dict[str, Source] = {}
         self._assignments: dict[str, Any] = {}
         self._changes = asyncio.Lock()
         self._descriptors: list[int] = []
@@ -478,8 +480,8 @@ class _Run:
             self.call(self.stopping.set)
 
     async def close(self) -> None:
-        for cluster in self._dns.values():
-            cluster.stop()
+        for source in self._sources.values():
+            source.stop()
         for checker in self._checkers.values():
             checker.stop()
         if self._threads or self.embedded:
@@ -530,8 +532,9 @@ class _Run:
     async def _publish(self, config: Config, *, wait: bool) -> None:
         async with self._changes:
             fresh = await self._resolve(config.document)
-            checkers = await self._check(config.document)
+            checkers = self._checkers
             try:
+                checkers = await self._check(config.document)
                 views = {name: checker.view() for name, checker in checkers.items()}
                 own_listeners, own_filters = self._admin(config.document)
                 document, filters = _prepare(
@@ -543,6 +546,9 @@ class _Run:
                 self.engine.publish(snapshot)
             except BaseException:
                 self._keep_checkers(self._checkers, checkers)
+                for name, source in fresh.items():
+                    if self._sources.get(name) is not source:
+                        source.stop()
                 raise
             self._keep_checkers(checkers, self._checkers)
             self._checkers = checkers
@@ -563,26 +569,20 @@ class _Run:
         binding = Binding(admin.on_request_headers, None, self.loop)
         return [admin_listener(ADMIN_LISTENER, address)], [(ADMIN_FILTER, binding)]
 
-    async def _resolve(self, document: dict[str, Any]) -> dict[str, DnsCluster]:
-        """DNS clusters of a configuration; known ones keep their addresses, new are resolved."""
+    async def _resolve(self, document: dict[str, Any]) -> dict[str, Source]:
+        """Where hosts come from; known sources go on, what new ones find first is waited for."""
         clusters = document.get("static_resources", {}).get("clusters", ())
-        if not any(cluster.get("type") == "STRICT_DNS" for cluster in clusters):
-            return {}
-        from meshcore.discovery import clusters_needing_dns
-
-        found = {
-            cluster.name: cluster for cluster in clusters_needing_dns(document, self.gateway._stats)
-        }
+        found = sources(clusters, self.gateway._stats)
         new = []
-        for name, cluster in found.items():
-            known = self._dns.get(name)
-            if known is not None and known.same_as(cluster):
+        for name, source in found.items():
+            known = self._sources.get(name)
+            if known is not None and known.same_as(source):
                 found[name] = known
             else:
-                new.append(cluster)
-        answers = await asyncio.gather(*(cluster.initial() for cluster in new))
-        for cluster, assignment in zip(new, answers, strict=True):
-            self._assignments[cluster.name] = assignment
+                new.append(source)
+        answers = await asyncio.gather(*(source.initial(self.loop) for source in new))
+        for source, assignment in zip(new, answers, strict=True):
+            self._assignments[source.name] = assignment
         return found
 
     async def _check(self, document: dict[str, Any]) -> dict[str, Checker]:
@@ -613,14 +613,14 @@ class _Run:
         for checker in kept.values():
             checker.connect(self.engine, self._send_assignment)
 
-    def _follow(self, fresh: dict[str, DnsCluster]) -> None:
-        for name, cluster in self._dns.items():
-            if fresh.get(name) is not cluster:
-                cluster.stop()
-        for name, cluster in fresh.items():
-            if self._dns.get(name) is not cluster:
-                cluster.start(self.loop, self._on_assignment)
-        self._dns = fresh
+    def _follow(self, fresh: dict[str, Source]) -> None:
+        known, self._sources = self._sources, fresh
+        for name, source in known.items():
+            if fresh.get(name) is not source:
+                source.stop()
+        for name, source in fresh.items():
+            if known.get(name) is not source:
+                source.start(self.loop, self._on_assignment)
 
     def _on_assignment(self, name: str, assignment: dict[str, Any]) -> None:
         self._assignments[name] = assignment

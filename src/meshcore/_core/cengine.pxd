@@ -144,6 +144,7 @@ cdef extern from "lb/lb.h" nogil:
     ctypedef struct mc_hosts:
         pass
     size_t mc_hosts_count(const mc_hosts *hosts)
+    const mc_address *mc_hosts_address(const mc_hosts *hosts, const mc_host *host, uint32_t index)
     mc_host *mc_hosts_at(const mc_hosts *hosts, size_t index)
     size_t mc_host_flags_text(uint32_t flags, char *out, size_t n)
 

@@ -51,6 +51,7 @@ from meshcore._core.cengine cimport (
     mc_health_update,
     mc_host_unref,
     mc_hosts,
+    mc_hosts_address,
     mc_hosts_at,
     mc_hosts_count,
     mc_log_writer,
@@ -453,16 +454,18 @@ cdef dict cluster_dict(mc_engine *engine, mc_cluster *cluster):
         "observability_name": slice_str(cluster.stat_name),
         "breakers": [breakers_dict(&cluster.breakers[i]) for i in range(2)],
         "hosts": [] if hosts == NULL else [
-            host_dict(engine, mc_hosts_at(hosts, i)) for i in range(mc_hosts_count(hosts))
+            host_dict(engine, hosts, mc_hosts_at(hosts, i)) for i in range(mc_hosts_count(hosts))
         ],
     }
 
 
-cdef dict host_dict(mc_engine *engine, mc_host *host):
+cdef dict host_dict(mc_engine *engine, mc_hosts *hosts, mc_host *host):
     cdef char flags[256]
+    cdef char address[MC_ADDRESS_TEXT]
+    mc_address_text(mc_hosts_address(hosts, host, 0), address)
     mc_host_flags_text(host.health_flags, flags, sizeof(flags))
     return {
-        "address": slice_str(host.address_text),
+        "address": text_of(address),
         "hostname": slice_str(host.hostname),
         "stats": {
             "cx_active": mc_stats_value(engine.stats, host.stats.cx_active),

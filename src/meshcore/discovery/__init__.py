@@ -1,0 +1,58 @@
+"""How clusters come to know their hosts: DNS (dns.py), files (eds.py)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol, Self
+
+from meshcore._core.stats import Store
+
+__all__ = ["Source", "dns_fields", "sources"]
+
+TYPED_DNS = "type.googleapis.com/envoy.extensions.clusters.dns.v3.DnsCluster"
+
+
+class Source(Protocol):
+    """Where the hosts of one cluster come from."""
+
+    name: str
+
+    def same_as(self, other: Self) -> bool: ...
+    async def initial(self, loop: asyncio.AbstractEventLoop) -> dict[str, Any]:
+        """Begins to look; returns the first assignment."""
+        ...
+
+    def start(
+        self, loop: asyncio.AbstractEventLoop, on_change: Callable[[str, dict[str, Any]], None]
+    ) -> None:
+        """Assignments go to the callback from now on."""
+        ...
+
+    def stop(self) -> None: ...
+
+
+def dns_fields(cluster: dict[str, Any]) -> dict[str, Any]:
+    """The cluster with the fields of a typed DnsCluster in their older places."""
+    typed = cluster.get("cluster_type", {}).get("typed_config", {})
+    if typed.get("@type") != TYPED_DNS:
+        return cluster
+    own = {k: v for k, v in typed.items() if k not in ("@type", "all_addresses_in_single_endpoint")}
+    kind = "LOGICAL_DNS" if typed.get("all_addresses_in_single_endpoint") else "STRICT_DNS"
+    return {**cluster, **own, "type": kind}
+
+
+def sources(clusters: Iterable[dict[str, Any]], stats: Store) -> dict[str, Any]:
+    """A source for each cluster that needs one, by the cluster's name."""
+    found: dict[str, Any] = {}
+    for cluster in clusters:
+        kind = dns_fields(cluster).get("type", "STATIC")
+        if kind in ("STRICT_DNS", "LOGICAL_DNS"):
+            from meshcore.discovery.dns import DnsCluster
+
+            found[cluster["name"]] = DnsCluster(cluster, stats)
+        elif kind == "EDS":
+            from meshcore.discovery.eds import FileEds
+
+            found[cluster["name"]] = FileEds(cluster, stats)
+    return found

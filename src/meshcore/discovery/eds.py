@@ -1,0 +1,143 @@
+"""EDS from a file: a DiscoveryResponse that is read again whenever it is replaced (rule CL-7).
+
+The file is looked at twice a second: a replaced file, a changed symlink on the way to it and a
+write in place are all seen by what it is (device, number, size, time), on every file system.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from meshcore._core.stats import Store
+from meshcore._log import logger as log
+from meshcore.config import load_file
+from meshcore.errors import ConfigError
+from meshcore.health.state import milliseconds
+
+__all__ = ["FileEds"]
+
+RESPONSE = "envoy.service.discovery.v3.DiscoveryResponse"
+ASSIGNMENT = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment"
+LOOK_S = 0.5
+
+OnChange = Callable[[str, dict[str, Any]], None]
+
+
+class FileEds:
+    """The endpoints of one cluster, from a file."""
+
+    def __init__(
+        self,
+        cluster: dict[str, Any],
+        stats: Store,
+        *,
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+    ) -> None:
+        self._cluster = cluster
+        self.name: str = cluster["name"]
+        config = cluster.get("eds_cluster_config", {})
+        source = config.get("eds_config", {})
+        path = source.get("path_config_source", {}).get("path") or source.get("path", "")
+        self._path = Path(path)
+        self._wanted: str = config.get("service_name") or self.name
+        self._timeout_s = milliseconds(source.get("initial_fetch_timeout"), 15_000) / 1000
+        self._sleep = sleep
+        self._seen: tuple[int, ...] | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._on_change: OnChange | None = None
+        self._last: dict[str, Any] | None = None
+        self._given: dict[str, Any] | None = None  # by `initial`
+        scope = stats.scope(
+            f"cluster.{cluster.get('alt_stat_name') or self.name}".replace(":", "_")
+        )
+        self._attempts = scope.counter("update_attempt")
+        self._successes = scope.counter("update_success")
+        self._failures = scope.counter("update_failure")
+        self._rejected = scope.counter("update_rejected")
+        self._empty = scope.counter("update_empty")
+        self._unchanged = scope.counter("update_no_rebuild")
+        self._timeouts = scope.counter("init_fetch_timeout")
+
+    def same_as(self, other: object) -> bool:
+        return isinstance(other, FileEds) and json.dumps(
+            self._cluster, sort_keys=True
+        ) == json.dumps(other._cluster, sort_keys=True)
+
+    async def initial(self, loop: asyncio.AbstractEventLoop) -> dict[str, Any]:
+        """The first assignment; an empty one when none came in time."""
+        known = asyncio.Event()
+        self._task = loop.create_task(self._follow(known))
+        try:
+            await asyncio.wait_for(known.wait(), self._timeout_s or None)
+        except TimeoutError:
+            self._timeouts.inc()
+        self._given = self._last
+        return self._last or {"cluster_name": self.name}
+
+    def start(self, loop: asyncio.AbstractEventLoop, on_change: OnChange) -> None:
+        self._on_change = on_change
+        if self._last is not None and self._last is not self._given:
+            on_change(self.name, self._last)
+
+    def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            self._task = None
+
+    async def _follow(self, known: asyncio.Event) -> None:
+        while True:
+            if self._changed() and self._read():
+                known.set()
+            await self._sleep(LOOK_S)
+
+    def _changed(self) -> bool:
+        try:
+            info = self._path.stat()
+        except OSError:
+            return False
+        seen = (info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns)
+        if seen == self._seen:
+            return False
+        self._seen = seen
+        return True
+
+    def _read(self) -> bool:
+        """True when the file had something to say, if only that there is nothing."""
+        self._attempts.inc()
+        try:
+            document = load_file(self._path, type=RESPONSE).document
+            resources = document.get("resources", [])
+            assignment = self._choose(resources)
+        except (OSError, ConfigError, ValueError) as error:
+            self._failures.inc()
+            self._rejected.inc()
+            log.warning("cluster %s: %s cannot be used: %s", self.name, self._path, error)
+            return False
+        self._successes.inc()
+        if assignment is None:
+            self._empty.inc()
+            return True
+        if assignment == self._last:
+            self._unchanged.inc()
+            return True
+        self._last = assignment
+        if self._on_change is not None:
+            self._on_change(self.name, assignment)
+        return True
+
+    def _choose(self, resources: list[dict[str, Any]]) -> dict[str, Any] | None:
+        if not resources:
+            return None
+        if len(resources) > 1:
+            raise ValueError(f"Unexpected EDS resource length: {len(resources)}")
+        found = {k: v for k, v in resources[0].items() if k != "@type"}
+        if resources[0].get("@type") != ASSIGNMENT:
+            raise ValueError(f"the resource is a {resources[0].get('@type')}")
+        if found.get("cluster_name") != self._wanted:
+            name = found.get("cluster_name")
+            raise ValueError(f"Unexpected EDS cluster (expecting {self._wanted}): {name}")
+        return found
