@@ -421,3 +421,20 @@ uint64_t mc_engine_records_dropped(const mc_engine *engine) {
     }
     return dropped;
 }
+
+bool mc_engine_span(mc_engine *engine, mc_text *out) {
+    for (uint32_t i = 0; i < engine->worker_count; i++) {
+        if (mc_span_ring_pop(&engine->workers[i].proxy.spans, out)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+uint64_t mc_engine_spans_dropped(const mc_engine *engine) {
+    uint64_t dropped = 0;
+    for (uint32_t i = 0; i < engine->worker_count; i++) {
+        dropped += atomic_load_explicit(&engine->workers[i].proxy.spans.dropped, memory_order_relaxed);
+    }
+    return dropped;
+}

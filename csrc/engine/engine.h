@@ -99,4 +99,8 @@ const mc_bound *mc_engine_find_bound(const mc_engine *engine, mc_slice name);
 size_t mc_engine_records(mc_engine *engine, mc_record *out, size_t n);
 uint64_t mc_engine_records_dropped(const mc_engine *engine);
 
+/* A finished span as JSON, whose bytes are then the caller's; false when there is none. Any one thread at a time. */
+bool mc_engine_span(mc_engine *engine, mc_text *out);
+uint64_t mc_engine_spans_dropped(const mc_engine *engine);
+
 #endif

@@ -294,7 +294,7 @@ static mc_status compile_listener(const mc_value *config, const mc_value *node, 
                           .cluster_slot = lookup_slot,
                           .cluster_exists = lookup_exists,
                           .ctx = &lookup};
-    mc_slice name = MC_SLICE_NONE;
+    mc_slice name = MC_SLICE_NONE, direction = MC_SLICE_NONE;
     const mc_value *manager;
     out->backlog = (uint32_t)MC_DEFAULT_TCP_BACKLOG;
     out->reuse_port = out->bind = true;
@@ -310,6 +310,8 @@ static mc_status compile_listener(const mc_value *config, const mc_value *node, 
     TRY(mc_value_read_bool(config, "ignore_global_conn_limit", &out->ignore_global_limit, error));
     TRY(set_limits(context, snapshot, out, error));
     TRY(mc_value_read_u32(config, "per_connection_buffer_limit_bytes", &hcm.buffer_limit, error));
+    TRY(mc_value_read_string(config, "traffic_direction", &direction, error));
+    hcm.egress = mc_slice_eq(direction, MC_SLICE("OUTBOUND"));
     TRY(mc_value_read_string(node, "id", &hcm.node_id, error));
     TRY(mc_value_read_string(node, "cluster", &hcm.node_cluster, error));
     TRY(mc_value_read_string(mc_value_get(node, "locality"), "zone", &hcm.node_zone, error));

@@ -259,6 +259,11 @@ void mc_worker_drain_host(mc_worker *worker, const mc_cluster *cluster, mc_host 
     }
 }
 
+static void spans_wait(void *ctx) {
+    mc_worker *worker = ctx;
+    mc_engine_wake(worker->engine);
+}
+
 static uint32_t find_slot(void *ctx, mc_slice name) {
     const mc_worker *worker = ctx;
     return worker->snapshot == NULL ? UINT32_MAX : mc_snapshot_slot(worker->snapshot, name);
@@ -357,6 +362,7 @@ mc_status mc_worker_init(mc_worker *worker, mc_engine *engine, uint32_t index, m
     }
     worker->proxy.find_slot = find_slot;
     worker->proxy.on_idle = proxy_idle;
+    worker->proxy.on_spans = spans_wait;
     worker->proxy.ctx = worker;
     return MC_OK;
 }

@@ -493,6 +493,7 @@ mc_status mc_proxy_init(mc_proxy *proxy, mc_net *net, mc_slab *slab, uint32_t re
 
 void mc_proxy_fini(mc_proxy *proxy) {
     mc_record_ring_fini(&proxy->records);
+    mc_span_ring_fini(&proxy->spans);
     mc_block_pool_fini(&proxy->blocks);
 }
 

@@ -474,6 +474,11 @@ static void register_stats(mc_hcm *hcm, mc_slice stat_prefix, mc_slice listener_
 #define COUNTER(name) hcm->stats.listener.name = mc_stats_scoped(store, MC_COUNTER, scope, MC_SLICE(#name));
     MC_LISTENER_HTTP_STATS(COUNTER)
 #undef COUNTER
+    n = snprintf(buffer, sizeof buffer, "http.%.*s.tracing.", MC_SLICE_ARG(stat_prefix));
+    scope.n = (size_t)n < sizeof buffer ? (size_t)n : sizeof buffer - 1;
+#define COUNTER(name) hcm->stats.tracing.name = mc_stats_scoped(store, MC_COUNTER, scope, MC_SLICE(#name));
+    MC_TRACING_STATS(COUNTER)
+#undef COUNTER
 }
 
 /* AL-6: the options' own message, or the older fields beside it. */
@@ -525,6 +530,7 @@ static mc_status compile(mc_hcm *hcm, const mc_value *config, const mc_hcm_conte
     TRY(read_paths(hcm, config, context->runtime, error));
     TRY(read_upgrades(hcm, config, error));
     TRY(read_access_logs(hcm, config, context, error));
+    TRY(mc_tracing_compile(&hcm->arena, config, context, &hcm->tracing, error));
     mc_filter_compile filters = {.arena = &hcm->arena,
                                  .error = error,
                                  .stats = context->stats,

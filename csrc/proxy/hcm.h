@@ -11,6 +11,7 @@
 #include "proxy/proxy_status.h"
 #include "proxy/router.h"
 #include "route/matcher.h"
+#include "proxy/tracing.h"
 #include "route/route.h"
 #include "stats/code_stats.h"
 
@@ -87,6 +88,14 @@
     COUNTER(downstream_rq_4xx)                                                                                         \
     COUNTER(downstream_rq_5xx)
 
+/* Under "http.<stat_prefix>.tracing.". */
+#define MC_TRACING_STATS(COUNTER)                                                                                      \
+    COUNTER(random_sampling)                                                                                           \
+    COUNTER(service_forced)                                                                                            \
+    COUNTER(client_enabled)                                                                                            \
+    COUNTER(not_traceable)                                                                                             \
+    COUNTER(health_check)
+
 typedef struct mc_hcm_stats {
 #define MC_FIELD(name) mc_stat name;
     MC_HCM_STATS(MC_FIELD, MC_FIELD, MC_FIELD)
@@ -94,6 +103,9 @@ typedef struct mc_hcm_stats {
     struct {
         MC_LISTENER_HTTP_STATS(MC_FIELD)
     } listener;
+    struct {
+        MC_TRACING_STATS(MC_FIELD)
+    } tracing;
 #undef MC_FIELD
 } mc_hcm_stats;
 
@@ -155,6 +167,7 @@ typedef struct mc_hcm {
     bool add_user_agent, proxy_100_continue;
     bool keep_open_on_error; /* stream-error mode, H1-15 */
     mc_router_options router;
+    const mc_tracing *tracing;   /* NULL: none */
     mc_code_scopes *code_scopes; /* of virtual clusters and routes (RF-46); NULL: nothing counts there */
     mc_upgrade_config *upgrades;
     uint32_t upgrade_count;
@@ -179,6 +192,7 @@ typedef struct mc_hcm_context {
     mc_address node_address;
     const mc_runtime *runtime;          /* NULL: no values */
     mc_log_writer *log_writer;          /* NULL: access logs are refused */
+    bool egress;                        /* the listener's traffic_direction is OUTBOUND */
     const mc_filter_factory *factories; /* known filters beside the router */
     size_t factory_count;
     /* The engine's small integer for a cluster name; UINT32_MAX when out of memory. */

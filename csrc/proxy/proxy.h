@@ -5,6 +5,7 @@
 #include "pool/pool.h"
 #include "proxy/hcm.h"
 #include "proxy/record.h"
+#include "proxy/span_ring.h"
 
 typedef struct mc_proxy {
     mc_loop *loop;
@@ -21,6 +22,9 @@ typedef struct mc_proxy {
     mc_record_ring records;
     mc_log_writer *log_writer; /* of access logs; NULL: there is none */
     mc_log_ring *log_ring;
+    mc_span_ring spans;
+    /* Spans wait for their reader, and none did before; NULL: nobody reads. */
+    void (*on_spans)(void *ctx);
     mc_list connections; /* every mc_downstream */
     uint32_t connection_count, stream_count;
     bool draining;

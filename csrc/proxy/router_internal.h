@@ -29,6 +29,7 @@ typedef struct mc_try {
     mc_router *router;
     mc_link link;  /* on the router's tries */
     mc_host *host; /* referenced */
+    mc_span *span; /* of this try alone; NULL: none */
     mc_headers headers;
     mc_headers *trailers;
     mc_h1_head head;
@@ -42,6 +43,10 @@ typedef struct mc_try {
     bool timeout_reported; /* to outlier detection */
     bool grpc_deferred;    /* success is known by the trailers (RF-32) */
     bool canary;
+    bool canceled;
+    bool failed; /* for `reason` */
+    mc_reset_reason reason;
+    uint32_t number; /* tries before it */
     mc_timer per_try, per_try_idle, duration;
 } mc_try;
 

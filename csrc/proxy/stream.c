@@ -228,6 +228,9 @@ mc_status mc_stream_match_route(mc_stream *stream) {
         return MC_ENOMEM;
     }
     mc_status status = mc_route_table_match(stream->hcm->routes, &request, &stream->match);
+    if (MC_UNLIKELY(stream->hcm->tracing != NULL)) {
+        mc_tracing_decide(stream);
+    }
     return status == MC_OK ? refresh_timeouts(stream) : status;
 }
 
@@ -287,6 +290,9 @@ void mc_stream_request_headers(mc_stream *stream, const mc_h1_head *head) {
     if (MC_UNLIKELY(stream->upgrade_refused) && stream->match.route != NULL) {
         refuse_upgrade(stream);
     } else {
+        if (MC_UNLIKELY(stream->hcm->tracing != NULL)) {
+            mc_tracing_start(stream);
+        }
         mc_chain_headers(stream, MC_DECODE, head->end_stream);
     }
 }
@@ -488,6 +494,9 @@ void mc_stream_send_headers(mc_stream *stream, bool end_stream) {
             MC_UNLIKELY(stream->upgrade) && (status == 101 || (stream->connect && status >= 200 && status < 300));
         stream->close_connection = response_closes(stream) || stream->close_connection;
     }
+    if (MC_UNLIKELY(stream->hcm->tracing != NULL) && !informational) {
+        mc_tracing_response(stream);
+    }
     if (mc_sanitize_response(stream) != MC_OK) {
         out_of_memory(stream);
         return;
@@ -658,6 +667,9 @@ static void finish(mc_stream *stream, bool close) {
         mc_conn_resume_reading(mc_downstream_conn(downstream));
     }
     count_end(stream);
+    if (MC_UNLIKELY(stream->span != NULL)) {
+        mc_tracing_finish(stream);
+    }
     write_record(stream);
     mc_stream_log(stream, MC_LOG_DOWNSTREAM_END);
     proxy->stream_count--;

@@ -74,11 +74,13 @@ struct mc_stream {
     mc_stream_info *info;           /* made when first asked for */
     struct mc_redirects *redirects; /* followed inside (internal_redirect.c); NULL: none */
     struct mc_restart *restart;     /* on its way; NULL: none */
+    mc_span *span;                  /* NULL: no tracing */
     uint64_t bytes_received, bytes_sent;
     uint64_t first_upstream_us;
     mc_address upstream_address;
     uint16_t status;
     uint8_t attempts;
+    uint8_t trace_reason; /* mc_trace_reason */
     uint16_t decode_pauses;
 
     bool request_complete;  /* all of it was parsed */

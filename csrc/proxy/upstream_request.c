@@ -72,6 +72,10 @@ static void write_request(mc_try *t) {
         return;
     }
     mc_h1_spell(&stream->request, &r->cluster->h1);
+    if (MC_UNLIKELY(stream->span != NULL) && mc_tracing_inject(stream, t->span) != MC_OK) {
+        mc_conn_abort(conn, MC_CLOSE_RESET);
+        return;
+    }
     char *out = mc_net_scratch(stream->proxy->net, mc_h1_head_size(&stream->request));
     if (out == NULL) {
         mc_conn_abort(conn, MC_CLOSE_RESET);
@@ -132,8 +136,32 @@ void mc_try_on_low(mc_attempt *attempt) {
 
 /* --- the end of a try ---------------------------------------------------------------------------------------------------- */
 
+static void finish_span(mc_try *t) {
+    static const uint64_t flags[] = {
+#define MC_RESET_FLAG(id, text, flag) MC_FLAG(flag),
+        MC_RESET_REASONS(MC_RESET_FLAG)
+#undef MC_RESET_FLAG
+    };
+    const mc_span_end end = {
+        .upstream = mc_upstream_address(t->router->upstream, t->host),
+        .headers = t->head.status == 0 ? NULL : &t->headers,
+        .trailers = t->trailers,
+        .reset_reason = t->failed ? mc_reset_reason_text(t->reason) : MC_SLICE_NONE,
+        .flags = t->failed ? flags[t->reason] : 0,
+        .status = t->head.status,
+        .retries = t->number,
+        .connected = t->ready,
+        .canceled = t->canceled,
+    };
+    mc_tracing_finish_child(t->router->stream, t->span, &end);
+}
+
 void mc_try_drop(mc_try *t) {
     mc_router *r = t->router;
+    if (MC_UNLIKELY(t->span != NULL)) {
+        finish_span(t);
+        t->span = NULL;
+    }
     mc_link_unlink(&t->link);
     mc_try_disarm(t);
     if (t->blocked) {
@@ -147,6 +175,7 @@ void mc_try_drop(mc_try *t) {
 }
 
 void mc_try_cancel(mc_try *t) {
+    t->canceled = true;
     mc_attempt_cancel(&t->attempt);
     mc_try_drop(t);
 }
@@ -265,6 +294,10 @@ void mc_try_start(mc_router *r) {
     t->attempt.method = mc_headers_get_known(&stream->request, MC_H_METHOD);
     t->attempt.replayable = replayable(r);
     mc_list_push_front(&r->tries, &t->link);
+    if (MC_UNLIKELY(stream->span != NULL)) {
+        t->number = stream->attempts - 1u;
+        t->span = mc_tracing_spawn(stream);
+    }
     stream->upstream_address = *mc_upstream_address(r->upstream, host);
     mc_try_arm(t);
     status = mc_pool_start(pool, &t->attempt);

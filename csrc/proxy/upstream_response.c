@@ -60,6 +60,8 @@ static bool others_may_answer(const mc_router *r) {
 void mc_try_failed(mc_try *t, mc_reset_reason reason) {
     mc_router *r = t->router;
     t->awaiting = false;
+    t->failed = true;
+    t->reason = reason;
     if (reason != MC_RESET_OVERFLOW) { /* RF-31 */
         mc_try_report(t, MC_OUTLIER_CONNECT_FAILED, 0);
     }

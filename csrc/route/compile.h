@@ -36,6 +36,8 @@ MC_MUST_CHECK mc_status mc_compile_route(mc_compile *c, const mc_value *value, c
 MC_MUST_CHECK mc_status mc_compile_route_action(mc_compile *c, const mc_value *value, mc_route_entry *out);
 MC_MUST_CHECK mc_status mc_compile_weighted(mc_compile *c, const mc_value *value, mc_route *out);
 MC_MUST_CHECK mc_status mc_compile_rewrite(mc_compile *c, const mc_value *value, mc_route_entry *out);
+/* tracing and decorator of a Route. */
+MC_MUST_CHECK mc_status mc_compile_route_tracing(mc_compile *c, const mc_value *value, mc_route *out);
 MC_MUST_CHECK mc_status mc_compile_redirect(mc_compile *c, const mc_value *value, mc_route_entry *out);
 MC_MUST_CHECK mc_status mc_compile_direct_response(mc_compile *c, const mc_value *value, mc_route *out);
 MC_MUST_CHECK mc_status mc_compile_hash_policies(mc_compile *c, const mc_value *route_action, mc_route *out);

@@ -212,12 +212,7 @@ typedef struct mc_weighted_cluster {
 
 typedef struct mc_hash_policy mc_hash_policy; /* hash_policy.c */
 
-/* Tracing of a route (TR-*). */
-typedef struct mc_route_tracing {
-    mc_fraction client_sampling, random_sampling, overall_sampling;
-    const mc_value *custom_tags; /* a list; NULL: none */
-    mc_slice operation, upstream_operation;
-} mc_route_tracing;
+typedef struct mc_route_tracing mc_route_tracing; /* tracing.h */
 
 typedef struct mc_decorator {
     mc_slice operation;

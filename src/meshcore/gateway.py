@@ -32,7 +32,7 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from meshcore._core.engine import Engine
+from meshcore._core.engine import Engine, node_address
 from meshcore._core.filter import Binding
 from meshcore._core.stats import Store
 from meshcore._log import logger as log
@@ -41,10 +41,14 @@ from meshcore.discovery import dns_fields, sources
 from meshcore.errors import ConfigError, MeshcoreError
 from meshcore.filters.http import methods, registered
 from meshcore.health.events import EventLog, outlier_event
+from meshcore.tracing import Tracers, prepared
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from meshcore.discovery import Source
     from meshcore.health.checker import Checker
+    from meshcore.tracing import SpanExporter
 
 __all__ = ["Gateway"]
 
@@ -60,6 +64,7 @@ class Gateway:
     ``bootstrap`` is a dict, YAML or JSON text, a ``Bootstrap`` message or a loaded configuration.
     ``workers`` is the number of worker threads (default: one for each CPU this process may use);
     0 serves on the control loop without any thread. ``stats`` may be a store of the caller's own.
+    ``span_exporters`` are called with lists of finished spans (`meshcore.tracing`).
 
     :raises ConfigError: the bootstrap cannot be served; ``.path`` names the field.
 
@@ -75,7 +80,9 @@ class Gateway:
         stats: Store | None = None,
         log_flush_interval_s: float = 10.0,
         log_flush_kib: int = 64,
+        span_exporters: Sequence[SpanExporter] = (),
     ) -> None:
+        self._span_exporters = tuple(span_exporters)
         self._workers = len(os.sched_getaffinity(0)) if workers is None else workers
         if not 0 <= self._workers <= 256:
             raise ValueError(f"workers must be between 0 and 256, not {workers}")
@@ -284,7 +291,7 @@ def _check(config: Config) -> None:
         from meshcore.health.checker import validate
 
         validate(clusters, "static_resources.clusters")
-    document, filters = _prepare(config.document, None)
+    document, filters = _prepare(prepared(config.document, lambda _: 0), None)
     engine = Engine(1, seed=0, record_capacity=1)
     try:
         engine.compile(_encode(document), filters)
@@ -400,6 +407,7 @@ class _Run:
         self._assignments: dict[str, Any] = {}
         self._changes = asyncio.Lock()
         self._descriptors: list[int] = []
+        self._tracers = Tracers(gateway._stats, gateway._span_exporters, node_address())
         self._outlier_log = EventLog(None)
         self._checkers: dict[str, Checker] = {}
         self._checked_as: dict[str, str] = {}
@@ -489,6 +497,8 @@ class _Run:
             await self._until(lambda: self.engine.stopped)
             for thread in self._threads:
                 thread.join()
+            self._tracers.take(self.engine.spans())
+        await self._tracers.close()
         if self._log_thread is not None:
             self.engine.stop_log_writer()
             await asyncio.to_thread(self._log_thread.join)
@@ -505,6 +515,8 @@ class _Run:
 
     def _on_control(self) -> None:
         self.engine.turn_control()
+        if spans := self.engine.spans():
+            self._tracers.take(spans)
         for event in self.engine.outlier_events():
             self._outlier_log.write(outlier_event(event))
         for name, address in self.engine.failed_hosts():
@@ -537,9 +549,9 @@ class _Run:
                 checkers = await self._check(config.document)
                 views = {name: checker.view() for name, checker in checkers.items()}
                 own_listeners, own_filters = self._admin(config.document)
-                document, filters = _prepare(
-                    config.document, self.loop, {**self._assignments, **views}, own_listeners
-                )
+                traced = self._tracers.prepare(config.document)
+                assignments = {**self._assignments, **views}
+                document, filters = _prepare(traced, self.loop, assignments, own_listeners)
                 snapshot = self.engine.compile(_encode(document), [*filters, *own_filters])
                 self.engine.bind(snapshot)
                 self._start_log_writer()
@@ -553,6 +565,7 @@ class _Run:
             self._keep_checkers(checkers, self._checkers)
             self._checkers = checkers
             self._follow(fresh)
+            self._tracers.follow(config.document, self._assignments)
             if wait:
                 await self._until(lambda: self.engine.applied)
 

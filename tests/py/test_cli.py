@@ -199,6 +199,8 @@ class Gateway:
         print("drain", limit, flush=True)
     def stop(self):
         self.done.set()
+    def reopen_logs(self):
+        pass
 
 sys.modules["meshcore.gateway"] = types.SimpleNamespace(Gateway=Gateway)
 from meshcore.cli import main

@@ -2,7 +2,7 @@
 
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
-from meshcore._core.cbase cimport mc_slice, mc_status
+from meshcore._core.cbase cimport mc_slice, mc_status, mc_text
 from meshcore._core.stats cimport mc_stats
 
 
@@ -16,6 +16,9 @@ cdef extern from "base/address.h" nogil:
     size_t mc_address_text(const mc_address *address, char *out)
     size_t mc_address_ip(const mc_address *address, char *out)
     uint16_t mc_address_port(const mc_address *address)
+
+cdef extern from "event/socket.h" nogil:
+    bint mc_socket_node_address(mc_address *out)
 
 cdef extern from "base/arena.h" nogil:
     ctypedef struct mc_arena:
@@ -275,3 +278,5 @@ cdef extern from "engine/engine.h" nogil:
     const mc_bound *mc_engine_find_bound(const mc_engine *engine, mc_slice name)
     size_t mc_engine_records(mc_engine *engine, mc_record *out, size_t n)
     uint64_t mc_engine_records_dropped(const mc_engine *engine)
+    bint mc_engine_span(mc_engine *engine, mc_text *out)
+    uint64_t mc_engine_spans_dropped(const mc_engine *engine)

@@ -4,7 +4,9 @@ from typing import Any, final
 from meshcore._core.filter import Binding
 from meshcore._core.stats import Store
 
-__all__ = ["Engine", "Snapshot"]
+__all__ = ["Engine", "Snapshot", "node_address"]
+
+def node_address() -> str: ...
 
 @final
 class Snapshot:
@@ -73,3 +75,6 @@ class Engine:
     def records(self, limit: int = ...) -> list[dict[str, Any]]: ...
     @property
     def records_dropped(self) -> int: ...
+    def spans(self) -> list[bytes]: ...
+    @property
+    def spans_dropped(self) -> int: ...

@@ -10,12 +10,19 @@ from meshcore._core.cbase cimport (
     MC_OK,
     bytes_slice,
     mc_slice,
+    mc_slice_of,
     mc_status,
+    mc_text,
+    mc_text_fini,
+    slice_bytes,
     slice_str,
 )
 from meshcore._core.cengine cimport (
     MC_ADDRESS_TEXT,
+    mc_address,
+    mc_address_ip,
     mc_address_text,
+    mc_socket_node_address,
     mc_arena,
     mc_arena_fini,
     mc_arena_init,
@@ -38,6 +45,8 @@ from meshcore._core.cengine cimport (
     mc_engine_records,
     mc_engine_refresh,
     mc_engine_records_dropped,
+    mc_engine_span,
+    mc_engine_spans_dropped,
     mc_engine_run_worker,
     mc_engine_set_assignment,
     mc_engine_set_health,
@@ -81,7 +90,17 @@ from meshcore._core.stats cimport Store, mc_stats_value
 
 from meshcore.errors import ConfigError, MeshcoreError
 
-__all__ = ["Engine", "Snapshot"]
+__all__ = ["Engine", "Snapshot", "node_address"]
+
+
+def node_address():
+    """The IP address that this machine calls its own; empty when there is none."""
+    cdef mc_address address
+    cdef char text[MC_ADDRESS_TEXT]
+    if not mc_socket_node_address(&address):
+        return ""
+    mc_address_ip(&address, text)
+    return text_of(text)
 
 
 cdef str text_of(const char *chars):
@@ -409,6 +428,22 @@ cdef class Engine:
     @property
     def records_dropped(self):
         return mc_engine_records_dropped(self.use())
+
+    def spans(self):
+        """Finished spans since the last call, each as JSON."""
+        cdef mc_engine *engine = self.use()
+        cdef mc_text text
+        cdef list out = []
+        while mc_engine_span(engine, &text):
+            try:
+                out.append(slice_bytes(mc_slice_of(text.p, text.n)))
+            finally:
+                mc_text_fini(&text)
+        return out
+
+    @property
+    def spans_dropped(self):
+        return mc_engine_spans_dropped(self.use())
 
 
 cdef dict note_dict(mc_outlier_note *note):

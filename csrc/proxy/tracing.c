@@ -1,0 +1,338 @@
+/* Decisions and contexts; span_text.c writes what a finished span tells. */
+#include "proxy/tracing.h"
+
+#include "proxy/filters/kind.h"
+#include "proxy/stream.h"
+
+#define TRY(call)                                                                                                      \
+    do {                                                                                                               \
+        mc_status status_ = (call);                                                                                    \
+        if (status_ != MC_OK) {                                                                                        \
+            return status_;                                                                                            \
+        }                                                                                                              \
+    } while (0)
+
+static mc_status within(const char *field, mc_status status, mc_error *error) {
+    if (status == MC_EINVAL) {
+        mc_error_under(error, "%s", field);
+    }
+    return status;
+}
+
+/* --- compiling ---------------------------------------------------------------------------------------------------------- */
+
+/* A Percent, in parts of `denominator`. */
+static mc_status read_percent(const mc_value *object, const char *field, const char *runtime_key, uint32_t denominator,
+                              mc_fraction *out, mc_error *error) {
+    const mc_value *percent;
+    double value = 0;
+    *out = (mc_fraction){denominator, denominator, mc_slice_cstr(runtime_key)};
+    TRY(mc_value_read_object(object, field, &percent, error));
+    if (percent != NULL) {
+        TRY(within(field, mc_value_read_double(percent, "value", &value, error), error));
+        if (!(value >= 0 && value <= 100)) {
+            return mc_error_set(error, MC_EINVAL, field, "must be between 0 and 100");
+        }
+        /* Envoy rounds where it has the resolution, and cuts where it counts whole percents. */
+        out->numerator = (uint32_t)(value * denominator / 100 + (denominator > 100 ? 0.5 : 0));
+    }
+    return MC_OK;
+}
+
+static mc_status read_zipkin(const mc_value *config, const mc_hcm_context *context, mc_tracing *out, mc_error *error) {
+    mc_slice cluster = MC_SLICE_NONE, option = MC_SLICE_NONE;
+    out->tracer = MC_TRACER_ZIPKIN;
+    out->shared_span_context = true;
+    TRY(mc_value_read_bool(config, "shared_span_context", &out->shared_span_context, error));
+    TRY(mc_value_read_bool(config, "trace_id_128bit", &out->trace_id_128bit, error));
+    TRY(mc_value_read_string(config, "trace_context_option", &option, error));
+    TRY(mc_value_read_string(config, "collector_cluster", &cluster, error));
+    out->w3c_too = mc_slice_eq(option, MC_SLICE("USE_B3_WITH_W3C_PROPAGATION"));
+    if (cluster.n > 0 && !context->cluster_exists(context->ctx, cluster)) {
+        return mc_error_set(error, MC_EINVAL, "collector_cluster", "names an unknown cluster %.*s",
+                            MC_SLICE_ARG(cluster));
+    }
+    return MC_OK;
+}
+
+static mc_status read_provider(const mc_value *provider, const mc_hcm_context *context, mc_tracing *out,
+                               mc_error *error) {
+    const mc_value *typed;
+    TRY(mc_value_read_u32(provider, "index", &out->provider, error));
+    TRY(mc_value_read_object(provider, "typed_config", &typed, error));
+    mc_slice type = mc_any_type(typed);
+    if (mc_slice_eq(type, MC_SLICE("envoy.config.trace.v3.ZipkinConfig"))) {
+        return within("typed_config", read_zipkin(typed, context, out, error), error);
+    }
+    if (!mc_slice_eq(type, MC_SLICE("envoy.config.trace.v3.OpenTelemetryConfig"))) {
+        return mc_error_set(error, MC_EINVAL, "typed_config", "is no supported tracer: %.*s", MC_SLICE_ARG(type));
+    }
+    out->tracer = MC_TRACER_OPENTELEMETRY;
+    if (mc_value_get(typed, "grpc_service") != NULL && mc_value_get(typed, "http_service") != NULL) {
+        return mc_error_set(error, MC_EINVAL, "typed_config", "cannot have both grpc_service and http_service");
+    }
+    return MC_OK;
+}
+
+static mc_status read_tracing(mc_arena *arena, const mc_value *value, const mc_hcm_context *context, mc_tracing *out,
+                              mc_error *error) {
+    const mc_value *provider;
+    out->max_path_tag_length = 256;
+    TRY(read_percent(value, "client_sampling", MC_TRACING_CLIENT_KEY, 100, &out->client_sampling, error));
+    TRY(read_percent(value, "random_sampling", MC_TRACING_RANDOM_KEY, 10000, &out->random_sampling, error));
+    TRY(read_percent(value, "overall_sampling", MC_TRACING_OVERALL_KEY, 100, &out->overall_sampling, error));
+    TRY(mc_value_read_bool(value, "verbose", &out->verbose, error));
+    TRY(mc_value_read_bool(value, "spawn_upstream_span", &out->spawn_upstream_span, error));
+    TRY(mc_value_read_bool(value, "no_context_propagation", &out->no_context_propagation, error));
+    TRY(mc_value_read_u32(value, "max_path_tag_length", &out->max_path_tag_length, error));
+    TRY(mc_read_operation(arena, value, "operation", &out->operation, error));
+    TRY(mc_read_operation(arena, value, "upstream_operation", &out->upstream_operation, error));
+    TRY(mc_custom_tags_compile(arena, value, &out->tags, error));
+    TRY(mc_value_read_object(value, "provider", &provider, error));
+    return provider == NULL ? MC_OK : within("provider", read_provider(provider, context, out, error), error);
+}
+
+mc_status mc_tracing_compile(mc_arena *arena, const mc_value *config, const mc_hcm_context *context,
+                             const mc_tracing **out, mc_error *error) {
+    const mc_value *value;
+    *out = NULL;
+    TRY(mc_value_read_object(config, "tracing", &value, error));
+    if (value == NULL) {
+        return MC_OK;
+    }
+    mc_tracing *tracing = mc_arena_zalloc(arena, sizeof *tracing);
+    if (tracing == NULL) {
+        return MC_ENOMEM;
+    }
+    *out = tracing;
+    tracing->egress = context->egress;
+    TRY(mc_arena_dup(arena, context->node_id, &tracing->node_id));
+    TRY(mc_arena_dup(arena, context->node_zone, &tracing->zone));
+    return within("tracing", read_tracing(arena, value, context, tracing, error), error);
+}
+
+/* --- deciding (TR-1) ------------------------------------------------------------------------------------------------------ */
+
+typedef struct sampling {
+    const mc_fraction *client, *random, *overall;
+} sampling;
+
+static sampling sampling_of(const mc_stream *stream) {
+    const mc_tracing *tracing = stream->hcm->tracing;
+    const mc_route_tracing *route = stream->match.route == NULL ? NULL : stream->match.route->tracing;
+    return route == NULL ? (sampling){&tracing->client_sampling, &tracing->random_sampling, &tracing->overall_sampling}
+                         : (sampling){&route->client_sampling, &route->random_sampling, &route->overall_sampling};
+}
+
+static void pack(mc_stream *stream, mc_slice id, mc_trace_reason reason) {
+    char digit = mc_trace_reason_digit(reason);
+    if (!stream->hcm->pack_trace_reason || id.n != MC_REQUEST_ID_LENGTH || id.p[MC_REQUEST_ID_REASON] == digit) {
+        return;
+    }
+    char *copy = mc_arena_bytes(&stream->arena, id.n);
+    if (copy != NULL) {
+        memcpy(copy, id.p, id.n);
+        copy[MC_REQUEST_ID_REASON] = digit;
+        if (mc_headers_set_known_ref(&stream->request, MC_H_X_REQUEST_ID, mc_slice_of(copy, id.n)) != MC_OK) {
+            return; /* the id stays as it was: only the next hop decides anew */
+        }
+    }
+}
+
+void mc_tracing_decide(mc_stream *stream) {
+    const mc_headers *headers = &stream->request;
+    const mc_runtime *runtime = stream->proxy->runtime;
+    mc_slice id = mc_headers_get_known(headers, MC_H_X_REQUEST_ID);
+    uint64_t number;
+    stream->trace_reason = MC_TRACE_NOT_TRACEABLE;
+    if (!stream->hcm->use_request_id_for_trace_sampling) {
+        stream->trace_reason = MC_TRACE_SAMPLED;
+        return;
+    }
+    if (!mc_request_id_number(id, &number)) {
+        return;
+    }
+    const uint64_t drawn = number % 10000;
+    const sampling parts = sampling_of(stream);
+    mc_trace_reason reason = mc_request_id_reason(id);
+    if (reason == MC_TRACE_NOT_TRACEABLE) {
+        if (mc_headers_has(headers, MC_H_X_CLIENT_TRACE_ID) &&
+            mc_fraction_holds(parts.client, runtime, mc_random_next(mc_loop_random(stream->proxy->loop)))) {
+            reason = MC_TRACE_CLIENT_FORCED;
+        } else if (mc_headers_has(headers, MC_H_X_ENVOY_FORCE_TRACE)) {
+            reason = MC_TRACE_SERVICE_FORCED;
+        } else if (mc_fraction_holds(parts.random, runtime, drawn)) {
+            reason = MC_TRACE_SAMPLED;
+        }
+    }
+    if (reason != MC_TRACE_NOT_TRACEABLE && !mc_fraction_holds(parts.overall, runtime, drawn)) {
+        reason = MC_TRACE_NOT_TRACEABLE;
+    }
+    stream->trace_reason = (uint8_t)reason;
+    pack(stream, id, reason);
+}
+
+/* --- beginning (TR-2, TR-5, TR-7) -------------------------------------------------------------------------------------------- */
+
+static uint64_t draw(const mc_stream *stream) { return mc_random_next(mc_loop_random(stream->proxy->loop)); }
+
+static void begin_zipkin(mc_stream *stream, mc_span *span, bool traced) {
+    const mc_tracing *tracing = stream->hcm->tracing;
+    mc_trace_context *context = &span->context;
+    int sampled;
+    span->name = mc_headers_get_known(&stream->request, MC_H_AUTHORITY);
+    span->shared = span->server && tracing->shared_span_context;
+    switch (mc_b3_read(&stream->request, tracing->w3c_too, context, &sampled)) {
+    case MC_TRACE_INVALID: span->none = true; return;
+    case MC_TRACE_ABSENT:
+        context->trace_low = context->span = draw(stream);
+        context->trace_high = tracing->trace_id_128bit ? draw(stream) : 0;
+        break;
+    case MC_TRACE_PRESENT:
+        if (!span->shared) {
+            context->parent = context->span;
+            context->span = draw(stream);
+        }
+        break;
+    }
+    context->sampled = sampled < 0 ? traced : sampled == 1;
+}
+
+static mc_status begin_opentelemetry(mc_stream *stream, mc_span *span, bool traced) {
+    mc_trace_context *context = &span->context;
+    span->name = MC_SLICE("ingress");
+    if (stream->hcm->tracing->egress) {
+        const mc_slice parts[] = {MC_SLICE("egress "), mc_headers_get_known(&stream->request, MC_H_AUTHORITY)};
+        TRY(mc_arena_concat(&stream->arena, parts, 2, &span->name));
+    }
+    switch (mc_w3c_read(&stream->request, context)) {
+    case MC_TRACE_INVALID: span->none = true; return MC_OK;
+    case MC_TRACE_ABSENT:
+        *context = (mc_trace_context){.trace_high = draw(stream), .trace_low = draw(stream), .sampled = traced};
+        break;
+    case MC_TRACE_PRESENT:
+        context->parent = context->span;
+        TRY(mc_headers_joined(&stream->request, MC_SLICE("tracestate"), &stream->arena, &span->tracestate));
+        break;
+    }
+    context->span = draw(stream);
+    return MC_OK;
+}
+
+/* A decorator names the span and, for a neighbour of ours, its side of it. */
+static void decorate(mc_stream *stream, mc_span *span) {
+    const mc_tracing *tracing = stream->hcm->tracing;
+    const mc_route *route = stream->match.route;
+    const mc_decorator *decorator = route == NULL ? NULL : route->decorator;
+    const bool formatted =
+        tracing->operation != NULL || (route != NULL && route->tracing != NULL && route->tracing->operation != NULL);
+    if (decorator != NULL && decorator->operation.n > 0 && !formatted) {
+        span->name = decorator->operation;
+        span->decorated = decorator->propagate ? decorator->operation : MC_SLICE_NONE;
+    }
+    if (tracing->egress) {
+        if (span->decorated.n > 0 &&
+            mc_headers_set_known_ref(&stream->request, MC_H_X_ENVOY_DECORATOR_OPERATION, span->decorated) != MC_OK) {
+            span->decorated = MC_SLICE_NONE;
+        }
+        return;
+    }
+    mc_slice given = mc_headers_get_known(&stream->request, MC_H_X_ENVOY_DECORATOR_OPERATION);
+    if (given.p != NULL) {
+        if (given.n > 0) {
+            span->name = given;
+            span->decorated = MC_SLICE_NONE;
+        }
+        mc_headers_remove_known(&stream->request, MC_H_X_ENVOY_DECORATOR_OPERATION);
+    }
+}
+
+void mc_tracing_start(mc_stream *stream) {
+    const mc_tracing *tracing = stream->hcm->tracing;
+    const bool traced = stream->trace_reason != MC_TRACE_NOT_TRACEABLE;
+    mc_span *span = mc_arena_zalloc(&stream->arena, sizeof *span);
+    mc_status status = span == NULL ? MC_ENOMEM : MC_OK;
+    if (status == MC_OK) {
+        span->start_us = mc_loop_now_us(stream->proxy->loop);
+        span->server = !tracing->egress || tracing->spawn_upstream_span;
+        switch (tracing->tracer) {
+        case MC_TRACER_NONE: span->none = true; break;
+        case MC_TRACER_ZIPKIN: begin_zipkin(stream, span, traced); break;
+        case MC_TRACER_OPENTELEMETRY: status = begin_opentelemetry(stream, span, traced); break;
+        }
+    }
+    if (status == MC_OK) { /* without memory the request goes on untraced */
+        decorate(stream, span);
+        stream->span = span;
+    }
+}
+
+/* --- tries ---------------------------------------------------------------------------------------------------------------------- */
+
+mc_span *mc_tracing_spawn(mc_stream *stream) {
+    const mc_span *parent = stream->span;
+    if (parent == NULL || parent->none ||
+        !(stream->hcm->tracing->spawn_upstream_span || stream->hcm->router.start_child_span)) {
+        return NULL;
+    }
+    mc_span *child = mc_arena_zalloc(&stream->arena, sizeof *child);
+    const mc_slice name[] = {MC_SLICE("router "), stream->match.cluster, MC_SLICE(" egress")};
+    if (child == NULL || mc_arena_concat(&stream->arena, name, 3, &child->name) != MC_OK) {
+        return NULL; /* the request's own context is passed on */
+    }
+    child->context = parent->context;
+    child->context.parent = parent->context.span;
+    child->context.span = draw(stream);
+    child->tracestate = parent->tracestate;
+    child->start_us = mc_loop_now_us(stream->proxy->loop);
+    return child;
+}
+
+mc_status mc_tracing_inject(mc_stream *stream, const mc_span *child) {
+    const mc_tracing *tracing = stream->hcm->tracing;
+    const mc_span *span = child != NULL ? child : stream->span;
+    mc_headers *headers = &stream->request;
+    if (span == NULL || span->none || tracing->no_context_propagation) {
+        return MC_OK;
+    }
+    if (tracing->tracer == MC_TRACER_ZIPKIN) {
+        TRY(mc_b3_write(headers, &span->context));
+        return tracing->w3c_too ? mc_w3c_write(headers, &span->context) : MC_OK;
+    }
+    TRY(mc_w3c_write(headers, &span->context));
+    return mc_headers_set(headers, MC_SLICE("tracestate"), span->tracestate);
+}
+
+/* --- the response (TR-2, ST-2) ------------------------------------------------------------------------------------------------------ */
+
+static void count(const mc_stream *stream) {
+    const mc_hcm_stats *stats = &stream->hcm->stats;
+    const mc_stat by_reason[] = {
+        [MC_TRACE_NOT_TRACEABLE] = stats->tracing.not_traceable,
+        [MC_TRACE_SAMPLED] = stats->tracing.random_sampling,
+        [MC_TRACE_SERVICE_FORCED] = stats->tracing.service_forced,
+        [MC_TRACE_CLIENT_FORCED] = stats->tracing.client_enabled,
+    };
+    mc_counter_inc(stream->proxy->slab,
+                   stream->health_check ? stats->tracing.health_check : by_reason[stream->trace_reason]);
+}
+
+void mc_tracing_response(mc_stream *stream) {
+    mc_span *span = stream->span;
+    count(stream);
+    if (span == NULL) {
+        return;
+    }
+    if (!stream->hcm->tracing->egress) {
+        if (span->decorated.n > 0 &&
+            mc_headers_set_known_ref(stream->response, MC_H_X_ENVOY_DECORATOR_OPERATION, span->decorated) != MC_OK) {
+            span->decorated = MC_SLICE_NONE;
+        }
+        return;
+    }
+    mc_slice given = mc_headers_get_known(stream->response, MC_H_X_ENVOY_DECORATOR_OPERATION);
+    if (given.p != NULL) {
+        span->name = given.n > 0 ? given : span->name;
+        mc_headers_remove_known(stream->response, MC_H_X_ENVOY_DECORATOR_OPERATION);
+    }
+}

@@ -1,0 +1,503 @@
+"""Tracing: a running gateway, an upstream and a collector, beside real Envoy with the same
+configuration: what travels to the upstream, what is told to the client, what the spans say."""
+
+from __future__ import annotations
+
+import json
+import struct
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import peers
+import pytest
+from clients import fetch
+from tracing_cases import TAGS, bootstrap, collect, opentelemetry, zipkin
+from upstreams import Upstream, echo
+
+import meshcore
+from meshcore.tracing import Span
+
+Headers = list[tuple[str, str]]
+B3: Headers = [
+    ("x-b3-traceid", "0000000000000001"),
+    ("x-b3-spanid", "0000000000000002"),
+    ("x-b3-parentspanid", "0000000000000003"),
+    ("x-b3-sampled", "1"),
+]
+SINGLE = "463ac35c9f6413ad48485a3953bb6124-0020000000000001-1-0000000000000009"
+PARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+UNSAMPLED = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00"
+FORCED_ID = "ffffffff-0000-9000-8000-000000000000"
+
+CASES: dict[str, tuple[dict[str, Any], dict[str, Any], list[tuple[str, Headers]]]] = {
+    "plain": (
+        zipkin(),
+        {},
+        [
+            ("/", [("user-agent", "ua"), ("x-envoy-downstream-service-cluster", "front")]),
+            ("/", B3),
+            ("/", B3[:2]),
+            ("/", [("b3", SINGLE)]),
+            ("/", [("x-b3-traceid", "abc"), ("x-b3-spanid", "1")]),
+            ("/tagged", []),
+            ("/direct", []),
+            ("/refused", []),
+            ("/", [("x-request-id", FORCED_ID)]),
+            ("/", [("content-type", "application/grpc"), ("grpc-timeout", "1S")]),
+            ("/decorated", []),
+            ("/decorated", [("x-envoy-decorator-operation", "over")]),
+            ("/quiet", []),
+            ("/off", [("x-client-trace-id", "c")]),
+        ],
+    ),
+    "not sampled": (
+        zipkin(),
+        {},
+        [
+            ("/", [("b3", "0")]),
+            ("/", [("b3", "garbage")]),
+            ("/", [("x-b3-traceid", "zz"), ("x-b3-spanid", "1")]),
+            ("/", [("x-b3-sampled", "0")]),
+            ("/off", []),
+            ("/off", [("x-envoy-force-trace", "1")]),
+            ("/", [("x-request-id", "short")]),
+            ("/", [("x-request-id", "not hexadecimal")]),
+        ],
+    ),
+    "children": (
+        zipkin(),
+        {"custom_tags": TAGS, "max_path_tag_length": 5, "spawn_upstream_span": True},
+        [("/abcdefghij?x=1", [("x-tag", "T")]), ("/tagged", []), ("/", B3), ("/refused", [])],
+    ),
+    "egress": (
+        zipkin(),
+        {"direction": "OUTBOUND"},
+        [
+            ("/", []),
+            ("/", B3),
+            ("/decorated", []),
+            ("/decorated", [("x-envoy-decorator-operation", "over")]),
+        ],
+    ),
+    "egress with children": (
+        zipkin(),
+        {"direction": "OUTBOUND", "spawn_upstream_span": True},
+        [("/", []), ("/", B3), ("/decorated", [])],
+    ),
+    "wide": (
+        zipkin(
+            trace_id_128bit=True,
+            shared_span_context=False,
+            trace_context_option="USE_B3_WITH_W3C_PROPAGATION",
+        ),
+        {},
+        [
+            ("/", []),
+            ("/", B3),
+            ("/", [("traceparent", PARENT), ("tracestate", "a=b")]),
+            ("/", [("traceparent", "garbage")]),
+        ],
+    ),
+    "operations": (
+        zipkin(),
+        {
+            "operation": "op-%REQ(:METHOD)%-%RESPONSE_CODE%",
+            "upstream_operation": "up-%REQ(:METHOD)%",
+            "spawn_upstream_span": True,
+        },
+        [("/decorated", []), ("/direct", [])],
+    ),
+    "opentelemetry": (
+        opentelemetry(),
+        {},
+        [
+            ("/", []),
+            ("/", [("traceparent", PARENT), ("tracestate", "a=b"), ("tracestate", "c=d")]),
+            ("/decorated", []),
+            ("/direct", []),
+        ],
+    ),
+    "opentelemetry not sampled": (
+        opentelemetry(),
+        {},
+        [
+            ("/", [("traceparent", UNSAMPLED), ("tracestate", "a=b")]),
+            ("/", [("traceparent", "garbage")]),
+            ("/", [("traceparent", PARENT.replace("00f067aa0ba902b7", "0" * 16))]),
+            ("/off", []),
+        ],
+    ),
+    "opentelemetry children": (
+        opentelemetry(service_name="mine"),
+        {"direction": "OUTBOUND", "spawn_upstream_span": True, "custom_tags": TAGS},
+        [("/", []), ("/refused", [])],
+    ),
+}
+
+
+@pytest.fixture
+def origin() -> Iterator[Upstream]:
+    with Upstream(echo) as server:
+        yield server
+
+
+class Collector:
+    """Keeps the spans that it is sent, and tells when there are enough."""
+
+    def __init__(self) -> None:
+        self.arrived = threading.Condition()
+
+        async def keep(exchange: Any) -> None:
+            await collect(exchange)
+            with self.arrived:
+                self.arrived.notify_all()
+
+        self.server = Upstream(keep)
+
+    def spans(self, count: int) -> list[dict[str, Any]]:
+        """The first `count` spans, as soon as they are here."""
+        with self.arrived:
+            assert self.arrived.wait_for(lambda: len(self._all()) >= count, 10), self._all()
+        found = self._all()
+        assert len(found) == count, found
+        self.server.requests.clear()
+        return found
+
+    def _all(self) -> list[dict[str, Any]]:
+        spans: list[dict[str, Any]] = []
+        for request in list(self.server.requests):
+            body = bytes(request.body)
+            json_body = request.header("content-type") == "application/json"
+            spans += json.loads(body) if json_body else otlp_spans(body)
+        return spans
+
+
+@pytest.fixture
+def collector() -> Iterator[Collector]:
+    kept = Collector()
+    with kept.server:
+        yield kept
+
+
+# --- OTLP, read back ------------------------------------------------------------------------------
+
+
+def fields(data: bytes) -> Iterator[tuple[int, Any]]:
+    """The fields of a protobuf message."""
+    at = 0
+
+    def varint() -> int:
+        nonlocal at
+        value = shift = 0
+        while True:
+            octet = data[at]
+            at += 1
+            value |= (octet & 0x7F) << shift
+            shift += 7
+            if octet < 0x80:
+                return value
+
+    while at < len(data):
+        key = varint()
+        if key & 7 == 2:
+            length = varint()
+            at += length
+            yield key >> 3, data[at - length : at]
+        elif key & 7 == 1:
+            at += 8
+            yield key >> 3, struct.unpack("<Q", data[at - 8 : at])[0]
+        else:
+            yield key >> 3, varint()
+
+
+def attributes(values: list[bytes]) -> dict[str, str]:
+    found = {}
+    for value in values:
+        pair = dict(fields(value))
+        found[pair[1].decode()] = dict(fields(pair[2]))[1].decode()
+    return found
+
+
+def group(data: bytes) -> dict[int, list[Any]]:
+    found: dict[int, list[Any]] = {}
+    for number, value in fields(data):
+        found.setdefault(number, []).append(value)
+    return found
+
+
+def otlp_spans(body: bytes) -> list[dict[str, Any]]:
+    spans = []
+    for resource in group(body).get(1, ()):
+        parts = group(resource)
+        names = attributes(group(parts[1][0])[1])
+        for scoped in parts[2]:
+            for span in group(scoped).get(2, ()):
+                one = group(span)
+                status = dict(fields(one[15][0])) if 15 in one else {}
+                spans.append(
+                    {
+                        "traceId": one[1][0].hex(),
+                        "id": one[2][0].hex(),
+                        "tracestate": one.get(3, [b""])[0].decode(),
+                        "parentId": one[4][0].hex() if 4 in one else None,
+                        "name": one[5][0].decode(),
+                        "kind": one[6][0],
+                        "status": status,
+                        "tags": attributes(one[9]),
+                        "service": names["service.name"],
+                        "timestamp": one[7][0],
+                        "duration": one[8][0] - one[7][0],
+                    }
+                )
+    return spans
+
+
+# --- comparing ------------------------------------------------------------------------------------
+
+TRAVELLING = ("b3", "trace", "x-request-id", "decorator", "x-client")
+
+
+class Names:
+    """Ids by order of appearance; those that the client sent stay."""
+
+    def __init__(self, sent: Headers) -> None:
+        self.sent = " ".join(value for _, value in sent)
+        self.seen: dict[str, str] = {}
+
+    def __call__(self, value: str) -> str:
+        if value in self.sent:
+            return value
+        if len(value) == 32:
+            return f"{'padded' if value.startswith('0' * 16) else 'wide'} {self(value[16:])}"
+        return self.seen.setdefault(value, f"#{len(self.seen)}")
+
+    def header(self, name: str, value: str) -> str:
+        if name == "x-request-id":
+            return value if value in self.sent else f"{len(value)} {value[14]}"
+        if name == "traceparent" and len(value) == 55:
+            version, trace, span, flags = value.split("-")
+            return "-".join((version, self(span), self(trace), flags))
+        return self(value) if name.startswith("x-b3-") and name != "x-b3-sampled" else value
+
+
+def comparable_span(span: dict[str, Any], names: Names) -> dict[str, Any]:
+    span = dict(span)
+    assert span.pop("timestamp") > 1_700_000_000_000_000
+    assert span.pop("duration") >= 0
+    for key in ("id", "traceId", "parentId"):
+        if span.get(key):
+            span[key] = names(span[key])
+    span["tags"] = tags = dict(span["tags"])
+    tags.pop("response_size", None)  # the echo tells each side's own headers
+    tags["response_flags"] = ",".join(sorted(tags["response_flags"].split(",")))
+    if "guid:x-request-id" in tags:
+        tags["guid:x-request-id"] = names.header("x-request-id", tags["guid:x-request-id"])
+    span["annotations"] = [one["value"] for one in span.get("annotations", ())]
+    return span
+
+
+def observe(
+    port: int, path: str, headers: Headers, origin: Upstream, spans: Callable[[], list[Any]]
+) -> dict[str, Any]:
+    """One request: what was answered, what travelled on, what was reported."""
+    origin.requests.clear()
+    names = Names(headers)
+    reply = fetch(port, path, headers=headers)
+    upstream = [
+        [
+            (name, names.header(name, value))
+            for name, value in sorted(request.headers)
+            if any(part in name for part in TRAVELLING)
+        ]
+        for request in origin.requests
+    ]
+    found = sorted(spans(), key=lambda span: (span["timestamp"], str(span["kind"])))
+    return {
+        "status": reply.status,
+        "answer": [pair for pair in reply.headers if "decorator" in pair[0]],
+        "upstream": upstream,
+        # The request's own span first: tries begin in its time.
+        "spans": [
+            comparable_span(span, names)
+            for span in sorted(found, key=lambda span: "upstream_address" in span["tags"])
+        ],
+    }
+
+
+def expected_spans(name: str, path: str) -> int:
+    if "not sampled" in name:
+        return 0
+    tries = {"/refused": 2, "/direct": 0}.get(path, 1)
+    return 1 + (tries if "children" in name or name == "operations" else 0)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_same_as_envoy(name: str, origin: Upstream, collector: Collector) -> None:
+    provider, options, requests = CASES[name]
+
+    def config(port: Any) -> dict[str, Any]:
+        ports = {"port": port, "echo": origin.port, "collector": collector.server.port}
+        return bootstrap(provider, ports, **options)
+
+    def run(port: int) -> list[dict[str, Any]]:
+        return [
+            observe(
+                port,
+                path,
+                headers,
+                origin,
+                lambda: collector.spans(expected_spans(name, path)),  # noqa: B023
+            )
+            for path, headers in requests
+        ]
+
+    with meshcore.Gateway(config(0), workers=1) as gateway:
+        ours = run(gateway.listeners["main"][1])
+    text = json.dumps(config("$port")).replace('"$port"', "$port")
+    with peers.envoy(text) as server:
+        theirs = run(server.port)
+    for (path, headers), mine, envoy in zip(requests, ours, theirs, strict=True):
+        assert mine == envoy, (path, headers)
+
+
+def counters(gateway: meshcore.Gateway) -> dict[str, Any]:
+    return gateway.stats.snapshot().values("counter")
+
+
+# --- alone ----------------------------------------------------------------------------------------
+
+
+def test_samples_follow_the_request_id(origin: Upstream, collector: Collector) -> None:
+    ports = {"port": 0, "echo": origin.port, "collector": collector.server.port}
+    config = bootstrap(zipkin(), ports, random_sampling={"value": 50})
+    with meshcore.Gateway(config, workers=1) as gateway:
+        port = gateway.listeners["main"][1]
+        for number, reason in ((4999, "9"), (5000, "4"), (9999, "4"), (10000, "9")):
+            sent = f"{number:08x}-0000-4000-8000-000000000000"
+            fetch(port, "/", headers=[("x-request-id", sent)])
+            got = origin.requests[-1].header("x-request-id")
+            assert got == sent[:14] + reason + sent[15:], number
+            assert origin.requests[-1].header("x-b3-sampled") == ("1" if reason == "9" else "0")
+        collector.spans(2)
+        stats = counters(gateway)
+        counted = {
+            name: stats[f"http.in.tracing.{name}"]
+            for name in ("random_sampling", "not_traceable", "client_enabled", "service_forced")
+        }
+    assert counted == {
+        "random_sampling": 2,
+        "not_traceable": 2,
+        "client_enabled": 0,
+        "service_forced": 0,
+    }
+
+
+def test_overall_sampling_wins(origin: Upstream, collector: Collector) -> None:
+    ports = {"port": 0, "echo": origin.port, "collector": collector.server.port}
+    config = bootstrap(zipkin(), ports, overall_sampling={"value": 0})
+    with meshcore.Gateway(config, workers=1) as gateway:
+        fetch(gateway.listeners["main"][1], "/", headers=[("x-request-id", FORCED_ID)])
+        assert counters(gateway)["http.in.tracing.not_traceable"] == 1
+    got = origin.requests[0].header("x-request-id")
+    assert got == FORCED_ID.replace("-9", "-4")
+
+
+def test_the_bootstraps_provider(origin: Upstream, collector: Collector) -> None:
+    ports = {"port": 0, "echo": origin.port, "collector": collector.server.port}
+    config = bootstrap(None, ports)
+    with meshcore.Gateway(config, workers=1) as gateway:
+        fetch(gateway.listeners["main"][1], "/decorated")
+        gateway.update({**config, "tracing": {"http": zipkin()}})
+        fetch(gateway.listeners["main"][1], "/decorated")
+        [span] = collector.spans(1)
+    # Without a provider there is no span and no context; the id is marked all the same.
+    first, second = origin.requests
+    assert first.header("x-b3-traceid") is None
+    assert first.header("x-request-id")[14] == "9"  # type: ignore[index]
+    assert second.header("x-b3-traceid") == span["traceId"]
+
+
+def test_batches_and_their_counters(origin: Upstream, collector: Collector) -> None:
+    ports = {"port": 0, "echo": origin.port, "collector": collector.server.port}
+    config = bootstrap(zipkin(collector_endpoint_version="HTTP_PROTO"), ports)
+    layer = config["layered_runtime"]["layers"][0]["static_layer"]
+    layer |= {"tracing.zipkin.min_flush_spans": 3, "tracing.zipkin.flush_interval_ms": 60000}
+    with meshcore.Gateway(config, workers=1) as gateway:
+        for _ in range(3):
+            fetch(gateway.listeners["main"][1], "/")
+        with collector.arrived:
+            assert collector.arrived.wait_for(lambda: collector.server.requests, 10)
+        [batch] = collector.server.requests
+        assert batch.header("content-type") == "application/x-protobuf"
+        spans = [group(one) for one in group(bytes(batch.body))[1]]
+        assert [one[4] for one in spans] == [[2]] * 3
+        assert {one[5][0] for one in spans} == {b"localhost"}
+        assert group(spans[0][8][0])[1] == [b"svc"]
+        collector.server.requests.clear()
+        fetch(gateway.listeners["main"][1], "/")
+    # What waits at the end is sent before the gateway is gone.
+    assert len(collector.server.requests) == 1
+    stats = counters(gateway)
+    assert stats["tracing.zipkin.spans_sent"] == 4
+    assert stats["tracing.zipkin.reports_sent"] == 2
+    assert stats["tracing.zipkin.reports_failed"] == 0
+
+
+def test_a_collector_that_is_away(origin: Upstream) -> None:
+    ports = {"port": 0, "echo": origin.port, "collector": 1}
+    with meshcore.Gateway(bootstrap(zipkin(), ports), workers=1) as gateway:
+        assert fetch(gateway.listeners["main"][1], "/").status == 200
+    assert counters(gateway)["tracing.zipkin.reports_failed"] == 1
+
+
+def test_an_exporter_of_the_applications_own(origin: Upstream, collector: Collector) -> None:
+    got: list[Span] = []
+    arrived = threading.Event()
+
+    def broken(spans: Any) -> None:
+        raise RuntimeError("never mind")
+
+    def keep(spans: Any) -> None:
+        got.extend(spans)
+        arrived.set()
+
+    ports = {"port": 0, "echo": origin.port, "collector": collector.server.port}
+    config = bootstrap(zipkin(), ports, verbose=True)
+    with meshcore.Gateway(config, workers=1, span_exporters=[broken, keep]) as gateway:
+        fetch(gateway.listeners["main"][1], "/", headers=B3)
+        assert arrived.wait(10)
+    [span] = got
+    assert (span.trace_id, span.id, span.parent_id) == tuple(value for _, value in B3[:3])
+    assert span.tags["http.status_code"] == "200"
+    assert ("last_downstream_rx_byte_received") in dict(span.annotations)
+
+
+def test_opentelemetrys_api(origin: Upstream, collector: Collector) -> None:
+    trace = pytest.importorskip("opentelemetry.trace")
+    from meshcore.tracing import OpenTelemetryApi
+
+    span = Span("1" * 32, "2" * 16, "n", "SERVER", 1, 2, tags={"http.status_code": "500"})
+    OpenTelemetryApi(trace.NoOpTracerProvider())([span])
+
+
+# --- configurations that are refused --------------------------------------------------------------
+
+AT = "static_resources.listeners[0].filter_chains[0].filters[0].typed_config.tracing"
+
+
+@pytest.mark.parametrize(
+    ("provider", "options", "path"),
+    [
+        (zipkin(collector_cluster="nobody"), {}, "provider.typed_config.collector_cluster"),
+        (zipkin(), {"operation": "%NOTHING%"}, "operation"),
+        (zipkin(), {"custom_tags": [{"tag": "a", "value": "%REQ%"}]}, "custom_tags[0].value"),
+        (zipkin(), {"custom_tags": [{"tag": "a"}]}, "custom_tags[0]"),
+        (zipkin(), {"random_sampling": {"value": 101}}, "random_sampling.value"),
+    ],
+)
+def test_refused(provider: dict[str, Any], options: dict[str, Any], path: str) -> None:
+    ports = {"port": 0, "echo": 1, "collector": 1}
+    with pytest.raises(meshcore.ConfigError) as error:
+        meshcore.Gateway(bootstrap(provider, ports, **options))
+    assert error.value.path == f"{AT}.{path}"
