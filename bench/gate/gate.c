@@ -214,7 +214,7 @@ static void *pick_open(size_t policy) {
     REQUIRE(self != NULL && (self->stats = mc_stats_new()) != NULL && (self->slab = mc_slab_open(self->stats)) != NULL);
     mc_random_seed(&self->random, 1);
     mc_random_seed(&self->keys, 2);
-    REQUIRE(mc_lb_config_compile(parse_json(&json, clusters[policy]), &self->config, &error) == MC_OK);
+    REQUIRE(mc_lb_config_compile(parse_json(&json, clusters[policy]), NULL, &self->config, &error) == MC_OK);
     mc_arena_fini(&json);
     REQUIRE(mc_hosts_compile(parse_json(&json, text), &self->config, MC_SLICE("c"), self->stats, NULL, &self->hosts,
                              &error) == MC_OK);
