@@ -42,18 +42,14 @@ MC_MUST_CHECK static inline mc_status mc_h1_add_field(mc_h1_parser *parser, mc_h
     if (MC_UNLIKELY(message->field_bytes > limits->max_headers_bytes)) {
         return mc_h1_fail(parser, MC_ELIMIT, 431, "http1.headers_too_large");
     }
+    if (MC_UNLIKELY(++message->field_count > limits->max_headers_count) && mc_h1_too_many(parser, message, name)) {
+        return mc_h1_fail(parser, MC_ELIMIT, 431, "http1.too_many_headers");
+    }
     if (value.p == NULL) {
         value.p = "";
     }
     mc_headers *headers = message->headers;
     mc_header_id id = mc_header_find(name);
-    /* HC-39: what will join another entry is none of its own. */
-    const bool joins =
-        id != MC_H_UNKNOWN && MC_UNLIKELY(headers->first[id] != 0) && !message->head_done &&
-        mc_header_joins(parser->_role == MC_H1_REQUEST ? MC_HEADERS_OF_REQUEST : MC_HEADERS_OF_RESPONSE, id);
-    if (!joins && MC_UNLIKELY(++message->field_count > limits->max_headers_count)) {
-        return mc_h1_fail(parser, MC_ELIMIT, 431, "http1.too_many_headers");
-    }
     if (MC_UNLIKELY(message->head_done)) {
         return mc_h1_add_trailer(parser, message, id, name, value);
     }

@@ -17,10 +17,11 @@ typedef struct mc_h1_message {
     mc_headers *headers;
     mc_headers *trailers; /* NULL until the first trailer */
     mc_h1_head head;
-    bool head_done;       /* fields are trailers */
-    bool connect;         /* the method is CONNECT */
-    uint32_t field_count; /* of the head, then of the trailers */
-    uint64_t field_bytes; /* names + values (+ target) so far */
+    bool head_done;             /* fields are trailers */
+    bool connect;               /* the method is CONNECT */
+    uint32_t field_count;       /* of the head, then of the trailers */
+    uint32_t joined, joined_to; /* of the first joined_to entries, those that will join another (HC-39) */
+    uint64_t field_bytes;       /* names + values (+ target) so far */
     mc_h1_text line, name, value;
 } mc_h1_message;
 
@@ -32,6 +33,9 @@ static inline mc_status mc_h1_malformed(mc_h1_parser *parser) {
 
 /* Reads a start line without its CRLF, adding the pseudo-headers. `line` must live as long as the message. */
 MC_MUST_CHECK mc_status mc_h1_start_line(mc_h1_parser *parser, mc_h1_message *message, mc_slice line);
+/* HC-39: whether a field of this name is one too many; fields that join another are none of their own. Called from the limit
+ * on, so that each field is looked at once. */
+bool mc_h1_too_many(const mc_h1_parser *parser, mc_h1_message *message, mc_slice name);
 /* Takes a field of the trailers, or drops it (H1-11). */
 MC_MUST_CHECK mc_status mc_h1_add_trailer(mc_h1_parser *parser, mc_h1_message *message, mc_header_id id, mc_slice name,
                                           mc_slice value);

@@ -93,6 +93,23 @@ static int on_value(llhttp_t *llhttp, const char *p, size_t n) {
     return answer(parser, collect(parser, &parser->_message->value, p, n));
 }
 
+__attribute__((cold)) bool mc_h1_too_many(const mc_h1_parser *parser, mc_h1_message *message, mc_slice name) {
+    if (message->head_done) {
+        return true;
+    }
+    const mc_headers_kind kind = parser->_role == MC_H1_REQUEST ? MC_HEADERS_OF_REQUEST : MC_HEADERS_OF_RESPONSE;
+    const mc_headers *headers = message->headers;
+    const mc_header_id id = mc_header_lookup(name);
+    uint32_t joined = message->joined;
+    for (; message->joined_to < headers->count; message->joined_to++) {
+        const uint16_t at = headers->items[message->joined_to].id;
+        joined += headers->first[at] != 0 && headers->first[at] != message->joined_to + 1 && mc_header_joins(kind, at);
+    }
+    message->joined = joined;
+    joined += headers->first[id] != 0 && mc_header_joins(kind, id);
+    return message->field_count > parser->limits->max_headers_count + joined;
+}
+
 mc_status mc_h1_add_trailer(mc_h1_parser *parser, mc_h1_message *message, mc_header_id id, mc_slice name,
                             mc_slice value) {
     mc_arena *arena = message->headers->arena;

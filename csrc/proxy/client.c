@@ -196,6 +196,9 @@ static mc_status set_scheme(mc_stream *stream, const mc_address *local, mc_slice
         return mc_headers_set_known_ref(headers, MC_H_X_FORWARDED_PROTO, hcm->scheme);
     }
     mc_slice given = mc_headers_get_known(headers, MC_H_SCHEME);
+    if (MC_LIKELY(given.p == NULL && mc_headers_get_known(headers, MC_H_X_FORWARDED_PROTO).p == scheme.p)) {
+        return mc_headers_add_known_ref(headers, MC_H_SCHEME, scheme); /* both are the connection's own */
+    }
     if (given.p == NULL) {
         mc_slice proto = mc_headers_get_known(headers, MC_H_X_FORWARDED_PROTO);
         const bool known = mc_slice_ieq(proto, MC_SLICE("http")) || mc_slice_ieq(proto, MC_SLICE("https"));

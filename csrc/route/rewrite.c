@@ -103,6 +103,9 @@ typedef struct levels {
  * most_specific_header_mutations_wins. */
 static mc_status mutate(const mc_route_table *table, const levels *level, mc_headers *headers,
                         const mc_stream_info *info) {
+    if (MC_LIKELY(level->weighted == NULL && level->outer == NULL && level->host == NULL && level->route == NULL)) {
+        return MC_OK;
+    }
     MC_TRY(mc_header_mutations_apply(level->weighted, headers, info));
     MC_TRY(mc_header_mutations_apply(table->most_specific_wins ? level->outer : level->route, headers, info));
     MC_TRY(mc_header_mutations_apply(level->host, headers, info));
