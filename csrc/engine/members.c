@@ -3,6 +3,7 @@
 #include "base/alloc.h"
 #include "engine/engine.h"
 #include "engine/orders.h"
+#include "lb/client_weights.h"
 
 void mc_members_init(mc_members *members, mc_stats *stats) {
     *members = (mc_members){0};
@@ -231,6 +232,15 @@ void mc_members_report(mc_engine *engine, mc_cluster *cluster, mc_host *host, un
     mc_mailbox_post(engine->control, &r->message);
 }
 
+/* --- weights by load reports ------------------------------------------------------------------------------------------------- */
+
+static void weigh_fired(mc_timer *timer) {
+    mc_member *member = MC_CONTAINER(timer, mc_member, weigh);
+    const mc_client_weights_config *config = &member->cluster->lb.weights;
+    after_decision(member, mc_client_weights_update(member->hosts, config, now_of(member)));
+    mc_timer_arm(member->engine->control, timer, config->update_ms);
+}
+
 /* --- hosts that ask to be taken out -------------------------------------------------------------------------------------------- */
 
 typedef struct mc_failed_host {
@@ -320,6 +330,7 @@ static void member_free(mc_member *member) {
     }
     mc_timer_cancel(member->engine->control, &member->tick);
     mc_timer_cancel(member->engine->control, &member->merge);
+    mc_timer_cancel(member->engine->control, &member->weigh);
     mc_hosts_unref(member->hosts);
     mc_cluster_unref(member->cluster);
     mc_free(member);
@@ -343,6 +354,10 @@ static mc_member *member_new(mc_engine *engine, mc_cluster *cluster) {
         member->cluster = mc_cluster_ref(cluster);
         member->tick.fire = tick_fired;
         member->merge.fire = merge_fired;
+        member->weigh.fire = weigh_fired;
+        if (cluster->lb.policy == MC_LB_CLIENT_WEIGHTS) {
+            mc_timer_arm(engine->control, &member->weigh, cluster->lb.weights.update_ms);
+        }
         if (cluster->outlier != NULL) {
             watch(member);
         }

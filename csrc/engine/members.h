@@ -17,6 +17,7 @@ typedef struct mc_member {
     mc_outlier outlier;
     mc_timer tick;  /* outlier interval */
     mc_timer merge; /* an update waits until it fires */
+    mc_timer weigh; /* client-side weights are computed (lb/client_weights.h) */
     uint64_t delivered_ms;
     bool delivered; /* ever */
 } mc_member;

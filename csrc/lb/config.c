@@ -7,6 +7,7 @@
 #include "lb/maglev.h"
 #include "lb/metadata.h"
 #include "lb/subset_config.h"
+#include "route/route.h"
 
 /* --- what a configuration points to --------------------------------------------------------------------------------------- */
 
@@ -148,11 +149,12 @@ static mc_status read_hashing(const mc_value *lb, mc_lb_config *out, mc_error *e
     const mc_value *policies = mc_value_get(lb, "hash_policy");
     if (policies != NULL && policies->kind == MC_LIST && policies->count > 0) {
         mc_lb_shared *shared = shared_of(out, error);
-        mc_value *copy = shared == NULL ? NULL : mc_arena_alloc(&shared->arena, sizeof *copy);
-        if (copy == NULL || mc_lb_value_copy(&shared->arena, policies, copy) != MC_OK) {
+        mc_hash_policies *compiled = shared == NULL ? NULL : mc_arena_alloc(&shared->arena, sizeof *compiled);
+        if (compiled == NULL) {
             return mc_error_set(error, MC_ENOMEM, "", "out of memory");
         }
-        out->hash_policies = copy;
+        out->hash_policies = compiled;
+        return mc_hash_policies_compile(policies, &shared->arena, compiled, error);
     }
     return MC_OK;
 }

@@ -178,17 +178,43 @@ static mc_slice hash_key_of(const mc_lb_metadata *metadata) {
     return key != NULL && key->kind == MC_STRING ? key->string : MC_SLICE_NONE;
 }
 
-mc_lb_metadata *mc_host_apply(mc_host *host, const mc_host_spec *spec, mc_lb_metadata *metadata) {
+/* Nobody waits or fails while holding it, so spinning is short. */
+static void lock_metadata(mc_host *host) {
+    while (atomic_exchange_explicit(&host->metadata_locked, true, memory_order_acquire)) {
+    }
+}
+
+static void unlock_metadata(mc_host *host) {
+    atomic_store_explicit(&host->metadata_locked, false, memory_order_release);
+}
+
+mc_lb_metadata *mc_host_metadata(mc_host *host) {
+    lock_metadata(host);
+    mc_lb_metadata *metadata = host->metadata;
+    if (metadata != NULL) {
+        atomic_fetch_add_explicit(&metadata->refs, 1, memory_order_relaxed);
+    }
+    unlock_metadata(host);
+    return metadata;
+}
+
+static void replace_metadata(mc_host *host, mc_lb_metadata *metadata) {
+    lock_metadata(host);
     mc_lb_metadata *old = host->metadata;
-    const bool same = same_metadata(old, metadata);
+    host->metadata = metadata;
+    unlock_metadata(host);
+    host->hash_key = hash_key_of(metadata);
+    mc_lb_metadata_unref(old);
+}
+
+void mc_host_apply(mc_host *host, const mc_host_spec *spec, mc_lb_metadata *metadata) {
+    const bool same = same_metadata(host->metadata, metadata);
     host->revision += !same || host->weight != spec->weight || host->locality_weight != spec->locality_weight ||
                       host->canary != spec->canary;
     if (same) {
         mc_lb_metadata_unref(metadata);
-        old = NULL;
     } else {
-        host->metadata = metadata;
-        host->hash_key = hash_key_of(metadata);
+        replace_metadata(host, metadata);
     }
     host->locality_weight = spec->locality_weight;
     host->weight = spec->weight;
@@ -202,7 +228,6 @@ mc_lb_metadata *mc_host_apply(mc_host *host, const mc_host_spec *spec, mc_lb_met
     while (!atomic_compare_exchange_weak(&host->health_flags, &flags,
                                          (flags & ~(EDS_FLAGS | (uint32_t)MC_PENDING_DYNAMIC_REMOVAL)) | wanted)) {
     }
-    return old;
 }
 
 bool mc_host_set_weight(mc_host *host, uint32_t weight) {

@@ -15,9 +15,9 @@ typedef struct mc_host_spec {
     mc_eds_status eds_status;
     bool canary;
     /* What the control side adds to an endpoint (assignment.c). */
-    uint32_t initial_flags; /* health flags of a new host (HS-6, CL-9) */
-    mc_slice check;         /* where and whether the host is checked; another one makes another host (CL-9) */
-    bool pending_removal;   /* only its health keeps it (CL-10) */
+    uint32_t initial_flags;      /* health flags of a new host (HS-6, CL-9) */
+    mc_slice check;              /* where and whether the host is checked; another one makes another host (CL-9) */
+    bool pending_removal;        /* only its health keeps it (CL-10) */
     const mc_address *addresses; /* `address` and the additional ones */
     uint32_t address_count;      /* 0 or more than 1 */
 } mc_host_spec;
@@ -30,9 +30,8 @@ MC_MUST_CHECK mc_host *mc_host_new(const mc_host_spec *spec, const mc_lb_config 
 bool mc_host_fits(const mc_host *host, const mc_host_spec *spec);
 
 /* Takes over weight, priority, health, metadata; a change of what lists and tables are made of, coarse health
- * aside, is a new revision. `metadata` is a copy of the spec's, and is taken. Returns the one that it replaces, whose reference
- * is the caller's (workers may be reading it), or NULL. */
-MC_MUST_CHECK mc_lb_metadata *mc_host_apply(mc_host *host, const mc_host_spec *spec, mc_lb_metadata *metadata);
+ * aside, is a new revision. `metadata` is a copy of the spec's, and is taken. */
+void mc_host_apply(mc_host *host, const mc_host_spec *spec, mc_lb_metadata *metadata);
 
 /* Another weight, beside what the assignment says; true when it changed. */
 bool mc_host_set_weight(mc_host *host, uint32_t weight);

@@ -49,10 +49,6 @@ void mc_hosts_unref(mc_hosts *hosts) {
     mc_free(hosts->tables);
     mc_map_fini(&hosts->by_address);
     mc_address_list_unref(hosts->logical);
-    for (mc_lb_metadata *next; hosts->replaced != NULL; hosts->replaced = next) {
-        next = hosts->replaced->next;
-        mc_lb_metadata_unref(hosts->replaced);
-    }
     mc_subsets_free(hosts->subsets);
     mc_lb_config_fini(&hosts->config);
     mc_free(hosts);
@@ -241,15 +237,11 @@ static void plan_fini(plan *p) {
     mc_assignment_fini(&p->assignment);
 }
 
-/* From here on only memory can fail. Metadata that workers may be reading stays as long as the membership they have. */
-static void plan_apply(plan *p, mc_hosts *previous) {
+/* From here on only memory can fail. */
+static void plan_apply(plan *p) {
     for (size_t i = 0; i < p->assignment.count; i++) {
-        mc_lb_metadata *old = mc_host_apply(p->hosts[i].host, &p->assignment.hosts[i], p->hosts[i].metadata);
+        mc_host_apply(p->hosts[i].host, &p->assignment.hosts[i], p->hosts[i].metadata);
         p->hosts[i].metadata = NULL;
-        if (old != NULL) {
-            old->next = previous->replaced;
-            previous->replaced = old;
-        }
     }
 }
 
@@ -277,7 +269,7 @@ static mc_status take_logical(mc_hosts *hosts, const mc_host_spec *spec, const m
     return hosts->logical == NULL ? MC_ENOMEM : MC_OK;
 }
 
-static mc_status execute(plan *p, const mc_lb_config *config, mc_hosts *previous, mc_hosts **out) {
+static mc_status execute(plan *p, const mc_lb_config *config, const mc_hosts *previous, mc_hosts **out) {
     mc_hosts *hosts = hosts_new(p->assignment.count, p->priorities, config);
     mc_status status = hosts == NULL ? MC_ENOMEM : MC_OK;
     if (status == MC_OK) {
@@ -286,7 +278,7 @@ static mc_status execute(plan *p, const mc_lb_config *config, mc_hosts *previous
         for (size_t i = 0; i < hosts->count; i++) {
             hosts->all[i] = p->hosts[i].host;
         }
-        plan_apply(p, previous);
+        plan_apply(p);
         status = make_sets(hosts, p, previous);
     }
     if (status == MC_OK && config->logical && hosts->count > 0) {

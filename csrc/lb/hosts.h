@@ -22,7 +22,6 @@ struct mc_hosts {
     mc_hash_table **tables;  /* by priority; NULL unless the policy hashes */
     mc_map by_address;
     mc_address_list *logical; /* of the one host of a logical cluster; NULL: each host has its own */
-    mc_lb_metadata *replaced; /* of hosts, while this was the newest membership */
     mc_subsets *subsets;      /* NULL unless the cluster has subsets */
 };
 

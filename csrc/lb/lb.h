@@ -67,9 +67,7 @@ typedef struct mc_locality_name {
 } mc_locality_name;
 
 /* An upstream host. Fields above the line may change while workers read them, hence atomic; `hash_key`,
- * `locality_weight` and `revision` belong to the control side alone; the rest never changes.
- *
- * A worker may read `metadata` while it uses a membership that has the host: what is replaced is kept until then. */
+ * `locality_weight` and `revision` belong to the control side alone; the rest never changes. */
 typedef struct mc_host {
     _Atomic uint32_t refs;
     _Atomic uint32_t rq_active;    /* streams attached to a connection, all workers (ED-9) */
@@ -81,8 +79,9 @@ typedef struct mc_host {
     _Atomic uint32_t priority;
     _Atomic uint8_t eds_status; /* mc_eds_status */
     _Atomic bool canary;
-    struct mc_lb_metadata *_Atomic metadata; /* `envoy.lb`; NULL: none; one reference */
-    _Atomic uint64_t peak_bits;              /* a double, 0: not started (peak_ewma.h) */
+    _Atomic bool metadata_locked;    /* held for a moment by who reads or replaces the metadata */
+    struct mc_lb_metadata *metadata; /* `envoy.lb`; NULL: none; one reference. Workers: mc_host_metadata */
+    _Atomic uint64_t peak_bits;      /* a double, 0: not started (peak_ewma.h) */
     _Atomic uint64_t peak_updated_ns;
     _Atomic uint32_t reported_weight;                 /* client_weights.h */
     _Atomic uint64_t reported_ms, reporting_since_ms; /* 0: never */
@@ -110,6 +109,8 @@ typedef struct mc_host {
 
 mc_host *mc_host_ref(mc_host *host);
 void mc_host_unref(mc_host *host);
+/* A reference of the host's metadata as it is now, or NULL; to be given back by mc_lb_metadata_unref. Any thread. */
+MC_MUST_CHECK struct mc_lb_metadata *mc_host_metadata(mc_host *host);
 
 typedef enum mc_health { MC_HEALTHY, MC_DEGRADED, MC_UNHEALTHY } mc_health;
 /* Coarse health of the flags, HS-2. */
@@ -184,9 +185,10 @@ typedef struct mc_lb_config {
     mc_zone_config zone;
     mc_peak_config peak;
     mc_client_weights_config weights;
-    const mc_locality_name *local;    /* the proxy's own locality; NULL: unknown (C-6) */
-    const mc_subset_config *subsets;  /* NULL: none (SB-1) */
-    const mc_value *hash_policies;    /* consistent_hashing_lb_config.hash_policy, a list (HA-5); NULL: the route's */
+    const mc_locality_name *local;   /* the proxy's own locality; NULL: unknown (C-6) */
+    const mc_subset_config *subsets; /* NULL: none (SB-1) */
+    const struct mc_hash_policies
+        *hash_policies;               /* consistent_hashing_lb_config.hash_policy (HA-5); NULL: the route's */
     mc_lb_shared *shared;             /* one reference; NULL: there are no pointers */
     const struct mc_runtime *runtime; /* while it is compiled */
 } mc_lb_config;

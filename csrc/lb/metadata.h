@@ -1,7 +1,6 @@
 /* Metadata `envoy.lb` of hosts and of requests: copies, comparison, and the canonical text by which equal values are known.
  *
- * mc_lb_metadata is a copy of its own, immutable and reference-counted. A host's is replaced as a whole by the control side;
- * the one before lives as long as the membership that workers may still use (see mc_hosts). */
+ * mc_lb_metadata is a copy of its own, immutable and reference-counted. A host's is replaced as a whole by the control side. */
 #ifndef MC_LB_METADATA_H
 #define MC_LB_METADATA_H
 
@@ -15,7 +14,6 @@ typedef struct mc_lb_metadata {
     mc_arena arena;
     mc_value object; /* MC_OBJECT */
     mc_slice text;   /* canonical */
-    struct mc_lb_metadata *next;
 } mc_lb_metadata;
 
 /* A copy of an object. */

@@ -22,16 +22,6 @@ static mc_router *router_new(mc_filter *filter, mc_upstream *upstream) {
     return r;
 }
 
-static mc_status set_hash(mc_router *r, const mc_route_request *request) {
-    if (r->stream->match.route->hash_policy_count == 0) {
-        return MC_OK;
-    }
-    mc_status status = mc_route_hash(r->stream->match.route, request, &r->hash);
-    r->lb.has_hash = r->hash.has_hash;
-    r->lb.hash = r->hash.hash;
-    return status;
-}
-
 /* RF-28. */
 static uint64_t body_limit(const mc_stream *stream) {
     const uint64_t limit = stream->match.route->body_buffer_limit;
@@ -67,7 +57,7 @@ static mc_status prepare(mc_router *r) {
                   headers);
     r->may_retry = r->retry.configured;
     r->body_limit = body_limit(stream);
-    return status == MC_OK ? set_hash(r, &request) : status;
+    return status == MC_OK ? mc_router_ask(r, &request) : status;
 }
 
 static mc_upstream *find_upstream(mc_stream *stream) {

@@ -47,6 +47,8 @@ typedef struct mc_try {
     bool failed; /* for `reason` */
     mc_reset_reason reason;
     uint32_t number; /* tries before it */
+    bool measured;     /* its latency is known to the balancer */
+    uint64_t given_us; /* when it was given its host, where latency counts */
     mc_timer per_try, per_try_idle, duration;
 } mc_try;
 
@@ -89,7 +91,8 @@ struct mc_router {
     bool response_started;              /* headers, perhaps informational, went to the chain */
     const mc_host *tried[MC_TRIED_MAX]; /* compared only; the newest replace the oldest */
     uint32_t tried_count;
-    struct mc_shadow *shadows; /* that still take the request's body */
+    struct mc_retry_priority *retry_priority; /* NULL: none, or nothing tried yet */
+    struct mc_shadow *shadows;                /* that still take the request's body */
 };
 
 #define MC_R_COUNT(r, name) mc_counter_inc((r)->stream->proxy->slab, (r)->cluster->stats.name)
@@ -109,6 +112,18 @@ void mc_router_reply_reset(mc_router *r, mc_reset_reason reason);
 void mc_router_reply_timeout(mc_router *r, const char *details);
 void mc_router_reply_too_large(mc_router *r); /* RF-28 */
 void mc_router_out_of_memory(mc_router *r);
+
+/* --- balance.c ---------------------------------------------------------------------------------------------------- */
+
+/* What the request asks of its host: hash and metadata. */
+MC_MUST_CHECK mc_status mc_router_ask(mc_router *r, const mc_route_request *request);
+/* A host for the next try, which then counts as tried; NULL: none. */
+mc_host *mc_router_choose_host(mc_router *r);
+/* What balancers that go by answers are told: a try has its host; its response begins; it failed; it is over. */
+void mc_try_given(mc_try *t);
+void mc_try_told(mc_try *t);
+void mc_try_told_failure(mc_try *t);
+void mc_try_taken_back(mc_try *t);
 
 /* --- upstream_request.c --------------------------------------------------------------------------------------------- */
 

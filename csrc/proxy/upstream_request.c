@@ -171,6 +171,7 @@ void mc_try_drop(mc_try *t) {
     if (r->final == t) {
         r->final = NULL;
     }
+    mc_try_taken_back(t);
     mc_host_unref(t->host);
 }
 
@@ -190,34 +191,6 @@ void mc_router_cancel_tries(mc_router *r, const mc_try *but) {
 }
 
 /* --- starting --------------------------------------------------------------------------------------------------------------- */
-
-static bool tried_before(const mc_router *r, const mc_host *host) {
-    for (uint32_t i = 0; i < r->tried_count && i < MC_TRIED_MAX; i++) {
-        if (r->tried[i] == host) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/* RF-26. */
-static bool refuse_host(void *ctx, const mc_host *host) {
-    const mc_router *r = ctx;
-    const mc_retry_policy *policy = r->retry.with.policy;
-    return (policy->avoid_previous_hosts && tried_before(r, host)) ||
-           (policy->omit_canary_hosts && atomic_load_explicit(&host->canary, memory_order_relaxed));
-}
-
-static mc_host *choose_host(mc_router *r) {
-    const mc_retry_policy *policy = r->retry.with.policy;
-    r->lb.now_ms = mc_loop_now_ms(r->stream->proxy->loop);
-    if (r->retried && policy != NULL) {
-        r->lb.attempts = policy->host_selection_retry_max_attempts;
-        r->lb.refuse = refuse_host;
-        r->lb.ctx = r;
-    }
-    return mc_upstream_choose(r->upstream, &r->lb);
-}
 
 static mc_status set_number(mc_headers *headers, mc_header_id id, uint64_t value) {
     char digits[20];
@@ -270,7 +243,7 @@ static mc_status find_pool(const mc_router *r, mc_host *host, mc_pool **out) {
 
 void mc_try_start(mc_router *r) {
     mc_stream *stream = r->stream;
-    mc_host *host = choose_host(r);
+    mc_host *host = mc_router_choose_host(r);
     if (host == NULL) { /* RF-5 */
         mc_router_reply_no_host(r);
         return;
@@ -286,9 +259,9 @@ void mc_try_start(mc_router *r) {
         mc_router_out_of_memory(r);
         return;
     }
-    r->tried[r->tried_count++ % MC_TRIED_MAX] = host;
     t->router = r;
     t->host = mc_host_ref(host);
+    mc_try_given(t);
     t->awaiting = true;
     t->attempt.events = &mc_try_events;
     t->attempt.method = mc_headers_get_known(&stream->request, MC_H_METHOD);

@@ -65,6 +65,7 @@ void mc_try_failed(mc_try *t, mc_reset_reason reason) {
     if (reason != MC_RESET_OVERFLOW) { /* RF-31 */
         mc_try_report(t, MC_OUTLIER_CONNECT_FAILED, 0);
     }
+    mc_try_told_failure(t);
     if (mc_try_retry_reset(t, reason, false)) {
         return;
     }
@@ -224,6 +225,7 @@ static mc_status respond(mc_try *t, bool end_stream) {
     bool refused;
     t->awaiting = false;
     report_response(t, grpc_status);
+    mc_try_told(t);
     if (retry_response(r, t, &refused)) {
         give_up(t, end_stream); /* RF-29 */
         mc_router_schedule_retry(r, false);

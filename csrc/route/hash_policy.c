@@ -119,6 +119,16 @@ mc_status mc_compile_hash_policies(mc_compile *c, const mc_value *route_action, 
     return MC_OK;
 }
 
+mc_status mc_hash_policies_compile(const mc_value *list, mc_arena *arena, mc_hash_policies *out, mc_error *error) {
+    const mc_slice name = MC_SLICE("hash_policy");
+    const mc_value action = {.kind = MC_OBJECT, .items = list, .names = &name, .count = 1};
+    mc_compile c = {.arena = arena, .error = error};
+    mc_route route = {.hash_policy_count = 0};
+    MC_TRY(mc_compile_hash_policies(&c, &action, &route));
+    *out = (mc_hash_policies){route.hash_policies, route.hash_policy_count};
+    return MC_OK;
+}
+
 /* --- hashing --- */
 
 static uint64_t hash_text(mc_slice text) { return mc_xxh64(text.p, text.n, 0); }
@@ -224,16 +234,20 @@ static mc_status hash_one(const mc_hash_policy *policy, const mc_route_request *
 }
 
 mc_status mc_route_hash(const mc_route *route, const mc_route_request *request, mc_request_hash *out) {
+    return mc_hash_policies_run((mc_hash_policies){route->hash_policies, route->hash_policy_count}, request, out);
+}
+
+mc_status mc_hash_policies_run(mc_hash_policies policies, const mc_route_request *request, mc_request_hash *out) {
     *out = (mc_request_hash){.has_hash = false};
-    for (uint32_t i = 0; i < route->hash_policy_count; i++) {
-        const mc_hash_policy *policy = &route->hash_policies[i];
+    for (uint32_t i = 0; i < policies.count; i++) {
+        const mc_hash_policy *policy = &policies.items[i];
         bool found;
         uint64_t hash;
         mc_slice cookie = MC_SLICE_NONE;
         MC_TRY(hash_one(policy, request, &found, &hash, &cookie));
         if (cookie.n > 0) {
             if (out->set_cookies == NULL) {
-                out->set_cookies = mc_arena_alloc(request->arena, route->hash_policy_count * sizeof *out->set_cookies);
+                out->set_cookies = mc_arena_alloc(request->arena, policies.count * sizeof *out->set_cookies);
             }
             if (out->set_cookies == NULL) {
                 return MC_ENOMEM;

@@ -352,7 +352,16 @@ typedef struct mc_request_hash {
     mc_slice *set_cookies; /* values of set-cookie headers for generated cookies; in the request's arena */
     uint32_t set_cookie_count;
 } mc_request_hash;
-/* The route's hash policies (HA-5, RT-45, RT-46). */
+/* Hash policies (HA-5, RT-45, RT-46), of a route or of a balancer. */
+typedef struct mc_hash_policies {
+    const mc_hash_policy *items;
+    uint32_t count;
+} mc_hash_policies;
+/* A list of RouteAction.HashPolicy, compiled into `arena`. */
+MC_MUST_CHECK mc_status mc_hash_policies_compile(const mc_value *list, mc_arena *arena, mc_hash_policies *out,
+                                                 mc_error *error);
+MC_MUST_CHECK mc_status mc_hash_policies_run(mc_hash_policies policies, const mc_route_request *request,
+                                             mc_request_hash *out);
 MC_MUST_CHECK mc_status mc_route_hash(const mc_route *route, const mc_route_request *request, mc_request_hash *out);
 
 #endif

@@ -27,7 +27,7 @@ class Balancer:
     def choose(
         self,
         now_ms: int,
-        hash: int | None = None,
+        hash: int | None = None,  # noqa: A002
         *,
         active: int | None = None,
         attempts: int = 0,

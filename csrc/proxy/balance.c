@@ -1,0 +1,211 @@
+/* The router and the balancer: what a request asks of its host, and what the balancer is told of how it went. */
+#include "http/grpc.h"
+#include "lb/client_weights.h"
+#include "lb/metadata.h"
+#include "lb/peak_ewma.h"
+#include "lb/retry_priority.h"
+#include "proxy/router_internal.h"
+
+/* --- what is asked ------------------------------------------------------------------------------------------------------ */
+
+/* HA-5: the balancer's own policies stand in for the route's. */
+static mc_status set_hash(mc_router *r, const mc_route_request *request) {
+    const mc_hash_policies *own = r->cluster->lb.hash_policies;
+    const mc_route *route = r->stream->match.route;
+    if (MC_LIKELY(own == NULL && route->hash_policy_count == 0)) {
+        return MC_OK;
+    }
+    mc_status status =
+        own != NULL ? mc_hash_policies_run(*own, request, &r->hash) : mc_route_hash(route, request, &r->hash);
+    r->lb.has_hash = r->hash.has_hash;
+    r->lb.hash = r->hash.hash;
+    return status;
+}
+
+/* SB-3: what the route says, and filters over it. */
+static mc_status set_criteria(mc_router *r) {
+    mc_stream *stream = r->stream;
+    const mc_value *objects[] = {stream->match.weighted != NULL && stream->match.weighted->metadata_match != NULL
+                                     ? stream->match.weighted->metadata_match
+                                     : stream->match.route->metadata_match,
+                                 mc_value_get(stream->metadata, "envoy.lb")};
+    if (objects[0] == NULL && objects[1] == NULL) {
+        return MC_OK;
+    }
+    mc_subset_criteria *criteria = mc_arena_alloc(&stream->arena, sizeof *criteria);
+    if (criteria == NULL) {
+        return MC_ENOMEM;
+    }
+    r->lb.criteria = criteria;
+    return mc_subset_criteria_init(criteria, &stream->arena, objects, sizeof objects / sizeof *objects);
+}
+
+mc_status mc_router_ask(mc_router *r, const mc_route_request *request) {
+    mc_status status = set_hash(r, request);
+    return MC_LIKELY(r->cluster->lb.subsets == NULL) || status != MC_OK ? status : set_criteria(r);
+}
+
+/* --- the choice ---------------------------------------------------------------------------------------------------------- */
+
+static bool tried_before(const mc_router *r, const mc_host *host) {
+    for (uint32_t i = 0; i < r->tried_count && i < MC_TRIED_MAX; i++) {
+        if (r->tried[i] == host) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool has_labels(const mc_retry_policy *policy, const mc_host *host) {
+    bool found = false;
+    if (policy->omit_host_metadata_count == 0) {
+        return false;
+    }
+    mc_lb_metadata *metadata = mc_host_metadata((mc_host *)host);
+    for (uint32_t i = 0; !found && i < policy->omit_host_metadata_count; i++) {
+        const mc_value *labels = policy->omit_host_metadata[i];
+        found = labels->count > 0 && mc_lb_labels_match(labels, metadata, true);
+    }
+    mc_lb_metadata_unref(metadata);
+    return found;
+}
+
+/* RF-26. */
+static bool refuse_host(void *ctx, const mc_host *host) {
+    const mc_router *r = ctx;
+    const mc_retry_policy *policy = r->retry.with.policy;
+    return (policy->avoid_previous_hosts && tried_before(r, host)) ||
+           (policy->omit_canary_hosts && atomic_load_explicit(&host->canary, memory_order_relaxed)) ||
+           has_labels(policy, host);
+}
+
+static mc_host *choose(mc_router *r) {
+    const mc_retry_policy *policy = r->retry.with.policy;
+    r->lb.now_ms = mc_loop_now_ms(r->stream->proxy->loop);
+    if (MC_UNLIKELY(r->retried) && policy != NULL) {
+        r->lb.attempts = policy->host_selection_retry_max_attempts;
+        r->lb.refuse = refuse_host;
+        r->lb.ctx = r;
+        if (r->retry_priority != NULL) {
+            r->lb.loads = mc_retry_priority_loads(r->retry_priority, r->upstream->hosts);
+        }
+    }
+    return mc_upstream_choose(r->upstream, &r->lb);
+}
+
+/* PR-12. Without memory the priorities tried are not left aside. */
+static void note_priority(mc_router *r, const mc_host *host) {
+    const mc_retry_policy *policy = r->retry.with.policy;
+    if (MC_LIKELY(policy == NULL || policy->previous_priorities_update == 0)) {
+        return;
+    }
+    if (r->retry_priority == NULL &&
+        (r->retry_priority = mc_arena_alloc(&r->stream->arena, sizeof *r->retry_priority)) != NULL) {
+        mc_retry_priority_init(r->retry_priority, policy->previous_priorities_update);
+    }
+    if (r->retry_priority != NULL) {
+        mc_retry_priority_tried(r->retry_priority, atomic_load_explicit(&host->priority, memory_order_relaxed));
+    }
+}
+
+mc_host *mc_router_choose_host(mc_router *r) {
+    mc_host *host = choose(r);
+    if (host != NULL) {
+        r->tried[r->tried_count++ % MC_TRIED_MAX] = host;
+        note_priority(r, host);
+    }
+    return host;
+}
+
+/* --- what came of it -------------------------------------------------------------------------------------------------------- */
+
+static bool peak(const mc_try *t) { return t->router->cluster->lb.policy == MC_LB_PEAK_EWMA; }
+
+static uint64_t now_us(const mc_try *t) { return mc_loop_now_us(t->router->stream->proxy->loop); }
+
+void mc_try_given(mc_try *t) {
+    if (MC_UNLIKELY(peak(t))) {
+        atomic_fetch_add_explicit(&t->host->pending, 1, memory_order_relaxed);
+        t->given_us = now_us(t);
+    }
+}
+
+/* Retry-After in seconds, or grpc-retry-pushback-ms (PE-7). */
+static bool read_hint(const mc_headers *headers, uint64_t *ms) {
+    const mc_slice after = mc_headers_get(headers, MC_SLICE("retry-after"));
+    const mc_slice pushback = mc_headers_get(headers, MC_SLICE("grpc-retry-pushback-ms"));
+    if (pushback.n > 0) {
+        return mc_slice_u64(mc_slice_trim(pushback), ms) == MC_OK;
+    }
+    if (after.n == 0 || mc_slice_u64(mc_slice_trim(after), ms) != MC_OK) {
+        return false;
+    }
+    *ms = *ms < 1000000 ? *ms * 1000 : 1000000000;
+    return true;
+}
+
+static int16_t headers_only_grpc(const mc_try *t) {
+    uint64_t status;
+    const mc_slice text = mc_headers_get(&t->headers, MC_SLICE("grpc-status"));
+    return t->router->grpc && t->head.end_stream && mc_slice_u64(text, &status) == MC_OK && status <= 16
+               ? (int16_t)status
+               : -1;
+}
+
+/* PE-5: once, when the response begins or the try fails (status 0). */
+static void measure(mc_try *t, uint16_t status) {
+    mc_peak_answer answer = {.status = status, .grpc_status = -1};
+    const uint64_t now = now_us(t);
+    if (t->measured) {
+        return;
+    }
+    t->measured = true;
+    if (status != 0) {
+        answer.grpc_status = headers_only_grpc(t);
+        answer.has_retry_after = read_hint(&t->headers, &answer.retry_after_ms);
+    }
+    mc_peak_answered(t->host, &t->router->cluster->lb.peak, &answer, (now - t->given_us) * 1000, now * 1000);
+}
+
+static void report_load(mc_try *t) {
+    const mc_client_weights_config *config = &t->router->cluster->lb.weights;
+    const mc_slice text = mc_headers_get(&t->headers, MC_SLICE("endpoint-load-metrics"));
+    const mc_slice binary = mc_headers_get(&t->headers, MC_SLICE("endpoint-load-metrics-bin"));
+    mc_load_report report;
+    mc_status status = MC_EINVAL;
+    if (text.n > 0) {
+        status = mc_load_report_parse(text, config, &report);
+    } else if (binary.n > 0) {
+        status = mc_load_report_parse_binary(binary, config, &report);
+    }
+    const uint32_t weight = status == MC_OK ? mc_load_report_weight(&report, config) : 0;
+    if (weight > 0) {
+        mc_client_weight_report(t->host, weight, mc_loop_now_ms(t->router->stream->proxy->loop));
+    }
+}
+
+void mc_try_told(mc_try *t) {
+    switch (t->router->cluster->lb.policy) {
+    case MC_LB_PEAK_EWMA: measure(t, t->head.status); break;
+    case MC_LB_CLIENT_WEIGHTS: report_load(t); break;
+    default: break;
+    }
+}
+
+void mc_try_told_failure(mc_try *t) {
+    if (MC_UNLIKELY(peak(t))) {
+        measure(t, 0);
+    }
+}
+
+/* What nobody waits for any more is no failure, but took its time. */
+void mc_try_taken_back(mc_try *t) {
+    if (MC_LIKELY(!peak(t))) {
+        return;
+    }
+    if (!t->measured) {
+        const uint64_t now = now_us(t);
+        mc_peak_observe(t->host, &t->router->cluster->lb.peak, (now - t->given_us) * 1000, now * 1000);
+    }
+    atomic_fetch_sub_explicit(&t->host->pending, 1, memory_order_relaxed);
+}
