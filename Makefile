@@ -153,10 +153,14 @@ test-py: build ## the Python tests; ARGS goes to pytest
 
 # --- demonstration -------------------------------------------------------------------------------------
 
-.PHONY: demo
+.PHONY: demo chaos
 demo: build ## two upstreams, the gateway on examples/front_proxy.yaml, real traffic, the counters
 	@tools/setup.sh test
 	@$(PY) examples/demo.py
+
+chaos: build ## upstreams die, freeze, fail, return, leave and join under load: what clients see of it
+	@tools/setup.sh test
+	@$(PY) tests/py/chaos.py $(ARGS)
 
 # --- benchmarks ------------------------------------------------------------------------------------------
 
