@@ -57,6 +57,8 @@ static int header_holds(const void *self, const mc_match_input *in) {
     return holds < 0 ? holds : holds != match->invert;
 }
 
+mc_slice mc_match_header_name(const mc_matcher *matcher) { return ((const header_match *)matcher->self)->key.name; }
+
 bool mc_match_header_exact(const mc_matcher *matcher, mc_header_key *key, mc_slice *value) {
     const header_match *match = matcher->self;
     if (matcher->match != header_holds || match->kind != HEADER_STRING || match->invert ||

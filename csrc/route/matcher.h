@@ -57,6 +57,8 @@ int mc_string_match_test(const mc_string_match *match, mc_slice value);
 /* The kinds. `value` is the message of one matcher; error paths are relative to it. */
 MC_MUST_CHECK mc_status mc_match_header_compile(mc_arena *arena, const mc_value *value, mc_matcher *out,
                                                 mc_error *error);
+/* Of a matcher that mc_match_header_compile made: its header, in lower case. */
+mc_slice mc_match_header_name(const mc_matcher *matcher);
 MC_MUST_CHECK mc_status mc_match_query_compile(mc_arena *arena, const mc_value *value, mc_matcher *out,
                                                mc_error *error);
 /* Of a matcher that mc_match_query_compile made: its parameter, and what it says of a value in hand. */

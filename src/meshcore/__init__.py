@@ -32,6 +32,11 @@ if TYPE_CHECKING:
     from meshcore.filters import Response as Response
     from meshcore.filters import http_filter as http_filter
     from meshcore.gateway import Gateway as Gateway
+    from meshcore.matchers import HeaderMatcher as HeaderMatcher
+    from meshcore.matchers import MetadataMatcher as MetadataMatcher
+    from meshcore.matchers import PathMatcher as PathMatcher
+    from meshcore.matchers import QueryParameterMatcher as QueryParameterMatcher
+    from meshcore.matchers import StringMatcher as StringMatcher
 
 _HOMES = {
     "BackOff": "meshcore._core.base",
@@ -39,13 +44,18 @@ _HOMES = {
     "EdfScheduler": "meshcore._core.lb",
     "Formatter": "meshcore._core.format",
     "Gateway": "meshcore.gateway",
+    "HeaderMatcher": "meshcore.matchers",
     "LoadBalancer": "meshcore.balancing",
     "Maglev": "meshcore._core.lb",
+    "MetadataMatcher": "meshcore.matchers",
+    "PathMatcher": "meshcore.matchers",
+    "QueryParameterMatcher": "meshcore.matchers",
     "Request": "meshcore.filters",
     "Response": "meshcore.filters",
     "RingHash": "meshcore._core.lb",
     "Route": "meshcore.routing",
     "RouteTable": "meshcore.routing",
+    "StringMatcher": "meshcore.matchers",
     "TokenBucket": "meshcore._core.base",
     "http_filter": "meshcore.filters",
     "murmur64": "meshcore._core.base",

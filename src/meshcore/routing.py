@@ -14,7 +14,26 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from meshcore._core import route as _route
-from meshcore._core.route import DirectResponse, HashPolicy, RetryPolicy, Route, VirtualHost
+from meshcore._core.policies import (
+    CorsPolicy,
+    Decorator,
+    Fraction,
+    HedgePolicy,
+    InternalRedirectPolicy,
+    Metadata,
+    RedirectPredicate,
+    ResetHeader,
+    RetryPolicy,
+    ShadowPolicy,
+    Tracing,
+)
+from meshcore._core.route import (
+    DirectResponse,
+    HashPolicy,
+    RateLimitDescriptor,
+    Route,
+    VirtualHost,
+)
 from meshcore.config import load
 
 if TYPE_CHECKING:
@@ -24,7 +43,25 @@ if TYPE_CHECKING:
 
     from meshcore.config import Config
 
-__all__ = ["DirectResponse", "HashPolicy", "RetryPolicy", "Route", "RouteTable", "VirtualHost"]
+__all__ = [
+    "CorsPolicy",
+    "Decorator",
+    "DirectResponse",
+    "Fraction",
+    "HashPolicy",
+    "HedgePolicy",
+    "InternalRedirectPolicy",
+    "Metadata",
+    "RateLimitDescriptor",
+    "RedirectPredicate",
+    "ResetHeader",
+    "RetryPolicy",
+    "Route",
+    "RouteTable",
+    "ShadowPolicy",
+    "Tracing",
+    "VirtualHost",
+]
 
 _TYPE = "envoy.config.route.v3.RouteConfiguration"
 

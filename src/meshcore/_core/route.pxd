@@ -20,8 +20,21 @@ cdef extern from "base/error.h" nogil:
         char *reason
 
 cdef extern from "base/value.h" nogil:
+    ctypedef enum mc_value_kind:
+        MC_NULL
+        MC_BOOL
+        MC_NUMBER
+        MC_STRING
+        MC_LIST
+        MC_OBJECT
     ctypedef struct mc_value:
-        pass
+        mc_value_kind kind
+        bint boolean
+        double number
+        mc_slice string
+        const mc_value *items
+        const mc_slice *names
+        size_t count
     mc_status mc_value_parse(mc_arena *arena, mc_slice json, const mc_value **out, mc_error *error)
 
 cdef extern from "base/address.h" nogil:
@@ -47,14 +60,108 @@ cdef extern from "http/stream_info.h" nogil:
         const mc_headers *request
         const mc_headers *response
         const mc_headers *response_trailers
+        const mc_address *downstream_remote
+        const mc_address *downstream_local
         uint64_t stream_id
         mc_random *random
     void mc_stream_info_init(mc_stream_info *info)
 
+cdef extern from "base/runtime.h" nogil:
+    ctypedef struct mc_runtime:
+        pass
+    ctypedef struct mc_fraction:
+        uint32_t numerator
+        uint32_t denominator
+        mc_slice runtime_key
+    mc_status mc_runtime_init(mc_runtime *runtime, const mc_value *values)
+    void mc_runtime_fini(mc_runtime *runtime)
+
+cdef extern from "route/cors.h" nogil:
+    ctypedef struct mc_cors_policy:
+        uint32_t origin_count
+        mc_slice allow_methods
+        mc_slice allow_headers
+        mc_slice expose_headers
+        mc_slice max_age
+        int8_t allow_credentials
+        int8_t allow_private_network_access
+        int8_t forward_not_matching_preflights
+        bint has_filter_enabled
+        bint has_shadow_enabled
+        mc_fraction filter_enabled
+        mc_fraction shadow_enabled
+    int mc_cors_origin_allowed(const mc_cors_policy *policy, mc_slice origin)
+
+cdef extern from "route/matcher.h" nogil:
+    ctypedef struct mc_matcher:
+        pass
+    ctypedef struct mc_matchers:
+        const mc_matcher *items
+        uint32_t count
+    ctypedef struct mc_header_matchers:
+        mc_matchers list
+
 cdef extern from "route/route.h" nogil:
     ctypedef struct mc_route_table:
         pass
+    ctypedef struct mc_reset_header:
+        mc_slice name
+        bint unix_timestamp
+    ctypedef struct mc_hedge_policy:
+        uint32_t initial_requests
+        mc_fraction additional_request_chance
+        bint hedge_on_per_try_timeout
+    ctypedef struct mc_mirror_policy:
+        mc_slice cluster
+        mc_slice cluster_header
+        mc_fraction fraction
+        int8_t trace_sampled
+        bint keep_host
+        mc_slice host_rewrite_literal
+    ctypedef struct mc_mirror_policies:
+        const mc_mirror_policy *items
+        uint32_t count
+    ctypedef enum mc_redirect_predicate_kind:
+        MC_REDIRECT_ALLOW_LISTED_ROUTES
+        MC_REDIRECT_PREVIOUS_ROUTES
+        MC_REDIRECT_SAFE_CROSS_SCHEME
+    ctypedef struct mc_redirect_predicate:
+        mc_redirect_predicate_kind kind
+        const mc_slice *routes
+        uint32_t route_count
+    ctypedef struct mc_internal_redirect_policy:
+        uint32_t max_internal_redirects
+        uint32_t codes
+        bint allow_cross_scheme
+        const mc_redirect_predicate *predicates
+        uint32_t predicate_count
+        const mc_slice *headers_to_copy
+        uint32_t header_to_copy_count
+    ctypedef struct mc_rate_limits:
+        pass
+    ctypedef struct mc_route_tracing:
+        mc_fraction client_sampling
+        mc_fraction random_sampling
+        mc_fraction overall_sampling
+        const mc_value *custom_tags
+        mc_slice operation
+        mc_slice upstream_operation
+    ctypedef struct mc_decorator:
+        mc_slice operation
+        bint propagate
+    ctypedef struct mc_connect_config:
+        bint allow_post
+    ctypedef struct mc_virtual_cluster:
+        mc_slice name
     ctypedef struct mc_retry_policy:
+        const mc_header_matchers *retriable_headers
+        const mc_header_matchers *retriable_request_headers
+        bint avoid_previous_hosts
+        bint omit_canary_hosts
+        uint32_t previous_priorities_update
+        const mc_reset_header *reset_headers
+        uint32_t reset_header_count
+        uint64_t reset_max_interval_ms
         mc_slice retry_on_text
         uint32_t num_retries
         uint64_t per_try_timeout_ms
@@ -70,13 +177,18 @@ cdef extern from "route/route.h" nogil:
         bint include_attempt_count_request
         bint include_attempt_count_response
         bint include_is_timeout_retry
+        const mc_cors_policy *cors
+        const mc_virtual_cluster *virtual_clusters
+        uint32_t virtual_cluster_count
+        const mc_value *metadata
+        const mc_value *filter_configs
     ctypedef struct mc_redirect:
         pass
     ctypedef struct mc_direct_response:
         uint16_t status
         mc_slice body
     ctypedef struct mc_weighted_cluster:
-        pass
+        const mc_value *filter_configs
     ctypedef struct mc_route:
         mc_slice name
         const mc_redirect *redirect
@@ -93,6 +205,28 @@ cdef extern from "route/route.h" nogil:
         bint high_priority
         bint auto_host_rewrite
         bint append_x_forwarded_host
+        const mc_hedge_policy *hedge_policy
+        const mc_internal_redirect_policy *redirects
+        mc_mirror_policies mirrors
+        const mc_cors_policy *cors
+        const mc_rate_limits *rate_limits
+        bint include_virtual_host_rate_limits
+        bint allow_early_data
+        bint has_stream_duration
+        bint has_grpc_timeout_max
+        bint has_grpc_timeout_offset
+        bint has_flush_timeout
+        uint64_t grpc_timeout_max_ms
+        uint64_t grpc_timeout_offset_ms
+        uint64_t flush_timeout_ms
+        uint64_t body_buffer_limit
+        const mc_connect_config *connect
+        const mc_route_tracing *tracing
+        const mc_decorator *decorator
+        mc_slice stat_prefix
+        const mc_value *metadata
+        const mc_value *metadata_match
+        const mc_value *filter_configs
     ctypedef struct mc_route_request:
         const mc_headers *headers
         uint64_t random
@@ -100,6 +234,7 @@ cdef extern from "route/route.h" nogil:
         const mc_address *local
         mc_arena *arena
         const mc_stream_info *info
+        const mc_runtime *runtime
     ctypedef struct mc_route_match:
         const mc_route *route
         const mc_virtual_host *virtual_host
@@ -113,6 +248,11 @@ cdef extern from "route/route.h" nogil:
         const mc_slice *set_cookies
         uint32_t set_cookie_count
 
+    const mc_value *mc_route_match_metadata(const mc_route_match *match)
+    const mc_value *mc_route_table_filter_configs(const mc_route_table *table)
+    mc_status mc_virtual_host_cluster(
+        const mc_virtual_host *host, const mc_headers *headers, uint32_t *out
+    )
     mc_status mc_route_table_compile(const mc_value *config, mc_route_table **out, mc_error *error)
     mc_route_table *mc_route_table_ref(mc_route_table *table)
     void mc_route_table_unref(mc_route_table *table)

@@ -3,7 +3,25 @@ from typing import Any, NamedTuple, Never, TypeAlias, final
 
 from typing_extensions import disjoint_base
 
-__all__ = ["DirectResponse", "HashPolicy", "RetryPolicy", "Route", "RouteTable", "VirtualHost"]
+from meshcore._core.policies import (
+    CorsPolicy,
+    Decorator,
+    HedgePolicy,
+    InternalRedirectPolicy,
+    Metadata,
+    RetryPolicy,
+    ShadowPolicy,
+    Tracing,
+)
+
+__all__ = [
+    "DirectResponse",
+    "HashPolicy",
+    "RateLimitDescriptor",
+    "Route",
+    "RouteTable",
+    "VirtualHost",
+]
 
 _Text: TypeAlias = str | bytes
 _Headers: TypeAlias = Iterable[tuple[_Text, _Text]] | Mapping[str, str]
@@ -13,15 +31,10 @@ class DirectResponse(NamedTuple):
     status: int
     body: bytes
 
-class RetryPolicy(NamedTuple):
-    retry_on: str
-    num_retries: int
-    per_try_timeout_ms: int
-    per_try_idle_timeout_ms: int
-    base_interval_ms: int
-    max_interval_ms: int
-    retriable_status_codes: tuple[int, ...]
-    host_selection_retry_max_attempts: int
+class RateLimitDescriptor(NamedTuple):
+    entries: list[tuple[str, str]]
+    limit: tuple[int, str] | None
+    hits_addend: int | None
 
 class VirtualHost(NamedTuple):
     name: str
@@ -29,6 +42,8 @@ class VirtualHost(NamedTuple):
     include_request_attempt_count: bool
     include_attempt_count_in_response: bool
     include_is_timeout_retry_header: bool
+    metadata: Metadata
+    cors_policy: CorsPolicy | None
 
 @disjoint_base
 class RouteTable:
@@ -37,7 +52,13 @@ class RouteTable:
     def name(self) -> str: ...
     @property
     def clusters(self) -> tuple[str, ...]: ...
-    def match(self, headers: _Headers, random_value: int = 0) -> Route | None: ...
+    def match(
+        self,
+        headers: _Headers,
+        random_value: int = 0,
+        context: Mapping[str, Any] | None = None,
+        runtime: Mapping[str, Any] | None = None,
+    ) -> Route | None: ...
 
 @final
 class Route:
@@ -75,6 +96,52 @@ class Route:
     @property
     def hash_policy(self) -> HashPolicy | None: ...
     @property
+    def hedge_policy(self) -> HedgePolicy | None: ...
+    @property
+    def shadow_policies(self) -> tuple[ShadowPolicy, ...]: ...
+    @property
+    def internal_redirect_policy(self) -> InternalRedirectPolicy | None: ...
+    @property
+    def cors_policy(self) -> CorsPolicy | None: ...
+    @property
+    def metadata(self) -> Metadata: ...
+    @property
+    def metadata_match_criteria(self) -> dict[str, Any] | None: ...
+    @property
+    def typed_per_filter_config(self) -> dict[str, dict[str, Any]]: ...
+    @property
+    def virtual_cluster(self) -> str | None: ...
+    @property
+    def request_body_buffer_limit(self) -> int | None: ...
+    @property
+    def flush_timeout_ms(self) -> int | None: ...
+    @property
+    def grpc_timeout_header_max_ms(self) -> int | None: ...
+    @property
+    def grpc_timeout_header_offset_ms(self) -> int | None: ...
+    @property
+    def max_grpc_timeout_ms(self) -> int | None: ...
+    @property
+    def grpc_timeout_offset_ms(self) -> int | None: ...
+    @property
+    def tracing(self) -> Tracing | None: ...
+    @property
+    def decorator(self) -> Decorator | None: ...
+    @property
+    def stat_prefix(self) -> str: ...
+    @property
+    def include_virtual_host_rate_limits(self) -> bool: ...
+    def rate_limit_descriptors(
+        self,
+        headers: _Headers,
+        *,
+        stage: int = 0,
+        local_cluster: str = "",
+        context: Mapping[str, Any] | None = None,
+        apply_on_stream_done: bool = False,
+        vh_rate_limits: str = "OVERRIDE",
+    ) -> list[RateLimitDescriptor]: ...
+    @property
     def upgrade_map(self) -> dict[str, bool]: ...
     @property
     def direct_response(self) -> DirectResponse | None: ...
@@ -106,4 +173,5 @@ class HashPolicy:
         remote_address: _Address | None = None,
         local_address: _Address | None = None,
         set_cookies: list[str] | None = None,
+        context: Mapping[str, Any] | None = None,
     ) -> int | None: ...

@@ -1,9 +1,7 @@
 """Route tables and the routes they match: the face of csrc/route."""
 
 cimport cython
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.long cimport PyLong_AsUnsignedLongLongMask
-from cpython.unicode cimport PyUnicode_AsUTF8AndSize
 from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memset
 
@@ -16,32 +14,55 @@ from meshcore._core.cbase cimport (
     slice_bytes,
     slice_str,
 )
-
 from meshcore._core.context cimport Context, add_headers, read_context
+from meshcore._core.policies cimport (
+    cors_policy_object,
+    decorator_object,
+    hedge_policy_object,
+    internal_redirect_object,
+    metadata_object,
+    retry_policy_object,
+    shadow_policy_objects,
+    tracing_object,
+    value_object,
+)
+from meshcore._core.request cimport (
+    begin,
+    borrowed,
+    call,
+    check,
+    connect,
+    end,
+    fill,
+    know,
+    result,
+)
 
+import json
 from collections import namedtuple
 
 from meshcore.errors import ConfigError
 
-__all__ = ["DirectResponse", "HashPolicy", "RetryPolicy", "Route", "RouteTable", "VirtualHost"]
+__all__ = [
+    "DirectResponse",
+    "HashPolicy",
+    "RateLimitDescriptor",
+    "Route",
+    "RouteTable",
+    "VirtualHost",
+]
 
 DirectResponse = namedtuple("DirectResponse", "status body")
-RetryPolicy = namedtuple(
-    "RetryPolicy",
-    "retry_on num_retries per_try_timeout_ms per_try_idle_timeout_ms base_interval_ms "
-    "max_interval_ms retriable_status_codes host_selection_retry_max_attempts",
-)
 VirtualHost = namedtuple(
     "VirtualHost",
     "name require_tls include_request_attempt_count include_attempt_count_in_response "
-    "include_is_timeout_retry_header",
+    "include_is_timeout_retry_header metadata cors_policy",
 )
+RateLimitDescriptor = namedtuple("RateLimitDescriptor", "entries limit hits_addend")
+UNITS = ("UNKNOWN", "SECOND", "MINUTE", "HOUR", "DAY", "MONTH", "YEAR", "WEEK")
+VH_RATE_LIMITS = ("OVERRIDE", "INCLUDE", "IGNORE")
 
 TLS = ("NONE", "EXTERNAL_ONLY", "ALL")
-
-cdef extern from "Python.h":
-    bint PyUnicode_Check(object value)
-    bint PyUnicode_IS_ASCII(object value)
 
 cdef extern from *:
     """
@@ -57,115 +78,66 @@ cdef extern from *:
     int route_upgrade_at(const mc_route *route, uint32_t i, mc_slice *type, int *enabled)
 
 
-cdef int check(mc_status status) except -1:
-    if status != MC_OK:
-        raise MemoryError()
-    return 0
+cdef extern from "route/rate_limit.h" nogil:
+    ctypedef struct mc_rate_limit_entry:
+        mc_slice key
+        mc_slice value
+    ctypedef struct mc_rate_limit_descriptor:
+        const mc_rate_limit_entry *entries
+        uint32_t count
+        bint has_limit
+        uint32_t requests_per_unit
+        int unit
+        bint has_hits
+        uint64_t hits_addend
+    ctypedef struct mc_rate_limit_descriptors:
+        mc_rate_limit_descriptor *items
+        uint32_t count
+        uint32_t cap
+    ctypedef enum mc_vh_rate_limits:
+        pass
+    mc_status mc_route_rate_limits(
+        const mc_route_match *match,
+        const mc_route_request *request,
+        mc_slice local_cluster,
+        uint32_t stage,
+        bint stream_done,
+        mc_vh_rate_limits option,
+        mc_rate_limit_descriptors *out,
+    )
 
 
-cdef struct call:
-    # The headers of one call as the core sees them, on the stack; the arena starts with `room`.
-    mc_arena arena
-    mc_headers headers
-    mc_route_request request
-    mc_address remote
-    mc_address local
-    bint as_bytes
-    uint64_t[256] room
-
-
-cdef inline void begin(call *c) noexcept:
-    mc_arena_init(&c.arena, NULL)
-    c.arena.at = <char *>c.room
-    c.arena.end = c.arena.at + sizeof(c.room)
-    mc_headers_init(&c.headers, &c.arena)
-    memset(&c.request, 0, sizeof(c.request))
-    c.request.headers = &c.headers
-    c.request.arena = &c.arena
-    c.as_bytes = False
-
-
-cdef inline void end(call *c) noexcept:
-    mc_arena_fini(&c.arena)
-
-
-cdef int fill(call *c, headers) except -1:
-    cdef mc_slice name_slice, value_slice
-    if not isinstance(headers, list) and hasattr(headers, "items"):
-        headers = headers.items()
-    for name, value in headers:
-        if c.headers.count == 0:
-            c.as_bytes = isinstance(name, bytes)
-        if not PyUnicode_Check(name) or not PyUnicode_IS_ASCII(name):
-            name = octets(name, "a header name")
-        if not PyUnicode_Check(value) or not PyUnicode_IS_ASCII(value):
-            value = octets(value, "a header value")
-        name_slice = borrowed(name)
-        value_slice = borrowed(value)
-        if name_slice.n == 0:
-            raise ValueError("a header name must not be empty")
-        check(mc_headers_add(&c.headers, name_slice, value_slice))
-    return 0
-
-
-cdef int connect(call *c, remote, local) except -1:
-    if remote is not None:
-        parse_address(&c.remote, remote)
-        c.request.remote = &c.remote
-    if local is not None:
-        parse_address(&c.local, local)
-        c.request.local = &c.local
-    return 0
-
-
-cdef list result(call *c):
-    cdef uint32_t i
-    cdef const mc_header *header
-    cdef list out = []
-    for i in range(c.headers.count):
-        header = &c.headers.items[i]
-        if header.removed:
-            continue
-        if c.as_bytes:
-            out.append((slice_bytes(header.name), slice_bytes(header.value)))
+cdef dict flatten(mapping, str prefix, dict out):
+    """Nested keys joined by dots, as Envoy's layers have them; a fraction is a value."""
+    for key, value in mapping.items():
+        name = f"{prefix}{key}"
+        if hasattr(value, "items") and not {"numerator", "denominator"} & value.keys():
+            flatten(value, f"{name}.", out)
         else:
-            out.append((slice_str(header.name), slice_str(header.value)))
+            out[name] = value
     return out
 
 
-cdef object octets(value, what):
-    if isinstance(value, bytes):
-        return value
-    if isinstance(value, str):
-        return value.encode("utf-8", "surrogateescape")
-    if isinstance(value, (bytearray, memoryview)):
-        return bytes(value)
-    raise TypeError(f"{what} must be str or bytes, not {type(value).__name__}")
+cdef class Runtime:
+    cdef mc_arena arena
+    cdef mc_runtime runtime
 
+    def __cinit__(self):
+        mc_arena_init(&self.arena, NULL)
+        check(mc_runtime_init(&self.runtime, NULL))
 
-cdef inline mc_slice borrowed(object value):
-    """Of an ASCII str or of bytes."""
-    cdef Py_ssize_t n
-    cdef const char *p
-    if PyUnicode_Check(value):
-        p = PyUnicode_AsUTF8AndSize(value, &n)
-        return mc_slice_of(p, <size_t>n)
-    return mc_slice_of(PyBytes_AS_STRING(value), <size_t>PyBytes_GET_SIZE(value))
+    def __init__(self, mapping):
+        cdef const mc_value *values = NULL
+        cdef mc_error error
+        if not hasattr(mapping, "items"):
+            raise TypeError(f"a runtime must be a mapping, not {type(mapping).__name__}")
+        text = json.dumps(flatten(mapping, "", {})).encode()
+        check(mc_value_parse(&self.arena, borrowed(text), &values, &error))
+        check(mc_runtime_init(&self.runtime, values))
 
-
-cdef int parse_address(mc_address *out, address) except -1:
-    """From "ip", "ip:port", "[ip]:port" or (ip, port)."""
-    host, port = address, 0
-    if isinstance(address, tuple):
-        host, port = address[0], address[1]
-    elif isinstance(address, str) and (address.startswith("[") or address.count(":") == 1):
-        host, _, port = address.rpartition(":")
-        host = host.strip("[]")
-    number = int(port)
-    encoded = str(host).encode()
-    if not 0 <= number <= 65535 or mc_address_parse(out, borrowed(encoded), number) != MC_OK:
-        raise ValueError(f"not an IP address and port: {address!r}")
-    return 0
+    def __dealloc__(self):
+        mc_runtime_fini(&self.runtime)
+        mc_arena_fini(&self.arena)
 
 
 cdef class RouteTable:
@@ -175,7 +147,7 @@ cdef class RouteTable:
         self.table = NULL
 
     def __init__(self, bytes config not None):
-        cdef mc_slice json = borrowed(config)
+        cdef mc_slice document = borrowed(config)
         cdef mc_route_table *table = NULL
         cdef const mc_value *value = NULL
         cdef mc_arena arena
@@ -185,7 +157,7 @@ cdef class RouteTable:
             raise RuntimeError("a route table cannot be changed")
         with nogil:
             mc_arena_init(&arena, NULL)
-            status = mc_value_parse(&arena, json, &value, &error)
+            status = mc_value_parse(&arena, document, &value, &error)
             if status == MC_OK:
                 status = mc_route_table_compile(value, &table, &error)
             mc_arena_fini(&arena)
@@ -216,14 +188,19 @@ cdef class RouteTable:
             for i in range(mc_route_table_cluster_count(self.table))
         ])
 
-    def match(self, headers, random_value=0):
+    def match(self, headers, random_value=0, context=None, runtime=None):
         """The route that a request takes, or None.
 
         `headers` is a list of (name, value), or a mapping, with :authority, :path and :method;
         str or bytes. `random_value` is the number that fractions and weights are drawn with.
+        `context` is what else a live stream would know, a mapping: addresses, TLS, metadata,
+        filter state. `runtime` is a mapping of overrides, by key.
         """
         cdef mc_route_match found
         cdef Route route
+        cdef Context known = None if context is None else read_context(context)
+        cdef Runtime overrides = None if runtime is None else Runtime(runtime)
+        cdef uint32_t virtual_cluster
         cdef call c
         if self.table == NULL:
             raise RuntimeError("the route table was not compiled")
@@ -231,6 +208,10 @@ cdef class RouteTable:
         try:
             fill(&c, headers)
             c.request.random = PyLong_AsUnsignedLongLongMask(random_value)
+            if overrides is not None:
+                c.request.runtime = &overrides.runtime
+            if known is not None:
+                know(&c, known)
             check(mc_route_table_match(self.table, &c.request, &found))
             if found.route == NULL and not found.tls_redirect:
                 return None
@@ -239,6 +220,12 @@ cdef class RouteTable:
             route.found = found
             route.cluster = slice_str(found.cluster)
             route.found.cluster = mc_slice_of(NULL, 0)
+            route.context = known
+            if found.virtual_host.virtual_cluster_count > 0:
+                check(mc_virtual_host_cluster(found.virtual_host, &c.headers, &virtual_cluster))
+                route.virtual_cluster = slice_str(
+                    found.virtual_host.virtual_clusters[virtual_cluster].name
+                )
             return route
         finally:
             end(&c)
@@ -255,6 +242,9 @@ cdef class Route:
     cdef RouteTable table
     cdef mc_route_match found
     cdef readonly str cluster
+    # The name of the request's virtual cluster, "other" for none of them, None without any.
+    cdef readonly str virtual_cluster
+    cdef Context context
 
     def __init__(self):
         raise TypeError("a Route comes from RouteTable.match")
@@ -275,6 +265,8 @@ cdef class Route:
             bool(host.include_attempt_count_request),
             bool(host.include_attempt_count_response),
             bool(host.include_is_timeout_retry),
+            metadata_object(host.metadata),
+            cors_policy_object(host.cors, self.table),
         )
 
     @property
@@ -313,7 +305,7 @@ cdef class Route:
     @property
     def max_stream_duration_ms(self):
         """Milliseconds that a stream may last, 0 for no limit; None leaves it to the listener."""
-        if self.forwards() and self.found.route.has_max_stream_duration:
+        if self.forwards() and self.found.route.has_stream_duration:
             return self.found.route.max_stream_duration_ms
         return None
 
@@ -333,20 +325,172 @@ cdef class Route:
     @property
     def retry_policy(self):
         """The route's policy, else its virtual host's, else None."""
-        cdef const mc_retry_policy *policy
-        if not self.forwards() or self.found.route.retry_policy == NULL:
+        if not self.forwards():
             return None
-        policy = self.found.route.retry_policy
-        return RetryPolicy(
-            slice_str(policy.retry_on_text),
-            policy.num_retries,
-            policy.per_try_timeout_ms,
-            policy.per_try_idle_timeout_ms,
-            policy.base_interval_ms,
-            policy.max_interval_ms,
-            tuple([policy.retriable_status_codes[i] for i in range(policy.retriable_status_count)]),
-            policy.host_selection_retry_max_attempts,
-        )
+        return retry_policy_object(self.found.route.retry_policy, self.table)
+
+    @property
+    def hedge_policy(self):
+        """The route's policy, else its virtual host's, else None."""
+        return hedge_policy_object(self.found.route.hedge_policy) if self.forwards() else None
+
+    @property
+    def shadow_policies(self):
+        """Copies of the request to other clusters, of the nearest level that has any."""
+        return shadow_policy_objects(&self.found.route.mirrors) if self.forwards() else ()
+
+    @property
+    def internal_redirect_policy(self):
+        """Which redirects of upstreams are followed here; None: all go to the client."""
+        return internal_redirect_object(self.found.route.redirects) if self.forwards() else None
+
+    @property
+    def cors_policy(self):
+        """The route's policy, else its virtual host's, else None."""
+        if not self.forwards():
+            return None
+        if self.found.route.cors != NULL:
+            return cors_policy_object(self.found.route.cors, self.table)
+        return cors_policy_object(self.found.virtual_host.cors, self.table)
+
+    @property
+    def metadata(self):
+        """Namespace to object."""
+        return metadata_object(self.found.route.metadata if self.found.route != NULL else NULL)
+
+    @property
+    def metadata_match_criteria(self):
+        """What hosts must say of themselves in "envoy.lb", or None."""
+        return value_object(mc_route_match_metadata(&self.found))
+
+    @property
+    def typed_per_filter_config(self):
+        """The filters' configurations of the most specific level that has one, by filter."""
+        out = {}
+        for level in (
+            value_object(mc_route_table_filter_configs(self.table.table)),
+            value_object(self.found.virtual_host.filter_configs),
+            value_object(self.found.route.filter_configs if self.found.route != NULL else NULL),
+            value_object(
+                self.found.weighted.filter_configs if self.found.weighted != NULL else NULL
+            ),
+        ):
+            out.update(level or {})
+        return out
+
+    @property
+    def request_body_buffer_limit(self):
+        """Bytes of a request kept for retries and redirects; None leaves it to the listener."""
+        if not self.forwards() or self.found.route.body_buffer_limit == <uint64_t>-1:
+            return None
+        return self.found.route.body_buffer_limit
+
+    @property
+    def flush_timeout_ms(self):
+        return self.found.route.flush_timeout_ms if (
+            self.forwards() and self.found.route.has_flush_timeout
+        ) else None
+
+    @property
+    def grpc_timeout_header_max_ms(self):
+        """The most that grpc-timeout may ask for, 0 for no limit; None: it is not looked at."""
+        return self.found.route.grpc_timeout_max_ms if (
+            self.forwards()
+            and self.found.route.has_max_stream_duration
+            and self.found.route.has_grpc_timeout_max
+        ) else None
+
+    @property
+    def grpc_timeout_header_offset_ms(self):
+        """What is taken off grpc-timeout."""
+        return self.found.route.grpc_timeout_offset_ms if (
+            self.forwards()
+            and self.found.route.has_max_stream_duration
+            and self.found.route.has_grpc_timeout_offset
+        ) else None
+
+    @property
+    def max_grpc_timeout_ms(self):
+        """As grpc_timeout_header_max_ms, of the older field."""
+        return self.found.route.grpc_timeout_max_ms if (
+            self.forwards()
+            and not self.found.route.has_max_stream_duration
+            and self.found.route.has_grpc_timeout_max
+        ) else None
+
+    @property
+    def grpc_timeout_offset_ms(self):
+        """As grpc_timeout_header_offset_ms, of the older field."""
+        return self.found.route.grpc_timeout_offset_ms if (
+            self.forwards()
+            and not self.found.route.has_max_stream_duration
+            and self.found.route.has_grpc_timeout_offset
+        ) else None
+
+    @property
+    def tracing(self):
+        return tracing_object(self.found.route.tracing if self.found.route != NULL else NULL)
+
+    @property
+    def decorator(self):
+        return decorator_object(self.found.route.decorator if self.found.route != NULL else NULL)
+
+    @property
+    def stat_prefix(self):
+        return slice_str(self.found.route.stat_prefix) if self.found.route != NULL else ""
+
+    @property
+    def include_virtual_host_rate_limits(self):
+        return bool(self.forwards() and self.found.route.include_virtual_host_rate_limits)
+
+    def rate_limit_descriptors(
+        self,
+        headers,
+        *,
+        stage=0,
+        local_cluster="",
+        context=None,
+        apply_on_stream_done=False,
+        vh_rate_limits="OVERRIDE",
+    ):
+        """What the rate limits of the route and its virtual host say of a request.
+
+        A list of (entries, limit, hits_addend): entries are (key, value) pairs, limit is
+        (requests, unit) or None. `context` takes the place of the match's.
+        """
+        cdef Context known = self.context if context is None else read_context(context)
+        cdef mc_rate_limit_descriptors found
+        cdef uint32_t i, j
+        cdef bytes cluster = local_cluster.encode()
+        cdef call c
+        memset(&found, 0, sizeof(found))
+        begin(&c)
+        try:
+            fill(&c, headers)
+            if known is not None:
+                know(&c, known)
+                known.info.request = &c.headers
+            check(mc_route_rate_limits(
+                &self.found, &c.request, borrowed(cluster), stage, apply_on_stream_done,
+                <mc_vh_rate_limits>(<int>VH_RATE_LIMITS.index(vh_rate_limits)), &found,
+            ))
+            return [
+                RateLimitDescriptor(
+                    [
+                        (slice_str(found.items[i].entries[j].key),
+                         slice_str(found.items[i].entries[j].value))
+                        for j in range(found.items[i].count)
+                    ],
+                    (found.items[i].requests_per_unit, UNITS[found.items[i].unit])
+                    if found.items[i].has_limit else None,
+                    found.items[i].hits_addend if found.items[i].has_hits else None,
+                )
+                for i in range(found.count)
+            ]
+        finally:
+            if known is not None:
+                known.info.request = &known.request
+            end(&c)
 
     @property
     def hash_policy(self):
@@ -395,6 +539,8 @@ cdef class Route:
         begin(&c)
         try:
             fill(&c, headers)
+            if self.context is not None:
+                know(&c, self.context)
             check(mc_route_redirect_location(&self.found, &c.request, &location))
             return slice_str(location)
         finally:
@@ -406,13 +552,13 @@ cdef class Route:
         A new list of (name, value); bytes if the first name given was bytes. `context` is what
         formats in header values read besides the headers.
         """
-        cdef Context known = None if context is None else read_context(context)
+        cdef Context known = self.context if context is None else read_context(context)
         cdef call c
         begin(&c)
         try:
             fill(&c, headers)
             if known is not None:
-                c.request.info = &known.info
+                know(&c, known)
             check(mc_route_finalize_request(
                 self.table.table, &self.found, &c.request, &c.headers, suppress_envoy_headers
             ))
@@ -425,18 +571,18 @@ cdef class Route:
 
         `request_headers` and `context` are what formats in header values read besides.
         """
-        cdef Context known = None
+        cdef Context known = self.context if context is None else read_context(context)
+        cdef Context asked = known if request_headers is None else read_context(None)
         cdef call c
-        if context is not None or request_headers is not None:
-            known = read_context(context)
         begin(&c)
         try:
             fill(&c, headers)
-            if request_headers is not None:
-                add_headers(&known.request, request_headers)
             if known is not None:
-                c.request.headers = &known.request
-                c.request.info = &known.info
+                know(&c, known)
+            if request_headers is not None:
+                add_headers(&asked.request, request_headers)
+            if asked is not None:
+                c.request.headers = &asked.request
             check(mc_route_finalize_response(
                 self.table.table, &self.found, &c.request, &c.headers
             ))
@@ -466,18 +612,24 @@ cdef class HashPolicy:
     def __init__(self):
         raise TypeError("a HashPolicy comes from a Route")
 
-    def generate_hash(self, headers, *, remote_address=None, local_address=None, set_cookies=None):
+    def generate_hash(
+        self, headers, *, remote_address=None, local_address=None, set_cookies=None, context=None
+    ):
         """The hash of a request, or None when no policy yields one.
 
         Addresses are those of the client's connection, "ip:port" or (ip, port). The values of
         set-cookie headers that the response must carry are appended to the list `set_cookies`.
+        `context` takes the place of the match's: filter state, and addresses not given here.
         """
+        cdef Context known = self.route.context if context is None else read_context(context)
         cdef mc_request_hash out
         cdef uint32_t i
         cdef call c
         begin(&c)
         try:
             fill(&c, headers)
+            if known is not None:
+                know(&c, known)
             connect(&c, remote_address, local_address)
             check(mc_route_hash(self.route.found.route, &c.request, &out))
             if set_cookies is not None:

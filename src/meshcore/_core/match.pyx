@@ -1,0 +1,309 @@
+"""Matchers as objects: HeaderMatcher, StringMatcher, PathMatcher and the like, compiled once from
+their canonical JSON. The face of csrc/route/matcher.h."""
+
+from libc.string cimport memset
+
+from meshcore._core.cbase cimport MC_EINVAL, MC_OK, bytes_slice, mc_slice, mc_status, slice_str
+from meshcore._core.request cimport begin, call, end, fill
+from meshcore._core.route cimport (
+    mc_arena,
+    mc_arena_fini,
+    mc_arena_init,
+    mc_error,
+    mc_route_request,
+    mc_value,
+    mc_value_parse,
+)
+
+import json
+
+from meshcore.errors import ConfigError
+
+__all__ = [
+    "HeaderMatcher",
+    "MetadataMatcher",
+    "PathMatcher",
+    "QueryParameterMatcher",
+    "StringMatcher",
+]
+
+cdef extern from "base/value.h" nogil:
+    const mc_value *mc_value_get(const mc_value *object, const char *name)
+
+cdef extern from "route/matcher.h" nogil:
+    ctypedef struct mc_match_input:
+        const mc_route_request *request
+    ctypedef struct mc_string_match:
+        pass
+    int mc_matchers_test(const void *matchers, const mc_match_input *input)
+    mc_status mc_string_match_compile(
+        mc_arena *arena, const mc_value *value, mc_string_match *out, mc_error *error
+    )
+    int mc_string_match_test(const mc_string_match *match, mc_slice value)
+    mc_status mc_match_header_compile(
+        mc_arena *arena, const mc_value *value, mc_matcher *out, mc_error *error
+    )
+    mc_slice mc_match_header_name(const mc_matcher *matcher)
+    mc_status mc_match_query_compile(
+        mc_arena *arena, const mc_value *value, mc_matcher *out, mc_error *error
+    )
+    mc_slice mc_match_query_name(const mc_matcher *matcher)
+    int mc_match_query_value(const mc_matcher *matcher, bint present, mc_slice value)
+
+cdef extern from "route/match_metadata.h" nogil:
+    ctypedef struct mc_metadata_match:
+        pass
+    mc_status mc_metadata_match_compile(
+        mc_arena *arena, const mc_value *value, mc_metadata_match *out, mc_error *error
+    )
+    int mc_metadata_match_test(const mc_metadata_match *match, const mc_value *metadata)
+
+cdef extern from "http/uri.h" nogil:
+    bint mc_query_get(mc_slice query, mc_slice name, mc_slice *value)
+
+cdef extern from *:
+    """
+    static inline int match_one(const mc_matcher *matcher, const mc_route_request *request) {
+        const mc_match_input input = {.request = request};
+        return matcher->match(matcher->self, &input);
+    }
+    """
+    int match_one(const mc_matcher *matcher, const mc_route_request *request)
+
+
+cdef bytes octets(object value, str what):
+    if isinstance(value, bytes):
+        return value
+    if isinstance(value, str):
+        return value.encode("utf-8", "surrogateescape")
+    raise TypeError(f"{what} must be str or bytes, not {type(value).__name__}")
+
+
+cdef bint answer(int holds) except -1:
+    if holds < 0:
+        raise MemoryError()
+    return holds == 1
+
+
+cdef int refuse(mc_status status, mc_error *error, str under="") except -1:
+    if status == MC_OK:
+        return 0
+    if status != MC_EINVAL:
+        raise MemoryError()
+    path = (<bytes>error.path).decode("utf-8", "replace")
+    raise ConfigError(
+        f"{under}.{path}" if under and path else under or path,
+        (<bytes>error.reason).decode("utf-8", "replace"),
+    )
+
+
+cdef const mc_value *parse(mc_arena *arena, bytes config) except NULL:
+    cdef mc_slice text = bytes_slice(config)
+    cdef const mc_value *value = NULL
+    cdef mc_error error
+    refuse(mc_value_parse(arena, text, &value, &error), &error)
+    return value
+
+
+cdef class HeaderMatcher:
+    """One condition on the headers of a request or response."""
+
+    def __cinit__(self):
+        mc_arena_init(&self.arena, NULL)
+        self.matcher = NULL
+
+    def __init__(self, bytes config not None):
+        cdef mc_error error
+        if self.matcher != NULL:
+            raise RuntimeError("a matcher cannot be changed")
+        refuse(
+            mc_match_header_compile(
+                &self.arena, parse(&self.arena, config), &self.own, &error
+            ),
+            &error,
+        )
+        self.matcher = &self.own
+
+    def __dealloc__(self):
+        mc_arena_fini(&self.arena)
+
+    @staticmethod
+    cdef HeaderMatcher of(const mc_matcher *matcher, object owner):
+        cdef HeaderMatcher made = HeaderMatcher.__new__(HeaderMatcher)
+        made.matcher = matcher
+        made.owner = owner
+        return made
+
+    @property
+    def name(self):
+        """The header, in lower case."""
+        return slice_str(mc_match_header_name(self.matcher))
+
+    def match(self, headers):
+        """Whether these headers, a list of (name, value) or a mapping, meet the condition."""
+        cdef call c
+        begin(&c)
+        try:
+            fill(&c, headers)
+            return answer(match_one(self.matcher, &c.request))
+        finally:
+            end(&c)
+
+
+cdef class StringMatcher:
+    """A condition on a text."""
+
+    cdef mc_arena arena
+    cdef mc_string_match string
+    cdef bint ready
+
+    def __cinit__(self):
+        mc_arena_init(&self.arena, NULL)
+
+    def __init__(self, bytes config not None):
+        cdef mc_error error
+        if self.ready:
+            raise RuntimeError("a matcher cannot be changed")
+        refuse(
+            mc_string_match_compile(
+                &self.arena, parse(&self.arena, config), &self.string, &error
+            ),
+            &error,
+        )
+        self.ready = True
+
+    def __dealloc__(self):
+        mc_arena_fini(&self.arena)
+
+    def match(self, value):
+        """Whether the text, str or bytes, meets the condition."""
+        cdef bytes text = octets(value, "a value")
+        return answer(mc_string_match_test(&self.string, bytes_slice(text)))
+
+
+cdef class PathMatcher:
+    """A condition on a path: what stands before its query and fragment."""
+
+    cdef mc_arena arena
+    cdef mc_string_match string
+    cdef bint ready
+
+    def __cinit__(self):
+        mc_arena_init(&self.arena, NULL)
+
+    def __init__(self, bytes config not None):
+        cdef mc_error error
+        cdef const mc_value *path
+        if self.ready:
+            raise RuntimeError("a matcher cannot be changed")
+        path = mc_value_get(parse(&self.arena, config), b"path")
+        if path == NULL:
+            raise ConfigError("path", "is required")
+        refuse(mc_string_match_compile(&self.arena, path, &self.string, &error), &error, "path")
+        self.ready = True
+
+    def __dealloc__(self):
+        mc_arena_fini(&self.arena)
+
+    def match(self, path):
+        """Whether the path, with or without query and fragment, meets the condition."""
+        cdef bytes text = octets(path, "a path")
+        text = text.partition(b"?")[0].partition(b"#")[0]
+        return answer(mc_string_match_test(&self.string, bytes_slice(text)))
+
+
+cdef class QueryParameterMatcher:
+    """A condition on one parameter of a query."""
+
+    cdef mc_arena arena
+    cdef mc_matcher matcher
+    cdef bint ready
+
+    def __cinit__(self):
+        mc_arena_init(&self.arena, NULL)
+
+    def __init__(self, bytes config not None):
+        cdef mc_error error
+        if self.ready:
+            raise RuntimeError("a matcher cannot be changed")
+        refuse(
+            mc_match_query_compile(
+                &self.arena, parse(&self.arena, config), &self.matcher, &error
+            ),
+            &error,
+        )
+        self.ready = True
+
+    def __dealloc__(self):
+        mc_arena_fini(&self.arena)
+
+    @property
+    def name(self):
+        """The parameter."""
+        return slice_str(mc_match_query_name(&self.matcher))
+
+    def match(self, query):
+        """Whether a query meets the condition.
+
+        `query` is text ("a=1&b=2", also behind a path and "?"), or a mapping, or a list of pairs.
+        The first value of the parameter counts, as it is written.
+        """
+        cdef bytes text
+        cdef mc_slice value
+        cdef bint present
+        value.p = NULL
+        value.n = 0
+        if isinstance(query, (str, bytes)):
+            text = octets(query, "a query")
+            head, mark, tail = text.partition(b"?")
+            text = (tail if mark else head).partition(b"#")[0]
+            present = mc_query_get(
+                bytes_slice(text), mc_match_query_name(&self.matcher), &value
+            )
+            return answer(mc_match_query_value(&self.matcher, present, value))
+        pairs = query.items() if hasattr(query, "items") else query
+        name = self.name
+        for key, item in pairs:
+            if octets(key, "a parameter").decode("utf-8", "surrogateescape") == name:
+                text = octets(
+                    item[0] if isinstance(item, (list, tuple)) and item else item or "", "a value"
+                )
+                return answer(mc_match_query_value(&self.matcher, True, bytes_slice(text)))
+        return answer(mc_match_query_value(&self.matcher, False, value))
+
+
+cdef class MetadataMatcher:
+    """A condition on a value in metadata."""
+
+    cdef mc_arena arena
+    cdef mc_metadata_match metadata
+    cdef bint ready
+
+    def __cinit__(self):
+        mc_arena_init(&self.arena, NULL)
+        memset(&self.metadata, 0, sizeof(self.metadata))
+
+    def __init__(self, bytes config not None):
+        cdef mc_error error
+        if self.ready:
+            raise RuntimeError("a matcher cannot be changed")
+        refuse(
+            mc_metadata_match_compile(
+                &self.arena, parse(&self.arena, config), &self.metadata, &error
+            ),
+            &error,
+        )
+        self.ready = True
+
+    def __dealloc__(self):
+        mc_arena_fini(&self.arena)
+
+    def match(self, metadata):
+        """Whether metadata, a mapping from namespace to mapping, meet the condition."""
+        cdef mc_arena arena
+        cdef bytes text = json.dumps(metadata, allow_nan=False).encode()
+        mc_arena_init(&arena, NULL)
+        try:
+            return answer(mc_metadata_match_test(&self.metadata, parse(&arena, text)))
+        finally:
+            mc_arena_fini(&arena)
