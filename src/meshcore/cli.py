@@ -163,6 +163,20 @@ def _add_serving(parser: argparse.ArgumentParser) -> None:
     )
     add("--admin-address-path", metavar="FILE", help="write the admin interface's address to it")
     add("--mode", choices=("serve", "validate"), default="serve", help="validate: as the command")
+    add(
+        "--file-flush-interval-msec",
+        type=_seconds,
+        default=10000,
+        metavar="MS",
+        help="how long access log lines wait to be written; default 10000",
+    )
+    add(
+        "--file-flush-min-size-kb",
+        type=_seconds,
+        default=64,
+        metavar="KIB",
+        help="... if not so much comes together before; default 64",
+    )
     add("--drain-time-s", type=_seconds, metavar="S", help="how long a stop waits for requests")
     for flag in IDLE_FLAGS:
         add(flag, action="store_true", help=argparse.SUPPRESS)
@@ -200,7 +214,7 @@ def _count(text: str) -> int:
 
 def _seconds(text: str) -> int:
     if not text.isascii() or not text.isdigit() or len(text) > 9:
-        raise argparse.ArgumentTypeError(f"must be whole seconds, not {text!r}")
+        raise argparse.ArgumentTypeError(f"must be a whole number, not {text!r}")
     return int(text)
 
 
@@ -299,11 +313,11 @@ def _validate(options: argparse.Namespace) -> int:
     return 0
 
 
-def _gateway(config: Config, workers: int | None) -> Gateway:
+def _gateway(config: Config, workers: int | None, **options: Any) -> Gateway:
     """A gateway with the configuration compiled, not started."""
     from meshcore.gateway import Gateway
 
-    return Gateway(config, workers=workers)
+    return Gateway(config, workers=workers, **options)
 
 
 def _explain(options: argparse.Namespace) -> int:
@@ -326,7 +340,12 @@ def _run(options: argparse.Namespace) -> int:
     _set_up_logging(options)
     _import(options.imports)
     try:
-        gateway = _gateway(_load(options), options.concurrency)
+        gateway = _gateway(
+            _load(options),
+            options.concurrency,
+            log_flush_interval_s=options.file_flush_interval_msec / 1000,
+            log_flush_kib=options.file_flush_min_size_kb,
+        )
     except ConfigError as error:
         more = len(error.others)
         rest = f" (and {more} more: see meshcore validate)" if more else ""

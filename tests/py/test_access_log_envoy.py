@@ -1,0 +1,297 @@
+"""One log format with every operator, written by meshcore and by real Envoy for the same requests:
+the lines compared value by value."""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import peers
+import pytest
+from clients import Connection
+from upstreams import Behaviour, Upstream, echo, raw, reset, stall
+
+FLUSH = ("--file-flush-interval-msec", "20")
+
+OPERATORS = """
+REQ(:METHOD) REQ(X-NONE?:PATH) REQ(X-LONG):3 REQ(X-NONE) REQ(X-EMPTY) REQUEST_HEADER(x-twice)
+REQ(:AUTHORITY) REQ(:SCHEME) REQ(X-FORWARDED-PROTO) REQ(USER-AGENT) REQ(X-UTF8) REQ(X-BYTES)
+REQ(X-QUOTES) RESP(:STATUS) RESP(SERVER) RESP(X-NONE) RESPONSE_HEADER(content-type)
+RESP(CONTENT-LENGTH) TRAILER(x-t) RESPONSE_TRAILER(grpc-status)
+REQUEST_HEADERS_BYTES RESPONSE_TRAILERS_BYTES PATH PATH(NQ) PATH(WQ:ORIG) PATH(NQ:PATH)
+PATH(WQ:ORIG_OR_PATH):4 QUERY_PARAM(a) QUERY_PARAM(b):2 QUERY_PARAM(none) QUERY_PARAMS
+QUERY_PARAMS(DECODED) QUERY_PARAMS(ORIG):3 GRPC_STATUS GRPC_STATUS(SNAKE_STRING)
+GRPC_STATUS(NUMBER) GRPC_STATUS_NUMBER REQUESTED_SERVER_NAME REQUESTED_SERVER_NAME(SNI_FIRST)
+REQUESTED_SERVER_NAME(HOST_FIRST:HOST) REQUESTED_SERVER_NAME(HOST_FIRST:ORIG)
+REQUESTED_SERVER_NAME(HOST_FIRST:ORIG_OR_HOST)
+RESPONSE_CODE RESPONSE_CODE_DETAILS RESPONSE_CODE_DETAILS(ALLOW_WHITESPACES)
+CONNECTION_TERMINATION_DETAILS RESPONSE_FLAGS RESPONSE_FLAGS_LONG CUSTOM_FLAGS LOCAL_REPLY_BODY
+ACCESS_LOG_TYPE PROTOCOL UPSTREAM_PROTOCOL ROUTE_NAME VIRTUAL_CLUSTER_NAME FILTER_CHAIN_NAME
+UPSTREAM_CLUSTER UPSTREAM_CLUSTER_RAW TRACE_ID SPAN_ID UPSTREAM_REQUEST_ATTEMPT_COUNT
+ENVIRONMENT(HOME) ENVIRONMENT(HOME):2 ENVIRONMENT(MESHCORE_NONE) HOSTNAME
+BYTES_RECEIVED BYTES_SENT BYTES_RETRANSMITTED PACKETS_RETRANSMITTED
+UPSTREAM_HOST UPSTREAM_HOST_NAME UPSTREAM_HOST_NAME_WITHOUT_PORT UPSTREAM_HOSTS_ATTEMPTED
+UPSTREAM_HOSTS_ATTEMPTED_WITHOUT_PORT UPSTREAM_HOST_NAMES_ATTEMPTED
+UPSTREAM_HOST_NAMES_ATTEMPTED_WITHOUT_PORT
+UPSTREAM_LOCAL_ADDRESS_WITHOUT_PORT UPSTREAM_REMOTE_ADDRESS UPSTREAM_REMOTE_ADDRESS_WITHOUT_PORT
+UPSTREAM_REMOTE_PORT DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT
+DOWNSTREAM_DIRECT_LOCAL_ADDRESS_WITHOUT_PORT DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT
+DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT(8) DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT(0)
+DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT(33) DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT(x)
+UPSTREAM_REMOTE_ADDRESS_ENDPOINT_ID DOWNSTREAM_LOCAL_ADDRESS_ENDPOINT_ID
+UPSTREAM_TRANSPORT_FAILURE_REASON DOWNSTREAM_TRANSPORT_FAILURE_REASON
+UPSTREAM_LOCAL_CLOSE_REASON DOWNSTREAM_LOCAL_CLOSE_REASON
+UPSTREAM_DETECTED_CLOSE_TYPE DOWNSTREAM_DETECTED_CLOSE_TYPE
+DYNAMIC_METADATA(ns) DYNAMIC_METADATA(ns:k):3 CLUSTER_METADATA(ns) CLUSTER_METADATA(ns:text)
+CLUSTER_METADATA(ns:list) CLUSTER_METADATA(ns:deep:n) UPSTREAM_METADATA(ns:k) METADATA(ROUTE:ns:k)
+METADATA(CLUSTER:ns:text) METADATA(VIRTUAL_HOST:ns:k) FILTER_STATE(none) FILTER_STATE(none:PLAIN)
+DOWNSTREAM_TLS_VERSION DOWNSTREAM_PEER_SUBJECT UPSTREAM_TLS_VERSION TLS_JA3_FINGERPRINT
+DOWNSTREAM_PEER_CERT_V_START DOWNSTREAM_LOCAL_DNS_SAN
+COALESCE({"operators":["ROUTE_NAME",{"command":"REQ","param":":AUTHORITY","max_length":3}]})
+COALESCE({"operators":["CUSTOM_FLAGS","RESPONSE_CODE"]}) COALESCE({"operators":["PROTOCOL"]}):2
+COMMON_DURATION(DS_TX_END:DS_RX_BEG) COMMON_DURATION(DS_RX_BEG:mine)
+""".split()
+
+# Values that no two runs share: whether there is one, and of what kind, must agree all the same.
+CHANGING = """
+REQ(X-REQUEST-ID) STREAM_ID UNIQUE_ID START_TIME START_TIME(%s) EMIT_TIME EMIT_TIME_LOCAL(%s.%3f)
+DURATION REQUEST_DURATION REQUEST_TX_DURATION RESPONSE_DURATION RESPONSE_TX_DURATION
+ROUNDTRIP_DURATION DOWNSTREAM_HANDSHAKE_DURATION UPSTREAM_CONNECTION_POOL_READY_DURATION
+COMMON_DURATION(DS_RX_BEG:DS_RX_END:us) COMMON_DURATION(DS_RX_BEG:US_CX_BEG)
+COMMON_DURATION(US_CX_BEG:US_CX_END) COMMON_DURATION(DS_RX_BEG:US_HS_END)
+COMMON_DURATION(DS_RX_BEG:US_TX_BEG) COMMON_DURATION(DS_RX_BEG:US_TX_END)
+COMMON_DURATION(DS_RX_BEG:US_RX_BEG) COMMON_DURATION(DS_RX_BEG:US_RX_BODY_BEG)
+COMMON_DURATION(DS_RX_BEG:US_RX_END) COMMON_DURATION(DS_RX_BEG:DS_TX_BEG)
+COMMON_DURATION(DS_RX_BEG:DS_TX_END:ns) CONNECTION_ID UPSTREAM_CONNECTION_ID
+UPSTREAM_CONNECTION_IDS_ATTEMPTED UPSTREAM_LOCAL_ADDRESS UPSTREAM_LOCAL_PORT
+DOWNSTREAM_LOCAL_ADDRESS DOWNSTREAM_LOCAL_PORT DOWNSTREAM_REMOTE_ADDRESS DOWNSTREAM_REMOTE_PORT
+DOWNSTREAM_DIRECT_REMOTE_ADDRESS DOWNSTREAM_DIRECT_REMOTE_PORT RESPONSE_HEADERS_BYTES
+UPSTREAM_WIRE_BYTES_SENT UPSTREAM_WIRE_BYTES_RECEIVED UPSTREAM_HEADER_BYTES_SENT
+UPSTREAM_HEADER_BYTES_RECEIVED DOWNSTREAM_WIRE_BYTES_SENT DOWNSTREAM_WIRE_BYTES_RECEIVED
+DOWNSTREAM_HEADER_BYTES_SENT DOWNSTREAM_HEADER_BYTES_RECEIVED
+""".split()
+
+
+def key(operator: str) -> str:
+    return operator.replace('"', "'")
+
+
+def formats() -> dict[str, Any]:
+    tree = {key(o): f"%{o}%" for o in (*OPERATORS, *CHANGING)}
+    tree["mixed"] = "<%ROUTE_NAME%|%REQ(X-NONE)%|%RESPONSE_CODE%|%REQ(X-QUOTES)%>"
+    tree["nested"] = {"z": "%PROTOCOL%", "a": ["%RESPONSE_CODE%", "%REQ(X-NONE)%", 1.5, True, None]}
+    tree["none"] = {"a": "%REQ(X-NONE)%", "b": {"c": "%REQ(X-NONE)%"}, "d": ["%REQ(X-NONE)%"]}
+    tree["plain"] = "100%%"
+    tree["numbers"] = [0, 1, -1, 100000, 300000, 1800000, 1e21, 0.1, 1e-7, 123456.789]
+    return tree
+
+
+def file_log(path: str, **log_format: Any) -> dict[str, Any]:
+    kind = "type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog"
+    typed = {"@type": kind, "path": f"$directory/{path}"}
+    return {
+        "name": "file",
+        "typed_config": {**typed, "log_format": log_format} if log_format else typed,
+    }
+
+
+def socket(port: str) -> dict[str, Any]:
+    return {"socket_address": {"address": "127.0.0.1", "port_value": port}}
+
+
+def cluster(name: str, **more: Any) -> dict[str, Any]:
+    endpoint = {
+        "endpoint": {"address": socket(f"${name}")},
+        "metadata": {"filter_metadata": {"ns": {"k": "host"}}},
+    }
+    return {
+        "name": name,
+        "type": "STATIC",
+        "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": [endpoint]}]},
+        **more,
+    }
+
+
+def route(prefix: str, **action: Any) -> dict[str, Any]:
+    return {"match": {"prefix": prefix}, "name": f"route {prefix}", **action}
+
+
+METADATA = {"ns": {"text": "words", "list": [1, "two", None], "deep": {"n": 2.5, "b": True}}}
+
+
+def config(logs: list[dict[str, Any]], **options: Any) -> str:
+    kind = "type.googleapis.com/envoy.extensions.filters.network."
+    router = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"
+    manager = {
+        "@type": f"{kind}http_connection_manager.v3.HttpConnectionManager",
+        "stat_prefix": "s",
+        "access_log": logs,
+        "http_filters": [{"name": "router", "typed_config": {"@type": router}}],
+        "http_protocol_options": {"accept_http_10": True, "enable_trailers": True},
+        "route_config": {
+            "virtual_hosts": [
+                {
+                    "name": "v",
+                    "domains": ["a.com", "a.com:*", "localhost"],
+                    "metadata": {"filter_metadata": {"ns": {"k": "virtual"}}},
+                    "routes": [
+                        route(
+                            "/direct",
+                            direct_response={"status": 200, "body": {"inline_string": "hi"}},
+                        ),
+                        route("/to", redirect={"path_redirect": "/x"}),
+                        route("/stall", route={"cluster": "stalled", "timeout": "0.2s"}),
+                        route("/reset", route={"cluster": "resetting"}),
+                        route("/refused", route={"cluster": "refused"}),
+                        route("/trailers", route={"cluster": "trailing"}),
+                        route("/rewritten", route={"cluster": "echo", "prefix_rewrite": "/new"}),
+                        route(
+                            "/retried",
+                            route={
+                                "cluster": "resetting",
+                                "retry_policy": {"retry_on": "reset", "num_retries": 2},
+                            },
+                        ),
+                        {
+                            **route("/", route={"cluster": "echo"}),
+                            "metadata": {"filter_metadata": {"ns": {"k": "route"}}},
+                        },
+                    ],
+                }
+            ]
+        },
+        **options,
+    }
+    listener = {
+        "name": "l",
+        "address": socket("$port"),
+        "filter_chains": [{"name": "chain", "filters": [{"name": "h", "typed_config": manager}]}],
+    }
+    clusters = [
+        cluster("echo", alt_stat_name="alt", metadata={"filter_metadata": METADATA}),
+        cluster("stalled"),
+        cluster("resetting"),
+        cluster("refused"),
+        cluster("trailing"),
+    ]
+    text = json.dumps({"static_resources": {"listeners": [listener], "clusters": clusters}})
+    return re.sub(r'"(\$\w+port|\$\w+)"', r"\1", text)
+
+
+REQUESTS: dict[str, bytes] = {
+    "plain": b"GET /plain?a=1%2B2&b=xyz&a=3 HTTP/1.1\r\nHost: a.com\r\nUser-Agent: t\r\n\r\n",
+    "body": b"POST /body HTTP/1.1\r\nHost: a.com:80\r\nContent-Length: 5\r\n\r\nhello",
+    "head": b"HEAD /head HTTP/1.1\r\nHost: a.com\r\n\r\n",
+    "no route": b"GET / HTTP/1.1\r\nHost: other.com\r\n\r\n",
+    "direct": b"GET /direct HTTP/1.1\r\nHost: a.com\r\n\r\n",
+    "redirect": b"GET /to HTTP/1.1\r\nHost: a.com\r\n\r\n",
+    "timeout": b"GET /stall HTTP/1.1\r\nHost: a.com\r\n\r\n",
+    "reset": b"GET /reset HTTP/1.1\r\nHost: a.com\r\n\r\n",
+    "retried": b"GET /retried HTTP/1.1\r\nHost: a.com\r\n\r\n",
+    "refused": b"GET /refused HTTP/1.1\r\nHost: a.com\r\n\r\n",
+    "trailers": b"GET /trailers HTTP/1.1\r\nHost: a.com\r\n\r\n",
+    "rewritten": b"GET /rewritten/a?b=1 HTTP/1.1\r\nHost: a.com\r\n\r\n",
+    "grpc": b"POST /s/m HTTP/1.1\r\nHost: a.com\r\nContent-Type: application/grpc\r\n"
+    b"Content-Length: 0\r\n\r\n",
+    "grpc fails": b"POST /refused/m HTTP/1.1\r\nHost: a.com\r\nContent-Type: application/grpc\r\n"
+    b"Content-Length: 0\r\n\r\n",
+    "values": "GET /values HTTP/1.1\r\nHost: a.com\r\nX-Long: abcdef\r\nX-Empty:\r\n"
+    'X-Twice: 1\r\nX-Twice: 2\r\nX-Utf8: \u00e9\u4e2d\r\nX-Quotes: a"b\\c\r\n\r\n'.encode(),
+    "bytes": b'GET /bytes HTTP/1.1\r\nHost: a.com\r\nX-Bytes: "\xff\xfe\\ x\r\n\r\n',
+    "no host": b"GET / HTTP/1.1\r\n\r\n",
+    "old": b"GET /old HTTP/1.0\r\nHost: a.com\r\n\r\n",
+    "odd host": b"GET / HTTP/1.1\r\nHost: a_b.com\r\n\r\n",
+    "forwarded": b"GET / HTTP/1.1\r\nHost: a.com\r\nX-Forwarded-For: 1.2.3.4\r\n\r\n",
+}
+
+TRAILERS = (
+    b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nx-t: end\r\n\r\n"
+)
+
+
+@pytest.fixture
+def ports(upstream: Callable[[Behaviour], Upstream]) -> dict[str, int]:
+    return {
+        "echo": upstream(echo).port,
+        "stalled": upstream(stall).port,
+        "resetting": upstream(reset).port,
+        "refused": peers.free_port(),
+        "trailing": upstream(raw(TRAILERS)).port,
+    }
+
+
+@pytest.fixture
+def both_logging(ports: dict[str, int]) -> Iterator[Callable[[str], list[peers.Server]]]:
+    servers: list[peers.Server] = []
+
+    def start(text: str) -> list[peers.Server]:
+        servers.append(peers.meshcore(text, args=("--concurrency", "1", "--allow-unsupported", *FLUSH), **ports))
+        servers.append(peers.envoy(text, args=FLUSH, **ports))
+        return servers
+
+    yield start
+    for server in servers:
+        server.stop()
+
+
+def lines_of(path: Path, count: int) -> list[str]:
+    """The file's lines, once it has so many."""
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        lines = path.read_text("utf-8", "surrogateescape").splitlines() if path.exists() else []
+        if len(lines) >= count:
+            return lines
+        threading.Event().wait(0.01)
+    raise AssertionError(f"{path.name} has {len(lines)} of {count} lines")
+
+
+def run(server: peers.Server, names: list[str], file: str) -> dict[str, str]:
+    """One connection a request; the line that each wrote."""
+    path = server.directory / file
+    out = {}
+    for index, name in enumerate(names):
+        with Connection(server.port) as connection:
+            connection.send(REQUESTS[name])
+            connection.reply(REQUESTS[name].split(b" ", 1)[0].decode())
+        out[name] = lines_of(path, index + 1)[index]
+    return out
+
+
+def kind(value: Any) -> str:
+    return "none" if value in (None, "-") else type(value).__name__
+
+
+def hide_ports(value: Any, ports: dict[str, int], server: peers.Server) -> Any:
+    text = json.dumps(value)
+    for name, port in (*ports.items(), ("port", server.port)):
+        text = re.sub(rf"(?<!\d){port}(?!\d)", f"PORT{name}", text)
+    return text
+
+
+# Where we say something else than Envoy on purpose, or know more or less: (operator, request).
+EXPLAINED: dict[tuple[str, str], str] = {}
+
+
+def test_every_operator(
+    both_logging: Callable[[str], list[peers.Server]], ports: dict[str, int]
+) -> None:
+    ours, theirs = both_logging(config([file_log("json", json_format=formats())]))
+    mine, yours = (run(server, list(REQUESTS), "json") for server in (ours, theirs))
+    wrong = []
+    for name in REQUESTS:
+        left, right = json.loads(mine[name]), json.loads(yours[name])
+        assert list(left) == list(right), name
+        for field in left:
+            pair = (left[field], right[field])
+            if field in map(key, CHANGING):
+                same = kind(pair[0]) == kind(pair[1])
+            else:
+                same = hide_ports(pair[0], ports, ours) == hide_ports(pair[1], ports, theirs)
+            if not same and (field, name) not in EXPLAINED and (field, "") not in EXPLAINED:
+                wrong.append(f"{name}: {field}: ours {pair[0]!r}, theirs {pair[1]!r}")
+    assert not wrong, f"{len(wrong)} differ\n" + "\n".join(wrong)
