@@ -116,7 +116,7 @@ typedef struct mc_stream_info {
     uint64_t upstream_plain_header_received, upstream_plain_header_sent;
     uint64_t bytes_retransmitted, packets_retransmitted;
 
-    /* start: nanoseconds of Unix time; the points below: nanoseconds after it, or MC_NO_TIME. */
+    /* start: nanoseconds of Unix time; the points below: nanoseconds after it (before it: two's complement), or MC_NO_TIME. */
     uint64_t start_ns;
     struct {
         uint64_t request_end; /* DS_RX_END */
@@ -124,7 +124,8 @@ typedef struct mc_stream_info {
         uint64_t upstream_send_begin, upstream_send_end;
         uint64_t upstream_receive_begin, upstream_body_begin, upstream_receive_end;
         uint64_t response_begin, response_end; /* DS_TX_BEG, DS_TX_END */
-        uint64_t pool_ready, handshake_end;
+        uint64_t pool_ready;                   /* how long it took */
+        uint64_t handshake_end;
         uint64_t acknowledged; /* the client has acknowledged the last byte */
         uint64_t now;          /* the end of the stream, or the present */
     } at;

@@ -22,6 +22,8 @@ void mc_conn_init(mc_conn *conn, mc_net *net, const mc_conn_events *events, uint
     conn->events = events;
     conn->closing.run = run_closing;
     conn->state = state;
+    conn->id = ++net->connections;
+    conn->opened_us = mc_loop_now_us(net->loop);
     mc_buffer_init(&conn->in, &net->chunks);
     mc_buffer_init(&conn->out, &net->chunks);
 }
@@ -384,6 +386,7 @@ static void connected(mc_conn *conn, uint32_t events) {
         return;
     }
     conn->state = MC_CONN_OPEN;
+    conn->connected_us = mc_loop_now_us(conn->net->loop);
     if (conn->events->on_connected != NULL) {
         conn->events->on_connected(conn);
     }

@@ -108,6 +108,8 @@ struct mc_conn {
     mc_buffer in;           /* bytes on_data left */
     mc_buffer out;          /* bytes the kernel did not take */
     uint64_t rx_bytes, tx_bytes;
+    uint64_t id;                      /* from 1; of all the worker's connections */
+    uint64_t opened_us, connected_us; /* by the loop's clock; 0: not yet */
     mc_deferred closing;
     struct mc_memory_end *memory; /* memory transport's side, else NULL */
 };

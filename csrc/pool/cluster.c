@@ -29,6 +29,7 @@ void mc_cluster_unref(mc_cluster *cluster) {
     release_stats(cluster);
     mc_free(cluster->outlier);
     mc_lb_config_fini(&cluster->lb);
+    mc_arena_fini(&cluster->metadata_arena);
     mc_free((void *)cluster->name.p);
     mc_free((void *)cluster->stat_name.p);
     mc_free(cluster);
@@ -197,6 +198,17 @@ static void register_stats(mc_cluster *cluster) {
 #undef HISTOGRAM
 }
 
+/* For who tells of the cluster: formats, load-balancing extensions. */
+static mc_status read_metadata(const mc_value *config, mc_cluster *cluster, mc_error *error) {
+    const mc_value *metadata, *spaces;
+    mc_status status = mc_value_read_object(config, "metadata", &metadata, error);
+    if (status == MC_OK && (status = mc_value_read_object(metadata, "filter_metadata", &spaces, error)) == MC_OK &&
+        spaces != NULL) {
+        status = mc_value_copy(&cluster->metadata_arena, spaces, &cluster->metadata);
+    }
+    return status;
+}
+
 mc_status mc_cluster_compile(const mc_value *config, const mc_lb_node *node, uint64_t config_hash, uint32_t slot,
                              mc_stats *stats, mc_cluster **out, mc_error *error) {
     const mc_runtime *runtime = node == NULL ? NULL : node->runtime;
@@ -208,6 +220,7 @@ mc_status mc_cluster_compile(const mc_value *config, const mc_lb_node *node, uin
     }
     atomic_init(&cluster->refs, 1);
     cluster->slot = slot;
+    mc_arena_init(&cluster->metadata_arena, NULL);
     cluster->config_hash = config_hash;
     cluster->stats_store = mc_stats_ref(stats);
     if ((status = mc_value_read_string(config, "name", &name, error)) != MC_OK ||
@@ -220,10 +233,11 @@ mc_status mc_cluster_compile(const mc_value *config, const mc_lb_node *node, uin
         (status = read_outlier(config, cluster, error)) != MC_OK ||
         (status = copy_text(name, &cluster->name, false)) != MC_OK ||
         (status = copy_text(alt.n > 0 ? alt : name, &cluster->stat_name, true)) != MC_OK ||
-        (status = init_codes(cluster)) != MC_OK) {
+        (status = read_metadata(config, cluster, error)) != MC_OK || (status = init_codes(cluster)) != MC_OK) {
         mc_cluster_unref(cluster);
         return status;
     }
+    cluster->alt_named = alt.n > 0;
     register_stats(cluster);
     mc_breakers_register(cluster->breakers, stats, cluster->stat_name);
     *out = cluster;

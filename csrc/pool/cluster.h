@@ -94,6 +94,9 @@ typedef struct mc_cluster {
     uint32_t slot; /* small integer of the cluster's name in its engine */
     uint64_t config_hash;
     mc_slice name, stat_name;
+    bool alt_named; /* stat_name is not the name */
+    const mc_value *metadata; /* namespace to object; NULL: none */
+    mc_arena metadata_arena;
     mc_lb_config lb;
     uint64_t connect_timeout_ms;
     uint64_t idle_timeout_ms;                             /* 0: none (CP-11) */

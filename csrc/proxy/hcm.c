@@ -518,6 +518,7 @@ static mc_status compile(mc_hcm *hcm, const mc_value *config, const mc_hcm_conte
     TRY(mc_arena_dup(&hcm->arena, context->node_id, &hcm->node_id));
     TRY(mc_arena_dup(&hcm->arena, context->node_cluster, &hcm->node_cluster));
     TRY(mc_arena_dup(&hcm->arena, context->node_zone, &hcm->node_zone));
+    TRY(mc_arena_dup(&hcm->arena, context->filter_chain_name, &hcm->filter_chain_name));
     TRY(read_timeouts(hcm, config, error));
     TRY(read_common(hcm, config, error));
     TRY(read_http1(hcm, config, error));
@@ -541,6 +542,9 @@ static mc_status compile(mc_hcm *hcm, const mc_value *config, const mc_hcm_conte
     TRY(mc_arena_concat(&hcm->arena, scope, 3, &filters.scope));
     TRY(read_filters(hcm, config, context, &filters));
     TRY(read_routes(hcm, config, context, &filters, error));
+    const bool formats = mc_route_table_formats(hcm->routes);
+    hcm->keeps_facts = hcm->access.logs != NULL || formats || hcm->filter_count > 1;
+    hcm->keeps_local = formats || (hcm->access.logs != NULL && (hcm->access.logs->parts & MC_READS_LOCAL));
     register_stats(hcm, stat_prefix, context->listener_scope);
     return MC_OK;
 }

@@ -151,7 +151,7 @@ typedef struct mc_hcm {
     mc_string_match *ignored_upgrades;
     uint32_t ignored_upgrade_count;
     mc_slice default_host_10, server_name, via;
-    mc_slice node_id, node_cluster, node_zone;
+    mc_slice node_id, node_cluster, node_zone, filter_chain_name;
     mc_address node_address; /* stands for a loopback peer in x-forwarded-for (HC-11); length 0: none */
     mc_server_header server_header;
     mc_slash_action slashes;
@@ -177,6 +177,8 @@ typedef struct mc_hcm {
     uint64_t max_stream_duration_ms, delayed_close_ms, drain_ms, stream_flush_ms; /* all: 0 none */
     bool http1_safe_max_duration;
     mc_hcm_logs access;
+    bool keeps_facts; /* somebody may read what facts.h remembers */
+    bool keeps_local; /* the local address of upstream connections among it */
     uint32_t max_requests_per_connection;
     uint32_t buffer_limit;
     mc_stats *stats_store;
@@ -190,7 +192,8 @@ typedef struct mc_hcm_context {
     uint32_t buffer_limit;   /* listener per_connection_buffer_limit_bytes */
     mc_slice node_id, node_cluster, node_zone;
     mc_address node_address;
-    const mc_runtime *runtime;          /* NULL: no values */
+    const mc_runtime *runtime; /* NULL: no values */
+    mc_slice filter_chain_name;
     mc_log_writer *log_writer;          /* NULL: access logs are refused */
     bool egress;                        /* the listener's traffic_direction is OUTBOUND */
     const mc_filter_factory *factories; /* known filters beside the router */

@@ -28,6 +28,8 @@ static void fill_times(const mc_stream *stream, mc_stream_info *info) {
     }
     info->at.request_end = after_start_ns(stream, stream->request_complete_us);
     info->at.upstream_receive_begin = after_start_ns(stream, stream->first_upstream_us);
+    info->at.response_begin = after_start_ns(stream, stream->headers_sent_us);
+    info->at.response_end = stream->finished && stream->headers_sent ? after_start_ns(stream, now_us) : MC_NO_TIME;
     info->at.now = after_start_ns(stream, now_us);
 }
 
@@ -61,15 +63,21 @@ const mc_stream_info *mc_stream_collect_info(mc_stream *stream) {
         .status = status_now(stream),
         .attempts = stream->attempts,
         .health_check = stream->health_check,
+        .filter_chain_name = stream->hcm->filter_chain_name,
+        .downstream_close_type = MC_SLICE_INIT("Normal"),
         .bytes_received = stream->bytes_received,
         .bytes_sent = stream->bytes_sent,
     };
     if (stream->downstream != NULL) {
         info->downstream_direct_remote = mc_downstream_peer(stream->downstream);
         info->downstream_local = info->downstream_direct_local = mc_downstream_local(stream->downstream);
+        info->connection_id = mc_downstream_conn(stream->downstream)->id;
     }
     fill_route(stream, info);
     fill_times(stream, info);
+    if (stream->facts != NULL) {
+        mc_facts_fill(stream->facts, info);
+    }
     return info;
 }
 

@@ -11,6 +11,7 @@ static mc_router *router_new(mc_filter *filter, mc_upstream *upstream) {
         r->stream = stream;
         r->upstream = upstream;
         r->cluster = upstream->cluster;
+        MC_FACT(stream, cluster, stream->facts, r->cluster);
         r->options = &stream->hcm->router;
         r->timeout.fire = mc_router_timeout_fired;
         r->backoff.fire = mc_router_backoff_fired;

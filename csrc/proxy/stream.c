@@ -21,6 +21,12 @@ static void free_stream(mc_deferred *deferred) {
     mc_arena_fini(&arena);
 }
 
+static void open_facts(mc_stream *stream) {
+    if (MC_UNLIKELY(stream->hcm->keeps_facts)) {
+        stream->facts = mc_facts_new(&stream->arena, stream->proxy->loop, stream->start_us, stream->hcm->keeps_local);
+    }
+}
+
 mc_stream *mc_stream_open(mc_downstream *downstream, mc_proxy *proxy, mc_hcm_pin *pin) {
     mc_arena arena;
     mc_arena_init(&arena, &proxy->blocks);
@@ -45,6 +51,7 @@ mc_stream *mc_stream_open(mc_downstream *downstream, mc_proxy *proxy, mc_hcm_pin
     stream->log.fire = log_fired;
     stream->freeing.run = free_stream;
     mc_headers_init(&stream->request, &stream->arena);
+    open_facts(stream);
     proxy->stream_count++;
     stream->counted = true;
     MC_HCM_COUNT(stream, downstream_rq_total);
@@ -522,6 +529,7 @@ void mc_stream_send_headers(mc_stream *stream, bool end_stream) {
         return;
     }
     stream->headers_sent = true;
+    stream->headers_sent_us = mc_loop_now_us(stream->proxy->loop);
     stream->framing = framing;
     if (stream->tunnel && stream->hcm->access.on_tunnel) {
         mc_stream_log(stream, MC_LOG_DOWNSTREAM_TUNNEL);
@@ -662,6 +670,7 @@ static void finish(mc_stream *stream, bool close) {
     mc_timer_cancel(proxy->loop, &stream->duration);
     mc_timer_cancel(proxy->loop, &stream->log);
     cancel_restart(stream);
+    mc_stream_log(stream, MC_LOG_DOWNSTREAM_END); /* while what it tells of is still there */
     mc_chain_close(stream);
     for (; stream->decode_pauses > 0; stream->decode_pauses--) {
         mc_conn_resume_reading(mc_downstream_conn(downstream));
@@ -671,7 +680,6 @@ static void finish(mc_stream *stream, bool close) {
         mc_tracing_finish(stream);
     }
     write_record(stream);
-    mc_stream_log(stream, MC_LOG_DOWNSTREAM_END);
     proxy->stream_count--;
     stream->downstream = NULL;
     mc_loop_defer(proxy->loop, &stream->freeing);
@@ -688,9 +696,9 @@ struct mc_restart {
 
 /* Filters and route of the leg before are gone, what the client sent is still there. */
 static void end_leg(mc_stream *stream) {
+    mc_stream_log(stream, MC_LOG_DOWNSTREAM_END);
     mc_chain_close(stream);
     write_record(stream);
-    mc_stream_log(stream, MC_LOG_DOWNSTREAM_END);
     stream->filter_count = 0;
     stream->response = stream->response_trailers = stream->request_trailers = NULL;
     stream->flags = 0;
@@ -699,6 +707,8 @@ static void end_leg(mc_stream *stream) {
     stream->attempts = 0;
     stream->first_upstream_us = 0;
     stream->upstream_address = (mc_address){0};
+    stream->headers_sent_us = 0;
+    open_facts(stream);
     stream->response_started = stream->route_stale = false;
     stream->random = mc_random_next(mc_loop_random(stream->proxy->loop));
     MC_HCM_COUNT(stream, downstream_rq_total);

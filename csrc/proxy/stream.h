@@ -11,6 +11,7 @@
 
 #include "http/flags.h"
 #include "proxy/downstream.h"
+#include "proxy/facts.h"
 
 /* What one direction of the chain holds back at one filter. Data in `held` is passed on in order; its first `seen` bytes were
  * already shown to this filter (MC_FILTER_STOP_AND_BUFFER), the rest not yet (it came while the filter was stopped). */
@@ -72,6 +73,8 @@ struct mc_stream {
     const mc_value *metadata;       /* dynamic: namespace to object; NULL: none */
     const mc_value *filter_state;   /* key to object; NULL: none */
     mc_stream_info *info;           /* made when first asked for */
+    mc_facts *facts;                /* NULL: nobody reads them */
+    uint64_t headers_sent_us;       /* when the response began; 0: not yet */
     struct mc_redirects *redirects; /* followed inside (internal_redirect.c); NULL: none */
     struct mc_restart *restart;     /* on its way; NULL: none */
     mc_span *span;                  /* NULL: no tracing */

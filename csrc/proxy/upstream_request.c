@@ -41,6 +41,7 @@ void mc_try_write_end(mc_try *t) {
         mc_conn_write(conn, mc_slice_of(out, mc_h1_last_chunk(trailers, out)));
     }
     t->attempt.request_sent = true;
+    MC_FACT(r->stream, sent, r->stream->facts);
 }
 
 static void write_body(mc_router *r, mc_try *t) {
@@ -62,6 +63,7 @@ static void write_request(mc_try *t) {
     mc_stream *stream = r->stream;
     mc_conn *conn = mc_attempt_conn(&t->attempt);
     t->selected = true;
+    MC_FACT(stream, ready, stream->facts, conn);
     mc_try_report(t, MC_OUTLIER_CONNECT_SUCCESS, 0);
     mc_router_inc_scopes(r, MC_CODE_TOTAL);
     if (MC_UNLIKELY(r->terminates)) {
@@ -114,6 +116,7 @@ void mc_try_on_ready(mc_attempt *attempt) { write_request(try_of(attempt)); }
 
 void mc_try_on_failure(mc_attempt *attempt, mc_reset_reason reason) {
     mc_try *t = try_of(attempt);
+    MC_FACT(t->router->stream, failed, t->router->stream->facts);
     t->selected = true;
     mc_try_failed(t, reason);
 }
@@ -272,6 +275,7 @@ void mc_try_start(mc_router *r) {
         t->span = mc_tracing_spawn(stream);
     }
     stream->upstream_address = *mc_upstream_address(r->upstream, host);
+    MC_FACT(stream, host, stream->facts, host);
     mc_try_arm(t);
     status = mc_pool_start(pool, &t->attempt);
     if (status == MC_OK) {

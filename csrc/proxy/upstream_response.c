@@ -328,6 +328,7 @@ static mc_status on_body(mc_attempt *attempt, mc_slice data) {
     mc_try *t = try_of(attempt);
     mc_router *r = t->router;
     mc_try_active(t);
+    MC_FACT(r->stream, body, r->stream->facts);
     mc_filter_encode_data(r->filter, data, false);
     return r->stream->finished || r->final != t ? MC_ECLOSED : MC_OK;
 }
@@ -349,6 +350,7 @@ static void count_grpc_end(mc_router *r, mc_try *t) { /* without trailers a gRPC
 static void on_complete(mc_attempt *attempt) {
     mc_try *t = try_of(attempt);
     mc_router *r = t->router;
+    MC_FACT(r->stream, received, r->stream->facts, mc_attempt_conn(attempt));
     if (t->head.end_stream) {
         (void)respond(t, true);
         return;

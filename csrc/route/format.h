@@ -48,7 +48,8 @@ enum {
     MC_READS_REQUEST_SIZE = 32,
     MC_READS_RESPONSE_SIZE = 64,
     MC_READS_TRAILER_SIZE = 128,
-    MC_READS_BODY = 256, /* the local reply's */
+    MC_READS_BODY = 256,  /* the local reply's */
+    MC_READS_LOCAL = 512, /* the local address of the upstream connection */
 };
 typedef enum mc_header_map { MC_MAP_REQUEST, MC_MAP_RESPONSE, MC_MAP_TRAILERS, MC_MAP_COUNT } mc_header_map;
 typedef struct mc_format_reads {

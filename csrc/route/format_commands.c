@@ -20,6 +20,13 @@ static MC_FORMAT_EVAL(eval_present_slice) {
     return MC_FORMAT_SOME;
 }
 
+/* An IP address has none: there is an empty one where there is an address. */
+static MC_FORMAT_EVAL(eval_endpoint_id) {
+    const mc_address *address = op->command->variant == 1 ? info->upstream_remote : info->downstream_local;
+    mc_text_add(out, FIELD(mc_slice, op, info));
+    return address == NULL ? MC_FORMAT_NOTHING : MC_FORMAT_SOME;
+}
+
 /* variant 1: every white space becomes '_', else only the space. */
 static MC_FORMAT_EVAL(eval_underscored) {
     mc_slice text = FIELD(mc_slice, op, info);
@@ -168,12 +175,12 @@ static MC_FORMAT_EVAL(eval_coalesce) {
 #define TLS(NAME, field, variant) {NAME, BARE, variant, AT(field), MC_READS_TLS, NULL, mc_format_eval_tls, MC_INFO_TLS}
 #define CERT_TIME(NAME, field, variant)                                                                                \
     {NAME, OPTIONAL, variant, AT(field), MC_READS_TLS, mc_format_parse_start_time, mc_format_eval_tls, MC_INFO_TLS}
-#define ADDRESS(NAME, field)                                                                                           \
-    {NAME "_ADDRESS", BARE, MC_ADDRESS_WITH_PORT, AT(field), 0, NULL, mc_format_eval_address, MC_INFO_ADDRESS},        \
-        {NAME "_ADDRESS_WITHOUT_PORT", OPTIONAL,     MC_ADDRESS_PLAIN, AT(field), 0, mc_format_parse_mask,             \
+#define ADDRESS(NAME, field, read)                                                                                     \
+    {NAME "_ADDRESS", BARE, MC_ADDRESS_WITH_PORT, AT(field), read, NULL, mc_format_eval_address, MC_INFO_ADDRESS},     \
+        {NAME "_ADDRESS_WITHOUT_PORT", OPTIONAL,     MC_ADDRESS_PLAIN, AT(field), read, mc_format_parse_mask,          \
          mc_format_eval_address,       MC_INFO_OTHER},                                                                 \
     {                                                                                                                  \
-        NAME "_PORT", BARE, MC_ADDRESS_PORT, AT(field), 0, NULL, mc_format_eval_address, MC_INFO_OTHER                 \
+        NAME "_PORT", BARE, MC_ADDRESS_PORT, AT(field), read, NULL, mc_format_eval_address, MC_INFO_OTHER              \
     }
 #define CERTIFICATES(NAME, field)                                                                                      \
     TLS(NAME "_PEER_SUBJECT", field, MC_CERT_SUBJECT), TLS(NAME "_PEER_ISSUER", field, MC_CERT_ISSUER),                \
@@ -286,15 +293,18 @@ static const mc_format_command commands[] = {
     HOSTS("UPSTREAM_HOST_NAMES_ATTEMPTED", MC_HOST_NAMES),
     HOSTS("UPSTREAM_HOST_NAMES_ATTEMPTED_WITHOUT_PORT", MC_HOST_NAMES | MC_HOST_WITHOUT_PORT),
     {"UPSTREAM_CONNECTION_IDS_ATTEMPTED", BARE, 0, 0, MC_READS_HOSTS, NULL, mc_format_eval_connections, MC_INFO_OTHER},
-    ADDRESS("UPSTREAM_LOCAL", upstream_local),
-    ADDRESS("UPSTREAM_REMOTE", upstream_remote),
-    ADDRESS("DOWNSTREAM_LOCAL", downstream_local),
-    ADDRESS("DOWNSTREAM_REMOTE", downstream_remote),
-    ADDRESS("DOWNSTREAM_DIRECT_LOCAL", downstream_direct_local),
-    ADDRESS("DOWNSTREAM_DIRECT_REMOTE", downstream_direct_remote),
-    TEXT("UPSTREAM_REMOTE_ADDRESS_ENDPOINT_ID", upstream_endpoint_id),
-    TEXT("DOWNSTREAM_LOCAL_ADDRESS_ENDPOINT_ID", downstream_endpoint_id),
-    TEXT("DOWNSTREAM_DIRECT_LOCAL_ADDRESS_ENDPOINT_ID", downstream_endpoint_id),
+    ADDRESS("UPSTREAM_LOCAL", upstream_local, MC_READS_LOCAL),
+    ADDRESS("UPSTREAM_REMOTE", upstream_remote, 0),
+    ADDRESS("DOWNSTREAM_LOCAL", downstream_local, 0),
+    ADDRESS("DOWNSTREAM_REMOTE", downstream_remote, 0),
+    ADDRESS("DOWNSTREAM_DIRECT_LOCAL", downstream_direct_local, 0),
+    ADDRESS("DOWNSTREAM_DIRECT_REMOTE", downstream_direct_remote, 0),
+    {"UPSTREAM_REMOTE_ADDRESS_ENDPOINT_ID", BARE, 1, AT(upstream_endpoint_id), 0, NULL, eval_endpoint_id,
+     MC_INFO_SLICE},
+    {"DOWNSTREAM_LOCAL_ADDRESS_ENDPOINT_ID", BARE, 0, AT(downstream_endpoint_id), 0, NULL, eval_endpoint_id,
+     MC_INFO_SLICE},
+    {"DOWNSTREAM_DIRECT_LOCAL_ADDRESS_ENDPOINT_ID", BARE, 0, AT(downstream_endpoint_id), 0, NULL, eval_endpoint_id,
+     MC_INFO_SLICE},
     {"UPSTREAM_TRANSPORT_FAILURE_REASON", BARE, 0, AT(upstream_failure), 0, NULL, eval_underscored, MC_INFO_SLICE},
     {"DOWNSTREAM_TRANSPORT_FAILURE_REASON", BARE, 0, AT(downstream_failure), 0, NULL, eval_underscored, MC_INFO_SLICE},
     {"UPSTREAM_LOCAL_CLOSE_REASON", BARE, 0, AT(upstream_close_reason), 0, NULL, eval_underscored, MC_INFO_SLICE},

@@ -108,7 +108,8 @@ MC_FORMAT_PARSER(mc_format_parse_common_duration) {
 MC_FORMAT_EVAL(mc_format_eval_common_duration) {
     static const uint32_t unit_ns[] = {1000000, 1000, 1};
     uint64_t from = point_at(info, op->text), to = point_at(info, op->second);
-    if (from == MC_NO_TIME || to == MC_NO_TIME || to < from) {
+    /* A connection that was there before the request has its points before the start: numbers below zero. */
+    if (from == MC_NO_TIME || to == MC_NO_TIME || (int64_t)to < (int64_t)from) {
         return MC_FORMAT_NOTHING;
     }
     return MC_FORMAT_COUNT((to - from) / unit_ns[op->mode]);

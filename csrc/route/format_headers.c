@@ -266,7 +266,7 @@ MC_FORMAT_PARSER(mc_format_parse_server_name) {
 }
 
 /* A name from the client goes into a log: what no host name has becomes '_', and the name is marked. */
-static void add_host(mc_slice name, mc_text *out) {
+static void add_server_name(mc_slice name, mc_text *out) {
     const size_t start = out->n;
     bool clean = true;
     mc_text_add(out, name);
@@ -288,19 +288,19 @@ static void add_host(mc_slice name, mc_text *out) {
 static mc_slice host_of(const mc_stream_info *info, unsigned scope) {
     mc_slice host = scope == CURRENT_PATH ? MC_SLICE_NONE : find(info->request, MC_SLICE("x-envoy-original-host"));
     host = host.p == NULL && scope != ORIGINAL ? find(info->request, MC_SLICE(":authority")) : host;
-    return mc_slice_until(host, mc_uri_port_start(host));
+    return host;
 }
 
 MC_FORMAT_EVAL(mc_format_eval_server_name) {
     mc_slice name = info->requested_server_name;
-    if (op->mode == HOST_FIRST || (op->mode == SNI_FIRST && name.n == 0)) {
-        mc_slice host = host_of(info, op->scope);
-        name = host.n > 0 ? host : name;
+    mc_slice host = op->mode == SNI_ONLY ? MC_SLICE_NONE : host_of(info, op->scope);
+    if (host.n > 0 && (op->mode == HOST_FIRST || name.n == 0)) {
+        return mc_format_slice(host, out);
     }
     if (name.n == 0) {
         return MC_FORMAT_NOTHING;
     }
-    add_host(name, out);
+    add_server_name(name, out);
     return MC_FORMAT_SOME;
 }
 

@@ -1,11 +1,11 @@
 /* JSON formats (AL-3): a tree whose strings are formats. A string that is one operator keeps the operator's type; any other
- * becomes a string. */
+ * becomes a string. What is absent is null, or in a string "-" unless empty values are omitted; as in Envoy, no key is. */
 #include <math.h>
 
 #include "route/compile.h"
 #include "route/format_program.h"
 
-typedef enum node_kind { CONSTANT, TEMPLATE, OBJECT, LIST, NOTHING } node_kind;
+typedef enum node_kind { CONSTANT, TEMPLATE, OBJECT, LIST } node_kind;
 
 struct mc_json_node {
     node_kind kind;
@@ -66,8 +66,7 @@ void mc_text_value(mc_text *out, const mc_value *value) {
 
 /* --- compiling ----------------------------------------------------------------------------------------------------------- */
 
-static mc_status compile_node(mc_arena *arena, const mc_value *value, bool omit_empty, mc_json_node *out,
-                              mc_error *error);
+static mc_status compile_node(mc_arena *arena, const mc_value *value, mc_json_node *out, mc_error *error);
 
 static mc_status constant_json(mc_arena *arena, const mc_value *value, mc_slice tail, mc_slice *out) {
     mc_text text;
@@ -79,36 +78,29 @@ static mc_status constant_json(mc_arena *arena, const mc_value *value, mc_slice 
     return status;
 }
 
-/* Fields in the order of their names; what is null is dropped when empty values are omitted. */
-static mc_status compile_object(mc_arena *arena, const mc_value *value, bool omit_empty, mc_json_node *items,
-                                mc_json_node *out, mc_error *error) {
+/* Fields in the order of their names. */
+static mc_status compile_object(mc_arena *arena, const mc_value *value, mc_json_node *items, mc_json_node *out,
+                                mc_error *error) {
     for (const mc_slice *name = next_name(value, NULL); name != NULL; name = next_name(value, name)) {
-        mc_json_node *node = &items[out->count];
+        mc_json_node *node = &items[out->count++];
         mc_value key = {.kind = MC_STRING, .string = *name};
         MC_TRY(constant_json(arena, &key, MC_SLICE(":"), &node->key));
-        MC_TRY(mc_error_in(compile_node(arena, &value->items[name - value->names], omit_empty, node, error), error,
-                           "%.*s", MC_SLICE_ARG(*name)));
-        out->count += node->kind != NOTHING;
+        MC_TRY(mc_error_in(compile_node(arena, &value->items[name - value->names], node, error), error, "%.*s",
+                           MC_SLICE_ARG(*name)));
     }
     return MC_OK;
 }
 
-static mc_status compile_list(mc_arena *arena, const mc_value *value, bool omit_empty, mc_json_node *items,
-                              mc_json_node *out, mc_error *error) {
-    for (size_t i = 0; i < value->count; i++) {
-        mc_json_node *node = &items[out->count];
-        MC_TRY(mc_error_in(compile_node(arena, &value->items[i], omit_empty, node, error), error, "[%zu]", i));
-        out->count += node->kind != NOTHING;
-    }
-    return MC_OK;
-}
-
-static mc_status compile_node(mc_arena *arena, const mc_value *value, bool omit_empty, mc_json_node *out,
+static mc_status compile_list(mc_arena *arena, const mc_value *value, mc_json_node *items, mc_json_node *out,
                               mc_error *error) {
-    if (value->kind == MC_NULL && omit_empty) {
-        out->kind = NOTHING;
-        return MC_OK;
+    for (; out->count < value->count; out->count++) {
+        const size_t i = out->count;
+        MC_TRY(mc_error_in(compile_node(arena, &value->items[i], &items[i], error), error, "[%zu]", i));
     }
+    return MC_OK;
+}
+
+static mc_status compile_node(mc_arena *arena, const mc_value *value, mc_json_node *out, mc_error *error) {
     if (value->kind == MC_STRING && mc_slice_find(value->string, '%') < value->string.n) {
         out->kind = TEMPLATE;
         return mc_format_parse(arena, value->string, &out->ops, error);
@@ -123,8 +115,8 @@ static mc_status compile_node(mc_arena *arena, const mc_value *value, bool omit_
     }
     out->items = items;
     out->kind = value->kind == MC_OBJECT ? OBJECT : LIST;
-    return value->kind == MC_OBJECT ? compile_object(arena, value, omit_empty, items, out, error)
-                                    : compile_list(arena, value, omit_empty, items, out, error);
+    return value->kind == MC_OBJECT ? compile_object(arena, value, items, out, error)
+                                    : compile_list(arena, value, items, out, error);
 }
 
 mc_status mc_format_compile_json(mc_arena *arena, const mc_value *tree, bool omit_empty, const mc_format **out,
@@ -139,7 +131,7 @@ mc_status mc_format_compile_json(mc_arena *arena, const mc_value *tree, bool omi
     }
     format->omit_empty = omit_empty;
     format->json = root;
-    MC_TRY(compile_node(arena, tree, omit_empty, root, error));
+    MC_TRY(compile_node(arena, tree, root, error));
     *out = format;
     return MC_OK;
 }
@@ -168,10 +160,10 @@ static bool is_utf8(const unsigned char *p, size_t n) {
     return true;
 }
 
-/* What was appended since `start` becomes the inside of a JSON string. Bytes that are no UTF-8 are written in octal, as Envoy
- * writes them. */
+/* What was appended since `start` becomes the inside of a JSON string. Text that is no UTF-8 is taken as bytes, each of which
+ * is a character. */
 static void escape_from(mc_text *out, size_t start) {
-    static const char digits[] = "01234567";
+    static const char hex[] = "0123456789abcdef";
     bool plain = true;
     for (size_t i = start; i < out->n && plain; i++) {
         unsigned char c = (unsigned char)out->p[i];
@@ -194,9 +186,9 @@ static void escape_from(mc_text *out, size_t start) {
     } else {
         for (size_t i = 0; i < raw.n; i++) {
             unsigned char c = (unsigned char)raw.p[i];
-            char octal[5] = {'\\', '\\', digits[c >> 6], digits[c >> 3 & 7], digits[c & 7]};
+            char code[6] = {'\\', 'u', '0', '0', hex[c >> 4], hex[c & 15]};
             bool special = c < 0x20 || c >= 0x7f || c == '"' || c == '\\';
-            mc_text_add(out, special ? mc_slice_of(octal, sizeof octal) : mc_slice_of(raw.p + i, 1));
+            mc_text_add(out, special ? mc_slice_of(code, sizeof code) : mc_slice_of(raw.p + i, 1));
         }
     }
     mc_text_fini(&raw);
@@ -242,53 +234,32 @@ static void run_string(mc_format_ops ops, bool omit_empty, const mc_stream_info 
     mc_text_lit(out, "\"");
 }
 
-/* False: nothing to write, and empty values are omitted. */
-static bool run_node(const mc_json_node *node, bool omit_empty, const mc_stream_info *info, mc_text *out) {
-    const size_t start = out->n;
-    size_t written = 0;
+static void run_node(const mc_json_node *node, bool omit_empty, const mc_stream_info *info, mc_text *out) {
     switch (node->kind) {
-    case NOTHING: return false;
-    case CONSTANT: mc_text_add(out, node->constant); return true;
+    case CONSTANT: mc_text_add(out, node->constant); return;
     case TEMPLATE:
-        if (node->ops.count == 1 && node->ops.items[0].command != NULL) {
-            if (run_single(&node->ops.items[0], info, out)) {
-                return true;
-            }
-            if (!omit_empty) {
-                mc_text_lit(out, "null");
-            }
-            return !omit_empty;
+        if (node->ops.count > 1 || node->ops.items[0].command == NULL) {
+            run_string(node->ops, omit_empty, info, out);
+        } else if (!run_single(&node->ops.items[0], info, out)) {
+            mc_text_lit(out, "null");
         }
-        run_string(node->ops, omit_empty, info, out);
-        return true;
+        return;
     case OBJECT:
     case LIST: break;
     }
     mc_text_add(out, node->kind == OBJECT ? MC_SLICE("{") : MC_SLICE("["));
     for (size_t i = 0; i < node->count; i++) {
-        const size_t mark = out->n;
-        if (written > 0) {
+        if (i > 0) {
             mc_text_lit(out, ",");
         }
         mc_text_add(out, node->items[i].key);
-        if (run_node(&node->items[i], omit_empty, info, out)) {
-            written++;
-        } else {
-            out->n = mark;
-        }
-    }
-    if (omit_empty && node->kind == OBJECT && written == 0) {
-        out->n = start;
-        return false;
+        run_node(&node->items[i], omit_empty, info, out);
     }
     mc_text_add(out, node->kind == OBJECT ? MC_SLICE("}") : MC_SLICE("]"));
-    return true;
 }
 
 void mc_format_run_json(const mc_format *format, const mc_stream_info *info, mc_text *out) {
-    if (!run_node(format->json, format->omit_empty, info, out)) {
-        mc_text_lit(out, "{}");
-    }
+    run_node(format->json, format->omit_empty, info, out);
     mc_text_lit(out, "\n");
 }
 

@@ -96,10 +96,10 @@ def test_json_keeps_types_and_sorts_keys():
     assert json.loads(line)["list"] == ["HTTP/1.1", 1, True, None]
 
 
-def test_json_without_what_is_empty():
+def test_json_keeps_keys_of_what_is_empty():
     tree = {"none": "%ROUTE_NAME%", "mixed": "<%ROUTE_NAME%>", "code": "%RESPONSE_CODE%"}
     line = meshcore.Formatter(tree, omit_empty=True).format({})
-    assert line == '{"code":0,"mixed":"<>"}\n'
+    assert line == '{"code":0,"mixed":"<>","none":null}\n'
 
 
 def test_json_escapes():

@@ -151,7 +151,7 @@ static const struct {
     {"%FILTER_STATE(key:PLAIN)% %FILTER_STATE(object:FIELD:field)% %FILTER_STATE(none)%", "state f -"},
     {"%PATH% %PATH(NQ)% %PATH(NQ):2% %PATH(WQ:ORIG)%", "/a%20b?x=1&y=a%2Bb&x=2 /a%20b /a -"},
     {"%QUERY_PARAM(x)% %QUERY_PARAM(y)% %QUERY_PARAM(y):1% %QUERY_PARAM(z)%", "1 a+b a -"},
-    {"%REQUESTED_SERVER_NAME% %REQUESTED_SERVER_NAME(HOST_FIRST)%", "- Example.com"},
+    {"%REQUESTED_SERVER_NAME% %REQUESTED_SERVER_NAME(HOST_FIRST)%", "- Example.com:80"},
     {"%STREAM_ID% %ACCESS_LOG_TYPE% %GRPC_STATUS% %CONNECTION_ID%", "id-1 DownstreamEnd - 0"},
     {"%COALESCE({\"operators\":[\"ROUTE_NAME\",{\"command\":\"REQ\",\"param\":\"x-two\",\"max_length\":2}]})%", "on"},
     {"%COALESCE({\"operators\":[\"ROUTE_NAME\",\"REQUEST_HEADERS_BYTES\"]}):1%", "1"},
@@ -220,15 +220,17 @@ static const struct {
     {"{}", "{}", "{}"},
     {"{\"b\":\"%PROTOCOL%\",\"a\":\"x\"}", "{\"a\":\"x\",\"b\":\"HTTP/1.1\"}", "{\"a\":\"x\",\"b\":\"HTTP/1.1\"}"},
     {"{\"code\":\"%RESPONSE_CODE%\",\"text\":\"%RESPONSE_CODE%!\",\"none\":\"%ROUTE_NAME%\"}",
-     "{\"code\":200,\"none\":null,\"text\":\"200!\"}", "{\"code\":200,\"text\":\"200!\"}"},
+     "{\"code\":200,\"none\":null,\"text\":\"200!\"}", "{\"code\":200,\"none\":null,\"text\":\"200!\"}"},
     {"{\"mixed\":\"a%ROUTE_NAME%b\"}", "{\"mixed\":\"a-b\"}", "{\"mixed\":\"ab\"}"},
     {"{\"n\":1.5,\"t\":true,\"z\":null,\"p\":\"%%\"}", "{\"n\":1.5,\"p\":\"%\",\"t\":true,\"z\":null}",
-     "{\"n\":1.5,\"p\":\"%\",\"t\":true}"},
+     "{\"n\":1.5,\"p\":\"%\",\"t\":true,\"z\":null}"},
     {"{\"o\":{\"x\":\"%ROUTE_NAME%\"},\"l\":[\"%ROUTE_NAME%\",\"%PROTOCOL%\",{\"q\":1}]}",
-     "{\"l\":[null,\"HTTP/1.1\",{\"q\":1}],\"o\":{\"x\":null}}", "{\"l\":[\"HTTP/1.1\",{\"q\":1}]}"},
+     "{\"l\":[null,\"HTTP/1.1\",{\"q\":1}],\"o\":{\"x\":null}}",
+     "{\"l\":[null,\"HTTP/1.1\",{\"q\":1}],\"o\":{\"x\":null}}"},
     {"{\"m\":\"%DYNAMIC_METADATA(ns)%\",\"b\":\"%BYTES_SENT%\"}",
      "{\"b\":1e+05,\"m\":{\"a\":\"text\",\"b\":[1,true,null],\"deep\":{\"n\":1.5}}}",
      "{\"b\":1e+05,\"m\":{\"a\":\"text\",\"b\":[1,true,null],\"deep\":{\"n\":1.5}}}"},
+    {"{\"k\":\"%REQ(x-bytes)%\"}", "{\"k\":\"\\u00ff\\u0022a\"}", "{\"k\":\"\\u00ff\\u0022a\"}"},
     {"{\"k\\\"\":\"%REQ(x-quoted)%\"}", "{\"k\\\"\":\"a\\\"\\\\b\"}", "{\"k\\\"\":\"a\\\"\\\\b\"}"},
 };
 
@@ -236,6 +238,7 @@ TEST(trees) {
     scene s;
     setup(&s);
     add(&s.request, "x-quoted", "a\"\\b");
+    add(&s.request, "x-bytes", "\xff\"a");
     for (size_t i = 0; i < sizeof trees / sizeof *trees; i++) {
         for (int omit = 0; omit < 2; omit++) {
             const mc_format *program = NULL;

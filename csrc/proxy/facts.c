@@ -1,0 +1,168 @@
+#include "proxy/facts.h"
+
+#include "event/socket.h"
+#include "lb/metadata.h"
+
+static uint64_t since_start(const mc_facts *facts, uint64_t at_us) {
+    return at_us == 0 ? MC_NO_TIME : (at_us - facts->start_us) * 1000;
+}
+
+static uint64_t now(const mc_facts *facts) { return since_start(facts, mc_loop_now_us(facts->loop)); }
+
+mc_facts *mc_facts_new(mc_arena *arena, const mc_loop *loop, uint64_t start_us, bool wants_local) {
+    mc_facts *facts = mc_arena_zalloc(arena, sizeof *facts);
+    if (facts == NULL) {
+        return NULL;
+    }
+    facts->arena = arena;
+    facts->loop = loop;
+    facts->start_us = start_us;
+    facts->wants_local = wants_local;
+    facts->connect_begin = facts->connect_end = facts->send_begin = facts->send_end = MC_NO_TIME;
+    facts->body_begin = facts->receive_end = facts->pool_ready = MC_NO_TIME;
+    return facts;
+}
+
+static mc_slice kept(mc_facts *facts, mc_slice text) {
+    mc_slice copy = MC_SLICE_NONE;
+    return text.n > 0 && mc_arena_dup(facts->arena, text, &copy) == MC_OK ? copy : MC_SLICE_NONE;
+}
+
+void mc_facts_note_cluster(mc_facts *facts, const mc_cluster *cluster) {
+    facts->cluster_raw = kept(facts, cluster->name);
+    facts->cluster = cluster->alt_named ? kept(facts, cluster->stat_name) : facts->cluster_raw;
+    facts->cluster_metadata = NULL;
+    if (cluster->metadata != NULL) {
+        (void)!mc_value_copy(facts->arena, cluster->metadata, &facts->cluster_metadata);
+    }
+}
+
+/* The host's labels are the namespace "envoy.lb". */
+static const mc_value *host_metadata(mc_facts *facts, const mc_host *host) {
+    static const mc_slice name = MC_SLICE_INIT("envoy.lb");
+    const mc_lb_metadata *labels = atomic_load_explicit(&host->metadata, memory_order_acquire);
+    const mc_value *copy;
+    mc_value *metadata = labels == NULL ? NULL : mc_arena_zalloc(facts->arena, sizeof *metadata);
+    if (metadata == NULL || mc_value_copy(facts->arena, &labels->object, &copy) != MC_OK) {
+        return NULL;
+    }
+    *metadata = (mc_value){.kind = MC_OBJECT, .items = copy, .names = &name, .count = 1};
+    return metadata;
+}
+
+void mc_facts_note_host(mc_facts *facts, mc_host *host) {
+    facts->host = host->address;
+    facts->host_name = kept(facts, host->hostname);
+    facts->host_metadata = host_metadata(facts, host);
+    facts->try_us = mc_loop_now_us(facts->loop);
+    facts->remote.length = facts->local.length = 0;
+    facts->connection = 0;
+}
+
+static bool make_room(mc_facts *facts) {
+    if (facts->connection_count < facts->room) {
+        return true;
+    }
+    uint32_t room = facts->room == 0 ? 2 : facts->room * 2;
+    const mc_address **attempted = mc_arena_zalloc(facts->arena, room * sizeof *attempted);
+    mc_slice *names = mc_arena_zalloc(facts->arena, room * sizeof *names);
+    uint64_t *connections = mc_arena_zalloc(facts->arena, room * sizeof *connections);
+    if (attempted == NULL || names == NULL || connections == NULL) {
+        return false;
+    }
+    for (uint32_t i = 0; i < facts->room; i++) {
+        attempted[i] = facts->attempted[i];
+        names[i] = facts->attempted_names[i];
+        connections[i] = facts->connections[i];
+    }
+    facts->attempted = attempted;
+    facts->attempted_names = names;
+    facts->connections = connections;
+    facts->room = room;
+    return true;
+}
+
+static void note_attempt(mc_facts *facts, uint64_t connection) {
+    if (!make_room(facts)) {
+        return;
+    }
+    facts->connections[facts->connection_count++] = connection;
+    for (uint32_t i = 0; i < facts->attempted_count; i++) {
+        if (memcmp(facts->attempted[i], &facts->host, sizeof facts->host) == 0) {
+            return;
+        }
+    }
+    mc_address *host = mc_arena_alloc(facts->arena, sizeof *host);
+    if (host != NULL) {
+        *host = facts->host;
+        facts->attempted[facts->attempted_count] = host;
+        facts->attempted_names[facts->attempted_count++] = facts->host_name;
+    }
+}
+
+static void note_pool(mc_facts *facts) { facts->pool_ready = (mc_loop_now_us(facts->loop) - facts->try_us) * 1000; }
+
+void mc_facts_note_failed(mc_facts *facts) { note_pool(facts); }
+
+void mc_facts_note_ready(mc_facts *facts, const mc_conn *conn) {
+    note_attempt(facts, conn->id);
+    facts->remote = facts->host;
+    if (facts->wants_local && conn->io.fd >= 0 && mc_socket_local(conn->io.fd, &facts->local) != 0) {
+        facts->local.length = 0;
+    }
+    facts->connection = conn->id;
+    facts->connect_begin = since_start(facts, conn->opened_us);
+    facts->connect_end = since_start(facts, conn->connected_us);
+    note_pool(facts);
+    facts->send_begin = now(facts);
+    facts->sent_before = conn->tx_bytes;
+    facts->received_before = conn->rx_bytes;
+}
+
+void mc_facts_note_sent(mc_facts *facts) { facts->send_end = now(facts); }
+
+void mc_facts_note_body(mc_facts *facts) {
+    if (facts->body_begin == MC_NO_TIME) {
+        facts->body_begin = now(facts);
+    }
+}
+
+void mc_facts_note_received(mc_facts *facts, const mc_conn *conn) {
+    facts->receive_end = now(facts);
+    if (conn != NULL) {
+        facts->wire_sent = conn->tx_bytes - facts->sent_before;
+        facts->wire_received = conn->rx_bytes - facts->received_before;
+    }
+}
+
+static const mc_address *known(const mc_address *address) { return address->length == 0 ? NULL : address; }
+
+void mc_facts_fill(const mc_facts *facts, mc_stream_info *info) {
+    if (facts->cluster_raw.n > 0) {
+        info->upstream_cluster = facts->cluster;
+        info->upstream_cluster_raw = facts->cluster_raw;
+    }
+    info->cluster_metadata = facts->cluster_metadata;
+    info->upstream_metadata = facts->host_metadata;
+    info->upstream_host = known(&facts->host);
+    info->upstream_remote = known(&facts->remote);
+    info->upstream_local = known(&facts->local);
+    info->upstream_host_name = facts->host_name;
+    info->attempted_hosts = facts->attempted;
+    info->attempted_host_names = facts->attempted_names;
+    info->attempted_host_count = facts->attempted_count;
+    info->attempted_connection_count = facts->connection_count;
+    info->attempted_connections = facts->connections;
+    info->upstream_connection_id = facts->connection;
+    info->upstream_protocol = info->upstream_remote == NULL ? MC_SLICE_NONE : MC_SLICE("HTTP/1.1");
+    info->upstream_close_type = info->upstream_host == NULL ? MC_SLICE_NONE : MC_SLICE("Normal");
+    info->upstream_wire_sent = facts->wire_sent;
+    info->upstream_wire_received = facts->wire_received;
+    info->at.upstream_connect_begin = facts->connect_begin;
+    info->at.upstream_connect_end = facts->connect_end;
+    info->at.upstream_send_begin = facts->send_begin;
+    info->at.upstream_send_end = facts->send_end;
+    info->at.upstream_body_begin = facts->body_begin;
+    info->at.upstream_receive_end = facts->receive_end;
+    info->at.pool_ready = facts->pool_ready;
+}

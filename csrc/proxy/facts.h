@@ -1,0 +1,53 @@
+/* Facts: what is remembered of the upstream side of a stream for who tells of it later (access logs, header formats, filters that
+ * look at the stream info). A stream without such readers has none (mc_stream.facts NULL), and every note below is one branch.
+ *
+ * Lives in the stream's arena; texts are copied, because hosts and connections end before the stream does. */
+#ifndef MC_PROXY_FACTS_H
+#define MC_PROXY_FACTS_H
+
+#include "http/stream_info.h"
+#include "pool/pool.h"
+
+typedef struct mc_facts {
+    mc_arena *arena;
+    const mc_loop *loop;
+    uint64_t start_us;
+    bool wants_local; /* the local address costs a system call */
+
+    mc_slice cluster, cluster_raw;
+    const mc_value *cluster_metadata, *host_metadata;
+    mc_address host, remote, local; /* the chosen host's; the connection's */
+    mc_slice host_name;
+    const mc_address **attempted; /* hosts that a connection was had to, each once */
+    mc_slice *attempted_names;
+    uint64_t *connections;
+    uint32_t attempted_count, connection_count, room; /* at most so many of either */
+    uint64_t connection;
+    uint64_t try_us;                       /* when the last try began */
+    uint64_t sent_before, received_before; /* the connection's bytes before this try */
+    uint64_t wire_sent, wire_received;
+    /* As mc_stream_info.at. */
+    uint64_t connect_begin, connect_end, send_begin, send_end, body_begin, receive_end, pool_ready;
+} mc_facts;
+
+MC_MUST_CHECK mc_facts *mc_facts_new(mc_arena *arena, const mc_loop *loop, uint64_t start_us, bool wants_local);
+void mc_facts_fill(const mc_facts *facts, mc_stream_info *info);
+
+/* Out of memory is not told: a fact more or less. */
+void mc_facts_note_cluster(mc_facts *facts, const mc_cluster *cluster);
+void mc_facts_note_host(mc_facts *facts, mc_host *host);
+void mc_facts_note_ready(mc_facts *facts, const mc_conn *conn);
+void mc_facts_note_failed(mc_facts *facts);
+void mc_facts_note_sent(mc_facts *facts);
+void mc_facts_note_body(mc_facts *facts);
+void mc_facts_note_received(mc_facts *facts, const mc_conn *conn);
+
+/* MC_FACT(stream, host, t->host) */
+#define MC_FACT(stream, what, ...)                                                                                     \
+    do {                                                                                                               \
+        if (MC_UNLIKELY((stream)->facts != NULL)) {                                                                    \
+            mc_facts_note_##what(__VA_ARGS__);                                                                         \
+        }                                                                                                              \
+    } while (0)
+
+#endif
