@@ -4,6 +4,12 @@
 /* DRAINING: responses say close, and drain_timeout runs; CLOSING: it ends as soon as no stream is left. */
 typedef enum drain_state { DRAIN_NONE, DRAINING, DRAIN_CLOSING } drain_state;
 
+typedef struct object {
+    struct object *next;
+    const void *key;
+    _Alignas(16) char data[];
+} object;
+
 struct mc_downstream {
     mc_conn conn;
     mc_h1_parser parser;
@@ -20,12 +26,13 @@ struct mc_downstream {
     uint32_t requests;
     uint64_t ended, premature; /* streams, and those among them that a client gave up at once (HC-42) */
     drain_state drain;
-    bool soft_drain;   /* http1_safe_max_connection_duration: the next response ends it */
-    bool closing;      /* nothing further is read; what is written still leaves */
-    bool clean;        /* closing after a request that asked for it and came whole: nobody is kept waiting */
-    bool leaving;      /* its listener is going */
-    bool keep;         /* paused: the rest of the input waits for the stream's end */
-    bool head_pending; /* a head has begun and is not complete: request_headers_timeout runs */
+    bool soft_drain;        /* http1_safe_max_connection_duration: the next response ends it */
+    bool closing;           /* nothing further is read; what is written still leaves */
+    bool clean;             /* closing after a request that asked for it and came whole: nobody is kept waiting */
+    bool leaving;           /* its listener is going */
+    bool keep;              /* paused: the rest of the input waits for the stream's end */
+    struct object *objects; /* mc_downstream_object */
+    bool head_pending;      /* a head has begun and is not complete: request_headers_timeout runs */
 };
 
 #define COUNT(d, name)        mc_counter_inc((d)->proxy->slab, (d)->pin->hcm->stats.name)
@@ -35,6 +42,28 @@ const mc_address *mc_downstream_peer(const mc_downstream *downstream) { return &
 const mc_address *mc_downstream_local(const mc_downstream *downstream) { return &downstream->local; }
 mc_conn *mc_downstream_conn(mc_downstream *downstream) { return &downstream->conn; }
 const mc_tls_info *mc_downstream_tls(const mc_downstream *downstream) { return NULL; }
+
+void *mc_downstream_object(mc_downstream *d, const void *key, size_t size) {
+    for (object *at = d->objects; at != NULL; at = at->next) {
+        if (at->key == key) {
+            return at->data;
+        }
+    }
+    object *made = mc_calloc(1, sizeof *made + size);
+    if (made == NULL) {
+        return NULL;
+    }
+    *made = (object){.next = d->objects, .key = key};
+    d->objects = made;
+    return made->data;
+}
+
+static void free_objects(mc_downstream *d) {
+    for (object *next; d->objects != NULL; d->objects = next) {
+        next = d->objects->next;
+        mc_free(d->objects);
+    }
+}
 
 /* What was written since the last time; writes of this very callback count next time. */
 static void count_tx(mc_downstream *d) {
@@ -347,6 +376,7 @@ static void downstream_close(mc_conn *conn, mc_close_reason reason) {
     mc_timer_cancel(proxy->loop, &d->timer);
     mc_timer_cancel(proxy->loop, &d->duration);
     mc_link_unlink(&d->link);
+    free_objects(d);
     mc_hcm_pin_unref(d->pin);
     mc_free(d);
     proxy->connection_count--;

@@ -26,6 +26,9 @@ MC_MUST_CHECK mc_status mc_downstream_memory(mc_proxy *proxy, mc_downstream_sour
                                              mc_net *client_net, const mc_conn_events *client_events,
                                              const mc_memory_options *options);
 
+/* Zeroed memory of `size` that lives as long as the connection, one for each `key`; made when first asked for. NULL: out of memory. */
+void *mc_downstream_object(mc_downstream *downstream, const void *key, size_t size);
+
 /* Drains the connections of one source: its listener is gone. */
 void mc_downstream_drain(mc_proxy *proxy, mc_downstream_source *source);
 

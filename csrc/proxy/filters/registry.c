@@ -13,6 +13,7 @@
     X(header_to_metadata)                                                                                              \
     X(health_check)                                                                                                    \
     X(ip_tagging)                                                                                                      \
+    X(local_ratelimit)                                                                                                 \
     X(rbac)                                                                                                            \
     X(set_metadata)
 
