@@ -41,6 +41,7 @@ typedef struct limit_action {
 typedef struct limit_entry {
     uint32_t stage;
     bool stream_done;
+    mc_slice disable_key;
     const limit_action *actions;
     uint32_t action_count;
     bool has_override;
@@ -300,6 +301,7 @@ static mc_status compile_entry(mc_arena *arena, const mc_value *value, limit_ent
         return mc_error_set(error, MC_EINVAL, "stage", "must be at most 10");
     }
     MC_TRY(mc_value_read_bool(value, "apply_on_stream_done", &out->stream_done, error));
+    MC_TRY(mc_read_text(arena, value, "disable_key", &out->disable_key, error));
     MC_TRY(compile_actions(arena, value, out, error));
     MC_TRY(mc_value_read_object(value, "limit", &sub, error));
     if (sub != NULL) {
@@ -521,7 +523,7 @@ static mc_status append(mc_rate_limit_descriptors *list, const mc_rate_limit_des
 }
 
 static mc_status add_descriptor(const scene *s, const limit_entry *entry, mc_rate_limit_descriptors *out) {
-    mc_rate_limit_descriptor made = {.count = 0};
+    mc_rate_limit_descriptor made = {.disable_key = entry->disable_key};
     mc_rate_limit_entry *entries = mc_arena_alloc(s->arena, entry->action_count * sizeof *entries);
     if (entries == NULL) {
         return MC_ENOMEM;

@@ -25,6 +25,7 @@ typedef struct mc_rate_limit_descriptor {
     bool has_limit; /* `limit` of dynamic metadata (RT-51) */
     uint32_t requests_per_unit;
     mc_rate_limit_unit unit;
+    mc_slice disable_key; /* by which a filter may pass it over */
     bool has_hits;
     uint64_t hits_addend;
 } mc_rate_limit_descriptor;

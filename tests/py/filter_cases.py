@@ -726,6 +726,111 @@ def grpc_stats() -> list[Case]:
     ]
 
 
+def local_ratelimit() -> list[Case]:
+    kind = "local_ratelimit.v3.LocalRateLimit"
+    on = {"filter_enabled": ALL, "filter_enforced": ALL}
+
+    def bucket(tokens: int, **more: Any) -> Tree:
+        return {"token_bucket": {"max_tokens": tokens, "fill_interval": "300s", **more}}
+
+    def entry(key: str, value: str = "") -> Tree:
+        return {"key": key, **({"value": value} if value else {})}
+
+    def limited(
+        name: str, requests: list[Request], routes: list[Tree] | None = None, **config: Any
+    ) -> Case:
+        chain = [http_filter("rl", kind, stat_prefix=name, **config)]
+        return Case(name, chain, requests, routes or [to_upstream()], stats=(f"{name}.http_local",))
+
+    by_user = {
+        "actions": [
+            {
+                "request_headers": {
+                    "header_name": "x-u",
+                    "descriptor_key": "u",
+                    "skip_if_absent": False,
+                }
+            }
+        ]
+    }
+    generic = {"actions": [{"generic_key": {"descriptor_value": "g"}}]}
+    users = [ask(x_u=user) for user in "aabbbbcccc"]
+    routes = [
+        to_upstream("/off", **flag("rl", disabled=True)),
+        to_upstream("/own", **per_route("rl", kind, stat_prefix="rl_route", **on, **bucket(1))),
+        to_upstream(),
+    ]
+    descriptors = [
+        {"entries": [entry("u", "a")], **bucket(1)},
+        {"entries": [entry("u")], **bucket(2)},
+    ]
+
+    def to_limited(prefix: str, *limits: Tree) -> Tree:
+        return {
+            "match": {"prefix": prefix},
+            "route": {"cluster": "up", "rate_limits": list(limits)},
+        }
+
+    return [
+        limited(
+            "rl",
+            [ask()] * 4 + [ask("GET /off"), ask("GET /own"), ask("GET /own")],
+            routes,
+            **on,
+            **bucket(2),
+        ),
+        limited("rl_off", [ask()] * 3, **bucket(1)),
+        limited(
+            "rl_shadow",
+            [ask()] * 3,
+            filter_enabled=ALL,
+            request_headers_to_add_when_not_enforced=[
+                {"header": {"key": "x-over", "value": "%REQ(:path)%"}}
+            ],
+            **bucket(1),
+        ),
+        limited(
+            "rl_headers",
+            [ask()] * 3 + [ask("POST /a/b", b"", content_type="application/grpc")],
+            enable_x_ratelimit_headers="DRAFT_VERSION_03",
+            status={"code": "ServiceUnavailable"},
+            response_headers_to_add=[{"header": {"key": "x-limited", "value": "%RESPONSE_CODE%"}}],
+            rate_limited_as_resource_exhausted=True,
+            **on,
+            **bucket(2),
+        ),
+        limited("rl_200", [ask()] * 2, status={"code": "OK"}, **on, **bucket(1)),
+        limited(
+            "rl_users", users, rate_limits=[by_user], descriptors=descriptors, **on, **bucket(100)
+        ),
+        limited(
+            "rl_default",
+            [*users, ask(), ask()],
+            rate_limits=[by_user],
+            descriptors=descriptors[:1],
+            always_consume_default_token_bucket=False,
+            **on,
+            **bucket(3),
+        ),
+        limited("rl_no_bucket", users, rate_limits=[by_user], descriptors=descriptors, **on),
+        limited(
+            "rl_routes",
+            [
+                ask(path)
+                for path in ("GET /g", "GET /g", "GET /u", "GET /d", "GET /d", "GET /s", "GET /s")
+            ],
+            [
+                to_limited("/g", generic),
+                to_limited("/d", {**generic, "disable_key": "k"}),
+                to_limited("/s", {**generic, "stage": 1}),
+                to_upstream(),
+            ],
+            descriptors=[{"entries": [entry("generic_key", "g")], **bucket(1)}],
+            **on,
+        ),
+    ]
+
+
 MAKERS = (
     csrf,
     buffer,
@@ -738,5 +843,6 @@ MAKERS = (
     set_metadata,
     ip_tagging,
     grpc_stats,
+    local_ratelimit,
 )
 CASES = {case.name: case for make in MAKERS for case in make()}

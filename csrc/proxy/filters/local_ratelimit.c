@@ -222,7 +222,7 @@ static mc_status find_hits(const config *config, const mc_rate_limit_descriptors
                 found.descriptor = descriptor;
             }
         }
-        if (found.descriptor == NULL) {
+        if (found.descriptor == NULL || found.request->disable_key.n > 0) { /* FL-32 */
             continue;
         }
         uint32_t at = n++;
