@@ -109,6 +109,20 @@ async def answer(exchange: Exchange, status: int, headers: list[tuple[str, str]]
 # --- configurations -------------------------------------------------------------------------------
 
 
+LOGGED = (
+    "%RESPONSE_CODE% %RESPONSE_FLAGS% %RESPONSE_CODE_DETAILS% %UPSTREAM_REQUEST_ATTEMPT_COUNT%"
+    " %UPSTREAM_CLUSTER% %ROUTE_NAME% %VIRTUAL_CLUSTER_NAME% %REQ(:METHOD)% %REQ(:PATH)%"
+)
+ACCESS_LOG = f"""\
+          access_log:
+          - name: file
+            typed_config:
+              "@type": type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog
+              path: $directory/access
+              log_format: {{text_format_source: {{inline_string: "{LOGGED}\\n"}}}}
+"""
+
+
 def address(port: str | int) -> str:
     return f"{{socket_address: {{address: 127.0.0.1, port_value: {port}}}}}"
 
@@ -129,7 +143,7 @@ def config(routes: list[str], *, manager: str = "", router: str = "", host: str 
         f"static_resources:\n  listeners:\n  - name: main\n    address: {address('$port')}\n"
         "    filter_chains:\n    - filters:\n      - name: hcm\n        typed_config:\n"
         f'          "@type": type.googleapis.com/{HCM}\n          stat_prefix: in\n'
-        f"          delayed_close_timeout: 0.05s\n{manager}"
+        f"          delayed_close_timeout: 0.05s\n{manager}{ACCESS_LOG}"
         "          route_config:\n            virtual_hosts:\n            - name: all\n"
         f'              domains: ["*"]\n{host}              routes:\n'
         + "".join(f"              - {route}\n" for route in routes)
@@ -189,6 +203,14 @@ class Side:
         out["counted"], out["received"] = self.settled(before)
         return out
 
+    def log(self) -> list[str]:
+        """The access log, when nothing is added any more."""
+        path, last = self.server.directory / "access", None
+        while last is None or last != path.read_text():
+            last = path.read_text() if path.exists() else None
+            time.sleep(0.3)  # what is compared is a state that lasts
+        return [self.hide(line) for line in last.splitlines()]
+
     def settled(self, before: dict[str, int]) -> tuple[dict[str, int], dict[str, Any]]:
         """When nothing moves any more."""
         last: Any = None
@@ -239,13 +261,16 @@ Pair = Callable[..., tuple[Side, Side]]
 
 @pytest.fixture
 def sides(
-    both: Callable[..., tuple[peers.Server, peers.Server]],
+    meshcore_server: Callable[..., peers.Server],
+    envoy: Callable[..., peers.Server],
     upstream: Callable[[Behaviour], Upstream],
 ) -> Pair:
     def start(routes: list[str], **options: str) -> tuple[Side, Side]:
         upstreams = {"web": upstream(scripted), "mirror": upstream(scripted)}
         ports = {name: origin.port for name, origin in upstreams.items()}
-        ours, theirs = both(config(routes, **options), **ports)
+        text = config(routes, **options)
+        ours = meshcore_server(text, **ports)
+        theirs = envoy(text, args=("--file-flush-interval-msec", "50"), **ports)
         return Side(ours, upstreams), Side(theirs, upstreams)
 
     return start
@@ -275,6 +300,9 @@ def differences(pair: tuple[Side, Side], cases: Iterator[bytes] | list[bytes]) -
 
 def check(pair: tuple[Side, Side], cases: list[bytes]) -> None:
     found = differences(pair, cases)
+    ours, theirs = (side.log() for side in pair)
+    found += [f"ours  {a}\nEnvoy {b}\n" for a, b in zip(ours, theirs, strict=False) if a != b]
+    found += [f"ours  {len(ours)} lines\nEnvoy {len(theirs)}\n"] * (len(ours) != len(theirs))
     assert not found, f"{len(found)} of {len(cases)} differ\n" + "\n".join(found[:12])
 
 
