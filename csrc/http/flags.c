@@ -29,6 +29,29 @@ uint64_t mc_flag_by_name(mc_slice name) {
     return 0;
 }
 
+enum { ORDER_BITS = 6, ORDER_PLACES = 64 / ORDER_BITS };
+
+void mc_flags_add(uint64_t *flags, uint64_t *order, uint64_t added) {
+    unsigned place = 0;
+    while (place < ORDER_PLACES && (*order >> (place * ORDER_BITS)) != 0) {
+        place++;
+    }
+    for (uint64_t fresh = added & ~*flags; fresh != 0 && place < ORDER_PLACES; fresh &= fresh - 1, place++) {
+        *order |= (uint64_t)(__builtin_ctzll(fresh) + 1) << (place * ORDER_BITS);
+    }
+    *flags |= added;
+}
+
+bool mc_flags_take(uint64_t *flags, uint64_t *order, unsigned *index) {
+    if (*flags == 0) {
+        return false;
+    }
+    *index = *order != 0 ? (unsigned)(*order & ((1u << ORDER_BITS) - 1)) - 1 : (unsigned)__builtin_ctzll(*flags);
+    *order >>= ORDER_BITS;
+    *flags &= ~((uint64_t)1 << *index);
+    return true;
+}
+
 size_t mc_flags_text(uint64_t flags, char *out, size_t n) {
     size_t at = 0;
     if (n == 0) {

@@ -46,6 +46,12 @@ enum {
 };
 #define MC_FLAG(id) ((uint64_t)1 << MC_FLAG_INDEX_##id)
 
+/* Flags are written in the order they were set: six bits each, 1 + the flag's index, the first one lowest; those that find no room
+ * come last, lowest first. */
+void mc_flags_add(uint64_t *flags, uint64_t *order, uint64_t added);
+/* Takes the flag that is written next out of both; false at the end. */
+bool mc_flags_take(uint64_t *flags, uint64_t *order, unsigned *index);
+
 /* Short names joined by ',', or "-"; NUL-terminated, cut at n. Returns the length. */
 size_t mc_flags_text(uint64_t flags, char *out, size_t n);
 mc_slice mc_flag_name(unsigned index);

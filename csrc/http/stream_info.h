@@ -98,7 +98,7 @@ typedef struct mc_stream_info {
     mc_slice trace_id, span_id;
     mc_slice custom_flags;
     mc_slice stream_id_text;                        /* the request id; absent: that of the request's headers */
-    uint64_t flags;                                 /* response flags, http/flags.h */
+    uint64_t flags, flag_order;                     /* response flags, http/flags.h */
     uint64_t connection_id, upstream_connection_id; /* 0: none */
     uint64_t stream_id;                             /* the stream's stable random */
     mc_random *random;                              /* for what is drawn afresh; NULL: derived from stream_id */

@@ -58,6 +58,7 @@ const mc_stream_info *mc_stream_collect_info(mc_stream *stream) {
         .protocol = stream->head.version_minor == 0 ? MC_SLICE("HTTP/1.0") : MC_SLICE("HTTP/1.1"),
         .response_code_details = mc_slice_cstr(stream->details),
         .flags = stream->flags,
+        .flag_order = stream->flag_order,
         .stream_id = stream->random,
         .random = mc_loop_random(stream->proxy->loop),
         .status = status_now(stream),

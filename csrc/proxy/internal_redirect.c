@@ -175,6 +175,10 @@ static outcome follow(mc_router *r, mc_try *t, mc_slice location) {
     memcpy(items, saved.items, saved.count * sizeof *items);
     const outcome result = change(r, t, &target, original);
     if (result != FOLLOWED) {
+        if (stream->match.route != match.route &&
+            (r->looked_at = mc_arena_alloc(&stream->arena, sizeof match)) != NULL) {
+            *r->looked_at = stream->match;
+        }
         stream->request = saved;
         stream->request.items = items;
         stream->request.cap = saved.count;

@@ -46,7 +46,7 @@ typedef struct mc_try {
     bool canceled;
     bool failed; /* for `reason` */
     mc_reset_reason reason;
-    uint32_t number; /* tries before it */
+    uint32_t number;   /* tries before it */
     bool measured;     /* its latency is known to the balancer */
     uint64_t given_us; /* when it was given its host, where latency counts */
     mc_timer per_try, per_try_idle, duration;
@@ -92,6 +92,7 @@ struct mc_router {
     const mc_host *tried[MC_TRIED_MAX]; /* compared only; the newest replace the oldest */
     uint32_t tried_count;
     struct mc_retry_priority *retry_priority; /* NULL: none, or nothing tried yet */
+    mc_route_match *looked_at;                /* where a redirect leads that is not followed after all; NULL: none */
     struct mc_shadow *shadows;                /* that still take the request's body */
 };
 

@@ -405,7 +405,7 @@ void mc_stream_reply(mc_stream *stream, const mc_reply *reply) {
     if (stream->finished) {
         return;
     }
-    stream->flags |= reply->flags;
+    mc_stream_flag(stream, reply->flags);
     if (reply->details != NULL) {
         stream->details = reply->details;
     }
@@ -701,7 +701,7 @@ static void end_leg(mc_stream *stream) {
     write_record(stream);
     stream->filter_count = 0;
     stream->response = stream->response_trailers = stream->request_trailers = NULL;
-    stream->flags = 0;
+    stream->flags = stream->flag_order = 0;
     stream->details = NULL;
     stream->status = 0;
     stream->attempts = 0;
@@ -761,7 +761,7 @@ void mc_stream_reset(mc_stream *stream, uint64_t flags, const char *details) {
     if (stream->finished) {
         return;
     }
-    stream->flags |= flags;
+    mc_stream_flag(stream, flags);
     if (details != NULL) {
         stream->details = details;
     }

@@ -68,7 +68,7 @@ struct mc_stream {
     mc_timer log;      /* access_log_flush_interval */
     uint64_t idle_ms;
 
-    uint64_t flags;
+    uint64_t flags, flag_order; /* set by mc_stream_flag */
     const char *details;
     const mc_value *metadata;       /* dynamic: namespace to object; NULL: none */
     const mc_value *filter_state;   /* key to object; NULL: none */
@@ -128,6 +128,12 @@ MC_MUST_CHECK mc_status mc_stream_match_route(mc_stream *stream);
 void mc_stream_reply(mc_stream *stream, const mc_reply *reply);
 /* The connection or the proxy gives the stream up: no more bytes will be written. */
 void mc_stream_reset(mc_stream *stream, uint64_t flags, const char *details);
+/* Adds response flags. */
+static inline void mc_stream_flag(mc_stream *stream, uint64_t flags) {
+    if (MC_UNLIKELY(flags != 0)) {
+        mc_flags_add(&stream->flags, &stream->flag_order, flags);
+    }
+}
 /* Back-pressure from the client's connection. */
 void mc_stream_write_blocked(mc_stream *stream, bool blocked);
 

@@ -7,9 +7,9 @@ static mc_try *try_of(mc_attempt *attempt) { return MC_CONTAINER(attempt, mc_try
 
 void mc_router_flag_verdict(mc_router *r, mc_retry_verdict verdict) {
     if (verdict == MC_RETRY_LIMIT) {
-        r->stream->flags |= MC_FLAG(URX);
+        mc_stream_flag(r->stream, MC_FLAG(URX));
     } else if (verdict == MC_RETRY_OVERFLOW) {
-        r->stream->flags |= MC_FLAG(UO);
+        mc_stream_flag(r->stream, MC_FLAG(UO));
     }
 }
 
@@ -265,6 +265,10 @@ static mc_status respond(mc_try *t, bool end_stream) {
     if (add_response_headers(r, t) != MC_OK) {
         mc_router_out_of_memory(r);
         return MC_ECLOSED;
+    }
+    if (MC_UNLIKELY(r->looked_at !=
+                    NULL)) { /* what the rest of the stream sees and logs is where the redirect would lead */
+        stream->match = *r->looked_at;
     }
     if (end_stream) {
         complete(r, t);

@@ -48,10 +48,10 @@ static MC_FORMAT_EVAL(eval_flags) {
     if (info->flags == 0) {
         mc_text_lit(out, "-");
     }
-    for (uint64_t flags = info->flags; flags != 0; flags &= flags - 1) {
-        unsigned index = (unsigned)__builtin_ctzll(flags);
+    uint64_t flags = info->flags, order = info->flag_order;
+    for (unsigned index; mc_flags_take(&flags, &order, &index);) {
         mc_text_add(out, op->command->variant ? mc_flag_long_name(index) : mc_flag_name(index));
-        if (flags & (flags - 1)) {
+        if (flags != 0) {
             mc_text_lit(out, ",");
         }
     }
