@@ -75,6 +75,7 @@ mc_status mc_conn_connect(mc_conn *conn, mc_net *net, const mc_address *address,
         return open_socket(conn, fd);
     }
     conn->transport = &mc_transport_raw;
+    conn->connect_error = -fd;
     finish(conn, MC_CLOSE_CONNECT_FAILED);
     return MC_OK;
 }
@@ -381,7 +382,7 @@ void mc_conn_resume_reading(mc_conn *conn) {
  */
 
 static void connected(mc_conn *conn, uint32_t events) {
-    if ((events & MC_HANGUP) != 0 && conn->transport->error(conn) != 0) {
+    if ((events & MC_HANGUP) != 0 && (conn->connect_error = conn->transport->error(conn)) != 0) {
         finish(conn, MC_CLOSE_CONNECT_FAILED);
         return;
     }

@@ -88,6 +88,7 @@ struct mc_conn {
     const mc_transport *transport;
     uint8_t state;        /* MC_CONN_* */
     uint8_t close_reason; /* mc_close_reason */
+    int connect_error;    /* errno of a connect that failed; 0: none is known */
     uint8_t read_off;     /* count of mc_conn_pause_reading */
     bool readable;        /* the source may have bytes: an edge was not yet read off */
     bool hangup;          /* the peer closed its side: read on to the end, short read or not */

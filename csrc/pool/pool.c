@@ -1,5 +1,7 @@
 #include "pool/pool.h"
 
+#include <errno.h>
+
 #include "base/alloc.h"
 
 enum client_state { CLIENT_NEW, CLIENT_CONNECTING, CLIENT_IDLE, CLIENT_BUSY, CLIENT_CLOSING, CLIENT_STATES };
@@ -54,7 +56,7 @@ mc_slice mc_reset_reason_text(mc_reset_reason reason) {
 static void pool_maybe_free(mc_pool *pool);
 static void pool_trim(mc_pool *pool);
 static mc_status pool_connect(mc_pool *pool, uint32_t address_index);
-static void pool_fail_pending(mc_pool *pool, mc_reset_reason reason);
+static void pool_fail_pending(mc_pool *pool, mc_reset_reason reason, mc_connect_error error);
 static void pending_enter(mc_pool *pool, mc_attempt *attempt, bool first);
 
 /* --- client ------------------------------------------------------------------------------------------------------ */
@@ -210,6 +212,11 @@ static void client_lost(mc_client *client) {
         mc_loop_defer(mc_net_loop(pool->upstream->net), &pool->serve);
         return;
     }
+    if (attempt != NULL && !attempt->tunnel && !mc_h1_parser_idle(&client->parser)) { /* in the middle of a response */
+        COUNT(pool->upstream, upstream_cx_protocol_error);
+        client_reset_attempt(client, MC_RESET_PROTOCOL_ERROR);
+        return;
+    }
     client_reset_attempt(client, MC_RESET_CONNECTION_TERMINATION);
 }
 
@@ -269,6 +276,16 @@ static void client_low(mc_conn *conn) {
     }
 }
 
+static mc_connect_error connect_error(int number) {
+    switch (number) {
+#define CONNECT_CASE(number, text, joined)                                                                             \
+    case number: return MC_CONNECT_##number;
+        MC_CONNECT_ERRORS(CONNECT_CASE)
+#undef CONNECT_CASE
+    default: return MC_CONNECT_ERROR_NONE;
+    }
+}
+
 static void client_connect_failed(mc_client *client, mc_close_reason why) {
     mc_pool *pool = client->pool;
     mc_upstream *upstream = pool->upstream;
@@ -277,9 +294,11 @@ static void client_connect_failed(mc_client *client, mc_close_reason why) {
     if (why == MC_CLOSE_TIMEOUT) {
         COUNT(upstream, upstream_cx_connect_timeout);
     }
-    pool_fail_pending(pool, why == MC_CLOSE_TIMEOUT ? MC_RESET_CONNECTION_TIMEOUT
-                            : why == MC_CLOSE_LOCAL ? MC_RESET_LOCAL_CONNECTION_FAILURE
-                                                    : MC_RESET_REMOTE_CONNECTION_FAILURE);
+    pool_fail_pending(pool,
+                      why == MC_CLOSE_TIMEOUT ? MC_RESET_CONNECTION_TIMEOUT
+                      : why == MC_CLOSE_LOCAL ? MC_RESET_LOCAL_CONNECTION_FAILURE
+                                              : MC_RESET_REMOTE_CONNECTION_FAILURE,
+                      connect_error(client->conn.connect_error));
 }
 
 /* RFC 8305: the host may be reached at another of its addresses. */
@@ -543,7 +562,7 @@ static void pending_leave(mc_pool *pool, mc_attempt *attempt) {
     GAUGE(pool->upstream, upstream_rq_pending_active, -1);
 }
 
-static void pool_fail_pending(mc_pool *pool, mc_reset_reason reason) {
+static void pool_fail_pending(mc_pool *pool, mc_reset_reason reason, mc_connect_error error) {
     mc_list failed; /* an attempt may come back to this pool at once: its retry must not fail with the others */
     mc_list_init(&failed);
     mc_list_splice(&failed, &pool->pending);
@@ -551,6 +570,7 @@ static void pool_fail_pending(mc_pool *pool, mc_reset_reason reason) {
         mc_attempt *attempt = MC_CONTAINER(node, mc_attempt, pending);
         pending_leave(pool, attempt);
         COUNT(pool->upstream, upstream_rq_pending_failure_eject);
+        attempt->connect_error = error;
         attempt->events->on_failure(attempt, reason);
     }
 }
@@ -572,7 +592,7 @@ static void pool_serve(mc_deferred *deferred) {
     }
     pool_trim(pool);
     if (!mc_list_empty(&pool->pending) && pool_grow(pool) != MC_OK && pool->client_count == 0) {
-        pool_fail_pending(pool, MC_RESET_LOCAL_CONNECTION_FAILURE);
+        pool_fail_pending(pool, MC_RESET_LOCAL_CONNECTION_FAILURE, MC_CONNECT_ERROR_NONE);
     }
     pool_maybe_free(pool);
 }
@@ -812,7 +832,7 @@ void mc_upstream_retire(mc_upstream *upstream) {
 
 static void pool_drop(mc_pool *pool) {
     pool->draining = true;
-    pool_fail_pending(pool, MC_RESET_CONNECTION_TERMINATION);
+    pool_fail_pending(pool, MC_RESET_CONNECTION_TERMINATION, MC_CONNECT_ERROR_NONE);
     mc_list *const lists[] = {&pool->idle, &pool->busy, &pool->connecting};
     for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++) {
         MC_LIST_EACH(lists[i], node) {

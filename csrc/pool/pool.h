@@ -39,6 +39,23 @@ typedef enum mc_reset_reason {
 
 mc_slice mc_reset_reason_text(mc_reset_reason reason);
 
+/* Why a connection could not be made, as far as it is told. X(errno, text, text without spaces) */
+#define MC_CONNECT_ERRORS(X)                                                                                           \
+    X(ECONNREFUSED, "Connection refused", "Connection_refused")                                                        \
+    X(ETIMEDOUT, "Connection timed out", "Connection_timed_out")                                                       \
+    X(EHOSTUNREACH, "No route to host", "No_route_to_host")                                                            \
+    X(ENETUNREACH, "Network is unreachable", "Network_is_unreachable")                                                 \
+    X(ECONNRESET, "Connection reset by peer", "Connection_reset_by_peer")                                              \
+    X(ECONNABORTED, "Software caused connection abort", "Software_caused_connection_abort")                            \
+    X(EADDRNOTAVAIL, "Cannot assign requested address", "Cannot_assign_requested_address")
+
+typedef enum mc_connect_error {
+    MC_CONNECT_ERROR_NONE,
+#define MC_CONNECT_ENUM(number, text, joined) MC_CONNECT_##number,
+    MC_CONNECT_ERRORS(MC_CONNECT_ENUM)
+#undef MC_CONNECT_ENUM
+} mc_connect_error;
+
 typedef struct mc_attempt_events {
     /* A queued attempt got its connection: write the request now. Comes again when the attempt is replayable and its connection
      * was closed by the server before it answered anything. */
@@ -67,7 +84,8 @@ struct mc_attempt {
     mc_slice method;   /* set before mc_pool_start: what a response will answer */
     bool
         request_sent; /* set by the owner when the last request byte was written: else the connection is not reused (CP-10) */
-    bool tunnel; /* see mc_attempt_tunnel */
+    bool tunnel;                    /* see mc_attempt_tunnel */
+    mc_connect_error connect_error; /* with on_failure */
     /* Set by the owner: sending the request twice does no harm, and it can. Then a connection that had served before and is closed
      * by the server in this very moment does not fail the attempt. */
     bool replayable;

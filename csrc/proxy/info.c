@@ -59,6 +59,7 @@ const mc_stream_info *mc_stream_collect_info(mc_stream *stream) {
         .response_code_details = mc_slice_cstr(stream->details),
         .flags = stream->flags,
         .flag_order = stream->flag_order,
+        .upstream_failure = stream->upstream_failure,
         .stream_id = stream->random,
         .random = mc_loop_random(stream->proxy->loop),
         .status = status_now(stream),

@@ -109,7 +109,7 @@ bool mc_router_maintenance(mc_router *r);
 void mc_router_reply_no_host(mc_router *r);
 /* Answers, or resets a response that has begun. Adds what answers carry after tries were made (RF-35). */
 void mc_router_reply(mc_router *r, const mc_reply *reply);
-void mc_router_reply_reset(mc_router *r, mc_reset_reason reason);
+void mc_router_reply_reset(mc_router *r, mc_reset_reason reason, mc_connect_error error);
 void mc_router_reply_timeout(mc_router *r, const char *details);
 void mc_router_reply_too_large(mc_router *r); /* RF-28 */
 void mc_router_out_of_memory(mc_router *r);

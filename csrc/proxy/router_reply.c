@@ -216,6 +216,25 @@ static const char *reset_details(mc_reset_reason reason, bool after) {
     return names[reason][after];
 }
 
+static const char *connect_details(mc_connect_error error) {
+    static const char *const details[] = {NULL,
+#define CONNECT_DETAILS(number, text, joined)                                                                          \
+    "upstream_reset_before_response_started{remote_connection_failure|delayed_connect_error:_" joined "}",
+                                          MC_CONNECT_ERRORS(CONNECT_DETAILS)
+#undef CONNECT_DETAILS
+    };
+    return details[error];
+}
+
+static mc_slice connect_text(mc_connect_error error) {
+    static const mc_slice texts[] = {{NULL, 0},
+#define CONNECT_TEXT(number, text, joined) MC_SLICE_INIT("delayed connect error: " text),
+                                     MC_CONNECT_ERRORS(CONNECT_TEXT)
+#undef CONNECT_TEXT
+    };
+    return texts[error];
+}
+
 /* RF-28: a request that could still have been redirected inside but for its body. */
 static bool lost_to_body(const mc_router *r) {
     return r->overflowed && r->stream->match.route->redirects != NULL && !r->may_retry && !r->response_started;
@@ -228,7 +247,7 @@ static void reply_too_large(mc_router *r, uint64_t flags) {
                                    .flags = flags});
 }
 
-void mc_router_reply_reset(mc_router *r, mc_reset_reason reason) {
+void mc_router_reply_reset(mc_router *r, mc_reset_reason reason, mc_connect_error error) {
     mc_stream *stream = r->stream;
     const mc_slice parts[] = {MC_SLICE("upstream connect error or disconnect/reset before headers. "),
                               r->retried ? MC_SLICE("retried and the latest ") : MC_SLICE(""),
@@ -240,6 +259,10 @@ void mc_router_reply_reset(mc_router *r, mc_reset_reason reason) {
     mc_reply reply = {.status = reason == MC_RESET_PROTOCOL_ERROR ? 502 : 503,
                       .flags = reason_flag(reason),
                       .details = reset_details(reason, r->response_started)};
+    if (reason == MC_RESET_REMOTE_CONNECTION_FAILURE && error != MC_CONNECT_ERROR_NONE) {
+        reply.details = connect_details(error);
+    }
+    stream->upstream_failure = connect_text(error);
     if (mc_arena_concat(&stream->arena, parts, sizeof parts / sizeof parts[0], &reply.body) != MC_OK) {
         reply.body = MC_SLICE_NONE;
     }

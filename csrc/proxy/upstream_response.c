@@ -72,7 +72,7 @@ void mc_try_failed(mc_try *t, mc_reset_reason reason) {
     mc_router_charge_abort(r, reason == MC_RESET_PROTOCOL_ERROR ? 502 : 503, t);
     mc_try_drop(t);
     if (!others_may_answer(r)) {
-        mc_router_reply_reset(r, reason);
+        mc_router_reply_reset(r, reason, t->attempt.connect_error);
     }
 }
 
