@@ -60,12 +60,43 @@ int mc_socket_accept(int fd, mc_address *peer) {
     }
 }
 
-int mc_socket_connect(const mc_address *address) {
+static int set_options(int fd, const mc_connect_options *o, bool bound) {
+    for (uint32_t i = 0; i < o->option_count; i++) {
+        const mc_socket_option *option = &o->options[i];
+        if (option->bound == bound && setsockopt(fd, option->level, option->name, option->value, option->size) != 0) {
+            return -errno;
+        }
+    }
+    return 0;
+}
+
+static int prepare(int fd, int family, const mc_connect_options *o) {
+    int error = o->freebind ? set_int(fd, IPPROTO_IP, IP_FREEBIND, 1) : 0;
+    error = error == 0 ? set_options(fd, o, false) : error;
+    for (uint32_t i = 0; error == 0 && i < o->source_count; i++) {
+        if (o->sources[i].any.sa_family != family) {
+            continue;
+        }
+        /* The port is chosen at connect, when the target is known: more of them can be had. */
+        error = mc_address_port(&o->sources[i]) == 0 ? set_int(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1) : 0;
+        error = error == 0 && bind(fd, &o->sources[i].any, o->sources[i].length) != 0 ? -errno : error;
+        break;
+    }
+    return error == 0 ? set_options(fd, o, true) : error;
+}
+
+int mc_socket_connect(const mc_address *address) { return mc_socket_connect_from(address, NULL, NULL); }
+
+int mc_socket_connect_from(const mc_address *address, const mc_connect_options *options, bool *bind_failed) {
     int fd = socket(address->any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0) {
         return -errno;
     }
     int error = set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+    if (error == 0 && options != NULL) {
+        error = prepare(fd, address->any.sa_family, options);
+        *bind_failed = error != 0;
+    }
     /* Interrupted, a connect goes on by itself, as an unfinished one does. */
     if (error == 0 && connect(fd, &address->any, address->length) < 0 && errno != EINPROGRESS && errno != EINTR) {
         error = -errno;

@@ -18,8 +18,25 @@ typedef struct mc_listen_options {
 int mc_socket_listen(const mc_address *address, const mc_listen_options *options);
 /* accept4; the peer's address is filled in. TCP_NODELAY is inherited from the listening socket. */
 int mc_socket_accept(int fd, mc_address *peer);
+typedef struct mc_socket_option {
+    int level, name;
+    const void *value;
+    uint32_t size;
+    bool bound; /* set after bind, not before */
+} mc_socket_option;
+
+/* How a connecting socket is made. */
+typedef struct mc_connect_options {
+    const mc_address *sources; /* it is bound to the first of the target's family, if any */
+    const mc_socket_option *options;
+    uint32_t source_count, option_count;
+    bool freebind;
+} mc_connect_options;
+
 /* Starts a connect with TCP_NODELAY; -errno, or the descriptor (connecting or connected). */
 int mc_socket_connect(const mc_address *address);
+/* *bind_failed tells that the source address was refused; other options than bind's count as that too. */
+int mc_socket_connect_from(const mc_address *address, const mc_connect_options *options, bool *bind_failed);
 /* After writability: 0, or the errno of the connect. */
 int mc_socket_error(int fd);
 int mc_socket_local(int fd, mc_address *out);

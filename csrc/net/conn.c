@@ -69,8 +69,13 @@ static void finish(mc_conn *conn, mc_close_reason reason) {
 }
 
 mc_status mc_conn_connect(mc_conn *conn, mc_net *net, const mc_address *address, const mc_conn_events *events) {
+    return mc_conn_connect_from(conn, net, address, NULL, NULL, events);
+}
+
+mc_status mc_conn_connect_from(mc_conn *conn, mc_net *net, const mc_address *address, const mc_connect_options *options,
+                               bool *bind_failed, const mc_conn_events *events) {
     mc_conn_init(conn, net, events, MC_CONN_CONNECTING);
-    int fd = mc_socket_connect(address);
+    int fd = mc_socket_connect_from(address, options, bind_failed);
     if (fd >= 0) {
         return open_socket(conn, fd);
     }

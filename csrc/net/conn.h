@@ -124,6 +124,9 @@ MC_MUST_CHECK mc_status mc_conn_accept(mc_conn *conn, mc_net *net, int fd, const
 /* Starts connecting; on_connected or on_close(MC_CLOSE_CONNECT_FAILED) follows, never inline. What is written
  * before is sent once connected. An error is of our own means (memory, the loop's table), and no callback
  * follows it. */
+MC_MUST_CHECK mc_status mc_conn_connect_from(mc_conn *conn, mc_net *net, const mc_address *address,
+                                             const mc_connect_options *options, bool *bind_failed,
+                                             const mc_conn_events *events);
 MC_MUST_CHECK mc_status mc_conn_connect(mc_conn *conn, mc_net *net, const mc_address *address,
                                         const mc_conn_events *events);
 

@@ -28,6 +28,7 @@ void mc_cluster_unref(mc_cluster *cluster) {
     }
     release_stats(cluster);
     mc_free(cluster->outlier);
+    mc_arena_fini(&cluster->arena);
     mc_lb_config_fini(&cluster->lb);
     mc_arena_fini(&cluster->metadata_arena);
     mc_free((void *)cluster->name.p);
@@ -114,7 +115,9 @@ static mc_status read_protocol(const mc_value *config, mc_cluster *cluster, mc_e
     mc_h1_limits_init(&cluster->h1, MC_H1_RESPONSE);
     cluster->h1.max_headers_bytes = (uint32_t)MC_DEFAULT_MAX_RESPONSE_HEADERS * 1024;
     cluster->idle_timeout_ms = MC_DEFAULT_CONNECTION_IDLE_TIMEOUT;
-    if ((status = mc_value_read_object(config, "common_http_protocol_options", &common, error)) != MC_OK ||
+    if ((status = mc_value_read_u32(config, "max_requests_per_connection", &cluster->max_requests_per_connection,
+                                    error)) != MC_OK ||
+        (status = mc_value_read_object(config, "common_http_protocol_options", &common, error)) != MC_OK ||
         (status = read_http(common, cluster, error)) != MC_OK ||
         (status = mc_value_read_object(config, "typed_extension_protocol_options", &extensions, error)) != MC_OK ||
         (status = mc_value_read_object(extensions, HTTP_OPTIONS, &typed, error)) != MC_OK ||
@@ -148,6 +151,107 @@ static mc_status read_connection(const mc_value *config, mc_cluster *cluster, mc
         return status;
     }
     return MC_OK;
+}
+
+static mc_status read_source(const mc_value *address, mc_cluster *cluster, mc_address *sources, mc_error *error) {
+    mc_slice ip = MC_SLICE_NONE;
+    uint32_t port = 0;
+    mc_status status;
+    if ((status = mc_value_read_string(address, "address", &ip, error)) != MC_OK ||
+        (status = mc_value_read_u32(address, "port_value", &port, error)) != MC_OK) {
+        return status;
+    }
+    if (port > UINT16_MAX || mc_address_parse(&sources[cluster->connect.source_count], ip, (uint16_t)port) != MC_OK) {
+        return mc_error_set(error, MC_EINVAL, "address", "must be an IP address: %.*s", MC_SLICE_ARG(ip));
+    }
+    cluster->connect.source_count++;
+    return MC_OK;
+}
+
+static mc_status read_sources(const mc_value *bind, mc_cluster *cluster, mc_error *error) {
+    const mc_value *source, *extra, *address;
+    size_t count;
+    mc_status status;
+    if ((status = mc_value_read_object(bind, "source_address", &source, error)) != MC_OK ||
+        (status = mc_value_read_list(bind, "extra_source_addresses", &extra, &count, error)) != MC_OK) {
+        return status;
+    }
+    mc_address *sources = mc_arena_alloc(&cluster->arena, (count + 1) * sizeof *sources);
+    if (sources == NULL) {
+        return MC_ENOMEM;
+    }
+    cluster->connect.sources = sources;
+    if (source != NULL && (status = read_source(source, cluster, sources, error)) != MC_OK) {
+        mc_error_under(error, "source_address");
+        return status;
+    }
+    for (size_t i = 0; i < count; i++) {
+        if ((status = mc_value_read_object(&extra[i], "address", &address, error)) != MC_OK ||
+            (status = read_source(address, cluster, sources, error)) != MC_OK) {
+            mc_error_under(error, "extra_source_addresses[%zu].address", i);
+            return status;
+        }
+    }
+    return MC_OK;
+}
+
+/* A SocketOption; its bytes come as base64 in canonical JSON. */
+static mc_status read_option(const mc_value *config, mc_cluster *cluster, mc_socket_option *out, mc_error *error) {
+    int64_t level = 0, name = 0, number = 0;
+    mc_slice state = MC_SLICE("STATE_PREBIND"), bytes = MC_SLICE_NONE;
+    mc_status status;
+    if ((status = mc_value_read_i64(config, "level", &level, error)) != MC_OK ||
+        (status = mc_value_read_i64(config, "name", &name, error)) != MC_OK ||
+        (status = mc_value_read_i64(config, "int_value", &number, error)) != MC_OK ||
+        (status = mc_value_read_bytes(config, "buf_value", &cluster->arena, &bytes, error)) != MC_OK ||
+        (status = mc_value_read_string(config, "state", &state, error)) != MC_OK) {
+        return status;
+    }
+    *out = (mc_socket_option){
+        .level = (int)level, .name = (int)name, .bound = mc_slice_eq(state, MC_SLICE("STATE_BOUND"))};
+    if (bytes.p == NULL) {
+        int *value = mc_arena_alloc(&cluster->arena, sizeof *value);
+        if (value == NULL) {
+            return MC_ENOMEM;
+        }
+        *value = (int)number;
+        bytes = mc_slice_of(value, sizeof *value);
+    }
+    out->value = bytes.p;
+    out->size = (uint32_t)bytes.n;
+    return MC_OK;
+}
+
+static mc_status read_bind(const mc_value *config, mc_cluster *cluster, mc_error *error) {
+    const mc_value *bind, *options;
+    size_t count;
+    mc_status status = mc_value_read_object(config, "upstream_bind_config", &bind, error);
+    if (status != MC_OK || bind == NULL) {
+        return status;
+    }
+    cluster->has_connect = true;
+    if ((status = read_sources(bind, cluster, error)) != MC_OK ||
+        (status = mc_value_read_bool(bind, "freebind", &cluster->connect.freebind, error)) != MC_OK ||
+        (status = mc_value_read_list(bind, "socket_options", &options, &count, error)) != MC_OK) {
+        mc_error_under(error, "upstream_bind_config");
+        return status;
+    }
+    mc_socket_option *list = mc_arena_alloc(&cluster->arena, count * sizeof *list);
+    for (size_t i = 0; list != NULL && i < count; i++) {
+        mc_slice state = MC_SLICE("STATE_PREBIND");
+        status = mc_value_read_string(&options[i], "state", &state, error);
+        if (status == MC_OK && mc_slice_eq(state, MC_SLICE("STATE_LISTENING"))) {
+            continue; /* nothing listens here */
+        }
+        if (status != MC_OK ||
+            (status = read_option(&options[i], cluster, &list[cluster->connect.option_count], error)) != MC_OK) {
+            mc_error_under(error, "upstream_bind_config.socket_options[%zu]", i);
+            return status;
+        }
+        cluster->connect.option_count++;
+    }
+    cluster->connect.options = list;
+    return list == NULL ? MC_ENOMEM : MC_OK;
 }
 
 static mc_status read_outlier(const mc_value *config, mc_cluster *cluster, mc_error *error) {
@@ -219,6 +323,7 @@ mc_status mc_cluster_compile(const mc_value *config, const mc_lb_node *node, uin
         return mc_error_set(error, MC_ENOMEM, "", "out of memory");
     }
     atomic_init(&cluster->refs, 1);
+    mc_arena_init(&cluster->arena, NULL);
     cluster->slot = slot;
     mc_arena_init(&cluster->metadata_arena, NULL);
     cluster->config_hash = config_hash;
@@ -231,6 +336,9 @@ mc_status mc_cluster_compile(const mc_value *config, const mc_lb_node *node, uin
         (status = read_protocol(config, cluster, error)) != MC_OK ||
         (status = read_connection(config, cluster, error)) != MC_OK ||
         (status = read_outlier(config, cluster, error)) != MC_OK ||
+        (status = read_bind(config, cluster, error)) != MC_OK ||
+        (status = mc_value_read_bool(config, "close_connections_on_host_health_failure",
+                                     &cluster->close_on_health_failure, error)) != MC_OK ||
         (status = copy_text(name, &cluster->name, false)) != MC_OK ||
         (status = copy_text(alt.n > 0 ? alt : name, &cluster->stat_name, true)) != MC_OK ||
         (status = read_metadata(config, cluster, error)) != MC_OK || (status = init_codes(cluster)) != MC_OK) {

@@ -4,6 +4,7 @@
 #ifndef MC_POOL_CLUSTER_H
 #define MC_POOL_CLUSTER_H
 
+#include "event/socket.h"
 #include "h1/h1.h"
 #include "health/outlier.h"
 #include "lb/lb.h"
@@ -28,6 +29,7 @@
     COUNTER(upstream_cx_max_duration_reached)                                                                          \
     COUNTER(upstream_cx_overflow)                                                                                      \
     COUNTER(upstream_cx_pool_overflow)                                                                                 \
+    COUNTER(bind_errors)                                                                                               \
     COUNTER(upstream_cx_none_healthy)                                                                                  \
     COUNTER(upstream_cx_protocol_error)                                                                                \
     COUNTER(upstream_cx_rx_bytes_total)                                                                                \
@@ -108,6 +110,10 @@ typedef struct mc_cluster {
     mc_h1_limits h1;
     bool tcp_keepalive;
     uint32_t keepalive_probes, keepalive_time_s, keepalive_interval_s;
+    mc_arena arena;             /* of what the options below point to */
+    mc_connect_options connect; /* upstream_bind_config */
+    bool has_connect;
+    bool close_on_health_failure;
     mc_outlier_config *outlier;      /* NULL: not watched */
     uint64_t update_merge_window_ms; /* CL-12; 0: off */
     bool health_checked;             /* has active health checks */

@@ -447,7 +447,17 @@ static mc_status socket_connect(const mc_upstream *upstream, mc_client *client, 
                                             &client_events);
     }
     const mc_address *address = mc_hosts_address(upstream->hosts, host, client->address_index);
-    return mc_conn_connect(&client->conn, upstream->net, address == NULL ? &host->address : address, &client_events);
+    address = address == NULL ? &host->address : address;
+    if (MC_LIKELY(!upstream->cluster->has_connect)) {
+        return mc_conn_connect(&client->conn, upstream->net, address, &client_events);
+    }
+    bool bind_failed = false;
+    mc_status status = mc_conn_connect_from(&client->conn, upstream->net, address, &upstream->cluster->connect,
+                                            &bind_failed, &client_events);
+    if (bind_failed) {
+        COUNT(upstream, bind_errors);
+    }
+    return status;
 }
 
 /* `address_index` above 0: goes on where another connection failed to its host's address before, and counts with it. */
@@ -883,13 +893,26 @@ mc_status mc_upstream_update(mc_upstream *upstream, mc_hosts *hosts) {
     return MC_OK;
 }
 
+static void pool_drain_existing(mc_pool *pool) {
+    MC_LIST_EACH(&pool->idle, node) { client_close(MC_CONTAINER(node, mc_client, link)); }
+    MC_LIST_EACH(&pool->busy, node) { MC_CONTAINER(node, mc_client, link)->requests_left = 0; }
+}
+
+static void pool_close_all(mc_pool *pool) {
+    MC_LIST_EACH(&pool->idle, node) { client_close(MC_CONTAINER(node, mc_client, link)); }
+    MC_LIST_EACH(&pool->busy, node) { mc_conn_abort(&MC_CONTAINER(node, mc_client, link)->conn, MC_CLOSE_LOCAL); }
+}
+
 void mc_upstream_drain_host(mc_upstream *upstream, mc_host *host) {
     for (mc_rq_priority priority = MC_PRIORITY_DEFAULT; priority < MC_PRIORITIES; priority++) {
-        const uintptr_t key = key_of(host, priority, false);
-        mc_pool *pool = mc_map_get(&upstream->pool_of, mc_slice_of(&key, sizeof key));
-        if (pool != NULL) {
-            MC_LIST_EACH(&pool->idle, node) { client_close(MC_CONTAINER(node, mc_client, link)); }
-            MC_LIST_EACH(&pool->busy, node) { MC_CONTAINER(node, mc_client, link)->requests_left = 0; }
+        for (int raw = 0; raw < 2; raw++) {
+            const uintptr_t key = key_of(host, priority, raw == 1);
+            mc_pool *pool = mc_map_get(&upstream->pool_of, mc_slice_of(&key, sizeof key));
+            if (pool != NULL && raw == 1 && upstream->cluster->close_on_health_failure) {
+                pool_close_all(pool);
+            } else if (pool != NULL) {
+                pool_drain_existing(pool);
+            }
         }
     }
 }

@@ -318,8 +318,10 @@ def _prepare(
         path = f"static_resources.listeners[{index}]"
         listeners.append(_with_filters(listener, path, filters, loop))
     resources["listeners"] = [*listeners, *(extra_listeners or ())]
+    manager = document.get("cluster_manager", {})
+    bind = {k: manager[k] for k in ("upstream_bind_config",) if k in manager}
     resources["clusters"] = [
-        _with_assignment(dns_fields(cluster), assignments)
+        _with_assignment({**bind, **dns_fields(cluster)}, assignments)
         for cluster in resources.get("clusters", ())
     ]
     return {**document, "static_resources": resources}, filters
@@ -636,8 +638,10 @@ class _Run:
                 source.start(self.loop, self._on_assignment)
 
     def _on_assignment(self, name: str, assignment: dict[str, Any]) -> None:
-        self._assignments[name] = assignment
         checker = self._checkers.get(name)
+        if assignment == self._assignments.get(name) and (checker is None or not checker.keeps_any):
+            return
+        self._assignments[name] = assignment
         self._send_assignment(name, assignment if checker is None else checker.take(assignment))
 
     def _send_assignment(self, name: str, assignment: dict[str, Any]) -> None:

@@ -221,6 +221,11 @@ class Checker:
         self._stay = staying
         return self.view()
 
+    @property
+    def keeps_any(self) -> bool:
+        """Whether a host is there only for its health."""
+        return bool(self._stay)
+
     def view(self) -> dict[str, Any]:
         """The assignment as the core is to see it: with the state of hosts that are new there, and
         with the hosts that stay for their health."""

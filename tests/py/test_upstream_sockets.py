@@ -1,0 +1,101 @@
+"""How the sockets of upstream connections are made: source addresses and options."""
+
+from __future__ import annotations
+
+import socket
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import clients
+import pytest
+from upstreams import Behaviour, Exchange, Upstream
+
+import meshcore
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "examples"))
+from config import proxy_to
+
+Start = Callable[[Behaviour], Upstream]
+
+
+async def peer(exchange: Exchange) -> None:
+    """Answers with the address that the connection comes from."""
+    text = exchange.writer.get_extra_info("peername")[0].encode()
+    await exchange.head(200, [("content-length", str(len(text)))])
+    await exchange.write(text)
+
+
+def source(address: str) -> dict[str, Any]:
+    return {"address": address, "port_value": 0}
+
+
+def option(level: int, name: int, value: int, state: str = "STATE_PREBIND") -> dict[str, Any]:
+    return {"level": level, "name": name, "int_value": value, "state": state}
+
+
+def fetch(config: dict[str, Any]) -> tuple[int, bytes, int]:
+    """Status, body, and how many times a socket could not be bound."""
+    name = config["static_resources"]["clusters"][0]["name"]
+    with meshcore.Gateway(config, workers=1) as gateway:
+        reply = clients.fetch(gateway.listeners["main"][1], "/")
+        return reply.status, reply.body, gateway.stats.counter(f"cluster.{name}.bind_errors").value
+
+
+@pytest.mark.parametrize(
+    ("bind", "seen"),
+    [
+        ({"source_address": source("127.0.0.5")}, b"127.0.0.5"),
+        # An address of another family does not suit; a further one may.
+        ({"source_address": source("::1")}, b"127.0.0.1"),
+        (
+            {
+                "source_address": source("::1"),
+                "extra_source_addresses": [{"address": source("127.0.0.6")}],
+            },
+            b"127.0.0.6",
+        ),
+        (
+            {"socket_options": [option(socket.IPPROTO_IP, socket.IP_TOS, 16, "STATE_BOUND")]},
+            b"127.0.0.1",
+        ),
+    ],
+)
+def test_source_addresses(upstream: Start, bind: dict[str, Any], seen: bytes) -> None:
+    config = proxy_to(upstream(peer).port)
+    config["static_resources"]["clusters"][0]["upstream_bind_config"] = bind
+    assert fetch(config) == (200, seen, 0)
+
+
+def test_the_bootstrap_s_address_is_for_clusters_without_one(upstream: Start) -> None:
+    config = proxy_to(upstream(peer).port)
+    config["cluster_manager"] = {"upstream_bind_config": {"source_address": source("127.0.0.7")}}
+    assert fetch(config) == (200, b"127.0.0.7", 0)
+    cluster = config["static_resources"]["clusters"][0]
+    cluster["upstream_bind_config"] = {"source_address": source("127.0.0.8")}
+    assert fetch(config) == (200, b"127.0.0.8", 0)
+
+
+@pytest.mark.parametrize(
+    "bind",
+    [
+        {"source_address": source("203.0.113.1")},
+        {"socket_options": [option(socket.SOL_SOCKET, 32767, 1)]},
+    ],
+)
+def test_what_the_system_refuses(upstream: Start, bind: dict[str, Any]) -> None:
+    config = proxy_to(upstream(peer).port)
+    config["static_resources"]["clusters"][0]["upstream_bind_config"] = bind
+    status, _, errors = fetch(config)
+    assert (status, errors) == (503, 1)
+
+
+def test_the_cluster_s_own_limit_of_requests(upstream: Start) -> None:
+    origin = upstream(peer)
+    config = proxy_to(origin.port)
+    config["static_resources"]["clusters"][0]["max_requests_per_connection"] = 2
+    with meshcore.Gateway(config, workers=1) as gateway:
+        for _ in range(4):
+            clients.fetch(gateway.listeners["main"][1], "/")
+    assert len({request.connection for request in origin.requests}) == 2
