@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from meshcore._core.lb import RingHash as RingHash
     from meshcore.balancing import LoadBalancer as LoadBalancer
     from meshcore.balancing import priority_load as priority_load
+    from meshcore.cluster import ClusterManager as ClusterManager
     from meshcore.filters import Request as Request
     from meshcore.filters import Response as Response
     from meshcore.filters import http_filter as http_filter

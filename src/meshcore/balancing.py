@@ -9,6 +9,7 @@ For example:
 
 from __future__ import annotations
 
+import contextlib
 import json
 import secrets
 import time
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from meshcore._core import balancer as _balancer
 from meshcore._core.base import xxh64
+from meshcore._core.http import grpc_to_http
 from meshcore._endpoints import (
     assignment_of,
     filter_metadata,
@@ -351,6 +353,7 @@ class LoadBalancer:
             endpoints = document.get("load_assignment", {"endpoints": []})
         self._duplicates = document.get("type", "STATIC") == "STATIC"
         self._now = _clock(now)
+        watch = document.get("outlier_detection")
         self._take(assignment_of(endpoints))
         self._core = _balancer.Balancer(
             _encode({key: value for key, value in document.items() if key != "load_assignment"}),
@@ -360,9 +363,11 @@ class LoadBalancer:
             locality=_locality_of(locality),
             local=None if local is None else _encode(assignment_of(local)),
             runtime=_encode(runtime or {}),
+            outlier=_encode(watch) if watch is not None else None,
             **_draws(random),
         )
         self._weights_due = self._now() + self._core.weights_period_ms
+        self._tick_due = self._now() + self._core.outlier_interval_ms
         self._settle()
 
     # --- membership ---------------------------------------------------------------------------
@@ -465,6 +470,12 @@ class LoadBalancer:
         for each, number in changes.items():
             self._core.set_active(self._index(each), number)
 
+    def add_active_requests(self, host: Any, delta: int) -> None:
+        """One more (1) or one less (-1) in progress on a host; one that has left is no error."""
+        with contextlib.suppress(KeyError):
+            index = self._index(host)
+            self._core.set_active(index, max(0, self._core.active(index) + delta))
+
     def active_requests(self, host: Any) -> int:
         return self._core.active(self._index(host))
 
@@ -552,8 +563,7 @@ class LoadBalancer:
             (``hash_balance_factor``) compares with; None: the sum over the hosts.
         """
         now = self._now()
-        if self._core.policy == "weights":
-            self._reweigh(now)
+        self._catch_up(now)
         fields: dict[str, Any] = {}
         if metadata is not None:
             fields["criteria"] = _encode(filter_metadata(metadata).get("envoy.lb", {}))
@@ -638,11 +648,62 @@ class LoadBalancer:
         text = f"JSON {json.dumps(report)}" if isinstance(report, Mapping) else report
         return self._core.report(self._index(host), text.encode(), False, self._now())
 
-    def _reweigh(self, now: int) -> None:
-        if now < self._weights_due:
-            return
-        self._weights_due = now + self._core.weights_period_ms
-        if self._core.update_weights(now):
+    def report(
+        self,
+        host: Any,
+        status: int | None = None,
+        *,
+        error: str | BaseException | None = None,
+        seconds: float | None = None,
+        grpc_status: int | None = None,
+        retry_after: float | None = None,
+        degraded: bool = False,
+    ) -> None:
+        """How a request to the host went: for outlier detection and for Peak-EWMA.
+
+        status: the HTTP status of the answer. error: what happened instead of one: "connect" (no
+        connection, or it was lost), "timeout", or the exception. seconds: how long it took, for
+        Peak-EWMA. grpc_status: of an answer of headers alone, counted as its HTTP status.
+        retry_after: seconds that the server asked for. degraded: the answer says x-envoy-degraded.
+
+        An ejection by the cluster's ``outlier_detection`` counts from the next choice on; its
+        interval passes with the clock, at choices and reports. Its draws (jitter, enforcing
+        percentages) are not taken from `random`.
+        """
+        now = self._now()
+        self._catch_up(now)
+        index = self._index(host)
+        if seconds is not None:
+            self.answered(
+                index,
+                seconds,
+                status=None if error is not None else status,
+                grpc_status=grpc_status,
+                retry_after=retry_after,
+            )
+        if error is not None:
+            late = error == "timeout" or isinstance(error, TimeoutError)
+            events = [("timeout", 504) if late else ("connect_failed", 0)]
+        elif status is None and grpc_status is None:
+            raise ValueError("report needs a status, a grpc_status or an error")
+        else:
+            code = grpc_to_http(grpc_status) if grpc_status is not None else status or 0
+            kind = "failed" if code >= 500 else "degraded" if degraded else "success"
+            events = [("connected", 0), (kind, code)]
+        changed = [self._core.outcome(index, event, code, now) for event, code in events]
+        if any(changed):
+            self._core.refresh(now)
+
+    def _catch_up(self, now: int) -> None:
+        """What a gateway does by timers: outlier intervals, and weights by load reports."""
+        changed = False
+        if self._core.outlier_interval_ms and now >= self._tick_due:
+            changed = self._core.tick(now)
+            self._tick_due = now + self._core.outlier_interval_ms
+        if self._core.policy == "weights" and now >= self._weights_due:
+            self._weights_due = now + self._core.weights_period_ms
+            changed |= self._core.update_weights(now)
+        if changed:
             self._core.refresh(now)
             self._known.clear()
 

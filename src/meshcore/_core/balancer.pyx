@@ -54,6 +54,24 @@ cdef c_bool refuse_one(void *ctx, const mc_host *host) noexcept with gil:
     return False
 
 
+cdef void ignore_decision(
+    void *ctx, mc_host *host, mc_outlier_action action, mc_outlier_type type, uint64_t since_ms
+) noexcept nogil:
+    pass
+
+
+# mc_outlier_event, in its order.
+EVENTS = (
+    "connected",
+    "connected_final",
+    "connect_failed",
+    "timeout",
+    "success",
+    "degraded",
+    "failed",
+)
+
+
 @cython.final
 cdef class Balancer:
     """Hosts are known by index, in the order of the assignment."""
@@ -64,6 +82,9 @@ cdef class Balancer:
     cdef mc_hosts *local
     cdef mc_lb *lb
     cdef mc_random random
+    cdef mc_random chance  # of outlier detection
+    cdef mc_outlier outlier
+    cdef bint watched
     cdef mc_slab *slab
     cdef readonly Store store
     cdef bytes name
@@ -84,6 +105,7 @@ cdef class Balancer:
         tuple locality=(b"", b"", b""),
         bytes local=None,
         bytes runtime=b"{}",
+        bytes outlier=None,
     ):
         if self.lb != NULL:
             raise TypeError("a Balancer is made once")
@@ -99,6 +121,8 @@ cdef class Balancer:
             self.random.ctx = <void *>self
         self.compile_config(cluster, &self.config, locality, local is not None, runtime)
         self.hosts = self.compile_hosts(assignment, &self.config, NULL)
+        if outlier is not None:
+            self.watch(outlier, seed)
         cdef mc_lb_stats stats = mc_lb_stats_of(self.store.stats, self.slab, bytes_slice(self.name))
         self.lb = mc_lb_new(&self.config, self.hosts, &self.random, now_ms, &stats)
         self.settle()
@@ -111,6 +135,8 @@ cdef class Balancer:
 
     def __dealloc__(self):
         mc_lb_free(self.lb)
+        if self.watched:
+            mc_outlier_fini(&self.outlier)
         mc_hosts_unref(self.hosts)
         mc_hosts_unref(self.local)
         mc_lb_config_fini(&self.config)
@@ -146,6 +172,34 @@ cdef class Balancer:
         mc_arena_fini(&arena)
         if status != MC_OK:
             refuse(status, &error)
+        return 0
+
+    cdef int watch(self, bytes json, uint64_t seed) except -1:
+        """Outlier detection, with draws of its own: those of the balancer stay as they are."""
+        cdef mc_arena arena
+        cdef mc_error error
+        cdef const mc_value *value = NULL
+        cdef mc_outlier_config config
+        cdef mc_outlier_stats stats
+        cdef mc_status status
+        mc_random_seed(&self.chance, ~seed)
+        mc_arena_init(&arena, NULL)
+        error.path[0] = error.reason[0] = 0
+        status = mc_value_parse(&arena, bytes_slice(json), &value, &error)
+        if status == MC_OK:
+            status = mc_outlier_config_compile(value, &config, &error)
+        mc_arena_fini(&arena)
+        if status != MC_OK:
+            refuse(status, &error)
+        mc_outlier_stats_register(
+            &stats, &config, self.store.stats, bytes_slice(self.name), self.slab
+        )
+        mc_outlier_init(
+            &self.outlier, &config, &stats, &self.chance, &self.chance, ignore_decision, NULL
+        )
+        self.watched = True
+        if mc_outlier_set_hosts(&self.outlier, self.hosts) != MC_OK:
+            raise MemoryError()
         return 0
 
     cdef mc_hosts *compile_hosts(
@@ -186,7 +240,11 @@ cdef class Balancer:
         return 0
 
     cdef int swap(self, mc_hosts *hosts, uint64_t now_ms) except -1:
-        cdef mc_status status = mc_lb_update(self.lb, hosts, now_ms)
+        cdef mc_status status = MC_OK
+        if self.watched:
+            status = mc_outlier_set_hosts(&self.outlier, hosts)
+        if status == MC_OK:
+            status = mc_lb_update(self.lb, hosts, now_ms)
         if status != MC_OK:
             mc_hosts_unref(hosts)
             raise MemoryError()
@@ -400,6 +458,30 @@ cdef class Balancer:
         if weight > 0:
             mc_client_weight_report(self.at(i), weight, max(now_ms, 1))
         return weight
+
+    @property
+    def outlier_interval_ms(self):
+        """0 without outlier detection."""
+        return self.outlier.config.interval_ms if self.watched else 0
+
+    def outcome(self, size_t i, str event, unsigned code, uint64_t now_ms):
+        """What happened to a request; true when the host was ejected, and a refresh is due."""
+        cdef mc_host *host = self.at(i)
+        cdef unsigned types, type
+        cdef bint changed = False
+        if not self.watched or host.outlier == NULL:
+            return False
+        types = mc_outlier_put(
+            host.outlier, &self.outlier.config, <mc_outlier_event><int>EVENTS.index(event), code
+        )
+        for type in range(<unsigned>MC_OUTLIER_DEGRADED + 1):
+            if types & (<unsigned>1 << type):
+                changed |= mc_outlier_report(&self.outlier, host, <mc_outlier_type>type, now_ms)
+        return changed
+
+    def tick(self, uint64_t now_ms):
+        """The end of an outlier interval; true when a refresh is due."""
+        return mc_outlier_tick(&self.outlier, now_ms)
 
     @property
     def weights_period_ms(self):

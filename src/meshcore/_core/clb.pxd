@@ -68,7 +68,10 @@ cdef extern from "lb/lb.h" nogil:
         mc_slice region
         mc_slice zone
         mc_slice sub_zone
+    ctypedef struct mc_outlier_host:
+        pass
     ctypedef struct mc_host:
+        mc_outlier_host *outlier
         uint32_t rq_active
         uint32_t pending
         uint32_t health_flags
@@ -200,3 +203,54 @@ cdef extern from "lb/client_weights.h" nogil:
     bint mc_client_weights_update(
         const mc_hosts *hosts, const mc_client_weights_config *config, uint64_t now_ms
     )
+
+cdef extern from "health/outlier.h" nogil:
+    ctypedef enum mc_outlier_event:
+        pass
+    ctypedef enum mc_outlier_type:
+        MC_OUTLIER_DEGRADED
+    ctypedef enum mc_outlier_action:
+        pass
+    ctypedef struct mc_outlier_config:
+        uint64_t interval_ms
+    ctypedef struct mc_outlier_stats:
+        pass
+    ctypedef struct mc_outlier:
+        mc_outlier_config config
+    mc_status mc_outlier_config_compile(
+        const mc_value *value, mc_outlier_config *out, mc_error *error
+    )
+    unsigned mc_outlier_put(
+        mc_outlier_host *host,
+        const mc_outlier_config *config,
+        mc_outlier_event event,
+        unsigned code,
+    )
+    void mc_outlier_stats_register(
+        mc_outlier_stats *out,
+        const mc_outlier_config *config,
+        mc_stats *stats,
+        mc_slice stat_name,
+        mc_slab *slab,
+    )
+    void mc_outlier_init(
+        mc_outlier *outlier,
+        const mc_outlier_config *config,
+        const mc_outlier_stats *stats,
+        mc_random *random,
+        mc_random *sampling,
+        void (*listener)(
+            void *ctx,
+            mc_host *host,
+            mc_outlier_action action,
+            mc_outlier_type type,
+            uint64_t since_ms,
+        ) noexcept nogil,
+        void *ctx,
+    )
+    void mc_outlier_fini(mc_outlier *outlier)
+    mc_status mc_outlier_set_hosts(mc_outlier *outlier, mc_hosts *hosts)
+    bint mc_outlier_report(
+        mc_outlier *outlier, mc_host *host, mc_outlier_type type, uint64_t now_ms
+    )
+    bint mc_outlier_tick(mc_outlier *outlier, uint64_t now_ms)

@@ -1,0 +1,184 @@
+"""`ClusterManager`: a client's own choice of hosts, and what it learns of them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+import meshcore
+from meshcore.balancing import Retry
+from meshcore.cluster import ClusterManager, NoHostError
+
+
+def assignment(addresses: Sequence[str], port: int = 80, **fields: Any) -> dict[str, Any]:
+    return {
+        "cluster_name": "x",
+        "endpoints": [
+            {
+                "lb_endpoints": [
+                    {
+                        "endpoint": {
+                            "address": {"socket_address": {"address": a, "port_value": port}}
+                        }
+                    }
+                    for a in addresses
+                ],
+                **fields,
+            }
+        ],
+    }
+
+
+TEN = [f"10.0.0.{n}" for n in range(1, 11)]
+
+
+def manager(now: Any = None, **cluster: Any) -> ClusterManager:
+    fields = {"lb_policy": "RANDOM", "load_assignment": assignment(TEN), **cluster}
+    return ClusterManager({"service": fields}, random=7, now=now)
+
+
+def test_choice_by_cluster_and_key() -> None:
+    clusters = manager(lb_policy="MAGLEV")
+    assert clusters.clusters == ("service",)
+    table = meshcore.Maglev([(f"{address}:80", 1) for address in TEN])
+    for key in ("a", "b", "c"):
+        host = clusters.choose("service", hash=key)
+        assert str(host) == table.host(meshcore.xxh64(key.encode()))
+    with pytest.raises(KeyError):
+        clusters.choose("nobody")
+
+
+def test_a_bootstrap_brings_locality_local_cluster_and_runtime() -> None:
+    def zones(*counts: int, base: int) -> dict[str, Any]:
+        groups = [
+            {**assignment([f"10.{base}.{z}.{n}" for n in range(count)])["endpoints"][0]}
+            for z, count in enumerate(counts)
+        ]
+        for zone, group in zip("ab", groups, strict=True):
+            group["locality"] = {"zone": zone}
+        return {"cluster_name": "x", "endpoints": groups}
+
+    bootstrap = {
+        "node": {"id": "n", "cluster": "c", "locality": {"zone": "b"}},
+        "cluster_manager": {"local_cluster_name": "ours"},
+        "layered_runtime": {
+            "layers": [{"name": "s", "static_layer": {"upstream": {"healthy_panic_threshold": 0}}}]
+        },
+        "static_resources": {
+            "clusters": [
+                {"name": "theirs", "load_assignment": zones(3, 3, base=1)},
+                {"name": "ours", "load_assignment": zones(2, 2, base=2)},
+            ]
+        },
+    }
+    clusters = ClusterManager(bootstrap)
+    places = {str(clusters.choose("theirs")).split(".")[2] for _ in range(20)}
+    assert places == {"1"}
+    assert clusters.stats["cluster.theirs.lb_zone_routing_all_directly"] == 20
+    clusters.balancer("theirs").set_health(
+        dict.fromkeys(clusters.balancer("theirs").hosts, "UNHEALTHY")
+    )
+    assert clusters.choose("theirs") is None  # no panic, says the runtime
+    del bootstrap["static_resources"]["clusters"][1]  # type: ignore[index]
+    with pytest.raises(meshcore.ConfigError, match="local_cluster_name"):
+        ClusterManager(bootstrap)
+
+
+def test_hash_policy_of_the_cluster_reads_headers() -> None:
+    typed = {
+        "@type": "type.googleapis.com/envoy.extensions.load_balancing_policies.maglev.v3.Maglev",
+        "consistent_hashing_lb_config": {"hash_policy": [{"header": {"header_name": "x-key"}}]},
+    }
+    policy = {"policies": [{"typed_extension_config": {"name": "m", "typed_config": typed}}]}
+    clusters = ClusterManager(
+        [{"name": "s", "load_assignment": assignment(TEN), "load_balancing_policy": policy}]
+    )
+    table = meshcore.Maglev([(f"{address}:80", 1) for address in TEN])
+    host = clusters.choose("s", headers=[("x-key", "user-42")], hash=5)
+    assert str(host) == table.host(meshcore.xxh64(b"user-42"))
+
+
+def test_failing_hosts_are_ejected_and_come_back() -> None:
+    now = [0.0]
+    watch = {"consecutive_5xx": 3, "interval": "10s", "base_ejection_time": "30s"}
+    clusters = manager(now=lambda: now[0], outlier_detection=watch)
+    balancer = clusters.balancer("service")
+    sick = balancer.hosts[4]
+    for _ in range(3):
+        clusters.report("service", sick, 500)
+    assert balancer.health(sick) == "/failed_outlier_check"
+    assert clusters.stats["cluster.service.outlier_detection.ejections_active"] == 1
+    assert sick not in [clusters.choose("service") for _ in range(100)]
+    for _ in range(3):
+        clusters.report("service", balancer.hosts[5], error=ConnectionError())
+    assert balancer.health(5) == "healthy"  # one of ten is all that may go
+    now[0] = 39.0
+    clusters.choose("service")
+    assert balancer.health(sick) == "healthy"
+
+
+def test_an_attempt_counts_and_reports() -> None:
+    clusters = manager(lb_policy="LEAST_REQUEST", outlier_detection={"consecutive_5xx": 1})
+    balancer = clusters.balancer("service")
+    with clusters.request("service") as attempt:
+        assert balancer.active_requests(attempt.host) == 1
+        attempt.status = 200
+    host = attempt.host
+    assert balancer.active_requests(host) == 0
+    assert balancer.health(host) == "healthy"
+    retry = Retry(max_attempts=50)
+    seen = []
+
+    def try_once() -> None:
+        with clusters.request("service", retry=retry) as attempt:
+            seen.append(attempt.host.address)
+            raise ConnectionResetError
+
+    for _ in range(3):
+        with pytest.raises(ConnectionResetError):
+            try_once()
+    assert len(set(seen)) == 3
+    assert [balancer.health(address) for address in seen].count("/failed_outlier_check") == 1
+    with pytest.raises(asyncio.CancelledError), clusters.request("service") as attempt:
+        raise asyncio.CancelledError
+    assert balancer.health(attempt.host) == "healthy"
+    with pytest.raises(RuntimeError, match="inside"):
+        _ = clusters.request("service").host
+
+
+def test_nothing_to_choose() -> None:
+    clusters = ClusterManager({"empty": {"type": "STATIC"}})
+    assert clusters.choose("empty") is None
+    with pytest.raises(NoHostError, match="empty"), clusters.request("empty"):
+        pass
+    clusters.update("empty", ["10.0.0.1:80"])
+    with clusters.request("empty") as attempt:
+        clusters.update("empty", ["10.0.0.2:80"])  # the host leaves meanwhile
+        attempt.status = 500
+    assert str(clusters.choose("empty")) == "10.0.0.2:80"
+
+
+def test_names_are_looked_up_on_the_callers_loop() -> None:
+    cluster = {
+        "type": "STRICT_DNS",
+        "dns_lookup_family": "V4_ONLY",
+        "load_assignment": assignment(["localhost"], port=8080),
+    }
+    clusters = ClusterManager({"named": cluster})
+    assert clusters.choose("named") is None
+
+    async def look() -> str:
+        async with clusters:
+            return str(clusters.choose("named"))
+
+    assert asyncio.run(look()) == "127.0.0.1:8080"
+    assert clusters.stats["cluster.named.update_success"] >= 1
+
+
+def test_a_wrong_cluster_is_named() -> None:
+    with pytest.raises(meshcore.ConfigError) as caught:
+        ClusterManager([{"name": "a"}, {"name": "b", "lb_policy": "CLUSTER_PROVIDED"}])
+    assert caught.value.path == "static_resources.clusters[1].lb_policy"
