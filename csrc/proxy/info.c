@@ -60,6 +60,7 @@ const mc_stream_info *mc_stream_collect_info(mc_stream *stream) {
         .flags = stream->flags,
         .flag_order = stream->flag_order,
         .upstream_failure = stream->upstream_failure,
+        .virtual_cluster_name = stream->virtual_cluster,
         .stream_id = stream->random,
         .random = mc_loop_random(stream->proxy->loop),
         .status = status_now(stream),

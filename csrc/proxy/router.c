@@ -77,6 +77,25 @@ static void request_ended(mc_router *r) {
     }
 }
 
+/* RF-40: what no request can go upstream without; CONNECT has no path. NULL: all is there. */
+static const mc_reply *lacks_header(const mc_headers *headers) {
+    static const mc_reply no_method = {.status = 503,
+                                       .body = MC_SLICE_INIT("missing required header: :method"),
+                                       .details =
+                                           "filter_removed_required_request_headers{missing_required_header:_:method}"};
+    static const mc_reply no_path = {.status = 503,
+                                     .body = MC_SLICE_INIT("missing required header: :path"),
+                                     .details =
+                                         "filter_removed_required_request_headers{missing_required_header:_:path}"};
+    if (MC_UNLIKELY(!mc_headers_has(headers, MC_H_METHOD))) {
+        return &no_method;
+    }
+    return MC_LIKELY(mc_headers_has(headers, MC_H_PATH)) ||
+                   mc_slice_eq(mc_headers_get_known(headers, MC_H_METHOD), MC_SLICE("CONNECT"))
+               ? NULL
+               : &no_path;
+}
+
 /* RF-3, RF-4, RF-6. True: answered. */
 static bool refused(mc_router *r) {
     mc_stream *stream = r->stream;
@@ -92,6 +111,11 @@ static bool refused(mc_router *r) {
     if (MC_UNLIKELY(mc_headers_has(headers, MC_H_X_ENVOY_UPSTREAM_ALT_STAT_NAME))) {
         r->alt_stat_name = mc_headers_get_known(headers, MC_H_X_ENVOY_UPSTREAM_ALT_STAT_NAME);
         mc_headers_remove_known(headers, MC_H_X_ENVOY_UPSTREAM_ALT_STAT_NAME);
+    }
+    const mc_reply *missing = lacks_header(headers);
+    if (MC_UNLIKELY(missing != NULL)) {
+        mc_stream_reply(stream, missing);
+        return true;
     }
     return mc_router_maintenance(r);
 }

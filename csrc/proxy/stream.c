@@ -702,6 +702,7 @@ static void end_leg(mc_stream *stream) {
     stream->filter_count = 0;
     stream->response = stream->response_trailers = stream->request_trailers = NULL;
     stream->flags = stream->flag_order = 0;
+    stream->virtual_cluster = stream->upstream_failure = MC_SLICE_NONE;
     stream->details = NULL;
     stream->status = 0;
     stream->attempts = 0;

@@ -81,6 +81,7 @@ struct mc_stream {
     uint64_t bytes_received, bytes_sent;
     uint64_t first_upstream_us;
     mc_address upstream_address;
+    mc_slice virtual_cluster;  /* name; the route table's */
     mc_slice upstream_failure; /* why the last connection could not be made; static */
     uint16_t status;
     uint8_t attempts;
