@@ -278,3 +278,196 @@ def test_gateway_answers_from_the_same_hosts(
     ours, theirs = both_servers
     name = f"{policy}-{case}"
     assert answers(ours.port, name, 300) == answers(theirs.port, name, 300)
+
+
+# --- subsets, zones -----------------------------------------------------------------------------
+
+
+def described(port: int) -> list[dict[str, Any]]:
+    """Twelve endpoints in two priorities and two zones, with metadata of all kinds."""
+    metadata: list[dict[str, Any]] = [
+        {"version": "1", "stage": "prod"},
+        {"version": "1", "stage": "dev"},
+        {"version": "2", "stage": "prod"},
+        {"version": "2", "stage": "dev"},
+        {"version": 1, "stage": "prod"},
+        {"version": ["1", "3"], "stage": ["prod", "test"]},
+        {"version": "1"},
+        {"stage": "prod"},
+        {},
+        {"version": "1", "stage": "prod", "default": True},
+        {"version": "4", "stage": "prod", "default": True},
+        {"version": "1", "stage": "prod"},
+    ]
+    statuses = ["HEALTHY"] * 9 + ["UNHEALTHY", "HEALTHY", "DEGRADED"]
+    endpoints = [
+        endpoint(
+            f"127.0.0.{number}:{port}",
+            1 + number % 3,
+            health_status=statuses[number - 1],
+            metadata={"filter_metadata": {"envoy.lb": each}} if each else {},
+        )
+        for number, each in enumerate(metadata, 1)
+    ]
+    return [
+        {"lb_endpoints": endpoints[:5], **zone("a", 3)},
+        {"lb_endpoints": endpoints[5:9], **zone("b", 5)},
+        {"lb_endpoints": endpoints[9:], "priority": 1, **zone("a", 2)},
+    ]
+
+
+TWO_KEYS = {"keys": ["version", "stage"]}
+SUBSETS: dict[str, dict[str, Any]] = {
+    "exact": {"subset_selectors": [TWO_KEYS]},
+    "any": {"subset_selectors": [TWO_KEYS], "fallback_policy": "ANY_ENDPOINT"},
+    "default": {
+        "subset_selectors": [TWO_KEYS],
+        "fallback_policy": "DEFAULT_SUBSET",
+        "default_subset": {"default": True},
+    },
+    "panic any": {
+        "subset_selectors": [TWO_KEYS],
+        "fallback_policy": "DEFAULT_SUBSET",
+        "default_subset": {"default": "nobody"},
+        "panic_mode_any": True,
+    },
+    "list as any": {"subset_selectors": [TWO_KEYS, {"keys": ["stage"]}], "list_as_any": True},
+    "selector none": {
+        "subset_selectors": [{**TWO_KEYS, "fallback_policy": "NO_FALLBACK"}, {"keys": ["stage"]}],
+        "fallback_policy": "ANY_ENDPOINT",
+    },
+    "selector keys": {
+        "subset_selectors": [
+            {**TWO_KEYS, "fallback_policy": "KEYS_SUBSET", "fallback_keys_subset": ["stage"]},
+            {"keys": ["stage"], "fallback_policy": "ANY_ENDPOINT"},
+        ],
+    },
+    "hidden fallback": {
+        "subset_selectors": [
+            TWO_KEYS,
+            {"keys": ["stage"], "fallback_policy": "ANY_ENDPOINT"},
+        ],
+    },
+    "single host": {
+        "subset_selectors": [{"keys": ["version"], "single_host_per_subset": True}],
+    },
+    "list of fallbacks": {
+        "subset_selectors": [TWO_KEYS],
+        "metadata_fallback_policy": "FALLBACK_LIST",
+    },
+    "weighted": {"subset_selectors": [{"keys": ["stage"]}], "locality_weight_aware": True},
+    "scaled": {
+        "subset_selectors": [{"keys": ["stage"]}],
+        "locality_weight_aware": True,
+        "scale_locality_weight": True,
+    },
+}
+CRITERIA: list[dict[str, Any]] = [
+    {"version": "1", "stage": "prod"},
+    {"stage": "prod", "version": 1},
+    {"version": "2", "stage": "dev"},
+    {"version": "9", "stage": "prod"},
+    {"version": "3", "stage": "test"},
+    {"version": ["1", "3"], "stage": ["prod", "test"]},
+    {"stage": "prod"},
+    {"stage": "nowhere"},
+    {"version": "1"},
+    {"other": "x"},
+    {"stage": "dev", "fallback_list": [{"version": "7"}, {"version": "2"}, {"stage": "prod"}]},
+]
+
+
+def subset_configuration(port: int) -> dict[str, Any]:
+    clusters = {}
+    for policy in POLICIES:
+        for number, (name, fields) in enumerate(SUBSETS.items()):
+            common = BY_LOCALITY if name in ("weighted", "scaled") else {}
+            clusters[f"{policy}-{number}"] = cluster_of(
+                described(port), lb_policy=policy, lb_subset_config=fields, **common
+            )
+    config = configuration(copy.deepcopy(clusters))
+    listener = config["static_resources"]["listeners"][0]
+    manager = listener["filter_chains"][0]["filters"][0]["typed_config"]
+    host = manager["route_config"]["virtual_hosts"][0]
+    by_key = [{"header": {"header_name": "x-key"}}]
+    host["routes"] = [
+        {
+            "match": {"prefix": f"/{name}/{index}/"},
+            "route": {
+                "cluster": name,
+                "hash_policy": by_key,
+                **({"metadata_match": {"filter_metadata": {"envoy.lb": wanted}}} if wanted else {}),
+            },
+        }
+        for name in clusters
+        for index, wanted in enumerate([*CRITERIA, None])
+    ]
+    return config
+
+
+@pytest.fixture(scope="module")
+def subset_servers(origin: int) -> Iterator[tuple[peers.Server, peers.Server]]:
+    config = subset_configuration(origin)
+    try:
+        with peers.meshcore(config) as ours, peers.envoy(config) as theirs:
+            yield ours, theirs
+    except peers.NoEnvoyError as error:
+        pytest.skip(str(error))
+
+
+def whereabouts(port: int, path: str, count: int) -> list[str]:
+    client = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    found = []
+    for number in range(count):
+        client.request("GET", path, headers={"x-key": f"user-{number}"})
+        response = client.getresponse()
+        body = response.read().decode()
+        found.append(body if response.status == 200 else str(response.status))
+    client.close()
+    return found
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("case", range(len(SUBSETS)), ids=list(SUBSETS))
+def test_subsets_choose_the_same_hosts(
+    subset_servers: tuple[peers.Server, peers.Server], policy: str, case: int
+) -> None:
+    ours, theirs = subset_servers
+    for index in range(len(CRITERIA) + 1):
+        path = f"/{policy}-{case}/{index}/"
+        assert whereabouts(ours.port, path, 40) == whereabouts(theirs.port, path, 40), path
+
+
+def zones_of(counts: dict[str, int], first: int, port: int) -> list[dict[str, Any]]:
+    """Endpoints 127.0.<zone's letter>.<first..>."""
+    return [
+        {
+            "lb_endpoints": [
+                endpoint(f"127.0.{ord(name)}.{first + n}:{port}") for n in range(count)
+            ],
+            "locality": {"zone": name},
+        }
+        for name, count in counts.items()
+    ]
+
+
+@pytest.mark.parametrize("policy", ["ROUND_ROBIN", "LEAST_REQUEST", "RANDOM"])
+def test_zone_aware_shares_are_the_same(origin: int, policy: str) -> None:
+    upstream = zones_of({"a": 3, "b": 4, "c": 6}, 1, origin)
+    local = zones_of({"a": 5, "b": 3, "c": 2}, 101, origin)
+    config = configuration({"zones": cluster_of(upstream, lb_policy=policy)})
+    config["static_resources"]["clusters"].append({"name": "ours", **cluster_of(local)})
+    config["node"] = {"id": "node", "cluster": "ours", "locality": {"zone": "a"}}
+    config["cluster_manager"] = {"local_cluster_name": "ours"}
+    count = 1500
+    wanted = {"a": 0.4614, "b": 0.5386 * 76 / 2691, "c": 0.5386 * 2615 / 2691}  # ZA-9
+    try:
+        with peers.meshcore(config) as ours, peers.envoy(config) as theirs:
+            for server in (ours, theirs):
+                found = [
+                    chr(int(body.split(".")[2])) for body in answers(server.port, "zones", count)
+                ]
+                shares = {name: found.count(name) / count for name in wanted}
+                assert all(abs(shares[name] - wanted[name]) < 0.05 for name in wanted), shares
+    except peers.NoEnvoyError as error:
+        pytest.skip(str(error))
