@@ -10,8 +10,8 @@
 #include "proxy/filter.h"
 #include "proxy/proxy_status.h"
 #include "proxy/router.h"
-#include "route/matcher.h"
 #include "proxy/tracing.h"
+#include "route/matcher.h"
 #include "route/route.h"
 #include "stats/code_stats.h"
 

@@ -81,6 +81,9 @@ const mc_stream_info *mc_stream_collect_info(mc_stream *stream) {
     if (stream->facts != NULL) {
         mc_facts_fill(stream->facts, info);
     }
+    if (MC_UNLIKELY(stream->hcm->tracing != NULL)) {
+        mc_tracing_tell(stream, info);
+    }
     return info;
 }
 

@@ -698,6 +698,10 @@ struct mc_restart {
 static void end_leg(mc_stream *stream) {
     mc_stream_log(stream, MC_LOG_DOWNSTREAM_END);
     mc_chain_close(stream);
+    if (MC_UNLIKELY(stream->span != NULL)) {
+        mc_tracing_finish(stream);
+        stream->span = NULL;
+    }
     write_record(stream);
     stream->filter_count = 0;
     stream->response = stream->response_trailers = stream->request_trailers = NULL;
@@ -725,6 +729,9 @@ static void restart(mc_deferred *deferred) {
     if (mc_stream_match_route(stream) != MC_OK || mc_chain_open(stream) != MC_OK) {
         out_of_memory(stream);
     } else {
+        if (MC_UNLIKELY(stream->hcm->tracing != NULL)) {
+            mc_tracing_start(stream);
+        }
         mc_chain_headers(stream, MC_DECODE, left == 0);
     }
     for (const mc_chunk *chunk = again->body.head; chunk != NULL && !stream->finished; chunk = chunk->next) {

@@ -336,3 +336,13 @@ void mc_tracing_response(mc_stream *stream) {
         mc_headers_remove_known(stream->response, MC_H_X_ENVOY_DECORATOR_OPERATION);
     }
 }
+
+void mc_tracing_tell(mc_stream *stream, mc_stream_info *info) {
+    mc_span *span = stream->span;
+    info->trace_reason = stream->trace_reason;
+    if (span != NULL && !span->none) {
+        const bool wide = stream->hcm->tracing->tracer == MC_TRACER_OPENTELEMETRY;
+        info->trace_id = mc_slice_of(span->trace_text, mc_trace_id_text(&span->context, wide, span->trace_text));
+        info->span_id = mc_slice_of(span->span_text, mc_span_id_text(span->context.span, span->span_text));
+    }
+}

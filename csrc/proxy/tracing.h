@@ -40,6 +40,7 @@ typedef struct mc_span {
     mc_slice decorated;  /* the decorator's operation, to be told in the response; empty: none */
     mc_slice tracestate; /* passed on as it came */
     uint64_t start_us;
+    char trace_text[MC_TRACE_ID_TEXT], span_text[MC_SPAN_ID_TEXT]; /* for mc_tracing_tell */
     bool none;   /* no span: no tracer, or a context that cannot be read */
     bool server; /* else it is a client's */
     bool shared; /* has the id of the caller's span (TR-5) */
@@ -52,6 +53,8 @@ void mc_tracing_start(struct mc_stream *stream);
 /* Operation names that travel with the response; counts. */
 void mc_tracing_response(struct mc_stream *stream);
 void mc_tracing_finish(struct mc_stream *stream);
+/* The ids and the reason, for formats and filters of access logs. */
+void mc_tracing_tell(struct mc_stream *stream, mc_stream_info *info);
 
 /* The span of one try, if tries have their own, else NULL (TR-2). */
 mc_span *mc_tracing_spawn(struct mc_stream *stream);

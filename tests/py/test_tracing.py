@@ -451,6 +451,37 @@ def test_a_collector_that_is_away(origin: Upstream) -> None:
     assert counters(gateway)["tracing.zipkin.reports_failed"] == 1
 
 
+def test_a_real_zipkin_server(origin: Upstream) -> None:
+    try:
+        server = peers.zipkin()
+    except (peers.MissingToolError, peers.StartError) as error:
+        pytest.skip(str(error))
+    trace = "00000000000000aa"
+    with server:
+        for version in ("HTTP_JSON", "HTTP_PROTO"):
+            ports = {"port": 0, "echo": origin.port, "collector": server.port}
+            provider = zipkin(collector_endpoint_version=version)
+            config = bootstrap(provider, ports, spawn_upstream_span=True)
+            with meshcore.Gateway(config, workers=1) as gateway:
+                port = gateway.listeners["main"][1]
+                sent = [("x-b3-traceid", trace), ("x-b3-spanid", "00000000000000bb")]
+                fetch(port, "/tagged", headers=sent)
+                fetch(port, "/refused", headers=sent)
+            assert counters(gateway)["tracing.zipkin.reports_dropped"] == 0, version
+            assert counters(gateway)["tracing.zipkin.reports_sent"] > 0, version
+        found = fetch(server.port, f"/api/v2/trace/{trace}")
+    spans = json.loads(found.body)
+    names = sorted(span["name"] for span in spans)
+    assert names == (["localhost"] * 4 + ["router echo egress"] * 2 + ["router refused egress"] * 4)
+    root = next(span for span in spans if span["kind"] == "SERVER")
+    assert root["localEndpoint"]["serviceName"] == "svc"
+    assert root["shared"]
+    failed = [span for span in spans if span["tags"].get("error")]
+    assert {span["tags"]["upstream_address"] for span in failed if span["kind"] == "CLIENT"} == {
+        "127.0.0.1:1"
+    }
+
+
 def test_an_exporter_of_the_applications_own(origin: Upstream, collector: Collector) -> None:
     got: list[Span] = []
     arrived = threading.Event()
