@@ -236,7 +236,8 @@ void mc_tracing_finish(mc_stream *stream) {
     }
     const mc_stream_info *info = mc_stream_collect_info(stream);
     const mc_route_tracing *route = stream->match.route == NULL ? NULL : stream->match.route->tracing;
-    const mc_format *operation = route != NULL && route->operation != NULL ? route->operation : tracing->operation;
+    const mc_format *operation =
+        route != NULL && route->operation_format != NULL ? route->operation_format : tracing->operation;
     writer out;
     mc_text name;
     begin(&out, stream, span, info, named(operation, info, span->name, &name));
@@ -259,8 +260,9 @@ void mc_tracing_finish_child(mc_stream *stream, const mc_span *child, const mc_s
         return;
     }
     const mc_route_tracing *route = stream->match.route == NULL ? NULL : stream->match.route->tracing;
-    const mc_format *operation =
-        route != NULL && route->upstream_operation != NULL ? route->upstream_operation : tracing->upstream_operation;
+    const mc_format *operation = route != NULL && route->upstream_operation_format != NULL
+                                     ? route->upstream_operation_format
+                                     : tracing->upstream_operation;
     const mc_stream_info *whole = mc_stream_collect_info(stream);
     mc_stream_info info;
     if (whole != NULL) { /* what formats read of the try */

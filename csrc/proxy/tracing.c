@@ -224,8 +224,8 @@ static void decorate(mc_stream *stream, mc_span *span) {
     const mc_tracing *tracing = stream->hcm->tracing;
     const mc_route *route = stream->match.route;
     const mc_decorator *decorator = route == NULL ? NULL : route->decorator;
-    const bool formatted =
-        tracing->operation != NULL || (route != NULL && route->tracing != NULL && route->tracing->operation != NULL);
+    const bool formatted = tracing->operation != NULL ||
+                           (route != NULL && route->tracing != NULL && route->tracing->operation_format != NULL);
     if (decorator != NULL && decorator->operation.n > 0 && !formatted) {
         span->name = decorator->operation;
         span->decorated = decorator->propagate ? decorator->operation : MC_SLICE_NONE;

@@ -24,8 +24,12 @@ static mc_status compile_tracing(mc_arena *arena, const mc_value *value, mc_rout
     MC_TRY(read_sampling(value, "client_sampling", MC_TRACING_CLIENT_KEY, &out->client_sampling, error));
     MC_TRY(read_sampling(value, "random_sampling", MC_TRACING_RANDOM_KEY, &out->random_sampling, error));
     MC_TRY(read_sampling(value, "overall_sampling", MC_TRACING_OVERALL_KEY, &out->overall_sampling, error));
-    MC_TRY(mc_read_operation(arena, value, "operation", &out->operation, error));
-    MC_TRY(mc_read_operation(arena, value, "upstream_operation", &out->upstream_operation, error));
+    const mc_value *tags = mc_value_get(value, "custom_tags");
+    MC_TRY(tags == NULL ? MC_OK : mc_value_copy(arena, tags, &out->custom_tags));
+    MC_TRY(mc_read_text(arena, value, "operation", &out->operation, error));
+    MC_TRY(mc_read_text(arena, value, "upstream_operation", &out->upstream_operation, error));
+    MC_TRY(mc_read_operation(arena, value, "operation", &out->operation_format, error));
+    MC_TRY(mc_read_operation(arena, value, "upstream_operation", &out->upstream_operation_format, error));
     return mc_custom_tags_compile(arena, value, &out->tags, error);
 }
 

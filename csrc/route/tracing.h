@@ -4,6 +4,7 @@
 
 #include "base/runtime.h"
 #include "route/custom_tag.h"
+#include "route/route.h"
 
 #define MC_TRACING_CLIENT_KEY  "tracing.client_enabled"
 #define MC_TRACING_RANDOM_KEY  "tracing.random_sampling"
@@ -11,8 +12,11 @@
 
 struct mc_route_tracing {
     mc_fraction client_sampling, random_sampling, overall_sampling;
-    mc_custom_tags tags;                             /* beat those of the connection manager by name */
-    const mc_format *operation, *upstream_operation; /* NULL: the connection manager's */
+    const mc_value *custom_tags; /* a list, as configured; NULL: none */
+    mc_slice operation, upstream_operation;
+    mc_custom_tags tags; /* those of the list; they beat the connection manager's by name */
+    /* The operations as formats; NULL: the connection manager's. */
+    const mc_format *operation_format, *upstream_operation_format;
 };
 
 /* A format in a string field; *out NULL: none. */

@@ -504,7 +504,7 @@ def test_an_exporter_of_the_applications_own(origin: Upstream, collector: Collec
     assert ("last_downstream_rx_byte_received") in dict(span.annotations)
 
 
-def test_opentelemetrys_api(origin: Upstream, collector: Collector) -> None:
+def test_opentelemetrys_api() -> None:
     trace = pytest.importorskip("opentelemetry.trace")
     from meshcore.tracing import OpenTelemetryApi
 

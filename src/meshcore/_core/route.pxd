@@ -101,6 +101,15 @@ cdef extern from "route/matcher.h" nogil:
     ctypedef struct mc_header_matchers:
         mc_matchers list
 
+cdef extern from "route/tracing.h" nogil:
+    ctypedef struct mc_route_tracing:
+        mc_fraction client_sampling
+        mc_fraction random_sampling
+        mc_fraction overall_sampling
+        const mc_value *custom_tags
+        mc_slice operation
+        mc_slice upstream_operation
+
 cdef extern from "route/route.h" nogil:
     ctypedef struct mc_route_table:
         pass
@@ -139,13 +148,6 @@ cdef extern from "route/route.h" nogil:
         uint32_t header_to_copy_count
     ctypedef struct mc_rate_limits:
         pass
-    ctypedef struct mc_route_tracing:
-        mc_fraction client_sampling
-        mc_fraction random_sampling
-        mc_fraction overall_sampling
-        const mc_value *custom_tags
-        mc_slice operation
-        mc_slice upstream_operation
     ctypedef struct mc_decorator:
         mc_slice operation
         bint propagate
