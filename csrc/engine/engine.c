@@ -366,6 +366,7 @@ void mc_engine_close_listeners(mc_engine *engine) {
 }
 
 void mc_engine_stop(mc_engine *engine) {
+    mc_members_stop(&engine->members);
     for (uint32_t i = 0; i < engine->worker_count; i++) {
         mc_worker_post(&engine->workers[i].stop_order);
     }

@@ -129,6 +129,9 @@ static mc_status deliver_now(mc_member *member, bool late) {
 
 /* CL-12. */
 static mc_status schedule(mc_member *member, bool mergeable) {
+    if (member->engine->members.stopped) {
+        return MC_OK;
+    }
     const uint64_t window = member->cluster->update_merge_window_ms;
     const bool late = window > 0 && mergeable && (!member->delivered || now_of(member) - member->delivered_ms > window);
     if (window == 0 || !mergeable || late) {
@@ -170,7 +173,8 @@ void mc_member_drain_host(mc_member *member, mc_host *host) {
 
 /* What the detector decided, to the lists; without memory the next change brings it along. */
 static void after_decision(mc_member *member, bool changed) {
-    if (changed && mc_member_refresh(member) != MC_OK && !mc_timer_armed(&member->merge)) {
+    if (changed && mc_member_refresh(member) != MC_OK && !mc_timer_armed(&member->merge) &&
+        !member->engine->members.stopped) {
         mc_timer_arm(member->engine->control, &member->merge, member->cluster->update_merge_window_ms + 1);
     }
 }
@@ -394,6 +398,17 @@ void mc_members_drop(mc_engine *engine, uint32_t slot) {
     if (*at != NULL) {
         member_free(*at);
         *at = NULL;
+    }
+}
+
+void mc_members_stop(mc_members *members) {
+    members->stopped = true;
+    for (uint32_t i = 0; i < members->count; i++) {
+        mc_member *member = members->items[i];
+        if (member != NULL) {
+            mc_timer_cancel(member->engine->control, &member->tick);
+            mc_timer_cancel(member->engine->control, &member->merge);
+        }
     }
 }
 

@@ -46,6 +46,7 @@ typedef struct mc_members {
     uint32_t count;
     mc_outlier_note *notes; /* ring of the newest */
     uint32_t note_first, note_count;
+    bool stopped;                  /* nothing is decided or delivered any more */
     struct mc_failed_host *failed; /* oldest first; taken by mc_members_take_failed */
 #define MC_MEMBERS_FIELD(name) mc_stat name;
     MC_MEMBERS_STATS(MC_MEMBERS_FIELD)
@@ -56,6 +57,8 @@ enum { MC_OUTLIER_NOTES = 4096 };
 
 void mc_members_init(mc_members *members, mc_stats *stats);
 void mc_members_fini(mc_members *members);
+/* The engine stops: no timers any more. */
+void mc_members_stop(mc_members *members);
 
 /* Room for slots below `count`. */
 MC_MUST_CHECK mc_status mc_members_grow(mc_members *members, uint32_t count);

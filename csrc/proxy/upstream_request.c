@@ -244,9 +244,23 @@ static mc_status find_pool(const mc_router *r, mc_host *host, mc_pool **out) {
                                       : mc_upstream_pool(r->upstream, host, priority, out);
 }
 
+/* A further try goes to the cluster as it is then (RF-29): its hosts may be others. False: there is none any more. */
+static bool follow_cluster(mc_router *r) {
+    if (MC_LIKELY(!r->upstream->retired)) {
+        return true;
+    }
+    mc_upstream *now = mc_proxy_upstream(r->stream->proxy, r->cluster->slot);
+    if (now != NULL) {
+        mc_upstream_hold(now);
+        mc_upstream_release(r->upstream);
+        r->upstream = now;
+    }
+    return now != NULL;
+}
+
 void mc_try_start(mc_router *r) {
     mc_stream *stream = r->stream;
-    mc_host *host = mc_router_choose_host(r);
+    mc_host *host = follow_cluster(r) ? mc_router_choose_host(r) : NULL;
     if (host == NULL) { /* RF-5 */
         mc_router_reply_no_host(r);
         return;

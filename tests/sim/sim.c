@@ -65,6 +65,12 @@ typedef struct server {
     script_end end;
 } server;
 
+/* A host that left its cluster: how many requests it may have had at most, those that waited for it then included. */
+typedef struct left {
+    mc_host *host; /* referenced */
+    uint64_t limit;
+} left;
+
 typedef struct sim {
     uint64_t seed, hash;
     bool verbose, calm, draining;
@@ -77,6 +83,8 @@ typedef struct sim {
     mc_cluster *clusters[KEPT];
     mc_host *hosts[KEPT];
     uint32_t cluster_count, host_count;
+    left left[KEPT];
+    uint32_t left_count;
     uint32_t small_breakers;
 } sim;
 
@@ -540,6 +548,9 @@ static void client_step(sim *s, client *c) {
     }
 }
 
+static void forget_left(sim *s);
+static void note_left(sim *s, const char *name);
+
 /* --- configurations -------------------------------------------------------------------------------------------------- */
 
 static void add_hosts(sim *s, mc_text *json, uint64_t cluster) {
@@ -556,10 +567,38 @@ static void add_hosts(sim *s, mc_text *json, uint64_t cluster) {
     }
 }
 
+static void add_outlier_detection(sim *s, mc_text *json) {
+    static const unsigned limits[] = {10, 34, 50, 100};
+    add(json,
+        "\"outlier_detection\":{\"interval\":\"%llus\",\"base_ejection_time\":\"%llus\",\"max_ejection_percent\":%u,"
+        "\"consecutive_5xx\":%llu,\"consecutive_gateway_failure\":2,\"enforcing_consecutive_gateway_failure\":%llu,"
+        "\"enforcing_failure_percentage\":100,\"failure_percentage_minimum_hosts\":2,"
+        "\"failure_percentage_request_volume\":5,\"failure_percentage_threshold\":50,"
+        "\"split_external_local_origin_errors\":%s,\"consecutive_local_origin_failure\":2",
+        (unsigned long long)(1 + below(s, 3)), (unsigned long long)(1 + below(s, 5)), limits[below(s, 4)],
+        (unsigned long long)(1 + below(s, 4)), (unsigned long long)(below(s, 3) * 50),
+        chance(s, 50) ? "true" : "false");
+    if (chance(s, 30)) {
+        mc_text_lit(json, ",\"monitors\":[{\"name\":\"degree\",\"typed_config\":{\"@type\":"
+                          "\"type.googleapis.com/meshcore.HealthDegree\",\"threshold\":3}}]");
+    }
+    mc_text_lit(json, "},");
+}
+
 static void add_cluster(sim *s, mc_text *json, uint64_t cluster) {
     static const char *const policies[] = {"ROUND_ROBIN", "LEAST_REQUEST", "RANDOM", "RING_HASH", "MAGLEV"};
-    add(json, "{\"name\":\"c%llu\",\"type\":\"STATIC\",\"lb_policy\":\"%s\",", (unsigned long long)cluster,
-        policies[below(s, s->calm || chance(s, 90) ? 3 : 5)]);
+    add(json,
+        "{\"name\":\"c%llu\",\"type\":\"STATIC\",\"lb_policy\":\"%s\",\"ring_hash_lb_config\":{\"minimum_ring_size\":"
+        "16},"
+        "\"maglev_lb_config\":{\"table_size\":13},",
+        (unsigned long long)cluster, policies[below(s, 5)]);
+    if (!s->calm && chance(s, 50)) {
+        add_outlier_detection(s, json);
+    }
+    if (chance(s, 20)) {
+        add(json, "\"preconnect_policy\":{\"per_upstream_preconnect_ratio\":%s,\"predictive_preconnect_ratio\":%s},",
+            chance(s, 50) ? "1.5" : "1", chance(s, 50) ? "2" : "1");
+    }
     if (!s->calm && chance(s, 30)) {
         add(json,
             "\"circuit_breakers\":{\"thresholds\":[{\"max_connections\":%llu,\"max_pending_requests\":%llu,\"max_"
@@ -608,6 +647,7 @@ static void add_route(sim *s, mc_text *json, uint64_t route) {
 }
 
 static void configure(sim *s) {
+    forget_left(s);
     mc_text json;
     mc_error error = {0};
     mc_text_init(&json);
@@ -672,7 +712,86 @@ static void change_hosts(sim *s) {
             error.reason);
     mc_arena_fini(&arena);
     mc_text_fini(&json);
+    pipeline_settle(&s->p);
+    note_left(s, name);
     trace(s, "hosts of %s changed", name);
+}
+
+static mc_upstream *upstream_of(sim *s, const char *name) {
+    const uint32_t slot = mc_snapshot_slot(s->p.worker->snapshot, mc_slice_cstr(name));
+    return slot == UINT32_MAX ? NULL : mc_proxy_upstream(&s->p.worker->proxy, slot);
+}
+
+/* Hosts that left with this change, and those that came back. */
+static void note_left(sim *s, const char *name) {
+    const mc_upstream *upstream = upstream_of(s, name);
+    for (uint32_t i = 0; i < s->left_count; i++) {
+        if (mc_hosts_find(upstream->hosts, s->left[i].host->address_text) != NULL) {
+            mc_host_unref(s->left[i].host);
+            s->left[i--] = s->left[--s->left_count];
+        }
+    }
+    char prefix[16];
+    snprintf(prefix, sizeof prefix, "10.0.%c.", name[1]);
+    uint64_t waiting = 0; /* those who wait with configurations before this one included */
+    for (uint32_t i = 0; i < s->cluster_count; i++) {
+        waiting += s->clusters[i]->breakers[MC_PRIORITY_DEFAULT].pending.count;
+    }
+    for (uint32_t i = 0; i < s->host_count && s->left_count < KEPT; i++) {
+        mc_host *host = s->hosts[i];
+        if (mc_slice_has_prefix(host->address_text, mc_slice_cstr(prefix)) &&
+            mc_hosts_find(upstream->hosts, host->address_text) == NULL) {
+            s->left[s->left_count++] =
+                (left){mc_host_ref(host), mc_stats_value(s->p.stats, host->stats.rq_total) + waiting};
+        }
+    }
+}
+
+/* A new configuration may bring the same addresses back as other hosts. */
+static void forget_left(sim *s) {
+    while (s->left_count > 0) {
+        mc_host_unref(s->left[--s->left_count].host);
+    }
+}
+
+static void check_left(sim *s) {
+    for (uint32_t i = 0; i < s->left_count; i++) {
+        const uint64_t total = mc_stats_value(s->p.stats, s->left[i].host->stats.rq_total);
+        REQUIRE(s, total <= s->left[i].limit, "%.*s left with %llu requests and has %llu",
+                MC_SLICE_ARG(s->left[i].host->address_text), (unsigned long long)s->left[i].limit,
+                (unsigned long long)total);
+    }
+}
+
+/* What an active check says of a host, at random. */
+static void change_health(sim *s) {
+    char name[8];
+    snprintf(name, sizeof name, "c%llu", (unsigned long long)below(s, 2));
+    const mc_upstream *upstream = upstream_of(s, name);
+    const size_t count = upstream == NULL ? 0 : mc_hosts_count(upstream->hosts);
+    if (count == 0) {
+        return;
+    }
+    const mc_host *host = mc_hosts_at(upstream->hosts, below(s, count));
+    const bool failed = chance(s, 40);
+    const mc_health_update update = {.set = failed ? MC_FAILED_ACTIVE_HC : 0,
+                                     .clear = failed ? 0 : MC_FAILED_ACTIVE_HC,
+                                     .passed = !failed,
+                                     .well = !failed,
+                                     .failed = failed};
+    mc_status status = mc_engine_set_health(s->p.engine, mc_slice_cstr(name), host->address_text, &update);
+    REQUIRE(s, status == MC_OK, "health of %.*s", MC_SLICE_ARG(host->address_text));
+    REQUIRE(s, mc_engine_refresh(s->p.engine, mc_slice_cstr(name)) == MC_OK, "refresh");
+    trace(s, "%.*s is %s", MC_SLICE_ARG(host->address_text), failed ? "failed" : "well");
+}
+
+/* OD-7: between two changes of membership, hosts only go out as long as the share allows. */
+static void check_ejections(sim *s, const mc_member *member, uint64_t before) {
+    const mc_outlier *o = &member->outlier;
+    const size_t hosts = mc_hosts_count(member->hosts);
+    REQUIRE(s, o->active <= before || o->active * 100 <= o->config.max_ejection_percent * hosts,
+            "%llu of %zu hosts of %.*s are ejected, %u %% may be", (unsigned long long)o->active, hosts,
+            MC_SLICE_ARG(member->cluster->name), o->config.max_ejection_percent);
 }
 
 /* --- one run --------------------------------------------------------------------------------------------------------- */
@@ -685,7 +804,18 @@ static void drain_records(sim *s) {
 }
 
 static void advance(sim *s, uint64_t ms) {
+    uint64_t ejected[CLUSTERS] = {0};
+    const mc_members *members = &s->p.engine->members;
+    for (uint32_t i = 0; i < members->count && i < CLUSTERS; i++) {
+        ejected[i] = members->items[i] == NULL ? 0 : members->items[i]->outlier.active;
+    }
     pipeline_run(&s->p, ms);
+    for (uint32_t i = 0; i < members->count && i < CLUSTERS; i++) {
+        if (members->items[i] != NULL && members->items[i]->watched) {
+            check_ejections(s, members->items[i], ejected[i]);
+        }
+    }
+    check_left(s);
     for (client *c = s->clients; c < s->clients + CLIENTS; c++) {
         if (c->open) {
             client_read(s, c);
@@ -724,6 +854,8 @@ static void storm(sim *s) {
             configure(s);
         } else if (chance(s, 3)) {
             change_hosts(s);
+        } else if (!s->calm && chance(s, 5)) {
+            change_health(s);
         } else if (!s->calm && !s->draining && s->requests > REQUESTS / 2 && chance(s, 1) && s->seed % 4 == 1) {
             trace(s, "drain");
             s->draining = true;
@@ -791,6 +923,7 @@ static void check_gauges(sim *s) {
 }
 
 static void finish(sim *s) {
+    forget_left(s);
     mc_worker *worker = s->p.worker;
     for (client *c = s->clients; c < s->clients + CLIENTS; c++) {
         if (c->open) {

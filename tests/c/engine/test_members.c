@@ -109,3 +109,28 @@ TEST(a_new_configuration_forgets_ejections) {
     pipeline_run(&p, 40000);
     pipeline_close(&p);
 }
+
+/* A request between two tries goes on with the cluster that has taken its cluster's place. */
+TEST(a_retry_follows_the_cluster) {
+#define RETRIED                                                                                                        \
+    "{\"match\":{\"prefix\":\"/\"},\"route\":{\"cluster\":\"web\",\"retry_policy\":{\"retry_on\":\"5xx\","             \
+    "\"retry_back_off\":{\"base_interval\":\"4s\"}}}}"
+    mc_error error;
+    pipeline_peer client;
+    begin(CONFIG(LISTENER("", RETRIED), CLUSTER("", ENDPOINT("10.0.0.1"))));
+    CHECK_INT(pipeline_client(&p, &client, "main"), MC_OK);
+    pipeline_send(&client, MC_SLICE("GET / HTTP/1.1\r\nhost: h\r\n\r\n"));
+    pipeline_settle(&p);
+    CHECK_INT(asked, 1);
+    CHECK_INT(client.in.length, 0);
+    CHECK_INT(
+        pipeline_configure(
+            &p, CONFIG(LISTENER("", RETRIED), CLUSTER("\"connect_timeout\":\"1s\",", ENDPOINT("10.0.0.2"))), &error),
+        MC_OK);
+    pipeline_run(&p, 4000);
+    CHECK_INT(asked, 1);
+    char text[512];
+    CHECK_HAS(pipeline_received(&client, text, sizeof text), "HTTP/1.1 200 OK");
+    pipeline_client_close(&client);
+    pipeline_close(&p);
+}
