@@ -20,6 +20,7 @@ from meshcore._core.route cimport (
 import datetime
 import itertools
 import json
+import numbers
 import os
 
 __all__ = []
@@ -84,7 +85,7 @@ def nanoseconds(value):
         aware = value if value.tzinfo else value.replace(tzinfo=datetime.timezone.utc)
         delta = aware - EPOCH
         return (delta.days * 86400 + delta.seconds) * 10**9 + delta.microseconds * 1000
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
+    if isinstance(value, numbers.Number) and not isinstance(value, bool):
         return round(value * 10**9)
     raise TypeError(f"start_time must be seconds or a datetime, not {type(value).__name__}")
 
