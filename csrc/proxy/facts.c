@@ -38,7 +38,7 @@ void mc_facts_note_cluster(mc_facts *facts, const mc_cluster *cluster) {
 }
 
 /* The host's labels are the namespace "envoy.lb". */
-static const mc_value *host_metadata(mc_facts *facts, const mc_host *host) {
+static const mc_value *host_metadata(mc_facts *facts, mc_host *host) {
     static const mc_slice name = MC_SLICE_INIT("envoy.lb");
     const mc_lb_metadata *labels = atomic_load_explicit(&host->metadata, memory_order_acquire);
     const mc_value *copy;
