@@ -40,14 +40,17 @@ void mc_facts_note_cluster(mc_facts *facts, const mc_cluster *cluster) {
 /* The host's labels are the namespace "envoy.lb". */
 static const mc_value *host_metadata(mc_facts *facts, mc_host *host) {
     static const mc_slice name = MC_SLICE_INIT("envoy.lb");
-    const mc_lb_metadata *labels = atomic_load_explicit(&host->metadata, memory_order_acquire);
-    const mc_value *copy;
-    mc_value *metadata = labels == NULL ? NULL : mc_arena_zalloc(facts->arena, sizeof *metadata);
-    if (metadata == NULL || mc_value_copy(facts->arena, &labels->object, &copy) != MC_OK) {
+    mc_lb_metadata *labels = mc_host_metadata(host);
+    const mc_value *copy = NULL;
+    if (labels == NULL) {
         return NULL;
     }
-    *metadata = (mc_value){.kind = MC_OBJECT, .items = copy, .names = &name, .count = 1};
-    return metadata;
+    mc_value *metadata = mc_arena_zalloc(facts->arena, sizeof *metadata);
+    if (metadata != NULL && mc_value_copy(facts->arena, &labels->object, &copy) == MC_OK) {
+        *metadata = (mc_value){.kind = MC_OBJECT, .items = copy, .names = &name, .count = 1};
+    }
+    mc_lb_metadata_unref(labels);
+    return copy == NULL ? NULL : metadata;
 }
 
 void mc_facts_note_host(mc_facts *facts, mc_host *host) {
