@@ -192,6 +192,30 @@ static mc_status read_request_id(mc_hcm *hcm, const mc_value *config, mc_error *
                               error);
 }
 
+/* Of each extension its list. */
+static mc_status read_early_mutations(mc_hcm *hcm, const mc_value *config, mc_error *error) {
+    static const char field[] = "early_header_mutation_extensions";
+    const mc_value *list, *mutations;
+    size_t count;
+    TRY(mc_value_read_list(config, field, &list, &count, error));
+    hcm->early_mutations = mc_arena_zalloc(&hcm->arena, (count + 1) * sizeof *hcm->early_mutations);
+    if (hcm->early_mutations == NULL) {
+        return MC_ENOMEM;
+    }
+    for (size_t i = 0; i < count; i++) {
+        TRY(mc_value_read_object(&list[i], "typed_config", &mutations, error));
+        if (!mc_slice_eq(mc_any_type(mutations),
+                         MC_SLICE("envoy.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation"))) {
+            mc_error_set(error, MC_EINVAL, "typed_config", "is no early header mutation known here");
+            return mc_error_in(MC_EINVAL, error, "%s[%zu]", field, i);
+        }
+        TRY(mc_error_in(mc_mutation_list_compile(&hcm->arena, mutations, "mutations", &hcm->early_mutations[i], error),
+                        error, "%s[%zu].typed_config", field, i));
+    }
+    hcm->early_mutation_count = (uint32_t)count;
+    return MC_OK;
+}
+
 static mc_status read_scheme(mc_hcm *hcm, const mc_value *config, mc_error *error) {
     const mc_value *scheme;
     TRY(mc_value_read_object(config, "scheme_header_transformation", &scheme, error));
@@ -526,6 +550,10 @@ static mc_status compile(mc_hcm *hcm, const mc_value *config, const mc_hcm_conte
     TRY(mc_client_rules_read(&hcm->arena, config, &hcm->client, error));
     TRY(mc_client_cert_rules_read(config, &hcm->client_cert, error));
     TRY(mc_proxy_status_rules_read(&hcm->arena, config, hcm->node_id, hcm->server_name, &hcm->proxy_status, error));
+    TRY(mc_error_in(
+        mc_local_replies_compile(&hcm->arena, mc_value_get(config, "local_reply_config"), &hcm->local_replies, error),
+        error, "local_reply_config"));
+    TRY(read_early_mutations(hcm, config, error));
     TRY(read_request_id(hcm, config, error));
     TRY(read_scheme(hcm, config, error));
     TRY(read_paths(hcm, config, context->runtime, error));

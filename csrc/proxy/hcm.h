@@ -8,10 +8,12 @@
 #include "proxy/client.h"
 #include "proxy/client_cert.h"
 #include "proxy/filter.h"
+#include "proxy/local_reply.h"
 #include "proxy/proxy_status.h"
 #include "proxy/router.h"
 #include "proxy/tracing.h"
 #include "route/matcher.h"
+#include "route/mutation_list.h"
 #include "route/route.h"
 #include "stats/code_stats.h"
 
@@ -158,7 +160,10 @@ typedef struct mc_hcm {
     mc_client_rules client;
     mc_client_cert_rules client_cert;
     const mc_proxy_status_rules *proxy_status; /* NULL: no such header */
-    mc_slice scheme;                           /* scheme_to_overwrite; empty: none */
+    const mc_local_replies *local_replies;     /* NULL: as they are */
+    mc_mutation_list *early_mutations;         /* one an extension (HC-10) */
+    uint32_t early_mutation_count;
+    mc_slice scheme; /* scheme_to_overwrite; empty: none */
     bool scheme_match_upstream;
     bool pack_trace_reason, use_request_id_for_trace_sampling;
     bool generate_request_id, preserve_external_request_id, always_set_request_id_in_response;

@@ -186,6 +186,18 @@ static bool keep_te_trailers(mc_headers *headers) {
     return true;
 }
 
+static bool mutate_early(mc_stream *stream) { /* HC-10 */
+    for (uint32_t i = 0; i < stream->hcm->early_mutation_count; i++) {
+        const mc_mutation_list *list = &stream->hcm->early_mutations[i];
+        const mc_stream_info *info = list->formats ? mc_stream_collect_info(stream) : NULL;
+        if (list->formats && info == NULL) {
+            return false;
+        }
+        TRY(mc_mutation_list_apply(list, &stream->request, info));
+    }
+    return true;
+}
+
 static bool remove_hop_by_hop(mc_stream *stream) {
     static const mc_header_id always[] = {MC_H_X_ENVOY_INTERNAL, MC_H_KEEP_ALIVE, MC_H_PROXY_CONNECTION,
                                           MC_H_TRANSFER_ENCODING};
@@ -305,7 +317,7 @@ bool mc_sanitize_request(mc_stream *stream, const mc_address *peer, const mc_add
         TRY(mc_headers_join(&stream->request, MC_HEADERS_OF_REQUEST));
     }
     if (!check_scheme(stream, tls, reply) || !check_host(stream, reply) || !check_path(stream, reply) ||
-        !normalize_host(stream, local) || !remove_hop_by_hop(stream) ||
+        !normalize_host(stream, local) || !mutate_early(stream) || !remove_hop_by_hop(stream) ||
         !mc_client_find(stream, peer, local, scheme, reply)) {
         return false;
     }

@@ -1,6 +1,7 @@
 #include "proxy/stream.h"
 
 #include "base/alloc.h"
+#include "base/read.h"
 #include "http/grpc.h"
 #include "http/uri.h"
 
@@ -338,25 +339,6 @@ static mc_status set_number(mc_headers *headers, mc_header_id id, uint64_t value
     return mc_headers_set_known(headers, id, mc_slice_of(digits, mc_format_u64(digits, value)));
 }
 
-static mc_status grpc_reply_headers(mc_headers *headers, const mc_reply *reply, bool head_request) {
-    mc_slice message;
-    mc_status status = set_number(headers, MC_H_STATUS, 200);
-    if (status == MC_OK) {
-        status = mc_headers_set_known_ref(headers, MC_H_CONTENT_TYPE, MC_SLICE("application/grpc"));
-    }
-    if (status == MC_OK) {
-        status = set_number(headers, MC_H_GRPC_STATUS,
-                            reply->has_grpc_status ? reply->grpc_status : mc_grpc_from_http(reply->status));
-    }
-    if (status == MC_OK && reply->body.n > 0 && !head_request) {
-        status = mc_percent_encode(reply->body, MC_SLICE("%"), headers->arena, &message);
-        if (status == MC_OK) {
-            status = mc_headers_set_known_ref(headers, MC_H_GRPC_MESSAGE, message);
-        }
-    }
-    return status;
-}
-
 /* What a request is answered on its way to a cluster carries what its route adds, whoever answers; so do the answers that are
  * routes themselves (RT-32). */
 static mc_status mutate_reply(mc_stream *stream, const mc_reply *reply, mc_headers *headers) {
@@ -369,34 +351,83 @@ static mc_status mutate_reply(mc_stream *stream, const mc_reply *reply, mc_heade
                            : status;
 }
 
-/* HC-5; *body is what is to be sent. */
-static mc_status reply_headers(mc_stream *stream, const mc_reply *reply, mc_headers *headers, mc_slice *body) {
-    mc_status status = reply->of_route ? MC_OK : mutate_reply(stream, reply, headers);
-    for (size_t i = 0; i < reply->header_count && status == MC_OK; i++) {
-        status = mc_headers_add(headers, reply->headers[i].name, reply->headers[i].value);
+/* HC-50: what the configuration makes of it. */
+static mc_status rewrite_reply(mc_stream *stream, mc_local_reply *reply) {
+    const mc_local_replies *replies = stream->hcm->local_replies;
+    if (MC_LIKELY(replies == NULL)) {
+        return MC_OK;
     }
-    if (status == MC_OK && reply->of_route) {
-        status = mutate_reply(stream, reply, headers);
+    if (mc_stream_collect_info(stream) == NULL) {
+        return MC_ENOMEM;
     }
-    *body = MC_SLICE_NONE;
-    if (status == MC_OK && mc_grpc_content_type(mc_headers_get_known(&stream->request, MC_H_CONTENT_TYPE))) {
-        return grpc_reply_headers(headers, reply, stream->head_request);
+    return mc_local_replies_apply(replies, stream->info, stream->proxy->runtime, mc_loop_random(stream->proxy->loop),
+                                  reply);
+}
+
+/* HC-5: the body of a reply as gRPC's message. */
+static mc_status finish_grpc_reply(const mc_stream *stream, const mc_reply *asked, mc_local_reply *reply) {
+    mc_headers *headers = reply->headers;
+    mc_slice message = reply->body;
+    mc_headers_remove_known(headers, MC_H_CONTENT_LENGTH);
+    MC_TRY(set_number(headers, MC_H_STATUS, 200));
+    MC_TRY(mc_headers_set_known_ref(headers, MC_H_CONTENT_TYPE, MC_SLICE("application/grpc")));
+    if (mc_headers_get_known(headers, MC_H_GRPC_STATUS).n == 0) {
+        MC_TRY(set_number(headers, MC_H_GRPC_STATUS,
+                          asked->has_grpc_status ? asked->grpc_status : mc_grpc_from_http(reply->status)));
     }
-    if (status == MC_OK) {
-        status = set_number(headers, MC_H_STATUS, reply->status);
+    if (mc_slice_eq(reply->content_type, MC_SLICE("application/json")) &&
+        mc_slice_has_suffix(message, MC_SLICE("\n"))) {
+        message.n--; /* of the JSON line */
     }
-    if (status == MC_OK && reply->body.n > 0) {
-        status = set_number(headers, MC_H_CONTENT_LENGTH, reply->body.n);
-        if (status == MC_OK && !mc_headers_has(headers, MC_H_CONTENT_TYPE)) {
-            status = mc_headers_set_known_ref(headers, MC_H_CONTENT_TYPE, MC_SLICE("text/plain"));
-        }
-        if (status == MC_OK && !stream->head_request) {
-            status = mc_arena_dup(&stream->arena, reply->body, body);
-        }
-    } else if (status == MC_OK) {
+    reply->body = MC_SLICE_NONE;
+    if (message.n == 0 || stream->head_request) {
+        return MC_OK;
+    }
+    MC_TRY(mc_percent_encode(message, MC_SLICE("%"), headers->arena, &message));
+    return mc_headers_set_known_ref(headers, MC_H_GRPC_MESSAGE, message);
+}
+
+/* `changed`: the body is not the one that was asked for, and nobody said of what type it is. */
+static mc_status finish_plain_reply(mc_stream *stream, bool changed, mc_local_reply *reply) {
+    mc_headers *headers = reply->headers;
+    if (reply->body.n == 0) {
         mc_headers_remove_known(headers, MC_H_CONTENT_LENGTH);
         mc_headers_remove_known(headers, MC_H_CONTENT_TYPE);
+        return MC_OK;
     }
+    MC_TRY(set_number(headers, MC_H_CONTENT_LENGTH, reply->body.n));
+    if (changed || !mc_headers_has(headers, MC_H_CONTENT_TYPE)) {
+        MC_TRY(mc_headers_set_known_ref(headers, MC_H_CONTENT_TYPE,
+                                        reply->content_type.n > 0 ? reply->content_type : MC_SLICE("text/plain")));
+    }
+    if (stream->head_request) {
+        reply->body = MC_SLICE_NONE;
+        return MC_OK;
+    }
+    return mc_arena_dup(&stream->arena, reply->body, &reply->body);
+}
+
+/* HC-5; *body is what is to be sent. */
+static mc_status make_reply(mc_stream *stream, const mc_reply *asked, mc_headers *headers, mc_slice *body) {
+    mc_local_reply reply = {.headers = headers, .status = asked->status, .body = asked->body};
+    MC_TRY(set_number(headers, MC_H_STATUS, asked->status));
+    if (!asked->of_route) {
+        MC_TRY(mutate_reply(stream, asked, headers));
+    }
+    for (size_t i = 0; i < asked->header_count; i++) {
+        MC_TRY(mc_headers_add(headers, asked->headers[i].name, asked->headers[i].value));
+    }
+    if (asked->of_route) {
+        MC_TRY(mutate_reply(stream, asked, headers));
+    }
+    const mc_slice type = mc_headers_get_known(headers, MC_H_CONTENT_TYPE);
+    MC_TRY(rewrite_reply(stream, &reply));
+    const bool changed =
+        !mc_slice_eq(reply.body, asked->body) && mc_slice_eq(type, mc_headers_get_known(headers, MC_H_CONTENT_TYPE));
+    mc_status status = mc_grpc_content_type(mc_headers_get_known(&stream->request, MC_H_CONTENT_TYPE))
+                           ? finish_grpc_reply(stream, asked, &reply)
+                           : finish_plain_reply(stream, changed, &reply);
+    *body = reply.body;
     return status;
 }
 
@@ -432,7 +463,7 @@ void mc_stream_reply(mc_stream *stream, const mc_reply *reply) {
     stream->response = headers;
     stream->response_trailers = NULL;
     mc_timer_cancel(stream->proxy->loop, &stream->limit);
-    if (reply_headers(stream, reply, headers, &body) != MC_OK) {
+    if (make_reply(stream, reply, headers, &body) != MC_OK) {
         out_of_memory(stream);
         return;
     }

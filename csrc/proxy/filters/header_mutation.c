@@ -2,21 +2,7 @@
  * first, then those of every level of the route table: the least specific last, or the most specific where the filter says so. */
 #include "proxy/filters/kind.h"
 #include "proxy/filters/query.h"
-#include "route/matcher.h"
-#include "route/mutate.h"
-
-typedef struct mutation {
-    enum { REMOVE, APPEND, REMOVE_MATCHING } kind;
-    mc_slice name; /* REMOVE: lower-case */
-    mc_header_addition addition;
-    mc_header_mutations append; /* of that one addition */
-    mc_string_match matching;   /* names */
-} mutation;
-
-typedef struct mutation_list {
-    mutation *items;
-    uint32_t count;
-} mutation_list;
+#include "route/mutation_list.h"
 
 typedef struct query_mutation {
     mc_slice name;
@@ -26,7 +12,7 @@ typedef struct query_mutation {
 } query_mutation;
 
 typedef struct mutations {
-    mutation_list request, response, request_trailers, response_trailers;
+    mc_mutation_list request, response, request_trailers, response_trailers;
     query_mutation *query;
     uint32_t query_count;
 } mutations;
@@ -38,36 +24,12 @@ typedef struct config {
 
 /* --- changing ------------------------------------------------------------------------------------------------------------ */
 
-static mc_status remove_matching(const mutation *mutation, mc_headers *headers) {
-    for (uint32_t i = 0; i < headers->count; i++) {
-        if (!headers->items[i].removed) {
-            int matches = mc_string_match_test(&mutation->matching, headers->items[i].name);
-            if (matches == 1) {
-                mc_headers_remove_at(headers, i);
-            } else if (matches < 0) {
-                return (mc_status)matches;
-            }
-        }
+static mc_status apply(const mc_mutation_list *list, mc_filter *filter, mc_headers *headers) {
+    const mc_stream_info *info = NULL;
+    if (list->formats && (info = mc_filter_info(filter)) == NULL) {
+        return MC_ENOMEM;
     }
-    return MC_OK;
-}
-
-static mc_status apply(const mutation_list *list, mc_filter *filter, mc_headers *headers) {
-    for (uint32_t i = 0; i < list->count; i++) {
-        const mutation *mutation = &list->items[i];
-        const mc_stream_info *info = NULL;
-        switch (mutation->kind) {
-        case REMOVE: mc_headers_remove(headers, mutation->name); break;
-        case REMOVE_MATCHING: MC_TRY(remove_matching(mutation, headers)); break;
-        case APPEND:
-            if (mutation->append.formats && (info = mc_filter_info(filter)) == NULL) {
-                return MC_ENOMEM;
-            }
-            MC_TRY(mc_header_mutations_apply(&mutation->append, headers, info));
-            break;
-        }
-    }
-    return MC_OK;
+    return mc_mutation_list_apply(list, headers, info);
 }
 
 static mc_status change_parameter(const query_mutation *mutation, mc_filter *filter, mc_query *query) {
@@ -156,45 +118,8 @@ static mc_filter_status encode_trailers(mc_filter *filter, mc_headers *trailers)
 
 /* --- compiling ------------------------------------------------------------------------------------------------------------ */
 
-static mc_status read_mutation(mc_filter_compile *c, const mc_value *value, mutation *out) {
-    const mc_value *append, *matching, *names;
-    mc_slice name = MC_SLICE_NONE;
-    MC_TRY(mc_value_read_string(value, "remove", &name, c->error));
-    MC_TRY(mc_value_read_object(value, "append", &append, c->error));
-    MC_TRY(mc_value_read_object(value, "remove_on_match", &matching, c->error));
-    if (append != NULL) {
-        out->kind = APPEND;
-        MC_TRY(mc_error_in(mc_header_option_compile(c->arena, append, &out->addition, c->error), c->error, "append"));
-        out->append = (mc_header_mutations){
-            .formats = out->addition.format != NULL, .additions = &out->addition, .addition_count = 1};
-        return MC_OK;
-    }
-    if (matching != NULL) {
-        out->kind = REMOVE_MATCHING;
-        MC_TRY(mc_value_read_object(matching, "key_matcher", &names, c->error));
-        return mc_error_in(mc_string_match_compile(c->arena, names, &out->matching, c->error), c->error,
-                           "remove_on_match.key_matcher");
-    }
-    if (name.n == 0) {
-        return mc_error_set(c->error, MC_EINVAL, "", "must have one of remove, append, remove_on_match");
-    }
-    out->kind = REMOVE;
-    return mc_dup_lower(c->arena, name, &out->name);
-}
-
-static mc_status read_list(mc_filter_compile *c, const mc_value *value, const char *field, mutation_list *out) {
-    const mc_value *list;
-    size_t count;
-    MC_TRY(mc_value_read_list(value, field, &list, &count, c->error));
-    out->items = mc_arena_zalloc(c->arena, count * sizeof *out->items);
-    if (out->items == NULL) {
-        return MC_ENOMEM;
-    }
-    for (size_t i = 0; i < count; i++) {
-        MC_TRY(mc_error_in(read_mutation(c, &list[i], &out->items[i]), c->error, "%s[%zu]", field, i));
-    }
-    out->count = (uint32_t)count;
-    return MC_OK;
+static mc_status read_list(mc_filter_compile *c, const mc_value *value, const char *field, mc_mutation_list *out) {
+    return mc_mutation_list_compile(c->arena, value, field, out, c->error);
 }
 
 static mc_status read_query_value(mc_filter_compile *c, const mc_value *entry, query_mutation *out) {

@@ -487,3 +487,63 @@ TEST(response_headers_have_a_limit) { /* HC-39 */
     CHECK_HAS(ask(&f, GET("")), "502 Bad Gateway");
     close_fixture(&f);
 }
+
+/* --- local replies -------------------------------------------------------------------------------------------------------------- */
+
+#define STATUS_IS(code)                                                                                                \
+    "\"filter\":{\"status_code_filter\":{\"comparison\":{\"op\":\"EQ\",\"value\":{\"default_value\":" code             \
+    ",\"runtime_key\":\"k\"}}}}"
+#define REPLIES(config)                                                                                                \
+    CONFIG(LISTENER("\"local_reply_config\":{" config "},", "{\"match\":{\"prefix\":\"/x\"},\"direct_response\":{"     \
+                                                            "\"status\":503,\"body\":{\"inline_string\":\"full\"}}}"), \
+           CLUSTER("", ENDPOINT("10.0.0.1")))
+
+TEST(local_replies_are_mapped) { /* HC-50 */
+    fixture f;
+    open_fixture(&f, REPLIES("\"mappers\":[{" STATUS_IS(
+                         "404") ",\"status_code\":410,\"body\":{\"inline_string\":\"gone\"},"
+                                "\"headers_to_add\":[{\"header\":{\"key\":\"x-why\",\"value\":\"%RESPONSE_CODE_DETAILS%"
+                                "\"}}]},{" STATUS_IS("404") ",\"status_code\":500}]"));
+    mc_slice got = ask(&f, GET(""));
+    CHECK_HAS(got, "HTTP/1.1 410 Gone\r\n");
+    CHECK_HAS(got, "x-why: route_not_found\r\n");
+    CHECK_HAS(got, "content-length: 4\r\ncontent-type: text/plain\r\n");
+    CHECK(mc_slice_has_suffix(got, MC_SLICE("\r\n\r\ngone")));
+    CHECK_HAS(ask(&f, "GET /x HTTP/1.1\r\nHost: h\r\n\r\n"), "\r\n\r\nfull");
+    close_fixture(&f);
+}
+
+TEST(local_replies_are_formatted) { /* HC-50 */
+    fixture f;
+    open_fixture(
+        &f, REPLIES("\"mappers\":[{" STATUS_IS(
+                "404") ",\"body_format_override\":{\"text_format_source\":{"
+                       "\"inline_string\":\"<%RESPONSE_CODE%>\"},\"content_type\":\"text/html\"}}],\"body_format\":{"
+                       "\"json_format\":{\"code\":\"%RESPONSE_CODE%\",\"text\":\"%LOCAL_REPLY_BODY%\"}}"));
+    mc_slice got = ask(&f, GET(""));
+    CHECK_HAS(got, "content-type: text/html\r\n");
+    CHECK(mc_slice_has_suffix(got, MC_SLICE("\r\n\r\n<404>")));
+    got = ask(&f, "GET /x HTTP/1.1\r\nHost: h\r\n\r\n");
+    CHECK_HAS(got, "content-type: application/json\r\n");
+    CHECK_HAS(got, "{\"code\":503,\"text\":\"full\"}\n");
+    got = ask(&f, "POST /x HTTP/1.1\r\nHost: h\r\ncontent-length: 0\r\ncontent-type: application/grpc+proto\r\n\r\n");
+    CHECK_HAS(got, "HTTP/1.1 200 OK\r\n");
+    CHECK_HAS(got, "grpc-message: {\"code\":503,\"text\":\"full\"}\r\n");
+    got = ask(&f, "HEAD /x HTTP/1.1\r\nHost: h\r\n\r\n");
+    CHECK_HAS(got, "content-length: 27\r\n");
+    CHECK(mc_slice_has_suffix(got, MC_SLICE("\r\n\r\n")));
+    close_fixture(&f);
+}
+
+TEST(headers_are_changed_before_anything_looks_at_them) { /* HC-10 */
+    fixture f;
+    open_fixture(&f,
+                 WITH("\"early_header_mutation_extensions\":[{\"name\":\"e\",\"typed_config\":{\"@type\":"
+                      "\"type.googleapis.com/envoy.extensions.http.early_header_mutation.header_mutation.v3."
+                      "HeaderMutation\",\"mutations\":[{\"remove\":\"x-bad\"},{\"append\":{\"header\":{\"key\":"
+                      "\"x-request-id\",\"value\":\"early-%REQ(x-a)%\"},\"append_action\":\"ADD_IF_ABSENT\"}}]}}],"));
+    ask(&f, GET("x-bad: 1\r\nx-a: b\r\n"));
+    CHECK_HAS(SEEN(f), "x-request-id: early-b\r\n");
+    CHECK_NOT(SEEN(f), "x-bad");
+    close_fixture(&f);
+}
