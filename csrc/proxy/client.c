@@ -83,7 +83,6 @@ mc_status mc_client_rules_read(mc_arena *arena, const mc_value *config, mc_clien
     MC_TRY(mc_value_read_bool(config, "skip_xff_append", &out->skip_xff_append, error));
     MC_TRY(mc_value_read_bool(config, "append_x_forwarded_port", &out->append_x_forwarded_port, error));
     MC_TRY(mc_value_read_u32(config, "xff_num_trusted_hops", &out->trusted_hops, error));
-    MC_TRY(mc_value_read_bool(config, "represent_ipv4_remote_address_as_ipv4_mapped_ipv6", &out->mapped_ipv6, error));
     MC_TRY(mc_value_read_object(config, "internal_address_config", &internal, error));
     out->has_internal = internal != NULL;
     MC_TRY(mc_error_in(mc_cidrs_read(arena, internal, "cidr_ranges", &out->internal, error), error,
@@ -98,7 +97,7 @@ typedef struct finding {
     mc_address client;
     bool found;
     bool trusted; /* the address may be an internal one */
-    bool append;  /* the peer's address is appended to X-Forwarded-For */
+    bool append;  /* X-Forwarded-For gets the peer's address, which the next detection then sees */
 } finding;
 
 static mc_status append_peer(mc_stream *stream, const mc_address *peer) {
@@ -144,9 +143,12 @@ static mc_status by_peer(mc_stream *stream, const mc_address *peer, const mc_add
 static void by_xff(const mc_headers *headers, const mc_detection *rule, const mc_address *peer, finding *out) {
     mc_slice xff = mc_headers_get_known(headers, MC_H_X_FORWARDED_FOR);
     const bool single = mc_slice_find(xff, ',') == xff.n;
+    if (rule->trusted.count > 0 && !mc_cidrs_contain(&rule->trusted, peer)) { /* whoever it is, it is the client */
+        out->append = true;
+        return;
+    }
     if (rule->trusted.count > 0) {
-        out->found = mc_cidrs_contain(&rule->trusted, peer) &&
-                     mc_xff_untrusted_address(xff, &rule->trusted, &out->client) == MC_OK;
+        out->found = mc_xff_untrusted_address(xff, &rule->trusted, &out->client) == MC_OK;
         out->trusted = single;
     } else {
         out->found = mc_xff_address(xff, rule->trusted_hops, &out->client) == MC_OK;
@@ -158,7 +160,6 @@ static void by_xff(const mc_headers *headers, const mc_detection *rule, const mc
 static void by_header(const mc_headers *headers, const mc_detection *rule, finding *out) {
     out->found = mc_address_parse(&out->client, mc_headers_get(headers, rule->header), 0) == MC_OK;
     out->trusted = rule->trusts;
-    out->append = true;
 }
 
 /* HC-12; false: the request is refused. */
@@ -172,6 +173,10 @@ static bool by_detection(mc_stream *stream, const mc_address *peer, finding *out
         } else {
             by_header(&stream->request, at, out);
         }
+        if (out->append && append_peer(stream, peer) != MC_OK) {
+            return false;
+        }
+        out->append = false;
         if (!out->found && at->reject_status != 0) {
             MC_HCM_COUNT(stream, downstream_rq_rejected_via_ip_detection);
             *reply = (mc_reply){.status = at->reject_status, .details = "rejecting_because_detection_failed"};
@@ -227,8 +232,6 @@ bool mc_client_find(mc_stream *stream, const mc_address *peer, const mc_address 
         status = by_peer(stream, peer, local, scheme, &found);
     } else if (!by_detection(stream, peer, &found, reply)) {
         return false;
-    } else if (found.found && found.append) {
-        status = append_peer(stream, peer);
     }
     if (status != MC_OK || set_scheme(stream, local, scheme) != MC_OK) {
         return false;
@@ -242,12 +245,10 @@ bool mc_client_find(mc_stream *stream, const mc_address *peer, const mc_address 
 }
 
 mc_status mc_client_add_external_address(mc_stream *stream) { /* HC-19 */
-    char text[8 + MC_ADDRESS_TEXT] = "::ffff:";
+    char text[MC_ADDRESS_TEXT];
     if (!stream->edge || stream->remote.length == 0) {
         return MC_OK;
     }
-    const bool mapped = stream->hcm->client.mapped_ipv6 && stream->remote.any.sa_family == AF_INET;
-    const size_t before = mapped ? strlen(text) : 0;
     return mc_headers_set_known(&stream->request, MC_H_X_ENVOY_EXTERNAL_ADDRESS,
-                                mc_slice_of(text, before + mc_address_ip(&stream->remote, text + before)));
+                                mc_slice_of(text, mc_address_ip(&stream->remote, text)));
 }

@@ -18,7 +18,7 @@ typedef struct mc_detection {
 } mc_detection;
 
 typedef struct mc_client_rules {
-    bool use_remote_address, skip_xff_append, append_x_forwarded_port, mapped_ipv6;
+    bool use_remote_address, skip_xff_append, append_x_forwarded_port;
     uint32_t trusted_hops;
     const mc_detection *detections;
     uint32_t detection_count;

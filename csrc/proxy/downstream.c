@@ -26,6 +26,7 @@ struct mc_downstream {
     uint32_t requests;
     uint64_t ended, premature; /* streams, and those among them that a client gave up at once (HC-42) */
     drain_state drain;
+    bool used;              /* something came */
     bool soft_drain;        /* http1_safe_max_connection_duration: the next response ends it */
     bool closing;           /* nothing further is read; what is written still leaves */
     bool clean;             /* closing after a request that asked for it and came whole: nobody is kept waiting */
@@ -106,7 +107,7 @@ static void close_after_flush(mc_downstream *d, bool clean) {
 
 /* HTTP/1 has no notice to send, so the client may still use the connection until drain_timeout has passed. */
 static void start_drain(mc_downstream *d) {
-    if (d->conn.rx_bytes == 0) {
+    if (!d->used) {
         mc_timer_cancel(d->proxy->loop, &d->duration);
         d->closing = true;
         mc_conn_close(&d->conn, true);
@@ -169,7 +170,7 @@ static void duration_fired(mc_timer *timer) {
         return;
     }
     COUNT(d, downstream_cx_max_duration_reached);
-    if (d->pin->hcm->http1_safe_max_duration && d->conn.rx_bytes > 0) {
+    if (d->pin->hcm->http1_safe_max_duration && d->used) {
         d->soft_drain = true;
         GAUGE(d, downstream_cx_http1_soft_drain, 1);
     } else {
@@ -208,6 +209,9 @@ static mc_status request_headers(void *ctx, const mc_h1_head *head) {
     if (hcm->max_requests_per_connection != 0 && d->requests >= hcm->max_requests_per_connection) {
         COUNT(d, downstream_cx_max_requests_reached);
         d->drain = DRAIN_CLOSING;
+    }
+    if (MC_UNLIKELY(head->dropped > 0)) {
+        mc_counter_add(d->proxy->slab, hcm->stats.http1.dropped_headers_with_underscores, head->dropped);
     }
     if (head->expect_continue && !hcm->proxy_100_continue) { /* HC-2, step 6 */
         mc_headers_remove_known(&stream->request, MC_H_EXPECT);
@@ -265,16 +269,24 @@ static void codec_error(mc_downstream *d) {
     if (stream->filters == NULL) { /* half a head is none: it neither makes the reply gRPC nor is it logged */
         mc_headers_init(&stream->request, &stream->arena);
     }
+    stream->late_flags = MC_FLAG(DPE);
+    if (error->details != NULL && strcmp(error->details, "http1.unexpected_underscore") == 0) {
+        mc_counter_inc(d->proxy->slab, d->pin->hcm->stats.http1.requests_rejected_with_underscores_in_headers);
+    }
     mc_stream_reply(stream, &(mc_reply){.status = status,
                                         .body = mc_h1_reason(status),
-                                        .details = error->details == NULL ? "http1.codec_error" : error->details,
-                                        .flags = MC_FLAG(DPE)});
+                                        .details = error->details == NULL ? "http1.codec_error" : error->details});
 }
 
 static size_t downstream_data(mc_conn *conn, mc_slice data) {
     mc_downstream *d = MC_CONTAINER(conn, mc_downstream, conn);
     size_t used = 0;
     mc_counter_add(d->proxy->slab, d->pin->hcm->stats.downstream_cx_rx_bytes_total, data.n);
+    if (MC_UNLIKELY(!d->used)) { /* what is spoken is known by the first bytes */
+        d->used = true;
+        COUNT(d, downstream_cx_http1_total);
+        GAUGE(d, downstream_cx_http1_active, 1);
+    }
     while (used < data.n) {
         if (d->closing) {
             return data.n; /* drained until the peer closes too */
@@ -347,7 +359,9 @@ static void count_close(mc_downstream *d, bool active, bool remote) {
         }
     }
     GAUGE(d, downstream_cx_active, -1);
-    GAUGE(d, downstream_cx_http1_active, -1);
+    if (d->used) {
+        GAUGE(d, downstream_cx_http1_active, -1);
+    }
     if (d->soft_drain) {
         GAUGE(d, downstream_cx_http1_soft_drain, -1);
     }
@@ -366,9 +380,6 @@ static void downstream_close(mc_conn *conn, mc_close_reason reason) {
     const bool active = d->stream != NULL, remote = reason == MC_CLOSE_REMOTE || reason == MC_CLOSE_RESET;
     d->closing = true;
     if (active) {
-        if (remote) {
-            MC_HCM_COUNT(d->stream, downstream_rq_rx_reset);
-        }
         mc_stream_reset(d->stream, MC_FLAG(DC),
                         remote ? "downstream_remote_disconnect" : "downstream_local_disconnect");
     }
@@ -464,9 +475,7 @@ static void downstream_opened(mc_downstream *d) {
     proxy->connection_count++;
     mc_list_push_back(&proxy->connections, &d->link);
     COUNT(d, downstream_cx_total);
-    COUNT(d, downstream_cx_http1_total);
     GAUGE(d, downstream_cx_active, 1);
-    GAUGE(d, downstream_cx_http1_active, 1);
     mc_counter_inc(proxy->slab, d->source->cx_total);
     mc_gauge_add(proxy->slab, d->source->cx_active, 1);
     if (d->pin->hcm->max_connection_duration_ms != 0) {

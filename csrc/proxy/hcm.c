@@ -503,6 +503,9 @@ static void register_stats(mc_hcm *hcm, mc_slice stat_prefix, mc_slice listener_
 #define COUNTER(name) hcm->stats.tracing.name = mc_stats_scoped(store, MC_COUNTER, scope, MC_SLICE(#name));
     MC_TRACING_STATS(COUNTER)
 #undef COUNTER
+#define COUNTER(name) hcm->stats.http1.name = mc_stats_scoped(store, MC_COUNTER, MC_SLICE("http1."), MC_SLICE(#name));
+    MC_HTTP1_STATS(COUNTER)
+#undef COUNTER
 }
 
 /* AL-6: the options' own message, or the older fields beside it. */

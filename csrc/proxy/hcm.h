@@ -98,6 +98,11 @@
     COUNTER(not_traceable)                                                                                             \
     COUNTER(health_check)
 
+/* Of the codec, under "http1.". */
+#define MC_HTTP1_STATS(COUNTER)                                                                                        \
+    COUNTER(dropped_headers_with_underscores)                                                                          \
+    COUNTER(requests_rejected_with_underscores_in_headers)
+
 typedef struct mc_hcm_stats {
 #define MC_FIELD(name) mc_stat name;
     MC_HCM_STATS(MC_FIELD, MC_FIELD, MC_FIELD)
@@ -108,6 +113,9 @@ typedef struct mc_hcm_stats {
     struct {
         MC_TRACING_STATS(MC_FIELD)
     } tracing;
+    struct {
+        MC_HTTP1_STATS(MC_FIELD)
+    } http1;
 #undef MC_FIELD
 } mc_hcm_stats;
 

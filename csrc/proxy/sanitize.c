@@ -16,6 +16,16 @@ static bool refuse(mc_reply *reply, uint16_t status, const char *details) {
     return false;
 }
 
+/* What Envoy's codec finds out: the request counts as unfinished and the connection ends, stream-error mode or not. */
+static bool codec_refuses(mc_stream *stream, mc_reply *reply, uint16_t status, const char *details, mc_slice body) {
+    MC_HCM_COUNT(stream, downstream_cx_protocol_error);
+    stream->request_complete = false;
+    stream->close_connection = true;
+    stream->late_flags = MC_FLAG(DPE);
+    *reply = (mc_reply){.status = status, .details = details, .body = body};
+    return false;
+}
+
 /* --- host and path ------------------------------------------------------------------------------------------------------- */
 
 static bool check_host(mc_stream *stream, mc_reply *reply) {
@@ -28,9 +38,7 @@ static bool check_host(mc_stream *stream, mc_reply *reply) {
         return refuse(reply, 400, "missing_host_header");
     }
     if (!mc_uri_authority_valid(mc_headers_get_known(headers, MC_H_AUTHORITY))) {
-        (void)refuse(reply, 400, "http.invalid_authority");
-        reply->body = MC_SLICE("Bad Request"); /* as the codec answers it */
-        return false;
+        return codec_refuses(stream, reply, 400, "http.invalid_authority", MC_SLICE("Bad Request"));
     }
     return true;
 }
@@ -43,11 +51,7 @@ static bool check_scheme(mc_stream *stream, bool tls, mc_reply *reply) {
         !mc_slice_ieq(scheme, MC_SLICE("https"))) {
         return true;
     }
-    stream->close_connection = true;
-    (void)refuse(reply, 403, "http1.https_url_on_plaintext_connection");
-    reply->body = MC_SLICE("Forbidden");
-    reply->flags = MC_FLAG(DPE);
-    return false;
+    return codec_refuses(stream, reply, 403, "http1.https_url_on_plaintext_connection", MC_SLICE("Forbidden"));
 }
 
 static bool redirect_to(mc_stream *stream, mc_slice path, mc_reply *reply) { /* HC-31 */
@@ -378,7 +382,7 @@ mc_status mc_sanitize_response(mc_stream *stream) { /* HC-35 */
         status = mc_proxy_status_apply(hcm->proxy_status, stream->flags, mc_slice_cstr(stream->details), MC_SLICE_NONE,
                                        headers);
     }
-    if (stream->upgrade) { /* what follows may be no HTTP */
+    if (stream->tunnel) { /* what follows is no HTTP */
         return status;
     }
     if (status == MC_OK && stream->close_connection) { /* HC-40 */

@@ -695,7 +695,11 @@ static void finish(mc_stream *stream, bool close) {
     if (!stream->request_complete && !stream->reset && !stream->tunnel) {
         close = true;
     }
+    if (stream->reset || !stream->request_complete) { /* whoever gave it up */
+        MC_HCM_COUNT(stream, downstream_rq_rx_reset);
+    }
     stream->finished = true;
+    mc_stream_flag(stream, stream->late_flags);
     mc_timer_cancel(proxy->loop, &stream->idle);
     mc_timer_cancel(proxy->loop, &stream->limit);
     mc_timer_cancel(proxy->loop, &stream->duration);
@@ -805,7 +809,7 @@ void mc_stream_reset(mc_stream *stream, uint64_t flags, const char *details) {
         stream->details = details;
     }
     stream->reset = true;
-    if (stream->headers_sent && !(flags & MC_FLAG(DC))) {
+    if (!(flags & MC_FLAG(DC))) {
         MC_HCM_COUNT(stream, downstream_rq_tx_reset);
     }
     finish(stream, true);

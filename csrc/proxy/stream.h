@@ -69,6 +69,7 @@ struct mc_stream {
     uint64_t idle_ms;
 
     uint64_t flags, flag_order; /* set by mc_stream_flag */
+    uint64_t late_flags;        /* that are told of the stream when it is over, and not to what answers it */
     const char *details;
     const mc_value *metadata;       /* dynamic: namespace to object; NULL: none */
     const mc_value *filter_state;   /* key to object; NULL: none */
