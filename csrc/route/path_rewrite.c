@@ -74,16 +74,12 @@ static mc_status rewrite_bare(const mc_path_rewrite *rewrite, mc_slice bare, con
     }
     mc_stream_info info;
     mc_route_scene(request, headers, NULL, &info);
-    MC_TRY(mc_format_run_arena(rewrite->format, &info, request->arena, out));
-    if (out->n == 0) {
-        *out = bare; /* nothing came of it */
-    }
-    return MC_OK;
+    return mc_format_run_arena(rewrite->format, &info, request->arena, out);
 }
 
 mc_status mc_path_rewrite_apply(const mc_path_rewrite *rewrite, mc_slice path, const mc_route_request *request,
                                 const mc_headers *headers, mc_slice *out) {
-    *out = path;
+    *out = MC_SLICE_NONE;
     if (!rewrite->any) {
         return MC_OK;
     }
@@ -93,6 +89,9 @@ mc_status mc_path_rewrite_apply(const mc_path_rewrite *rewrite, mc_slice path, c
         MC_TRY(rewrite_bare(rewrite, mc_slice_until(path, end), request, headers, &head));
     } else if (rewrite->matched != SIZE_MAX) {
         end = rewrite->matched;
+    }
+    if (rewrite->format != NULL && head.n == 0) {
+        return MC_OK; /* nothing came of it */
     }
     const mc_slice parts[] = {head, mc_slice_from(path, end)};
     mc_slice made;

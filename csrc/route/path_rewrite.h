@@ -20,7 +20,7 @@ typedef struct mc_path_rewrite {
 /* `value` is a RouteAction or RedirectAction. */
 MC_MUST_CHECK mc_status mc_compile_path_rewrite(mc_compile *c, const mc_value *value, const mc_path_pattern *pattern,
                                                 mc_path_rewrite *out);
-/* The new :path in the request's arena; *out is `path` itself when nothing is rewritten. */
+/* The new :path in the request's arena; p == NULL when nothing is rewritten. */
 MC_MUST_CHECK mc_status mc_path_rewrite_apply(const mc_path_rewrite *rewrite, mc_slice path,
                                               const mc_route_request *request, const mc_headers *headers,
                                               mc_slice *out);

@@ -88,7 +88,9 @@ static mc_slice request_host(const mc_headers *headers, mc_slice scheme, bool ne
 static mc_status redirect_path(const mc_redirect *redirect, mc_slice path, const mc_route_request *request,
                                mc_slice *out) {
     if (redirect->path.n == 0) {
-        return mc_path_rewrite_apply(&redirect->rewrite, path, request, request->headers, out);
+        MC_TRY(mc_path_rewrite_apply(&redirect->rewrite, path, request, request->headers, out));
+        *out = out->p == NULL ? path : *out;
+        return MC_OK;
     }
     if (mc_slice_find(redirect->path, '?') < redirect->path.n) {
         *out = redirect->path;

@@ -13,7 +13,7 @@ mc_status mc_compile_rewrite(mc_compile *c, const mc_value *value, mc_route_entr
     MC_TRY(mc_value_read_string(value, "host_rewrite", &format, c->error));
     if (format.n > 0) {
         c->table->formats = true;
-        MC_TRY(mc_error_in(mc_format_compile_text(c->arena, format, true, &rewrite.host_format, c->error), c->error,
+        MC_TRY(mc_error_in(mc_format_compile_text(c->arena, format, false, &rewrite.host_format, c->error), c->error,
                            "host_rewrite"));
     }
     MC_TRY(mc_value_read_bool(value, "auto_host_rewrite", &out->route.auto_host_rewrite, c->error));
@@ -70,6 +70,9 @@ static mc_status rewrite_path(const mc_rewrite *rewrite, const mc_route_request 
         return MC_OK;
     }
     MC_TRY(mc_path_rewrite_apply(&rewrite->path, old, request, headers, &new));
+    if (new.p == NULL) {
+        return MC_OK;
+    }
     if (!suppress_envoy_headers) {
         MC_TRY(mc_headers_set_known(headers, MC_H_X_ENVOY_ORIGINAL_PATH, old));
     }

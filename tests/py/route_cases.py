@@ -7,6 +7,7 @@ meets is named by the route: its body (direct response), or a header that it add
 from __future__ import annotations
 
 import random
+import re
 from typing import Any
 
 Tree = dict[str, Any]
@@ -48,7 +49,45 @@ def path(rng: random.Random, *, dir: bool = False) -> str:  # noqa: A002
     return (text.rstrip("/") or "/") + "b" if dir else text
 
 
+# Expressions that mean the same to RE2 and to Python.
+REGEXES = ("/a.*", "/[ab]+", "/.*b", "(?i)/a+;?", "/(a|b)/.*", ".*;.*", "/", "/[^/]*/?.?")
+VALUE_REGEXES = ("[0-9]+", "-?[0-9]+", "(?i)AB", "a.*", ".*", "1|2")
+# URI templates, with the expression of each.
+_SEGMENT, _REST = (f"[a-zA-Z0-9\\-._~%!$&'()+,;:@={slash}]" for slash in ("", "/"))
+TEMPLATES = {
+    "/*": f"/{_SEGMENT}+",
+    "/**": f"/{_REST}*",
+    "/a/**": f"/a/{_REST}*",
+    "/{x}/{y=**}": f"/(?P<x>{_SEGMENT}+)/(?P<y>{_REST}*)",
+    "/{x=a/*}": f"/(?P<x>a/{_SEGMENT}+)",
+    "/{x}b": f"/(?P<x>{_SEGMENT}+)b",
+}
+_MATCH = "type.googleapis.com/envoy.extensions.path.match.uri_template.v3.UriTemplateMatchConfig"
+_REWRITE = (
+    "type.googleapis.com/envoy.extensions.path.rewrite.uri_template.v3.UriTemplateRewriteConfig"
+)
+
+
+def extension(**config: Any) -> Tree:
+    return {"name": "extension", "typed_config": config}
+
+
+def substitution(rng: random.Random) -> Tree:
+    regex, with_ = rng.choice(
+        (
+            ("a", "x"),
+            ("^/([^/]*)", r"/n\1"),
+            ("/", "//"),
+            ("[ab]+", ""),
+            ("nope", "z"),
+        )
+    )
+    return {"pattern": {"regex": regex}, "substitution": with_}
+
+
 def string_match(rng: random.Random) -> Tree:
+    if rng.random() < 0.2:
+        return {"safe_regex": {"regex": rng.choice(VALUE_REGEXES)}}
     kind = rng.choice(("exact", "prefix", "suffix", "contains"))
     value = rng.choice(VALUES if kind == "exact" else VALUES[:-1])
     return {kind: value} | ({"ignore_case": True} if rng.random() < 0.3 else {})
@@ -68,7 +107,9 @@ def header_match(rng: random.Random) -> Tree:
         )
     elif kind == 3:
         tree["exact_match"] = rng.choice(VALUES)
-    elif kind > 3:
+    elif kind == 4:
+        tree["safe_regex_match"] = {"regex": rng.choice(VALUE_REGEXES)}
+    elif kind > 4:
         tree["string_match"] = string_match(rng)
     if rng.random() < 0.25:
         tree["invert_match"] = True
@@ -90,14 +131,23 @@ def query_match(rng: random.Random) -> Tree:
 def match(rng: random.Random) -> Tree:
     kind = rng.choice(("prefix", "prefix", "path", "path_separated_prefix"))
     tree: Tree = {kind: path(rng, dir=kind == "path_separated_prefix")}
-    if rng.random() < 0.2:
+    other = rng.random()
+    if other < 0.2:
         tree = {"prefix": "/"}
+    elif other < 0.35:
+        tree = {"safe_regex": {"regex": rng.choice(REGEXES)}}
+    elif other < 0.45:
+        policy = {"@type": _MATCH, "path_template": rng.choice(tuple(TEMPLATES))}
+        tree = {"path_match_policy": extension(**policy)}
     if rng.random() < 0.2:
         tree["case_sensitive"] = False
     if rng.random() < 0.4:
         tree["headers"] = [header_match(rng) for _ in range(rng.choice((1, 1, 2)))]
     if rng.random() < 0.2:
         tree["query_parameters"] = [query_match(rng) for _ in range(rng.choice((1, 1, 2)))]
+    if rng.random() < 0.1:
+        cookie: Tree = {"name": rng.choice("kl"), "string_match": string_match(rng)}
+        tree["cookies"] = [cookie | ({"invert_match": True} if rng.random() < 0.4 else {})]
     if rng.random() < 0.05:
         tree["grpc"] = {}
     if rng.random() < 0.1:
@@ -155,6 +205,8 @@ def redirect(rng: random.Random) -> Tree:
             {},
             {"path_redirect": rng.choice(("/n", "/n?own=1", "rel"))},
             {"prefix_rewrite": rng.choice(("/", "/pre", "/pre/"))},
+            {"regex_rewrite": substitution(rng)},
+            {"path_rewrite": rng.choice(("/f", "/%REQ(x-a)%", "%REQ(x-none)%"))},
         )
     )
     if rng.random() < 0.3:
@@ -188,9 +240,21 @@ def forward(rng: random.Random) -> Tree:
         tree["weighted_clusters"] = {"clusters": clusters, "header_name": "x-random"}
     else:
         tree["cluster"] = "echo"
-    if rng.random() < 0.4:
+    kind = rng.randrange(10)
+    if kind < 3:
         tree["prefix_rewrite"] = rng.choice(("/", "/pre", "/pre/"))
-    kind = rng.randrange(5)
+    elif kind == 3:
+        tree["regex_rewrite"] = substitution(rng)
+    elif kind == 4:
+        tree["path_rewrite"] = rng.choice(("/f", "/%REQ(x-a)%", "%REQ(x-none)%"))
+    kind = rng.randrange(7)
+    if kind == 5:
+        tree["host_rewrite_path_regex"] = {
+            "pattern": {"regex": rng.choice(("^/(.*)$", "^/a.*", "nope"))},
+            "substitution": rng.choice(("h.test", "", "x.test")),
+        }
+    elif kind == 6:
+        tree["host_rewrite"] = rng.choice(("%REQ(x-c)%", "f.test", "%REQ(x-none)%"))
     if kind == 0:
         tree["host_rewrite_literal"] = "literal.test"
     elif kind == 1:
@@ -203,12 +267,22 @@ def forward(rng: random.Random) -> Tree:
 def route(rng: random.Random, name: str, actions: str) -> Tree:
     tree: Tree = {"name": name, "match": match(rng)}
     action = rng.choice(actions)
+    template = tree["match"].get("path_match_policy", {}).get("typed_config", {})
     if action == "d":
         tree["direct_response"] = {"status": 200, "body": {"inline_string": name}}
     elif action == "r":
         tree["redirect"] = redirect(rng)
+        if template:
+            tree["redirect"].pop("prefix_rewrite", None)
     else:
         tree["route"] = forward(rng)
+        if template:
+            for field in ("prefix_rewrite", "regex_rewrite", "path_rewrite"):
+                tree["route"].pop(field, None)
+            if "{x}" in template["path_template"] and rng.random() < 0.7:
+                tree["route"]["path_rewrite_policy"] = extension(
+                    **{"@type": _REWRITE, "path_template_rewrite": "/re/{x}"}
+                )
         tree |= mutations(rng)
         marks = [*tree.get("request_headers_to_add", []), added("x-route", name)]
         tree["request_headers_to_add"] = marks
@@ -259,6 +333,8 @@ def request(rng: random.Random) -> Headers:
         headers += [(name, rng.choice(VALUES)) for _ in range(rng.choice((0, 0, 1, 1, 2)))]
     if rng.random() < 0.2:
         headers.append(("content-type", rng.choice(("application/grpc", "application/grpc+x"))))
+    if rng.random() < 0.3:
+        headers.append(("cookie", rng.choice(("k=1", 'k="ab"; l=2', "l=; k=12", "m=1; k=1; k=2"))))
     if rng.random() < 0.8:
         headers.append(("x-cluster", "echo"))
     headers.append(("x-random", rng.choice(("0", "1", "2", "3", "7", "18446744073709551615"))))
@@ -276,6 +352,8 @@ def value_of(headers: Headers, name: str) -> str | None:
 
 
 def holds_string(tree: Tree, value: str) -> bool:
+    if "safe_regex" in tree:
+        return re.fullmatch(tree["safe_regex"]["regex"], value) is not None
     for kind in ("exact", "prefix", "suffix", "contains"):
         if kind in tree:
             wanted = tree[kind]
@@ -314,6 +392,8 @@ def holds_header(tree: Tree, headers: Headers) -> bool:
         result = holds_string(tree[kind], value)
     elif kind == "range_match":
         result = holds_number(tree[kind], value)
+    elif kind == "safe_regex_match":
+        result = holds_string({"safe_regex": tree[kind]}, value)
     elif kind == "exact_match":
         result = tree[kind] in ("", value)
     else:
@@ -331,7 +411,21 @@ def holds_query(tree: Tree, query: str) -> bool:
     return bool((tree["name"] in values) == tree.get("present_match", True))
 
 
-def holds_path(tree: Tree, text: str) -> bool:
+def holds_cookie(tree: Tree, headers: Headers) -> bool:
+    values: dict[str, str] = {}
+    for item in (value_of(headers, "cookie") or "").split(";"):
+        name, _, value = item.strip().partition("=")
+        values.setdefault(name, value.strip('"'))
+    found = tree["name"] in values and holds_string(tree["string_match"], values[tree["name"]])
+    return bool(found != tree.get("invert_match", False))
+
+
+def holds_path(tree: Tree, text: str, whole: str) -> bool:
+    if "safe_regex" in tree:
+        return re.fullmatch(tree["safe_regex"]["regex"], text) is not None
+    if "path_match_policy" in tree:
+        template = tree["path_match_policy"]["typed_config"]["path_template"]
+        return re.fullmatch(TEMPLATES[template], whole) is not None
     for kind in ("prefix", "path", "path_separated_prefix"):
         if kind in tree:
             wanted = tree[kind]
@@ -348,13 +442,15 @@ def holds_path(tree: Tree, text: str) -> bool:
 def holds(config: Tree, tree: Tree, headers: Headers, draw: int) -> bool:
     target = value_of(headers, ":path") or ""
     text, _, query = target.partition("?")
+    whole = text
     if config.get("ignore_path_parameters_in_path_matching"):
         text = text.partition(";")[0]
     fraction = tree.get("runtime_fraction", {"default_value": {"numerator": 100}})["default_value"]
     content_type = value_of(headers, "content-type") or ""
     grpc = content_type == "application/grpc" or content_type.startswith("application/grpc+")
     return (
-        holds_path(tree, text)
+        holds_path(tree, text, whole)
+        and all(holds_cookie(each, headers) for each in tree.get("cookies", ()))
         and all(holds_header(each, headers) for each in tree.get("headers", ()))
         and all(holds_query(each, query) for each in tree.get("query_parameters", ()))
         and ("grpc" not in tree or grpc)

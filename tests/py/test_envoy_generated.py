@@ -187,7 +187,9 @@ def test_the_same_world(
             if a != b:
                 different.append((config, data, a, b))
     if different:
-        lines = [f"{d!r}\n  ours  {a}\n  Envoy {b}\n  {options(c)}\n" for c, d, a, b in different[:40]]
+        lines = [
+            f"{d!r}\n  ours  {a}\n  Envoy {b}\n  {options(c)}\n" for c, d, a, b in different[:40]
+        ]
         config = json.dumps(different[0][0])
         pytest.fail(
             f"seed {seed}: {len(different)} of {LISTENERS * REQUESTS} differ\n"

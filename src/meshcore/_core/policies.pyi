@@ -72,9 +72,6 @@ class Tracing(NamedTuple):
     client_sampling: Fraction
     random_sampling: Fraction
     overall_sampling: Fraction
-    custom_tags: list[dict[str, Any]]
-    operation: str
-    upstream_operation: str
 
 class Decorator(NamedTuple):
     operation: str

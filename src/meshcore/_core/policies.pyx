@@ -57,10 +57,7 @@ InternalRedirectPolicy = namedtuple(
     "enabled max_internal_redirects redirect_response_codes is_cross_scheme_redirect_allowed "
     "response_headers_to_copy predicates",
 )
-Tracing = namedtuple(
-    "Tracing",
-    "client_sampling random_sampling overall_sampling custom_tags operation upstream_operation",
-)
+Tracing = namedtuple("Tracing", "client_sampling random_sampling overall_sampling")
 Decorator = namedtuple("Decorator", "operation propagate")
 
 
@@ -279,9 +276,6 @@ cdef object tracing_object(const mc_route_tracing *tracing):
         fraction_object(&tracing.client_sampling),
         fraction_object(&tracing.random_sampling),
         fraction_object(&tracing.overall_sampling),
-        value_object(tracing.custom_tags) or [],
-        slice_str(tracing.operation),
-        slice_str(tracing.upstream_operation),
     )
 
 

@@ -106,9 +106,6 @@ cdef extern from "route/tracing.h" nogil:
         mc_fraction client_sampling
         mc_fraction random_sampling
         mc_fraction overall_sampling
-        const mc_value *custom_tags
-        mc_slice operation
-        mc_slice upstream_operation
 
 cdef extern from "route/route.h" nogil:
     ctypedef struct mc_route_table:

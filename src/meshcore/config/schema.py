@@ -14,6 +14,8 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
+from meshcore.config import newer
+
 if TYPE_CHECKING:
     from google.protobuf.descriptor import Descriptor, FieldDescriptor
     from google.protobuf.descriptor_pb2 import FileDescriptorProto
@@ -77,6 +79,7 @@ def _files() -> _Files:
 
     packed = files(__package__).joinpath("_schema.bin").read_bytes()
     protos = list(FileDescriptorSet.FromString(zlib.decompress(packed)).file)
+    newer.apply(protos)
     return _Files([*protos, _python_filter_file(), _health_degree_file(), _peak_ewma_file()])
 
 

@@ -1,0 +1,96 @@
+"""Fields that Envoy has and the pinned descriptors have not yet: added when the schema is read.
+
+A line is the message, then its field: number, name, type. A message that is not there is made. When
+the pin moves past one of these, `apply` says so and the line can go.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from google.protobuf.descriptor_pb2 import DescriptorProto, FileDescriptorProto
+
+__all__ = ["apply"]
+
+_ROUTE = "envoy/config/route/v3/route_components.proto"
+
+# By file: what it must import besides, and the lines.
+_NEWER: Final[dict[str, tuple[tuple[str, ...], str]]] = {
+    _ROUTE: (
+        ("envoy/type/matcher/v3/address.proto", "envoy/type/v3/ratelimit_unit.proto"),
+        """
+        CookieMatcher                       1 name             string
+        CookieMatcher                       2 string_match     .envoy.type.matcher.v3.StringMatcher
+        CookieMatcher                       3 invert_match     bool
+        RouteMatch                         17 cookies          *.envoy.config.route.v3.CookieMatcher
+        RedirectAction                      10 path_rewrite     string path_rewrite_specifier
+        RateLimit.Override.RateLimitOverride 1 requests_per_unit uint32
+        RateLimit.Override.RateLimitOverride 2 unit             =.envoy.type.v3.RateLimitUnit
+        RateLimit.Override                   2 rate_limit       \
+.envoy.config.route.v3.RateLimit.Override.RateLimitOverride override_specifier
+        RateLimit.Action.GenericKey          3 default_value    string
+        RateLimit.Action.HeaderValueMatch    5 default_value    string
+        RateLimit.Action.QueryParameterValueMatch 5 default_value string
+        RateLimit.Action.RemoteAddressMatch  1 descriptor_value string
+        RateLimit.Action.RemoteAddressMatch  2 descriptor_key   string
+        RateLimit.Action.RemoteAddressMatch  3 default_value    string
+        RateLimit.Action.RemoteAddressMatch 4 address_matcher .envoy.type.matcher.v3.AddressMatcher
+        RateLimit.Action                    13 remote_address_match \
+.envoy.config.route.v3.RateLimit.Action.RemoteAddressMatch action_specifier
+        """,
+    ),
+    "envoy/type/matcher/v3/address.proto": ((), "AddressMatcher 2 invert_match bool"),
+}
+
+
+def apply(protos: Iterable[FileDescriptorProto]) -> None:
+    """Adds the fields to the files that lack them; ValueError names one that is there already."""
+    for proto in protos:
+        imports, lines = _NEWER.get(proto.name, ((), ""))
+        for name in imports:
+            if name not in proto.dependency:
+                proto.dependency.append(name)
+        for line in lines.strip().splitlines():
+            _add(proto, *line.split())
+
+
+def _message(proto: FileDescriptorProto, path: str) -> DescriptorProto:
+    messages, found = proto.message_type, None
+    for part in path.split("."):
+        found = next((each for each in messages if each.name == part), None)
+        if found is None:
+            found = messages.add(name=part)
+        messages = found.nested_type
+    assert found is not None
+    return found
+
+
+def _add(
+    proto: FileDescriptorProto, path: str, number: str, name: str, kind: str, oneof: str = ""
+) -> None:
+    from google.protobuf.descriptor_pb2 import FieldDescriptorProto
+
+    message = _message(proto, path)
+    if any(field.name == name for field in message.field):
+        raise ValueError(f"{path}.{name} is no longer newer than the schema")
+    field = message.field.add(name=name, number=int(number), json_name=_camel(name))
+    field.label = FieldDescriptorProto.LABEL_OPTIONAL
+    if kind.startswith("*"):
+        field.label = FieldDescriptorProto.LABEL_REPEATED
+        kind = kind[1:]
+    if kind.startswith((".", "=")):
+        enum = kind.startswith("=")
+        field.type = FieldDescriptorProto.TYPE_ENUM if enum else FieldDescriptorProto.TYPE_MESSAGE
+        field.type_name = kind.removeprefix("=")
+    else:
+        field.type = FieldDescriptorProto.Type.Value(f"TYPE_{kind.upper()}")
+    if oneof:
+        field.oneof_index = next(i for i, o in enumerate(message.oneof_decl) if o.name == oneof)
+
+
+def _camel(name: str) -> str:
+    head, *rest = name.split("_")
+    return head + "".join(part.capitalize() for part in rest)
