@@ -79,6 +79,7 @@ typedef struct sim {
     client clients[CLIENTS];
     outcome outcomes[REQUESTS];
     uint32_t requests, answered, tally[4];
+    uint64_t received; /* by servers: heads of requests */
     uint64_t records;
     mc_cluster *clusters[KEPT];
     mc_host *hosts[KEPT];
@@ -232,7 +233,13 @@ static void script(server *v, bool early) {
         add(&v->out, "HTTP/1.1 %s\r\nx-sim-id: %u\r\n\r\n", below(s, 2) ? "204 No Content" : "304 Not Modified", r->id);
         return;
     }
-    add(&v->out, "HTTP/1.1 %u Status\r\nx-sim-id: %u\r\nx-sim-size: %llu\r\n", status, r->id, (unsigned long long)size);
+    if (status == 200 && chance(s, 10)) { /* some routes follow it themselves */
+        status = 302;
+        add(&v->out, "HTTP/1.1 302 Status\r\nlocation: http://other/%u/%u\r\n", (unsigned)below(s, 4), r->id);
+    } else {
+        add(&v->out, "HTTP/1.1 %u Status\r\n", status);
+    }
+    add(&v->out, "x-sim-id: %u\r\nx-sim-size: %llu\r\n", r->id, (unsigned long long)size);
     if (chunked) {
         mc_text_lit(&v->out, "Transfer-Encoding: chunked\r\n\r\n");
     } else if (kind >= 40 && kind < 50) {
@@ -269,6 +276,7 @@ static mc_status server_headers(void *ctx, const mc_h1_head *head) {
     reading *r = &v->request;
     r->id = (uint32_t)header_number(r, "x-sim-id");
     r->expected = header_number(r, "x-sim-size");
+    s->received++;
     REQUIRE(s, r->id < s->requests, "a request that nobody sent");
     r->seed = request_pattern(r->id);
     v->head = mc_slice_eq(mc_headers_get_known(&r->headers, MC_H_METHOD), MC_SLICE("HEAD"));
@@ -630,12 +638,29 @@ static void add_route(sim *s, mc_text *json, uint64_t route) {
             route > 0 ? "," : "", (unsigned long long)route);
         return;
     }
+    const bool mirrored = chance(s, 30);
+    /* A copy of a request without a limit would wait for ever for a server that never answers. */
+    const uint64_t limit = s->calm ? 600 : mirrored ? 1 + below(s, 19) : below(s, 20);
     add(json, "%s{\"match\":{\"prefix\":\"/%llu/\"},\"route\":{\"timeout\":\"%llus\"", route > 0 ? "," : "",
-        (unsigned long long)route, (unsigned long long)(s->calm ? 600 : below(s, 20)));
+        (unsigned long long)route, (unsigned long long)limit);
     if (chance(s, 60)) {
-        add(json, ",\"retry_policy\":{\"retry_on\":\"%s\",\"num_retries\":%llu%s}",
+        const bool hedged = chance(s, 30); /* the only kind of limit on tries that a calm run can have */
+        add(json, "%s,\"retry_policy\":{\"retry_on\":\"%s\",\"num_retries\":%llu%s%s}",
+            hedged ? ",\"hedge_policy\":{\"hedge_on_per_try_timeout\":true}" : "",
             chance(s, 50) ? "5xx,connect-failure" : "reset", (unsigned long long)below(s, 4),
-            !s->calm && chance(s, 30) ? ",\"per_try_timeout\":\"0.3s\"" : "");
+            hedged                      ? ",\"per_try_timeout\":\"0.05s\""
+            : !s->calm && chance(s, 30) ? ",\"per_try_timeout\":\"0.3s\""
+                                        : "",
+            !s->calm && chance(s, 20) ? ",\"per_try_idle_timeout\":\"0.2s\"" : "");
+    }
+    if (mirrored) {
+        add(json,
+            ",\"request_mirror_policies\":[{\"cluster\":\"c%llu\",\"runtime_fraction\":{\"default_value\":{"
+            "\"numerator\":50}}}]",
+            (unsigned long long)below(s, 2));
+    }
+    if (chance(s, 30)) {
+        add(json, ",\"internal_redirect_policy\":{\"max_internal_redirects\":%llu}", (unsigned long long)below(s, 4));
     }
     if (chance(s, 30)) {
         mc_text_lit(
@@ -920,6 +945,15 @@ static void check_gauges(sim *s) {
     uint64_t total = pipeline_counter(&s->p, "http.in.downstream_rq_total");
     uint64_t told = s->records + mc_engine_records_dropped(s->p.engine);
     REQUIRE(s, told == total, "%llu records of %llu requests", (unsigned long long)told, (unsigned long long)total);
+    /* Nothing is sent twice but by a retry; copies and redirects are requests of the router as well. */
+    uint64_t allowed = pipeline_counter(&s->p, "http.in.rq_total");
+    for (int i = 0; i < CLUSTERS; i++) {
+        char name[48];
+        snprintf(name, sizeof name, "cluster.c%d.upstream_rq_retry", i);
+        allowed += pipeline_counter(&s->p, name);
+    }
+    REQUIRE(s, s->received <= allowed, "servers got %llu requests of %llu", (unsigned long long)s->received,
+            (unsigned long long)allowed);
 }
 
 static void finish(sim *s) {
