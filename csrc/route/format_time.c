@@ -176,9 +176,22 @@ static bool convert(char letter, const moment *at, mc_text *out) {
     }
 }
 
-/* cctz's forms behind '%': E3S, E*S, E3f, E*f, E4Y, Ez, E*z, ET, :z. Returns the characters used, 0: none of them. */
+/* More than nine digits of a second are zeroes. */
+static void add_long_fraction(mc_text *out, uint32_t nanos, unsigned digits) {
+    add_fraction(out, nanos, digits < 9 ? digits : 9);
+    for (unsigned i = 9; i < digits; i++) {
+        mc_text_lit(out, "0");
+    }
+}
+
+static void add_zone_seconds(mc_text *out, long offset) {
+    add_zone(out, offset, ":");
+    mc_text_lit(out, ":");
+    add_padded(out, (offset < 0 ? -offset : offset) % 60, 2, '0');
+}
+
+/* cctz's forms behind '%': E3S, E*S, E3f, E*f, E4Y, Ez, E*z, ET, :z, ::z, :::z. Returns the characters used, 0: none. */
 static size_t convert_extended(mc_slice s, const moment *at, mc_text *out) {
-    unsigned digits = 0;
     if (mc_slice_has_prefix(s, MC_SLICE("Ez")) || mc_slice_has_prefix(s, MC_SLICE(":z"))) {
         add_zone(out, at->tm.tm_gmtoff, ":");
         return 2;
@@ -191,55 +204,145 @@ static size_t convert_extended(mc_slice s, const moment *at, mc_text *out) {
         add_padded(out, at->tm.tm_year + 1900, 4, '0');
         return 3;
     }
-    if (mc_slice_has_prefix(s, MC_SLICE("E*z"))) {
-        add_zone(out, at->tm.tm_gmtoff, ":");
-        mc_text_lit(out, ":00");
+    if (mc_slice_has_prefix(s, MC_SLICE("E*z")) || mc_slice_has_prefix(s, MC_SLICE("::z"))) {
+        add_zone_seconds(out, at->tm.tm_gmtoff);
         return 3;
     }
+    if (mc_slice_has_prefix(s, MC_SLICE(":::z"))) { /* as short as it can be */
+        if (at->tm.tm_gmtoff % 3600 != 0) {
+            add_zone(out, at->tm.tm_gmtoff, ":");
+        } else {
+            mc_text_add(out, at->tm.tm_gmtoff < 0 ? MC_SLICE("-") : MC_SLICE("+"));
+            add_padded(out, (at->tm.tm_gmtoff < 0 ? -at->tm.tm_gmtoff : at->tm.tm_gmtoff) / 3600, 2, '0');
+        }
+        return 4;
+    }
+    size_t n = 1;
+    unsigned digits = 0;
     if (s.n < 3 || s.p[0] != 'E') {
         return 0;
     }
-    if (s.p[1] == '*') {
-        digits = fraction_digits(at->nanos);
-    } else if (s.p[1] >= '0' && s.p[1] <= '9') {
-        digits = (unsigned)(s.p[1] - '0');
-    } else {
+    const bool all = s.p[1] == '*';
+    for (; n < s.n && (all ? n == 1 : s.p[n] >= '0' && s.p[n] <= '9'); n++) {
+        digits = all ? fraction_digits(at->nanos) : digits * 10 + (unsigned)(s.p[n] - '0');
+        if (digits > 15) {
+            return 0;
+        }
+    }
+    if (n == 1 || n >= s.n || (s.p[n] != 'S' && s.p[n] != 'f')) {
         return 0;
     }
-    if (s.p[2] == 'S') {
+    if (s.p[n] == 'S') {
         add_padded(out, at->tm.tm_sec, 2, '0');
-        if (digits > 0) {
-            mc_text_lit(out, ".");
-            add_fraction(out, at->nanos, digits);
-        }
-        return 3;
+        mc_text_add(out, digits > 0 ? MC_SLICE(".") : MC_SLICE_NONE);
     }
-    if (s.p[2] == 'f') {
-        add_fraction(out, at->nanos, digits > 0 || s.p[1] != '*' ? digits : 1);
-        return 3;
+    if (digits > 0 || s.p[n] == 'f') {
+        add_long_fraction(out, at->nanos, digits == 0 && all ? 1 : digits);
     }
-    return 0;
+    return n + 1;
+}
+
+/* glibc's modifiers between '%' and the letter: padding, case, width. */
+typedef struct modifiers {
+    char padding; /* '-', '_', '0', or 0: as the conversion has it */
+    bool upper, swap;
+    unsigned width;
+} modifiers;
+
+static bool is_digit(char c) { return c >= '0' && c <= '9'; }
+
+static size_t read_modifiers(mc_slice s, modifiers *out) {
+    size_t n = 0;
+    *out = (modifiers){0};
+    for (; n < s.n && memchr("-_0^#", s.p[n], 5) != NULL; n++) {
+        out->upper = out->upper || s.p[n] == '^';
+        out->swap = out->swap || s.p[n] == '#';
+        out->padding = s.p[n] == '^' || s.p[n] == '#' ? out->padding : s.p[n];
+    }
+    for (; n < s.n && is_digit(s.p[n]); n++) {
+        out->width = out->width < 100 ? out->width * 10 + (unsigned)(s.p[n] - '0') : out->width;
+    }
+    return n;
+}
+
+static void change_case(char *p, size_t n, char letter, const modifiers *how) {
+    const bool lower = how->swap && (letter == 'Z' || letter == 'p');
+    for (size_t i = 0; i < n && (how->upper || how->swap); i++) {
+        bool small = p[i] >= 'a' && p[i] <= 'z';
+        p[i] = lower ? mc_ascii_lower(p[i]) : small ? (char)(p[i] - 0x20) : p[i];
+    }
+}
+
+/* What was written since `start`, as the modifiers want it. */
+static void modify(mc_text *out, size_t start, char letter, const modifiers *how) {
+    char *p = out->p + start;
+    size_t n = out->n - start, lead = 0;
+    const bool numeric = n > 0 && (is_digit(p[n - 1]) || p[0] == ' ');
+    change_case(p, n, letter, how);
+    for (; numeric && lead + 1 < n && (p[lead] == '0' || p[lead] == ' '); lead++) {
+    }
+    if (how->padding == '-') {
+        memmove(p, p + lead, n - lead);
+        out->n = start + n - lead;
+        return;
+    }
+    const char fill = how->padding == '_' || (how->padding == 0 && !numeric) ? ' ' : '0';
+    if (how->padding != 0) {
+        memset(p, fill, lead);
+    }
+    for (size_t i = n; i < how->width; i++) {
+        mc_text_lit(out, " ");
+    }
+    if (n < how->width && !out->failed) {
+        p = out->p + start;
+        memmove(p + how->width - n, p, n);
+        memset(p, fill, how->width - n);
+    }
+}
+
+/* The conversion at the start of `s`, behind its '%'. Returns the characters used, 0: there is none. */
+static size_t convert_modified(mc_slice s, const moment *at, mc_text *out) {
+    modifiers how;
+    const size_t start = out->n;
+    size_t n = read_modifiers(s, &how);
+    /* The alternative digits and eras of the C locale are the usual ones. */
+    size_t letter = n + (n + 1 < s.n && (s.p[n] == 'E' || s.p[n] == 'O'));
+    if (letter >= s.n || (n > 0 && s.p[letter] == 'f') || !convert(s.p[letter], at, out)) {
+        out->n = start;
+        return 0;
+    }
+    if (n > 0 && !out->failed) {
+        modify(out, start, s.p[letter], &how);
+    }
+    return letter + 1;
+}
+
+/* Envoy's own %s and %f, before anything else is looked at: they stand even behind a '%' that another one precedes. */
+static size_t own_length(mc_slice s) {
+    if (s.n >= 2 && s.p[0] == '%' && (s.p[1] == 's' || s.p[1] == 'f')) {
+        return 2;
+    }
+    return s.n >= 3 && s.p[0] == '%' && s.p[1] >= '1' && s.p[1] <= '9' && s.p[2] == 'f' ? 3 : 0;
 }
 
 static void run(mc_slice format, const moment *at, mc_text *out) {
     for (size_t i = 0; i < format.n;) {
-        mc_slice rest = mc_slice_from(format, i + 1);
-        if (format.p[i] != '%' || rest.n == 0) {
-            mc_text_add(out, mc_slice_of(format.p + i++, 1));
-            continue;
+        mc_slice here = mc_slice_from(format, i), rest = mc_slice_from(format, i + 1);
+        size_t own = own_length(here);
+        if (own > 0 && here.p[1] == 's') {
+            add_padded(out, at->seconds, 1, '0');
+        } else if (own > 0) {
+            add_fraction(out, at->nanos, own == 2 ? 9 : (unsigned)(here.p[1] - '0'));
         }
-        if (rest.n >= 2 && rest.p[0] >= '1' && rest.p[0] <= '9' && rest.p[1] == 'f') {
-            add_fraction(out, at->nanos, (unsigned)(rest.p[0] - '0'));
-            i += 3;
+        if (own > 0 || here.p[0] != '%' || rest.n == 0 || own_length(rest) > 0) {
+            if (own == 0) {
+                mc_text_add(out, mc_slice_of(here.p, 1));
+            }
+            i += own > 0 ? own : 1;
             continue;
         }
         size_t used = convert_extended(rest, at, out);
-        if (used == 0 && (rest.p[0] == 'E' || rest.p[0] == 'O') && rest.n >= 2 && convert(rest.p[1], at, out)) {
-            used = 2; /* the alternative digits and eras of the C locale are the usual ones */
-        } else if (used == 0 && convert(rest.p[0], at, out)) {
-            used = 1;
-        }
-        if (used == 0) {
+        if (used == 0 && (used = convert_modified(rest, at, out)) == 0) {
             mc_text_lit(out, "%");
         }
         i += 1 + used;

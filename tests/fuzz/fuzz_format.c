@@ -32,7 +32,7 @@ static void fill(mc_stream_info *info, mc_headers maps[3], mc_arena *arena, mc_s
 static void read_context(mc_arena *arena, mc_slice data, mc_stream_info *info) {
     const mc_value *value;
     mc_error error;
-    if (mc_value_parse(arena, data, &value, &error) == MC_OK && value->kind == MC_OBJECT) {
+    if (data.n > 0 && mc_value_parse(arena, data, &value, &error) == MC_OK && value->kind == MC_OBJECT) {
         (void)!mc_stream_info_read(arena, value, info, &error);
     }
 }

@@ -122,6 +122,8 @@ static const struct {
     {"%START_TIME(%a %A %b %B %e %j %p %I %y %C %D %F %T %R %%)%",
      "Tue Tuesday Apr April  3 093 PM 11 18 20 04/03/18 2018-04-03 23:06:09 23:06 %"},
     {"%START_TIME(%G-W%V-%u %U %W %w)%", "2018-W14-2 13 14 2"},
+    {"%START_TIME(%-d %_d %^a %#Z %5Y %E*S %E12S %E3f %ET %Ez %:::z %%f)%",
+     "3  3 TUE utc 02018 09.123456789 09.123456789000 123 T +00:00 +00 %123456789"},
     {"%EMIT_TIME(%s.%3f)%", "1522796769.246"},
     {"%DURATION% %REQUEST_DURATION% %RESPONSE_DURATION% %RESPONSE_TX_DURATION% %ROUNDTRIP_DURATION%", "123 2 50 70 -"},
     {"%COMMON_DURATION(DS_RX_BEG:US_RX_BEG)% %COMMON_DURATION(DS_RX_END:US_RX_BEG:us)%", "50 48000"},
