@@ -13,7 +13,7 @@ import logging
 import re
 import resource
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol
@@ -47,7 +47,8 @@ LEVELS = {
     "critical": logging.CRITICAL,
     "off": logging.CRITICAL + 10,
 }
-EDS_STATUS = ("UNKNOWN", "HEALTHY", "UNHEALTHY", "DRAINING", "TIMEOUT", "DEGRADED")
+# A host of which nobody says anything is shown as healthy.
+EDS_STATUS = ("HEALTHY", "HEALTHY", "UNHEALTHY", "DRAINING", "TIMEOUT", "DEGRADED")
 
 
 def admin_listener(name: str, address: dict[str, Any]) -> dict[str, Any]:
@@ -164,12 +165,53 @@ class Admin:
                 "version": f"meshcore/{__version__}",
                 "state": self.state(),
                 "hot_restart_version": "disabled",
-                "command_line_options": {"concurrency": self._run.engine.workers},
-                "node": self._gateway.config.get("node", {}),
+                "hot_restart_initializing": False,
+                "command_line_options": {
+                    "concurrency": self._run.engine.workers,
+                    "log_level": _level_name(),
+                    "mode": "Serve",
+                    "disable_hot_restart": True,
+                },
+                "node": _node(self._gateway.config.get("node", {})),
                 "uptime_current_epoch": uptime,
                 "uptime_all_epochs": uptime,
             }
         )
+
+    def certs(self, _: Mapping[str, str]) -> tuple[str, str]:
+        return _json({"certificates": []})
+
+    def memory(self, _: Mapping[str, str]) -> tuple[str, str]:
+        """ADM-11; what the system knows of the process stands for what an allocator would."""
+        used = _resident_bytes()
+        names = ("allocated", "heap_size", "total_physical_bytes")
+        idle = ("pageheap_unmapped", "pageheap_free", "total_thread_cache")
+        return _json({**dict.fromkeys(names, str(used)), **dict.fromkeys(idle, "0")})
+
+    def contention(self, _: Mapping[str, str]) -> tuple[str, str]:
+        return TEXT, "Mutex contention tracing is not enabled.\n"
+
+    def hot_restart_version(self, _: Mapping[str, str]) -> tuple[str, str]:
+        return TEXT, "disabled"
+
+    def init_dump(self, _: Mapping[str, str]) -> tuple[str, str]:
+        return _json({})
+
+    def runtime(self, _: Mapping[str, str]) -> tuple[str, str]:
+        """ADM-13."""
+        layers = self._gateway.config.get("layered_runtime", {}).get("layers", [])
+        values = [dict(_flat(layer.get("static_layer", {}))) for layer in layers]
+        entries = {}
+        for key in sorted({key for layer in values for key in layer}):
+            each = [_runtime_text(layer[key]) if key in layer else "" for layer in values]
+            final = next(
+                text for layer, text in zip(values[::-1], each[::-1], strict=True) if key in layer
+            )
+            entries[key] = {"final_value": final, "layer_values": each}
+        return _json({"entries": entries, "layers": [layer.get("name", "") for layer in layers]})
+
+    def recent_lookups(self, _: Mapping[str, str]) -> tuple[str, str]:
+        return TEXT, "Lookup tracking is not enabled.\n"
 
     def stats(self, parameters: Mapping[str, str]) -> tuple[str, bytes]:
         return self._render(StatsQuery.parse(parameters))
@@ -206,7 +248,8 @@ class Admin:
             pattern = _regex(parameters["filter"])
             found = [cluster for cluster in found if pattern.search(cluster["name"])]
         if parameters.get("format") == "json":
-            return _json({"cluster_statuses": [_cluster_json(cluster) for cluster in found]})
+            statuses = [_cluster_json(cluster) for cluster in found]
+            return _json({"cluster_statuses": statuses} if statuses else {})
         return TEXT, "".join(line + "\n" for cluster in found for line in _cluster_lines(cluster))
 
     def listeners(self, parameters: Mapping[str, str]) -> tuple[str, str]:
@@ -219,7 +262,7 @@ class Admin:
                 }
                 for name, (host, port) in found.items()
             ]
-            return _json({"listener_statuses": statuses})
+            return _json({"listener_statuses": statuses} if statuses else {})
         lines = (f"{name}::{_address(host, port)}\n" for name, (host, port) in found.items())
         return TEXT, "".join(lines)
 
@@ -269,22 +312,54 @@ class Admin:
 
     def logging(self, parameters: Mapping[str, str]) -> tuple[str, str]:
         if parameters:
-            _set_level(parameters)
-        effective = logger.getEffectiveLevel()
-        level = next((name for name, number in LEVELS.items() if effective <= number), "off")
-        return TEXT, f"active loggers:\n  meshcore: {level}\n"
+            _set_levels(parameters)
+        return TEXT, f"active loggers:\n  meshcore: {_level_name()}\n"
 
 
-def _set_level(parameters: Mapping[str, str]) -> None:
+def _level_name() -> str:
+    effective = logger.getEffectiveLevel()
+    return next((name for name, number in LEVELS.items() if effective <= number), "off")
+
+
+def _node(node: dict[str, Any]) -> dict[str, Any]:
+    locality = dict.fromkeys(("region", "zone", "sub_zone"), "") | node.get("locality", {})
+    return {"user_agent_name": "meshcore", **node, "locality": locality}
+
+
+def _resident_bytes() -> int:
+    with open("/proc/self/statm") as statm:
+        return int(statm.read().split()[1]) * resource.getpagesize()
+
+
+def _flat(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Values of a layer, nested names joined by dots; a fraction is one value."""
+    if isinstance(node, dict) and not ({"numerator", "denominator"} & node.keys()):
+        for name, value in node.items():
+            yield from _flat(value, f"{prefix}.{name}" if prefix else name)
+    else:
+        yield prefix, node
+
+
+def _runtime_text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
+
+
+def _set_levels(parameters: Mapping[str, str]) -> None:
     usage = "usage: /logging?<name>=<level> (change single level)\n"
     usage += "usage: /logging?paths=name1:level1,name2:level2,... (change multiple levels)\n"
     usage += "usage: /logging?level=<level> (change all levels)\nlevels: " + " ".join(LEVELS) + "\n"
     (name, level), *more = parameters.items()
+    pairs = [(name, level)]
     if name == "paths":
-        name, _, level = level.partition(":")
-    if more or name not in ("level", "meshcore") or level not in LEVELS:
-        raise AdminError(400, usage)
-    logger.setLevel(LEVELS[level])
+        pairs = [(n, lv) for n, _, lv in (item.partition(":") for item in level.split(","))]
+    if more or any(n not in ("level", "meshcore") or lv not in LEVELS for n, lv in pairs):
+        raise AdminError(400, f"error: unknown logger name or level\n\n{usage}")
+    for _, each in pairs:
+        logger.setLevel(LEVELS[each])
 
 
 def _response(status: int, kind: str, body: str | bytes) -> Response:
@@ -464,7 +539,9 @@ def _dumps(document: dict[str, Any], started_at: float) -> list[dict[str, Any]]:
         _any("envoy.admin.v3.BootstrapConfigDump", {"bootstrap": document, "last_updated": moment}),
         _any("envoy.admin.v3.ClustersConfigDump", {"static_clusters": clusters}),
         _any("envoy.admin.v3.ListenersConfigDump", {"static_listeners": listeners}),
+        _any("envoy.admin.v3.ScopedRoutesConfigDump", {}),
         _any("envoy.admin.v3.RoutesConfigDump", {"static_route_configs": routes}),
+        _any("envoy.admin.v3.SecretsConfigDump", {}),
     ]
 
 
@@ -478,6 +555,11 @@ EMPTY_REPEATED = (
     "dynamic_warming_clusters",
     "dynamic_listeners",
     "dynamic_route_configs",
+    "inline_scoped_route_configs",
+    "dynamic_scoped_route_configs",
+    "static_secrets",
+    "dynamic_active_secrets",
+    "dynamic_warming_secrets",
 )
 
 
@@ -494,14 +576,15 @@ def _resource(dumps: list[dict[str, Any]], name: str) -> list[dict[str, Any]]:
 
 
 def _named(dump: dict[str, Any], pattern: re.Pattern[str]) -> dict[str, Any] | None:
-    """Only the elements whose name matches fully."""
+    """Of the elements only those whose name matches fully; what has none stays as it is."""
     for field, (inner, _) in REPEATED.items():
         if field in dump:
             kept = [e for e in dump[field] if pattern.fullmatch(e[inner].get("name", ""))]
-            return {**dump, field: kept} if kept else None
+            rest = {name: value for name, value in dump.items() if name != field}
+            return {**rest, field: kept} if kept else rest
         if inner in dump:
             return dump if pattern.fullmatch(dump[inner].get("name", "")) else None
-    return None
+    return dump
 
 
 def _masked(dump: dict[str, Any], mask: str) -> dict[str, Any] | None:
@@ -522,19 +605,28 @@ def _masked(dump: dict[str, Any], mask: str) -> dict[str, Any] | None:
 
 PAGES: dict[str, Page] = {
     "/": Page(Admin.home, "Admin home page"),
+    "/certs": Page(Admin.certs, "print certs on machine"),
     "/clusters": Page(Admin.clusters, "upstream cluster status"),
     "/config_dump": Page(Admin.config_dump, "dump current configuration"),
+    "/contention": Page(Admin.contention, "dump mutex contention stats (if enabled)"),
     "/drain_listeners": Page(Admin.drain_listeners, "drain listeners", mutates=True),
     "/healthcheck/fail": Page(Admin.fail, "cause the server to fail health checks", mutates=True),
     "/healthcheck/ok": Page(Admin.ok, "cause the server to pass health checks", mutates=True),
     "/help": Page(Admin.help, "print out list of admin commands"),
+    "/hot_restart_version": Page(
+        Admin.hot_restart_version, "print the hot restart compatibility version"
+    ),
+    "/init_dump": Page(Admin.init_dump, "dump what is not ready yet"),
     "/listeners": Page(Admin.listeners, "print listener info"),
     "/logging": Page(Admin.logging, "query/change logging levels", mutates=True),
+    "/memory": Page(Admin.memory, "print current allocation/heap usage"),
     "/quitquitquit": Page(Admin.quit, "exit the server", mutates=True),
     "/ready": Page(Admin.ready, "print server state, return 200 if LIVE, otherwise return 503"),
     "/reopen_logs": Page(Admin.reopen_logs, "reopen access logs", mutates=True),
     "/reset_counters": Page(Admin.reset_counters, "reset all counters to zero", mutates=True),
+    "/runtime": Page(Admin.runtime, "print runtime values"),
     "/server_info": Page(Admin.server_info, "print server version/status information"),
     "/stats": Page(Admin.stats, "print server stats"),
     "/stats/prometheus": Page(Admin.prometheus, "print server stats in prometheus format"),
+    "/stats/recentlookups": Page(Admin.recent_lookups, "show recent stat-name lookups"),
 }
