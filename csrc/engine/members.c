@@ -10,6 +10,8 @@ void mc_members_init(mc_members *members, mc_stats *stats) {
 #define COUNTER(name) members->name = mc_stats_scoped(stats, MC_COUNTER, MC_SLICE("cluster_manager."), MC_SLICE(#name));
     MC_MEMBERS_STATS(COUNTER)
 #undef COUNTER
+    members->active_clusters = mc_stats_gauge(stats, MC_SLICE("cluster_manager.active_clusters"));
+    members->warming_clusters = mc_stats_gauge(stats, MC_SLICE("cluster_manager.warming_clusters"));
 }
 
 #define COUNT(member, name) mc_counter_inc((member)->engine->slab, (member)->engine->members.name)
@@ -379,7 +381,11 @@ void mc_members_use(mc_engine *engine, mc_cluster *cluster, mc_hosts *hosts) {
             return;
         }
         if (*at != NULL) {
+            COUNT(fresh, cluster_modified);
             member_free(*at);
+        } else {
+            COUNT(fresh, cluster_added);
+            mc_gauge_add(engine->slab, engine->members.active_clusters, 1);
         }
         *at = fresh;
     }
@@ -396,6 +402,8 @@ void mc_members_use(mc_engine *engine, mc_cluster *cluster, mc_hosts *hosts) {
 void mc_members_drop(mc_engine *engine, uint32_t slot) {
     mc_member **at = &engine->members.items[slot];
     if (*at != NULL) {
+        COUNT(*at, cluster_removed);
+        mc_gauge_add(engine->slab, engine->members.active_clusters, -1);
         member_free(*at);
         *at = NULL;
     }

@@ -36,6 +36,9 @@ typedef struct mc_outlier_note {
 
 /* Counters under "cluster_manager." (CL-12). */
 #define MC_MEMBERS_STATS(COUNTER)                                                                                      \
+    COUNTER(cluster_added)                                                                                             \
+    COUNTER(cluster_modified)                                                                                          \
+    COUNTER(cluster_removed)                                                                                           \
     COUNTER(cluster_updated)                                                                                           \
     COUNTER(cluster_updated_via_merge)                                                                                 \
     COUNTER(update_merge_cancelled)                                                                                    \
@@ -46,8 +49,9 @@ typedef struct mc_members {
     uint32_t count;
     mc_outlier_note *notes; /* ring of the newest */
     uint32_t note_first, note_count;
-    bool stopped;                  /* nothing is decided or delivered any more */
-    struct mc_failed_host *failed; /* oldest first; taken by mc_members_take_failed */
+    mc_stat active_clusters, warming_clusters; /* gauges */
+    bool stopped;                              /* nothing is decided or delivered any more */
+    struct mc_failed_host *failed;             /* oldest first; taken by mc_members_take_failed */
 #define MC_MEMBERS_FIELD(name) mc_stat name;
     MC_MEMBERS_STATS(MC_MEMBERS_FIELD)
 #undef MC_MEMBERS_FIELD

@@ -144,8 +144,7 @@ void mc_breakers_register(mc_breakers breakers[MC_PRIORITIES], mc_stats *stats, 
         int n = snprintf(text, sizeof text, "cluster.%.*s.circuit_breakers.%s.", MC_SLICE_ARG(stat_name),
                          PRIORITY_NAMES[i]);
         const mc_slice scope = mc_slice_of(text, (size_t)n < sizeof text ? (size_t)n : sizeof text - 1);
-#define SHOW(field, limit, otherwise, open, remaining)                                                                 \
-    show(&b->field, stats, scope, open, remaining, &b->field == &b->retries && b->has_budget ? 0 : b->field.max);
+#define SHOW(field, limit, otherwise, open, remaining) show(&b->field, stats, scope, open, remaining, b->field.max);
         MC_BREAKERS(SHOW)
 #undef SHOW
     }
@@ -195,6 +194,9 @@ bool mc_breakers_retry_open(const mc_breakers *b) {
 }
 
 static void show_budget(mc_breakers *b, mc_slab *slab) {
+    if (b->retries.tracked && !atomic_exchange(&b->retries.cleared, true)) {
+        mc_gauge_add(slab, b->retries.remaining, -(int64_t)b->retries.max);
+    }
     const bool open = mc_breakers_retry_open(b);
     if (atomic_exchange(&b->retries.shown_open, open) != open) {
         mc_gauge_add(slab, b->retries.open, open ? 1 : -1);

@@ -12,6 +12,7 @@ typedef struct mc_breaker {
     mc_stat open;      /* gauge: 1 while no other may be created (CB-3) */
     mc_stat remaining; /* gauge; only with track_remaining, else the null stat */
     bool tracked;
+    _Atomic bool cleared;    /* a retry budget in use shows no remaining ones */
     _Atomic bool shown_open; /* where crossing the limit does not tell: limit 0, retry budget */
 } mc_breaker;
 

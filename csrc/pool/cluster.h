@@ -64,6 +64,24 @@
     COUNTER(update_success)                                                                                            \
     COUNTER(update_failure)                                                                                            \
     COUNTER(update_no_rebuild)                                                                                         \
+    COUNTER(update_empty)                                                                                              \
+    COUNTER(assignment_stale)                                                                                          \
+    COUNTER(assignment_timeout_received)                                                                               \
+    COUNTER(assignment_use_cached)                                                                                     \
+    COUNTER(original_dst_host_invalid)                                                                                 \
+    COUNTER(upstream_cx_connect_attempts_exceeded)                                                                     \
+    COUNTER(upstream_cx_connect_with_0_rtt)                                                                            \
+    COUNTER(upstream_cx_http2_total)                                                                                   \
+    COUNTER(upstream_cx_http3_total)                                                                                   \
+    COUNTER(upstream_flow_control_backed_up_total)                                                                     \
+    COUNTER(upstream_flow_control_drained_total)                                                                       \
+    COUNTER(upstream_http3_broken)                                                                                     \
+    COUNTER(upstream_rq_0rtt)                                                                                          \
+    GAUGE(max_host_weight)                                                                                             \
+    GAUGE(upstream_cx_rx_bytes_buffered)                                                                               \
+    GAUGE(upstream_cx_tx_bytes_buffered)                                                                               \
+    GAUGE(version)                                                                                                     \
+    GAUGE(warming_state)                                                                                               \
     GAUGE(upstream_cx_active)                                                                                          \
     GAUGE(upstream_rq_active)                                                                                          \
     GAUGE(upstream_rq_pending_active)                                                                                  \
@@ -96,7 +114,7 @@ typedef struct mc_cluster {
     uint32_t slot; /* small integer of the cluster's name in its engine */
     uint64_t config_hash;
     mc_slice name, stat_name;
-    bool alt_named; /* stat_name is not the name */
+    bool alt_named;           /* stat_name is not the name */
     const mc_value *metadata; /* namespace to object; NULL: none */
     mc_arena metadata_arena;
     mc_lb_config lb;

@@ -47,8 +47,6 @@ LEVELS = {
     "critical": logging.CRITICAL,
     "off": logging.CRITICAL + 10,
 }
-# A host of which nobody says anything is shown as healthy.
-EDS_STATUS = ("HEALTHY", "HEALTHY", "UNHEALTHY", "DRAINING", "TIMEOUT", "DEGRADED")
 
 
 def admin_listener(name: str, address: dict[str, Any]) -> dict[str, Any]:
@@ -460,6 +458,7 @@ def _host_json(host: dict[str, Any]) -> dict[str, Any]:
         if name.endswith("_active"):
             stat["type"] = "GAUGE"
         stats.append({**stat, "name": name})
+    stats.sort(key=lambda stat: "type" in stat)  # counters first
     out = {
         "address": {"socket_address": {"address": address.strip("[]"), "port_value": int(port)}},
         "stats": stats,
@@ -496,7 +495,14 @@ def _health_json(host: dict[str, Any]) -> dict[str, Any]:
     out: dict[str, Any] = {
         name: True for flag, name in HEALTH_FIELDS.items() if host["flags"] & flag
     }
-    return {**out, "eds_health_status": EDS_STATUS[host["eds_status"]]}
+    return {**out, "eds_health_status": _eds_health(host["flags"])}
+
+
+def _eds_health(flags: int) -> str:
+    for flag, name in ((0x4, "UNHEALTHY"), (0x200, "DRAINING"), (0x10, "DEGRADED")):
+        if flags & flag:
+            return name
+    return "HEALTHY"
 
 
 # --- /config_dump (ADM-5, ADM-6) -----------------------------------------------------------------
