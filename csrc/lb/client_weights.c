@@ -197,40 +197,43 @@ static bool varint(mc_slice *rest, uint64_t *out) {
     return false;
 }
 
-/* One field; false at the end or when it is broken (then rest is not empty). */
 typedef struct wire_field {
     uint64_t number;
     double value;   /* of a fixed64 */
     mc_slice bytes; /* of a length-delimited one */
 } wire_field;
 
-static bool next_field(mc_slice *rest, wire_field *out) {
+/* MC_OK, MC_EOF after the last one, or MC_EINVAL. */
+static mc_status next_field(mc_slice *rest, wire_field *out) {
     uint64_t tag, n = 0;
     *out = (wire_field){0};
-    if (rest->n == 0 || !varint(rest, &tag)) {
-        return false;
+    if (rest->n == 0) {
+        return MC_EOF;
+    }
+    if (!varint(rest, &tag)) {
+        return MC_EINVAL;
     }
     out->number = tag >> 3;
     switch (tag & 7) {
-    case 0: return varint(rest, &n);
+    case 0: return varint(rest, &n) ? MC_OK : MC_EINVAL;
     case 1: n = 8; break;
     case 5: n = 4; break;
     case 2:
         if (!varint(rest, &n)) {
-            return false;
+            return MC_EINVAL;
         }
         break;
-    default: return false;
+    default: return MC_EINVAL;
     }
     if (n > rest->n) {
-        return false;
+        return MC_EINVAL;
     }
     out->bytes = mc_slice_until(*rest, n);
     if ((tag & 7) == 1) {
         memcpy(&out->value, rest->p, 8); /* little-endian, as this machine */
     }
     *rest = mc_slice_from(*rest, n);
-    return true;
+    return MC_OK;
 }
 
 /* An entry of a map<string, double>. */
@@ -239,7 +242,7 @@ static void take_entry(mc_slice entry, mc_slice prefix, const mc_client_weights_
     char name[128];
     size_t n = 0;
     double value = 0;
-    while (next_field(&entry, &field)) {
+    while (next_field(&entry, &field) == MC_OK) {
         if (field.number == 1 && prefix.n + field.bytes.n <= sizeof name && field.bytes.n > 0) {
             memcpy(name, prefix.p, prefix.n);
             memcpy(name + prefix.n, field.bytes.p, field.bytes.n);
@@ -261,14 +264,15 @@ static mc_status parse_wire(mc_slice wire, const mc_client_weights_config *confi
                                     [5] = MC_SLICE_INIT("utilization."),
                                     [8] = MC_SLICE_INIT("named_metrics.")};
     wire_field field;
-    while (next_field(&wire, &field)) {
+    mc_status status;
+    while ((status = next_field(&wire, &field)) == MC_OK) {
         if (field.number < sizeof doubles / sizeof *doubles && doubles[field.number].n > 0) {
             take(out, doubles[field.number], field.value, config);
         } else if (field.number < sizeof maps / sizeof *maps && maps[field.number].n > 0) {
             take_entry(field.bytes, maps[field.number], config, out);
         }
     }
-    return wire.n == 0 ? MC_OK : MC_EINVAL;
+    return status == MC_EOF ? MC_OK : MC_EINVAL;
 }
 
 mc_status mc_load_report_parse_binary(mc_slice base64, const mc_client_weights_config *config, mc_load_report *out) {

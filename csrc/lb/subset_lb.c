@@ -162,9 +162,11 @@ static mc_host *fall_back(mc_lb *lb, const mc_lb_request *request) {
     return host;
 }
 
-/* The path of the criteria's keys and values, or of their keys alone; in the balancer's scratch. */
+/* The path of the criteria's keys and values, or of their keys alone; in the balancer's scratch. Without memory the path that
+ * nothing has. */
 static mc_slice path_of(mc_lb *lb, const mc_subset_criteria *criteria, bool values) {
     lb->path.n = 0;
+    lb->path.failed = false;
     for (size_t i = 0; i < criteria->count; i++) {
         if (values) {
             mc_subset_path_value(&lb->path, criteria->items[i].key, criteria->items[i].value);
@@ -172,7 +174,7 @@ static mc_slice path_of(mc_lb *lb, const mc_subset_criteria *criteria, bool valu
             mc_subset_path_key(&lb->path, criteria->items[i].key);
         }
     }
-    return mc_text_slice(&lb->path);
+    return lb->path.failed ? MC_SLICE_NONE : mc_text_slice(&lb->path);
 }
 
 static mc_host *choose_by(mc_lb *lb, const mc_subset_criteria *criteria, const mc_lb_request *request);
