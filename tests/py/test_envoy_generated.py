@@ -28,16 +28,142 @@ SLASHES = ("KEEP_UNCHANGED", "REJECT_REQUEST", "UNESCAPE_AND_REDIRECT", "UNESCAP
 SERVER = ("OVERWRITE", "APPEND_IF_ABSENT", "PASS_THROUGH")
 
 
+def percent(rng: random.Random) -> Tree:
+    return {"numerator": rng.choice((0, 100, 100)), "denominator": "HUNDRED"}
+
+
+def enabled(rng: random.Random) -> Tree:
+    return {"default_value": percent(rng)}
+
+
+def origins(rng: random.Random) -> list[Tree]:
+    return [rng.choice(({"exact": "http://a.test"}, {"suffix": "b.org"}, {"exact": "*"}))]
+
+
+def cors(rng: random.Random) -> Tree:
+    tree: Tree = {"allow_origin_string_match": origins(rng), "filter_enabled": enabled(rng)}
+    for field, value in (
+        ("allow_methods", "GET, PUT"),
+        ("allow_headers", rng.choice(("x-a", "*"))),
+        ("expose_headers", "x-r"),
+        ("max_age", "60"),
+        ("allow_credentials", chance(rng, 0.5)),
+        ("forward_not_matching_preflights", chance(rng, 0.5)),
+    ):
+        if chance(rng, 0.5):
+            tree[field] = value
+    return tree
+
+
+def csrf(rng: random.Random) -> Tree:
+    hosts = [{"exact": "a.test"}] if chance(rng, 0.5) else []
+    return {"filter_enabled": enabled(rng), "additional_origins": hosts}
+
+
+def fault(rng: random.Random) -> Tree:
+    status = rng.choice(({"http_status": 503}, {"http_status": 404}, {"grpc_status": 7}))
+    headers = [route_cases.header_match(rng)] if chance(rng, 0.7) else []
+    return {"abort": {**status, "percentage": percent(rng)}, "headers": headers}
+
+
+def rbac(rng: random.Random) -> Tree:
+    def permission() -> Tree:
+        kind = rng.randrange(4)
+        if kind == 0:
+            return {"any": True}
+        if kind == 1:
+            return {"url_path": {"path": route_cases.string_match(rng)}}
+        if kind == 2:
+            return {"not_rule": permission()}
+        return {"header": {"name": "x-a", "string_match": route_cases.string_match(rng)}}
+
+    policy = {"permissions": [permission(), permission()], "principals": [{"any": True}]}
+    return {"rules": {"action": rng.choice(("ALLOW", "DENY")), "policies": {"p": policy}}}
+
+
+def rbac_route(rng: random.Random) -> Tree:
+    return {"rbac": rbac(rng)} if chance(rng, 0.7) else {}
+
+
+def header_mutation(rng: random.Random) -> Tree:
+    def mutation(name: str) -> Tree:
+        if chance(rng, 0.3):
+            return {"remove": rng.choice(("x-a", "x-b", "user-agent"))}
+        value = rng.choice(("v", "%REQ(X-B)%", "%PROTOCOL%", "%REQ(:METHOD)%-%REQ(X-A?X-C)%"))
+        actions = ("APPEND_IF_EXISTS_OR_ADD", "OVERWRITE_IF_EXISTS", "ADD_IF_ABSENT")
+        header = {"key": name, "value": value}
+        return {"append": {"header": header, "append_action": rng.choice(actions)}}
+
+    return {
+        "mutations": {
+            "request_mutations": [mutation("x-c") for _ in range(rng.randrange(3))],
+            "response_mutations": [mutation("x-m") for _ in range(rng.randrange(3))],
+        }
+    }
+
+
+def buffer(rng: random.Random) -> Tree:
+    return {"max_request_bytes": rng.choice((8, 20, 1000))}
+
+
+def buffer_route(rng: random.Random) -> Tree:
+    return {"disabled": True} if chance(rng, 0.5) else {"buffer": buffer(rng)}
+
+
+Maker = Callable[[random.Random], Tree]
+# By name: the filter's message and what makes one, the route's message and what makes that.
+FILTERS: dict[str, tuple[str, Maker, str, Maker]] = {
+    "cors": ("cors.v3.Cors", lambda _: {}, "cors.v3.CorsPolicy", cors),
+    "csrf": ("csrf.v3.CsrfPolicy", csrf, "csrf.v3.CsrfPolicy", csrf),
+    "fault": ("fault.v3.HTTPFault", fault, "fault.v3.HTTPFault", fault),
+    "rbac": ("rbac.v3.RBAC", rbac, "rbac.v3.RBACPerRoute", rbac_route),
+    "header_mutation": (
+        *("header_mutation.v3.HeaderMutation", header_mutation),
+        *("header_mutation.v3.HeaderMutationPerRoute", header_mutation),
+    ),
+    "buffer": ("buffer.v3.Buffer", buffer, "buffer.v3.BufferPerRoute", buffer_route),
+}
+
+
+def chain(rng: random.Random) -> list[Tree]:
+    chosen = [name for name in FILTERS if chance(rng, 0.35)]
+    rng.shuffle(chosen)
+    filters: list[Tree] = []
+    for name in chosen:
+        kind, make, _, _ = FILTERS[name]
+        filters.append({"name": name, "typed_config": {"@type": f"{V3}.http.{kind}", **make(rng)}})
+        if chance(rng, 0.1):
+            filters[-1]["disabled"] = True
+    return filters
+
+
+def of_routes(rng: random.Random, table: Tree, filters: list[Tree]) -> None:
+    """Give some levels of a table configurations of their own for the filters of the chain."""
+    places = [table, *table["virtual_hosts"]]
+    for host in table["virtual_hosts"]:
+        places += host["routes"]
+        for route in host["routes"]:
+            places += route.get("route", {}).get("weighted_clusters", {}).get("clusters", ())
+    for each in filters:
+        _, _, kind, make = FILTERS[each["name"]]
+        for place in places:
+            if chance(rng, 0.15):
+                own = place.setdefault("typed_per_filter_config", {})
+                own[each["name"]] = {"@type": f"{V3}.http.{kind}", **make(rng)}
+
+
 def chance(rng: random.Random, share: float) -> bool:
     return rng.random() < share
 
 
-def manager(rng: random.Random, filters: list[Tree]) -> Tree:
+def manager(rng: random.Random) -> Tree:
+    filters, table = chain(rng), routes(rng)
+    of_routes(rng, table, filters)
     tree: Tree = {
         "@type": f"{V3}.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": "in",
         "delayed_close_timeout": "0.05s",
-        "route_config": routes(rng),
+        "route_config": table,
         "http_filters": [
             *filters,
             {"name": "router", "typed_config": {"@type": f"{V3}.http.router.v3.Router"}},
@@ -129,6 +255,7 @@ EXTRA = (
     *("x-request-id: 01234567-89ab-4def-8123-456789abcdef", "x-client-trace-id: t", "x_y: 1"),
     *("Connection: X-A", "Keep-Alive: 5", "Proxy-Connection: close", "Expect: 100-continue"),
     *("Referer: /relative", "Referer: http://u:p@a/", "Accept-Encoding: gzip", "User-Agent: ua"),
+    *("Origin: http://c.b.org", "Access-Control-Request-Method: PUT", "Origin: null"),
     *("Cookie: a=1; b=2", "Origin: http://a.test", "x-envoy-force-trace: 1", "Pragma: no-cache"),
 )
 TAILS = ("", "", "", "", "//b", "/./a/../b", "%2fb", "%5Cb", "%41", "/%2E%2e/", "?a=%2F", "#f")
@@ -174,7 +301,7 @@ def test_the_same_world(
     seed = int(os.environ.get("GENERATED_SEED", "1"))
     rng = random.Random(seed)
     origin = upstream(echo).port
-    managers = [manager(rng, []) for _ in range(LISTENERS)]
+    managers = [manager(rng) for _ in range(LISTENERS)]
     theirs = ports(LISTENERS)
     envoy(json.dumps(bootstrap(managers, theirs, origin)), port=theirs[0])
     mine = ports(LISTENERS)
