@@ -13,6 +13,16 @@
     X(ACCEPT_ENCODING, "accept-encoding")                                                                              \
     X(ACCEPT_LANGUAGE, "accept-language")                                                                              \
     X(ACCEPT_RANGES, "accept-ranges")                                                                                  \
+    X(ACCESS_CONTROL_ALLOW_CREDENTIALS, "access-control-allow-credentials")                                            \
+    X(ACCESS_CONTROL_ALLOW_HEADERS, "access-control-allow-headers")                                                    \
+    X(ACCESS_CONTROL_ALLOW_METHODS, "access-control-allow-methods")                                                    \
+    X(ACCESS_CONTROL_ALLOW_ORIGIN, "access-control-allow-origin")                                                      \
+    X(ACCESS_CONTROL_ALLOW_PRIVATE_NETWORK, "access-control-allow-private-network")                                    \
+    X(ACCESS_CONTROL_EXPOSE_HEADERS, "access-control-expose-headers")                                                  \
+    X(ACCESS_CONTROL_MAX_AGE, "access-control-max-age")                                                                \
+    X(ACCESS_CONTROL_REQUEST_HEADERS, "access-control-request-headers")                                                \
+    X(ACCESS_CONTROL_REQUEST_METHOD, "access-control-request-method")                                                  \
+    X(ACCESS_CONTROL_REQUEST_PRIVATE_NETWORK, "access-control-request-private-network")                                \
     X(AGE, "age")                                                                                                      \
     X(AUTHORIZATION, "authorization")                                                                                  \
     X(CACHE_CONTROL, "cache-control")                                                                                  \
@@ -24,10 +34,17 @@
     X(DATE, "date")                                                                                                    \
     X(ETAG, "etag")                                                                                                    \
     X(EXPECT, "expect")                                                                                                \
+    X(EXPIRES, "expires")                                                                                              \
+    X(GRPC_ACCEPT_ENCODING, "grpc-accept-encoding")                                                                    \
     X(GRPC_MESSAGE, "grpc-message")                                                                                    \
     X(GRPC_STATUS, "grpc-status")                                                                                      \
     X(GRPC_TIMEOUT, "grpc-timeout")                                                                                    \
     X(HOST, "host")                                                                                                    \
+    X(IF_MATCH, "if-match")                                                                                            \
+    X(IF_MODIFIED_SINCE, "if-modified-since")                                                                          \
+    X(IF_NONE_MATCH, "if-none-match")                                                                                  \
+    X(IF_RANGE, "if-range")                                                                                            \
+    X(IF_UNMODIFIED_SINCE, "if-unmodified-since")                                                                      \
     X(KEEP_ALIVE, "keep-alive")                                                                                        \
     X(LAST_MODIFIED, "last-modified")                                                                                  \
     X(LOCATION, "location")                                                                                            \

@@ -290,6 +290,9 @@ static mc_status on_headers(mc_attempt *attempt, const mc_h1_head *head) {
     mc_router *r = t->router;
     t->head = *head;
     mc_try_active(t);
+    if (MC_UNLIKELY(t->headers.repeated) && mc_headers_join(&t->headers, MC_HEADERS_OF_RESPONSE) != MC_OK) {
+        return MC_ENOMEM;
+    }
     if (MC_UNLIKELY(head->status < 200 && head->status != 101)) {
         return on_informational(r, t);
     }

@@ -17,7 +17,7 @@ import pytest
 import route_cases
 from route_cases import Tree
 from test_envoy_diff import ask
-from upstreams import Behaviour, Upstream, echo
+from upstreams import Behaviour, Exchange, Upstream, echo
 
 pytestmark = pytest.mark.oracle
 
@@ -289,6 +289,25 @@ def options(config: Tree) -> Tree:
     return {key: value for key, value in config.items() if key not in ("@type", "route_config")}
 
 
+REPEATED = ("Vary", "ETag", "Cache-Control", "Age", "Set-Cookie", "X-S", "Via", "Warning", "Server")
+
+
+async def echo_with_more(exchange: Exchange) -> None:
+    """An echo; a request for /A... gets response headers by chance, some of them twice."""
+    write = exchange.write
+
+    async def more(data: bytes) -> None:
+        if data.startswith(b"HTTP/1.1 200"):
+            rng = random.Random(exchange.request.target + str(exchange.request.headers[1:3]))
+            lines = "".join(f"{rng.choice(REPEATED)}: {n}\r\n" for n in range(rng.randrange(6)))
+            data = data[:-2] + lines.encode() + b"\r\n"
+        await write(data)
+
+    if "A" in exchange.request.target:
+        exchange.write = more  # type: ignore[method-assign]
+    await echo(exchange)
+
+
 def ports(count: int) -> list[int]:
     return list({peers.free_port(): None for _ in range(2 * count)})[:count]
 
@@ -300,7 +319,7 @@ def test_the_same_world(
 ) -> None:
     seed = int(os.environ.get("GENERATED_SEED", "1"))
     rng = random.Random(seed)
-    origin = upstream(echo).port
+    origin = upstream(echo_with_more).port
     managers = [manager(rng) for _ in range(LISTENERS)]
     theirs = ports(LISTENERS)
     envoy(json.dumps(bootstrap(managers, theirs, origin)), port=theirs[0])
