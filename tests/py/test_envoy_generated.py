@@ -304,7 +304,7 @@ async def echo_with_more(exchange: Exchange) -> None:
         await write(data)
 
     if "A" in exchange.request.target:
-        exchange.write = more  # type: ignore[method-assign]
+        exchange.write = more
     await echo(exchange)
 
 
