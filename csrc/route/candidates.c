@@ -181,7 +181,7 @@ static mc_status build(mc_compile *c, mc_candidate *items, size_t count, int dep
 
 mc_status mc_candidates_build(mc_compile *c, mc_candidate *items, size_t count, mc_slice *text, mc_candidates **out) {
     for (size_t i = 0; i < count; i++) {
-        if (items[i].matcher_count == 0) {
+        if (items[i].matcher_count == 0 && !items[i].may_fail) {
             count = i + 1;
         }
     }

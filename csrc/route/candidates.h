@@ -20,7 +20,8 @@ typedef struct mc_candidate {
     const mc_route *route;
     mc_slice cluster; /* as in the route */
     uint32_t cluster_id;
-    bool chooses; /* weighted clusters, or one named by a header: mc_route_choose_cluster */
+    bool chooses;  /* weighted clusters, or one named by a header: mc_route_choose_cluster */
+    bool may_fail; /* the choice may come to nothing, and the next candidate is asked */
 } mc_candidate;
 
 typedef struct mc_candidates {

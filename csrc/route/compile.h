@@ -14,6 +14,8 @@ typedef struct mc_compile {
     mc_arena *arena; /* the table's */
     mc_error *error;
     uint64_t max_direct_response_body;
+    const mc_value *plugins; /* cluster_specifier_plugins */
+    size_t plugin_count;
     const mc_route_filter_compiler *filters; /* NULL: typed_per_filter_config is only kept */
 } mc_compile;
 
@@ -33,7 +35,10 @@ MC_MUST_CHECK mc_map *mc_compile_map(mc_compile *c);
 /* One file each; `value` is the message named by the function, error paths are relative to it. */
 MC_MUST_CHECK mc_status mc_compile_route(mc_compile *c, const mc_value *value, const mc_virtual_host *host,
                                          uint64_t host_limit, mc_route_entry *out);
+/* `value` NULL: an action that forwards to no cluster. */
 MC_MUST_CHECK mc_status mc_compile_route_action(mc_compile *c, const mc_value *value, mc_route_entry *out);
+/* A ClusterSpecifierPlugin: it must be optional. */
+MC_MUST_CHECK mc_status mc_compile_plugin(mc_compile *c, const mc_value *value);
 MC_MUST_CHECK mc_status mc_compile_weighted(mc_compile *c, const mc_value *value, mc_route *out);
 MC_MUST_CHECK mc_status mc_compile_rewrite(mc_compile *c, const mc_value *value, mc_route_entry *out);
 /* tracing and decorator of a Route. */

@@ -131,13 +131,7 @@ static mc_status compile_match(mc_compile *c, const mc_value *match, mc_route_en
 }
 
 static mc_status compile_action(mc_compile *c, const mc_value *value, mc_route_entry *out) {
-    static const char *const refused[] = {"filter_action", "non_forwarding_action"};
     const mc_value *sub;
-    for (size_t i = 0; i < 2; i++) {
-        if (mc_value_get(value, refused[i]) != NULL) {
-            return mc_error_set(c->error, MC_EINVAL, refused[i], "is not supported");
-        }
-    }
     MC_TRY(mc_value_read_object(value, "route", &sub, c->error));
     if (sub != NULL) {
         return mc_error_in(mc_compile_route_action(c, sub, out), c->error, "route");
@@ -149,6 +143,10 @@ static mc_status compile_action(mc_compile *c, const mc_value *value, mc_route_e
     MC_TRY(mc_value_read_object(value, "direct_response", &sub, c->error));
     if (sub != NULL) {
         return mc_error_in(mc_compile_direct_response(c, sub, &out->route), c->error, "direct_response");
+    }
+    /* These are for other proxies: here a request that meets them finds no cluster. */
+    if (mc_value_get(value, "filter_action") != NULL || mc_value_get(value, "non_forwarding_action") != NULL) {
+        return mc_compile_route_action(c, NULL, out);
     }
     return mc_error_set(c->error, MC_EINVAL, "", "must have one of route, redirect, direct_response");
 }

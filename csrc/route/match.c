@@ -64,7 +64,8 @@ static tls_answer check_tls(const mc_host *host, const mc_headers *headers) {
     return host->public.require_tls == 1 && internal ? TLS_FINE : TLS_REDIRECT;
 }
 
-static mc_status find_route(const mc_host *host, const mc_match_input *in, const mc_candidate **out) {
+/* The route with its cluster; one whose cluster cannot be chosen is passed over. */
+static mc_status find_route(const mc_host *host, const mc_match_input *in, mc_route_match *out) {
     mc_walk walk;
     const mc_candidate *candidate;
     mc_walk_init(&walk, in);
@@ -80,7 +81,15 @@ static mc_status find_route(const mc_host *host, const mc_match_input *in, const
             return holds;
         }
         if (holds == 1) {
-            *out = candidate;
+            out->route = candidate->route;
+            out->cluster = candidate->cluster;
+            out->cluster_id = candidate->cluster_id;
+            if (MC_UNLIKELY(candidate->chooses)) {
+                MC_TRY(mc_route_choose_cluster(in->request, out));
+                if (out->route == NULL) {
+                    continue;
+                }
+            }
             return MC_OK;
         }
     }
@@ -102,13 +111,5 @@ mc_status mc_route_table_match(const mc_route_table *table, const mc_route_reque
     case TLS_FINE: break;
     }
     mc_match_input_init(&in, table, request);
-    const mc_candidate *found = NULL;
-    MC_TRY(find_route(host, &in, &found));
-    if (found == NULL) {
-        return MC_OK;
-    }
-    out->route = found->route;
-    out->cluster = found->cluster;
-    out->cluster_id = found->cluster_id;
-    return found->chooses ? mc_route_choose_cluster(request, out) : MC_OK;
+    return find_route(host, &in, out);
 }

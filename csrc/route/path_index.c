@@ -255,7 +255,8 @@ static mc_status mark_deciding(const mc_path_index *index) {
         mc_status status = visit_others(index, path, &arena, lower_first, &others);
         mc_arena_fini(&arena);
         MC_TRY(status);
-        list->decides = list->splits == NULL && list->items[0].matcher_count == 0 && list->first < others;
+        list->decides = list->splits == NULL && list->items[0].matcher_count == 0 && !list->items[0].may_fail &&
+                        list->first < others;
     }
     return MC_OK;
 }

@@ -21,9 +21,10 @@ typedef enum mc_path_kind {
 
 typedef struct mc_path_pattern {
     mc_path_kind kind;
-    bool fold;             /* case-insensitive: text is in lower case, and so must be the path it is compared with */
-    mc_slice text;         /* empty for MC_PATH_ANY */
-    const mc_regex *regex; /* MC_PATH_REGEX, MC_PATH_TEMPLATE: what `text` means */
+    bool fold;              /* case-insensitive: text is in lower case, and so must be the path it is compared with */
+    mc_slice text;          /* empty for MC_PATH_ANY */
+    size_t template_length; /* MC_PATH_TEMPLATE: of the template as written */
+    const mc_regex *regex;  /* MC_PATH_REGEX, MC_PATH_TEMPLATE: what `text` means */
 } mc_path_pattern;
 
 /* 1, 0, or MC_ENOMEM. */

@@ -33,11 +33,11 @@ mc_status mc_compile_path_rewrite(mc_compile *c, const mc_value *value, const mc
                                   mc_path_rewrite *out) {
     mc_slice text = MC_SLICE_NONE;
     MC_TRY(check_one(value, c->error));
-    out->matched = pattern->kind >= MC_PATH_ANY ? SIZE_MAX : pattern->text.n;
+    /* A redirect takes as much from a path as its template is long. */
+    out->matched = pattern->kind == MC_PATH_TEMPLATE ? pattern->template_length
+                   : pattern->kind >= MC_PATH_ANY    ? SIZE_MAX
+                                                     : pattern->text.n;
     MC_TRY(mc_read_text(c->arena, value, "prefix_rewrite", &out->replacement, c->error));
-    if (out->replacement.n > 0 && pattern->kind == MC_PATH_TEMPLATE) {
-        return mc_error_set(c->error, MC_EINVAL, "prefix_rewrite", "must not be set together with a URI template");
-    }
     MC_TRY(mc_substitution_read(c->arena, value, "regex_rewrite", &out->regex, c->error));
     MC_TRY(mc_template_rewrite_compile(c, value, pattern, &out->template));
     MC_TRY(mc_value_read_string(value, "path_rewrite", &text, c->error));

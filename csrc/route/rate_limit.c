@@ -75,11 +75,15 @@ static mc_status read_value(mc_arena *arena, const mc_value *value, limit_action
         return mc_error_set(error, MC_EINVAL, "descriptor_value", "must not be empty");
     }
     MC_TRY(mc_read_text(arena, value, "default_value", &out->otherwise, error));
-    MC_TRY(mc_error_in(mc_format_compile_text(arena, text, true, &out->format, error), error, "descriptor_value"));
-    if (mc_format_literal(out->format, &out->value)) {
+    mc_status status = mc_format_compile_text(arena, text, true, &out->format, error);
+    if (status == MC_EINVAL) { /* what is no format is plain text */
+        out->format = NULL;
+        return mc_arena_dup(arena, text, &out->value);
+    }
+    if (status == MC_OK && mc_format_literal(out->format, &out->value)) {
         out->format = NULL;
     }
-    return MC_OK;
+    return status;
 }
 
 static mc_status read_nothing(mc_arena *arena, const mc_value *value, limit_action *out, mc_error *error) {
@@ -286,7 +290,7 @@ static mc_status compile_hits(mc_arena *arena, const mc_value *value, limit_entr
         return MC_OK;
     }
     if (out->has_hits) {
-        return mc_error_set(error, MC_EINVAL, "format", "must not be set together with number");
+        return MC_OK; /* the number counts */
     }
     MC_TRY(mc_error_in(mc_format_compile_text(arena, text, true, &out->hits_format, error), error, "format"));
     return mc_format_literal(out->hits_format, &literal)

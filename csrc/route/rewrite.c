@@ -6,6 +6,9 @@ mc_status mc_compile_rewrite(mc_compile *c, const mc_value *value, mc_route_entr
     mc_rewrite rewrite = {.host_literal = MC_SLICE_NONE};
     mc_slice header = MC_SLICE_NONE, format = MC_SLICE_NONE;
     MC_TRY(mc_compile_path_rewrite(c, value, &out->pattern, &rewrite.path));
+    if (rewrite.path.replacement.n > 0 && out->pattern.kind == MC_PATH_TEMPLATE) {
+        return mc_error_set(c->error, MC_EINVAL, "prefix_rewrite", "must not be set together with a URI template");
+    }
     MC_TRY(mc_read_text(c->arena, value, "host_rewrite_literal", &rewrite.host_literal, c->error));
     MC_TRY(mc_value_read_string(value, "host_rewrite_header", &header, c->error));
     MC_TRY(mc_dup_lower(c->arena, header, &rewrite.host_header));

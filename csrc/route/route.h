@@ -257,6 +257,7 @@ typedef struct mc_route {
     bool append_x_forwarded_host;
     bool weighted_by_hash;    /* use_hash_policy (RT-21) */
     bool weighted_by_runtime; /* runtime_key_prefix */
+    bool no_plugin;           /* an optional cluster specifier that is not there: never chosen */
     mc_slice weighted_header; /* header_name */
     uint64_t total_weight;
 

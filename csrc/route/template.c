@@ -2,12 +2,12 @@
 
 enum { MC_TEMPLATE_NAME_LENGTH = 16, MC_TEMPLATE_PARTS = 64 };
 
-/* pchar of RFC 3986 without '*'. As text of a class in an expression and as a table. */
-#define LITERAL "a-zA-Z0-9-._~%!$&'()+,;:@="
+/* pchar of RFC 3986. As text of a class in an expression and as a table. */
+#define LITERAL "a-zA-Z0-9-._~%!$&'()*+,;:@="
 
 static bool is_literal(char ch) {
     return (ch >= 'a' && ch <= 'z') || (ch >= 'A' && ch <= 'Z') || (ch >= '0' && ch <= '9') ||
-           (ch != '\0' && strchr("-._~%!$&'()+,;:@=", ch) != NULL);
+           (ch != '\0' && strchr("-._~%!$&'()*+,;:@=", ch) != NULL);
 }
 
 static bool is_literal_text(mc_slice text, bool with_slash) {
@@ -141,9 +141,11 @@ static mc_status parse_segments(parser *p) {
         if (p->rest.n == 0) {
             break;
         }
-        if (p->rest.p[0] != '/') { /* text at the end, behind a glob or name */
+        if (p->rest.p[0] != '/') { /* text behind a glob or name */
             MC_TRY(parse_literal(p, &p->rest));
-            return p->rest.n == 0 ? MC_OK : bad(p, "has text behind a glob or name that is not its end");
+            if (p->rest.n == 0) {
+                break;
+            }
         }
         put(p, MC_SLICE("/"));
         p->rest = mc_slice_from(p->rest, 1);
@@ -192,10 +194,16 @@ mc_status mc_template_compile(mc_compile *c, const mc_value *policy, mc_path_pat
     mc_slice text = MC_SLICE_NONE;
     MC_TRY(read_extension(c, policy, "/envoy.extensions.path.match.uri_template.v3.UriTemplateMatchConfig",
                           "path_template", &text));
+    out->template_length = text.n;
     mc_status status = mc_template_parse(c->arena, text, &template, c->error);
     if (status == MC_OK) {
         out->text = template.expression;
         status = mc_regex_compile(c->arena, template.expression, 0, &out->regex, c->error);
+    }
+    if (status == MC_EINVAL &&
+        out->text.n > 0) { /* a '*' in text is a repetition, and can stand where none may: no path matches */
+        out->text = MC_SLICE("[^\\x00-\\x{10FFFF}]");
+        status = mc_regex_compile(c->arena, out->text, 0, &out->regex, c->error);
     }
     return mc_error_in(status, c->error, "typed_config.path_template");
 }

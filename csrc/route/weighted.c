@@ -110,8 +110,10 @@ static const mc_weighted_cluster *pick_by_weight(const mc_route *route, uint64_t
 mc_status mc_route_choose_cluster(const mc_route_request *request, mc_route_match *match) {
     const mc_route *route = match->route;
     mc_slice header = route->cluster_header;
-    match->cluster = route->cluster;
-    match->cluster_id = route->cluster_id;
+    if (route->no_plugin) { /* RT-23 */
+        match->route = NULL;
+        return MC_OK;
+    }
     if (route->weighted_count > 0) {
         uint64_t pick;
         MC_TRY(weighted_random(route, request, &pick));

@@ -194,7 +194,8 @@ static inline const mc_route *naive_match(const fixture *f, const mc_route_reque
     mc_match_input_init(&in, f->table, r);
     for (size_t i = 0; i < host->entry_count; i++) {
         const mc_route_entry *entry = host->entries[i];
-        if (mc_path_pattern_test(&entry->pattern, &in) == 1 && mc_matchers_test(&entry->matchers, &in) == 1) {
+        if (!entry->route.no_plugin && mc_path_pattern_test(&entry->pattern, &in) == 1 &&
+            mc_matchers_test(&entry->matchers, &in) == 1) {
             return &entry->route;
         }
     }

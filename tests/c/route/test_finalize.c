@@ -83,6 +83,10 @@ TEST(redirect_locations) {
         {"'https_redirect': false", "'prefix': '/'", "h.io/a", "http://h.io/a"},
         {"'regex_rewrite': {'pattern': {'regex': '^/([^/]+)/(.*)'}, 'substitution': '/\\\\2/\\\\1'}", "'prefix': '/'",
          "h.io/a/b?c=/d/e", "http://h.io/b/a?c=/d/e"},
+        {"'prefix_rewrite': '/new'",
+         "'path_match_policy': {'name': 'm', 'typed_config': {'@type': "
+         "'t/envoy.extensions.path.match.uri_template.v3.UriTemplateMatchConfig', 'path_template': '/x/{a}'}}",
+         "h.io/x/yy?q\n:scheme: http", "http://h.io/newq"},
         {"'path_rewrite': '/by%REQ(:path)%', 'strip_query': true", "'prefix': '/'", "h.io/a?q", "http://h.io/by/a"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {

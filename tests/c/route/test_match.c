@@ -152,6 +152,27 @@ TEST(one_regular_expression_needs_no_set) {
     fixture_fini(&f);
 }
 
+TEST(optional_plugins_are_passed_over) {
+    fixture f;
+#define OPTIONAL "{'extension': {'name': 'x', 'typed_config': {'@type': 't/x'}}, 'is_optional': true}"
+    CHECK_INT(
+        fixture_compile(
+            &f, "{'cluster_specifier_plugins': [" OPTIONAL
+                "], 'virtual_hosts': [{'name': 'v', 'domains': ['*'], 'routes': ["
+                "{'match': {'prefix': '/'}, 'route': {'cluster_specifier_plugin': 'x'}},"
+                "{'match': {'prefix': '/'}, 'route': {'inline_cluster_specifier_plugin': " OPTIONAL "}}," ROUTE(
+                    "next", "'prefix': '/a'") ", {'name': 'none', 'match': {'prefix': '/'}, 'filter_action': {}}]}]}"),
+        MC_OK);
+    CHECK_SLICE(matched(&f, "/a", 0), "next");
+    CHECK_SLICE(matched(&f, "/b", 0), "none");
+    fixture_fini(&f);
+    CHECK_INT(fixture_compile(&f,
+                              "{'cluster_specifier_plugins': [{'extension': {'name': 'x', 'typed_config': {'@type': "
+                              "'t/x'}}}]}"),
+              MC_EINVAL);
+    fixture_fini(&f);
+}
+
 TEST(templates_see_path_parameters) {
     fixture f;
     static const char *const hosts[] = {
@@ -211,10 +232,16 @@ TEST(uri_templates) {
         {"/{a=/b}", "/x", "error"},
         {"/{a=b/}", "/x", "error"},
         {"/a//b", "/x", "error"},
-        {"/*x/y", "/x", "error"},
+        {"/*x/y", "/1x/y", "yes"},
+        {"/{a}b/c", "/xb/c", "yes"},
+        {"/{a}b/c", "/b/c", ""},
+        {"/{a}{b}", "/xb", "error"},
         {"/a b", "/x", "error"},
-        {"/***", "/x", "error"},
-        {"/a*", "/ax", "error"},
+        {"/***", "/x", ""},
+        {"/a*", "/aa", "yes"},
+        {"/a*", "/", "yes"},
+        {"/a*", "/a*", ""},
+        {"/*", "/x*y", "yes"},
         {"/{abcdefghijklmnopq}", "/x", "error"},
         {"/{abcdefghijklmnop}", "/x", "yes"},
         {"/{a}/{b}/{c}/{d}/{e}", "/1/2/3/4/5", "yes"},
