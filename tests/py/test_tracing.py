@@ -16,7 +16,7 @@ from tracing_cases import TAGS, bootstrap, collect, opentelemetry, zipkin
 from upstreams import Upstream, echo
 
 import meshcore
-from meshcore.tracing import Span
+from meshcore.tracing import OpenTelemetryApi, Span
 
 Headers = list[tuple[str, str]]
 B3: Headers = [
@@ -504,12 +504,29 @@ def test_an_exporter_of_the_applications_own(origin: Upstream, collector: Collec
     assert ("last_downstream_rx_byte_received") in dict(span.annotations)
 
 
-def test_opentelemetrys_api() -> None:
-    trace = pytest.importorskip("opentelemetry.trace")
-    from meshcore.tracing import OpenTelemetryApi
-
-    span = Span("1" * 32, "2" * 16, "n", "SERVER", 1, 2, tags={"http.status_code": "500"})
-    OpenTelemetryApi(trace.NoOpTracerProvider())([span])
+def test_opentelemetrys_api(origin: Upstream, collector: Collector) -> None:
+    """Spans given to an application's own tracer provider, which exports them to memory."""
+    sdk = pytest.importorskip("opentelemetry.sdk.trace")
+    export = pytest.importorskip("opentelemetry.sdk.trace.export")
+    memory = pytest.importorskip("opentelemetry.sdk.trace.export.in_memory_span_exporter")
+    kept = memory.InMemorySpanExporter()
+    provider = sdk.TracerProvider()
+    provider.add_span_processor(export.SimpleSpanProcessor(kept))
+    api = OpenTelemetryApi(provider)
+    parent = SINGLE.split("-")
+    ports = {"port": 0, "echo": origin.port, "collector": collector.server.port}
+    config = bootstrap(zipkin(), ports, verbose=True)
+    with meshcore.Gateway(config, workers=1, span_exporters=[api]) as gateway:
+        fetch(gateway.listeners["main"][1], "/direct", headers=[("b3", SINGLE)])
+    [span] = kept.get_finished_spans()
+    assert f"{span.context.trace_id:032x}" == parent[0]
+    assert f"{span.parent.span_id:016x}" == parent[3]
+    assert (span.name, span.kind.name) == ("localhost", "SERVER")
+    assert span.attributes["http.status_code"] == "503"
+    assert span.status.status_code.name == "ERROR"
+    assert span.start_time <= span.end_time
+    assert span.events[0].name == "last_downstream_rx_byte_received"
+    provider.shutdown()
 
 
 # --- configurations that are refused --------------------------------------------------------------
