@@ -146,7 +146,7 @@ build: dev ## the extension modules, what changed of them
 	@$(PY) _build/vendor.py && $(PY) _build/schema.py
 	@CC="$(CC)" $(PY) setup.py --quiet build_ext --inplace
 
-test: lint test-c test-py check ## everything that CI runs
+test: lint test-c test-py gate-quick check ## everything that CI runs
 
 test-py: build ## the Python tests; ARGS goes to pytest
 	@$(PY) -m pytest -q $(ARGS)
@@ -164,7 +164,7 @@ chaos: build ## upstreams die, freeze, fail, return, leave and join under load: 
 
 # --- benchmarks ------------------------------------------------------------------------------------------
 
-.PHONY: bench bench-proxy bench-micro gate
+.PHONY: bench bench-proxy bench-micro gate gate-quick
 bench: bench-micro bench-proxy ## everything there is to compare, a quarter of an hour
 
 bench-proxy: build ## whole proxies side by side (bench/proxy); ARGS goes to it, takes a quarter of an hour
@@ -174,6 +174,10 @@ bench-proxy: build ## whole proxies side by side (bench/proxy); ARGS goes to it,
 bench-micro: build ## primitives beside other libraries (bench/micro); ARGS goes to it
 	@$(PY) -m pip install --quiet --group bench
 	@$(PY) -m bench.micro $(ARGS)
+
+gate-quick: | $(LLHTTP)
+	@tools/setup.sh gate
+	@$(PYTHON) -m bench.gate.gate --no-proof
 
 gate: | $(LLHTTP) ## instruction counts of the hot paths against the baseline (bench/gate); ARGS goes to it
 	@tools/setup.sh gate

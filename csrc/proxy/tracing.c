@@ -55,6 +55,34 @@ static mc_status read_zipkin(const mc_value *config, const mc_hcm_context *conte
     return MC_OK;
 }
 
+#define SAMPLERS "envoy.extensions.tracers.opentelemetry.samplers.v3."
+
+/* A ParentBased sampler may wrap another. */
+static mc_status read_sampler(const mc_value *object, const char *field, mc_sampler *out, mc_error *error) {
+    const mc_value *extension, *typed, *percent;
+    TRY(mc_value_read_object(object, field, &extension, error));
+    if (extension == NULL) {
+        return MC_OK;
+    }
+    TRY(within(field, mc_value_read_object(extension, "typed_config", &typed, error), error));
+    mc_slice type = mc_any_type(typed);
+    if (mc_slice_eq(type, MC_SLICE(SAMPLERS "AlwaysOnSamplerConfig"))) {
+        out->kind = MC_SAMPLER_ALWAYS_ON;
+        return MC_OK;
+    }
+    if (mc_slice_eq(type, MC_SLICE(SAMPLERS "TraceIdRatioBasedSamplerConfig"))) {
+        out->kind = MC_SAMPLER_RATIO;
+        out->ratio = (mc_fraction){0, 100, MC_SLICE_INIT("")};
+        TRY(within(field, mc_value_read_object(typed, "sampling_percentage", &percent, error), error));
+        return percent == NULL ? MC_OK : within(field, mc_fraction_read_percent(percent, &out->ratio, error), error);
+    }
+    if (mc_slice_eq(type, MC_SLICE(SAMPLERS "ParentBasedSamplerConfig")) && !out->parent_first) {
+        out->parent_first = true;
+        return within(field, read_sampler(typed, "wrapped_sampler", out, error), error);
+    }
+    return mc_error_set(error, MC_EINVAL, field, "is no supported sampler: %.*s", MC_SLICE_ARG(type));
+}
+
 static mc_status read_provider(const mc_value *provider, const mc_hcm_context *context, mc_tracing *out,
                                mc_error *error) {
     const mc_value *typed;
@@ -71,7 +99,7 @@ static mc_status read_provider(const mc_value *provider, const mc_hcm_context *c
     if (mc_value_get(typed, "grpc_service") != NULL && mc_value_get(typed, "http_service") != NULL) {
         return mc_error_set(error, MC_EINVAL, "typed_config", "cannot have both grpc_service and http_service");
     }
-    return MC_OK;
+    return within("typed_config", read_sampler(typed, "sampler", &out->sampler, error), error);
 }
 
 static mc_status read_tracing(mc_arena *arena, const mc_value *value, const mc_hcm_context *context, mc_tracing *out,
@@ -198,6 +226,15 @@ static void begin_zipkin(mc_stream *stream, mc_span *span, bool traced) {
     context->sampled = sampled < 0 ? traced : sampled == 1;
 }
 
+/* The ratio is of the id's first eight bytes, read as a little-endian number, as Envoy reads them. */
+static bool sampled_by(const mc_sampler *sampler, const mc_trace_context *context, const mc_trace_context *parent) {
+    if (parent != NULL && sampler->parent_first) {
+        return parent->sampled;
+    }
+    return sampler->kind != MC_SAMPLER_RATIO ||
+           mc_fraction_holds(&sampler->ratio, NULL, __builtin_bswap64(context->trace_high));
+}
+
 static mc_status begin_opentelemetry(mc_stream *stream, mc_span *span, bool traced) {
     mc_trace_context *context = &span->context;
     span->name = MC_SLICE("ingress");
@@ -216,6 +253,10 @@ static mc_status begin_opentelemetry(mc_stream *stream, mc_span *span, bool trac
         break;
     }
     context->span = draw(stream);
+    const mc_sampler *sampler = &stream->hcm->tracing->sampler;
+    if (sampler->kind != MC_SAMPLER_NONE) {
+        context->sampled = sampled_by(sampler, context, context->parent == 0 ? NULL : context);
+    }
     return MC_OK;
 }
 

@@ -12,6 +12,14 @@
 struct mc_stream;
 struct mc_hcm_context;
 
+/* OpenTelemetry's, in place of our decision (TR-7). */
+typedef enum mc_sampler_kind { MC_SAMPLER_NONE, MC_SAMPLER_ALWAYS_ON, MC_SAMPLER_RATIO } mc_sampler_kind;
+typedef struct mc_sampler {
+    mc_sampler_kind kind;
+    bool parent_first; /* a parent's own decision counts */
+    mc_fraction ratio; /* of trace ids */
+} mc_sampler;
+
 typedef enum mc_tracer { MC_TRACER_NONE, MC_TRACER_ZIPKIN, MC_TRACER_OPENTELEMETRY } mc_tracer;
 
 /* The compiled `tracing` of a connection manager. Immutable, in its arena. */
@@ -21,6 +29,7 @@ typedef struct mc_tracing {
     bool egress;       /* the listener's traffic_direction is OUTBOUND */
     bool spawn_upstream_span, verbose, no_context_propagation;
     bool shared_span_context, trace_id_128bit, w3c_too; /* Zipkin's */
+    mc_sampler sampler;
     uint32_t max_path_tag_length;
     mc_fraction client_sampling, random_sampling, overall_sampling;
     mc_custom_tags tags;

@@ -22,6 +22,7 @@ from meshcore.errors import MeshcoreError
 from meshcore.filters import Response, http_filter
 from meshcore.http import parse_url
 from meshcore.routing import Route
+from meshcore.tracing import runtime_values
 
 __all__ = ["Explanation", "Request", "explain", "render"]
 
@@ -99,7 +100,14 @@ async def _explain(config: Config, request: Request, listener: str | None) -> Ex
         return result
     headers = seen.headers
     result["routed_as"] = headers
-    routes = _Table(manager.get("route_config", {}), headers, request.random_value)
+    context = {"downstream_remote_address": "127.0.0.1:0"}
+    routes = _Table(
+        manager.get("route_config", {}),
+        headers,
+        request.random_value,
+        context,
+        runtime_values(config.document),
+    )
     result |= routes.explanation()
     if routes.route is None or routes.index is None:
         if routes.route is not None:
@@ -164,8 +172,17 @@ def _manager_of(listener: Document) -> tuple[Document, Document]:
 class _Table:
     """What the compiled table says of the headers, and which entry of the configuration it is."""
 
-    def __init__(self, config: Document, headers: HeaderList, random_value: int) -> None:
+    def __init__(
+        self,
+        config: Document,
+        headers: HeaderList,
+        random_value: int,
+        context: Document,
+        runtime: Document,
+    ) -> None:
         self.config = config
+        self.context = context
+        self.runtime = runtime
         self.headers = headers
         self.random_value = random_value
         self.hosts: list[Document] = config.get("virtual_hosts", [])
@@ -175,7 +192,8 @@ class _Table:
 
     def _match(self, hosts: list[Document]) -> Route | None:
         encoded = json.dumps({**self.config, "virtual_hosts": hosts}).encode()
-        return _route.RouteTable(encoded).match(self.headers, self.random_value)
+        table = _route.RouteTable(encoded)
+        return table.match(self.headers, self.random_value, self.context, self.runtime)
 
     def _host(self) -> tuple[int | None, str]:
         """Each domain as a virtual host of its own that takes everything: which one answers?"""

@@ -141,7 +141,7 @@ def _with_environment(tracing: Document) -> Document:
     return {**tracing, "custom_tags": tags} if tags else tracing
 
 
-def _runtime(document: Document) -> dict[str, Any]:
+def runtime_values(document: Document) -> dict[str, Any]:
     """Values of the static layers, nested names joined by dots."""
     values: dict[str, Any] = {}
 
@@ -471,7 +471,7 @@ class Tracers:
     def follow(self, document: Document, assignments: Mapping[str, Any]) -> None:
         """Where the clusters are from now on, and how often batches go."""
         self._document, self._assignments = document, assignments
-        values = _runtime(document)
+        values = runtime_values(document)
         for name in self._min_spans:
             spans = values.get(f"tracing.{name}.min_flush_spans", MIN_FLUSH_SPANS)
             interval = values.get(f"tracing.{name}.flush_interval_ms", FLUSH_INTERVAL_MS)

@@ -365,6 +365,57 @@ def counters(gateway: meshcore.Gateway) -> dict[str, Any]:
     return gateway.stats.snapshot().values("counter")
 
 
+SAMPLERS = "type.googleapis.com/envoy.extensions.tracers.opentelemetry.samplers.v3."
+HALF = {
+    "name": "half",
+    "typed_config": {
+        "@type": f"{SAMPLERS}TraceIdRatioBasedSamplerConfig",
+        "sampling_percentage": {"numerator": 50},
+    },
+}
+
+
+@pytest.mark.parametrize(
+    "sampler",
+    [
+        HALF,
+        {"name": "on", "typed_config": {"@type": f"{SAMPLERS}AlwaysOnSamplerConfig"}},
+        {
+            "name": "parent",
+            "typed_config": {
+                "@type": f"{SAMPLERS}ParentBasedSamplerConfig",
+                "wrapped_sampler": HALF,
+            },
+        },
+    ],
+    ids=["ratio", "always", "parent"],
+)
+def test_samplers_beside_envoys(
+    sampler: dict[str, Any], origin: Upstream, collector: Collector
+) -> None:
+    provider = opentelemetry(sampler=sampler)
+    parents = [
+        f"00-{high:016x}0000000000000001-00f067aa0ba902b7-{flag:02}"
+        for high in (1, 2, 0x1122334455667788, 1 << 56, 49 << 56, 50 << 56, 151 << 56)
+        for flag in (0, 1)
+    ]
+
+    def config(port: Any) -> dict[str, Any]:
+        ports = {"port": port, "echo": origin.port, "collector": collector.server.port}
+        return bootstrap(provider, ports)
+
+    def flags(port: int) -> list[str]:
+        origin.requests.clear()
+        for parent in parents:
+            fetch(port, "/", headers=[("traceparent", parent)])
+        return [(one.header("traceparent") or "")[-2:] for one in origin.requests]
+
+    with meshcore.Gateway(config(0), workers=1) as gateway:
+        ours = flags(gateway.listeners["main"][1])
+    with peers.envoy(json.dumps(config("$port")).replace('"$port"', "$port")) as server:
+        assert ours == flags(server.port)
+
+
 # --- alone ----------------------------------------------------------------------------------------
 
 
