@@ -16,9 +16,14 @@ Q := $(if $(V),,@)
 SUBMAKE = $(MAKE) --no-print-directory $(if $(filter -j% --jobserver%,$(MAKEFLAGS)),,-j$(shell nproc))
 
 WARN := -Wall -Wextra -Werror -Wno-unused-parameter
-CPPFLAGS_ALL = -std=gnu11 $(WARN) -Icsrc -Icsrc/include -Ithird_party -Ithird_party/llhttp $(CPPFLAGS)
+CPPFLAGS_ALL = -std=gnu11 $(WARN) -Icsrc -Icsrc/include -Ithird_party -Ithird_party/llhttp $(CODECS) $(CPPFLAGS)
 CXXFLAGS_ALL = -std=gnu++17 $(WARN) -Icsrc $(CPPFLAGS)
-LDLIBS := -lre2 -lstdc++ -lm -lpthread
+# Compression beyond gzip is built in where its library is.
+has = $(shell printf '\043include <$(1)>\n' | $(CC) -E -x c - >/dev/null 2>&1 && echo yes)
+BROTLI := $(call has,brotli/encode.h)
+ZSTD := $(call has,zstd.h)
+CODECS := $(if $(BROTLI),-DMC_WITH_BROTLI) $(if $(ZSTD),-DMC_WITH_ZSTD)
+LDLIBS := -lre2 -lstdc++ -lz $(if $(BROTLI),-lbrotlienc -lbrotlidec) $(if $(ZSTD),-lzstd) -lm -lpthread
 RE2_MISSING := meshcore: RE2 is missing; install its development files (Debian, Ubuntu: apt-get install libre2-dev)
 
 CORE_SRC := $(sort $(wildcard csrc/*/*.c csrc/*/*/*.c))

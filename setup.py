@@ -26,7 +26,12 @@ from setuptools.command.build_ext import build_ext
 
 JOBS = len(os.sched_getaffinity(0))
 INCLUDES = ["src/meshcore/_core", "csrc", "csrc/include", "third_party", "third_party/llhttp"]
-LIBRARIES = ["re2", "stdc++"]
+LIBRARIES = ["re2", "stdc++", "z"]
+# Compression beyond gzip, built in where the header is there: its macro and its libraries.
+CODECS = {
+    "brotli/encode.h": ("MC_WITH_BROTLI", ["brotlienc", "brotlidec"]),
+    "zstd.h": ("MC_WITH_ZSTD", ["zstd"]),
+}
 # By suffix: C, and the C++ of the one file that talks to RE2.
 STANDARDS = {".c": "-std=gnu11", ".cc": "-std=gnu++17"}
 DIRECTIVES = {
@@ -85,6 +90,10 @@ class BuildWithCore(build_ext):
     def build_extensions(self) -> None:
         self.require_compiler()
         self.require_re2()
+        self.require_zlib()
+        codecs = [codec for header, codec in CODECS.items() if self.has_header(header)]
+        self.codec_flags = [f"-D{macro}" for macro, _ in codecs]
+        libraries = [*LIBRARIES, *(library for _, names in codecs for library in names)]
         self.translate()
         directory = Path(self.build_temp) / "core"
         core = self.build_core(directory)
@@ -93,7 +102,7 @@ class BuildWithCore(build_ext):
             ext.extra_compile_args = [STANDARDS[".c"], *compile_flags()]
             ext.extra_link_args = link_flags()
             ext.extra_objects = [str(core)]
-            ext.libraries = [*ext.libraries, *LIBRARIES]
+            ext.libraries = [*ext.libraries, *libraries]
             ext.depends = [*ext.depends, *headers, str(core), str(directory / "flags")]
         super().build_extensions()
 
@@ -126,6 +135,18 @@ class BuildWithCore(build_ext):
                 "(Debian, Ubuntu: apt-get install libre2-dev)"
             )
 
+    def has_header(self, name: str) -> bool:
+        command = [*self.compiler.compiler_so, "-x", "c", "-E", "-"]
+        source = f"#include <{name}>\n".encode()
+        return subprocess.run(command, input=source, capture_output=True).returncode == 0
+
+    def require_zlib(self) -> None:
+        if not self.has_header("zlib.h"):
+            sys.exit(
+                "meshcore: zlib is missing; install its development files "
+                "(Debian, Ubuntu: apt-get install zlib1g-dev)"
+            )
+
     def translate(self) -> None:
         """Cython to C, below build/, leaving the tree clean; the modules keep their identity."""
         from Cython.Build import cythonize
@@ -141,7 +162,7 @@ class BuildWithCore(build_ext):
 
     def build_core(self, directory: Path) -> Path:
         """The static library of csrc/ and third_party/, its objects compiled only when outdated."""
-        flags = compile_flags()
+        flags = [*compile_flags(), *self.codec_flags]
         stamp = " ".join([*self.compiler.compiler_so, *flags])
         # A module that was linked with other flags is older than this file, hence built again.
         directory.mkdir(parents=True, exist_ok=True)

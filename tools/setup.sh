@@ -28,6 +28,7 @@ for group in "$@"; do
         need g++ g++
         need make make
         echo '#include <re2/re2.h>' | g++ -x c++ -fsyntax-only - 2>/dev/null || missing="$missing libre2-dev"
+        echo '#include <zlib.h>' | gcc -E -x c - >/dev/null 2>&1 || missing="$missing zlib1g-dev"
         need "$PYTHON" python3
         need_python 'import ensurepip, venv' python3-venv
         need_python 'import os, sysconfig; os.stat(sysconfig.get_path("include") + "/Python.h")' python3-dev

@@ -831,6 +831,180 @@ def local_ratelimit() -> list[Case]:
     ]
 
 
+LIBRARIES = "type.googleapis.com/envoy.extensions.compression."
+
+
+def library(direction: str, coding: str = "gzip", message: str = "Gzip", **config: Any) -> Tree:
+    kind = f"{LIBRARIES}{coding}.{direction}.v3.{message}"
+    return {f"{direction}_library": {"name": "lib", "typed_config": {"@type": kind, **config}}}
+
+
+def compressor() -> list[Case]:
+    kind = "compressor.v3.Compressor"
+    text = "compress me, compress me again, and again, and once more " * 4
+    accepts = (
+        None, "gzip", "gzip;q=0", "br, gzip;q=0.5", "*", "identity", "identity;q=1, gzip;q=0.1",
+        "deflate", "", "gzip;q=x", "GZIP", "gzip, *;q=0", "br;q=1, *;q=0.5",
+    )  # fmt: skip
+
+    def answer(
+        accept: str | None, *headers: tuple[str, str], path: str = "/", **more: Any
+    ) -> Request:
+        asked = {} if accept is None else {"accept_encoding": accept}
+        return answered(ask(f"GET {path}", **asked), *headers, body=more.pop("body", text), **more)
+
+    plain = [answer(accept) for accept in accepts]
+    answers = [
+        answer("gzip", *headers, **more)
+        for headers, more in (
+            ([("content-type", "text/html")], {}),
+            ([("content-type", "text/html; charset=utf-8")], {}),
+            ([("content-type", "Application/JSON")], {}),
+            ([("content-type", "image/png")], {}),
+            ([], {"body": "short"}),
+            ([], {"body": ""}),
+            ([], {"status": 404}),
+            ([], {"status": 206}),
+            ([("etag", '"strong"')], {}),
+            ([("etag", 'W/"weak"')], {}),
+            ([("cache-control", "no-transform")], {}),
+            ([("cache-control", "max-age=1, No-Transform")], {}),
+            ([("content-encoding", "br")], {}),
+            ([("vary", "origin")], {}),
+            ([("vary", "accept-encoding")], {}),
+            ([("vary", "Origin, Accept-Encoding")], {}),
+            ([("transfer-encoding", "chunked")], {}),
+        )
+    ]
+    routes = [
+        to_upstream("/off", **per_route("c", "compressor.v3.CompressorPerRoute", disabled=True)),
+        to_upstream(
+            "/on",
+            **per_route(
+                "c",
+                "compressor.v3.CompressorPerRoute",
+                overrides={"response_direction_config": {"remove_accept_encoding_header": True}},
+            ),
+        ),
+        {
+            "match": {"prefix": "/direct"},
+            "direct_response": {"status": 200, "body": {"inline_string": text}},
+        },
+        to_upstream(),
+    ]
+    placed = [answer("gzip", path=path) for path in ("/off", "/on", "/direct", "/")]
+
+    def case(name: str, requests: list[Request], **config: Any) -> Case:
+        return Case(
+            name, [http_filter("c", kind, **library("compressor"), **config)], requests, routes
+        )
+
+    off = {"enabled": {"default_value": False, "runtime_key": "nothing"}}
+    tells = {
+        "status_header_enabled": True,
+        "disable_on_etag_header": True,
+        "uncompressible_response_codes": [206],
+    }
+    return [
+        case("gz_old", [*plain, *answers, *placed]),
+        case("gz", [*plain, *answers, *placed], response_direction_config={}),
+        case("gz_off", placed, response_direction_config={"common_config": off}),
+        case(
+            "gz_tells",
+            [*plain[:5], *answers],
+            response_direction_config={
+                **tells,
+                "common_config": {"min_content_length": 50, "content_type": ["text/html"]},
+            },
+        ),
+        case(
+            "gz_hides", plain[:4], response_direction_config={"remove_accept_encoding_header": True}
+        ),
+        case(
+            "gz_request",
+            [
+                ask("POST /", text.encode()),
+                ask("POST /", b"short"),
+                ask("POST /", text.encode(), content_encoding="br"),
+                ask(),
+            ],
+            request_direction_config={"common_config": {}},
+            response_direction_config={},
+        ),
+        Case(
+            "gz_two",
+            [
+                http_filter("c", kind, **library("compressor"), response_direction_config={}),
+                http_filter(
+                    "b",
+                    kind,
+                    **library("compressor", "brotli", "Brotli"),
+                    response_direction_config={},
+                ),
+            ],
+            [
+                answer(accept)
+                for accept in ("gzip, br", "br, gzip", "br", "gzip", "*", "gzip;q=0.5, br;q=0.6")
+            ],
+        ),
+        Case(
+            "gz_first",
+            [
+                http_filter("c", kind, **library("compressor"), response_direction_config={}),
+                http_filter(
+                    "b",
+                    kind,
+                    **library("compressor", "brotli", "Brotli"),
+                    response_direction_config={},
+                    choose_first=True,
+                ),
+            ],
+            [answer(accept) for accept in ("gzip, br", "gzip", "gzip;q=1, br;q=0.6")],
+        ),
+    ]
+
+
+def decompressor() -> list[Case]:
+    import gzip
+
+    kind = "decompressor.v3.Decompressor"
+    packed = gzip.compress(b"hello " * 50)
+
+    def answer(*headers: tuple[str, str], body: bytes = packed, **asked: str) -> Request:
+        request = answered(ask(**asked), *headers, body=body.decode("latin-1"))
+        return request
+
+    gz = ("content-encoding", "gzip")
+    requests = [
+        answer(gz),
+        answer(gz, accept_encoding="br, gzip;q=0.1, x"),
+        answer(("content-encoding", "gzip, br")),
+        answer(("content-encoding", "br, gzip")),
+        answer(gz, ("cache-control", "no-transform")),
+        answer(gz, body=b"this is no gzip at all"),
+        answer(body=b"plain"),
+        ask("POST /", packed, content_encoding="gzip"),
+        ask("POST /", b"plain"),
+        ask("POST /", packed, content_encoding="GZIP", transfer_encoding="chunked"),
+        ask("POST /", gzip.compress(b"0" * 5_000), content_encoding="gzip"),
+    ]
+
+    def case(name: str, **config: Any) -> Case:
+        return Case(name, [http_filter("d", kind, **library("decompressor"), **config)], requests)
+
+    off = {"common_config": {"enabled": {"default_value": False, "runtime_key": "nothing"}}}
+    return [
+        case("gunzip"),
+        case("gunzip_quiet", request_direction_config={"advertise_accept_encoding": False}),
+        case("gunzip_half", request_direction_config=off),
+        case("gunzip_none", response_direction_config=off),
+        case(
+            "gunzip_all",
+            response_direction_config={"common_config": {"ignore_no_transform_header": True}},
+        ),
+    ]
+
+
 MAKERS = (
     csrf,
     buffer,
@@ -844,5 +1018,7 @@ MAKERS = (
     ip_tagging,
     grpc_stats,
     local_ratelimit,
+    compressor,
+    decompressor,
 )
 CASES = {case.name: case for make in MAKERS for case in make()}

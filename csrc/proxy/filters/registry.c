@@ -5,8 +5,10 @@
 
 #define KINDS(X)                                                                                                       \
     X(buffer)                                                                                                          \
+    X(compressor)                                                                                                      \
     X(cors)                                                                                                            \
     X(csrf)                                                                                                            \
+    X(decompressor)                                                                                                    \
     X(fault)                                                                                                           \
     X(grpc_stats)                                                                                                      \
     X(header_mutation)                                                                                                 \
