@@ -1005,6 +1005,68 @@ def decompressor() -> list[Case]:
     ]
 
 
+def bandwidth_limit() -> list[Case]:
+    kind = "bandwidth_limit.v3.BandwidthLimit"
+
+    def case(name: str, **config: Any) -> Case:
+        chain = [http_filter("bw", kind, stat_prefix=name, limit_kbps=1000, **config)]
+        requests = [
+            ask("POST /", b"x" * 20),
+            answered(ask(), body="y" * 30),
+            answered(ask(), status=204, body=""),
+        ]
+        return Case(name, chain, requests, stats=(f"{name}.http_bandwidth",))
+
+    off = {"default_value": False, "runtime_key": "nothing"}
+    return [
+        case("bw_both", enable_mode="REQUEST_AND_RESPONSE"),
+        case("bw_request", enable_mode="REQUEST"),
+        case("bw_response", enable_mode="RESPONSE"),
+        case("bw_none"),
+        case("bw_off", enable_mode="RESPONSE", runtime_enabled=off),
+    ]
+
+
+def admission_control() -> list[Case]:
+    kind = "admission_control.v3.AdmissionControl"
+    grpc = ("content-type", "application/grpc")
+    called = ask("POST /a/b", b"", content_type="application/grpc")
+    requests = [
+        ask(),
+        answered(ask(), status=431),
+        answered(ask(), status=500),
+        answered(called, grpc, ("grpc-status", "0")),
+        answered(called, grpc, ("grpc-status", "13")),
+        answered(called, grpc, ("grpc-status", "5")),
+    ]
+    never = {"max_rejection_probability": {"default_value": {"value": 0}, "runtime_key": "nothing"}}
+    ranges = {
+        "http_criteria": {"http_success_status": [{"start": 431, "end": 501}]},
+        "grpc_criteria": {"grpc_success_status": [13]},
+    }
+    return [
+        Case("admission", [http_filter("ac", kind, success_criteria={}, **never)], requests),
+        Case(
+            "admission_own", [http_filter("ac", kind, success_criteria=ranges, **never)], requests
+        ),
+    ]
+
+
+def adaptive_concurrency() -> list[Case]:
+    kind = "adaptive_concurrency.v3.AdaptiveConcurrency"
+    controller = {
+        "concurrency_limit_params": {"concurrency_update_interval": "60s"},
+        "min_rtt_calc_params": {"interval": "300s", "request_count": 1000, "min_concurrency": 5},
+    }
+    return [
+        Case(
+            "adaptive",
+            [http_filter("ad", kind, gradient_controller_config=controller)],
+            [ask()] * 3,
+        )
+    ]
+
+
 MAKERS = (
     csrf,
     buffer,
@@ -1020,5 +1082,8 @@ MAKERS = (
     local_ratelimit,
     compressor,
     decompressor,
+    bandwidth_limit,
+    admission_control,
+    adaptive_concurrency,
 )
 CASES = {case.name: case for make in MAKERS for case in make()}

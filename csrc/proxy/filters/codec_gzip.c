@@ -90,6 +90,7 @@ static void *open_stream(const void *config, bool compress) {
 static mc_status run(void *object, mc_slice in, bool finish, mc_buffer *out) {
     stream *stream = object;
     unsigned char piece[CHUNK];
+    const uint64_t limit = stream->ratio * in.n;
     stream->z.next_in = (unsigned char *)in.p;
     stream->z.avail_in = (unsigned)in.n;
     if (stream->failed || stream->ended) {
@@ -103,14 +104,14 @@ static mc_status run(void *object, mc_slice in, bool finish, mc_buffer *out) {
         const size_t n = sizeof piece - stream->z.avail_out;
         stream->ended = status == Z_STREAM_END;
         stream->failed = status != Z_OK && status != Z_STREAM_END && status != Z_BUF_ERROR;
-        if (!stream->compress && stream->z.total_out > stream->z.total_in * stream->ratio) { /* a bomb */
-            stream->failed = true;
-        }
         if (stream->failed) {
             return status == Z_MEM_ERROR ? MC_ENOMEM : MC_EINVAL;
         }
         if (n > 0 && mc_buffer_append(out, mc_slice_of(piece, n)) != MC_OK) {
             return MC_ENOMEM;
+        }
+        if (!stream->compress && out->length > limit) { /* a bomb: what these bytes would still become is dropped */
+            return MC_EINVAL;
         }
     } while (!stream->ended && stream->z.avail_out == 0);
     return MC_OK;

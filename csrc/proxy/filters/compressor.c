@@ -291,20 +291,31 @@ static mc_filter_status decode_trailers(mc_filter *filter, mc_headers *map) { re
 
 /* --- responses ------------------------------------------------------------------------------------------------------------- */
 
+/* As Envoy: the very spelling counts. */
+static bool varies(mc_slice vary) {
+    mc_slice item;
+    while (mc_slice_next(&vary, ',', &item)) {
+        if (mc_slice_eq(item, MC_SLICE("Accept-Encoding"))) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static mc_status add_vary(mc_headers *headers) {
     mc_slice vary = mc_headers_get_known(headers, MC_H_VARY);
     if (vary.n == 0) {
         return mc_headers_set_known_ref(headers, MC_H_VARY, MC_SLICE("Accept-Encoding"));
     }
-    return has_token(vary, "accept-encoding")
-               ? MC_OK
-               : mc_headers_append_value(headers, MC_H_VARY, MC_SLICE(", "), MC_SLICE("Accept-Encoding"));
+    return varies(vary) ? MC_OK
+                        : mc_headers_append_value(headers, MC_H_VARY, MC_SLICE(", "), MC_SLICE("Accept-Encoding"));
 }
 
-static mc_status add_status(mc_filter *filter, mc_headers *headers, const char *what, mc_slice length) {
+static mc_status add_status(mc_filter *filter, mc_headers *headers, const char *what, const char *then,
+                            mc_slice length) {
     const config *config = mc_filter_get_config(filter);
-    mc_slice parts[] = {mc_slice_cstr(config->codec->name), MC_SLICE(";"), mc_slice_cstr(what),
-                        length.n > 0 ? MC_SLICE(";OriginalLength=") : MC_SLICE_NONE, length};
+    mc_slice parts[] = {mc_slice_cstr(config->codec->name), MC_SLICE(";"), mc_slice_cstr(what), mc_slice_cstr(then),
+                        length};
     mc_slice text, name = MC_SLICE("x-envoy-compression-status");
     MC_TRY(mc_arena_concat(mc_filter_arena(filter), parts, 5, &text));
     mc_slice before = mc_headers_get(headers, name);
@@ -321,7 +332,8 @@ static mc_status begin_response(mc_filter *filter, const config *config, mc_head
         mc_headers_remove_known(headers, MC_H_ETAG);
     }
     if (config->tell_status) {
-        MC_TRY(add_status(filter, headers, "Compressed", mc_headers_get_known(headers, MC_H_CONTENT_LENGTH)));
+        MC_TRY(add_status(filter, headers, "Compressed",
+                          ";OriginalLength=", mc_headers_get_known(headers, MC_H_CONTENT_LENGTH)));
     }
     return begin(filter, MC_ENCODE, headers, MC_H_CONTENT_ENCODING);
 }
@@ -346,15 +358,19 @@ static mc_status decide_response(mc_filter *filter, mc_headers *headers, bool en
                        !has_token(mc_headers_get_known(headers, MC_H_CACHE_CONTROL), "no-transform");
     const bool etag = !plain || etag_allowed(filter, config, headers);
     const bool compressible = plain && etag && !mc_headers_has(headers, MC_H_CONTENT_ENCODING) && code;
-    if (!end_stream && length && accepted(filter, config, state, headers) && compressible &&
-        transfer_allowed(config, headers)) {
+    /* As Envoy counts: where the status is told, Accept-Encoding is looked at last, and the length twice. */
+    const bool asks = !end_stream && length && (compressible || !config->tell_status);
+    if (config->tell_status && enabled && !end_stream && !length) {
+        mc_counter_inc(slab, config->response.stats.content_length_too_small);
+    }
+    if (asks && accepted(filter, config, state, headers) && compressible && transfer_allowed(config, headers)) {
         mc_counter_inc(slab, config->response.stats.compressed);
         MC_TRY(begin_response(filter, config, headers));
     } else {
-        const char *why = config->tell_status && enabled ? refusal(length, type, etag, code) : NULL;
+        const char *why = config->tell_status && enabled && !end_stream ? refusal(length, type, etag, code) : NULL;
         mc_counter_inc(slab, config->response.stats.not_compressed);
         if (why != NULL) {
-            MC_TRY(add_status(filter, headers, why, MC_SLICE_NONE));
+            MC_TRY(add_status(filter, headers, why, "", MC_SLICE_NONE));
         }
     }
     return compressible ? add_vary(headers) : MC_OK;
@@ -472,9 +488,7 @@ static mc_status register_stats(mc_filter_compile *c, mc_slice library, bool spl
     MC_TRY(mc_arena_concat(c->arena, parts, 4, &prefix));
     MC_TRY(register_side(c, prefix, "request.", &out->request));
     MC_TRY(register_side(c, prefix, split ? "response." : "", &out->response));
-    mc_slice response_parts[] = {prefix, split ? MC_SLICE("response.") : MC_SLICE_NONE}, scope;
-    MC_TRY(mc_arena_concat(c->arena, response_parts, 2, &scope));
-#define COUNTER(name) out->stats.name = mc_filter_stat(c, MC_COUNTER, scope, #name);
+#define COUNTER(name) out->stats.name = mc_filter_stat(c, MC_COUNTER, prefix, #name);
     RESPONSE_STATS(COUNTER)
 #undef COUNTER
     return MC_OK;

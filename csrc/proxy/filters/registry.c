@@ -4,6 +4,9 @@
 #include "route/matcher.h"
 
 #define KINDS(X)                                                                                                       \
+    X(adaptive_concurrency)                                                                                            \
+    X(admission_control)                                                                                               \
+    X(bandwidth_limit)                                                                                                 \
     X(buffer)                                                                                                          \
     X(compressor)                                                                                                      \
     X(cors)                                                                                                            \

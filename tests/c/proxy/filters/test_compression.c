@@ -22,7 +22,7 @@ TEST(a_response_is_compressed_and_made_plain_again) {
     CHECK_HAS(got, "vary: Accept-Encoding\r\n");
     CHECK_HAS(request, "accept-encoding: gzip\r\n");
     CHECK_COUNT("compressor.lib.gzip.response.compressed", 1);
-    CHECK_COUNT("compressor.lib.gzip.response.header_compressor_used", 1);
+    CHECK_COUNT("compressor.lib.gzip.header_compressor_used", 1);
     CHECK_COUNT("compressor.lib.gzip.response.total_uncompressed_bytes", 83);
     CHECK_COUNT("decompressor.lib.gzip.response.decompressed", 1);
     CHECK_COUNT("decompressor.lib.gzip.response.total_uncompressed_bytes", 83);
@@ -73,20 +73,18 @@ TEST(what_is_not_compressed) {
 #define ROUTE(cfg) PER_ROUTE("c", "compressor.v3.CompressorPerRoute", "," cfg)
 
 TEST(a_route_has_a_say) {
-    begin(
-        (setup){.filters = COMPRESS(RESPONSE("'common_config':{'enabled':{'default_value':false}}")),
-                .routes =
-                    "{'match':{'prefix':'/on'},'route':{'cluster':'web'}," ROUTE("'overrides':{'response_direction_"
-                                                                                 "config':{'remove_accept_encoding_"
-                                                                                 "header':true}}") "},"
-                                                                                                   "{'match':{'prefix':"
-                                                                                                   "'/"
-                                                                                                   "off'},'route':{'"
-                                                                                                   "cluster':'web'}"
-                                                                                                   "," ROUTE(
-                                                                                                       "'disabled':"
-                                                                                                       "true") "}"
-                                                                                                               "," TO_WEB});
+    begin((setup){.filters = COMPRESS(RESPONSE("'common_config':{'enabled':{'default_value':false}}")),
+                  .routes = "{'match':{'prefix':'/on'},'route':{'cluster':'web'}," ROUTE(
+                      "'overrides':{'response_direction_"
+                      "config':{'remove_accept_encoding_"
+                      "header':true}}") "},"
+                                        "{'match':{'prefix':"
+                                        "'/"
+                                        "off'},'route':{'"
+                                        "cluster':'web'}"
+                                        "," ROUTE("'disabled':"
+                                                  "true") "}"
+                                                          "," TO_WEB});
     p.response = PLAIN(LENGTH);
     CHECK_NOT(send_head("GET /", "accept-encoding: gzip\r\n"), "content-encoding");
     CHECK_NOT(send_head("GET /off", "accept-encoding: gzip\r\n"), "content-encoding");
