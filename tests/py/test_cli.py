@@ -190,7 +190,7 @@ STUB = """
 import asyncio, sys, types
 
 class Gateway:
-    def __init__(self, config, *, workers):
+    def __init__(self, config, *, workers, **_):
         print("workers", workers, flush=True)
         self.done = asyncio.Event()
     async def serve(self):
