@@ -23,10 +23,10 @@ static mc_router *router_new(mc_filter *filter, mc_upstream *upstream) {
     return r;
 }
 
-/* RF-28. */
+/* RF-28. A connection's limit of 0 is none, a route's keeps nothing. */
 static uint64_t body_limit(const mc_stream *stream) {
     const uint64_t limit = stream->match.route->body_buffer_limit;
-    return limit == UINT64_MAX ? stream->hcm->buffer_limit : limit;
+    return limit != UINT64_MAX || stream->hcm->buffer_limit == 0 ? limit : stream->hcm->buffer_limit;
 }
 
 static mc_status prepare(mc_router *r) {
@@ -205,7 +205,7 @@ static mc_filter_status router_headers(mc_filter *filter, mc_headers *headers, b
 /* --- the body ------------------------------------------------------------------------------------------------------------- */
 
 /* RF-28: too much to keep for another try. False: the request was answered. */
-static bool stop_keeping(mc_router *r) {
+bool mc_router_stop_keeping(mc_router *r) {
     MC_R_COUNT(r, retry_or_shadow_abandoned);
     r->keep_body = false;
     r->overflowed = true;
@@ -221,13 +221,19 @@ static bool stop_keeping(mc_router *r) {
     return true;
 }
 
+/* As long as no byte went upstream, a body is only held back, not kept for another time: whatever its size, a connection that failed
+ * costs nothing but the wait. */
+static bool too_much(const mc_router *r, size_t more) {
+    return r->keep_body && r->wrote && r->body.length + more > r->body_limit;
+}
+
 /* While the request still comes there is at most one try: hedging begins when it is complete. */
 static void body_piece(mc_router *r, mc_slice data) {
     mc_stream *stream = r->stream;
     if (MC_UNLIKELY(r->shadows != NULL)) {
         mc_shadows_data(r, data);
     }
-    if (r->keep_body && r->body.length + data.n > r->body_limit && r->body_limit != 0 && !stop_keeping(r)) {
+    if (too_much(r, data.n) && !mc_router_stop_keeping(r)) {
         return;
     }
     mc_try *t = mc_router_newest(r);

@@ -63,7 +63,7 @@ struct mc_router {
     mc_retry retry;
     mc_lb_request lb;
     mc_buffer body;       /* what may have to be sent (again) */
-    uint64_t body_limit;  /* of what is kept for another try (RF-28); 0: none */
+    uint64_t body_limit;  /* of what is kept for another try (RF-28); UINT64_MAX: none */
     mc_headers *trailers; /* of the request */
     mc_request_hash hash;
     uint64_t timeout_ms, per_try_ms, per_try_idle_ms, duration_ms; /* 0: none */
@@ -82,6 +82,7 @@ struct mc_router {
     bool headers_only;                  /* the request came without a body, not even an empty one */
     bool waiting;                       /* between tries */
     bool timeout_retry;                 /* what the wait is for (RF-29) */
+    bool wrote;                         /* some try sent something */
     bool retried;                       /* a further try was started */
     bool replied_attempts;              /* answers tell the attempt count from now on */
     bool terminates;                    /* CONNECT ends here: its payload goes upstream as it is (HC-46) */
@@ -97,6 +98,10 @@ struct mc_router {
 };
 
 #define MC_R_COUNT(r, name) mc_counter_inc((r)->stream->proxy->slab, (r)->cluster->stats.name)
+
+/* --- router.c ------------------------------------------------------------------------------------------------------- */
+
+bool mc_router_stop_keeping(mc_router *r);
 
 /* --- router_reply.c ------------------------------------------------------------------------------------------------ */
 

@@ -16,7 +16,9 @@ void mc_router_find_scopes(mc_router *r) {
         return;
     }
     if (mc_virtual_host_cluster(host, &stream->request, &index) == MC_OK && index < host->virtual_cluster_count) {
-        stream->virtual_cluster = host->virtual_clusters[index].name;
+        if (host->virtual_clusters[index].headers != NULL) { /* the catch-all counts, but has no name */
+            stream->virtual_cluster = host->virtual_clusters[index].name;
+        }
         r->scopes[0] = vhost_scope(stream, MC_SLICE(".vcluster."), host->virtual_clusters[index].name);
     }
     if (route->stat_prefix.n > 0) {

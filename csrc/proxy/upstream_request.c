@@ -48,8 +48,12 @@ static void write_body(mc_router *r, mc_try *t) {
     for (const mc_chunk *chunk = r->body.head; chunk != NULL; chunk = chunk->next) {
         mc_try_write(t, mc_slice_of(chunk->data + chunk->begin, chunk->end - chunk->begin));
     }
+    r->wrote = true;
     if (!r->keep_body) {
         mc_net_retire(r->stream->proxy->net, &r->body);
+    } else if (MC_UNLIKELY(r->body.length >
+                           r->body_limit)) { /* held back so far; t is there, so this does not answer */
+        (void)mc_router_stop_keeping(r);
     }
     if (r->body_paused) {
         r->body_paused = false;

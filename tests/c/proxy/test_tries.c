@@ -278,18 +278,19 @@ TEST(only_what_was_not_sent_is_kept_for_a_connection) { /* no policy: nothing is
 
 static bool refuse_first(pipeline *pipe, const mc_host *host) { return pipe->connects > 1; }
 
-TEST(a_refused_connection_is_tried_again_with_the_body) {
-    begin(KEEPING("0", ",\"retry_policy\":{\"retry_on\":\"connect-failure\",\"retry_back_off\":{\"base_interval\":"
-                       "\"0.001s\"}}"));
+TEST(a_refused_connection_is_tried_again_with_the_body) { /* whatever may be kept: nothing was sent yet */
+    begin(KEEPING("10", ",\"retry_policy\":{\"retry_on\":\"connect-failure\",\"retry_back_off\":{\"base_interval\":"
+                        "\"0.001s\"}}"));
     p.serve = silent;
     p.admit = refuse_first;
-    send_now("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\n");
+    send_now(post(60000));
     pipeline_run(&p, 10);
-    send_now("abc");
-    CHECK(mc_slice_has_suffix(heard(0), MC_SLICE("\r\n\r\nabc")));
-    say(0, OK);
-    CHECK_HAS(received(), "200 OK");
-    CHECK_U64(web("upstream_rq_retry_success"), 1);
+    CHECK(mc_slice_has_suffix(heard(0), mc_slice_cstr(strstr(post(60000), "\r\n\r\n"))));
+    CHECK_U64(web("upstream_rq_retry"), 1);
+    CHECK_U64(web("retry_or_shadow_abandoned"), 1); /* from now on */
+    say(0, BAD);
+    CHECK_HAS(received(), "500 ");
+    CHECK_INT(p.connects, 2);
     end();
 }
 
