@@ -77,21 +77,17 @@ static mc_status bad_option(mc_error *error, const mc_format_op *op, mc_slice op
                         MC_SLICE_ARG(option), allowed);
 }
 
-/* "first:second:..." into at most two parts; more is an error. */
-static mc_status two_options(mc_format_op *op, mc_slice argument, mc_slice parts[2], mc_error *error) {
+/* "first:second"; as in Envoy, what follows has no meaning. */
+static void two_options(mc_slice argument, mc_slice parts[2]) {
     size_t colon = mc_slice_find(argument, ':');
+    mc_slice rest = mc_slice_from(argument, colon + 1);
     parts[0] = mc_slice_until(argument, colon);
-    parts[1] = mc_slice_from(argument, colon + 1);
-    if (mc_slice_find(parts[1], ':') < parts[1].n) {
-        return mc_error_set(error, MC_EINVAL, "", "%%%s%% takes at most two options: %.*s", op->command->name,
-                            MC_SLICE_ARG(argument));
-    }
-    return MC_OK;
+    parts[1] = mc_slice_until(rest, mc_slice_find(rest, ':'));
 }
 
 MC_FORMAT_PARSER(mc_format_parse_path) {
     mc_slice parts[2];
-    MC_TRY(two_options(op, argument, parts, error));
+    two_options(argument, parts);
     if (mc_slice_eq(parts[0], MC_SLICE("NQ"))) {
         op->mode = 1;
     } else if (parts[0].n > 0 && !mc_slice_eq(parts[0], MC_SLICE("WQ"))) {
@@ -247,7 +243,7 @@ enum { SNI_ONLY, SNI_FIRST, HOST_FIRST };
 
 MC_FORMAT_PARSER(mc_format_parse_server_name) {
     mc_slice parts[2];
-    MC_TRY(two_options(op, argument, parts, error));
+    two_options(argument, parts);
     if (mc_slice_eq(parts[0], MC_SLICE("SNI_FIRST"))) {
         op->mode = SNI_FIRST;
     } else if (mc_slice_eq(parts[0], MC_SLICE("HOST_FIRST"))) {

@@ -40,7 +40,7 @@ static mc_format_result walk(const mc_value *value, mc_slices path) {
 }
 
 /* RT-42: the spelling ["ns", "key"] of old header formats. */
-static mc_status parse_array(mc_arena *arena, mc_format_op *op, mc_slice argument, mc_error *error) {
+static mc_status parse_array(mc_arena *arena, mc_format_op *op, mc_slice argument) {
     const mc_value *list = NULL;
     mc_error inner;
     bool good = mc_value_parse(arena, argument, &list, &inner) == MC_OK && list->kind == MC_LIST && list->count > 0;
@@ -49,16 +49,15 @@ static mc_status parse_array(mc_arena *arena, mc_format_op *op, mc_slice argumen
         good = good && list->items[i].kind == MC_STRING;
         items[i] = good ? list->items[i].string : MC_SLICE_NONE;
     }
-    if (!good) {
-        return mc_error_set(error, MC_EINVAL, "", "%%%s%% takes a JSON array of strings: %.*s", op->command->name,
-                            MC_SLICE_ARG(argument));
+    if (!good) { /* an odd name, then */
+        return split(arena, argument, &op->path);
     }
     op->path = (mc_slices){items, (uint32_t)list->count};
     return items == NULL ? MC_ENOMEM : MC_OK;
 }
 
 MC_FORMAT_PARSER(mc_format_parse_metadata) {
-    return argument.p[0] == '[' ? parse_array(arena, op, argument, error) : split(arena, argument, &op->path);
+    return argument.p[0] == '[' ? parse_array(arena, op, argument) : split(arena, argument, &op->path);
 }
 
 MC_FORMAT_EVAL(mc_format_eval_metadata) { return walk(MC_FORMAT_FIELD(mc_value *, op, info), op->path); }

@@ -16,7 +16,7 @@ __all__ = ["with_process_values"]
 
 # An escape, one of the two operators, or any other operator, which is passed over whole.
 _PIECE = re.compile(
-    r"%%|%HOSTNAME(?:\(\))?%|%ENVIRONMENT\((?P<name>[^)]+)\)(?::(?P<length>\d+))?%"
+    r"%%|(?P<host>%HOSTNAME(?:\(\))?%)|%ENVIRONMENT\((?P<name>.+?)\)(?::(?P<length>\d{1,18}))?%"
     r"|%[A-Z0-9_]+(?:\(.*?\))?(?::\d+)?%"
 )
 
@@ -38,6 +38,6 @@ def _replaced(match: re.Match[str]) -> str:
         if value is None:
             return "-"
         return value[: int(match["length"]) if match["length"] else None].replace("%", "%%")
-    if match[0].startswith("%HOSTNAME"):
+    if match["host"]:
         return socket.gethostname().replace("%", "%%")
     return match[0]
