@@ -63,19 +63,19 @@ $(BUILD)/libmeshcore.a: $(CORE_OBJ) $(LLHTTP_OBJ)
 $(BUILD)/third_party/%.o: third_party/%.c
 	@mkdir -p $(@D)
 	@echo "  CC $<"
-	$(Q)$(CC) $(CFLAGS) -std=gnu11 -MMD -c $< -o $@
+	$(Q)$(CC) $(CFLAGS) -std=gnu11 -MMD -MP -c $< -o $@
 
 $(BUILD)/%.o: %.c | $(LLHTTP)
 	@mkdir -p $(@D)
 	@echo "  CC $<"
-	$(Q)$(CC) $(CFLAGS) $(CPPFLAGS_ALL) -MMD -c $< -o $@
+	$(Q)$(CC) $(CFLAGS) $(CPPFLAGS_ALL) -MMD -MP -c $< -o $@
 
 $(BUILD)/%.o: %.cc
 	@mkdir -p $(@D)
 	@echo '#include <re2/re2.h>' | $(CXX) $(CXXFLAGS_ALL) -x c++ -fsyntax-only - 2>/dev/null || \
 		{ echo "$(RE2_MISSING)" >&2; exit 1; }
 	@echo "  CXX $<"
-	$(Q)$(CXX) $(CFLAGS) $(CXXFLAGS) $(CXXFLAGS_ALL) -MMD -c $< -o $@
+	$(Q)$(CXX) $(CFLAGS) $(CXXFLAGS) $(CXXFLAGS_ALL) -MMD -MP -c $< -o $@
 
 # The C tests link a core of their own whose allocator can be told to fail.
 test-c: ## the C tests
@@ -92,12 +92,12 @@ sim: ## the simulator: SEED=n replays one seed and tells every event; without it
 $(BUILD)/sim: tests/sim/sim.c $(BUILD)/libmeshcore.a
 	@mkdir -p $(@D)
 	@echo "  CC $<"
-	$(Q)$(CC) $(CFLAGS) $(CPPFLAGS_ALL) -Itests/c -MMD -MF $@.d $< $(BUILD)/libmeshcore.a $(LDLIBS) -o $@
+	$(Q)$(CC) $(CFLAGS) $(CPPFLAGS_ALL) -Itests/c -MMD -MP -MF $@.d $< $(BUILD)/libmeshcore.a $(LDLIBS) -o $@
 
 $(BUILD)/tests/%: tests/c/%.c $(BUILD)/libmeshcore.a
 	@mkdir -p $(@D)
 	@echo "  CC $<"
-	$(Q)$(CC) $(CFLAGS) $(CPPFLAGS_ALL) -Itests/c -MMD -MF $@.d $< $(BUILD)/libmeshcore.a $(LDLIBS) -o $@
+	$(Q)$(CC) $(CFLAGS) $(CPPFLAGS_ALL) -Itests/c -MMD -MP -MF $@.d $< $(BUILD)/libmeshcore.a $(LDLIBS) -o $@
 
 # --- sanitizers and fuzzers ----------------------------------------------------------------------------
 
@@ -131,7 +131,7 @@ run-fuzz: $(addprefix $(BUILD)/fuzz/,$(or $(TARGET),$(FUZZ_TARGETS)))
 $(BUILD)/fuzz/%: tests/fuzz/fuzz_%.c $(BUILD)/libmeshcore.a
 	@mkdir -p $(@D)
 	@echo "  CC $<"
-	$(Q)$(CC) $(CFLAGS) -fsanitize=fuzzer $(CPPFLAGS_ALL) -Itests/c -Itests/fuzz -MMD -MF $@.d $< \
+	$(Q)$(CC) $(CFLAGS) -fsanitize=fuzzer $(CPPFLAGS_ALL) -Itests/c -Itests/fuzz -MMD -MP -MF $@.d $< \
 		$(BUILD)/libmeshcore.a $(LDLIBS) -o $@
 
 # --- Python --------------------------------------------------------------------------------------------
@@ -190,7 +190,7 @@ gate: | $(LLHTTP) ## instruction counts of the hot paths against the baseline (b
 
 $(BUILD)/bench/%: bench/%.c $(BUILD)/libmeshcore.a
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(CPPFLAGS_ALL) -Itests/c -MMD -MF $@.d $< $(BUILD)/libmeshcore.a $(LDLIBS) -o $@
+	$(CC) $(CFLAGS) $(CPPFLAGS_ALL) -Itests/c -MMD -MP -MF $@.d $< $(BUILD)/libmeshcore.a $(LDLIBS) -o $@
 
 # --- housekeeping --------------------------------------------------------------------------------------
 

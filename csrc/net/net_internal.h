@@ -19,7 +19,7 @@ typedef struct mc_scratch_block {
 
 struct mc_net {
     mc_loop *loop;
-    uint64_t connections; /* ever */
+    uint64_t connections;       /* ever */
     char *read_buffer;          /* MC_NET_KEEP + MC_NET_READ */
     char gather[MC_NET_GATHER]; /* see raw.c */
     mc_chunk_pool chunks;

@@ -79,7 +79,9 @@ static bool exchange(const char *request, long nth, bool warm, bool split) {
     mc_test_alloc_fail_at(0);
     check_gauges(&p);
     const mc_cluster *cluster = p.worker->snapshot->clusters[0].cluster;
-    CHECK_INT(cluster->breakers[0].requests.count + cluster->breakers[0].pending.count + cluster->breakers[0].retries.count, 0);
+    CHECK_INT(cluster->breakers[0].requests.count + cluster->breakers[0].pending.count +
+                  cluster->breakers[0].retries.count,
+              0);
     pipeline_close(&p);
     return failed;
 }
