@@ -48,7 +48,7 @@ mc_status mc_router_ask(mc_router *r, const mc_route_request *request) {
 /* --- the choice ---------------------------------------------------------------------------------------------------------- */
 
 static bool tried_before(const mc_router *r, const mc_host *host) {
-    for (uint32_t i = 0; i < r->tried_count && i < MC_TRIED_MAX; i++) {
+    for (uint32_t i = 0; r->tried != NULL && i < r->tried_count && i < MC_TRIED_MAX; i++) {
         if (r->tried[i] == host) {
             return true;
         }
@@ -96,7 +96,7 @@ static mc_host *choose(mc_router *r) {
 /* PR-12. Without memory the priorities tried are not left aside. */
 static void note_priority(mc_router *r, const mc_host *host) {
     const mc_retry_policy *policy = r->retry.with.policy;
-    if (MC_LIKELY(policy == NULL || policy->previous_priorities_update == 0)) {
+    if (policy->previous_priorities_update == 0) {
         return;
     }
     if (r->retry_priority == NULL &&
@@ -108,11 +108,26 @@ static void note_priority(mc_router *r, const mc_host *host) {
     }
 }
 
+/* Without memory it may be chosen again. */
+static void note_host(mc_router *r, const mc_host *host) {
+    if (!r->retry.with.policy->avoid_previous_hosts) {
+        return;
+    }
+    if (r->tried == NULL) {
+        r->tried = mc_arena_alloc(&r->stream->arena, MC_TRIED_MAX * sizeof *r->tried);
+    }
+    if (r->tried != NULL) {
+        r->tried[r->tried_count++ % MC_TRIED_MAX] = host;
+    }
+}
+
 mc_host *mc_router_choose_host(mc_router *r) {
     mc_host *host = choose(r);
     if (host != NULL) {
-        r->tried[r->tried_count++ % MC_TRIED_MAX] = host;
-        note_priority(r, host);
+        if (MC_UNLIKELY(r->retry.with.policy != NULL)) {
+            note_host(r, host);
+            note_priority(r, host);
+        }
     }
     return host;
 }

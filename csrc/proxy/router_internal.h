@@ -79,18 +79,18 @@ struct mc_router {
     bool keep_body;  /* another try or a redirect may need it (RF-28) */
     bool overflowed; /* more body came than is kept */
     bool request_end;
-    bool headers_only;                  /* the request came without a body, not even an empty one */
-    bool waiting;                       /* between tries */
-    bool timeout_retry;                 /* what the wait is for (RF-29) */
-    bool wrote;                         /* some try sent something */
-    bool retried;                       /* a further try was started */
-    bool replied_attempts;              /* answers tell the attempt count from now on */
-    bool terminates;                    /* CONNECT ends here: its payload goes upstream as it is (HC-46) */
-    bool websocket;                     /* only a 101 accepts it */
-    bool payload_waits;                 /* until the upstream accepted the upgrade (HC-46) */
-    bool body_paused;                   /* too much is held while connecting */
-    bool response_started;              /* headers, perhaps informational, went to the chain */
-    const mc_host *tried[MC_TRIED_MAX]; /* compared only; the newest replace the oldest */
+    bool headers_only;     /* the request came without a body, not even an empty one */
+    bool waiting;          /* between tries */
+    bool timeout_retry;    /* what the wait is for (RF-29) */
+    bool wrote;            /* some try sent something */
+    bool retried;          /* a further try was started */
+    bool replied_attempts; /* answers tell the attempt count from now on */
+    bool terminates;       /* CONNECT ends here: its payload goes upstream as it is (HC-46) */
+    bool websocket;        /* only a 101 accepts it */
+    bool payload_waits;    /* until the upstream accepted the upgrade (HC-46) */
+    bool body_paused;      /* too much is held while connecting */
+    bool response_started; /* headers, perhaps informational, went to the chain */
+    const mc_host **tried; /* MC_TRIED_MAX, compared only, the newest replace the oldest; NULL: nobody asks (RF-26) */
     uint32_t tried_count;
     struct mc_retry_priority *retry_priority; /* NULL: none, or nothing tried yet */
     mc_route_match *looked_at;                /* where a redirect leads that is not followed after all; NULL: none */

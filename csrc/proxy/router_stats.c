@@ -96,14 +96,38 @@ static void add_alternative(mc_router *r, places *out, const mc_host *host, bool
 }
 
 static void find_places(mc_router *r, const mc_host *host, bool canary, places *out) {
-    if (MC_UNLIKELY(canary)) {
+    out->count = 0;
+    out->alternative = NULL;
+    if (canary) {
         add_place(out, &r->cluster->codes[MC_ORIGIN_CANARY]);
     }
     add_place(out, r->scopes[0]);
     add_place(out, r->scopes[1]);
     add_zone(r, out, r->cluster->codes[MC_ORIGIN_ANY].scope, host);
-    if (MC_UNLIKELY(r->alt_stat_name.n > 0)) {
+    if (r->alt_stat_name.n > 0) {
         add_alternative(r, out, host, canary);
+    }
+}
+
+/* Most requests count in the cluster and in its internal or external half, and nowhere else. */
+static bool elsewhere(const mc_router *r, bool canary) {
+    return canary || r->scopes[0] != NULL || r->scopes[1] != NULL || r->stream->hcm->node_zone.n > 0 ||
+           r->alt_stat_name.n > 0;
+}
+
+static mc_code_stats *half(const mc_router *r) {
+    return &r->cluster->codes[r->stream->internal ? MC_ORIGIN_INTERNAL : MC_ORIGIN_EXTERNAL];
+}
+
+static void charge_elsewhere(mc_router *r, uint16_t status, mc_host *host, bool canary, bool with_code) {
+    mc_slab *slab = r->stream->proxy->slab;
+    places more;
+    find_places(r, host, canary, &more);
+    if (more.alternative != NULL) {
+        mc_code_stats_response(more.alternative, slab, status, with_code);
+    }
+    for (size_t i = 0; i < more.count; i++) {
+        mc_code_stats_response(more.at[i], slab, status, true);
     }
 }
 
@@ -112,17 +136,11 @@ void mc_router_charge(mc_router *r, uint16_t status, mc_host *host, bool canary)
     if (!counted(r)) {
         return;
     }
-    places more = {.count = 0};
     const bool with_code = !(r->grpc && r->options->suppress_grpc_failure_codes); /* only for the cluster itself */
-    find_places(r, host, canary, &more);
     mc_code_stats_response(&r->cluster->codes[MC_ORIGIN_ANY], slab, status, with_code);
-    mc_code_stats_response(&r->cluster->codes[r->stream->internal ? MC_ORIGIN_INTERNAL : MC_ORIGIN_EXTERNAL], slab,
-                           status, true);
-    if (MC_UNLIKELY(more.alternative != NULL)) {
-        mc_code_stats_response(more.alternative, slab, status, with_code);
-    }
-    for (size_t i = 0; i < more.count; i++) {
-        mc_code_stats_response(more.at[i], slab, status, true);
+    mc_code_stats_response(half(r), slab, status, true);
+    if (MC_UNLIKELY(elsewhere(r, canary))) {
+        charge_elsewhere(r, status, host, canary, with_code);
     }
     if (status >= 500 && status < 600) {
         mc_host_count_error(r, host);
@@ -159,15 +177,17 @@ void mc_router_charge_time(mc_router *r, const mc_try *t) {
         return;
     }
     const uint64_t ms = (mc_loop_now_us(r->stream->proxy->loop) - r->request_end_us) / 1000;
-    places more = {.count = 0};
-    find_places(r, t->host, t->canary, &more);
     mc_code_stats_time(&r->cluster->codes[MC_ORIGIN_ANY], slab, ms);
-    mc_code_stats_time(&r->cluster->codes[r->stream->internal ? MC_ORIGIN_INTERNAL : MC_ORIGIN_EXTERNAL], slab, ms);
-    if (MC_UNLIKELY(more.alternative != NULL)) {
-        mc_code_stats_time(more.alternative, slab, ms);
-    }
-    for (size_t i = 0; i < more.count; i++) {
-        mc_code_stats_time(more.at[i], slab, ms);
+    mc_code_stats_time(half(r), slab, ms);
+    if (MC_UNLIKELY(elsewhere(r, t->canary))) {
+        places more;
+        find_places(r, t->host, t->canary, &more);
+        if (more.alternative != NULL) {
+            mc_code_stats_time(more.alternative, slab, ms);
+        }
+        for (size_t i = 0; i < more.count; i++) {
+            mc_code_stats_time(more.at[i], slab, ms);
+        }
     }
 }
 

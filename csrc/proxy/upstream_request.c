@@ -170,7 +170,9 @@ void mc_try_drop(mc_try *t) {
         t->span = NULL;
     }
     mc_link_unlink(&t->link);
-    mc_try_disarm(t);
+    if (MC_UNLIKELY((r->per_try_ms | r->per_try_idle_ms | r->duration_ms) != 0)) {
+        mc_try_disarm(t);
+    }
     if (t->blocked) {
         t->blocked = false;
         mc_filter_decode_resume(r->filter);

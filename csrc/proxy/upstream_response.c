@@ -261,7 +261,9 @@ static mc_status respond(mc_try *t, bool end_stream) {
         r->waiting = false;
         mc_timer_cancel(stream->proxy->loop, &r->backoff);
     }
-    mc_router_cancel_tries(r, t);
+    if (MC_UNLIKELY(r->hedge)) { /* otherwise it is alone */
+        mc_router_cancel_tries(r, t);
+    }
     if (add_response_headers(r, t) != MC_OK) {
         mc_router_out_of_memory(r);
         return MC_ECLOSED;
