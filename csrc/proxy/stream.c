@@ -703,7 +703,9 @@ static void finish(mc_stream *stream, bool close) {
     mc_timer_cancel(proxy->loop, &stream->idle);
     mc_timer_cancel(proxy->loop, &stream->limit);
     mc_timer_cancel(proxy->loop, &stream->duration);
-    mc_timer_cancel(proxy->loop, &stream->log);
+    if (MC_UNLIKELY(stream->hcm->access.interval_ms != 0)) {
+        mc_timer_cancel(proxy->loop, &stream->log);
+    }
     cancel_restart(stream);
     mc_stream_log(stream, MC_LOG_DOWNSTREAM_END); /* while what it tells of is still there */
     mc_chain_close(stream);

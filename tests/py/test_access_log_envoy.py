@@ -4,6 +4,7 @@ the lines compared value by value."""
 from __future__ import annotations
 
 import json
+import random
 import re
 import threading
 import time
@@ -15,6 +16,8 @@ import peers
 import pytest
 from clients import Connection
 from upstreams import Behaviour, Upstream, echo, raw, reset, stall
+
+import meshcore
 
 FLUSH = ("--file-flush-interval-msec", "20")
 
@@ -351,3 +354,87 @@ def steady_default(line: str, ports: dict[str, int], server: peers.Server) -> st
     line = re.sub(r"(\S+ \d+ \d+) \d+ (\S+) ", r"\1 DURATION TIME ", line)
     line = re.sub(r"[0-9a-f]{8}-[0-9a-f-]{27}", "id", line)
     return str(hide_ports(line, ports, server))
+
+
+COMMANDS = """
+REQ RESP TRAILER START_TIME EMIT_TIME_LOCAL DURATION PROTOCOL RESPONSE_CODE_DETAILS COMMON_DURATION
+DYNAMIC_METADATA CLUSTER_METADATA UPSTREAM_METADATA METADATA FILTER_STATE UPSTREAM_FILTER_STATE
+PATH QUERY_PARAM QUERY_PARAMS GRPC_STATUS GRPC_STATUS_NUMBER REQUESTED_SERVER_NAME ENVIRONMENT
+DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT DOWNSTREAM_PEER_CERT_V_START HOSTNAME STREAM_ID UNIQUE_ID
+UPSTREAM_HOSTS_ATTEMPTED UPSTREAM_PEER_SERIAL DOWNSTREAM_PEER_SERIAL nope NOPE A_1
+""".split()
+ARGUMENTS = (
+    """
+x A?B a?b?c ?x x? :path a:b a:b:c DYNAMIC:a:b ROUTE:a UPSTREAM_HOST:a LISTENER:a k:PLAIN k:FIELD
+k:FIELD:f k:PLAIN:f k: :k WQ NQ:PATH WQ:x WQ:ORIG:x ORIG DECODED CAMEL_STRING NUMBER SNI_ONLY
+SNI_FIRST:ORIG HOST_FIRST:x DS_RX_BEG:DS_RX_END:us a:b:h : %Y %n %-3En 24 x)y a(b ( [1] ["a","b"]
+ALLOW_WHITESPACES \u00e9
+""".split()
+    + ["", "a b", "a\nb"]
+)
+LENGTHS = ["", "", "", ":5", ":", ":0", ":-1", ":99999999999999999999", ":5:6", " :5"]
+LITERALS = [
+    *("%", "%%", "%%%", "%REQ", "%REQ(", "%REQ(a)", "%REQ(a)%%", "%%REQ(a)%", "% REQ(a)%", "a%"),
+    *("%REQ (a)%", "%PROTOCOL%%PROTOCOL%", "%PROTOCOL%%%PROTOCOL%%", "%:5%", "%()%", "%_%", "%\n%"),
+    *("%REQ(a)b)%", "%START_TIME(%Y)abc)%", "%REQ(a)% %", "100%", "%REQ(X-%A)%", "%REQ(a)%\n"),
+]
+
+
+def written_formats() -> list[str]:
+    draw = random.Random(20261121)
+    made = [
+        f"%{command}({argument}){draw.choice(LENGTHS)}%"
+        for command in COMMANDS
+        for argument in ARGUMENTS
+        if draw.random() < 0.6
+    ]
+    bare = [f"%{command}{length}%" for command in COMMANDS for length in ("", ":5")]
+    return [*made, *bare, *LITERALS]
+
+
+def port_only(listener: dict[str, Any]) -> dict[str, Any]:
+    """A listener that answers nothing, for who waits for one."""
+    copy: dict[str, Any] = json.loads(json.dumps(listener))
+    copy["filter_chains"][0]["filters"][0]["typed_config"]["route_config"] = {}
+    return copy
+
+
+def test_the_same_formats_are_refused(tmp_path: Path) -> None:
+    """A listener for each format, in one file that Envoy watches: it says which it refuses."""
+    formats = written_formats()
+    text = json.loads(re.sub(r"\$\w+", "1", config([])))
+    base = text["static_resources"]["listeners"][0]
+    kind = "type.googleapis.com/envoy.config.listener.v3.Listener"
+    resources = []
+    for index, each in enumerate(formats):
+        listener = port_only(base)
+        log = file_log("x", text_format_source={"inline_string": each})
+        log["typed_config"]["path"] = "/dev/null"
+        manager = listener["filter_chains"][0]["filters"][0]["typed_config"]
+        manager["access_log"] = [log]
+        listener["name"], listener["bind_to_port"] = f"l{index}", False
+        listener["address"] = socket(1024 + index)  # type: ignore[arg-type]
+        resources.append({"@type": kind, **listener})
+    lds = tmp_path / "lds.json"
+    lds.write_text(json.dumps({"version_info": "1", "resources": resources}))
+    source = {"path_config_source": {"path": str(lds)}, "resource_api_version": "V3"}
+    bootstrap = {
+        "node": {"id": "n", "cluster": "c"},
+        "dynamic_resources": {"lds_config": source},
+        "static_resources": {"listeners": [{**port_only(base), "address": socket("$port")}]},
+        "admin": {"address": socket("$admin_port")},
+    }
+    rendered = re.sub(r'"(\$\w*port)"', r"\1", json.dumps(bootstrap))
+    with peers.envoy(rendered) as server:
+        refused = set(re.findall(r"lds: listener 'l(\d+)' config rejected", server.log()))
+    wrong = []
+    for index, each in enumerate(formats):
+        try:
+            meshcore.Formatter(each)
+            ours = "taken"
+        except meshcore.ConfigError as error:
+            ours = error.reason
+        if (ours != "taken") != (str(index) in refused):
+            wrong.append(f"{each!r}: {ours}")
+    assert refused
+    assert not wrong, f"{len(wrong)} of {len(formats)} differ\n" + "\n".join(wrong)
