@@ -99,19 +99,15 @@ static mc_status index_paths(mc_compile *c, mc_host *host) {
     return status;
 }
 
-static mc_status compile_routes(mc_compile *c, const mc_value *value, mc_host *host) {
-    const mc_value *items;
-    size_t count;
-    MC_TRY(mc_value_read_list(value, "routes", &items, &count, c->error));
-    if (count >= UINT32_MAX) {
-        return mc_error_set(c->error, MC_EINVAL, "routes", "must have fewer than %u entries", UINT32_MAX);
-    }
+/* Routes of a virtual host, or of an action of its matcher. */
+static mc_status compile_entries(mc_compile *c, const mc_value *object, const mc_value *items, size_t count,
+                                 const mc_host *host, mc_route_list *out) {
+    uint64_t buffer_limit = UINT64_MAX;
+    MC_TRY(mc_compile_buffer_limit(c, object, &buffer_limit));
     const mc_route_entry **entries = mc_arena_zalloc(c->arena, count * sizeof *entries);
     if (entries == NULL) {
         return MC_ENOMEM;
     }
-    uint64_t buffer_limit = UINT64_MAX;
-    MC_TRY(mc_compile_buffer_limit(c, value, &buffer_limit));
     for (size_t i = 0; i < count; i++) {
         mc_route_entry *entry = mc_compile_lines(c, sizeof *entry);
         if (entry == NULL) {
@@ -121,9 +117,61 @@ static mc_status compile_routes(mc_compile *c, const mc_value *value, mc_host *h
                            i));
         entries[i] = entry;
     }
-    host->entries = entries;
-    host->entry_count = count;
+    *out = (mc_route_list){entries, count};
+    return MC_OK;
+}
+
+static mc_status compile_routes(mc_compile *c, const mc_value *value, mc_host *host) {
+    const mc_value *items;
+    mc_route_list list;
+    size_t count;
+    MC_TRY(mc_value_read_list(value, "routes", &items, &count, c->error));
+    if (count >= UINT32_MAX) {
+        return mc_error_set(c->error, MC_EINVAL, "routes", "must have fewer than %u entries", UINT32_MAX);
+    }
+    MC_TRY(compile_entries(c, value, items, count, host, &list));
+    host->entries = list.entries;
+    host->entry_count = list.count;
     return index_paths(c, host);
+}
+
+typedef struct tree_scene {
+    mc_compile *c;
+    const mc_value *host_value;
+    const mc_host *host;
+} tree_scene;
+
+/* A Route or a RouteList; both are checked against their own matches. */
+static mc_status compile_tree_action(void *ctx, const mc_value *action, const void **out, mc_error *error) {
+    static const mc_name_value types[] = {
+        {"envoy.config.route.v3.Route", 0}, {"envoy.config.route.v3.RouteList", 1}, {NULL, 0}};
+    tree_scene *scene = ctx;
+    mc_compile *c = scene->c;
+    const mc_value *config, *items;
+    uint64_t type;
+    size_t count = 1;
+    MC_TRY(mc_read_extension(action, "typed_config", types, &config, &type, error));
+    items = config;
+    if (type == 1) {
+        MC_TRY(mc_error_in(mc_value_read_list(config, "routes", &items, &count, error), error, "typed_config"));
+    }
+    mc_route_list *list = mc_arena_zalloc(c->arena, sizeof *list);
+    if (list == NULL) {
+        return MC_ENOMEM;
+    }
+    *out = list;
+    return mc_error_in(compile_entries(c, scene->host_value, items, count, scene->host, list), error, "typed_config");
+}
+
+static mc_status compile_tree(mc_compile *c, const mc_value *matcher, const mc_value *value, mc_host *host) {
+    tree_scene scene = {c, value, host};
+    const mc_tree_actions actions = {compile_tree_action, &scene};
+    if (mc_value_get(value, "routes") != NULL) {
+        return mc_error_set(c->error, MC_EINVAL, "matcher", "must not be set together with routes");
+    }
+    return mc_error_in(
+        mc_matcher_tree_compile(c->arena, matcher, &actions, &host->tree, &c->table->reads_info, c->error), c->error,
+        "matcher");
 }
 
 /* RT-24: without a match the request counts as "other". */
@@ -169,11 +217,8 @@ static mc_status compile_host_policies(mc_compile *c, const mc_value *value, mc_
 
 static mc_status compile_host(mc_compile *c, const mc_value *value, mc_host *host) {
     mc_virtual_host *out = &host->public;
-    const mc_value *retry;
+    const mc_value *retry, *matcher;
     uint64_t tls = 0;
-    if (mc_value_get(value, "matcher") != NULL) {
-        return mc_error_set(c->error, MC_EINVAL, "matcher", "is not supported");
-    }
     MC_TRY(mc_read_name(c->arena, value, "name", &out->name, c->error));
     MC_TRY(compile_domains(c, value, host));
     MC_TRY(mc_read_enum(value, "require_tls", tls_requirements, &tls, c->error));
@@ -190,7 +235,8 @@ static mc_status compile_host(mc_compile *c, const mc_value *value, mc_host *hos
     MC_TRY(mc_compile_mutations(c, value, MC_REQUEST, &out->request_mutations));
     MC_TRY(mc_compile_mutations(c, value, MC_RESPONSE, &out->response_mutations));
     MC_TRY(mc_compile_filter_configs(c, value, c->table->filters, &out->filter_configs, &out->filters));
-    return compile_routes(c, value, host);
+    MC_TRY(mc_value_read_object(value, "matcher", &matcher, c->error));
+    return matcher != NULL ? compile_tree(c, matcher, value, host) : compile_routes(c, value, host);
 }
 
 /* --- the table --- */

@@ -96,6 +96,33 @@ static mc_status find_route(const mc_host *host, const mc_match_input *in, mc_ro
     return MC_OK;
 }
 
+/* The routes of the action that the host's matcher leads to, in order (RT-15). */
+static mc_status find_by_tree(const mc_host *host, const mc_match_input *in, mc_route_match *out) {
+    const void *action;
+    MC_TRY(mc_matcher_tree_find(host->tree, in, &action));
+    const mc_route_list *list = action;
+    for (size_t i = 0; list != NULL && i < list->count; i++) {
+        const mc_route_entry *entry = list->entries[i];
+        int holds = mc_path_pattern_test(&entry->pattern, in);
+        if (holds == 1) {
+            holds = mc_matchers_test(&entry->matchers, in);
+        }
+        if (holds < 0) {
+            return holds;
+        }
+        if (holds == 1) {
+            out->route = &entry->route;
+            out->cluster = entry->route.cluster;
+            out->cluster_id = entry->route.cluster_id;
+            MC_TRY(mc_route_choose_cluster(in->request, out));
+        }
+        if (out->route != NULL) {
+            break;
+        }
+    }
+    return MC_OK;
+}
+
 mc_status mc_route_table_match(const mc_route_table *table, const mc_route_request *request, mc_route_match *out) {
     const mc_host *host;
     mc_match_input in;
@@ -111,5 +138,5 @@ mc_status mc_route_table_match(const mc_route_table *table, const mc_route_reque
     case TLS_FINE: break;
     }
     mc_match_input_init(&in, table, request);
-    return find_route(host, &in, out);
+    return MC_UNLIKELY(host->tree != NULL) ? find_by_tree(host, &in, out) : find_route(host, &in, out);
 }

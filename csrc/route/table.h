@@ -7,6 +7,7 @@
 #include <stdatomic.h>
 
 #include "route/domains.h"
+#include "route/matcher_tree.h"
 #include "route/path_index.h"
 #include "route/path_rewrite.h"
 #include "route/route.h"
@@ -16,7 +17,13 @@ typedef struct mc_host {
     mc_path_index paths;
     const struct mc_route_entry *const *entries;
     size_t entry_count;
+    const mc_matcher_tree *tree; /* in place of routes (RT-15); its actions are mc_route_list */
 } mc_host;
+
+typedef struct mc_route_list {
+    const struct mc_route_entry *const *entries;
+    size_t count;
+} mc_route_list;
 
 typedef struct mc_rewrite {
     mc_path_rewrite path;

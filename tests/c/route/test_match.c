@@ -173,6 +173,204 @@ TEST(optional_plugins_are_passed_over) {
     fixture_fini(&f);
 }
 
+/* --- the generic matcher --- */
+
+#define INPUT(type, rest) "'input': {'name': 'i', 'typed_config': {'@type': 't/" type "'" rest "}}"
+#define HEADER(name)      INPUT("envoy.type.matcher.v3.HttpRequestHeaderMatchInput", ", 'header_name': '" name "'")
+#define ACTION(name, path)                                                                                             \
+    "{'action': {'name': 'a', 'typed_config': {'@type': 't/envoy.config.route.v3.Route', 'name': '" name               \
+    "', 'match': {'prefix': '" path "'}, 'route': {'cluster': 'c'}}}}"
+#define SINGLE(input, test) "{'single_predicate': {" input ", " test "}}"
+#define IS(text)            "'value_match': {'exact': '" text "'}"
+#define CUSTOM(type, rest)  "'custom_match': {'name': 'c', 'typed_config': {'@type': 't/" type "', " rest "}}"
+
+static mc_status tree_fixture(fixture *f, const char *matcher) {
+    char config[8192];
+    snprintf(config, sizeof config, "{'virtual_hosts': [{'name': 'v', 'domains': ['*'], 'matcher': {%s}}]}", matcher);
+    mc_status status = fixture_compile(f, config);
+    if (status != MC_OK) {
+        fprintf(stderr, "%s: %s\n", f->error.path, f->error.reason);
+    }
+    return status;
+}
+
+TEST(a_list_of_predicates) {
+    fixture f;
+    CHECK_INT(
+        tree_fixture(
+            &f,
+            "'matcher_list': {'matchers': ["
+            "{'predicate': {'and_matcher': {'predicate': [" SINGLE(HEADER("a"), IS("1")) ", {'not_matcher': " SINGLE(HEADER("b"), IS("1")) "}]}}, 'on_match': " ACTION(
+                "and",
+                "/x") "},"
+                      "{'predicate': {'or_matcher': {'predicate': [" SINGLE(
+                          HEADER("a"),
+                          "'value_match': {'safe_regex': {'regex': "
+                          "'[2-4]'}}") "," SINGLE(INPUT("envoy.type.matcher.v3.HttpRequestQueryParamMatchInput",
+                                                        ", 'query_param': 'q'"),
+                                                  IS("a b")) "]}}, 'on_match': {'matcher': {'matcher_list': "
+                                                             "{'matchers': [{'predicate': " SINGLE(
+                                                                 HEADER("c"),
+                                                                 IS("1")) ", "
+                                                                          "'on_match'"
+                                                                          ": " ACTION(
+                                                                              "nested",
+                                                                              "/") "}]}}}},"
+                                                                                   "{'predicate': " SINGLE(
+                                                                                       HEADER("a"),
+                                                                                       "'value_match': {'prefix': "
+                                                                                       "'4'}") ", "
+                                                                                               "'on_match': " ACTION(
+                                                                                                   "last",
+                                                                                                   "/") "}]}, "
+                                                                                                        "'on_no_match':"
+                                                                                                        " " ACTION(
+                                                                                                            "other",
+                                                                                                            "/")),
+        MC_OK);
+    static const match_case cases[] = {{"/x\na: 1", "and"},           {"/y\na: 1", ""}, /* the action's own match */
+                                       {"/x\na: 1\nb: 1", "other"},   {"/\na: 3\nc: 1", "nested"},
+                                       {"/?q=a%20b\nc: 1", "nested"}, {"/\na: 3", "other"},
+                                       {"/\na: 4", "last"},           {"/", "other"},
+                                       {"/x\na: 1\na: 1", "other"}};
+    CHECK_CASES(&f, cases);
+    CHECK(!mc_route_table_reads_info(f.table));
+    fixture_fini(&f);
+}
+
+TEST(maps_of_inputs) {
+    fixture f;
+    CHECK_INT(
+        tree_fixture(
+            &f,
+            "'matcher_tree': {" HEADER("a") ", 'exact_match_map': {'map': {'1': " ACTION(
+                "one",
+                "/") ", '2': {'matcher': {'matcher_tree': {" HEADER("b") ", 'prefix_match_map': "
+                                                                         "{'map': {'x': " ACTION(
+                                                                             "x",
+                                                                             "/") ", 'xyz': " ACTION("xyz",
+                                                                                                     "/") ", 'xy': "
+                                                                                                          "{'keep_"
+                                                                                                          "matching': "
+                                                                                                          "true, "
+                                                                                                          "'action': "
+                                                                                                          "{'name': "
+                                                                                                          "'a', "
+                                                                                                          "'typed_"
+                                                                                                          "config': "
+                                                                                                          "{'@type': "
+                                                                                                          "'t/"
+                                                                                                          "envoy."
+                                                                                                          "config."
+                                                                                                          "route.v3."
+                                                                                                          "RouteList', "
+                                                                                                          "'routes': "
+                                                                                                          "[]}}}}}}}}}}"
+                                                                                                          "}, "
+                                                                                                          "'on_no_"
+                                                                                                          "match':"
+                                                                                                          " " ACTION(
+                                                                                                              "none",
+                                                                                                              "/n")),
+        MC_OK);
+    static const match_case cases[] = {{"/\na: 1", "one"},    {"/\na: 2\nb: xyzw", "xyz"}, {"/\na: 2\nb: xyw", "x"},
+                                       {"/\na: 2\nb: y", ""}, {"/n\na: 2\nb: y", "none"},  {"/n\na: 3", "none"},
+                                       {"/n", "none"},        {"/n\na: 12", "none"}};
+    CHECK_CASES(&f, cases);
+    fixture_fini(&f);
+}
+
+TEST(a_list_of_routes) {
+    fixture f;
+    CHECK_INT(tree_fixture(&f, "'on_no_match': {'action': {'name': 'a', 'typed_config': {'@type': "
+                               "'t/envoy.config.route.v3.RouteList', 'routes': [" ROUTE("a", "'path': '/a'") "," ROUTE(
+                                   "regex", REGEX("/b+")) "," ROUTE("a2", "'prefix': '/a'") "]}}}"),
+              MC_OK);
+    static const match_case cases[] = {{"/a", "a"}, {"/bb", "regex"}, {"/ab", "a2"}, {"/c", ""}};
+    CHECK_CASES(&f, cases);
+    fixture_fini(&f);
+}
+
+TEST(custom_checks_of_inputs) {
+    static const struct {
+        const char *input, *test;
+        bool holds;
+    } cases[] = {
+        {HEADER("ip"),
+         CUSTOM("envoy.extensions.matching.input_matchers.ip.v3.Ip",
+                "'cidr_ranges': [{'address_prefix': '10.0.0.0', 'prefix_len': 8}]"),
+         true},
+        {HEADER("ip"),
+         CUSTOM("envoy.extensions.matching.input_matchers.ip.v3.Ip",
+                "'cidr_ranges': [{'address_prefix': '11.0.0.0', 'prefix_len': 8}]"),
+         false},
+        {HEADER("ip"),
+         CUSTOM("envoy.extensions.matching.input_matchers.runtime_fraction.v3.RuntimeFraction",
+                "'runtime_fraction': {'default_value': {'numerator': 100}}"),
+         true},
+        {HEADER("ip"),
+         CUSTOM("envoy.extensions.matching.input_matchers.runtime_fraction.v3.RuntimeFraction",
+                "'runtime_fraction': {'default_value': {}}"),
+         false},
+        {HEADER("none"),
+         CUSTOM("envoy.extensions.matching.input_matchers.runtime_fraction.v3.RuntimeFraction",
+                "'runtime_fraction': {'default_value': {'numerator': 100}}"),
+         false},
+        {HEADER("ip"),
+         CUSTOM("envoy.extensions.matching.input_matchers.consistent_hashing.v3.ConsistentHashing", "'modulo': 1"),
+         true},
+        {HEADER("ip"),
+         CUSTOM("envoy.extensions.matching.input_matchers.consistent_hashing.v3.ConsistentHashing",
+                "'modulo': 1, 'threshold': 1"),
+         false},
+        {INPUT("envoy.extensions.matching.common_inputs.network.v3.SourceIPInput", ""), IS("10.9.8.7"), true},
+        {INPUT("envoy.extensions.matching.common_inputs.network.v3.SourcePortInput", ""), IS("77"), true},
+        {INPUT("envoy.extensions.matching.common_inputs.network.v3.SourceTypeInput", ""), IS("local"), false},
+        {INPUT("envoy.extensions.matching.common_inputs.network.v3.ServerNameInput", ""), IS("sni.io"), true},
+        {INPUT("envoy.extensions.matching.common_inputs.network.v3.DestinationIPInput", ""), IS("10.9.8.7"), false},
+        {INPUT("envoy.extensions.matching.common_inputs.network.v3.DynamicMetadataInput",
+               ", 'filter': 'f', 'path': [{'key': 'k'}]"),
+         IS("v"), true},
+        {INPUT("envoy.extensions.matching.common_inputs.network.v3.DynamicMetadataInput",
+               ", 'filter': 'f', 'path': [{'key': 'n'}]"),
+         CUSTOM("envoy.extensions.matching.input_matchers.metadata.v3.Metadata",
+                "'value': {'double_match': {'exact': 3}}"),
+         true},
+        {INPUT("envoy.extensions.matching.common_inputs.network.v3.FilterStateInput", ", 'key': 's'"), IS("state"),
+         true},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char matcher[2048];
+        fixture f, values;
+        request r;
+        mc_route_match match;
+        mc_stream_info info;
+        mc_address remote;
+        snprintf(matcher, sizeof matcher,
+                 "'matcher_list': {'matchers': [{'predicate': {'single_predicate': {%s, %s}}, "
+                 "'on_match': " ACTION("yes", "/") "}]}",
+                 cases[i].input, cases[i].test);
+        CHECK_INT(tree_fixture(&f, matcher), MC_OK);
+        CHECK_INT(fixture_parse(&values, "{'metadata': {'f': {'k': 'v', 'n': 3}}, 'state': {'s': 'state'}}"), MC_OK);
+        mc_stream_info_init(&info);
+        info.dynamic_metadata = mc_value_get(values.config, "metadata");
+        info.filter_state = mc_value_get(values.config, "state");
+        info.requested_server_name = MC_SLICE("sni.io");
+        CHECK_INT(mc_address_parse(&remote, MC_SLICE("10.9.8.7"), 77), MC_OK);
+        request_init(&r, "/\nip: 10.1.1.1");
+        r.request.info = &info;
+        r.request.remote = &remote;
+        CHECK_INT(mc_route_table_match(f.table, &r.request, &match), MC_OK);
+        if ((match.route != NULL) != cases[i].holds) {
+            fprintf(stderr, "%s with %s\n", cases[i].input, cases[i].test);
+        }
+        CHECK((match.route != NULL) == cases[i].holds);
+        request_fini(&r);
+        fixture_fini(&values);
+        fixture_fini(&f);
+    }
+}
+
 TEST(templates_see_path_parameters) {
     fixture f;
     static const char *const hosts[] = {
