@@ -99,9 +99,32 @@ static void take_hosts(mc_member *member, mc_hosts *hosts) {
     show(member);
 }
 
+enum { GREAT = 512, SWEEP_MS = 1000 };
+
+static void sweep(mc_member *member) {
+    mc_hosts_unref(member->before);
+    member->before = NULL;
+}
+
+static void sweep_fired(mc_timer *timer) { sweep(MC_CONTAINER(timer, mc_member, sweep)); }
+
+/* Workers are given the member's hosts. */
+static void note_sent(mc_member *member) {
+    mc_hosts *old = member->sent;
+    member->sent = mc_hosts_ref(member->hosts);
+    sweep(member);
+    if (old != NULL && mc_hosts_count(old) >= GREAT) {
+        member->before = old;
+        mc_timer_arm(member->engine->control, &member->sweep, SWEEP_MS);
+    } else {
+        mc_hosts_unref(old);
+    }
+}
+
 static mc_status deliver(mc_member *member) {
-    mc_status status = mc_orders_hosts(member->engine, member->cluster, member->hosts);
+    mc_status status = mc_orders_hosts(member->engine, member->cluster, member->hosts, member->sent);
     if (status == MC_OK) {
+        note_sent(member);
         member->delivered = true;
         member->delivered_ms = now_of(member);
     }
@@ -337,6 +360,9 @@ static void member_free(mc_member *member) {
     mc_timer_cancel(member->engine->control, &member->tick);
     mc_timer_cancel(member->engine->control, &member->merge);
     mc_timer_cancel(member->engine->control, &member->weigh);
+    mc_timer_cancel(member->engine->control, &member->sweep);
+    sweep(member);
+    mc_hosts_unref(member->sent);
     mc_hosts_unref(member->hosts);
     mc_cluster_unref(member->cluster);
     mc_free(member);
@@ -361,6 +387,7 @@ static mc_member *member_new(mc_engine *engine, mc_cluster *cluster) {
         member->tick.fire = tick_fired;
         member->merge.fire = merge_fired;
         member->weigh.fire = weigh_fired;
+        member->sweep.fire = sweep_fired;
         if (cluster->lb.policy == MC_LB_CLIENT_WEIGHTS) {
             mc_timer_arm(engine->control, &member->weigh, cluster->lb.weights.update_ms);
         }
@@ -395,6 +422,7 @@ void mc_members_use(mc_engine *engine, mc_cluster *cluster, mc_hosts *hosts) {
     }
     take_hosts(member, hosts);
     mc_timer_cancel(engine->control, &member->merge);
+    note_sent(member);
     member->delivered = true;
     member->delivered_ms = now_of(member);
 }

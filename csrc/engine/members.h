@@ -15,8 +15,11 @@ typedef struct mc_member {
     mc_hosts *hosts;     /* newest; referenced */
     bool watched;        /* by outlier detection */
     mc_outlier outlier;
-    mc_timer tick;  /* outlier interval */
-    mc_timer merge; /* an update waits until it fires */
+    mc_timer tick;    /* outlier interval */
+    mc_timer merge;   /* an update waits until it fires */
+    mc_hosts *sent;   /* what workers were given last; referenced; NULL: nothing yet */
+    mc_hosts *before; /* what they had before, while some may still have it: freeing a great one is not theirs to do */
+    mc_timer sweep;
     mc_timer weigh; /* client-side weights are computed (lb/client_weights.h) */
     uint64_t delivered_ms;
     bool delivered; /* ever */

@@ -13,6 +13,7 @@ struct order {
     mc_cluster *cluster;
     mc_hosts *hosts;
     mc_host *host;
+    mc_lb_plan *plan; /* for this worker's balancer */
 };
 
 static void order_free(order *o) {
@@ -20,6 +21,7 @@ static void order_free(order *o) {
     mc_cluster_unref(o->cluster);
     mc_hosts_unref(o->hosts);
     mc_host_unref(o->host);
+    mc_lb_plan_free(o->plan);
     mc_free(o->fds);
     mc_free(o);
 }
@@ -84,9 +86,11 @@ mc_status mc_orders_apply(mc_engine *engine, mc_snapshot *snapshot,
     return MC_OK;
 }
 
-static void run_hosts(order *o) { mc_worker_set_hosts(o->worker, o->cluster, o->hosts); }
+static void run_hosts(order *o) { mc_worker_set_hosts(o->worker, o->cluster, o->hosts, o->plan); }
 
-mc_status mc_orders_hosts(mc_engine *engine, mc_cluster *cluster, mc_hosts *hosts) {
+/* Schedulers of great memberships are made here and not by the workers. */
+mc_status mc_orders_hosts(mc_engine *engine, mc_cluster *cluster, mc_hosts *hosts, const mc_hosts *previous) {
+    const uint64_t now_ms = mc_loop_now_ms(engine->control);
     order **orders = orders_new(engine, run_hosts);
     if (orders == NULL) {
         return MC_ENOMEM;
@@ -94,6 +98,8 @@ mc_status mc_orders_hosts(mc_engine *engine, mc_cluster *cluster, mc_hosts *host
     for (uint32_t i = 0; i < engine->worker_count; i++) {
         orders[i]->cluster = mc_cluster_ref(cluster);
         orders[i]->hosts = mc_hosts_ref(hosts);
+        orders[i]->plan =
+            mc_lb_plan_new(&cluster->lb, hosts, previous, mc_upstream_seed(cluster, engine->workers[i].loop), now_ms);
     }
     orders_post(engine, orders);
     return MC_OK;

@@ -11,7 +11,8 @@ typedef struct mc_engine mc_engine;
 MC_MUST_CHECK mc_status mc_orders_apply(mc_engine *engine, mc_snapshot *snapshot,
                                         int *(*take_fds)(mc_engine *, const mc_snapshot *, uint32_t worker));
 /* New membership of a cluster. */
-MC_MUST_CHECK mc_status mc_orders_hosts(mc_engine *engine, mc_cluster *cluster, mc_hosts *hosts);
+MC_MUST_CHECK mc_status mc_orders_hosts(mc_engine *engine, mc_cluster *cluster, mc_hosts *hosts,
+                                        const mc_hosts *previous);
 /* Let go of a host's connections (CL-14). */
 MC_MUST_CHECK mc_status mc_orders_drain_host(mc_engine *engine, mc_cluster *cluster, mc_host *host);
 

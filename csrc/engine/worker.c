@@ -242,9 +242,10 @@ void mc_worker_apply(mc_worker *worker, mc_snapshot *snapshot, int *fds) {
     mc_snapshot_unref(old);
 }
 
-void mc_worker_set_hosts(mc_worker *worker, const mc_cluster *cluster, mc_hosts *hosts) {
+void mc_worker_set_hosts(mc_worker *worker, const mc_cluster *cluster, mc_hosts *hosts, mc_lb_plan *plan) {
     mc_upstream *upstream = mc_proxy_upstream(&worker->proxy, cluster->slot);
-    if (upstream != NULL && upstream->cluster == cluster && mc_upstream_update(upstream, hosts) != MC_OK) {
+    if (upstream != NULL && upstream->cluster == cluster &&
+        mc_upstream_update_planned(upstream, hosts, plan) != MC_OK) {
         return;
     }
     if (cluster->slot == worker->snapshot->local_slot) {

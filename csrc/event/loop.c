@@ -6,6 +6,7 @@ void mc_loop_init(mc_loop *loop, const mc_backend *backend, uint64_t seed) {
     loop->backend = backend;
     mc_list_init(&loop->ready);
     mc_list_init(&loop->deferred);
+    loop->seed = seed;
     mc_random_seed(&loop->random, seed);
     mc_random_seed(&loop->order, ~seed);
     backend->refresh(loop);
@@ -31,6 +32,8 @@ void mc_loop_refresh(mc_loop *loop) {
 }
 uint64_t mc_loop_wall_ms(const mc_loop *loop) { return loop->now_us / 1000 + loop->wall_minus_now_ms; }
 mc_random *mc_loop_random(mc_loop *loop) { return &loop->random; }
+
+uint64_t mc_loop_seed(const mc_loop *loop) { return loop->seed; }
 uint64_t mc_loop_turns(const mc_loop *loop) { return loop->turns; }
 
 /* --- a turn

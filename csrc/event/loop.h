@@ -54,6 +54,8 @@ void mc_loop_refresh(mc_loop *loop);
 #define MC_VIRTUAL_EPOCH_MS 1700000000000ull
 uint64_t mc_loop_wall_ms(const mc_loop *loop);
 mc_random *mc_loop_random(mc_loop *loop);
+/* What the loop was made with. Any thread. */
+uint64_t mc_loop_seed(const mc_loop *loop);
 /* Turns begun so far. */
 uint64_t mc_loop_turns(const mc_loop *loop);
 

@@ -37,6 +37,7 @@ struct mc_loop {
     uint64_t turns;
     long ran; /* callbacks of this turn */
     mc_wheel wheel;
+    uint64_t seed;
     mc_random random;
     bool shuffle;
     mc_random order;                          /* of shuffling */

@@ -42,7 +42,7 @@ static mc_status source_init(mc_lb *lb, mc_source *source, mc_host_list list, bo
     return mc_edf_seed(&source->edf, list.count, weigh, &w, lb->seed);
 }
 
-static mc_status init_sources(mc_lb *lb, mc_lb_priority *p) {
+mc_status mc_lb_priority_sources(mc_lb *lb, mc_lb_priority *p) {
     const mc_host_set *set = p->set;
     const mc_host_list lists[] = {set->all, set->healthy, set->degraded};
     const bool localities = lb->config.locality_weighted || lb->config.zone.possible;
@@ -90,7 +90,7 @@ mc_status mc_lb_priority_init(mc_lb *lb, mc_lb_priority *p, mc_host_set *set, ui
 }
 
 mc_status mc_lb_priority_schedule(mc_lb *lb, mc_lb_priority *p, const mc_lb_priority *old) {
-    mc_status status = init_sources(lb, p);
+    mc_status status = mc_lb_plan_take(lb->plan, p) ? MC_OK : mc_lb_priority_sources(lb, p);
     return status == MC_OK ? init_cursors(lb, p, old) : status;
 }
 

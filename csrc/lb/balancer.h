@@ -39,6 +39,8 @@ typedef struct mc_policy {
     void (*see)(mc_lb *lb, mc_host_list list);
 } mc_policy;
 
+/* NULL: the policy hashes. */
+const mc_policy *mc_policy_of(mc_lb_policy policy);
 extern const mc_policy mc_policy_round_robin, mc_policy_least_request, mc_policy_random, mc_policy_peak_ewma;
 
 struct mc_lb {
@@ -47,8 +49,10 @@ struct mc_lb {
     mc_hosts *hosts;         /* one reference */
     mc_random *random;
     mc_lb_stats stats;
-    uint64_t seed;   /* of schedulers and cursors; drawn once */
-    uint64_t now_ms; /* of the call under way */
+    uint64_t seed;    /* of schedulers and cursors; drawn once */
+    bool seeded;      /* it was given */
+    mc_lb_plan *plan; /* of the update under way; NULL: none */
+    uint64_t now_ms;  /* of the call under way */
     mc_slow_start slow_start;
     mc_hosts *local; /* membership of the proxy's own cluster, one reference; NULL: unknown */
     mc_zone zone;
@@ -81,6 +85,10 @@ mc_host *mc_lb_choose_plain(mc_lb *lb, const mc_lb_request *request);
 MC_MUST_CHECK mc_status mc_lb_priority_init(mc_lb *lb, mc_lb_priority *priority, mc_host_set *set,
                                             uint32_t overprovisioning);
 MC_MUST_CHECK mc_status mc_lb_priority_schedule(mc_lb *lb, mc_lb_priority *priority, const mc_lb_priority *old);
+/* The sources of a priority that has its set. */
+MC_MUST_CHECK mc_status mc_lb_priority_sources(mc_lb *lb, mc_lb_priority *priority);
+/* plan.c: moves the sources made for the priority's set to it; false: there are none. */
+bool mc_lb_plan_take(mc_lb_plan *plan, mc_lb_priority *priority);
 void mc_lb_priority_fini(mc_lb_priority *priority);
 
 /* A host of a source, NULL when the source is empty. */

@@ -4,7 +4,7 @@
 #include "base/alloc.h"
 #include "lb/balancer.h"
 
-static const mc_policy *policy_of(mc_lb_policy policy) {
+const mc_policy *mc_policy_of(mc_lb_policy policy) {
     switch (policy) {
     case MC_LB_ROUND_ROBIN: return &mc_policy_round_robin;
     case MC_LB_LEAST_REQUEST: return &mc_policy_least_request;
@@ -32,7 +32,7 @@ static mc_status build(mc_lb *lb, const mc_hosts *hosts, mc_lb_priority *built) 
             return status;
         }
     }
-    if (lb->priorities == NULL && lb->policy->weight != NULL) {
+    if (lb->priorities == NULL && lb->policy->weight != NULL && !lb->seeded) {
         lb->seed = mc_random_next(lb->random);
     }
     for (size_t i = 0; i < hosts->priority_count; i++) {
@@ -152,14 +152,16 @@ static mc_status take(mc_lb *lb, mc_hosts *hosts) {
     return lb->policy == NULL ? MC_OK : rebuild(lb, hosts);
 }
 
-mc_lb *mc_lb_new(const mc_lb_config *config, mc_hosts *hosts, mc_random *random, uint64_t now_ms,
-                 const mc_lb_stats *stats) {
+static mc_lb *lb_new(const mc_lb_config *config, mc_hosts *hosts, mc_random *random, const uint64_t *seed,
+                     uint64_t now_ms, const mc_lb_stats *stats) {
     mc_lb *lb = mc_calloc(1, sizeof *lb);
     if (lb == NULL) {
         return NULL;
     }
+    lb->seeded = seed != NULL;
+    lb->seed = seed != NULL ? *seed : 0;
     lb->config = mc_lb_config_copy(config);
-    lb->policy = policy_of(config->policy);
+    lb->policy = mc_policy_of(config->policy);
     lb->random = random;
     lb->stats = *stats;
     lb->now_ms = now_ms;
@@ -174,6 +176,16 @@ mc_lb *mc_lb_new(const mc_lb_config *config, mc_hosts *hosts, mc_random *random,
     return lb;
 }
 
+mc_lb *mc_lb_new(const mc_lb_config *config, mc_hosts *hosts, mc_random *random, uint64_t now_ms,
+                 const mc_lb_stats *stats) {
+    return lb_new(config, hosts, random, NULL, now_ms, stats);
+}
+
+mc_lb *mc_lb_new_seeded(const mc_lb_config *config, mc_hosts *hosts, mc_random *random, uint64_t seed, uint64_t now_ms,
+                        const mc_lb_stats *stats) {
+    return lb_new(config, hosts, random, &seed, now_ms, stats);
+}
+
 void mc_lb_free(mc_lb *lb) {
     if (lb != NULL) {
         mc_lb_subsets_fini(lb);
@@ -186,6 +198,13 @@ void mc_lb_free(mc_lb *lb) {
         mc_free(lb->stash);
         mc_free(lb);
     }
+}
+
+mc_status mc_lb_update_planned(mc_lb *lb, mc_hosts *hosts, mc_lb_plan *plan, uint64_t now_ms) {
+    lb->plan = plan;
+    mc_status status = mc_lb_update(lb, hosts, now_ms);
+    lb->plan = NULL;
+    return status;
 }
 
 mc_status mc_lb_update(mc_lb *lb, mc_hosts *hosts, uint64_t now_ms) {

@@ -3,6 +3,7 @@
 #include <errno.h>
 
 #include "base/alloc.h"
+#include "base/hash.h"
 
 enum client_state { CLIENT_NEW, CLIENT_CONNECTING, CLIENT_IDLE, CLIENT_BUSY, CLIENT_CLOSING, CLIENT_STATES };
 
@@ -814,7 +815,8 @@ mc_upstream *mc_upstream_new(mc_cluster *cluster, mc_hosts *hosts, mc_net *net, 
     }
     mc_loop *loop = mc_net_loop(net);
     const mc_lb_stats stats = mc_cluster_lb_stats(cluster, slab);
-    upstream->lb = mc_lb_new(&cluster->lb, hosts, mc_loop_random(loop), mc_loop_now_ms(loop), &stats);
+    upstream->lb = mc_lb_new_seeded(&cluster->lb, hosts, mc_loop_random(loop), mc_upstream_seed(cluster, loop),
+                                    mc_loop_now_ms(loop), &stats);
     if (upstream->lb == NULL) {
         mc_free(upstream);
         return NULL;
@@ -876,8 +878,16 @@ void mc_upstream_release(mc_upstream *upstream) {
     upstream_maybe_die(upstream);
 }
 
+uint64_t mc_upstream_seed(const mc_cluster *cluster, const mc_loop *loop) {
+    return mc_xxh64(cluster->name.p, cluster->name.n, mc_loop_seed(loop));
+}
+
 mc_status mc_upstream_update(mc_upstream *upstream, mc_hosts *hosts) {
-    mc_status status = mc_lb_update(upstream->lb, hosts, mc_loop_now_ms(mc_net_loop(upstream->net)));
+    return mc_upstream_update_planned(upstream, hosts, NULL);
+}
+
+mc_status mc_upstream_update_planned(mc_upstream *upstream, mc_hosts *hosts, mc_lb_plan *plan) {
+    mc_status status = mc_lb_update_planned(upstream->lb, hosts, plan, mc_loop_now_ms(mc_net_loop(upstream->net)));
     if (status != MC_OK) {
         return status;
     }

@@ -130,6 +130,9 @@ static inline void mc_upstream_hold(mc_upstream *upstream) { upstream->holds++; 
 void mc_upstream_release(mc_upstream *upstream);
 /* New membership: pools of hosts that left are drained (CL-13). */
 MC_MUST_CHECK mc_status mc_upstream_update(mc_upstream *upstream, mc_hosts *hosts);
+/* The seed of a cluster's balancer on the worker with this loop, and an update with what was made ahead for it (NULL: nothing). */
+uint64_t mc_upstream_seed(const mc_cluster *cluster, const mc_loop *loop);
+MC_MUST_CHECK mc_status mc_upstream_update_planned(mc_upstream *upstream, mc_hosts *hosts, mc_lb_plan *plan);
 /* The host's health failed: its idle connections close, the others after their request (CL-14, "drain existing" of CP-14). */
 void mc_upstream_drain_host(mc_upstream *upstream, mc_host *host);
 /* What became of a try at a host (OD-5), counted when the cluster has outlier detection. `code`: HTTP status, 0: none. */

@@ -225,3 +225,60 @@ TEST(load_reports_of_all_kinds) {
         CHECK_INT(status == MC_OK ? mc_load_report_weight(&report, &config) : UINT32_MAX, cases[i].weight);
     }
 }
+
+/* An assignment of so many weighted hosts; the weight of the first is given. */
+static const mc_value *many(mc_arena *arena, int count, int weight) {
+    const size_t size = (size_t)count * 160 + 64;
+    char *text = mc_arena_bytes(arena, size);
+    size_t n = (size_t)snprintf(text, size, "{\"endpoints\":[{\"lb_endpoints\":[");
+    for (int i = 0; i < count; i++) {
+        n += (size_t)snprintf(text + n, size - n,
+                              "%s{\"endpoint\":{\"address\":{\"socket_address\":{\"address\":\"10.0.%d.%d\","
+                              "\"port_value\":80}}},\"load_balancing_weight\":%d}",
+                              i > 0 ? "," : "", i / 250, i % 250 + 1, i == 0 ? weight : 1 + i % 7);
+    }
+    snprintf(text + n, size - n, "]}]}");
+    return parse(arena, text);
+}
+
+TEST(a_planned_update_is_the_same_update) {
+    static const char *clusters[] = {"{}", "{\"lb_policy\":\"LEAST_REQUEST\"}"};
+    for (size_t c = 0; c < sizeof clusters / sizeof *clusters; c++) {
+        mc_arena arena;
+        mc_error error;
+        mc_random random;
+        mc_hosts *first, *second;
+        mc_arena_init(&arena, NULL);
+        mc_random_seed(&random, 1);
+        mc_lb_config config = config_of(clusters[c]);
+        CHECK_INT(mc_hosts_compile(many(&arena, 600, 3), &config, MC_SLICE("c"), NULL, NULL, &first, &error), MC_OK);
+        mc_lb *one = mc_lb_new_seeded(&config, first, &random, 77, 0, &NO_STATS);
+        mc_lb *two = mc_lb_new_seeded(&config, first, &random, 77, 0, &NO_STATS);
+        CHECK_INT(mc_hosts_compile(many(&arena, 600, 9), &config, MC_SLICE("c"), NULL, first, &second, &error), MC_OK);
+        mc_lb_plan *plan = mc_lb_plan_new(&config, second, first, 77, 0);
+        CHECK(plan != NULL);
+        CHECK_INT(mc_lb_update(one, second, 0), MC_OK);
+        CHECK_INT(mc_lb_update_planned(two, second, plan, 0), MC_OK);
+        mc_lb_plan_free(plan);
+        CHECK(mc_lb_plan_new(&config, second, second, 77, 0) == NULL); /* nothing has changed */
+        for (int i = 0; i < 2000; i++) {
+            mc_lb_request request = {.now_ms = 0};
+            CHECK(mc_lb_choose(one, &request) == mc_lb_choose(two, &request));
+        }
+        for (long n = 1;; n++) { /* a plan that ran out of memory is worth less, or nothing */
+            mc_test_alloc_fail_at(n);
+            plan = mc_lb_plan_new(&config, second, first, 77, 0);
+            const bool failed = mc_test_alloc_pending() == 0;
+            mc_test_alloc_fail_at(0);
+            mc_lb_plan_free(plan);
+            if (!failed) {
+                break;
+            }
+        }
+        mc_lb_free(one);
+        mc_lb_free(two);
+        mc_hosts_unref(first);
+        mc_hosts_unref(second);
+        mc_arena_fini(&arena);
+    }
+}
