@@ -82,6 +82,9 @@ static bool refuse_host(void *ctx, const mc_host *host) {
 static mc_host *choose(mc_router *r) {
     const mc_retry_policy *policy = r->retry.with.policy;
     r->lb.now_ms = mc_loop_now_ms(r->stream->proxy->loop);
+    /* A session's host is for the first try alone (ED-13). */
+    r->lb.override_host = r->retried ? MC_SLICE_NONE : r->stream->override_host;
+    r->lb.override_strict = !r->retried && r->stream->override_strict;
     if (MC_UNLIKELY(r->retried) && policy != NULL) {
         r->lb.attempts = policy->host_selection_retry_max_attempts;
         r->lb.refuse = refuse_host;

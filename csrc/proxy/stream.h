@@ -72,6 +72,8 @@ struct mc_stream {
     uint64_t late_flags;        /* that are told of the stream when it is over, and not to what answers it */
     const char *details;
     const mc_value *metadata;       /* dynamic: namespace to object; NULL: none */
+    mc_slice override_host;         /* address text of the host that is to be tried first; empty: none */
+    bool override_strict;           /* that host or none */
     const mc_value *filter_state;   /* key to object; NULL: none */
     mc_stream_info *info;           /* made when first asked for */
     mc_facts *facts;                /* NULL: nobody reads them */

@@ -1067,6 +1067,38 @@ def adaptive_concurrency() -> list[Case]:
     ]
 
 
+def stateful_session() -> list[Case]:
+    kind = "stateful_session.v3.StatefulSession"
+
+    def state(name: str, /, **config: Any) -> Tree:
+        url = f"type.googleapis.com/envoy.extensions.http.stateful_session.{name}"
+        return {"session_state": {"name": "state", "typed_config": {"@type": url, **config}}}
+
+    def cookie(**config: Any) -> Tree:
+        return state("cookie.v3.CookieBasedSessionState", cookie={"name": "sid", **config})
+
+    by_header = state("header.v3.HeaderBasedSessionState", name="X-Session")
+    gone = "MTAuMC4wLjk6ODA="
+    paths = [ask(f"GET {path}") for path in ("/", "/a", "/a/b", "/ab", "/a?x", "/off")]
+    off = to_upstream("/off", **per_route("ss", kind + "PerRoute", disabled=True))
+
+    def case(name: str, requests: list[Request], **config: Any) -> Case:
+        return Case(name, [http_filter("ss", kind, **config)], requests, [off, to_upstream()])
+
+    stale = [ask(cookie=f"sid={gone}"), ask(cookie="sid=!!"), ask(cookie="sid=")]
+    return [
+        case("ss_cookie", paths + stale, **cookie(path="/a")),
+        case(
+            "ss_plain",
+            paths + stale,
+            **cookie(attributes=[{"name": "SameSite", "value": "Strict"}, {"name": "Secure"}]),
+        ),
+        case("ss_header", [*paths, ask(x_session=gone), ask(x_session="!!")], **by_header),
+        case("ss_strict", [ask(), ask(x_session=gone)], strict=True, **by_header),
+        case("ss_none", paths),
+    ]
+
+
 MAKERS = (
     csrf,
     buffer,
@@ -1085,5 +1117,6 @@ MAKERS = (
     bandwidth_limit,
     admission_control,
     adaptive_concurrency,
+    stateful_session,
 )
 CASES = {case.name: case for make in MAKERS for case in make()}

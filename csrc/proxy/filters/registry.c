@@ -20,7 +20,8 @@
     X(ip_tagging)                                                                                                      \
     X(local_ratelimit)                                                                                                 \
     X(rbac)                                                                                                            \
-    X(set_metadata)
+    X(set_metadata)                                                                                                    \
+    X(stateful_session)
 
 #define DECLARE(name) extern const mc_filter_kind mc_filter_kind_##name;
 KINDS(DECLARE)

@@ -1,0 +1,252 @@
+/* stateful_session (FL-58): requests of a session go to the host that served it before, as a cookie or a header of theirs says. */
+#include "base/base64.h"
+#include "event/loop.h"
+#include "http/uri.h"
+#include "proxy/filters/kind.h"
+#include "proxy/filters/value_message.h"
+#include "proxy/stream.h"
+
+typedef struct session {
+    bool disabled;
+    bool strict;
+    mc_slice cookie; /* the cookie's name; empty: a header */
+    mc_slice header; /* lower-case; both empty: no session is kept */
+    mc_slice path, attributes;
+    uint64_t ttl_s;
+} session;
+
+/* filter state */
+typedef struct state {
+    const session *session;
+    mc_slice address; /* what the request asked for; empty: nothing */
+} state;
+
+/* RFC 6265 section 5.1.4. */
+static bool path_matches(mc_slice cookie, mc_slice path) {
+    if (cookie.n == 0 || (cookie.n == 1 && cookie.p[0] == '/')) {
+        return true;
+    }
+    if (!mc_slice_has_prefix(path, cookie)) {
+        return false;
+    }
+    const char next = path.n > cookie.n ? path.p[cookie.n] : '/';
+    return cookie.p[cookie.n - 1] == '/' || next == '/' || next == '?' || next == '#';
+}
+
+/* message Cookie { string address = 1; uint64 expires = 2; }, or the address as it is. */
+static mc_slice address_in(mc_slice bytes, uint64_t now_s) {
+    mc_slice rest = bytes, address = MC_SLICE_NONE;
+    mc_wire_field field;
+    uint64_t expires = 0;
+    int more;
+    while ((more = mc_wire_next(&rest, &field)) == 1) {
+        if (field.number == 1 && field.type == 2) {
+            address = field.bytes;
+        } else if (field.number == 2 && field.type == 0) {
+            expires = field.integer;
+        }
+    }
+    if (more < 0 || address.n == 0) { /* an address may look like a message of other fields */
+        return bytes;
+    }
+    return expires != 0 && now_s > expires ? MC_SLICE_NONE : address;
+}
+
+/* True: a session is kept for this request; *address is where it was, if the request says. */
+static mc_status find_session(mc_filter *filter, const session *session, mc_headers *headers, bool *kept,
+                              mc_slice *address) {
+    mc_slice text = MC_SLICE_NONE;
+    *kept = session->header.n > 0 ||
+            (session->cookie.n > 0 && path_matches(session->path, mc_headers_get_known(headers, MC_H_PATH)));
+    *address = MC_SLICE_NONE;
+    if (session->header.n > 0) {
+        text = mc_headers_get(headers, session->header);
+    } else if (*kept && !mc_cookie_get(headers, session->cookie, &text)) {
+        return MC_OK;
+    }
+    if (text.n == 0) {
+        return MC_OK;
+    }
+    char *bytes = mc_arena_bytes(mc_filter_arena(filter), text.n);
+    if (bytes == NULL) {
+        return MC_ENOMEM;
+    }
+    long n = mc_base64_decode(text, bytes);
+    mc_slice decoded = mc_slice_of(bytes, n < 0 ? 0 : (size_t)n);
+    *address = session->header.n > 0 ? decoded : address_in(decoded, mc_loop_wall_ms(mc_filter_loop(filter)) / 1000);
+    return MC_OK;
+}
+
+static mc_filter_status decode_headers(mc_filter *filter, mc_headers *headers, bool end_stream) {
+    const session *session = mc_filter_route_config(filter);
+    mc_stream *stream = mc_filter_stream(filter);
+    state *state;
+    mc_slice address;
+    bool kept;
+    if (session->disabled) {
+        return MC_FILTER_CONTINUE;
+    }
+    if (find_session(filter, session, headers, &kept, &address) != MC_OK) {
+        return mc_filter_out_of_memory(filter);
+    }
+    if (!kept) {
+        return MC_FILTER_CONTINUE;
+    }
+    state = mc_arena_zalloc(mc_filter_arena(filter), sizeof *state);
+    if (state == NULL) {
+        return mc_filter_out_of_memory(filter);
+    }
+    state->session = session;
+    state->address = address;
+    mc_filter_set_state(filter, state);
+    stream->override_host = address;
+    stream->override_strict = session->strict && address.n > 0;
+    return MC_FILTER_CONTINUE;
+}
+
+static size_t put_varint(char *out, uint64_t value) {
+    size_t n = 0;
+    for (; value > 127; value >>= 7) {
+        out[n++] = (char)(value | 128);
+    }
+    out[n++] = (char)value;
+    return n;
+}
+
+static mc_status set_cookie(mc_filter *filter, const session *session, mc_slice address, mc_headers *headers) {
+    char message[MC_ADDRESS_TEXT + 32], seconds[20];
+    size_t n = 0;
+    mc_slice value, text;
+    message[n++] = 1 << 3 | 2;
+    n += put_varint(message + n, address.n);
+    memcpy(message + n, address.p, address.n);
+    n += address.n;
+    if (session->ttl_s != 0) {
+        message[n++] = 2 << 3;
+        n += put_varint(message + n, mc_loop_wall_ms(mc_filter_loop(filter)) / 1000 + session->ttl_s);
+    }
+    MC_TRY(mc_base64_encode(mc_filter_arena(filter), mc_slice_of(message, n), true, &value));
+    mc_slice age = session->ttl_s == 0 ? MC_SLICE_NONE : mc_slice_of(seconds, mc_format_u64(seconds, session->ttl_s));
+    mc_slice parts[] = {session->cookie,
+                        MC_SLICE("=\""),
+                        value,
+                        MC_SLICE("\""),
+                        age.n > 0 ? MC_SLICE("; Max-Age=") : MC_SLICE_NONE,
+                        age,
+                        session->path.n > 0 ? MC_SLICE("; Path=") : MC_SLICE_NONE,
+                        session->path,
+                        session->attributes,
+                        MC_SLICE("; HttpOnly")};
+    MC_TRY(mc_arena_concat(mc_filter_arena(filter), parts, sizeof parts / sizeof parts[0], &text));
+    return mc_headers_add_known_ref(headers, MC_H_SET_COOKIE, text);
+}
+
+static mc_status tell_host(mc_filter *filter, const state *state, mc_headers *headers) {
+    char text[MC_ADDRESS_TEXT];
+    mc_slice value;
+    const mc_slice address = mc_slice_of(text, mc_address_text(&mc_filter_stream(filter)->upstream_address, text));
+    if (address.n == 0 || mc_slice_eq(address, state->address)) {
+        return MC_OK;
+    }
+    if (state->session->cookie.n > 0) {
+        return set_cookie(filter, state->session, address, headers);
+    }
+    MC_TRY(mc_base64_encode(mc_filter_arena(filter), address, true, &value));
+    return mc_headers_set(headers, state->session->header, value);
+}
+
+static mc_filter_status encode_headers(mc_filter *filter, mc_headers *headers, bool end_stream) {
+    const state *state = mc_filter_get_state(filter);
+    return state == NULL || tell_host(filter, state, headers) == MC_OK ? MC_FILTER_CONTINUE
+                                                                       : mc_filter_out_of_memory(filter);
+}
+
+/* --- compiling ------------------------------------------------------------------------------------------------------------- */
+
+static mc_status read_attributes(mc_filter_compile *c, const mc_value *cookie, session *out) {
+    const mc_value *list;
+    size_t count;
+    MC_TRY(mc_value_read_list(cookie, "attributes", &list, &count, c->error));
+    for (size_t i = 0; i < count; i++) {
+        mc_slice name = MC_SLICE_NONE, value = MC_SLICE_NONE;
+        MC_TRY(mc_value_read_string(&list[i], "name", &name, c->error));
+        MC_TRY(mc_value_read_string(&list[i], "value", &value, c->error));
+        mc_slice parts[] = {out->attributes, MC_SLICE("; "), name, value.n > 0 ? MC_SLICE("=") : MC_SLICE_NONE, value};
+        MC_TRY(mc_arena_concat(c->arena, parts, 5, &out->attributes));
+    }
+    return MC_OK;
+}
+
+static mc_status read_cookie(mc_filter_compile *c, const mc_value *value, session *out) {
+    const mc_value *cookie;
+    uint64_t ttl_ms = 0;
+    MC_TRY(mc_value_read_object(value, "cookie", &cookie, c->error));
+    if (cookie == NULL) {
+        return mc_error_set(c->error, MC_EINVAL, "cookie", "is required");
+    }
+    MC_TRY(mc_error_in(mc_read_name(c->arena, cookie, "name", &out->cookie, c->error), c->error, "cookie"));
+    MC_TRY(mc_error_in(mc_read_text(c->arena, cookie, "path", &out->path, c->error), c->error, "cookie"));
+    MC_TRY(mc_error_in(mc_value_read_duration_ms(cookie, "ttl", &ttl_ms, c->error), c->error, "cookie"));
+    out->ttl_s = ttl_ms / 1000;
+    return mc_error_in(read_attributes(c, cookie, out), c->error, "cookie");
+}
+
+static mc_status read_header(mc_filter_compile *c, const mc_value *value, session *out) {
+    mc_slice name = MC_SLICE_NONE;
+    MC_TRY(mc_read_name(c->arena, value, "name", &name, c->error));
+    return mc_dup_lower(c->arena, name, &out->header);
+}
+
+static mc_status read_session(mc_filter_compile *c, const mc_value *value, session *out) {
+    const mc_value *extension, *typed;
+    MC_TRY(mc_value_read_bool(value, "strict", &out->strict, c->error));
+    MC_TRY(mc_value_read_object(value, "session_state", &extension, c->error));
+    if (extension == NULL) { /* keeps none */
+        return MC_OK;
+    }
+    MC_TRY(mc_value_read_object(extension, "typed_config", &typed, c->error));
+    mc_slice type = mc_any_type(typed);
+    mc_status status;
+    if (mc_slice_eq(type, MC_SLICE("envoy.extensions.http.stateful_session.cookie.v3.CookieBasedSessionState"))) {
+        status = read_cookie(c, typed, out);
+    } else if (mc_slice_eq(type,
+                           MC_SLICE("envoy.extensions.http.stateful_session.header.v3.HeaderBasedSessionState"))) {
+        status = read_header(c, typed, out);
+    } else {
+        status = mc_error_set(c->error, MC_EINVAL, "", "is no way to keep a session: %.*s", MC_SLICE_ARG(type));
+    }
+    return mc_error_in(status, c->error, "session_state.typed_config");
+}
+
+static mc_status compile(mc_filter_compile *c, const mc_value *value, void **out) {
+    session *session = mc_arena_zalloc(c->arena, sizeof *session);
+    *out = session;
+    return session == NULL ? MC_ENOMEM : read_session(c, value, session);
+}
+
+static mc_status compile_route(mc_filter_compile *c, const mc_value *value, void **out) {
+    session *session = mc_arena_zalloc(c->arena, sizeof *session);
+    const mc_value *own;
+    *out = session;
+    if (session == NULL) {
+        return MC_ENOMEM;
+    }
+    MC_TRY(mc_value_read_bool(value, "disabled", &session->disabled, c->error));
+    MC_TRY(mc_value_read_object(value, "stateful_session", &own, c->error));
+    if (own != NULL) {
+        return mc_error_in(read_session(c, own, session), c->error, "stateful_session");
+    }
+    return session->disabled ? MC_OK
+                             : mc_error_set(c->error, MC_EINVAL, "", "must have one of disabled, stateful_session");
+}
+
+static const mc_filter_type filter_type = {
+    .name = "envoy.filters.http.stateful_session", .decode_headers = decode_headers, .encode_headers = encode_headers};
+
+const mc_filter_kind mc_filter_kind_stateful_session = {
+    .type = "envoy.extensions.filters.http.stateful_session.v3.StatefulSession",
+    .route_type = "envoy.extensions.filters.http.stateful_session.v3.StatefulSessionPerRoute",
+    .filter = &filter_type,
+    .compile = compile,
+    .compile_route = compile_route,
+};
