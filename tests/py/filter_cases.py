@@ -1072,7 +1072,12 @@ def stateful_session() -> list[Case]:
 
     def state(name: str, /, **config: Any) -> Tree:
         url = f"type.googleapis.com/envoy.extensions.http.stateful_session.{name}"
-        return {"session_state": {"name": "state", "typed_config": {"@type": url, **config}}}
+        return {
+            "session_state": {
+                "name": "envoy.http.stateful_session." + name.partition(".")[0],
+                "typed_config": {"@type": url, **config},
+            }
+        }
 
     def cookie(**config: Any) -> Tree:
         return state("cookie.v3.CookieBasedSessionState", cookie={"name": "sid", **config})
