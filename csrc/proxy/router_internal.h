@@ -112,6 +112,8 @@ const char *mc_router_strict_check(const mc_headers *request, uint8_t strict, mc
 /* RF-4: true when the request was answered. */
 bool mc_router_maintenance(mc_router *r);
 void mc_router_reply_no_host(mc_router *r);
+/* The response flag that tells of it. */
+uint64_t mc_router_reset_flag(mc_reset_reason reason);
 /* Answers, or resets a response that has begun. Adds what answers carry after tries were made (RF-35). */
 void mc_router_reply(mc_router *r, const mc_reply *reply);
 void mc_router_reply_reset(mc_router *r, mc_reset_reason reason, mc_connect_error error);

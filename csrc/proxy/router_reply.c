@@ -189,7 +189,7 @@ void mc_router_reply_no_host(mc_router *r) {
                                    .flags = MC_FLAG(UH)});
 }
 
-static uint64_t reason_flag(mc_reset_reason reason) {
+uint64_t mc_router_reset_flag(mc_reset_reason reason) {
     static const uint64_t flags[] = {
 #define MC_RESET_FLAG(id, text, flag) MC_FLAG(flag),
         MC_RESET_REASONS(MC_RESET_FLAG)
@@ -253,11 +253,11 @@ void mc_router_reply_reset(mc_router *r, mc_reset_reason reason, mc_connect_erro
                               r->retried ? MC_SLICE("retried and the latest ") : MC_SLICE(""),
                               MC_SLICE("reset reason: "), mc_reset_reason_text(reason)};
     if (lost_to_body(r)) {
-        reply_too_large(r, reason_flag(reason));
+        reply_too_large(r, mc_router_reset_flag(reason));
         return;
     }
     mc_reply reply = {.status = reason == MC_RESET_PROTOCOL_ERROR ? 502 : 503,
-                      .flags = reason_flag(reason),
+                      .flags = mc_router_reset_flag(reason),
                       .details = reset_details(reason, r->response_started)};
     if (reason == MC_RESET_REMOTE_CONNECTION_FAILURE && error != MC_CONNECT_ERROR_NONE) {
         reply.details = connect_details(error);

@@ -25,7 +25,9 @@ typedef struct mc_shadow {
     bool whole, headers_only; /* the request is */
     bool paused;              /* the client waits for this shadow's connection */
     bool ready, over;
-    bool counted; /* in code stats */
+    bool counted;         /* in code stats */
+    uint64_t flags;       /* why there was no response */
+    mc_shadow_span *span; /* NULL: none */
 } mc_shadow;
 
 #define S_COUNT(s, name) mc_counter_inc((s)->proxy->slab, (s)->upstream->cluster->stats.name)
@@ -58,11 +60,28 @@ static void leave_router(mc_shadow *s) {
     s->router = NULL;
 }
 
+static void finish_span(mc_shadow *s) {
+    const mc_span_end end = {
+        .upstream = s->host == NULL ? NULL : mc_upstream_address(s->upstream, s->host),
+        .headers = s->status == 0 ? NULL : &s->response,
+        .flags = s->flags,
+        .status = s->status != 0  ? s->status
+                  : s->flags != 0 ? 503
+                                  : 0,
+        .connected = s->ready,
+        .canceled = s->status == 0 && s->flags == 0,
+    };
+    mc_tracing_finish_shadow(s->span, s->proxy, &end);
+}
+
 static void finish(mc_shadow *s) {
     if (s->over) {
         return;
     }
     s->over = true;
+    if (MC_UNLIKELY(s->span != NULL)) {
+        finish_span(s);
+    }
     leave_router(s);
     mc_timer_cancel(s->proxy->loop, &s->timeout);
     mc_net_retire(s->proxy->net, &s->body);
@@ -92,6 +111,7 @@ static void failed(mc_shadow *s, mc_reset_reason reason) {
     }
     if (s->status == 0) {
         charge(s, reason == MC_RESET_PROTOCOL_ERROR ? 502 : 503);
+        s->flags |= mc_router_reset_flag(reason);
     }
     finish(s);
 }
@@ -99,6 +119,7 @@ static void failed(mc_shadow *s, mc_reset_reason reason) {
 static void timed_out(mc_timer *timer) {
     mc_shadow *s = MC_CONTAINER(timer, mc_shadow, timeout);
     S_COUNT(s, upstream_rq_timeout);
+    s->flags |= MC_FLAG(UT);
     mc_counter_inc(s->proxy->slab, s->host->stats.rq_timeout);
     if (s->status == 0) {
         mc_upstream_report(s->upstream, s->host, MC_OUTLIER_TIMEOUT, 504);
@@ -334,6 +355,9 @@ static void make(mc_router *r, const mc_mirror_policy *policy) {
         mc_arena_fini(&arena);
         return;
     }
+    if (MC_UNLIKELY(r->stream->span != NULL)) {
+        s->span = mc_tracing_spawn_shadow(r->stream, &s->request, upstream->cluster->name, policy->trace_sampled);
+    }
     mc_upstream_hold(upstream);
     mc_shadow **at = &r->shadows;
     while (*at != NULL) {
@@ -371,6 +395,7 @@ static void start(mc_shadow *s, bool end_stream) {
     mc_counter_inc(s->proxy->slab, s->router->stream->hcm->stats.rq_total);
     if (host == NULL) {
         charge(s, 503);
+        s->flags |= MC_FLAG(UH);
         finish(s);
         return;
     }

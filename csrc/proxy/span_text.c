@@ -42,8 +42,7 @@ static void number_field(writer *out, const char *name, uint64_t value) {
 
 /* --- what both kinds of span tell --------------------------------------------------------------------------------------------- */
 
-static uint64_t wall_us(const mc_stream *stream, uint64_t at_us) {
-    const mc_loop *loop = stream->proxy->loop;
+static uint64_t wall_us(const mc_loop *loop, uint64_t at_us) {
     return mc_loop_wall_ms(loop) * 1000 - (mc_loop_now_us(loop) - at_us);
 }
 
@@ -77,8 +76,7 @@ static void annotations(writer *out, const mc_stream_info *info, bool upstream) 
     mc_text_lit(&out->text, "]");
 }
 
-static void begin(writer *out, mc_stream *stream, const mc_span *span, const mc_stream_info *info, mc_slice name) {
-    const mc_tracing *tracing = stream->hcm->tracing;
+static void begin(writer *out, const mc_loop *loop, const mc_tracing *tracing, const mc_span *span, mc_slice name) {
     char id[MC_TRACE_ID_TEXT];
     mc_text_init(&out->text);
     out->first = true;
@@ -92,16 +90,19 @@ static void begin(writer *out, mc_stream *stream, const mc_span *span, const mc_
     }
     field(out, "name", name);
     field(out, "kind", span->server ? MC_SLICE("SERVER") : MC_SLICE("CLIENT"));
-    number_field(out, "timestamp", wall_us(stream, span->start_us));
-    number_field(out, "duration", mc_loop_now_us(stream->proxy->loop) - span->start_us);
+    number_field(out, "timestamp", wall_us(loop, span->start_us));
+    number_field(out, "duration", mc_loop_now_us(loop) - span->start_us);
     if (span->shared) {
         mc_text_lit(&out->text, ",\"shared\":true");
     }
     if (span->tracestate.n > 0) {
         field(out, "tracestate", span->tracestate);
     }
+}
+
+static void begin_tags(writer *out, const mc_tracing *tracing, const mc_stream_info *info, bool upstream) {
     if (tracing->verbose && info != NULL) {
-        annotations(out, info, span != stream->span);
+        annotations(out, info, upstream);
     }
     mc_text_lit(&out->text, ",\"tags\":{");
 }
@@ -121,20 +122,25 @@ static void custom_tags(writer *out, const mc_custom_tags *tags, const mc_stream
 }
 
 /* A name that comes twice has its last value. */
-static void common_tags(writer *out, const mc_stream *stream, uint16_t status, uint64_t flags,
-                        const mc_stream_info *info) {
-    const mc_route *route = stream->match.route;
+static void outcome_tags(writer *out, mc_slice cluster, mc_slice cluster_name, uint16_t status, uint64_t flags) {
     char text[256];
     TAG(out, "component", MC_SLICE("proxy"));
-    if (stream->attempts > 0) {
-        TAG(out, "upstream_cluster", stream->match.cluster);
-        TAG(out, "upstream_cluster.name", info == NULL ? stream->match.cluster : info->upstream_cluster);
+    if (cluster.p != NULL) {
+        TAG(out, "upstream_cluster", cluster);
+        TAG(out, "upstream_cluster.name", cluster_name);
     }
     number_tag(out, MC_SLICE("http.status_code"), status);
     TAG(out, "response_flags", mc_slice_of(text, mc_flags_text(flags, text, sizeof text)));
     if (status == 0 || (status >= 500 && status < 600)) {
         TAG(out, "error", MC_SLICE("true"));
     }
+}
+
+static void common_tags(writer *out, const mc_stream *stream, uint16_t status, uint64_t flags,
+                        const mc_stream_info *info) {
+    const mc_route *route = stream->match.route;
+    const mc_slice cluster = stream->attempts > 0 ? stream->match.cluster : MC_SLICE_NONE;
+    outcome_tags(out, cluster, info == NULL ? cluster : info->upstream_cluster, status, flags);
     if (info != NULL) {
         custom_tags(out, &stream->hcm->tracing->tags, info);
         if (route != NULL && route->tracing != NULL) {
@@ -165,10 +171,10 @@ static void grpc_response_tags(writer *out, const mc_headers *headers, const mc_
     }
 }
 
-static void end(writer *out, mc_stream *stream) {
+static void end(writer *out, mc_proxy *proxy) {
     mc_text_lit(&out->text, "}}");
-    if (mc_span_ring_push(&stream->proxy->spans, &out->text) && stream->proxy->on_spans != NULL) {
-        stream->proxy->on_spans(stream->proxy->ctx);
+    if (mc_span_ring_push(&proxy->spans, &out->text) && proxy->on_spans != NULL) {
+        proxy->on_spans(proxy->ctx);
     }
 }
 
@@ -240,7 +246,8 @@ void mc_tracing_finish(mc_stream *stream) {
         route != NULL && route->operation_format != NULL ? route->operation_format : tracing->operation;
     writer out;
     mc_text name;
-    begin(&out, stream, span, info, named(operation, info, span->name, &name));
+    begin(&out, stream->proxy->loop, tracing, span, named(operation, info, span->name, &name));
+    begin_tags(&out, tracing, info, false);
     TAG(&out, "node_id", tracing->node_id);
     TAG(&out, "zone", tracing->zone);
     request_tags(&out, stream);
@@ -248,11 +255,31 @@ void mc_tracing_finish(mc_stream *stream) {
     number_tag(&out, MC_SLICE("response_size"), stream->bytes_sent);
     common_tags(&out, stream, stream->status, stream->flags, info);
     grpc_response_tags(&out, stream->response, stream->response_trailers);
-    end(&out, stream);
+    end(&out, stream->proxy);
     mc_text_fini(&name);
 }
 
 /* --- a try's span ------------------------------------------------------------------------------------------------------------------- */
+
+static void try_tags(writer *out, const mc_span_end *how) {
+    if (how->retries > 0) {
+        number_tag(out, MC_SLICE("retry.count"), how->retries);
+    }
+    if (how->reset_reason.n > 0) {
+        TAG(out, "error", MC_SLICE("true"));
+        TAG(out, "error.reason", how->reset_reason);
+    }
+    if (how->canceled) {
+        TAG(out, "canceled", MC_SLICE("true"));
+    }
+    TAG(out, "http.protocol", how->connected ? MC_SLICE("HTTP/1.1") : MC_SLICE("-"));
+    if (how->upstream != NULL) {
+        char address[MC_ADDRESS_TEXT];
+        mc_slice upstream = mc_slice_of(address, mc_address_text(how->upstream, address));
+        TAG(out, "upstream_address", upstream);
+        TAG(out, "peer.address", upstream);
+    }
+}
 
 void mc_tracing_finish_child(mc_stream *stream, const mc_span *child, const mc_span_end *how) {
     const mc_tracing *tracing = stream->hcm->tracing;
@@ -274,25 +301,27 @@ void mc_tracing_finish_child(mc_stream *stream, const mc_span *child, const mc_s
     }
     writer out;
     mc_text name;
-    char address[MC_ADDRESS_TEXT];
-    mc_slice upstream = mc_slice_of(address, mc_address_text(how->upstream, address));
     const mc_stream_info *seen = whole == NULL ? NULL : &info;
-    begin(&out, stream, child, seen, named(operation, seen, child->name, &name));
-    if (how->retries > 0) {
-        number_tag(&out, MC_SLICE("retry.count"), how->retries);
-    }
-    if (how->reset_reason.n > 0) {
-        TAG(&out, "error", MC_SLICE("true"));
-        TAG(&out, "error.reason", how->reset_reason);
-    }
-    if (how->canceled) {
-        TAG(&out, "canceled", MC_SLICE("true"));
-    }
-    TAG(&out, "http.protocol", how->connected ? MC_SLICE("HTTP/1.1") : MC_SLICE("-"));
-    TAG(&out, "upstream_address", upstream);
-    TAG(&out, "peer.address", upstream);
+    begin(&out, stream->proxy->loop, tracing, child, named(operation, seen, child->name, &name));
+    begin_tags(&out, tracing, seen, true);
+    try_tags(&out, how);
     common_tags(&out, stream, how->status, how->flags, seen);
     grpc_response_tags(&out, how->headers, how->trailers);
-    end(&out, stream);
+    end(&out, stream->proxy);
     mc_text_fini(&name);
+}
+
+void mc_tracing_finish_shadow(mc_shadow_span *shadow, mc_proxy *proxy, const mc_span_end *how) {
+    const mc_tracing *tracing = shadow->pin->hcm->tracing;
+    const mc_span *span = &shadow->span;
+    if (span->context.sampled) {
+        writer out;
+        begin(&out, proxy->loop, tracing, span, span->name);
+        begin_tags(&out, tracing, NULL, true);
+        try_tags(&out, how);
+        outcome_tags(&out, span->name, span->name, how->status, how->flags);
+        grpc_response_tags(&out, how->headers, NULL);
+        end(&out, proxy);
+    }
+    mc_hcm_pin_unref(shadow->pin);
 }

@@ -329,11 +329,8 @@ mc_span *mc_tracing_spawn(mc_stream *stream) {
     return child;
 }
 
-mc_status mc_tracing_inject(mc_stream *stream, const mc_span *child) {
-    const mc_tracing *tracing = stream->hcm->tracing;
-    const mc_span *span = child != NULL ? child : stream->span;
-    mc_headers *headers = &stream->request;
-    if (span == NULL || span->none || tracing->no_context_propagation) {
+static mc_status inject(const mc_tracing *tracing, const mc_span *span, mc_headers *headers) {
+    if (span->none || tracing->no_context_propagation) {
         return MC_OK;
     }
     if (tracing->tracer == MC_TRACER_ZIPKIN) {
@@ -342,6 +339,35 @@ mc_status mc_tracing_inject(mc_stream *stream, const mc_span *child) {
     }
     TRY(mc_w3c_write(headers, &span->context));
     return mc_headers_set(headers, MC_SLICE("tracestate"), span->tracestate);
+}
+
+mc_status mc_tracing_inject(mc_stream *stream, const mc_span *child) {
+    const mc_span *span = child != NULL ? child : stream->span;
+    return span == NULL ? MC_OK : inject(stream->hcm->tracing, span, &stream->request);
+}
+
+mc_shadow_span *mc_tracing_spawn_shadow(mc_stream *stream, mc_headers *copy, mc_slice cluster, int8_t sampled) {
+    const mc_span *parent = stream->span;
+    if (parent->none) {
+        return NULL;
+    }
+    mc_shadow_span *shadow = mc_arena_zalloc(copy->arena, sizeof *shadow);
+    if (shadow == NULL) {
+        return NULL; /* the copy goes on without a span of its own */
+    }
+    mc_span *span = &shadow->span;
+    span->context = parent->context;
+    span->context.parent = parent->context.span;
+    span->context.span = draw(stream);
+    span->context.sampled = sampled < 0 ? parent->context.sampled : sampled == 1;
+    span->start_us = mc_loop_now_us(stream->proxy->loop);
+    if (mc_arena_dup(copy->arena, cluster, &span->name) != MC_OK ||
+        mc_arena_dup(copy->arena, parent->tracestate, &span->tracestate) != MC_OK ||
+        inject(stream->hcm->tracing, span, copy) != MC_OK) {
+        return NULL;
+    }
+    shadow->pin = mc_hcm_pin_ref(stream->pin);
+    return shadow;
 }
 
 /* --- the response (TR-2, ST-2) ------------------------------------------------------------------------------------------------------ */

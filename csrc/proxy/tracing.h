@@ -10,6 +10,8 @@
 #include "route/tracing.h"
 
 struct mc_stream;
+struct mc_proxy;
+struct mc_hcm_pin;
 struct mc_hcm_context;
 
 /* OpenTelemetry's, in place of our decision (TR-7). */
@@ -81,5 +83,14 @@ typedef struct mc_span_end {
     bool connected, canceled;
 } mc_span_end;
 void mc_tracing_finish_child(struct mc_stream *stream, const mc_span *child, const mc_span_end *end);
+
+/* The span of a copy of the request (RT-55), which may outlive the stream. */
+typedef struct mc_shadow_span {
+    mc_span span;
+    struct mc_hcm_pin *pin; /* referenced until it is finished */
+} mc_shadow_span;
+/* Begins one in `arena` and writes its context into the copy's headers; NULL: none. `sampled` as in a mirror policy. */
+mc_shadow_span *mc_tracing_spawn_shadow(struct mc_stream *stream, mc_headers *copy, mc_slice cluster, int8_t sampled);
+void mc_tracing_finish_shadow(mc_shadow_span *shadow, struct mc_proxy *proxy, const mc_span_end *end);
 
 #endif

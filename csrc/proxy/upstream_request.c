@@ -144,17 +144,12 @@ void mc_try_on_low(mc_attempt *attempt) {
 /* --- the end of a try ---------------------------------------------------------------------------------------------------- */
 
 static void finish_span(mc_try *t) {
-    static const uint64_t flags[] = {
-#define MC_RESET_FLAG(id, text, flag) MC_FLAG(flag),
-        MC_RESET_REASONS(MC_RESET_FLAG)
-#undef MC_RESET_FLAG
-    };
     const mc_span_end end = {
         .upstream = mc_upstream_address(t->router->upstream, t->host),
         .headers = t->head.status == 0 ? NULL : &t->headers,
         .trailers = t->trailers,
         .reset_reason = t->failed ? mc_reset_reason_text(t->reason) : MC_SLICE_NONE,
-        .flags = t->failed ? flags[t->reason] : 0,
+        .flags = t->failed ? mc_router_reset_flag(t->reason) : 0,
         .status = t->head.status,
         .retries = t->number,
         .connected = t->ready,

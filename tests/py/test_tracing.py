@@ -12,7 +12,7 @@ from typing import Any
 import peers
 import pytest
 from clients import fetch
-from tracing_cases import TAGS, bootstrap, collect, opentelemetry, zipkin
+from tracing_cases import TAGS, bootstrap, cluster, collect, opentelemetry, zipkin
 from upstreams import Upstream, echo
 
 import meshcore
@@ -363,6 +363,58 @@ def test_the_same_as_envoy(name: str, origin: Upstream, collector: Collector) ->
 
 def counters(gateway: meshcore.Gateway) -> dict[str, Any]:
     return gateway.stats.snapshot().values("counter")
+
+
+@pytest.mark.parametrize("sampled", [None, False, True])
+@pytest.mark.parametrize("provider", [zipkin(), opentelemetry()], ids=["zipkin", "opentelemetry"])
+def test_mirrors_beside_envoys(
+    provider: dict[str, Any], sampled: bool | None, origin: Upstream, collector: Collector
+) -> None:
+    """A copy has a span of its own, sampled as its policy says."""
+    random_sampling = {"value": 0 if sampled else 100}
+    spans = 2 if sampled is None else 1
+
+    def config(port: Any, mirror: int) -> dict[str, Any]:
+        ports = {"port": port, "echo": origin.port, "collector": collector.server.port}
+        made = bootstrap(provider, ports, random_sampling=random_sampling)
+        made["static_resources"]["clusters"].append(cluster("mirror", mirror))
+        listener = made["static_resources"]["listeners"][0]
+        manager = listener["filter_chains"][0]["filters"][0]["typed_config"]
+        policy = {"cluster": "mirror"} | ({} if sampled is None else {"trace_sampled": sampled})
+        [host] = manager["route_config"]["virtual_hosts"]
+        host["request_mirror_policies"] = [policy]
+        return made
+
+    def run(port: int, mirror: Upstream) -> dict[str, Any]:
+        names = Names([])
+        origin.requests.clear()
+        arrived = threading.Event()
+        mirror.behaviour = announcing(arrived)
+        fetch(port, "/")
+        assert arrived.wait(10)
+        travelled = [
+            (name, names.header(name, value))
+            for server in (origin, mirror)
+            for name, value in sorted(server.requests[-1].headers)
+            if any(part in name for part in TRAVELLING)
+        ]
+        found = sorted(collector.spans(spans), key=lambda span: "upstream_address" in span["tags"])
+        return {"headers": travelled, "spans": [comparable_span(span, names) for span in found]}
+
+    with Upstream(echo) as mirror:
+        with meshcore.Gateway(config(0, mirror.port), workers=1) as gateway:
+            ours = run(gateway.listeners["main"][1], mirror)
+        text = json.dumps(config("$port", mirror.port)).replace('"$port"', "$port")
+        with peers.envoy(text) as server:
+            assert ours == run(server.port, mirror)
+
+
+def announcing(arrived: threading.Event) -> Any:
+    async def behaviour(exchange: Any) -> None:
+        await echo(exchange)
+        arrived.set()
+
+    return behaviour
 
 
 SAMPLERS = "type.googleapis.com/envoy.extensions.tracers.opentelemetry.samplers.v3."
