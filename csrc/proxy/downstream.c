@@ -373,6 +373,30 @@ static void count_close(mc_downstream *d, bool active, bool remote) {
     mc_histogram_record(d->proxy->slab, d->source->cx_length_ms, lived);
 }
 
+/* The listener's access log tells of connections, not of what was asked on them. */
+static void log_connection(mc_downstream *d) {
+    mc_proxy *proxy = d->proxy;
+    const mc_loop *loop = proxy->loop;
+    mc_stream_info info;
+    if (proxy->log_writer == NULL) {
+        return;
+    }
+    const mc_log_port port = {proxy->log_writer, proxy->log_ring, proxy->runtime, mc_loop_random(proxy->loop)};
+    const uint64_t lived_us = mc_loop_now_us(loop) - d->conn.opened_us;
+    mc_stream_info_init(&info);
+    info.start_ns = mc_loop_wall_ms(loop) * 1000000 - lived_us * 1000;
+    info.at.now = lived_us * 1000;
+    info.downstream_remote = info.downstream_direct_remote = &d->peer;
+    info.downstream_local = info.downstream_direct_local = &d->local;
+    info.downstream_tls = mc_downstream_tls(d);
+    info.filter_chain_name = d->pin->hcm->filter_chain_name;
+    info.downstream_close_type = MC_SLICE("Normal");
+    info.connection_id = d->conn.id;
+    info.downstream_wire_received = d->conn.rx_bytes;
+    info.downstream_wire_sent = d->conn.tx_bytes;
+    mc_access_logs_emit(d->pin->hcm->access.connections, &info, &port);
+}
+
 static void downstream_close(mc_conn *conn, mc_close_reason reason) {
     mc_downstream *d = MC_CONTAINER(conn, mc_downstream, conn);
     mc_proxy *proxy = d->proxy;
@@ -384,6 +408,9 @@ static void downstream_close(mc_conn *conn, mc_close_reason reason) {
                         remote ? "downstream_remote_disconnect" : "downstream_local_disconnect");
     }
     count_close(d, active, remote);
+    if (MC_UNLIKELY(d->pin->hcm->access.connections != NULL)) {
+        log_connection(d);
+    }
     mc_timer_cancel(proxy->loop, &d->timer);
     mc_timer_cancel(proxy->loop, &d->duration);
     mc_link_unlink(&d->link);

@@ -28,6 +28,7 @@ void mc_hcm_unref(mc_hcm *hcm) {
     }
     mc_route_table_unref(hcm->routes);
     mc_access_logs_unref(hcm->access.logs);
+    mc_access_logs_unref(hcm->access.connections);
     if (hcm->code_scopes != NULL) {
         mc_code_scopes_fini(hcm->code_scopes);
     }
@@ -562,6 +563,7 @@ static mc_status compile(mc_hcm *hcm, const mc_value *config, const mc_hcm_conte
     TRY(read_paths(hcm, config, context->runtime, error));
     TRY(read_upgrades(hcm, config, error));
     TRY(read_access_logs(hcm, config, context, error));
+    hcm->access.connections = context->connection_logs == NULL ? NULL : mc_access_logs_ref(context->connection_logs);
     TRY(mc_tracing_compile(&hcm->arena, config, context, &hcm->tracing, error));
     mc_filter_compile filters = {.arena = &hcm->arena,
                                  .error = error,

@@ -144,8 +144,9 @@ typedef struct mc_upgrade_config {
 
 /* Access logs and when they are written besides at the end (AL-6). */
 typedef struct mc_hcm_logs {
-    mc_access_logs *logs; /* NULL: none */
-    uint64_t interval_ms; /* 0: none */
+    mc_access_logs *logs;        /* NULL: none */
+    mc_access_logs *connections; /* of the listener: a record for each connection's end; NULL: none */
+    uint64_t interval_ms;        /* 0: none */
     bool on_new_request, on_tunnel;
 } mc_hcm_logs;
 
@@ -207,6 +208,7 @@ typedef struct mc_hcm_context {
     mc_address node_address;
     const mc_runtime *runtime; /* NULL: no values */
     mc_slice filter_chain_name;
+    mc_access_logs *connection_logs;    /* of the listener, referenced by what is compiled; NULL: none */
     mc_log_writer *log_writer;          /* NULL: access logs are refused */
     bool egress;                        /* the listener's traffic_direction is OUTBOUND */
     const mc_filter_factory *factories; /* known filters beside the router */

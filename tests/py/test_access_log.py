@@ -395,6 +395,20 @@ def test_records_at_intervals(serve, upstream, tmp_path):
     until(lambda: path.read_text().endswith("DownstreamEnd\n"))
 
 
+def test_the_listeners_log_tells_of_connections(serve, tmp_path):
+    path = tmp_path / "log"
+    text = "%ACCESS_LOG_TYPE% %RESPONSE_CODE% %REQ(:PATH)% %PROTOCOL% %DOWNSTREAM_LOCAL_PORT%\n"
+    config = bootstrap([])
+    config["static_resources"]["listeners"][0]["access_log"] = [log_to(path, text)]
+    gateway = serve(config, log_flush_interval_s=0.01)
+    for _ in range(2):
+        with Connection(port_of(gateway)) as connection:
+            connection.request("/404")
+            connection.request("/404")
+    until(lambda: path.read_text().count("\n") == 2)
+    assert path.read_text() == f"NotSet 0 - - {port_of(gateway)}\n" * 2
+
+
 @pytest.mark.parametrize(
     "older", [{"flush_access_log_on_new_request": True}, {"access_log_flush_interval": "1s"}]
 )
