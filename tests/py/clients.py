@@ -91,7 +91,8 @@ class Connection:
             if interim is not None:
                 interim.append(reply.status)
             reply = self.head()
-        if method == "HEAD" or reply.status in (101, 204, 304):
+        tunnel = method == "CONNECT" and 200 <= reply.status < 300
+        if tunnel or method == "HEAD" or reply.status in (101, 204, 304):
             return reply
         length = reply.header("content-length")
         if (reply.header("transfer-encoding") or "").lower().endswith("chunked"):

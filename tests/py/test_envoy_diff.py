@@ -101,13 +101,16 @@ def comparable(reply: Reply, port: int) -> dict[str, Any]:
     out: dict[str, Any] = {
         "version": reply.version,
         "status": reply.status,
-        "headers": [(n, VOLATILE.get(n, v.replace(str(port), "PORT"))) for n, v in reply.headers],
+        "headers": [
+            (n, VOLATILE.get(n.lower(), v.replace(str(port), "PORT"))) for n, v in reply.headers
+        ],
     }
-    if reply.header("content-type") == "application/json" and reply.body:
+    if reply.header("content-type") == "application/json" and b'"connection"' in reply.body:
         received = json.loads(reply.body)
         received.pop("connection")
         received["headers"] = [
-            (n, VOLATILE.get(n, v.replace(str(port), "PORT"))) for n, v in received["headers"]
+            (n, VOLATILE.get(n.lower(), v.replace(str(port), "PORT")))
+            for n, v in received["headers"]
         ]
         out["received"] = received
         out["headers"] = [(n, v) for n, v in out["headers"] if n != "content-length"]

@@ -1,5 +1,8 @@
-"""The connection manager beside real Envoy: one configuration and the same bytes to both, the answers
-compared field by field, with what the upstream received, response flags and response code details."""
+"""The connection manager beside real Envoy: one configuration and the same bytes to both.
+
+The answers are compared field by field, with what the upstream received, response flags, response
+code details and the manager's counters.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from typing import Any
 import clients
 import peers
 import pytest
-from test_envoy_diff import ROUTER, address, ask, cluster, request
+from test_envoy_diff import BODY, CHUNKED, ROUTER, address, ask, cluster, request
 from upstreams import Behaviour, Upstream, echo, raw, stall
 
 HCM = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
@@ -54,6 +57,26 @@ def config(manager: dict[str, str], routes: list[str], upstream: str = "", befor
 
 
 Case = tuple[dict[str, str], list[bytes]]
+
+
+def typed(kind: str, fields: str = "") -> str:
+    """An extension, as YAML."""
+    return f'{{name: x, typed_config: {{"@type": {TYPE}{kind}{fields and ", " + fields}}}}}'
+
+
+def detect(*extensions: str) -> dict[str, str]:
+    """Original IP detection, with private addresses as internal ones."""
+    return {
+        "original_ip_detection_extensions": f"[{', '.join(extensions)}]",
+        "internal_address_config": "{unix_sockets: false}",
+    }
+
+
+def ranges(*addresses: str) -> str:
+    each = ", ".join(f"{{address_prefix: {x}, prefix_len: 8}}" for x in addresses)
+    return f"xff_trusted_cidrs: {{cidrs: [{each}]}}"
+
+
 XFF = "envoy.extensions.http.original_ip_detection.xff.v3.XffConfig"
 BY_HEADER = "envoy.extensions.http.original_ip_detection.custom_header.v3.CustomHeaderConfig"
 EARLY = "envoy.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation"
@@ -192,53 +215,29 @@ CASES: dict[str, Case] = {
         FORWARDED,
     ),
     "detect xff": (
-        {
-            "original_ip_detection_extensions": f'[{{name: x, typed_config: {{"@type": {TYPE}{XFF}, '
-            "xff_num_trusted_hops: 1, skip_xff_append: false}}]",
-            "internal_address_config": "{unix_sockets: false}",
-        },
+        detect(typed(XFF, "xff_num_trusted_hops: 1, skip_xff_append: false")),
         FORWARDED,
     ),
-    "detect ranges": (
-        {
-            "original_ip_detection_extensions": f'[{{name: x, typed_config: {{"@type": {TYPE}{XFF}, '
-            "xff_trusted_cidrs: {cidrs: [{address_prefix: 127.0.0.0, prefix_len: 8}, "
-            "{address_prefix: 10.0.0.0, prefix_len: 8}]}}}]",
-            "internal_address_config": "{unix_sockets: false}",
-        },
-        FORWARDED,
-    ),
-    "detect other ranges": (
-        {
-            "original_ip_detection_extensions": f'[{{name: x, typed_config: {{"@type": {TYPE}{XFF}, '
-            "xff_trusted_cidrs: {cidrs: [{address_prefix: 10.0.0.0, prefix_len: 8}]}}}]",
-            "internal_address_config": "{unix_sockets: false}",
-        },
-        FORWARDED,
-    ),
+    "detect ranges": (detect(typed(XFF, ranges("127.0.0.0", "10.0.0.0"))), FORWARDED),
+    "detect other ranges": (detect(typed(XFF, ranges("10.0.0.0"))), FORWARDED),
     "detect twice": (
-        {
-            "original_ip_detection_extensions": f'[{{name: x, typed_config: {{"@type": {TYPE}{XFF}, '
-            "xff_num_trusted_hops: 2, skip_xff_append: false}}, "
-            f'{{name: z, typed_config: {{"@type": {TYPE}{XFF}, skip_xff_append: false}}}}]',
-            "internal_address_config": "{unix_sockets: false}",
-        },
+        detect(
+            typed(XFF, "xff_num_trusted_hops: 2, skip_xff_append: false"),
+            typed(XFF, "skip_xff_append: false"),
+        ),
         FORWARDED,
     ),
     "detect header": (
-        {
-            "original_ip_detection_extensions": f'[{{name: x, typed_config: {{"@type": '
-            f"{TYPE}{BY_HEADER}, header_name: X-Real, "
-            "allow_extension_to_set_address_as_trusted: true}}]",
-            "internal_address_config": "{unix_sockets: false}",
-        },
+        detect(
+            typed(
+                BY_HEADER,
+                "header_name: X-Real, allow_extension_to_set_address_as_trusted: true",
+            )
+        ),
         FORWARDED,
     ),
     "detect or refuse": (
-        {
-            "original_ip_detection_extensions": f'[{{name: x, typed_config: {{"@type": '
-            f"{TYPE}{BY_HEADER}, header_name: X-Real, reject_with_status: {{code: 401}}}}}}]",
-        },
+        detect(typed(BY_HEADER, "header_name: X-Real, reject_with_status: {code: 401}")),
         FORWARDED,
     ),
     "scheme": ({"scheme_header_transformation": "{scheme_to_overwrite: https}"}, FORWARDED),
@@ -261,8 +260,12 @@ CASES: dict[str, Case] = {
     ),
     "early": (
         {
-            "early_header_mutation_extensions": f'[{{name: e, typed_config: {{"@type": {TYPE}{EARLY}, '
-            "mutations: [{remove: x-a}, {append: {header: {key: x-b, value: '%REQ(x-c)%!'}}}]}}]"
+            "early_header_mutation_extensions": "["
+            + typed(
+                EARLY,
+                "mutations: [{remove: x-a}, {append: {header: {key: x-b, value: '%REQ(x-c)%!'}}}]",
+            )
+            + "]"
         },
         [request("GET /a", "x-a: 1", "x-c: 2"), request("GET /a#b")],
     ),
@@ -371,8 +374,9 @@ CASES: dict[str, Case] = {
     ),
     "preserved case": (
         {
-            "http_protocol_options": "{header_key_format: {stateful_formatter: {name: p, typed_config: "
-            f'{{"@type": {TYPE}{PRESERVE}}}}}}}}}'
+            "http_protocol_options": (
+                f"{{header_key_format: {{stateful_formatter: {typed(PRESERVE)}}}}}"
+            )
         },
         [request("GET /a", "X-aB: 1", "x-Ab: 2", "TE: trailers"), request("GET /raw")],
     ),
@@ -442,17 +446,179 @@ CASES: dict[str, Case] = {
     ),
 }
 
+UPSTREAM_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+
+
+def upstream_http1(options: str) -> str:
+    """Fields of a cluster: options of its HTTP/1 codec."""
+    return (
+        f", typed_extension_protocol_options: {{{UPSTREAM_OPTIONS}: "
+        f'{{"@type": {TYPE}{UPSTREAM_OPTIONS}, '
+        f"explicit_http_config: {{http_protocol_options: {options}}}}}}}"
+    )
+
+
+def to(cluster: str, action: str, match: str = "{prefix: /}") -> list[str]:
+    return [f"{{match: {match}, route: {{cluster: {cluster}, {action}}}}}"]
+
+
+CONNECT = request("CONNECT /raw/200:80", host="a.com:80").replace(b"/raw/200", b"a.com")
+GRPC = ("Content-Type: application/grpc", "Content-Length: 0")
+
+
+def mapper(filter_: str, fields: str) -> str:
+    return f"{{filter: {filter_}, {fields}}}"
+
+
+def status_is(op: str, code: int) -> str:
+    value = f"{{default_value: {code}, runtime_key: k}}"
+    return f"{{status_code_filter: {{comparison: {{op: {op}, value: {value}}}}}}}"
+
+
+MAPPED = (
+    "{mappers: ["
+    + ", ".join(
+        [
+            mapper(
+                "{header_filter: {header: {name: x-map, string_match: {exact: teapot}}}}",
+                "status_code: 418, body: {inline_string: short}, "
+                "headers_to_add: [{header: {key: x-code, value: '%RESPONSE_CODE%'}}, "
+                "{header: {key: content-type, value: text/tea}, "
+                "append_action: OVERWRITE_IF_EXISTS_OR_ADD}]",
+            ),
+            mapper(
+                "{header_filter: {header: {name: x-map, string_match: {exact: json}}}}",
+                "body_format_override: {json_format: {c: '%RESPONSE_CODE%', "
+                "b: '%LOCAL_REPLY_BODY%', p: '%REQ(:path)%'}}",
+            ),
+            mapper("{response_flag_filter: {flags: [NR]}}", "body: {inline_string: nowhere}"),
+            mapper(status_is("EQ", 503), "status_code: 504"),
+            mapper(
+                status_is("GE", 400),
+                "body_format_override: {text_format_source: "
+                "{inline_string: '<%LOCAL_REPLY_BODY%>'}, content_type: text/html}",
+            ),
+        ]
+    )
+    + "], body_format: {text_format_source: {inline_string: '[%LOCAL_REPLY_BODY%]'}}}"
+)
+NOWHERE = [
+    '{match: {prefix: /direct}, direct_response: {status: 200, body: {inline_string: "hi"}}}',
+    '{match: {prefix: /full}, direct_response: {status: 503, body: {inline_string: "full"}}}',
+    "{match: {prefix: /empty}, direct_response: {status: 400}}",
+    "{match: {prefix: /a}, route: {cluster: echo}}",
+]
+# Manager, routes, fields of the clusters, requests.
+ROUTED: dict[str, tuple[dict[str, str], list[str], str, list[bytes]]] = {
+    "upstream proper case": (
+        {},
+        ROUTES,
+        upstream_http1("{header_key_format: {proper_case_words: {}}}"),
+        [request("GET /a", "x-AB_c: 1"), request("POST /a", CHUNKED, body=BODY)],
+    ),
+    "upstream preserved case": (
+        {},
+        ROUTES,
+        upstream_http1(
+            "{header_key_format: {stateful_formatter: "
+            + typed(
+                PRESERVE,
+                "forward_reason_phrase: true, formatter_type_on_envoy_headers: PROPER_CASE",
+            )
+            + "}}"
+        ),
+        [request("GET /a", "X-aB: 1"), request("GET /raw"), request("GET /raw/chunked")],
+    ),
+    "whole urls": (
+        {},
+        ROUTES,
+        upstream_http1("{send_fully_qualified_url: true}"),
+        [request("GET /a?b", "X-Forwarded-Proto: https"), request("GET http://b.com:8/x")],
+    ),
+    "stream duration": (
+        {},
+        to("stall", "max_stream_duration: {max_stream_duration: 0.1s}"),
+        "",
+        [request("GET /a"), request("POST /a", *GRPC), request("POST /a", "Content-Length: 1")],
+    ),
+    "grpc timeouts": (
+        {},
+        to(
+            "echo",
+            "max_stream_duration: {grpc_timeout_header_max: 2s, grpc_timeout_header_offset: 0.1s}",
+        ),
+        "",
+        [
+            request("POST /a", *GRPC, f"grpc-timeout: {x}")
+            for x in ("1S", "500m", "9H", "50m", "0m", "x", "123456789S", "1500000u")
+        ]
+        + [request("POST /a", *GRPC), request("GET /a", "grpc-timeout: 1S")],
+    ),
+    "idle timeout": (
+        {"stream_idle_timeout": "9s"},
+        to("stall", "idle_timeout: 0.1s"),
+        "",
+        [request("GET /a"), request("POST /a", "Content-Length: 3", body=b"a")],
+    ),
+    "route upgrades": (
+        {"upgrade_configs": "[{upgrade_type: websocket, enabled: false}]"},
+        to(
+            "raw", "upgrade_configs: [{upgrade_type: WebSocket}, {upgrade_type: a, enabled: false}]"
+        ),
+        "",
+        [
+            request("GET /raw/101", *WEBSOCKET),
+            request("GET /raw/200", "Connection: upgrade", "Upgrade: a"),
+            request("GET /raw/200", "Connection: upgrade", "Upgrade: b"),
+        ],
+    ),
+    "connect refused": ({}, to("raw", "timeout: 1s", "{connect_matcher: {}}"), "", [CONNECT]),
+    "connect": (
+        {"upgrade_configs": "[{upgrade_type: CONNECT}]", "strip_any_host_port": "true"},
+        to("raw", "timeout: 1s", "{connect_matcher: {}}"),
+        "",
+        [
+            CONNECT,
+            request("CONNECT a.com", host="a.com"),
+            request("CONNECT a.com:80", "Content-Length: 5", host="a.com:80"),
+            request("CONNECT a.com:80", "Content-Length: 0", host="a.com:80"),
+            request("CONNECT a.com:80", "Transfer-Encoding: chunked", host="a.com:80"),
+            request("GET /raw"),
+        ],
+    ),
+    "local replies": (
+        {"local_reply_config": MAPPED},
+        NOWHERE,
+        "",
+        [
+            request(f"{method} {path}", *headers)
+            for method in ("GET", "HEAD")
+            for path in ("/direct", "/full", "/empty", "/none", "/a#b")
+            for headers in ((), ("x-map: teapot",), ("x-map: json",))
+        ]
+        + [
+            request(f"POST {path}", *GRPC, header)
+            for path in ("/full", "/empty", "/none")
+            for header in ("x-map: teapot", "x-map: json", "a: b")
+        ],
+    ),
+}
+
 ANSWERS = {
     "/raw": b"HTTP/1.1 200 Fine\r\nServer: theirs\r\nX-mIx: 1\r\nContent-Length: 2\r\n\r\nok",
     "/raw/chunked": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
-    "/raw/trailers": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nX-T: 1\r\n\r\n",
-    "/raw/101": b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n",
+    "/raw/trailers": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    b"2\r\nok\r\n0\r\nX-T: 1\r\n\r\n",
+    "/raw/101": b"HTTP/1.1 101 Switching Protocols\r\n"
+    b"Connection: upgrade\r\nUpgrade: websocket\r\n\r\n",
     "/raw/200": b"HTTP/1.1 200 OK\r\nX-A: b\r\nContent-Length: 2\r\n\r\nno",
     "/raw/404": b"HTTP/1.1 404 Not Found\r\nX-A: b\r\nContent-Length: 2\r\n\r\nno",
     "/raw/500": b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n",
     "/raw/100": b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
     "/raw/102": b"HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
-    "/raw/103": b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+    "/raw/103": b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n"
+    b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+    "a.com:80": b"HTTP/1.1 200 OK\r\n\r\n",
     "/raw/early": b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n",
 }
 
@@ -498,17 +664,14 @@ def told(ours: list[Any], theirs: list[Any]) -> str:
 Pair = Callable[..., tuple[peers.Server, peers.Server]]
 
 
-@pytest.mark.parametrize("name", list(CASES))
-def test_the_manager_answers_as_envoys(
-    name: str, both: Pair, upstream: Callable[[Behaviour], Upstream]
-) -> None:
-    manager, requests = CASES[name]
-    ports = {
-        "echo": upstream(echo).port,
-        "stall": upstream(stall).port,
-        "raw": upstream(answer).port,
-    }
-    ours, theirs = both(config(manager, ROUTES), **ports)
+@pytest.fixture
+def ports(upstream: Callable[[Behaviour], Upstream]) -> dict[str, int]:
+    servers = {"echo": echo, "stall": stall, "raw": answer}
+    return {name: upstream(behaviour).port for name, behaviour in servers.items()}
+
+
+def compare(pair: tuple[peers.Server, peers.Server], requests: list[bytes]) -> None:
+    ours, theirs = pair
     found = []
     for data in requests:
         mine, envoys = ask(ours.port, data), ask(theirs.port, data)
@@ -516,3 +679,15 @@ def test_the_manager_answers_as_envoys(
             found.append(f"{data[:200]!r}\n{told(mine, envoys)}")
     found += counted(ours, theirs)
     assert not found, f"{len(found)} of {len(requests)} differ\n" + "\n".join(found)
+
+
+@pytest.mark.parametrize("name", list(CASES))
+def test_the_manager_answers_as_envoys(name: str, both: Pair, ports: dict[str, int]) -> None:
+    manager, requests = CASES[name]
+    compare(both(config(manager, ROUTES), **ports), requests)
+
+
+@pytest.mark.parametrize("name", list(ROUTED))
+def test_routes_and_clusters_too(name: str, both: Pair, ports: dict[str, int]) -> None:
+    manager, routes, clusters, requests = ROUTED[name]
+    compare(both(config(manager, routes, clusters), **ports), requests)
