@@ -270,6 +270,83 @@ static void weigh_fired(mc_timer *timer) {
     mc_timer_arm(member->engine->control, timer, config->update_ms);
 }
 
+/* --- hosts made on first use (CL-15) --------------------------------------------------------------------------------------------- */
+
+typedef struct new_host {
+    mc_message message;
+    mc_engine *engine;
+    mc_cluster *cluster;
+    mc_host *host;
+} new_host;
+
+static void new_host_drop(mc_message *message) {
+    new_host *n = MC_CONTAINER(message, new_host, message);
+    mc_cluster_unref(n->cluster);
+    mc_host_unref(n->host);
+    mc_free(n);
+}
+
+/* All hosts that `keep` wants, and `more` (may be NULL). */
+static mc_status set_list(mc_member *member, bool (*keep)(mc_host *host), mc_host *more) {
+    const size_t count = mc_hosts_count(member->hosts);
+    mc_host **list = mc_malloc((count + 1) * sizeof *list);
+    mc_hosts *hosts;
+    size_t n = 0;
+    if (list == NULL) {
+        return MC_ENOMEM;
+    }
+    for (size_t i = 0; i < count; i++) {
+        mc_host *host = mc_hosts_at(member->hosts, i);
+        if (keep == NULL || keep(host)) {
+            list[n++] = host;
+        }
+    }
+    if (more != NULL) {
+        list[n++] = more;
+    }
+    mc_status status = more == NULL && n == count ? MC_AGAIN : mc_hosts_of(member->hosts, list, n, &hosts);
+    mc_free(list);
+    if (status == MC_OK) {
+        status = mc_member_set_hosts(member, hosts);
+        mc_hosts_unref(hosts);
+    }
+    return status;
+}
+
+static void new_host_run(mc_message *message, mc_loop *loop) {
+    new_host *n = MC_CONTAINER(message, new_host, message);
+    mc_member *member = mc_members_find(&n->engine->members, n->cluster);
+    if (member != NULL && mc_hosts_find(member->hosts, n->host->address_text) == NULL &&
+        set_list(member, NULL, n->host) != MC_OK) {
+        mc_counter_inc(n->engine->slab, n->cluster->stats.update_failure);
+    }
+    new_host_drop(message);
+}
+
+void mc_members_add_host(mc_engine *engine, mc_cluster *cluster, mc_host *host) {
+    new_host *n = mc_malloc(sizeof *n);
+    if (n != NULL) {
+        *n = (new_host){.message = {.run = new_host_run, .drop = new_host_drop},
+                        .engine = engine,
+                        .cluster = mc_cluster_ref(cluster),
+                        .host = mc_host_ref(host)};
+        mc_mailbox_post(engine->control, &n->message);
+    }
+}
+
+static bool still_used(mc_host *host) {
+    return atomic_exchange(&host->used, false) || atomic_load(&host->cx_active) > 0;
+}
+
+static void unused_fired(mc_timer *timer) {
+    mc_member *member = MC_CONTAINER(timer, mc_member, unused);
+    mc_status status = set_list(member, still_used, NULL);
+    if (status != MC_OK && status != MC_AGAIN) {
+        mc_counter_inc(member->engine->slab, member->cluster->stats.update_failure);
+    }
+    mc_timer_arm(member->engine->control, timer, member->cluster->original_dst->cleanup_ms);
+}
+
 /* --- hosts that ask to be taken out -------------------------------------------------------------------------------------------- */
 
 typedef struct mc_failed_host {
@@ -358,6 +435,7 @@ static void member_free(mc_member *member) {
         mc_outlier_stats_release(&member->outlier.stats);
     }
     mc_timer_cancel(member->engine->control, &member->tick);
+    mc_timer_cancel(member->engine->control, &member->unused);
     mc_timer_cancel(member->engine->control, &member->merge);
     mc_timer_cancel(member->engine->control, &member->weigh);
     mc_timer_cancel(member->engine->control, &member->sweep);
@@ -386,6 +464,10 @@ static mc_member *member_new(mc_engine *engine, mc_cluster *cluster) {
         member->cluster = mc_cluster_ref(cluster);
         member->tick.fire = tick_fired;
         member->merge.fire = merge_fired;
+        member->unused.fire = unused_fired;
+        if (cluster->original_dst != NULL) {
+            mc_timer_arm(engine->control, &member->unused, cluster->original_dst->cleanup_ms);
+        }
         member->weigh.fire = weigh_fired;
         member->sweep.fire = sweep_fired;
         if (cluster->lb.policy == MC_LB_CLIENT_WEIGHTS) {
@@ -443,6 +525,9 @@ void mc_members_stop(mc_members *members) {
         mc_member *member = members->items[i];
         if (member != NULL) {
             mc_timer_cancel(member->engine->control, &member->tick);
+            mc_timer_cancel(member->engine->control, &member->unused);
+            mc_timer_cancel(member->engine->control, &member->weigh);
+            mc_timer_cancel(member->engine->control, &member->sweep);
             mc_timer_cancel(member->engine->control, &member->merge);
         }
     }

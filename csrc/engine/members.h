@@ -20,7 +20,8 @@ typedef struct mc_member {
     mc_hosts *sent;   /* what workers were given last; referenced; NULL: nothing yet */
     mc_hosts *before; /* what they had before, while some may still have it: freeing a great one is not theirs to do */
     mc_timer sweep;
-    mc_timer weigh; /* client-side weights are computed (lb/client_weights.h) */
+    mc_timer unused; /* an ORIGINAL_DST cluster lets go of hosts that nobody uses */
+    mc_timer weigh;  /* client-side weights are computed (lb/client_weights.h) */
     uint64_t delivered_ms;
     bool delivered; /* ever */
 } mc_member;
@@ -90,6 +91,8 @@ void mc_member_drain_host(mc_member *member, mc_host *host);
 /* From a worker's thread: what mc_outlier_put returned. */
 void mc_members_report(mc_engine *engine, mc_cluster *cluster, mc_host *host, unsigned types);
 
+/* From a worker's thread: a host was made for an ORIGINAL_DST cluster; it becomes a member unless its address is one already. */
+void mc_members_add_host(mc_engine *engine, mc_cluster *cluster, mc_host *host);
 /* From a worker's thread: a proxied answer asked to take the host out (HC-14). It is excluded at once; the control side hears of it
  * through mc_members_take_failed. */
 void mc_members_fail_host(mc_engine *engine, mc_cluster *cluster, mc_host *host);

@@ -175,6 +175,10 @@ static void report_outcome(void *ctx, mc_upstream *upstream, mc_host *host, unsi
     mc_members_report(((mc_worker *)ctx)->engine, upstream->cluster, host, types);
 }
 
+static void new_host(void *ctx, mc_upstream *upstream, mc_host *host) {
+    mc_members_add_host(((mc_worker *)ctx)->engine, upstream->cluster, host);
+}
+
 static void fail_host(void *ctx, mc_upstream *upstream, mc_host *host) {
     if (upstream->cluster->health_checked) {
         mc_members_fail_host(((mc_worker *)ctx)->engine, upstream->cluster, host);
@@ -196,6 +200,7 @@ static void apply_cluster(mc_worker *worker, const mc_snapshot_cluster *entry) {
     }
     fresh->on_outcome = report_outcome;
     fresh->on_fail_host = fail_host;
+    fresh->on_new_host = new_host;
     fresh->ctx = worker;
     if (*at != NULL) {
         mc_upstream_retire(*at);

@@ -277,6 +277,7 @@ static const policy_row POLICIES[] = {
      MC_LB_LEAST_REQUEST, read_least_request},
     {MC_SLICE_INIT("RANDOM"), EXTENSION("random.v3.Random"), NULL, MC_LB_RANDOM, read_random},
     {MC_SLICE_INIT("RING_HASH"), EXTENSION("ring_hash.v3.RingHash"), "ring_hash_lb_config", MC_LB_RING_HASH, read_ring},
+    {MC_SLICE_INIT("CLUSTER_PROVIDED"), {NULL, 0}, NULL, MC_LB_RANDOM, read_random}, /* the request names its host */
     {MC_SLICE_INIT("MAGLEV"), EXTENSION("maglev.v3.Maglev"), "maglev_lb_config", MC_LB_MAGLEV, read_maglev},
     {{NULL, 0}, MC_SLICE_INIT("meshcore.PeakEwma"), NULL, MC_LB_PEAK_EWMA, read_peak},
     {{NULL, 0},
@@ -573,6 +574,18 @@ static mc_status read_happy_eyeballs(const mc_value *cluster, mc_lb_config *out,
     return MC_OK;
 }
 
+/* CL-15. */
+static mc_status check_provided(const mc_value *cluster, mc_slice type, mc_error *error) {
+    mc_slice policy = MC_SLICE("ROUND_ROBIN");
+    mc_status status = mc_value_read_string(cluster, "lb_policy", &policy, error);
+    if (status == MC_OK &&
+        mc_slice_eq(type, MC_SLICE("ORIGINAL_DST")) != mc_slice_eq(policy, MC_SLICE("CLUSTER_PROVIDED"))) {
+        return mc_error_set(error, MC_EINVAL, "lb_policy",
+                            "must be CLUSTER_PROVIDED with the type ORIGINAL_DST, and only with it");
+    }
+    return status;
+}
+
 static mc_status compile(const mc_value *cluster, const mc_lb_node *node, mc_lb_config *out, mc_error *error) {
     const mc_value *policy;
     mc_slice type = MC_SLICE("STATIC");
@@ -585,6 +598,9 @@ static mc_status compile(const mc_value *cluster, const mc_lb_node *node, mc_lb_
     }
     out->keep_duplicates = mc_slice_eq(type, MC_SLICE("STATIC"));
     out->logical = mc_slice_eq(type, MC_SLICE("LOGICAL_DNS"));
+    if ((status = check_provided(cluster, type, error)) != MC_OK) {
+        return status;
+    }
     if ((status = read_happy_eyeballs(cluster, out, error)) != MC_OK) {
         return status;
     }

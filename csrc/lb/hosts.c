@@ -1,5 +1,7 @@
 #include "lb/hosts.h"
 
+#include <stdio.h>
+
 #include "base/alloc.h"
 #include "lb/assignment.h"
 
@@ -140,6 +142,37 @@ mc_status mc_hosts_refresh(mc_hosts *old, mc_hosts **out) {
     }
     *out = hosts;
     return MC_OK;
+}
+
+mc_status mc_hosts_of(mc_hosts *old, mc_host *const *list, size_t count, mc_hosts **out) {
+    mc_hosts *hosts = hosts_new(count, 1, &old->config);
+    mc_status status = hosts == NULL ? MC_ENOMEM : mc_host_set_new(list, count, old->config.local, &hosts->sets[0]);
+    if (status == MC_OK) {
+        memcpy(hosts->all, list, count * sizeof *hosts->all);
+        hosts->options = old->options;
+        status = finish(hosts, old);
+    }
+    if (status != MC_OK) {
+        mc_hosts_unref(hosts);
+        return status;
+    }
+    *out = hosts;
+    return MC_OK;
+}
+
+mc_host *mc_hosts_make_host(const mc_address *address, const mc_lb_config *config, mc_slice cluster_name,
+                            mc_stats *stats) {
+    char text[MC_ADDRESS_TEXT], name[MC_ADDRESS_TEXT + 256];
+    mc_host_spec spec = {.address = *address, .weight = 1};
+    spec.address_text = mc_slice_of(text, mc_address_text(address, text));
+    int n =
+        snprintf(name, sizeof name, "%.*s%s", (int)(cluster_name.n < 256 ? cluster_name.n : 255), cluster_name.p, text);
+    spec.hostname = mc_slice_of(name, (size_t)n);
+    mc_host *host = mc_host_new(&spec, config, cluster_name, stats);
+    if (host != NULL) {
+        atomic_init(&host->weight, 1);
+    }
+    return host;
 }
 
 /* One host of the new membership, before anything is changed. */

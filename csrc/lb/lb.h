@@ -72,6 +72,7 @@ typedef struct mc_host {
     _Atomic uint32_t refs;
     _Atomic uint32_t rq_active;    /* streams attached to a connection, all workers (ED-9) */
     _Atomic uint32_t cx_active;    /* connections, all workers (CB-5) */
+    _Atomic bool used;             /* chosen since the last sweep (CL-15) */
     _Atomic uint32_t health_flags; /* set and cleared with atomic_fetch_or/and: several parties own bits of it */
     _Atomic uint32_t pending;      /* requests that were given the host and have not ended (PE-2) */
     _Atomic uint32_t weight;       /* at least 1 (C-4) */
@@ -221,6 +222,11 @@ MC_MUST_CHECK mc_status mc_hosts_compile(const mc_value *assignment, const mc_lb
 MC_MUST_CHECK mc_status mc_hosts_refresh(mc_hosts *hosts, mc_hosts **out);
 mc_hosts *mc_hosts_ref(mc_hosts *hosts);
 void mc_hosts_unref(mc_hosts *hosts);
+/* Just these hosts, in the lowest priority, under the options of `old`. */
+MC_MUST_CHECK mc_status mc_hosts_of(mc_hosts *old, mc_host *const *list, size_t count, mc_hosts **out);
+/* A host that no assignment names, weight 1, for mc_hosts_of. NULL: out of memory. */
+mc_host *mc_hosts_make_host(const mc_address *address, const mc_lb_config *config, mc_slice cluster_name,
+                            mc_stats *stats);
 size_t mc_hosts_count(const mc_hosts *hosts);
 mc_host *mc_hosts_at(const mc_hosts *hosts, size_t index); /* borrowed; configuration order, all priorities */
 /* The address that a connection's attempt number `index` goes to, borrowed; NULL: no further one. */

@@ -9,6 +9,7 @@
 #include "health/outlier.h"
 #include "lb/lb.h"
 #include "pool/breaker.h"
+#include "pool/original_dst.h"
 #include "stats/code_stats.h"
 
 /* Envoy's names under "cluster.<name>." (upstream rules, section 15). */
@@ -132,6 +133,7 @@ typedef struct mc_cluster {
     mc_connect_options connect; /* upstream_bind_config */
     bool has_connect;
     bool close_on_health_failure;
+    mc_original_dst *original_dst;   /* NULL: of another type */
     mc_outlier_config *outlier;      /* NULL: not watched */
     uint64_t update_merge_window_ms; /* CL-12; 0: off */
     bool health_checked;             /* has active health checks */

@@ -829,6 +829,7 @@ mc_upstream *mc_upstream_new(mc_cluster *cluster, mc_hosts *hosts, mc_net *net, 
     upstream->dying.run = upstream_die;
     mc_map_init(&upstream->pool_of);
     mc_list_init(&upstream->pools);
+    mc_list_init(&upstream->own_hosts);
     upstream->live = live;
     if (live != NULL) {
         ++*live;
@@ -855,6 +856,66 @@ static void pool_drop(mc_pool *pool) {
     }
 }
 
+typedef struct own_host {
+    mc_link link;
+    mc_host *host; /* referenced */
+} own_host;
+
+/* Those whose address `hosts` has now; NULL: all. */
+static void forget_own_hosts(mc_upstream *upstream, const mc_hosts *hosts) {
+    MC_LIST_EACH(&upstream->own_hosts, node) {
+        own_host *own = MC_CONTAINER(node, own_host, link);
+        if (hosts == NULL || mc_hosts_find(hosts, own->host->address_text) != NULL) {
+            mc_link_unlink(&own->link);
+            mc_host_unref(own->host);
+            mc_free(own);
+        }
+    }
+}
+
+static mc_host *find_own_host(const mc_upstream *upstream, mc_slice text) {
+    MC_LIST_EACH(&upstream->own_hosts, node) {
+        mc_host *host = MC_CONTAINER(node, own_host, link)->host;
+        if (mc_slice_eq(host->address_text, text)) {
+            return host;
+        }
+    }
+    return NULL;
+}
+
+static mc_host *make_own_host(mc_upstream *upstream, const mc_address *address) {
+    mc_cluster *cluster = upstream->cluster;
+    own_host *own = mc_malloc(sizeof *own);
+    mc_host *host = mc_hosts_make_host(address, &cluster->lb, cluster->name, cluster->stats_store);
+    if (own == NULL || host == NULL) {
+        mc_free(own);
+        mc_host_unref(host);
+        return NULL;
+    }
+    *own = (own_host){.host = host};
+    mc_list_push_back(&upstream->own_hosts, &own->link);
+    if (upstream->on_new_host != NULL) {
+        upstream->on_new_host(upstream->ctx, upstream, host);
+    }
+    return host;
+}
+
+mc_host *mc_upstream_original(mc_upstream *upstream, const mc_address *address) {
+    char text[MC_ADDRESS_TEXT];
+    const mc_slice key = mc_slice_of(text, mc_address_text(address, text));
+    mc_host *host = mc_hosts_find(upstream->hosts, key);
+    if (host == NULL) {
+        host = find_own_host(upstream, key);
+    }
+    if (host == NULL) {
+        host = make_own_host(upstream, address);
+    }
+    if (host != NULL && !atomic_load_explicit(&host->used, memory_order_relaxed)) {
+        atomic_store_explicit(&host->used, true, memory_order_relaxed);
+    }
+    return host;
+}
+
 void mc_upstream_free(mc_upstream *upstream) {
     upstream->retired = true;
     if (upstream->clients > 0) { /* the last on_close comes back through upstream_die */
@@ -863,6 +924,7 @@ void mc_upstream_free(mc_upstream *upstream) {
     }
     MC_LIST_EACH(&upstream->pools, node) { pool_free(MC_CONTAINER(node, mc_pool, link)); }
     mc_deferred_cancel(&upstream->dying);
+    forget_own_hosts(upstream, NULL);
     mc_map_fini(&upstream->pool_of);
     mc_lb_free(upstream->lb);
     mc_hosts_unref(upstream->hosts);
@@ -894,9 +956,11 @@ mc_status mc_upstream_update_planned(mc_upstream *upstream, mc_hosts *hosts, mc_
     mc_hosts *old = upstream->hosts;
     upstream->hosts = mc_hosts_ref(hosts);
     mc_hosts_unref(old);
+    forget_own_hosts(upstream, hosts);
     MC_LIST_EACH(&upstream->pools, node) {
         mc_pool *pool = MC_CONTAINER(node, mc_pool, link);
-        if (!pool->draining && !mc_hosts_has(hosts, pool->host)) {
+        if (!pool->draining && !mc_hosts_has(hosts, pool->host) &&
+            find_own_host(upstream, pool->host->address_text) != pool->host) {
             pool_drain(pool);
         }
     }

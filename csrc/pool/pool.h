@@ -106,6 +106,7 @@ struct mc_upstream {
     mc_slab *slab;
     const mc_connector *connector;  /* NULL: sockets */
     mc_map pool_of;                 /* by the pool's key */
+    mc_list own_hosts;              /* of an ORIGINAL_DST cluster, made here and not yet in the membership */
     mc_list pools;                  /* oldest first: what walks them all does so in a replayable order */
     uint32_t clients;               /* connections alive, over all pools */
     uint32_t waiting, busy, unused; /* attempts queued and attached, streams that connections have room for (CP-15) */
@@ -117,6 +118,8 @@ struct mc_upstream {
     void (*on_outcome)(void *ctx, mc_upstream *upstream, mc_host *host, unsigned types);
     /* A response said x-envoy-immediate-health-check-fail; NULL: nobody listens. */
     void (*on_fail_host)(void *ctx, mc_upstream *upstream, mc_host *host);
+    /* A host was made here (CL-15). */
+    void (*on_new_host)(void *ctx, mc_upstream *upstream, mc_host *host);
     void *ctx;
 };
 
@@ -153,6 +156,9 @@ static inline void mc_upstream_fail_host(mc_upstream *upstream, mc_host *host) {
         upstream->on_fail_host(upstream->ctx, upstream, host);
     }
 }
+
+/* The host at an address of an ORIGINAL_DST cluster, made on first use; NULL: out of memory. Borrowed as with mc_upstream_choose. */
+mc_host *mc_upstream_original(mc_upstream *upstream, const mc_address *address);
 
 /* Where the host is now; borrowed until the membership changes. */
 static inline const mc_address *mc_upstream_address(const mc_upstream *upstream, const mc_host *host) {

@@ -79,6 +79,21 @@ static bool refuse_host(void *ctx, const mc_host *host) {
            has_labels(policy, host);
 }
 
+/* CL-15. */
+static mc_host *choose_original(mc_router *r) {
+    mc_stream *stream = r->stream;
+    mc_address address;
+    uint32_t invalid;
+    const bool found =
+        mc_original_dst_address(r->cluster->original_dst, &stream->request, stream->metadata, NULL, &address, &invalid);
+    mc_counter_add(stream->proxy->slab, r->cluster->stats.original_dst_host_invalid, invalid);
+    mc_host *host = found ? mc_upstream_original(r->upstream, &address) : NULL;
+    if (host == NULL) {
+        MC_R_COUNT(r, upstream_cx_none_healthy);
+    }
+    return host;
+}
+
 static mc_host *choose(mc_router *r) {
     const mc_retry_policy *policy = r->retry.with.policy;
     r->lb.now_ms = mc_loop_now_ms(r->stream->proxy->loop);
@@ -93,7 +108,7 @@ static mc_host *choose(mc_router *r) {
             r->lb.loads = mc_retry_priority_loads(r->retry_priority, r->upstream->hosts);
         }
     }
-    return mc_upstream_choose(r->upstream, &r->lb);
+    return MC_UNLIKELY(r->cluster->original_dst != NULL) ? choose_original(r) : mc_upstream_choose(r->upstream, &r->lb);
 }
 
 /* PR-12. Without memory the priorities tried are not left aside. */
