@@ -58,6 +58,7 @@ _FLAGS = (
     "eds_status_draining",
     "degraded_outlier_detection",
 )
+_FAILED_ACTIVE_HC = 0x1
 _STATUS_FLAG = {
     "UNHEALTHY": 0x4,
     "TIMEOUT": 0x4,
@@ -448,17 +449,21 @@ class LoadBalancer:
             names in an iterable, or the text of Envoy's /clusters ("/failed_active_hc/...",
             "healthy").
 
-        One call is one update of the host sets.
+        One call is one update of the host sets. A host that is no longer failing its active check
+        begins its slow start.
         """
         changes = host if isinstance(host, Mapping) else {host: health}
         for each, value in changes.items():
             index = self._index(each)
             status = status_name(value) if isinstance(value, bool | str) else None
+            number = -1
             if status is not None:
                 self._rows[index]["health_status"] = status
-                self._core.set_health(index, _STATUS_FLAG.get(status, 0), _STATUS_NUMBER[status])
+                bits, number = _STATUS_FLAG.get(status, 0), _STATUS_NUMBER[status]
             else:
-                self._core.set_health(index, _flag_bits(value))
+                bits = _flag_bits(value)
+            passed = self._core.flags(index) & ~bits & _FAILED_ACTIVE_HC
+            self._core.set_health(index, bits, number, max(1, self._now()) if passed else None)
         self._core.refresh(self._now())
 
     def set_active_requests(self, host: Any, count: int | None = None) -> None:

@@ -163,6 +163,23 @@ def test_slow_start_samples_the_weight_at_the_time_of_the_pick() -> None:
     assert 60 < warm < 75
 
 
+def test_slow_start_begins_when_the_active_check_passes() -> None:
+    now = [0]
+    config = {"slow_start_window": "60s", "aggression": {"default_value": 2.0}}
+    cluster = {"lb_policy": "ROUND_ROBIN", "round_robin_lb_config": {"slow_start_config": config}}
+    balancer = LoadBalancer(
+        cluster, [("10.0.0.1:80", 8), ("10.0.0.2:80", 8)], random=lambda: 0, now=lambda: now[0]
+    )
+    balancer.set_health(0, ["failed_active_hc"])
+    now[0] = 1_000_000
+    balancer.set_health(0, "healthy")
+    now[0] += 15_000  # ED-11: 15 s of 60 s, aggression 2: weight 4 of 8
+    chosen = picks(balancer, 3)
+    assert chosen.count(0) in (0, 1)
+    now[0] += 60_000
+    assert picks(balancer, 400).count(0) in range(190, 211)
+
+
 # --- membership ----------------------------------------------------------------------------------
 
 
