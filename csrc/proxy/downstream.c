@@ -27,6 +27,8 @@ struct mc_downstream {
     uint64_t ended, premature; /* streams, and those among them that a client gave up at once (HC-42) */
     drain_state drain;
     bool used;              /* something came */
+    bool spoke;             /* a whole request head came */
+    bool protocol_error;    /* what came was no HTTP */
     bool soft_drain;        /* http1_safe_max_connection_duration: the next response ends it */
     bool closing;           /* nothing further is read; what is written still leaves */
     bool clean;             /* closing after a request that asked for it and came whole: nobody is kept waiting */
@@ -219,6 +221,7 @@ static mc_status request_headers(void *ctx, const mc_h1_head *head) {
     } else if (MC_UNLIKELY(head->version_minor == 0) && !hcm->proxy_100_continue) {
         mc_headers_remove_known(&stream->request, MC_H_EXPECT); /* ignored, RFC 9110 section 10.1.1 */
     }
+    d->spoke = true;
     mc_stream_request_headers(stream, head);
     if (d->stream == stream && stream->upgrade) {
         mc_h1_parser_tunnel(&d->parser);
@@ -259,6 +262,7 @@ static const mc_h1_handler request_handler = {
 /* H1-1: a codec error is answered, then the connection closes. */
 static void codec_error(mc_downstream *d) {
     COUNT(d, downstream_cx_protocol_error);
+    d->protocol_error = true;
     const mc_h1_error *error = &d->parser.error;
     if (d->stream == NULL && request_begin(d) == NULL) {
         close_now(d);
@@ -392,8 +396,10 @@ static void log_connection(mc_downstream *d) {
     info.filter_chain_name = d->pin->hcm->filter_chain_name;
     info.downstream_close_type = MC_SLICE("Normal");
     info.connection_id = d->conn.id;
-    info.downstream_wire_received = d->conn.rx_bytes;
-    info.downstream_wire_sent = d->conn.tx_bytes;
+    info.bytes_received = d->conn.rx_bytes;
+    info.bytes_sent = d->conn.tx_bytes;
+    info.protocol = d->spoke ? MC_SLICE("HTTP/1.1") : MC_SLICE_NONE;
+    info.flags = d->protocol_error ? MC_FLAG(DPE) : 0;
     mc_access_logs_emit(d->pin->hcm->access.connections, &info, &port);
 }
 

@@ -406,7 +406,7 @@ def test_the_listeners_log_tells_of_connections(serve, tmp_path):
             connection.request("/404")
             connection.request("/404")
     until(lambda: path.read_text().count("\n") == 2)
-    assert path.read_text() == f"NotSet 0 - - {port_of(gateway)}\n" * 2
+    assert path.read_text() == f"NotSet 0 - HTTP/1.1 {port_of(gateway)}\n" * 2
 
 
 @pytest.mark.parametrize(
