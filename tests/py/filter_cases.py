@@ -38,7 +38,7 @@ class Request:
     reply_body: str = "hello"
 
 
-def ask(line: str = "GET /", /, body: bytes | None = None, **headers: str) -> Request:
+def ask(line: str = "GET /", body: bytes | None = None, /, **headers: str) -> Request:
     """A request with headers, whose names have `_` for `-`."""
     return Request(line, [(n.replace("_", "-"), v) for n, v in headers.items()], body)
 
@@ -737,7 +737,7 @@ def local_ratelimit() -> list[Case]:
         return {"key": key, **({"value": value} if value else {})}
 
     def limited(
-        name: str, requests: list[Request], routes: list[Tree] | None = None, **config: Any
+        name: str, requests: list[Request], routes: list[Tree] | None = None, /, **config: Any
     ) -> Case:
         chain = [http_filter("rl", kind, stat_prefix=name, **config)]
         return Case(name, chain, requests, routes or [to_upstream()], stats=(f"{name}.http_local",))

@@ -8,7 +8,7 @@ import gzip
 import json
 import re
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import peers
@@ -170,7 +170,7 @@ def run(server: peers.Server, case: Case, port: int, upstream: Upstream) -> Outc
 
 
 @pytest.fixture(scope="module")
-def results(request: pytest.FixtureRequest) -> Iterator[dict[str, tuple[Outcome, Outcome]]]:
+def results(request: pytest.FixtureRequest) -> dict[str, tuple[Outcome, Outcome]]:
     """By case: what meshcore did, and what Envoy did. One process of each serves them all."""
     chosen = [
         item.callspec.params["name"]
@@ -193,7 +193,7 @@ def results(request: pytest.FixtureRequest) -> Iterator[dict[str, tuple[Outcome,
                     {case.name: run(server, case, ports[case.name], upstream) for case in cases}
                 )
     ours, theirs = found
-    yield {name: (ours[name], theirs[name]) for name in ours}
+    return {name: (ours[name], theirs[name]) for name in ours}
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -34,12 +34,12 @@ async def web(exchange: Exchange) -> None:
 def cors(ask: Ask) -> None:
     preflight = {"Origin": "https://shop.example", "Access-Control-Request-Method": "PUT"}
     assert ask(method="OPTIONS", **preflight).header("access-control-max-age") == "600"
-    assert ask(**{"Origin": "https://evil.example"}).header("access-control-allow-origin") is None
+    assert ask(Origin="https://evil.example").header("access-control-allow-origin") is None
 
 
 def csrf(ask: Ask) -> None:
-    assert ask(method="POST", **{"Origin": "https://evil.example"}).status == 403
-    assert ask(method="POST", **{"Origin": "https://a.shop.example"}).status == 200
+    assert ask(method="POST", Origin="https://evil.example").status == 403
+    assert ask(method="POST", Origin="https://a.shop.example").status == 200
 
 
 def header_mutation(ask: Ask) -> None:
@@ -125,7 +125,7 @@ def adaptive_concurrency(ask: Ask) -> None:
 def stateful_session(ask: Ask) -> None:
     cookie = (ask().header("set-cookie") or "").split(";")[0]
     assert cookie.startswith('session="')
-    assert ask(**{"cookie": cookie}).header("set-cookie") is None
+    assert ask(cookie=cookie).header("set-cookie") is None
 
 
 SHOWN = {
