@@ -105,6 +105,38 @@ static bool normalize_path(mc_stream *stream, mc_reply *reply) {
     return true;
 }
 
+static bool asks_for_udp(const mc_headers *headers) {
+    return mc_slice_ieq(mc_headers_get_known(headers, MC_H_UPGRADE), MC_SLICE("connect-udp"));
+}
+
+/* RFC 9298: the target in the path, /.well-known/masque/udp/<host>/<port>/, becomes the authority (HC-2, step 10). */
+static bool take_udp_target(mc_stream *stream, mc_slice path) {
+    const mc_slice prefix = MC_SLICE("/.well-known/masque/udp/");
+    mc_slice rest = mc_slice_from(path, prefix.n), host, port, authority;
+    mc_address address;
+    for (size_t i = 0; i < path.n; i++) {
+        if ((unsigned char)path.p[i] < 0x21 || (unsigned char)path.p[i] > 0x7e) {
+            return false;
+        }
+    }
+    host = mc_slice_until(rest, mc_slice_find(rest, '/'));
+    rest = mc_slice_from(rest, host.n + 1);
+    port = mc_slice_until(rest, mc_slice_find(rest, '/'));
+    if (!mc_slice_has_prefix(path, prefix) || host.n == 0 || port.n == 0 || port.n + 1 != rest.n) {
+        return false;
+    }
+    TRY(mc_percent_decode(host, &stream->arena, &host));
+    TRY(mc_percent_decode(port, &stream->arena, &port));
+    if (mc_slice_find(host, '%') < host.n) { /* zones are not for others */
+        return false;
+    }
+    const bool v6 = mc_slice_find(host, ':') < host.n && mc_address_parse(&address, host, 0) == MC_OK;
+    const mc_slice parts[] = {v6 ? MC_SLICE("[") : MC_SLICE(""), host, v6 ? MC_SLICE("]:") : MC_SLICE(":"), port};
+    TRY(mc_arena_concat(&stream->arena, parts, sizeof parts / sizeof parts[0], &authority));
+    TRY(mc_headers_set_known_ref(&stream->request, MC_H_AUTHORITY, authority));
+    return true;
+}
+
 static bool check_path(mc_stream *stream, mc_reply *reply) {
     mc_slice method = mc_headers_get_known(&stream->request, MC_H_METHOD);
     mc_slice path = mc_headers_get_known(&stream->request, MC_H_PATH);
@@ -113,6 +145,12 @@ static bool check_path(mc_stream *stream, mc_reply *reply) {
     }
     if (path.n == 0) {
         return refuse(reply, 404, "missing_path_rejected");
+    }
+    if (MC_UNLIKELY(mc_headers_has(&stream->request, MC_H_UPGRADE)) && asks_for_udp(&stream->request) &&
+        !take_udp_target(stream, path)) {
+        (void)refuse(reply, 404, "invalid_path");
+        reply->body = MC_SLICE("The path is incorrect for CONNECT-UDP");
+        return false;
     }
     if (path.p[0] != '/') {
         MC_HCM_COUNT(stream, downstream_rq_non_relative_path);

@@ -6,6 +6,7 @@ code details and the manager's counters.
 
 from __future__ import annotations
 
+import random
 import re
 from collections.abc import Callable
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 import clients
 import peers
 import pytest
-from test_envoy_diff import BODY, CHUNKED, ROUTER, address, ask, cluster, request
+from test_envoy_diff import BODY, CHUNKED, ROUTER, address, ask, cluster, generated, request
 from upstreams import Behaviour, Upstream, echo, raw, stall
 
 HCM = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
@@ -173,7 +174,8 @@ REFUSED = [
     request("GET /zzz", "Content-Type: application/grpc+proto"),
     request("HEAD /a#b"),
 ]
-WEBSOCKET = ("Connection: Upgrade", "Upgrade: websocket")
+UPGRADE = "Connection: Upgrade"
+WEBSOCKET = (UPGRADE, "Upgrade: websocket")
 CASES: dict[str, Case] = {
     "plain": ({}, FORWARDED + IDS + PATHS + HOSTS + REFUSED),
     "edge": ({"use_remote_address": "true"}, FORWARDED + IDS + REFUSED),
@@ -440,6 +442,18 @@ CASES: dict[str, Case] = {
             request("CONNECT a.com:80", host="a.com:80"),
         ],
     ),
+    "udp": (
+        {"upgrade_configs": "[{upgrade_type: connect-udp}]"},
+        [
+            request(f"GET /.well-known/masque/udp/{target}", UPGRADE, "Upgrade: connect-udp")
+            for target in ("a.com/80", "/80/", "a.com//", "a%25b/1/", "a.com/80/x", "a.com/80/?q")
+        ]
+        + [
+            request("GET /.well-known/masque/udp/a.com/80/", "Upgrade: Connect-UDP"),
+            request("GET /.well-known/masque/udp/2001%3Adb8%3A%3A1/80/", "Upgrade: connect-udp"),
+            request("GET /a", "Upgrade: connect-udp"),
+        ],
+    ),
     "informational": (
         {},
         [request("GET /raw/103"), request("GET /raw/102"), request("GET /raw/100")],
@@ -684,6 +698,72 @@ def compare(pair: tuple[peers.Server, peers.Server], requests: list[bytes]) -> N
 @pytest.mark.parametrize("name", list(CASES))
 def test_the_manager_answers_as_envoys(name: str, both: Pair, ports: dict[str, int]) -> None:
     manager, requests = CASES[name]
+    compare(both(config(manager, ROUTES), **ports), requests)
+
+
+SEED = 20261121
+# Independent choices; a generated configuration draws from each.
+CHOICES: list[dict[str, list[str]]] = [
+    {"use_remote_address": ["true", "false"]},
+    {"internal_address_config": ["{unix_sockets: false}"]},
+    {"xff_num_trusted_hops": ["1", "2"]},
+    {"skip_xff_append": ["true"]},
+    {"append_x_forwarded_port": ["true"]},
+    {"normalize_path": ["true"]},
+    {"merge_slashes": ["true"]},
+    {
+        "path_with_escaped_slashes_action": [
+            "REJECT_REQUEST",
+            "UNESCAPE_AND_REDIRECT",
+            "UNESCAPE_AND_FORWARD",
+        ]
+    },
+    {"strip_any_host_port": ["true"], "strip_matching_host_port": ["true"]},
+    {"strip_trailing_host_dot": ["true"]},
+    {"via": ["mesh"]},
+    {"server_name": ["me"]},
+    {"server_header_transformation": ["APPEND_IF_ABSENT", "PASS_THROUGH"]},
+    {"generate_request_id": ["false"]},
+    {"preserve_external_request_id": ["true"]},
+    {"always_set_request_id_in_response": ["true"]},
+    {"stream_error_on_invalid_http_message": ["true"]},
+    {"proxy_100_continue": ["true"]},
+    {"proxy_status_config": ["{}", "{remove_details: true, literal_proxy_name: p}"]},
+    {"forward_client_cert_details": ["ALWAYS_FORWARD_ONLY", "APPEND_FORWARD"]},
+    {"scheme_header_transformation": ["{scheme_to_overwrite: https}"]},
+    {
+        "http_protocol_options": [
+            "{accept_http_10: true, default_host_for_http_10: d}",
+            "{enable_trailers: true, allow_custom_methods: true}",
+            "{allow_absolute_url: false}",
+        ]
+    },
+    {
+        "common_http_protocol_options": [
+            "{max_headers_count: 8}",
+            "{headers_with_underscores_action: DROP_HEADER}",
+            "{headers_with_underscores_action: REJECT_REQUEST}",
+        ]
+    },
+    {"upgrade_configs": ["[{upgrade_type: websocket}]"]},
+]
+
+
+def drawn(index: int) -> Case:
+    draw = random.Random(f"{SEED} {index}")
+    manager = {}
+    for choice in CHOICES:
+        if draw.random() < 0.35:
+            name = draw.choice(list(choice))
+            manager[name] = draw.choice(choice[name])
+    shapes = [*FORWARDED, *IDS, *PATHS, *HOSTS, *REFUSED]
+    shapes += [data for _, data in generated(SEED + index, 30)]
+    return manager, draw.sample(shapes, 60)
+
+
+@pytest.mark.parametrize("index", range(12))
+def test_generated_configurations(index: int, both: Pair, ports: dict[str, int]) -> None:
+    manager, requests = drawn(index)
     compare(both(config(manager, ROUTES), **ports), requests)
 
 
