@@ -266,7 +266,9 @@ static void try_tags(writer *out, const mc_span_end *how) {
         number_tag(out, MC_SLICE("retry.count"), how->retries);
     }
     if (how->reset_reason.n > 0) {
-        TAG(out, "error", MC_SLICE("true"));
+        if (how->status != 0) { /* without a status the outcome says it */
+            TAG(out, "error", MC_SLICE("true"));
+        }
         TAG(out, "error.reason", how->reset_reason);
     }
     if (how->canceled) {

@@ -36,8 +36,10 @@ def test_the_demonstration() -> None:
     assert "BAD" not in done.stdout
 
 
-def test_the_demonstrations_configuration_is_valid() -> None:
-    path = EXAMPLES / "front_proxy.yaml"
+@pytest.mark.parametrize(
+    "path", sorted(EXAMPLES.rglob("*.yaml")), ids=lambda path: str(path.relative_to(EXAMPLES))
+)
+def test_configurations_are_valid(path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "meshcore", "validate", "-c", path],
         capture_output=True,

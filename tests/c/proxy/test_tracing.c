@@ -125,6 +125,49 @@ TEST(each_try_has_a_span) {
     close_run(&r);
 }
 
+TEST(a_copy_has_a_span_that_outlives_the_stream) {
+    run r = {0};
+    open_run(&r, TRACED(ZIPKIN(""), "{\"match\":{\"prefix\":\"/\"},\"route\":{\"cluster\":\"web\","
+                                    "\"request_mirror_policies\":[{\"cluster\":\"web\"},"
+                                    "{\"cluster\":\"web\",\"trace_sampled\":false}]}}"));
+    ask(&r, "x-b3-traceid: 1\r\nx-b3-spanid: 2\r\n");
+    unsigned copies = 0, own = 0;
+    mc_text text;
+    while (mc_engine_span(r.p.engine, &text)) {
+        copies += contains(mc_text_slice(&text), "\"name\":\"web\",\"kind\":\"CLIENT\"");
+        own += contains(mc_text_slice(&text), "\"kind\":\"SERVER\"");
+        mc_text_fini(&text);
+    }
+    CHECK_INT(copies, 1);
+    CHECK_INT(own, 1);
+    close_run(&r);
+}
+
+static bool refuse_all(pipeline *p, const mc_host *host) { return false; }
+
+TEST(tries_that_fail) {
+    run r = {0};
+    char text[4096];
+    open_run(&r, TRACED("\"spawn_upstream_span\":true," ZIPKIN(""),
+                        "{\"match\":{\"prefix\":\"/\"},\"route\":{\"cluster\":\"web\",\"retry_policy\":{"
+                        "\"retry_on\":\"connect-failure\"},\"request_mirror_policies\":[{\"cluster\":\"web\"}]}}"));
+    r.p.admit = refuse_all;
+    CHECK_HAS(exchange(&r.p, &r.client, "GET / HTTP/1.1\r\nHost: h\r\n\r\n", text, sizeof text), "503");
+    unsigned spans = 0, tries = 0, retries = 0, copies = 0;
+    mc_text span;
+    for (; mc_engine_span(r.p.engine, &span); spans++) {
+        tries += contains(mc_text_slice(&span), "\"error.reason\":\"local connection failure\"");
+        retries += contains(mc_text_slice(&span), "\"retry.count\":\"1\"");
+        copies += contains(mc_text_slice(&span), "\"name\":\"web\"");
+        mc_text_fini(&span);
+    }
+    CHECK_INT(tries, 2);
+    CHECK_INT(retries, 1);
+    CHECK_INT(copies, 1);
+    CHECK_INT(spans, 4);
+    close_run(&r);
+}
+
 TEST(a_full_ring_drops) {
     mc_span_ring ring = {0};
     mc_text text;
