@@ -109,12 +109,13 @@ async def _explain(config: Config, request: Request, listener: str | None) -> Ex
         runtime_values(config.document),
     )
     result |= routes.explanation()
-    if routes.route is None or routes.index is None:
-        if routes.route is not None:
-            result["response"] = {"status": 301, "location": routes.route.redirect(headers)}
+    if routes.route is None:
+        return result
+    if "tls_redirect" in result:
+        result["response"] = {"status": 301, "location": routes.route.redirect(headers)}
         return result
     result |= _upstream_of(config.document, routes, headers)
-    narrowed = _sandbox(config.document, found, routes)
+    narrowed = _sandbox(config.document, found, None if routes.is_tree else routes)
     last = await _through(narrowed, request, secure, stop_at_probe=False)
     result["sent"], result["response"] = last.sent, None if last.sent else last.response
     return result
@@ -214,7 +215,7 @@ class _Table:
 
     def _index(self) -> int | None:
         """The same table with each route named by its place: which name answers?"""
-        if self.host is None:
+        if self.host is None or self.is_tree:
             return None
         host = self.hosts[self.host]
         routes = [{**route, "name": str(n)} for n, route in enumerate(host.get("routes", ()))]
@@ -224,10 +225,18 @@ class _Table:
         return int(found.name) if found is not None and found.name else None
 
     @property
+    def is_tree(self) -> bool:
+        """Whether a tree of matchers stands in the place of routes: then no route has a place."""
+        return self.host is not None and "matcher" in self.hosts[self.host]
+
+    @property
     def entry(self) -> Document:
-        """The route's configuration."""
+        """The route's configuration; of one in a tree only the kind of its action."""
         assert self.host is not None
-        assert self.index is not None
+        assert self.route is not None
+        if self.index is None:
+            kinds = {"direct_response": self.route.direct_response, "route": self.route.cluster}
+            return {next((kind for kind, has in kinds.items() if has), "redirect"): {}}
         entry: Document = self.hosts[self.host]["routes"][self.index]
         return entry
 
@@ -276,7 +285,15 @@ class _Table:
             "virtual_host": {"name": host.get("name", ""), "domain": self.domain},
             "require_tls": host.get("require_tls", "NONE"),
         }
-        if self.route is not None and self.index is None and "matcher" not in host:
+        if self.is_tree:
+            found = [] if self.route is None else [self.route.name]
+            return out | {
+                "routes": [
+                    {"index": None, "name": name, "matched": True, "match": {}, "why_not": []}
+                    for name in found
+                ]
+            }
+        if self.route is not None and self.index is None:
             return out | {"routes": [], "tls_redirect": True}
         configured = host.get("routes", [])
         last = len(configured) if self.index is None else self.index
@@ -604,11 +621,12 @@ def _lines(found: Explanation) -> Iterator[str]:
         yield _row("require_tls", f"{found['require_tls']}: this request did not come over TLS")
     matched = False
     for route in found["routes"]:
-        title = f"route {route['index']}"
+        title = "route" if route["index"] is None else f"route {route['index']}"
         name = f"{route['name']}: " if route["name"] else ""
         matched |= route["matched"]
         if route["matched"]:
-            yield _row(title, f"{name}matches, {_short(route['match'])}")
+            how = "by the tree of matchers" if route["index"] is None else _short(route["match"])
+            yield _row(title, f"{name}matches, {how}")
         for n, failing in enumerate(route["why_not"]):
             has = "nothing" if failing["has"] is None else json.dumps(failing["has"])
             reason = f"{failing['condition']} is {_short(failing['wants'])}, the request has {has}"

@@ -57,6 +57,7 @@ def bootstrap(**manager: object) -> dict[str, object]:
     clusters.append({**ring, "load_assignment": assignment("ring", range(2000, 2010))})
     hosts = [
         {"name": "shop", "domains": ["shop.example", "*.shop"], "routes": yaml.safe_load(ROUTES)},
+        {"name": "tree", "domains": ["tree.example"], "matcher": tree("inside")},
         {
             "name": "safe",
             "domains": ["safe.example"],
@@ -80,6 +81,31 @@ def bootstrap(**manager: object) -> dict[str, object]:
         for name, port in (("plain", 80), ("other", 8080))
     ]
     return {"static_resources": {"listeners": listeners, "clusters": clusters}}
+
+
+def tree(name: str) -> dict[str, object]:
+    """A route that is found by a header's value in a tree of matchers."""
+    types = "type.googleapis.com/envoy"
+    route = {
+        "@type": f"{types}.config.route.v3.Route",
+        "name": name,
+        "match": {"prefix": "/"},
+        "route": {"cluster": "a"},
+    }
+    return {
+        "matcher_tree": {
+            "input": {
+                "name": "header",
+                "typed_config": {
+                    "@type": f"{types}.type.matcher.v3.HttpRequestHeaderMatchInput",
+                    "header_name": "x-tree",
+                },
+            },
+            "exact_match_map": {
+                "map": {"yes": {"action": {"name": "route", "typed_config": route}}}
+            },
+        }
+    }
 
 
 def assignment(name: str, ports: object) -> dict[str, object]:
@@ -168,10 +194,22 @@ def test_tls_that_is_required() -> None:
     assert matched(asked("https://safe.example/p")) == 0
 
 
+def test_a_tree_of_matchers() -> None:
+    found = asked("http://tree.example/p", ("x-tree", "yes"))
+    assert [(r["index"], r["name"]) for r in found["routes"]] == [(None, "inside")]
+    assert found["sent"]["target"] == "/p"
+    assert "by the tree of matchers" in render(found)
+    found = asked("http://tree.example/p")
+    assert found["routes"] == []
+    assert "404" in render(found)
+
+
 def test_no_virtual_host() -> None:
     found = asked("http://nowhere/")
     assert found["virtual_host"] is None
-    assert "none: no domain matches, of shop.example, *.shop, safe.example" in render(found)
+    assert "none: no domain matches, of shop.example, *.shop, tree.example, safe.example" in render(
+        found
+    )
 
 
 def test_the_path_that_routing_sees() -> None:
