@@ -86,6 +86,19 @@ static inline mc_slice mc_headers_get_known(const mc_headers *headers, mc_header
     return at == 0 ? MC_SLICE_NONE : headers->items[at - 1].value;
 }
 static inline bool mc_headers_has(const mc_headers *headers, mc_header_id id) { return headers->first[id] != 0; }
+/* Whether some header of the ids from `from` to `to` is there; the x-envoy- names, sorted, are such a range. */
+static inline bool mc_headers_any(const mc_headers *headers, mc_header_id from, mc_header_id to) {
+    uint64_t any = 0, four;
+    unsigned id = from;
+    for (; id + 4 <= (unsigned)to + 1; id += 4) {
+        memcpy(&four, &headers->first[id], sizeof four);
+        any |= four;
+    }
+    for (; id <= (unsigned)to; id++) {
+        any |= headers->first[id];
+    }
+    return any != 0;
+}
 /* By any name, compared case-insensitively; p == NULL when absent. */
 mc_slice mc_headers_get(const mc_headers *headers, mc_slice name);
 /* The next live entry of this name at or after *at (start with 0); NULL at the end. */

