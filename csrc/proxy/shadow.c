@@ -4,7 +4,7 @@
  * request is whole outlives the stream. */
 #include "http/uri.h"
 #include "proxy/router_internal.h"
-#include "route/mutate.h"
+#include "route/mutation_list.h"
 
 typedef struct mc_shadow {
     mc_attempt attempt;
@@ -312,7 +312,7 @@ static mc_upstream *find_upstream(const mc_router *r, const mc_mirror_policy *po
     if (policy->cluster_id != MC_NO_CLUSTER) {
         return mc_proxy_upstream(proxy, stream->hcm->cluster_slots[policy->cluster_id]);
     }
-    mc_slice name = mc_headers_get(&stream->request, policy->cluster_header);
+    mc_slice name = policy->cluster.n > 0 ? policy->cluster : mc_headers_get(&stream->request, policy->cluster_header);
     return name.n == 0 ? NULL : mc_proxy_upstream(proxy, proxy->find_slot(proxy->ctx, name));
 }
 
@@ -322,7 +322,9 @@ static mc_status mutate(mc_router *r, const mc_mirror_policy *policy, mc_headers
     if (policy->mutations != NULL && policy->mutations->formats) {
         status = mc_stream_route_request(r->stream, &request);
     }
-    return status == MC_OK ? mc_header_mutations_apply(policy->mutations, headers, request.info) : status;
+    return status == MC_OK && policy->mutations != NULL
+               ? mc_mutation_list_apply(policy->mutations, headers, request.info)
+               : status;
 }
 
 /* Without memory there is no copy, and nobody is told. */
@@ -367,7 +369,8 @@ static void make(mc_router *r, const mc_mirror_policy *policy) {
 }
 
 void mc_shadows_make(mc_router *r) {
-    const mc_mirror_policies *policies = &r->stream->match.route->mirrors;
+    const mc_mirror_policies *policies =
+        r->cluster->mirrors.count > 0 ? &r->cluster->mirrors : &r->stream->match.route->mirrors;
     if (mc_slice_eq(mc_headers_get_known(&r->stream->request, MC_H_METHOD), MC_SLICE("CONNECT")) ||
         r->stream->upgrade) {
         return;

@@ -1,5 +1,6 @@
 /* Mirroring and internal redirects: what a route says of copies of its requests, and of redirects it follows itself (RT-55, RT-56). */
 #include "route/compile.h"
+#include "route/mutation_list.h"
 
 /* --- mirroring --- */
 
@@ -12,14 +13,24 @@ static mc_status compile_mirror(mc_compile *c, const mc_value *value, mc_mirror_
     }
     MC_TRY(mc_dup_lower(c->arena, header, &out->cluster_header));
     out->cluster_id = MC_NO_CLUSTER;
-    if (name.n > 0) {
+    if (name.n > 0 && c->table != NULL) {
         MC_TRY(mc_compile_cluster(c, value, "cluster", &out->cluster, &out->cluster_id));
+    } else {
+        MC_TRY(mc_arena_dup(c->arena, name, &out->cluster));
     }
     out->fraction = MC_FRACTION_ALL;
     MC_TRY(mc_fraction_read(c->arena, value, "runtime_fraction", &out->fraction, c->error));
     MC_TRY(mc_read_tri(value, "trace_sampled", &out->trace_sampled, c->error));
     MC_TRY(mc_value_read_bool(value, "disable_shadow_host_suffix_append", &out->keep_host, c->error));
-    return mc_read_text(c->arena, value, "host_rewrite_literal", &out->host_rewrite_literal, c->error);
+    MC_TRY(mc_read_text(c->arena, value, "host_rewrite_literal", &out->host_rewrite_literal, c->error));
+    if (mc_value_get(value, "request_headers_mutations") == NULL) {
+        return MC_OK;
+    }
+    mc_mutation_list *mutations = mc_arena_zalloc(c->arena, sizeof *mutations);
+    out->mutations = mutations;
+    return mutations == NULL
+               ? MC_ENOMEM
+               : mc_mutation_list_compile(c->arena, value, "request_headers_mutations", mutations, c->error);
 }
 
 mc_status mc_compile_mirrors(mc_compile *c, const mc_value *value, mc_mirror_policies *out) {
@@ -38,6 +49,17 @@ mc_status mc_compile_mirrors(mc_compile *c, const mc_value *value, mc_mirror_pol
     }
     *out = (mc_mirror_policies){policies, (uint32_t)count};
     return MC_OK;
+}
+
+mc_status mc_cluster_policies_compile(mc_arena *arena, const mc_value *options, const mc_retry_policy **retry,
+                                      mc_mirror_policies *mirrors, mc_error *error) {
+    mc_compile c = {.arena = arena, .error = error};
+    const mc_value *policy;
+    MC_TRY(mc_value_read_object(options, "retry_policy", &policy, error));
+    if (policy != NULL) {
+        MC_TRY(mc_error_in(mc_compile_retry_policy(&c, policy, retry), error, "retry_policy"));
+    }
+    return mc_compile_mirrors(&c, options, mirrors);
 }
 
 /* --- internal redirects --- */

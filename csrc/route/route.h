@@ -128,13 +128,18 @@ typedef struct mc_mirror_policy {
     int8_t trace_sampled;    /* -1: as the request */
     bool keep_host;          /* no "-shadow" */
     mc_slice host_rewrite_literal;
-    const mc_header_mutations *mutations; /* request_headers_mutations */
+    const struct mc_mutation_list *mutations; /* request_headers_mutations, mutation_list.h; NULL: none */
 } mc_mirror_policy;
 
 typedef struct mc_mirror_policies {
     const mc_mirror_policy *items;
     uint32_t count;
 } mc_mirror_policies;
+
+/* What a cluster says for all requests to it: in `arena`, clusters by name only. *retry is kept without a retry_policy. */
+MC_MUST_CHECK mc_status mc_cluster_policies_compile(mc_arena *arena, const mc_value *options,
+                                                    const mc_retry_policy **retry, mc_mirror_policies *mirrors,
+                                                    mc_error *error);
 
 typedef enum mc_redirect_predicate_kind {
     MC_REDIRECT_ALLOW_LISTED_ROUTES,

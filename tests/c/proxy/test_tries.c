@@ -155,6 +155,27 @@ TEST(a_stream_upstream_lasts_only_so_long) { /* RF-15 */
     end();
 }
 
+TEST(a_clusters_policies_take_the_place_of_the_routes) { /* RF-20, RT-55 */
+    begin(CONFIG(LISTENER("", ROUTE(",\"retry_policy\":{\"retry_on\":\"5xx\",\"num_retries\":3,\"per_try_timeout\":"
+                                    "\"0.1s\"}")),
+                 CLUSTER("\"typed_extension_protocol_options\":{\"envoy.extensions.upstreams.http.v3."
+                         "HttpProtocolOptions\":{\"retry_policy\":{\"retry_on\":\"retriable-4xx\",\"num_retries\":1},"
+                         "\"request_mirror_policies\":[{\"cluster\":\"mirror\"}]}},",
+                         ENDPOINT("10.0.0.1")) "," NAMED("mirror", "10.0.0.2")));
+    p.response = "HTTP/1.1 409 No\r\ncontent-length: 0\r\n\r\n";
+    CHECK_HAS(exchange(&p, &client, GET, text, sizeof text), "409 ");
+    CHECK_U64(web("upstream_rq_total"), 2);
+    CHECK_U64(pipeline_counter(&p, "cluster.mirror.upstream_rq_total"), 1);
+    p.response = BAD;
+    CHECK_HAS(exchange(&p, &client, GET, text, sizeof text), "500 ");
+    CHECK_U64(web("upstream_rq_total"), 3);
+    p.serve = silent;
+    send_now(GET);
+    pipeline_run(&p, 110);
+    CHECK_U64(web("upstream_rq_per_try_timeout"), 1); /* that one is still the route's */
+    end();
+}
+
 /* --- hedging (RF-16) ------------------------------------------------------------------------------------------------------------ */
 
 #define HEDGED(more)                                                                                                   \
