@@ -173,6 +173,7 @@ TEST(a_clusters_policies_take_the_place_of_the_routes) { /* RF-20, RT-55 */
     send_now(GET);
     pipeline_run(&p, 110);
     CHECK_U64(web("upstream_rq_per_try_timeout"), 1); /* that one is still the route's */
+    pipeline_run(&p, 20000);                          /* the copy waits as long as the route says */
     end();
 }
 
