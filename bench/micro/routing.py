@@ -27,6 +27,31 @@ def route_configuration(size: int) -> dict[str, Any]:
     return {"name": "bench", "virtual_hosts": [{"name": "a", "domains": ["*"], "routes": routes}]}
 
 
+TEMPLATE = "type.googleapis.com/envoy.extensions.path.match.uri_template.v3.UriTemplateMatchConfig"
+
+
+def mixed_match(i: int) -> dict[str, Any]:
+    """Every kind of path, by turns."""
+    path = f"/api/service{i}/items/"
+    template = {"@type": TEMPLATE, "path_template": path + "{item}"}
+    kinds: tuple[dict[str, Any], ...] = (
+        {"path": path + "7"},
+        {"prefix": path},
+        {"path_separated_prefix": path.removesuffix("/")},
+        {"prefix": path.upper(), "case_sensitive": False},
+        {"safe_regex": {"regex": path + "[0-9]+"}},
+        {"path_match_policy": {"name": "template", "typed_config": template}},
+        {"prefix": path, "headers": [{"name": "accept", "string_match": {"contains": "*"}}]},
+        {"path": path + "7", "query_parameters": [{"name": "q", "present_match": False}]},
+    )
+    return kinds[i % len(kinds)]
+
+
+def mixed_configuration(size: int) -> dict[str, Any]:
+    routes = [{"match": mixed_match(i), "route": {"cluster": f"service{i}"}} for i in range(size)]
+    return {"name": "bench", "virtual_hosts": [{"name": "a", "domains": ["*"], "routes": routes}]}
+
+
 def request_headers(i: int) -> list[tuple[str, str]]:
     return [
         (":method", "GET"),
@@ -51,6 +76,15 @@ def meshcore_random(size: int) -> dict[str, Any]:
 
     table = RouteTable(route_configuration(size))
     chosen = random.Random(1).choices(range(size), k=SAMPLE)
+    return {"match": table.match, "requests": [request_headers(i) for i in chosen]}
+
+
+def meshcore_mixed(size: int) -> dict[str, Any]:
+    from meshcore import RouteTable
+
+    table = RouteTable(mixed_configuration(size))
+    chosen = random.Random(1).choices(range(size), k=SAMPLE)
+    assert table.match(request_headers(chosen[0])).cluster == f"service{chosen[0]}"
     return {"match": table.match, "requests": [request_headers(i) for i in chosen]}
 
 
@@ -127,6 +161,16 @@ def cases() -> list[Case]:
             "meshcore",
             "for headers in requests: match(headers)",
             partial(meshcore_random, size),
+            operations=SAMPLE,
+        )
+        for size in SIZES
+    ]
+    found += [
+        Case(
+            f"route of every kind, random of {size:,}",
+            "meshcore",
+            "for headers in requests: match(headers)",
+            partial(meshcore_mixed, size),
             operations=SAMPLE,
         )
         for size in SIZES

@@ -2,6 +2,7 @@
  * compiles into must answer as trying every route in order does, and its routes must finalise any request.
  *
  * Input: the configuration, a zero byte, then "host/path" and "name: value" lines. */
+#include "route/rate_limit.h"
 #include "route/table.h"
 
 #include <stdlib.h>
@@ -52,7 +53,11 @@ static void use(const mc_route_table *table, mc_slice text) {
     mc_slice location;
     mc_arena_init(&arena, NULL);
     mc_headers_init(&headers, &arena);
-    mc_route_request request = {.headers = &headers, .arena = &arena, .random = text.n};
+    mc_stream_info info;
+    mc_rate_limit_descriptors limits = {.count = 0};
+    mc_route_request request = {.headers = &headers, .arena = &arena, .random = text.n, .info = &info};
+    mc_stream_info_init(&info);
+    info.request = &headers;
     if (fill(&headers, text) != MC_OK || mc_route_table_match(table, &request, &match) != MC_OK) {
         abort();
     }
@@ -67,6 +72,8 @@ static void use(const mc_route_table *table, mc_slice text) {
         }
     }
     if (match.route != NULL && (mc_route_hash(match.route, &request, &hash) != MC_OK ||
+                                mc_route_rate_limits(&match, &request, MC_SLICE("here"), 0, false,
+                                                     MC_VH_RATE_LIMITS_INCLUDE, &limits) != MC_OK ||
                                 mc_route_redirect_location(&match, &request, &location) != MC_OK ||
                                 mc_route_finalize_request(table, &match, &request, &headers, false) != MC_OK ||
                                 mc_route_finalize_response(table, &match, &request, &headers) != MC_OK)) {
