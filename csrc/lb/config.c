@@ -424,6 +424,86 @@ static mc_status read_wrr_locality(const mc_value *typed, mc_lb_config *out, mc_
     return read_inner(typed, "endpoint_picking_policy", out, error);
 }
 
+static mc_status dup_lower(mc_arena *arena, mc_slice from, mc_slice *out) {
+    char *copy = mc_arena_bytes(arena, from.n);
+    if (copy == NULL) {
+        return MC_ENOMEM;
+    }
+    for (size_t i = 0; i < from.n; i++) {
+        copy[i] = mc_ascii_lower(from.p[i]);
+    }
+    *out = mc_slice_of(copy, from.n);
+    return MC_OK;
+}
+
+/* A MetadataKey. */
+static mc_status read_metadata_key(const mc_value *key, mc_arena *arena, mc_override_source *out, mc_error *error) {
+    const mc_value *items;
+    mc_slice text = MC_SLICE_NONE;
+    mc_status status;
+    if ((status = mc_value_read_string(key, "key", &text, error)) != MC_OK ||
+        (status = mc_value_read_list(key, "path", &items, &out->path_count, error)) != MC_OK) {
+        return status;
+    }
+    mc_slice *path = mc_arena_alloc(arena, out->path_count * sizeof *path);
+    if (path == NULL || mc_arena_dup(arena, text, &out->space) != MC_OK) {
+        return mc_error_set(error, MC_ENOMEM, "", "out of memory");
+    }
+    for (size_t i = 0; i < out->path_count; i++) {
+        if ((status = mc_value_read_string(&items[i], "key", &text, error)) != MC_OK) {
+            return status;
+        }
+        if (mc_arena_dup(arena, text, &path[i]) != MC_OK) {
+            return mc_error_set(error, MC_ENOMEM, "", "out of memory");
+        }
+    }
+    out->path = path;
+    return MC_OK;
+}
+
+static mc_status read_override_source(const mc_value *value, mc_arena *arena, mc_override_source *out,
+                                      mc_error *error) {
+    const mc_value *metadata;
+    mc_slice header = MC_SLICE_NONE;
+    mc_status status;
+    *out = (mc_override_source){.path_count = 0};
+    if ((status = mc_value_read_string(value, "header", &header, error)) != MC_OK ||
+        (status = mc_value_read_object(value, "metadata", &metadata, error)) != MC_OK) {
+        return status;
+    }
+    if ((header.n > 0) == (metadata != NULL)) {
+        return mc_error_set(error, MC_EINVAL, "", "must have one of header, metadata");
+    }
+    if (metadata != NULL) {
+        return read_metadata_key(metadata, arena, out, error);
+    }
+    return dup_lower(arena, header, &out->header) == MC_OK ? MC_OK
+                                                           : mc_error_set(error, MC_ENOMEM, "", "out of memory");
+}
+
+static mc_status read_override_host(const mc_value *typed, mc_lb_config *out, mc_error *error) {
+    const mc_value *items;
+    size_t count;
+    mc_lb_shared *shared = shared_of(out, error);
+    mc_status status = mc_value_read_list(typed, "override_host_sources", &items, &count, error);
+    if (status != MC_OK) {
+        return status;
+    }
+    mc_override_source *sources = shared == NULL ? NULL : mc_arena_alloc(&shared->arena, count * sizeof *sources);
+    if (sources == NULL) {
+        return mc_error_set(error, MC_ENOMEM, "", "out of memory");
+    }
+    for (size_t i = 0; i < count; i++) {
+        if ((status = read_override_source(&items[i], &shared->arena, &sources[i], error)) != MC_OK) {
+            mc_error_under(error, "override_host_sources[%zu]", i);
+            return status;
+        }
+    }
+    out->override_sources = sources;
+    out->override_source_count = count;
+    return read_inner(typed, "fallback_policy", out, error);
+}
+
 static mc_status read_simple(const policy_row *row, const mc_value *typed, mc_lb_config *out, mc_error *error) {
     const mc_value *locality;
     mc_status status;
@@ -442,7 +522,8 @@ static mc_status read_simple(const policy_row *row, const mc_value *typed, mc_lb
 
 static mc_status read_typed(const mc_value *typed, mc_lb_config *out, mc_error *error) {
     static const mc_slice prefix = MC_SLICE_INIT("type.googleapis.com/");
-    static const mc_slice subset = EXTENSION("subset.v3.Subset"), wrr = EXTENSION("wrr_locality.v3.WrrLocality");
+    static const mc_slice subset = EXTENSION("subset.v3.Subset"), wrr = EXTENSION("wrr_locality.v3.WrrLocality"),
+                          override = EXTENSION("override_host.v3.OverrideHost");
     mc_slice type = MC_SLICE_NONE;
     mc_status status = mc_value_read_string(typed, "@type", &type, error);
     if (status != MC_OK) {
@@ -454,6 +535,9 @@ static mc_status read_typed(const mc_value *typed, mc_lb_config *out, mc_error *
     }
     if (mc_slice_eq(name, wrr)) {
         return read_wrr_locality(typed, out, error);
+    }
+    if (mc_slice_eq(name, override)) {
+        return read_override_host(typed, out, error);
     }
     const policy_row *row = find_row(name, true);
     return row != NULL ? read_simple(row, typed, out, error)

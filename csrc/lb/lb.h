@@ -156,6 +156,14 @@ typedef struct mc_client_weights_config { /* client_weights.h */
     size_t metric_count;
 } mc_client_weights_config;
 
+/* Where a request may name its host: a header, or dynamic metadata. */
+typedef struct mc_override_source {
+    mc_slice header; /* lower-case; empty: metadata */
+    mc_slice space;  /* namespace of the metadata */
+    const mc_slice *path;
+    size_t path_count;
+} mc_override_source;
+
 typedef struct mc_subset_config mc_subset_config; /* subset_config.h */
 typedef struct mc_lb_shared mc_lb_shared;         /* what a configuration points to, reference-counted */
 
@@ -189,7 +197,9 @@ typedef struct mc_lb_config {
     const mc_locality_name *local;   /* the proxy's own locality; NULL: unknown (C-6) */
     const mc_subset_config *subsets; /* NULL: none (SB-1) */
     const struct mc_hash_policies
-        *hash_policies;               /* consistent_hashing_lb_config.hash_policy (HA-5); NULL: the route's */
+        *hash_policies;                         /* consistent_hashing_lb_config.hash_policy (HA-5); NULL: the route's */
+    const mc_override_source *override_sources; /* of the override_host policy; the first that names a host counts */
+    size_t override_source_count;
     mc_lb_shared *shared;             /* one reference; NULL: there are no pointers */
     const struct mc_runtime *runtime; /* while it is compiled */
 } mc_lb_config;

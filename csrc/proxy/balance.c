@@ -45,6 +45,37 @@ mc_status mc_router_ask(mc_router *r, const mc_route_request *request) {
     return MC_LIKELY(r->cluster->lb.subsets == NULL) || status != MC_OK ? status : set_criteria(r);
 }
 
+/* --- a host by its name ------------------------------------------------------------------------------------------------- */
+
+static mc_slice named_by(const mc_stream *stream, const mc_override_source *source) {
+    if (source->header.n > 0) {
+        return mc_headers_get(&stream->request, source->header);
+    }
+    const mc_value *value = stream->metadata == NULL ? NULL : mc_lb_field(stream->metadata, source->space);
+    for (size_t i = 0; i < source->path_count; i++) {
+        value = mc_lb_field(value, source->path[i]);
+    }
+    return value != NULL && value->kind == MC_STRING ? value->string : MC_SLICE_NONE;
+}
+
+/* The override_host policy: the addresses that the request names are used up one a try, those that are no hosts here aside;
+ * then the policy behind it chooses. */
+static mc_host *named_host(mc_router *r) {
+    const mc_lb_config *config = &r->cluster->lb;
+    mc_slice address;
+    for (size_t i = 0; !r->named && i < config->override_source_count && r->names.n == 0; i++) {
+        r->names = named_by(r->stream, &config->override_sources[i]);
+    }
+    r->named = true;
+    while (mc_slice_next(&r->names, ',', &address)) {
+        mc_host *host = mc_hosts_find(r->upstream->hosts, address);
+        if (host != NULL) {
+            return host;
+        }
+    }
+    return NULL;
+}
+
 /* --- the choice ---------------------------------------------------------------------------------------------------------- */
 
 static bool tried_before(const mc_router *r, const mc_host *host) {
@@ -140,7 +171,8 @@ static void note_host(mc_router *r, const mc_host *host) {
 }
 
 mc_host *mc_router_choose_host(mc_router *r) {
-    mc_host *host = choose(r);
+    mc_host *host = MC_UNLIKELY(r->cluster->lb.override_source_count > 0) ? named_host(r) : NULL;
+    host = MC_LIKELY(host == NULL) ? choose(r) : host;
     if (host != NULL) {
         if (MC_UNLIKELY(r->retry.with.policy != NULL)) {
             note_host(r, host);

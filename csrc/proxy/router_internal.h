@@ -92,6 +92,8 @@ struct mc_router {
     bool response_started; /* headers, perhaps informational, went to the chain */
     const mc_host **tried; /* MC_TRIED_MAX, compared only, the newest replace the oldest; NULL: nobody asks (RF-26) */
     uint32_t tried_count;
+    mc_slice names; /* addresses of hosts that the request names, those of earlier tries aside */
+    bool named;     /* they were looked for */
     struct mc_retry_priority *retry_priority; /* NULL: none, or nothing tried yet */
     mc_route_match *looked_at;                /* where a redirect leads that is not followed after all; NULL: none */
     struct mc_shadow *shadows;                /* that still take the request's body */

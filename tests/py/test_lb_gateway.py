@@ -287,6 +287,25 @@ def test_load_reports_become_weights(origin: Origin) -> None:
             assert time.monotonic() < deadline
 
 
+def test_a_request_names_its_host(origin: Origin) -> None:
+    origin.behaviour["127.0.0.4"] = lambda: (503, {})
+    behind = typed(f"{V3}.load_balancing_policies.maglev.v3.Maglev")["load_balancing_policy"]
+    policy = typed(
+        f"{V3}.load_balancing_policies.override_host.v3.OverrideHost",
+        override_host_sources=[{"header": "X-Host"}],
+        fallback_policy=behind,
+    )
+    port = origin.port
+    groups = [group(*(endpoint(number, port) for number in range(1, 6)))]
+    routes = [route(retry_policy=retry(), hash_policy=[{"header": {"header_name": "x-key"}}])]
+    with serving(bootstrap(groups, routes, policy)) as (_, ask):
+        assert ask("/", {"x-host": f"127.0.0.3:{port}"}) == (200, "3")
+        assert ask("/", {"x-host": f"127.0.0.9:{port}, 127.0.0.2:{port}"}) == (200, "2")
+        assert ask("/", {"x-host": f"127.0.0.4:{port},127.0.0.5:{port}"}) == (200, "5")
+        usual = ask("/", {"x-key": "a"})
+        assert ask("/", {"x-key": "a", "x-host": f"127.0.0.9:{port}"}) == usual
+
+
 def test_the_balancers_own_hash_policy_replaces_the_routes(origin: Origin) -> None:
     hashing = {"hash_policy": [{"header": {"header_name": "x-key"}}]}
     policy = typed(
