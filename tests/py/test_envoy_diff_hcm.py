@@ -771,3 +771,13 @@ def test_generated_configurations(index: int, both: Pair, ports: dict[str, int])
 def test_routes_and_clusters_too(name: str, both: Pair, ports: dict[str, int]) -> None:
     manager, routes, clusters, requests = ROUTED[name]
     compare(both(config(manager, routes, clusters), **ports), requests)
+
+
+def test_an_upgrade_nobody_asked_for(both: Pair, ports: dict[str, int]) -> None:
+    """RFC 9110 section 7.8: a 101 answers an upgrade. Where none was asked for, Envoy passes it on
+    and we do not."""
+    ours, theirs = both(config({}, ROUTES), **ports)
+    for headers in ((), ("Connection: keep-alive", "Upgrade: websocket")):
+        data = request("GET /raw/101", *headers)
+        assert ask(ours.port, data)[0]["status"] == 502
+        assert ask(theirs.port, data)[0]["status"] == 101
