@@ -296,8 +296,7 @@ static mc_status compile_listener(const mc_value *config, const mc_value *node, 
                           .cluster_exists = lookup_exists,
                           .ctx = &lookup};
     mc_slice name = MC_SLICE_NONE, direction = MC_SLICE_NONE;
-    const mc_value *manager, *logs;
-    size_t log_count;
+    const mc_value *manager;
     out->backlog = (uint32_t)MC_DEFAULT_TCP_BACKLOG;
     out->reuse_port = out->bind = true;
     TRY(read_address(config, &out->address, error));
@@ -320,8 +319,7 @@ static mc_status compile_listener(const mc_value *config, const mc_value *node, 
     TRY(find_hcm(config, &manager, &hcm.filter_chain_name, error));
     hcm.listener_scope = stat_scope(config, out, scope_text);
     register_listener_stats(out, context->stats, hcm.listener_scope);
-    TRY(mc_value_read_list(config, "access_log", &logs, &log_count, error));
-    TRY(mc_access_logs_compile(logs, log_count, context->log_writer, &hcm.connection_logs, error));
+    TRY(mc_access_logs_compile(config, "access_log", context->log_writer, &hcm.connection_logs, error));
     mc_status status = mc_hcm_compile(manager, &hcm, &out->hcm, error);
     mc_access_logs_unref(hcm.connection_logs);
     if (status != MC_OK) {

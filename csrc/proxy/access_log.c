@@ -122,14 +122,17 @@ static mc_status collect_reads(mc_access_logs *logs) {
     return status;
 }
 
-mc_status mc_access_logs_compile(const mc_value *list, size_t count, mc_log_writer *writer, mc_access_logs **out,
+mc_status mc_access_logs_compile(const mc_value *object, const char *field, mc_log_writer *writer, mc_access_logs **out,
                                  mc_error *error) {
+    const mc_value *list;
+    size_t count;
     *out = NULL;
+    MC_TRY(mc_value_read_list(object, field, &list, &count, error));
     if (count == 0) {
         return MC_OK;
     }
     if (count > MC_ACCESS_LOGS_MAX) {
-        return mc_error_set(error, MC_EINVAL, "access_log", "must have at most %d entries", MC_ACCESS_LOGS_MAX);
+        return mc_error_set(error, MC_EINVAL, field, "must have at most %d entries", MC_ACCESS_LOGS_MAX);
     }
     mc_access_logs *logs = mc_calloc(1, sizeof *logs);
     if (logs == NULL) {
@@ -140,7 +143,7 @@ mc_status mc_access_logs_compile(const mc_value *list, size_t count, mc_log_writ
     logs->items = mc_arena_zalloc(&logs->arena, count * sizeof *logs->items);
     mc_status status = logs->items == NULL ? MC_ENOMEM : MC_OK;
     for (size_t i = 0; i < count && status == MC_OK; i++) {
-        status = mc_error_in(compile_log(logs, &list[i], writer, error), error, "access_log[%zu]", i);
+        status = mc_error_in(compile_log(logs, &list[i], writer, error), error, "%s[%zu]", field, i);
     }
     if (status == MC_OK) {
         status = collect_reads(logs);

@@ -29,9 +29,9 @@ struct mc_access_logs {
     mc_slices names[MC_MAP_COUNT]; /* of the headers they read */
 };
 
-/* `list` is a field of AccessLog messages. *out NULL when it is empty. `writer` NULL: nobody would write them, which is an
- * error. */
-MC_MUST_CHECK mc_status mc_access_logs_compile(const mc_value *list, size_t count, mc_log_writer *writer,
+/* `field` of `object` (which may be NULL) is a list of AccessLog messages. *out NULL when it is empty. `writer` NULL: nobody
+ * would write them, which is an error. */
+MC_MUST_CHECK mc_status mc_access_logs_compile(const mc_value *object, const char *field, mc_log_writer *writer,
                                                mc_access_logs **out, mc_error *error);
 mc_access_logs *mc_access_logs_ref(mc_access_logs *logs);
 void mc_access_logs_unref(mc_access_logs *logs);

@@ -29,6 +29,7 @@ void mc_hcm_unref(mc_hcm *hcm) {
     mc_route_table_unref(hcm->routes);
     mc_access_logs_unref(hcm->access.logs);
     mc_access_logs_unref(hcm->access.connections);
+    mc_access_logs_unref(hcm->access.upstream);
     if (hcm->code_scopes != NULL) {
         mc_code_scopes_fini(hcm->code_scopes);
     }
@@ -512,8 +513,7 @@ static void register_stats(mc_hcm *hcm, mc_slice stat_prefix, mc_slice listener_
 /* AL-6: the options' own message, or the older fields beside it. */
 static mc_status read_access_logs(mc_hcm *hcm, const mc_value *config, const mc_hcm_context *context, mc_error *error) {
     static const char *const older[] = {"access_log_flush_interval", "flush_access_log_on_new_request"};
-    const mc_value *list, *options;
-    size_t count;
+    const mc_value *options;
     TRY(mc_value_read_object(config, "access_log_options", &options, error));
     for (size_t i = 0; i < 2 && options != NULL; i++) {
         if (mc_value_get(config, older[i]) != NULL) {
@@ -527,8 +527,25 @@ static mc_status read_access_logs(mc_hcm *hcm, const mc_value *config, const mc_
     }
     TRY(mc_value_read_bool(from, older[1], &hcm->access.on_new_request, error));
     TRY(mc_value_read_bool(options, "flush_log_on_tunnel_successfully_established", &hcm->access.on_tunnel, error));
-    TRY(mc_value_read_list(config, "access_log", &list, &count, error));
-    return mc_access_logs_compile(list, count, context->log_writer, &hcm->access.logs, error);
+    return mc_access_logs_compile(config, "access_log", context->log_writer, &hcm->access.logs, error);
+}
+
+/* upstream_log of the router, the last filter: a record for each try. */
+static mc_status read_upstream_logs(mc_hcm *hcm, const mc_value *config, const mc_hcm_context *context,
+                                    mc_error *error) {
+    const mc_value *filters, *options;
+    size_t count;
+    TRY(mc_value_read_list(config, "http_filters", &filters, &count, error));
+    const mc_value *router = count == 0 ? NULL : mc_value_get(&filters[count - 1], "typed_config");
+    mc_status status =
+        mc_access_logs_compile(router, "upstream_log", context->log_writer, &hcm->access.upstream, error);
+    if (status == MC_OK && (status = mc_value_read_object(router, "upstream_log_options", &options, error)) == MC_OK) {
+        status = mc_value_read_bool(options, "flush_upstream_log_on_upstream_stream", &hcm->access.on_upstream, error);
+    }
+    if (status != MC_OK) {
+        mc_error_under(error, "http_filters[%zu].typed_config", count - 1);
+    }
+    return status;
 }
 
 static mc_status compile(mc_hcm *hcm, const mc_value *config, const mc_hcm_context *context, mc_error *error) {
@@ -563,6 +580,7 @@ static mc_status compile(mc_hcm *hcm, const mc_value *config, const mc_hcm_conte
     TRY(read_paths(hcm, config, context->runtime, error));
     TRY(read_upgrades(hcm, config, error));
     TRY(read_access_logs(hcm, config, context, error));
+    TRY(read_upstream_logs(hcm, config, context, error));
     hcm->access.connections = context->connection_logs == NULL ? NULL : mc_access_logs_ref(context->connection_logs);
     TRY(mc_tracing_compile(&hcm->arena, config, context, &hcm->tracing, error));
     mc_filter_compile filters = {.arena = &hcm->arena,
@@ -576,8 +594,9 @@ static mc_status compile(mc_hcm *hcm, const mc_value *config, const mc_hcm_conte
     TRY(read_filters(hcm, config, context, &filters));
     TRY(read_routes(hcm, config, context, &filters, error));
     const bool formats = mc_route_table_formats(hcm->routes);
-    hcm->keeps_facts = hcm->access.logs != NULL || formats || hcm->filter_count > 1;
-    hcm->keeps_local = formats || (hcm->access.logs != NULL && (hcm->access.logs->parts & MC_READS_LOCAL));
+    hcm->keeps_facts = hcm->access.logs != NULL || hcm->access.upstream != NULL || formats || hcm->filter_count > 1;
+    hcm->keeps_local = formats || hcm->access.upstream != NULL ||
+                       (hcm->access.logs != NULL && (hcm->access.logs->parts & MC_READS_LOCAL));
     register_stats(hcm, stat_prefix, context->listener_scope);
     return MC_OK;
 }

@@ -146,8 +146,9 @@ typedef struct mc_upgrade_config {
 typedef struct mc_hcm_logs {
     mc_access_logs *logs;        /* NULL: none */
     mc_access_logs *connections; /* of the listener: a record for each connection's end; NULL: none */
+    mc_access_logs *upstream;    /* of the router: a record for each try; NULL: none */
     uint64_t interval_ms;        /* 0: none */
-    bool on_new_request, on_tunnel;
+    bool on_new_request, on_tunnel, on_upstream;
 } mc_hcm_logs;
 
 typedef struct mc_hcm {

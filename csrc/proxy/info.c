@@ -112,3 +112,24 @@ void mc_stream_emit_log(mc_stream *stream, mc_log_type type) {
     stream->info->log_type = (uint8_t)type;
     mc_access_logs_emit(stream->hcm->access.logs, stream->info, &port);
 }
+
+void mc_stream_emit_upstream_log(mc_stream *stream, mc_log_type type, const mc_headers *response, uint16_t status,
+                                 uint64_t start_us) {
+    mc_proxy *proxy = stream->proxy;
+    if (proxy->log_writer == NULL || mc_stream_collect_info(stream) == NULL) {
+        return;
+    }
+    const mc_log_port port = {proxy->log_writer, proxy->log_ring, proxy->runtime, mc_loop_random(proxy->loop)};
+    mc_stream_info info = *stream->info;
+    const uint64_t before_ns = (start_us - stream->start_us) * 1000;
+    uint64_t *times = (uint64_t *)&info.at;
+    for (size_t i = 0; i < sizeof info.at / sizeof *times; i++) {
+        times[i] -= times[i] == MC_NO_TIME ? 0 : before_ns;
+    }
+    info.at.pool_ready = stream->info->at.pool_ready; /* no point, but a length */
+    info.start_ns += before_ns;
+    info.log_type = (uint8_t)type;
+    info.response = response;
+    info.status = status;
+    mc_access_logs_emit(stream->hcm->access.upstream, &info, &port);
+}

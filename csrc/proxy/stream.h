@@ -153,6 +153,9 @@ static inline void mc_stream_log(mc_stream *stream, mc_log_type type) {
         mc_stream_emit_log(stream, type);
     }
 }
+/* A record of a try for the router's own logs: `response` are the headers that came, NULL: none; `start_us` when it began. */
+void mc_stream_emit_upstream_log(mc_stream *stream, mc_log_type type, const mc_headers *response, uint16_t status,
+                                 uint64_t start_us);
 /* The stream as its route table's decisions see it; with its info where header formats read that. */
 MC_MUST_CHECK mc_status mc_stream_route_request(mc_stream *stream, mc_route_request *out);
 

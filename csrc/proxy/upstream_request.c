@@ -61,6 +61,8 @@ static void write_body(mc_router *r, mc_try *t) {
     }
 }
 
+static void log_ready(mc_try *t);
+
 /* The try has its connection. */
 static void write_request(mc_try *t) {
     mc_router *r = t->router;
@@ -68,6 +70,9 @@ static void write_request(mc_try *t) {
     mc_conn *conn = mc_attempt_conn(&t->attempt);
     t->selected = true;
     MC_FACT(stream, ready, stream->facts, conn);
+    if (MC_UNLIKELY(stream->hcm->access.on_upstream)) {
+        log_ready(t);
+    }
     mc_try_report(t, MC_OUTLIER_CONNECT_SUCCESS, 0);
     mc_router_inc_scopes(r, MC_CODE_TOTAL);
     if (MC_UNLIKELY(r->terminates)) {
@@ -158,8 +163,24 @@ static void finish_span(mc_try *t) {
     mc_tracing_finish_child(t->router->stream, t->span, &end);
 }
 
+static void log_try(mc_try *t, mc_log_type type) {
+    mc_stream *stream = t->router->stream;
+    const bool answered = t->head.status != 0;
+    mc_stream_emit_upstream_log(stream, type, answered ? &t->headers : NULL, t->head.status,
+                                stream->facts == NULL ? stream->start_us : stream->facts->try_us);
+}
+
+static void log_ready(mc_try *t) {
+    if (t->router->stream->hcm->access.upstream != NULL) {
+        log_try(t, MC_LOG_UPSTREAM_POOL_READY);
+    }
+}
+
 void mc_try_drop(mc_try *t) {
     mc_router *r = t->router;
+    if (MC_UNLIKELY(r->stream->hcm->access.upstream != NULL)) {
+        log_try(t, MC_LOG_UPSTREAM_END);
+    }
     if (MC_UNLIKELY(t->span != NULL)) {
         finish_span(t);
         t->span = NULL;

@@ -15,7 +15,7 @@ from typing import Any
 import peers
 import pytest
 from clients import Connection
-from upstreams import Behaviour, Upstream, echo, stall
+from upstreams import Behaviour, Upstream, echo, respond, stall
 
 import meshcore
 
@@ -393,6 +393,27 @@ def test_records_at_intervals(serve, upstream, tmp_path):
         connection.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
         until(lambda: path.read_text().count("DownstreamPeriodic\n") >= 2)
     until(lambda: path.read_text().endswith("DownstreamEnd\n"))
+
+
+def test_the_routers_log_tells_of_each_try(serve, upstream, tmp_path):
+    path = tmp_path / "log"
+    text = "%ACCESS_LOG_TYPE% %RESPONSE_CODE% %RESP(X-N)% %UPSTREAM_HOST%\n"
+    served = upstream(respond(503, b"no", [("x-n", "1")]))
+    typed = {
+        "@type": ROUTER,
+        "upstream_log": [log_to(path, text)],
+        "upstream_log_options": {"flush_upstream_log_on_upstream_stream": True},
+    }
+    config = bootstrap([], served.port, http_filters=[{"name": "router", "typed_config": typed}])
+    manager = config["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]
+    route = manager["typed_config"]["route_config"]["virtual_hosts"][0]["routes"][2]["route"]
+    route["retry_policy"] = {"retry_on": "5xx", "num_retries": 1}
+    gateway = serve(config)
+    assert get(gateway, "/") == 503
+    gateway.flush_logs()
+    host = f"127.0.0.1:{served.port}"
+    one = [f"UpstreamPoolReady 0 - {host}", f"UpstreamEnd 503 1 {host}"]
+    assert path.read_text().splitlines() == one * 2
 
 
 def test_the_listeners_log_tells_of_connections(serve, tmp_path):
