@@ -3,6 +3,7 @@
 #include "base/alloc.h"
 #include "base/defaults.h"
 #include "base/map.h"
+#include "base/runtime.h"
 
 typedef struct reader {
     mc_assignment *out;
@@ -208,6 +209,29 @@ static mc_status read_group(reader *r, const mc_value *group) {
     return MC_OK;
 }
 
+/* XDS-31: one category. */
+static mc_status read_drop(const mc_value *policy, mc_assignment *out, mc_error *error) {
+    const mc_value *list, *percent;
+    size_t count;
+    mc_fraction fraction = {0, 100, MC_SLICE_NONE};
+    mc_status status = mc_value_read_list(policy, "drop_overloads", &list, &count, error);
+    if (status != MC_OK || count == 0) {
+        return status;
+    }
+    if (count > 1) {
+        return mc_error_set(error, MC_EINVAL, "",
+                            "Cluster drop_overloads config has %zu categories. Envoy only support one.", count);
+    }
+    if ((status = mc_value_read_object(&list[0], "drop_percentage", &percent, error)) != MC_OK ||
+        (percent != NULL && (status = mc_fraction_read_percent(percent, &fraction, error)) != MC_OK)) {
+        mc_error_under(error, "[0].drop_percentage");
+        return status;
+    }
+    out->drop = (double)fraction.numerator / fraction.denominator;
+    out->drop = out->drop > 1 ? 1 : out->drop;
+    return MC_OK;
+}
+
 static mc_status read_policy(mc_assignment *out, const mc_value *value, mc_error *error) {
     const mc_value *policy;
     mc_status status = mc_value_read_object(value, "policy", &policy, error);
@@ -223,7 +247,11 @@ static mc_status read_policy(mc_assignment *out, const mc_value *value, mc_error
     if (out->overprovisioning == 0) {
         return mc_error_set(error, MC_EINVAL, "policy.overprovisioning_factor", "must be above 0");
     }
-    return MC_OK;
+    status = read_drop(policy, out, error);
+    if (status != MC_OK) {
+        mc_error_under(error, "policy.drop_overloads");
+    }
+    return status;
 }
 
 mc_status mc_assignment_read(const mc_value *value, bool first_wins, mc_assignment *assignment, mc_error *error) {

@@ -13,6 +13,7 @@ typedef struct mc_assignment {
     size_t priorities; /* highest priority + 1, at least 1 */
     uint32_t overprovisioning;
     bool weighted_health;
+    double drop; /* drop_overloads: share of requests to refuse, 0 to 1 */
 } mc_assignment;
 
 /* On error `assignment` needs no fini. `first_wins` drops later hosts of an address already seen (CL-7). */

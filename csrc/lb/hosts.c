@@ -133,6 +133,7 @@ mc_status mc_hosts_refresh(mc_hosts *old, mc_hosts **out) {
     if (status == MC_OK) {
         memcpy(hosts->all, old->all, old->count * sizeof *hosts->all);
         hosts->options = old->options;
+        hosts->drop = old->drop;
         hosts->logical = mc_address_list_ref(old->logical);
         status = finish(hosts, old);
     }
@@ -150,6 +151,7 @@ mc_status mc_hosts_of(mc_hosts *old, mc_host *const *list, size_t count, mc_host
     if (status == MC_OK) {
         memcpy(hosts->all, list, count * sizeof *hosts->all);
         hosts->options = old->options;
+        hosts->drop = old->drop;
         status = finish(hosts, old);
     }
     if (status != MC_OK) {
@@ -308,6 +310,7 @@ static mc_status execute(plan *p, const mc_lb_config *config, const mc_hosts *pr
     if (status == MC_OK) {
         hosts->options = (mc_priority_options){p->assignment.overprovisioning, config->panic_threshold,
                                                p->assignment.weighted_health};
+        hosts->drop = p->assignment.drop;
         for (size_t i = 0; i < hosts->count; i++) {
             hosts->all[i] = p->hosts[i].host;
         }
@@ -398,6 +401,8 @@ mc_status mc_hosts_part(const mc_hosts *whole, const mc_host_index *members, siz
     *out = hosts;
     return MC_OK;
 }
+
+double mc_hosts_drop(const mc_hosts *hosts) { return hosts->drop; }
 
 size_t mc_hosts_count(const mc_hosts *hosts) { return hosts->count; }
 

@@ -14,6 +14,7 @@ struct mc_hosts {
     _Atomic uint32_t refs;
     mc_lb_config config;
     mc_priority_options options;
+    double drop;   /* mc_hosts_drop */
     mc_host **all; /* order of configuration; the references are the sets' */
     size_t count;
     size_t priority_count;   /* at least 1; never less than before (priorities are emptied, not removed) */

@@ -238,6 +238,8 @@ MC_MUST_CHECK mc_status mc_hosts_of(mc_hosts *old, mc_host *const *list, size_t 
 mc_host *mc_hosts_make_host(const mc_address *address, const mc_lb_config *config, mc_slice cluster_name,
                             mc_stats *stats);
 size_t mc_hosts_count(const mc_hosts *hosts);
+/* The share of requests that discovery wants refused (drop_overloads), 0 to 1. */
+double mc_hosts_drop(const mc_hosts *hosts);
 mc_host *mc_hosts_at(const mc_hosts *hosts, size_t index); /* borrowed; configuration order, all priorities */
 /* The address that a connection's attempt number `index` goes to, borrowed; NULL: no further one. */
 const mc_address *mc_hosts_address(const mc_hosts *hosts, const mc_host *host, uint32_t index);

@@ -118,7 +118,7 @@ static bool refused(mc_router *r) {
         mc_stream_reply(stream, missing);
         return true;
     }
-    return mc_router_maintenance(r);
+    return mc_router_maintenance(r) || mc_router_drop_overload(r);
 }
 
 /* HC-46: who must accept first, and where a CONNECT ends. */

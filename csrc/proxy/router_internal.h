@@ -113,6 +113,8 @@ void mc_router_reply_direct(mc_stream *stream, const mc_direct_response *direct)
 const char *mc_router_strict_check(const mc_headers *request, uint8_t strict, mc_reply *reply, mc_arena *arena);
 /* RF-4: true when the request was answered. */
 bool mc_router_maintenance(mc_router *r);
+/* CL-7: discovery wants a share of the requests refused; true when this one was answered. */
+bool mc_router_drop_overload(mc_router *r);
 void mc_router_reply_no_host(mc_router *r);
 /* The response flag that tells of it. */
 uint64_t mc_router_reset_flag(mc_reset_reason reason);

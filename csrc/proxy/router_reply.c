@@ -160,6 +160,28 @@ bool mc_router_maintenance(mc_router *r) {
     return true;
 }
 
+bool mc_router_drop_overload(mc_router *r) {
+    static const mc_header headers[] = {
+        {.name = MC_SLICE_INIT("x-envoy-drop-overload"), .value = MC_SLICE_INIT("true")},
+        {.name = MC_SLICE_INIT("x-envoy-unconditional-drop-overload"), .value = MC_SLICE_INIT("true")}};
+    mc_stream *stream = r->stream;
+    const double share = mc_hosts_drop(r->upstream->hosts);
+    const bool all = share >= 1;
+    if (MC_LIKELY(share <= 0) ||
+        (!all && mc_random_next(mc_loop_random(stream->proxy->loop)) > (uint64_t)(share * 18446744073709551615.0))) {
+        return false;
+    }
+    mc_router_charge(r, 503, NULL, false);
+    mc_stream_reply(stream,
+                    &(mc_reply){.status = 503,
+                                .body = all ? MC_SLICE("unconditional drop overload") : MC_SLICE("drop overload"),
+                                .details = all ? "unconditional_drop_overload" : "drop_overload",
+                                .flags = all ? MC_FLAG(UDO) : MC_FLAG(DO),
+                                .headers = &headers[all],
+                                .header_count = r->options->suppress_envoy_headers ? 0 : 1});
+    return true;
+}
+
 /* --- after tries --------------------------------------------------------------------------------------------------- */
 
 void mc_router_reply(mc_router *r, const mc_reply *reply) {

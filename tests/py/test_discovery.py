@@ -336,7 +336,7 @@ def test_several_addresses_are_tried_in_turn(upstream: Start) -> None:
 # --- files ----------------------------------------------------------------------------------------
 
 
-def eds(path: Path, *ports: int, name: str | None = None, **more: Any) -> None:
+def eds(path: Path, *ports: int, name: str | None = None, policy: Any = None, **more: Any) -> None:
     """Replaces the file as a configuration system does: by a rename."""
     endpoints = [{"endpoint": address("127.0.0.1", port), **more} for port in ports]
     kind = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment"
@@ -344,6 +344,7 @@ def eds(path: Path, *ports: int, name: str | None = None, **more: Any) -> None:
         "@type": kind,
         "cluster_name": name or "from-file",
         "endpoints": [{"lb_endpoints": endpoints}],
+        "policy": policy or {},
     }
     fresh = path.with_suffix(".new")
     fresh.write_text(json.dumps({"version_info": "1", "resources": [resource]}))
@@ -426,3 +427,31 @@ def test_a_host_stays_while_its_checks_pass(upstream: Start, tmp_path: Path) -> 
         status["value"] = 500
         wait_until(lambda: one.port not in flags())
         assert flags() == {two.port: "healthy"}
+
+
+def test_endpoints_that_nobody_confirms_go(upstream: Start, tmp_path: Path) -> None:
+    """CL-7."""
+    origin = upstream(respond(200, b"ok"))
+    path = tmp_path / "eds.json"
+    eds(path, origin.port, policy={"endpoint_stale_after": "1s"})
+    with meshcore.Gateway(eds_config(path), workers=1) as gateway:
+        port = gateway.listeners["main"][1]
+        assert clients.fetch(port, "/").body == b"ok"
+        wait_until(lambda: clients.fetch(port, "/").status == 503)
+        name = gateway.config["static_resources"]["clusters"][0]["name"]
+        values = gateway.stats.snapshot().values("counter")
+        assert values[f"cluster.{name}.assignment_stale"] == 1
+        assert values[f"cluster.{name}.assignment_timeout_received"] == 1
+        eds(path, origin.port)
+        wait_until(lambda: clients.fetch(port, "/").status == 200)
+
+
+def test_discovery_may_refuse_requests(upstream: Start, tmp_path: Path) -> None:
+    """CL-7."""
+    path = tmp_path / "eds.json"
+    drop = [{"category": "load", "drop_percentage": {"numerator": 100}}]
+    eds(path, upstream(respond(200, b"ok")).port, policy={"drop_overloads": drop})
+    with meshcore.Gateway(eds_config(path), workers=1) as gateway:
+        reply = clients.fetch(gateway.listeners["main"][1], "/")
+        assert (reply.status, reply.body) == (503, b"unconditional drop overload")
+        assert gateway.records()[0]["flags"] == "UDO"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,9 @@ class FileEds:
         self._empty = scope.counter("update_empty")
         self._unchanged = scope.counter("update_no_rebuild")
         self._timeouts = scope.counter("init_fetch_timeout")
+        self._limited = scope.counter("assignment_timeout_received")
+        self._stale = scope.counter("assignment_stale")
+        self._stale_at: float | None = None
 
     def same_as(self, other: object) -> bool:
         return isinstance(other, FileEds) and json.dumps(
@@ -92,7 +96,17 @@ class FileEds:
         while True:
             if self._changed() and self._read():
                 known.set()
+            self._expire()
             await self._sleep(LOOK_S)
+
+    def _expire(self) -> None:
+        """Endpoints that nobody confirmed in time are not used any more."""
+        if self._stale_at is not None and time.monotonic() >= self._stale_at:
+            self._stale_at = None
+            self._stale.inc()
+            self._last = {"cluster_name": self.name}
+            if self._on_change is not None:
+                self._on_change(self.name, self._last)
 
     def _changed(self) -> bool:
         try:
@@ -121,6 +135,10 @@ class FileEds:
         if assignment is None:
             self._empty.inc()
             return True
+        limit = milliseconds(assignment.get("policy", {}).get("endpoint_stale_after"))
+        self._stale_at = time.monotonic() + limit / 1000 if limit else None
+        if limit:
+            self._limited.inc()
         if assignment == self._last:
             self._unchanged.inc()
             return True

@@ -464,3 +464,36 @@ TEST(a_large_request_waits_for_its_server) {
     CHECK_HAS(received(), "200 OK");
     end();
 }
+
+/* CL-7: discovery wants some, or all, requests refused. */
+TEST(drop_overload_refuses_a_share) {
+#define DROP(percent)                                                                                                  \
+    CONFIG(LISTENER("", TO_WEB),                                                                                       \
+           "{\"name\":\"web\",\"type\":\"STATIC\",\"load_assignment\":{\"cluster_name\":\"web\",\"policy\":{"          \
+           "\"drop_overloads\":[{\"category\":\"c\",\"drop_percentage\":{\"numerator\":" percent "}}]},"               \
+           "\"endpoints\":[{\"lb_endpoints\":[" ENDPOINT("10.0.0.1") "]}]}}")
+    static const char request[] = "GET / HTTP/1.1\r\nhost: h\r\n\r\n";
+    char text[1024];
+    pipeline p;
+    pipeline_peer client;
+    int dropped = 0;
+    open_pipeline(&p, DROP("40"));
+    CHECK_INT(pipeline_client(&p, &client, "main"), MC_OK);
+    for (int i = 0; i < 200; i++) {
+        mc_slice got = exchange(&p, &client, request, text, sizeof text);
+        if (contains(got, "HTTP/1.1 503")) {
+            CHECK_HAS(got, "x-envoy-drop-overload: true\r\n");
+            CHECK_HAS(got, "\r\n\r\ndrop overload");
+            dropped++;
+        }
+    }
+    CHECK(dropped > 50 && dropped < 110);
+    pipeline_client_close(&client);
+    pipeline_close(&p);
+    open_pipeline(&p, DROP("100"));
+    CHECK_INT(pipeline_client(&p, &client, "main"), MC_OK);
+    mc_slice got = exchange(&p, &client, request, text, sizeof text);
+    CHECK_HAS(got, "x-envoy-unconditional-drop-overload: true\r\n");
+    pipeline_client_close(&client);
+    pipeline_close(&p);
+}
