@@ -4,6 +4,7 @@
 #include "proxy/filters/kind.h"
 #include "proxy/stream.h"
 #include "route/matcher.h"
+#include "route/matcher_tree.h"
 
 /* --- rules: permissions and principals alike --------------------------------------------------------------------------- */
 
@@ -161,8 +162,16 @@ typedef struct engine {
     action action;
     policy *policies; /* in the order of their names */
     uint32_t count;
+    const mc_matcher_tree *tree;     /* takes the place of policies (FL-15): leads to an outcome; NULL: none */
+    bool logs;                       /* some outcome of the tree is LOG */
     mc_slice policy_key, result_key; /* of the metadata */
 } engine;
+
+/* What a tree leads to: a policy by name alone, and what becomes of the request. */
+typedef struct outcome {
+    policy policy;
+    action action;
+} outcome;
 
 typedef struct engines {
     engine enforced, shadow;
@@ -196,15 +205,33 @@ static mc_status matching_policy(const engine *engine, const subject *subject, c
     return MC_OK;
 }
 
+static mc_status tell_log(const subject *subject, bool on) {
+    mc_value hint = mc_value_bool(on);
+    return mc_filter_set_metadata(subject->filter, MC_SLICE("envoy.common"), MC_SLICE("access_log_hint"), &hint);
+}
+
+/* FL-15: what the tree does not find is denied. */
+static mc_status ask_tree(const engine *engine, const subject *subject, bool shadow, const policy **policy,
+                          bool *allowed) {
+    const void *found = NULL;
+    MC_TRY(mc_matcher_tree_find(engine->tree, &subject->input, &found));
+    const outcome *outcome = found;
+    *policy = outcome == NULL ? NULL : &outcome->policy;
+    *allowed = outcome != NULL && outcome->action != DENY;
+    return engine->logs && !shadow ? tell_log(subject, outcome != NULL && outcome->action == LOG) : MC_OK;
+}
+
+static mc_status ask_policies(const engine *engine, const subject *subject, bool shadow, const policy **policy,
+                              bool *allowed) {
+    MC_TRY(matching_policy(engine, subject, policy));
+    *allowed = engine->action == LOG || (*policy != NULL) == (engine->action == ALLOW);
+    return engine->action == LOG && !shadow ? tell_log(subject, *policy != NULL) : MC_OK;
+}
+
 /* Tells the metadata, and whether the request is allowed. */
 static mc_status decide(const engine *engine, const subject *subject, bool shadow, const policy **policy,
                         bool *allowed) {
-    MC_TRY(matching_policy(engine, subject, policy));
-    *allowed = engine->action == LOG || (*policy != NULL) == (engine->action == ALLOW);
-    if (engine->action == LOG && !shadow) {
-        mc_value hint = mc_value_bool(*policy != NULL);
-        MC_TRY(mc_filter_set_metadata(subject->filter, MC_SLICE("envoy.common"), MC_SLICE("access_log_hint"), &hint));
-    }
+    MC_TRY((engine->tree != NULL ? ask_tree : ask_policies)(engine, subject, shadow, policy, allowed));
     if (*policy != NULL) {
         mc_value name = mc_value_text((*policy)->name);
         MC_TRY(mc_filter_set_metadata(subject->filter, space, engine->policy_key, &name));
@@ -352,6 +379,13 @@ static mc_status read_cidr(mc_filter_compile *c, const mc_value *value, rule *ou
     return mc_cidr_read(value, &out->cidr, c->error);
 }
 
+static mc_status read_metadata(mc_filter_compile *c, const mc_value *value, rule *out) {
+    return mc_match_metadata_compile(c->arena, value, &out->matcher, c->error);
+}
+static mc_status read_filter_state(mc_filter_compile *c, const mc_value *value, rule *out) {
+    return mc_match_filter_state_compile(c->arena, value, &out->matcher, c->error);
+}
+
 /* The fields of Permission and Principal; a message has one of them. */
 static const struct {
     const char *field;
@@ -375,6 +409,8 @@ static const struct {
     {"direct_remote_ip", RULE_PEER_IP, read_cidr},
     {"remote_ip", RULE_REMOTE_IP, read_cidr},
     {"authenticated", RULE_AUTHENTICATED, read_authenticated},
+    {"metadata", RULE_MATCHER, read_metadata},
+    {"filter_state", RULE_MATCHER, read_filter_state},
 };
 
 static mc_status read_rule(mc_filter_compile *c, const mc_value *value, rule *out) {
@@ -460,6 +496,48 @@ static mc_status read_engine(mc_filter_compile *c, const mc_value *rules, engine
     return MC_OK;
 }
 
+typedef struct outcome_context {
+    mc_filter_compile *c;
+    engine *engine;
+} outcome_context;
+
+static mc_status read_outcome(void *ctx, const mc_value *extension, const void **out, mc_error *error) {
+    static const mc_name_value actions[] = {{"ALLOW", ALLOW}, {"DENY", DENY}, {"LOG", LOG}, {NULL, 0}};
+    const outcome_context *context = ctx;
+    const mc_value *typed;
+    uint64_t action = ALLOW;
+    outcome *outcome = mc_arena_zalloc(context->c->arena, sizeof *outcome);
+    if (outcome == NULL) {
+        return MC_ENOMEM;
+    }
+    MC_TRY(mc_value_read_object(extension, "typed_config", &typed, error));
+    if (!mc_slice_eq(mc_any_type(typed), MC_SLICE("envoy.config.rbac.v3.Action"))) {
+        return mc_error_set(error, MC_EINVAL, "typed_config", "must be an envoy.config.rbac.v3.Action");
+    }
+    MC_TRY(mc_error_in(mc_read_name(context->c->arena, typed, "name", &outcome->policy.name, error), error,
+                       "typed_config"));
+    MC_TRY(mc_error_in(mc_read_enum(typed, "action", actions, &action, error), error, "typed_config"));
+    outcome->action = (enum action)action;
+    context->engine->logs = context->engine->logs || action == LOG;
+    MC_TRY(name_details(context->c, &outcome->policy));
+    *out = outcome;
+    return MC_OK;
+}
+
+static mc_status read_tree(mc_filter_compile *c, const mc_value *value, const char *field, engine *out) {
+    const mc_value *matcher;
+    bool reads_info = false;
+    outcome_context context = {c, out};
+    const mc_tree_actions actions = {read_outcome, &context};
+    MC_TRY(mc_value_read_object(value, field, &matcher, c->error));
+    if (matcher == NULL) {
+        return MC_OK;
+    }
+    out->set = true;
+    return mc_error_in(mc_matcher_tree_compile(c->arena, matcher, &actions, &out->tree, &reads_info, c->error),
+                       c->error, "%s", field);
+}
+
 static mc_status name_keys(mc_filter_compile *c, mc_slice prefix, const char *policy, const char *result, engine *out) {
     mc_slice policy_parts[] = {prefix, mc_slice_cstr(policy)}, result_parts[] = {prefix, mc_slice_cstr(result)};
     MC_TRY(mc_arena_concat(c->arena, policy_parts, 2, &out->policy_key));
@@ -476,6 +554,8 @@ static mc_status read_engines(mc_filter_compile *c, const mc_value *value, engin
     MC_TRY(scope_of(c, value, "shadow_rules_stat_prefix", &shadow_prefix, &shadow_scope));
     MC_TRY(rules == NULL ? MC_OK : mc_error_in(read_engine(c, rules, &out->enforced), c->error, "rules"));
     MC_TRY(shadow == NULL ? MC_OK : mc_error_in(read_engine(c, shadow, &out->shadow), c->error, "shadow_rules"));
+    MC_TRY(read_tree(c, value, "matcher", &out->enforced));
+    MC_TRY(read_tree(c, value, "shadow_matcher", &out->shadow));
     MC_TRY(name_keys(c, prefix, "enforced_effective_policy_id", "enforced_engine_result", &out->enforced));
     MC_TRY(name_keys(c, shadow_prefix, "shadow_effective_policy_id", "shadow_engine_result", &out->shadow));
     for (uint32_t i = 0; i < out->enforced.count && out->track_rules; i++) {

@@ -120,6 +120,40 @@ TEST(a_route_has_its_own_rules) {
     end();
 }
 
+#define INPUT                                                                                                          \
+    "'input':{'name':'i','typed_config':{" TYPE(                                                                       \
+        "envoy.type.matcher.v3.HttpRequestHeaderMatchInput") ",'header_name':'x-role'}}"
+#define ACTION(n, a)                                                                                                   \
+    "{'action':{'name':'a','typed_config':{" TYPE("envoy.config.rbac.v3.Action") ",'name':'" n "','action':'" a "'}}}"
+
+TEST(a_matcher_tree_decides) {
+    begin((setup){.filters = RBAC("'matcher':{'matcher_tree':{" INPUT ",'exact_match_map':{'map':{'editor':" ACTION(
+                      "yes", "ALLOW") ",'thief':" ACTION("no way", "DENY") ",'guest':" ACTION("seen", "LOG") "}}}}")});
+    CHECK_HAS(send_head("GET /", "x-role: editor\r\n"), "200 OK");
+    CHECK_HAS(send_head("GET /", "x-role: guest\r\n"), "200 OK");
+    CHECK_HAS(send_head("GET /", "x-role: thief\r\n"), "403");
+    CHECK_HAS(send_head("GET /", ""), "403");
+    CHECK_COUNT("rbac.allowed", 2);
+    CHECK_COUNT("rbac.denied", 2);
+    end();
+}
+
+TEST(metadata_is_looked_at) {
+    begin((setup){
+        .filters = FILTER(
+            "m", "set_metadata.v3.Config",
+            ",'metadata':[{'metadata_namespace':'m','value':{'k':'v'}}]") "," RBAC(RULES("DENY",
+                                                                                         POLICY("p",
+                                                                                                "{'metadata':{'filter':"
+                                                                                                "'m','path':[{'key':'k'"
+                                                                                                "}],'value':"
+                                                                                                "{'string_match':{'"
+                                                                                                "exact':'v'}}}}",
+                                                                                                ANY)))});
+    CHECK_HAS(send_head("GET /", ""), "403");
+    end();
+}
+
 TEST(wrong_configurations) {
     static const struct {
         const char *rules, *path;
