@@ -138,8 +138,10 @@ mc_headers *mc_filter_add_trailers(mc_filter *filter, bool decode);
 
 typedef struct mc_reply {
     uint16_t status;
-    mc_slice body;        /* copied */
-    const char *details;  /* static: response code details */
+    mc_slice body;       /* copied */
+    const char *details; /* response code details: static, or of the configuration when details_class is set */
+    const char
+        *details_class;   /* static: what records, which may outlive the configuration, say instead; NULL: details */
     bool has_grpc_status; /* for gRPC requests: grpc_status, not what belongs to `status` */
     uint32_t grpc_status;
     uint64_t flags;           /* response flags */

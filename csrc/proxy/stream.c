@@ -439,6 +439,7 @@ void mc_stream_reply(mc_stream *stream, const mc_reply *reply) {
     mc_stream_flag(stream, reply->flags);
     if (reply->details != NULL) {
         stream->details = reply->details;
+        stream->details_class = reply->details_class;
     }
     if (stream->headers_sent || stream->local_reply) { /* HC-4: too late for a reply */
         mc_stream_reset(stream, reply->flags, reply->details);
@@ -662,7 +663,7 @@ static void write_record(mc_stream *stream) {
     record->status = stream->status;
     record->version_minor = stream->head.version_minor;
     record->attempts = stream->attempts;
-    record->details = stream->details;
+    record->details = stream->details_class != NULL ? stream->details_class : stream->details;
     record->method_n = put_text(record, &at, mc_headers_get_known(&stream->request, MC_H_METHOD), 16);
     record->authority_n = put_text(record, &at, mc_headers_get_known(&stream->request, MC_H_AUTHORITY), 40);
     record->route_n =
@@ -809,6 +810,7 @@ void mc_stream_reset(mc_stream *stream, uint64_t flags, const char *details) {
     mc_stream_flag(stream, flags);
     if (details != NULL) {
         stream->details = details;
+        stream->details_class = NULL;
     }
     stream->reset = true;
     if (!(flags & MC_FLAG(DC))) {

@@ -71,6 +71,7 @@ struct mc_stream {
     uint64_t flags, flag_order; /* set by mc_stream_flag */
     uint64_t late_flags;        /* that are told of the stream when it is over, and not to what answers it */
     const char *details;
+    const char *details_class;      /* of mc_reply */
     const mc_value *metadata;       /* dynamic: namespace to object; NULL: none */
     mc_slice override_host;         /* address text of the host that is to be tried first; empty: none */
     bool override_strict;           /* that host or none */

@@ -503,6 +503,25 @@ def rbac() -> list[Case]:
     def rules(action: str) -> Tree:
         return {"action": action, "policies": policies}
 
+    def leads_to(name: str, action: str) -> Tree:
+        kind = "type.googleapis.com/envoy.config.rbac.v3.Action"
+        typed = {"@type": kind, "name": name, "action": action}
+        return {"action": {"name": "action", "typed_config": typed}}
+
+    path = "type.googleapis.com/envoy.type.matcher.v3.HttpRequestHeaderMatchInput"
+    tree = {
+        "matcher_tree": {
+            "input": {"name": "path", "typed_config": {"@type": path, "header_name": ":path"}},
+            "exact_match_map": {
+                "map": {
+                    "/": leads_to("root rule", "ALLOW"),
+                    "/f": leads_to("f rule", "DENY"),
+                    "/g": leads_to("g rule", "LOG"),
+                }
+            },
+        }
+    }
+
     return [
         case("rbac_allow", rules=rules("ALLOW"), track_per_rule_stats=True),
         case("rbac_deny", rules=rules("DENY"), rules_stat_prefix="pre", track_per_rule_stats=True),
@@ -513,6 +532,8 @@ def rbac() -> list[Case]:
             shadow_rules_stat_prefix="s_",
             track_per_rule_stats=True,
         ),
+        case("rbac_matcher", matcher=tree),
+        case("rbac_matcher_shadow", shadow_matcher=tree, shadow_rules_stat_prefix="s_"),
         case("rbac_none"),
         case("rbac_empty", rules={}),
     ]
