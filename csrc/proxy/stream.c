@@ -745,7 +745,7 @@ static void end_leg(mc_stream *stream) {
     stream->response = stream->response_trailers = stream->request_trailers = NULL;
     stream->flags = stream->flag_order = 0;
     stream->virtual_cluster = stream->upstream_failure = MC_SLICE_NONE;
-    stream->details = NULL;
+    stream->details = stream->details_class = NULL;
     stream->status = 0;
     stream->attempts = 0;
     stream->first_upstream_us = 0;

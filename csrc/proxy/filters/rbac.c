@@ -267,6 +267,7 @@ static mc_status run_enforced(const engines *engines, const config *config, cons
             subject->filter,
             &(mc_reply){.status = 403,
                         .body = MC_SLICE_INIT("RBAC: access denied"),
+                        .details_class = "rbac_access_denied_matched_policy",
                         .details = policy == NULL ? "rbac_access_denied_matched_policy[none]" : policy->details});
     }
     return MC_OK;
