@@ -4,11 +4,26 @@
 
 #include "../test.h"
 
+#define MANAGER                                                                                                        \
+    "\"use_remote_address\":true,\"internal_address_config\":{\"cidr_ranges\":[{\"address_prefix\":\"10.0.0.0\"}]},"   \
+    "\"via\":\"mesh\",\"normalize_path\":true,\"strip_any_host_port\":true,\"proxy_status_config\":{},"                \
+    "\"http_protocol_options\":{\"header_key_format\":{\"stateful_formatter\":{\"name\":\"p\",\"typed_config\":{"      \
+    "\"@type\":\"type.googleapis.com/envoy.extensions.http.header_formatters.preserve_case.v3."                        \
+    "PreserveCaseFormatterConfig\"}}}},\"upgrade_configs\":[{\"upgrade_type\":\"websocket\"}],"                        \
+    "\"early_header_mutation_extensions\":[{\"name\":\"e\",\"typed_config\":{\"@type\":\"type.googleapis.com/"         \
+    "envoy.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation\",\"mutations\":[{\"append\":{"     \
+    "\"header\":{\"key\":\"x-e\",\"value\":\"%REQ(:path)%\"}}}]}}],\"local_reply_config\":{\"mappers\":[{\"filter\":"  \
+    "{\"status_code_filter\":{\"comparison\":{\"op\":\"GE\",\"value\":{\"default_value\":400,\"runtime_key\":\"k\"}}}" \
+    "},"                                                                                                               \
+    "\"body\":{\"inline_string\":\"mapped\"},\"headers_to_add\":[{\"header\":{\"key\":\"x-m\",\"value\":"              \
+    "\"%RESPONSE_CODE%\"}}]}],\"body_format\":{\"json_format\":{\"b\":\"%LOCAL_REPLY_BODY%\"}}},"
+
 #define CONFIG                                                                                                         \
     "{\"static_resources\":{\"listeners\":[{\"name\":\"main\",\"address\":{\"socket_address\":{\"address\":"           \
     "\"127.0.0.1\",\"port_value\":10000}},\"filter_chains\":[{\"filters\":[{\"name\":\"hcm\",\"typed_config\":{"       \
     "\"@type\":\"type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3."                     \
-    "HttpConnectionManager\",\"stat_prefix\":\"in\",\"http_filters\":[{\"name\":\"envoy.filters.http.router\","        \
+    "HttpConnectionManager\",\"stat_prefix\":\"in\"," MANAGER                                                          \
+    "\"http_filters\":[{\"name\":\"envoy.filters.http.router\","                                                       \
     "\"typed_config\":{\"@type\":\"type.googleapis.com/envoy.extensions.filters.http.router.v3.Router\"}}],"           \
     "\"route_config\":{\"name\":\"local\",\"virtual_hosts\":[{\"name\":\"all\",\"domains\":[\"*\",\"a.b\"],"           \
     "\"request_headers_to_add\":[{\"header\":{\"key\":\"x-a\",\"value\":\"b\"}}],\"routes\":[{\"match\":{\"path\":"    \
@@ -41,6 +56,8 @@ static void answer(pipeline_peer *server) {
 static const char *const requests[] = {
     "GET /a?b HTTP/1.1\r\nHost: h\r\nx-h: 1\r\n\r\n",
     "GET /d HTTP/1.1\r\nHost: h\r\n\r\n",
+    "GET /a#b HTTP/1.1\r\nHost: h\r\n\r\n",
+    "GET /a/../c HTTP/1.1\r\nHost: h:80\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n",
     "POST / HTTP/1.1\r\nHost: a.b\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
 };
 
