@@ -85,7 +85,7 @@ def key(operator: str) -> str:
 
 
 def formats() -> dict[str, Any]:
-    tree = {key(o): f"%{o}%" for o in (*OPERATORS, *CHANGING)}
+    tree: dict[str, Any] = {key(o): f"%{o}%" for o in (*OPERATORS, *CHANGING)}
     tree["mixed"] = "<%ROUTE_NAME%|%REQ(X-NONE)%|%RESPONSE_CODE%|%REQ(X-QUOTES)%>"
     tree["nested"] = {"z": "%PROTOCOL%", "a": ["%RESPONSE_CODE%", "%REQ(X-NONE)%", 1.5, True, None]}
     tree["none"] = {"a": "%REQ(X-NONE)%", "b": {"c": "%REQ(X-NONE)%"}, "d": ["%REQ(X-NONE)%"]}
@@ -363,15 +363,13 @@ PATH QUERY_PARAM QUERY_PARAMS GRPC_STATUS GRPC_STATUS_NUMBER REQUESTED_SERVER_NA
 DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT DOWNSTREAM_PEER_CERT_V_START HOSTNAME STREAM_ID UNIQUE_ID
 UPSTREAM_HOSTS_ATTEMPTED UPSTREAM_PEER_SERIAL DOWNSTREAM_PEER_SERIAL nope NOPE A_1
 """.split()
-ARGUMENTS = (
-    """
+PLAIN_ARGUMENTS = """
 x A?B a?b?c ?x x? :path a:b a:b:c DYNAMIC:a:b ROUTE:a UPSTREAM_HOST:a LISTENER:a k:PLAIN k:FIELD
 k:FIELD:f k:PLAIN:f k: :k WQ NQ:PATH WQ:x WQ:ORIG:x ORIG DECODED CAMEL_STRING NUMBER SNI_ONLY
 SNI_FIRST:ORIG HOST_FIRST:x DS_RX_BEG:DS_RX_END:us a:b:h : %Y %n %-3En 24 x)y a(b ( [1] ["a","b"]
 ALLOW_WHITESPACES \u00e9
 """.split()
-    + ["", "a b", "a\nb"]
-)
+ARGUMENTS = [*PLAIN_ARGUMENTS, "", "a b", "a\nb"]
 LENGTHS = ["", "", "", ":5", ":", ":0", ":-1", ":99999999999999999999", ":5:6", " :5"]
 LITERALS = [
     *("%", "%%", "%%%", "%REQ", "%REQ(", "%REQ(a)", "%REQ(a)%%", "%%REQ(a)%", "% REQ(a)%", "a%"),
