@@ -240,6 +240,25 @@ static const char everything[] =
     "{'header': {'header_name': 'h'}}], 'upgrade_configs': [{'upgrade_type': 'websocket'}], 'retry_policy': "
     "{'retry_on': '5xx'}}},"
     "{'match': {'prefix': '/r'}, 'redirect': {'host_redirect': 'h', 'port_redirect': 1, 'path_redirect': '/p'}},"
+    "{'name': 'regex', 'match': {'safe_regex': {'regex': '/x+'}, 'headers': [{'name': 'z', 'string_match': "
+    "{'safe_regex': "
+    "{'regex': 'q'}}}]}, 'metadata': {'filter_metadata': {'f': {'k': ['v']}}}, 'route': {'cluster': 'c', "
+    "'regex_rewrite': "
+    "{'pattern': {'regex': 'x'}, 'substitution': 'y'}, 'host_rewrite': '%REQ(h)%', 'metadata_match': "
+    "{'filter_metadata': "
+    "{'envoy.lb': {'a': 'b'}}}, 'rate_limits': [{'actions': [{'generic_key': {'descriptor_value': '%REQ(h)%'}}, "
+    "{'header_value_match': {'descriptor_value': 'v', 'headers': [{'name': 'h'}]}}]}], 'request_mirror_policies': "
+    "[{'cluster': 'm'}], 'internal_redirect_policy': {'response_headers_to_copy': ['a']}, 'cors': "
+    "{'allow_origin_string_match': [{'exact': 'o'}]}, 'hedge_policy': {}}},"
+    "{'match': {'path_match_policy': {'name': 't', 'typed_config': {'@type': "
+    "'t/envoy.extensions.path.match.uri_template.v3.UriTemplateMatchConfig', 'path_template': '/t/{a}'}}, "
+    "'dynamic_metadata': [{'filter': 'f', 'path': [{'key': 'k'}], 'value': {'or_match': {'value_matchers': "
+    "[{'bool_match': "
+    "true}, {'null_match': {}}]}}}], 'filter_state': [{'key': 'k', 'string_match': {'exact': 'v'}}]}, 'route': "
+    "{'cluster': "
+    "'c', 'path_rewrite_policy': {'name': 't', 'typed_config': {'@type': "
+    "'t/envoy.extensions.path.rewrite.uri_template.v3.UriTemplateRewriteConfig', 'path_template_rewrite': '/{a}'}}}},"
+    "{'match': {'safe_regex': {'regex': '/y+'}}, 'route': {'cluster': 'y'}},"
     "{'match': {'prefix': '/d'}, 'direct_response': {'status': 200, 'body': {'inline_bytes': 'YWJj'}}},"
     "{'match': {'prefix': '/', 'headers': [{'name': 'i', 'exact_match': '0'}]}, 'route': {'cluster': 'i'}},"
     "{'match': {'prefix': '/', 'headers': [{'name': 'i', 'exact_match': '1'}]}, 'route': {'cluster': 'i'}},"
@@ -282,8 +301,12 @@ static mc_status use(const fixture *f, request *r) {
 }
 
 TEST(every_failed_allocation_of_a_request_is_an_error) {
-    static const char *const requests[] = {"A.io/ONE?q=v\nh: X\nh: Y", "A.io/ONE?q=v\nh: X\ncookie: k=v", "/r/x\nh: 1",
-                                           "/q\ni: 3\ni: 4"};
+    static const char *const requests[] = {"A.io/ONE?q=v\nh: X\nh: Y",
+                                           "A.io/ONE?q=v\nh: X\ncookie: k=v",
+                                           "/r/x\nh: 1",
+                                           "/q\ni: 3\ni: 4",
+                                           "/xx\nz: q\nh: 1",
+                                           "/yy"};
     fixture f;
     CHECK_INT(fixture_compile(&f, everything), MC_OK);
     for (size_t i = 0; i < sizeof requests / sizeof requests[0]; i++) {
