@@ -103,7 +103,7 @@ static uint64_t hash_cluster(const mc_value *config) {
     return seed;
 }
 
-/* Runtime values that are compiled into a cluster: its limits. */
+/* Runtime values that are compiled into a cluster: its limits, and those of outlier detection. */
 static uint64_t hash_runtime(const mc_runtime *runtime, mc_slice name, uint64_t seed) {
     char prefix[512];
     if (runtime == NULL) {
@@ -115,7 +115,8 @@ static uint64_t hash_runtime(const mc_runtime *runtime, mc_slice name, uint64_t 
     mc_slice key;
     void *value;
     for (size_t at = 0; mc_map_next(&runtime->values, &at, &key, &value);) {
-        if (mc_slice_has_prefix(key, mc_slice_of(prefix, (size_t)n)) || mc_slice_has_prefix(key, lb)) {
+        if (mc_slice_has_prefix(key, mc_slice_of(prefix, (size_t)n)) || mc_slice_has_prefix(key, lb) ||
+            mc_slice_has_prefix(key, MC_SLICE("outlier_detection."))) {
             sum += hash_value(value, mc_xxh64(key.p, key.n, seed));
         }
     }

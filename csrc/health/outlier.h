@@ -7,6 +7,7 @@
 #ifndef MC_HEALTH_OUTLIER_H
 #define MC_HEALTH_OUTLIER_H
 
+#include "base/runtime.h"
 #include "lb/lb.h"
 
 /* What ejects: index into the counters, in the order of reports. */
@@ -63,6 +64,8 @@ typedef struct mc_outlier_config {
 /* From Cluster.outlier_detection; NULL: all defaults. The health degree is a monitor:
  * {"@type": "type.googleapis.com/meshcore.HealthDegree", "threshold": n}. */
 MC_MUST_CHECK mc_status mc_outlier_config_compile(const mc_value *value, mc_outlier_config *out, mc_error *error);
+/* Values of the runtime, "outlier_detection.<field>" (times with "_ms"), take the place of configured ones. */
+void mc_outlier_config_override(mc_outlier_config *config, const mc_runtime *runtime);
 
 /* Requests of the current interval on one channel. */
 typedef struct mc_outlier_bucket {

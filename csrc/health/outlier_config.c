@@ -1,4 +1,6 @@
 /* Outlier detection: the configuration message, rule OD-1. */
+#include <stdio.h>
+
 #include "base/defaults.h"
 #include "health/outlier.h"
 
@@ -129,4 +131,26 @@ mc_status mc_outlier_config_compile(const mc_value *value, mc_outlier_config *ou
         status = read_switches(value, out, error);
     }
     return status == MC_OK ? read_monitors(value, out, error) : status;
+}
+
+static uint64_t runtime_value(const mc_runtime *runtime, const char *name, uint64_t otherwise) {
+    char key[128];
+    int n = snprintf(key, sizeof key, "outlier_detection.%s", name);
+    return mc_runtime_u64(runtime, mc_slice_of(key, (size_t)n), otherwise);
+}
+
+void mc_outlier_config_override(mc_outlier_config *config, const mc_runtime *runtime) {
+    if (runtime == NULL) {
+        return;
+    }
+    for (size_t i = 0; i < sizeof FIELDS / sizeof *FIELDS; i++) {
+        uint32_t *target = (uint32_t *)(void *)((char *)config + FIELDS[i].offset);
+        uint64_t value = runtime_value(runtime, FIELDS[i].name, *target);
+        *target = value > FIELDS[i].limit ? FIELDS[i].limit : (uint32_t)value;
+    }
+    config->interval_ms = runtime_value(runtime, "interval_ms", config->interval_ms);
+    config->interval_ms = config->interval_ms == 0 ? 1 : config->interval_ms;
+    config->base_ms = runtime_value(runtime, "base_ejection_time_ms", config->base_ms);
+    config->max_ms = runtime_value(runtime, "max_ejection_time_ms", config->max_ms);
+    config->max_jitter_ms = runtime_value(runtime, "max_ejection_time_jitter_ms", config->max_jitter_ms);
 }

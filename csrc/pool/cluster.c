@@ -258,7 +258,7 @@ static mc_status read_bind(const mc_value *config, mc_cluster *cluster, mc_error
     return list == NULL ? MC_ENOMEM : MC_OK;
 }
 
-static mc_status read_outlier(const mc_value *config, mc_cluster *cluster, mc_error *error) {
+static mc_status read_outlier(const mc_value *config, const mc_runtime *runtime, mc_cluster *cluster, mc_error *error) {
     const mc_value *outlier, *common;
     mc_status status = mc_value_read_object(config, "outlier_detection", &outlier, error);
     if (status == MC_OK && outlier != NULL) {
@@ -266,6 +266,8 @@ static mc_status read_outlier(const mc_value *config, mc_cluster *cluster, mc_er
         status = cluster->outlier == NULL ? MC_ENOMEM : mc_outlier_config_compile(outlier, cluster->outlier, error);
         if (status != MC_OK) {
             mc_error_under(error, "outlier_detection");
+        } else {
+            mc_outlier_config_override(cluster->outlier, runtime);
         }
     }
     cluster->update_merge_window_ms = MC_DEFAULT_UPDATE_MERGE_WINDOW;
@@ -339,7 +341,7 @@ mc_status mc_cluster_compile(const mc_value *config, const mc_lb_node *node, uin
         (status = read_preconnect(config, cluster, error)) != MC_OK ||
         (status = read_protocol(config, cluster, error)) != MC_OK ||
         (status = read_connection(config, cluster, error)) != MC_OK ||
-        (status = read_outlier(config, cluster, error)) != MC_OK ||
+        (status = read_outlier(config, runtime, cluster, error)) != MC_OK ||
         (status = read_bind(config, cluster, error)) != MC_OK ||
         (status = mc_original_dst_compile(config, &cluster->arena, &cluster->original_dst, error)) != MC_OK ||
         (status = mc_value_read_bool(config, "close_connections_on_host_health_failure",

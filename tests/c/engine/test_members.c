@@ -97,6 +97,20 @@ TEST(without_a_window_nothing_waits) {
     pipeline_close(&p);
 }
 
+TEST(the_runtime_overrides_thresholds) {
+    begin("{\"layered_runtime\":{\"layers\":[{\"name\":\"l\",\"static_layer\":{\"outlier_detection\":{\"consecutive_"
+          "5xx\":1,"
+          "\"base_ejection_time_ms\":2000}}}]},\"static_resources\":{\"listeners\":[" LISTENER(
+              "", TO_WEB) "],"
+                          "\"clusters\":[" CLUSTER(EJECTING, TWO) "]}}");
+    ask(2);
+    CHECK_INT(asked, 1);
+    CHECK(first_host()->health_flags & MC_FAILED_OUTLIER_CHECK);
+    pipeline_run(&p, 3000);
+    CHECK_INT(first_host()->health_flags, 0);
+    pipeline_close(&p);
+}
+
 /* A cluster that changes starts afresh; its reports on the way mean nothing to the new one. */
 TEST(a_new_configuration_forgets_ejections) {
     mc_error error;
