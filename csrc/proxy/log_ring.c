@@ -62,7 +62,8 @@ bool mc_log_ring_publish(mc_log_ring *ring, mc_log_span *span) {
     *entry = (mc_log_entry){.size = (uint32_t)(span->at - span->begin)};
     uint64_t head = atomic_load_explicit(&ring->head, memory_order_relaxed) + entry->size;
     atomic_store_explicit(&ring->head, head, memory_order_release);
-    return head - atomic_load_explicit(&ring->tail, memory_order_relaxed) > MC_LOG_RING_BYTES / 2;
+    const uint64_t used = head - atomic_load_explicit(&ring->tail, memory_order_relaxed);
+    return used > MC_LOG_RING_BYTES / 2 && used - entry->size <= MC_LOG_RING_BYTES / 2;
 }
 
 mc_log_entry *mc_log_ring_next(mc_log_ring *ring) {

@@ -8,7 +8,8 @@
 
 #include "base/slice.h"
 
-enum { MC_LOG_RING_BYTES = 1 << 22 };
+/* Some ten thousand records: what a writer that has no processor for a while is behind by. */
+enum { MC_LOG_RING_BYTES = 1 << 24 };
 
 typedef struct mc_log_ring {
     char *bytes;                 /* made by the producer, before it first publishes */
@@ -36,7 +37,8 @@ bool mc_log_ring_begin(mc_log_ring *ring, mc_log_span *span);
 bool mc_log_ring_retry(mc_log_ring *ring, mc_log_span *span);
 /* Counts a record that fits nowhere as dropped. */
 void mc_log_ring_give_up(mc_log_ring *ring);
-/* What was taken becomes one record, whose first bytes are a mc_log_entry. True: the ring is more than half full now. */
+/* What was taken becomes one record, whose first bytes are a mc_log_entry. True: the ring is more than half full
+ * from now on. */
 bool mc_log_ring_publish(mc_log_ring *ring, mc_log_span *span);
 
 /* The oldest record, or NULL; then release it. */
