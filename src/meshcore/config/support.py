@@ -42,13 +42,15 @@ class Support:
 def table() -> dict[str, dict[str, Support]]:
     """The list: message (or ``message#place``) to field to its support, in the file's order."""
     text = files(__package__).joinpath("support.toml").read_text("utf-8")
+    messages = tomllib.loads(text)
+    lists = messages.pop("types")
     return {
-        message: {name: _support(entry) for name, entry in fields.items()}
-        for message, fields in tomllib.loads(text).items()
+        message: {name: _support(entry, lists) for name, entry in fields.items()}
+        for message, fields in messages.items()
     }
 
 
-def _support(entry: Any) -> Support:
+def _support(entry: Any, named: Mapping[str, list[str]]) -> Support:
     if entry is True:
         return Support()
     if isinstance(entry, str):
@@ -56,6 +58,8 @@ def _support(entry: Any) -> Support:
     lists: dict[str, Any] = {
         key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()
     }
+    if isinstance(types := entry.get("types"), str):
+        lists["types"] = tuple(named[types])
     return Support(**lists)
 
 

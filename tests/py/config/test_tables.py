@@ -69,18 +69,17 @@ def test_conditions() -> None:
     assert problems(metadata, {"filter_metadata": {"a.b": {}}}) == [
         ('filter_metadata["a.b"]', "the key 'a.b' is not supported yet by meshcore")
     ]
-    header = "envoy.config.core.v3.HeaderValue"
-    assert problems(header, {"key": "a", "value": "%PROTOCOL%"}) == [
-        ("value", "a formatter (%) is not supported yet by meshcore")
-    ]
     any_filter = {"typed_config": {"@type": "type.googleapis.com/google.protobuf.Empty"}}
     assert problems("envoy.config.listener.v3.Filter", any_filter) == [
         ("typed_config", "google.protobuf.Empty is not supported yet by meshcore")
     ]
     # The place decides, not the message alone.
-    options = {"common_http_protocol_options": {"max_stream_duration": "5s"}}
+    options = {"common_http_protocol_options": {"headers_with_underscores_action": "DROP_HEADER"}}
     assert problems("envoy.config.cluster.v3.Cluster", options) == [
-        ("common_http_protocol_options.max_stream_duration", "not supported yet by meshcore")
+        (
+            "common_http_protocol_options.headers_with_underscores_action",
+            "not supported yet by meshcore",
+        )
     ]
 
 
