@@ -305,6 +305,9 @@ static void router_close(mc_filter *filter) {
     }
     mc_net_retire(r->stream->proxy->net, &r->body);
     mc_upstream_release(r->upstream);
+    if (r->first != NULL) {
+        mc_upstream_release(r->first);
+    }
     mc_filter_set_state(filter, NULL);
 }
 

@@ -55,7 +55,8 @@ typedef struct mc_try {
 struct mc_router {
     mc_filter *filter;
     mc_stream *stream;
-    mc_upstream *upstream; /* held */
+    mc_upstream *upstream; /* held: where tries go now */
+    mc_upstream *first;    /* held when it is another one: what `cluster` belongs to */
     mc_cluster *cluster;
     const mc_router_options *options;
     mc_list tries; /* in flight, newest first */

@@ -274,7 +274,11 @@ static bool follow_cluster(mc_router *r) {
     mc_upstream *now = mc_proxy_upstream(r->stream->proxy, r->cluster->slot);
     if (now != NULL) {
         mc_upstream_hold(now);
-        mc_upstream_release(r->upstream);
+        if (r->first == NULL) {
+            r->first = r->upstream;
+        } else {
+            mc_upstream_release(r->upstream);
+        }
         r->upstream = now;
     }
     return now != NULL;
