@@ -1,5 +1,7 @@
 """What is known of a request, out of a mapping: see docs/access-logs.md for the keys."""
 
+cimport cython
+
 from libc.stdint cimport uint64_t
 
 from meshcore._core.route cimport mc_arena, mc_headers, mc_random, mc_stream_info
@@ -9,6 +11,7 @@ cdef extern from "base/random.h" nogil:
     void mc_random_seed(mc_random *random, uint64_t seed)
 
 
+@cython.final
 cdef class Context:
     """Owns all that its `info` names."""
     cdef mc_arena arena

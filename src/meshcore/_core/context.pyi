@@ -1,5 +1,8 @@
-from typing import Any
+from typing import Any, final
 
+__all__ = []
+
+@final
 class Context: ...
 
 def nanoseconds(value: Any) -> int: ...

@@ -1,5 +1,6 @@
 """What is known of a request, out of a mapping: the face of csrc/route/context.h."""
 
+cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 
 from meshcore._core.cbase cimport MC_EINVAL, MC_OK, bytes_slice, mc_slice, mc_slice_of, mc_status
@@ -36,6 +37,7 @@ cdef extern from "route/context.h" nogil:
     )
 
 
+@cython.final
 cdef class Context:
     def __cinit__(self):
         mc_arena_init(&self.arena, NULL)

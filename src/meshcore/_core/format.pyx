@@ -1,5 +1,6 @@
 """Formatter: the face of csrc/route/format.h."""
 
+cimport cython
 from meshcore._core.cbase cimport (
     MC_EINVAL,
     MC_OK,
@@ -44,6 +45,7 @@ cdef extern from "route/format.h" nogil:
     void mc_format_run(const mc_format *format, const mc_stream_info *info, mc_text *out)
 
 
+@cython.final
 cdef class Formatter:
     """An Envoy substitution format, compiled once.
 
