@@ -17,7 +17,7 @@ typedef struct status_range {
 
 typedef struct config {
     mc_feature_flag enabled;
-    status_range *http;
+    const status_range *http;
     uint32_t http_count;
     uint32_t grpc; /* bit n: status n is a success */
     uint64_t window_s;
@@ -193,12 +193,13 @@ static mc_status read_http(mc_filter_compile *c, const mc_value *value, config *
     size_t count;
     MC_TRY(mc_value_read_list(value, "http_success_status", &list, &count, c->error));
     out->http_count = (uint32_t)count;
-    out->http = mc_arena_zalloc(c->arena, count * sizeof *out->http);
-    if (out->http == NULL) {
+    status_range *ranges = mc_arena_zalloc(c->arena, count * sizeof *ranges);
+    if (ranges == NULL) {
         return MC_ENOMEM;
     }
+    out->http = ranges;
     for (size_t i = 0; i < count; i++) {
-        status_range *range = &out->http[i];
+        status_range *range = &ranges[i];
         MC_TRY(mc_value_read_u32(&list[i], "start", &range->start, c->error));
         MC_TRY(mc_value_read_u32(&list[i], "end", &range->end, c->error));
         if (range->start < 100 || range->end > 600 || range->start > range->end) {
@@ -227,7 +228,7 @@ static mc_status read_grpc(mc_filter_compile *c, const mc_value *value, config *
 }
 
 static mc_status read_criteria(mc_filter_compile *c, const mc_value *value, config *out) {
-    static status_range below_500[] = {{100, 500}};
+    static const status_range below_500[] = {{100, 500}};
     static const uint8_t successes[] = {0, 1, 2, 3, 5, 6, 7, 9, 11, 12, 16};
     const mc_value *http, *grpc;
     out->http = below_500;
