@@ -11,6 +11,8 @@ BUILD ?= build/core
 PYTHON ?= python3
 VENV ?= .venv
 FUZZ_SECONDS ?= 30
+# Most of the Python tests wait for programs, so more of them run than there are cores.
+JOBS ?= $(shell expr 2 \* $$(nproc))
 # V=1 shows the commands.
 Q := $(if $(V),,@)
 SUBMAKE = $(MAKE) --no-print-directory $(if $(filter -j% --jobserver%,$(MAKEFLAGS)),,-j$(shell nproc))
@@ -154,7 +156,7 @@ build: dev ## the extension modules, what changed of them
 test: lint test-c test-py gate-quick check ## everything that CI runs
 
 test-py: build ## the Python tests; ARGS goes to pytest
-	@$(PY) -m pytest -q $(ARGS)
+	@$(PY) -m pytest -q -n $(JOBS) --dist loadfile $(ARGS)
 
 # --- demonstration -------------------------------------------------------------------------------------
 

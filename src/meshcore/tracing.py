@@ -552,7 +552,7 @@ class OpenTelemetryApi:
     """
 
     def __init__(self, tracer_provider: Any = None) -> None:
-        from opentelemetry import trace  # type: ignore[import-not-found]
+        from opentelemetry import trace
 
         self._api = trace
         provider = tracer_provider or trace.get_tracer_provider()
