@@ -40,8 +40,9 @@ struct mc_log_writer {
 #undef FIELD
     } stats;
     mc_log_options options;
-    int wake, flushed; /* mc_wake descriptors */
-    _Atomic bool sleeping, stopping;
+    int wake, flushed;         /* mc_wake descriptors */
+    _Atomic uint32_t sleeping; /* both sides change it by read-modify-write: whoever comes second sees the first */
+    _Atomic bool stopping;
     _Atomic uint64_t reopen_wanted, flush_wanted, flush_done;
     mc_log_sink *_Atomic sinks;
     mc_random random;
@@ -351,12 +352,11 @@ static void rest(mc_log_writer *writer, bool busy, uint64_t next_due_ms) {
         mc_wake_wait(writer->wake, until_due < BUSY_REST_MS ? (int)until_due : BUSY_REST_MS);
         return;
     }
-    atomic_store(&writer->sleeping, true);
-    atomic_thread_fence(memory_order_seq_cst);
+    (void)atomic_exchange(&writer->sleeping, 1);
     if (rings_empty(writer) && !atomic_load(&writer->stopping)) {
         mc_wake_wait(writer->wake, until_due > 60000 ? 60000 : (int)until_due);
     }
-    atomic_store(&writer->sleeping, false);
+    atomic_store(&writer->sleeping, 0);
 }
 
 void mc_log_writer_run(mc_log_writer *writer) {
@@ -405,9 +405,8 @@ bool mc_log_writer_flush(mc_log_writer *writer, int timeout_ms) {
 }
 
 void mc_log_writer_published(mc_log_writer *writer, bool half_full) {
-    atomic_thread_fence(memory_order_seq_cst);
-    if (half_full ||
-        (atomic_load_explicit(&writer->sleeping, memory_order_relaxed) && atomic_exchange(&writer->sleeping, false))) {
+    const bool sleeping = atomic_fetch_or(&writer->sleeping, 0) != 0;
+    if (half_full || (sleeping && atomic_exchange(&writer->sleeping, 0) != 0)) {
         mc_wake_signal(writer->wake);
     }
 }
