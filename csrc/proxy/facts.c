@@ -141,7 +141,8 @@ void mc_facts_note_received(mc_facts *facts, const mc_conn *conn) {
 static const mc_address *known(const mc_address *address) { return address->length == 0 ? NULL : address; }
 
 void mc_facts_fill(const mc_facts *facts, mc_stream_info *info) {
-    if (facts->cluster_raw.n > 0) {
+    /* A redirect inside leads elsewhere: then the route that is now, if any, names its cluster. */
+    if (facts->cluster_raw.n > 0 && mc_slice_eq(info->upstream_cluster_raw, facts->cluster_raw)) {
         info->upstream_cluster = facts->cluster;
         info->upstream_cluster_raw = facts->cluster_raw;
     }

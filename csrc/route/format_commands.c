@@ -360,6 +360,8 @@ void mc_format_tell_op(const mc_format_op *op, mc_format_reads *reads) {
     mc_header_map maps[4];
     size_t count = mc_format_header_names(op, names, maps);
     for (size_t i = 0; i < count; i++) {
-        reads->header(reads->ctx, maps[i], names[i]);
+        if (names[i].n > 0) { /* %REQ(?ALTERNATIVE)% is allowed, and its first header is never there */
+            reads->header(reads->ctx, maps[i], names[i]);
+        }
     }
 }
