@@ -229,7 +229,7 @@ def test_sdist_installs_with_no_network_and_its_wheel_needs_few_libraries(tmp_pa
         assert f"meshcore/_core/{stub.name}" in inside
 
     shown = run(sys.executable, "-m", "auditwheel", "show", wheel, cwd=tmp_path).stdout
-    # Every Linux has these (PEP 600); RE2 and the codecs are what `auditwheel repair` puts into a wheel.
+    # Every Linux has these (PEP 600); RE2 and the codecs are what `auditwheel repair` puts in.
     everywhere = {"libc.so.6", "libm.so.6", "libgcc_s.so.1", "libstdc++.so.6", "libz.so.1"}
     bundled = re.compile(r"lib(re2|brotli\w+|zstd)\.so\.\d+")
     needed = set(re.findall(r"lib[\w+-]+\.so\.\d+", shown))
