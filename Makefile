@@ -156,7 +156,7 @@ build: dev ## the extension modules, what changed of them
 test: lint test-c test-py gate-quick check ## everything that CI runs
 
 test-py: build ## the Python tests; ARGS goes to pytest
-	@$(PY) -m pytest -q -n $(JOBS) --dist loadfile $(ARGS)
+	@$(PY) -m pytest -q -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 # --- demonstration -------------------------------------------------------------------------------------
 
