@@ -113,6 +113,13 @@ class Connection:
             self._exactly(2)
         return data
 
+    def piece(self, limit: int) -> bytes:
+        """What is there of the bytes that follow, at least one and at most `limit`; empty at the end.
+
+        The head's reader may have taken some of them already, so the socket is not to be asked.
+        """
+        return self._file.read1(limit)
+
     def read_to_end(self) -> bytes:
         """Everything until the peer closes; a reset counts as an end."""
         data = b""

@@ -304,7 +304,7 @@ def test_a_gibibyte_each_way_in_bounded_memory(
         assert reply.header("x-received") == str(GIB)
         received = 0
         while received < GIB:
-            piece = connection.socket.recv(1 << 20)
+            piece = connection.piece(1 << 20)
             assert piece
             received += len(piece)
     assert resident_kib(server.process.pid) - before < 16 * 1024
@@ -405,7 +405,7 @@ def test_connect_reaches_a_server_that_speaks_no_http() -> None:
             with accepted:
                 assert client.head().status == 200
                 accepted.sendall(b"SSH-2.0-x\r\n")
-                assert client.socket.recv(100) == b"SSH-2.0-x\r\n"
+                assert client.piece(100) == b"SSH-2.0-x\r\n"
                 client.send(b"\x00\x01")
                 assert accepted.recv(100) == b"\x00\x01"
             assert client.read_to_end() == b""
