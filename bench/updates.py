@@ -4,14 +4,18 @@
 
 One worker proxies to nginx while, on the control side, another cluster gets new hosts over and
 over: one host of 10 000 changes, with weights and with a Maglev table, and all of 100 000 endpoints
-are applied again with other weights.
+are applied again with other weights. What an update computes needs a core that load, worker and
+origin want too: how much of a change that alone makes is shown by the row with a busy stranger.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
+import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +91,16 @@ def bootstrap(origin: int, policy: str) -> dict[str, Any]:
     }
 
 
+@contextlib.contextmanager
+def busy_stranger() -> Iterator[None]:
+    """A program that has nothing to do with the gateway and takes all it is given of a core."""
+    with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as process:
+        try:
+            yield
+        finally:
+            process.kill()
+
+
 def measure(
     origin: int, policy: str, variants: list[bytes], seconds: float
 ) -> tuple[clients.Load, int]:
@@ -138,18 +152,16 @@ def main(arguments: list[str]) -> None:
         ),
     ]
     rows = [["during", "updates", "requests/s", "p50 us", "p99 us"]]
+
+    def add(name: str, load: clients.Load, updates: int) -> None:
+        figures = (load.rate, load.p50_us, load.p99_us)
+        rows.append([name, str(updates), *(f"{figure:.0f}" for figure in figures)])
+
     with peers.nginx_origin() as origin:
         for name, policy, variants in cases:
-            load, updates = measure(origin.port, policy, variants, seconds)
-            rows.append(
-                [
-                    name,
-                    str(updates),
-                    f"{load.rate:.0f}",
-                    f"{load.p50_us:.0f}",
-                    f"{load.p99_us:.0f}",
-                ]
-            )
+            add(name, *measure(origin.port, policy, variants, seconds))
+        with busy_stranger():
+            add("no updates, a busy stranger", *measure(origin.port, "ROUND_ROBIN", [], seconds))
     print(table(rows))
 
 
