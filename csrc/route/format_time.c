@@ -1,12 +1,40 @@
-/* Time as START_TIME(format) writes it: strftime in the C locale, with cctz's %E forms, and three of Envoy's own: %s the seconds
- * since 1970, %f the nine digits of the fraction, %1f to %9f the first so many. */
+/* Time as START_TIME(format) writes it. Envoy takes its own specifiers out first: %s the seconds since 1970, %f the nine digits of
+ * the fraction, %1f to %9f and %E1f to %E9f the first so many, %E1S to %E9S behind seconds and a point. What lies between goes to cctz, which does the common conversions and its %E forms
+ * by itself and hands the rest to strftime in runs; here strftime has the C locale. A format is cut into such pieces once. */
+#include <locale.h>
 #include <time.h>
 
+#include "base/alloc.h"
 #include "route/compile.h"
 #include "route/format_program.h"
 
-struct mc_time_format {
+typedef enum piece_kind {
+    LITERAL,
+    SECONDS_SINCE_1970,
+    FRACTION, /* `digits` of it */
+    YEAR,
+    YEAR_OF_4,
+    TWO_DIGITS, /* the text is one of m, d, H, M, S */
+    POINT_AND_FRACTION,
+    SECOND_AND_FRACTION,
+    ZONE,
+    ZONE_COLON,
+    ZONE_SECONDS,
+    ZONE_SHORT,
+    ZONE_NAME,
+    STRFTIME, /* the text, ended by NUL, is strftime's */
+} piece_kind;
+
+typedef struct piece {
+    piece_kind kind;
+    bool all_digits; /* of a fraction that are not trailing zeroes */
+    uint16_t digits;
     mc_slice text;
+} piece;
+
+struct mc_time_format {
+    piece *pieces;
+    size_t count;
     bool local;
 };
 
@@ -29,93 +57,183 @@ static bool has_newline(mc_slice s) {
     return false;
 }
 
+/* --- compiling ---------------------------------------------------------------------------------------------------------- */
+
+typedef struct compiler {
+    mc_arena *arena;
+    mc_time_format *format;
+} compiler;
+
+static void add_piece(compiler *c, piece one) { c->format->pieces[c->format->count++] = one; }
+
+static mc_status add_text(compiler *c, piece_kind kind, mc_slice text) {
+    char *copy = mc_arena_bytes(c->arena, text.n + 1);
+    if (copy == NULL) {
+        return MC_ENOMEM;
+    }
+    memcpy(copy, text.p, text.n);
+    copy[text.n] = '\0';
+    add_piece(c, (piece){.kind = kind, .text = mc_slice_of(copy, text.n)});
+    return MC_OK;
+}
+
+/* "E0S", "E12f" at the start of `s`: no digit, or more than Envoy's own have. Returns the characters used, 0: it is another. */
+static size_t read_fraction(mc_slice s, piece *out) {
+    size_t n = 1;
+    unsigned digits = 0;
+    for (; n < s.n && s.p[n] >= '0' && s.p[n] <= '9' && digits <= 1024; n++) {
+        digits = digits * 10 + (unsigned)(s.p[n] - '0');
+    }
+    if (n == 1 || n >= s.n || digits > 1024 || (s.p[n] != 'S' && s.p[n] != 'f')) {
+        return 0;
+    }
+    out->kind = s.p[n] == 'S' ? SECOND_AND_FRACTION : FRACTION;
+    out->digits = (uint16_t)(digits < 18 ? digits : 18); /* cctz writes no more */
+    return n + 1;
+}
+
+/* The conversion behind an unescaped '%' that cctz knows. Returns the characters used, 0: it is strftime's. */
+static size_t read_conversion(mc_slice s, piece *out) {
+    static const struct {
+        const char *text;
+        piece_kind kind;
+        mc_slice content;
+    } known[] = {
+        {"Y", YEAR, MC_SLICE_INIT("")},           {"E4Y", YEAR_OF_4, MC_SLICE_INIT("")},
+        {"m", TWO_DIGITS, MC_SLICE_INIT("m")},    {"d", TWO_DIGITS, MC_SLICE_INIT("d")},
+        {"H", TWO_DIGITS, MC_SLICE_INIT("H")},    {"M", TWO_DIGITS, MC_SLICE_INIT("M")},
+        {"S", TWO_DIGITS, MC_SLICE_INIT("S")},    {"e", STRFTIME, MC_SLICE_INIT("%e")},
+        {"U", STRFTIME, MC_SLICE_INIT("%U")},     {"u", STRFTIME, MC_SLICE_INIT("%u")},
+        {"W", STRFTIME, MC_SLICE_INIT("%W")},     {"w", STRFTIME, MC_SLICE_INIT("%w")},
+        {"z", ZONE, MC_SLICE_INIT("")},           {"Z", ZONE_NAME, MC_SLICE_INIT("")},
+        {":z", ZONE_COLON, MC_SLICE_INIT("")},    {"Ez", ZONE_COLON, MC_SLICE_INIT("")},
+        {"::z", ZONE_SECONDS, MC_SLICE_INIT("")}, {"E*z", ZONE_SECONDS, MC_SLICE_INIT("")},
+        {":::z", ZONE_SHORT, MC_SLICE_INIT("")},  {"ET", LITERAL, MC_SLICE_INIT("T")},
+    };
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+        mc_slice text = mc_slice_cstr(known[i].text);
+        if (mc_slice_has_prefix(s, text)) {
+            *out = (piece){.kind = known[i].kind, .text = known[i].content};
+            return text.n;
+        }
+    }
+    *out = (piece){0};
+    return s.n > 0 && s.p[0] == 'E' ? read_fraction(s, out) : 0;
+}
+
+/* cctz's part. `from` is where text begins that was not dealt with: plain so far, or a run for strftime. */
+static mc_status compile_run(compiler *c, mc_slice s) {
+    size_t from = 0, at = 0;
+    while (at < s.n) {
+        if (s.p[at] != '%') {
+            size_t end = at + mc_slice_find(mc_slice_from(s, at), '%');
+            if (from == at) {
+                MC_TRY(add_text(c, LITERAL, mc_slice_of(s.p + at, end - at)));
+                from = end;
+            }
+            at = end;
+            continue;
+        }
+        size_t percent = at;
+        for (; at < s.n && s.p[at] == '%'; at++) {
+        }
+        if (from == percent) { /* pairs, and a single one at the very end, are percent signs */
+            size_t pairs = (at - percent) / 2, rest = (at - percent) % 2;
+            size_t written = pairs + (at == s.n ? rest : 0);
+            MC_TRY(add_text(c, LITERAL, mc_slice_of(s.p + percent, written)));
+            from = at == s.n ? at : at - rest;
+        }
+        if (at == s.n || (at - percent) % 2 == 0) {
+            continue;
+        }
+        piece found;
+        size_t used = read_conversion(mc_slice_from(s, at), &found);
+        if (used > 0) {
+            if (at - 1 > from) {
+                MC_TRY(add_text(c, STRFTIME, mc_slice_of(s.p + from, at - 1 - from)));
+            }
+            add_piece(c, found);
+            from = at += used;
+        }
+    }
+    return from < s.n ? add_text(c, STRFTIME, mc_slice_from(s, from)) : MC_OK;
+}
+
+/* Envoy's own at the start of `s`: %s, %f, %3f, %E3f, %E*f, %E3S, %E*S. They stand even behind a '%' that another one precedes.
+ * Returns the characters used, 0: there is none. */
+static size_t read_own(mc_slice s, piece *out) {
+    *out = (piece){.kind = FRACTION, .digits = 9};
+    size_t n = 1;
+    if (s.n < 2 || s.p[0] != '%') {
+        return 0;
+    }
+    if (s.p[1] == 's') {
+        out->kind = SECONDS_SINCE_1970;
+        return 2;
+    }
+    const bool extended = s.p[1] == 'E';
+    n += extended;
+    if (n < s.n && s.p[n] >= '1' && s.p[n] <= '9') {
+        out->digits = (uint16_t)(s.p[n++] - '0');
+    } else if (extended) {
+        out->all_digits = true;
+        n += n < s.n && s.p[n] == '*' ? 1 : s.n;
+    }
+    if (n >= s.n || (s.p[n] != 'f' && !(extended && s.p[n] == 'S'))) {
+        return 0;
+    }
+    out->kind = s.p[n] == 'f' ? FRACTION : POINT_AND_FRACTION;
+    return n + 1;
+}
+
+/* A run, to which the seconds belong whose fraction comes next. */
+static mc_status compile_seconds(compiler *c, mc_slice run) {
+    const mc_slice parts[] = {run, MC_SLICE("%S")};
+    mc_slice whole;
+    MC_TRY(mc_arena_concat(c->arena, parts, 2, &whole));
+    return compile_run(c, whole);
+}
+
+static mc_status compile_all(compiler *c, mc_slice s) {
+    size_t from = 0;
+    for (size_t at = 0; at < s.n;) {
+        piece own;
+        size_t used = read_own(mc_slice_from(s, at), &own);
+        if (used == 0) {
+            at++;
+            continue;
+        }
+        mc_slice run = mc_slice_of(s.p + from, at - from);
+        MC_TRY(own.kind == POINT_AND_FRACTION ? compile_seconds(c, run) : compile_run(c, run));
+        add_piece(c, own);
+        from = at += used;
+    }
+    return compile_run(c, mc_slice_from(s, from));
+}
+
 mc_status mc_time_format_compile(mc_arena *arena, mc_slice format, bool local, const mc_time_format **out,
                                  mc_error *error) {
     if (has_newline(format)) {
         return mc_error_set(error, MC_EINVAL, "", "a time format must not write a newline: %.*s", MC_SLICE_ARG(format));
     }
+    if (format.n == 0) {
+        format = local ? MC_SLICE("%Y-%m-%dT%H:%M:%E3S%z") : MC_SLICE("%Y-%m-%dT%H:%M:%E3SZ");
+    }
     mc_time_format *compiled = mc_arena_zalloc(arena, sizeof *compiled);
-    if (compiled == NULL) {
+    /* Every piece takes a character at least, and one of strftime's may stand before each. */
+    piece *pieces = mc_arena_zalloc(arena, (format.n + 1) * sizeof *pieces);
+    if (compiled == NULL || pieces == NULL) {
         return MC_ENOMEM;
     }
-    compiled->text = format.n > 0 ? format
-                     : local      ? MC_SLICE("%Y-%m-%dT%H:%M:%E3S%z")
-                                  : MC_SLICE("%Y-%m-%dT%H:%M:%E3SZ");
+    compiled->pieces = pieces;
     compiled->local = local;
+    compiler c = {arena, compiled};
+    MC_TRY(compile_all(&c, format));
     *out = compiled;
     return MC_OK;
 }
 
-/* --- pieces ------------------------------------------------------------------------------------------------------------- */
-
-/* At least `width` characters, filled up in front. */
-static void add_padded(mc_text *out, int64_t value, unsigned width, char fill) {
-    char digits[24];
-    uint64_t rest = value < 0 ? -(uint64_t)value : (uint64_t)value;
-    size_t n = mc_format_u64(digits, rest);
-    if (value < 0) {
-        mc_text_lit(out, "-");
-    }
-    for (size_t i = n; i < width; i++) {
-        mc_text_add(out, mc_slice_of(&fill, 1));
-    }
-    mc_text_add(out, mc_slice_of(digits, n));
-}
-
-static void add_fraction(mc_text *out, uint32_t nanos, unsigned digits) {
-    for (unsigned i = digits; i < 9; i++) {
-        nanos /= 10;
-    }
-    add_padded(out, nanos, digits, '0');
-}
-
-/* All digits that are not trailing zeroes. */
-static unsigned fraction_digits(uint32_t nanos) {
-    unsigned digits = nanos == 0 ? 0 : 9;
-    for (; digits > 0 && nanos % 10 == 0; nanos /= 10) {
-        digits--;
-    }
-    return digits;
-}
-
-static void add_zone(mc_text *out, long seconds, const char *style) {
-    mc_text_add(out, seconds < 0 ? MC_SLICE("-") : MC_SLICE("+"));
-    long s = seconds < 0 ? -seconds : seconds;
-    add_padded(out, s / 3600, 2, '0');
-    mc_text_add(out, mc_slice_cstr(style));
-    add_padded(out, s / 60 % 60, 2, '0');
-}
-
-static const mc_slice day_names[] = {MC_SLICE_INIT("Sunday"),    MC_SLICE_INIT("Monday"),   MC_SLICE_INIT("Tuesday"),
-                                     MC_SLICE_INIT("Wednesday"), MC_SLICE_INIT("Thursday"), MC_SLICE_INIT("Friday"),
-                                     MC_SLICE_INIT("Saturday")};
-static const mc_slice month_names[] = {MC_SLICE_INIT("January"), MC_SLICE_INIT("February"), MC_SLICE_INIT("March"),
-                                       MC_SLICE_INIT("April"),   MC_SLICE_INIT("May"),      MC_SLICE_INIT("June"),
-                                       MC_SLICE_INIT("July"),    MC_SLICE_INIT("August"),   MC_SLICE_INIT("September"),
-                                       MC_SLICE_INIT("October"), MC_SLICE_INIT("November"), MC_SLICE_INIT("December")};
-
-/* Weeks of the ISO 8601 year, and that year. */
-static int iso_week(const struct tm *tm, int64_t *year) {
-    int monday = (tm->tm_wday + 6) % 7;
-    int week = (tm->tm_yday - monday + 10) / 7;
-    int64_t y = tm->tm_year + 1900;
-    int64_t before = y - 1;
-    bool leap = (y % 4 == 0 && y % 100 != 0) || y % 400 == 0;
-    bool before_leap = (before % 4 == 0 && before % 100 != 0) || before % 400 == 0;
-    int days = leap ? 366 : 365;
-    if (week <
-        1) { /* of the year before, which has 53 weeks when it began on a Thursday, or on a Wednesday in a leap year */
-        int yday = tm->tm_yday + (before_leap ? 366 : 365);
-        *year = before;
-        return (yday - monday + 10) / 7;
-    }
-    *year = y;
-    if (week == 53 && tm->tm_yday - monday + 3 >= days) {
-        *year = y + 1;
-        return 1;
-    }
-    return week;
-}
+/* --- running ------------------------------------------------------------------------------------------------------------- */
 
 typedef struct moment {
     struct tm tm;
@@ -123,229 +241,101 @@ typedef struct moment {
     uint32_t nanos;
 } moment;
 
-static void run(mc_slice format, const moment *at, mc_text *out);
-
-/* One conversion of strftime; false: there is none of this letter. */
-static bool convert(char letter, const moment *at, mc_text *out) {
-    const struct tm *tm = &at->tm;
-    const int hour12 = tm->tm_hour % 12 == 0 ? 12 : tm->tm_hour % 12;
-    int64_t year = tm->tm_year + 1900, iso_year;
-    switch (letter) {
-    case 'Y': add_padded(out, year, 1, '0'); return true;
-    case 'C': add_padded(out, year / 100, 2, '0'); return true;
-    case 'y': add_padded(out, year % 100, 2, '0'); return true;
-    case 'm': add_padded(out, tm->tm_mon + 1, 2, '0'); return true;
-    case 'd': add_padded(out, tm->tm_mday, 2, '0'); return true;
-    case 'e': add_padded(out, tm->tm_mday, 2, ' '); return true;
-    case 'H': add_padded(out, tm->tm_hour, 2, '0'); return true;
-    case 'k': add_padded(out, tm->tm_hour, 2, ' '); return true;
-    case 'I': add_padded(out, hour12, 2, '0'); return true;
-    case 'l': add_padded(out, hour12, 2, ' '); return true;
-    case 'M': add_padded(out, tm->tm_min, 2, '0'); return true;
-    case 'S': add_padded(out, tm->tm_sec, 2, '0'); return true;
-    case 'j': add_padded(out, tm->tm_yday + 1, 3, '0'); return true;
-    case 'u': add_padded(out, tm->tm_wday == 0 ? 7 : tm->tm_wday, 1, '0'); return true;
-    case 'w': add_padded(out, tm->tm_wday, 1, '0'); return true;
-    case 'U': add_padded(out, (tm->tm_yday + 7 - tm->tm_wday) / 7, 2, '0'); return true;
-    case 'W': add_padded(out, (tm->tm_yday + 7 - (tm->tm_wday + 6) % 7) / 7, 2, '0'); return true;
-    case 'V': add_padded(out, iso_week(tm, &iso_year), 2, '0'); return true;
-    case 'G': (void)iso_week(tm, &iso_year), add_padded(out, iso_year, 1, '0'); return true;
-    case 'g': (void)iso_week(tm, &iso_year), add_padded(out, iso_year % 100, 2, '0'); return true;
-    case 's': add_padded(out, at->seconds, 1, '0'); return true;
-    case 'f': add_fraction(out, at->nanos, 9); return true;
-    case 'a': mc_text_add(out, mc_slice_until(day_names[tm->tm_wday], 3)); return true;
-    case 'A': mc_text_add(out, day_names[tm->tm_wday]); return true;
-    case 'h':
-    case 'b': mc_text_add(out, mc_slice_until(month_names[tm->tm_mon], 3)); return true;
-    case 'B': mc_text_add(out, month_names[tm->tm_mon]); return true;
-    case 'p': mc_text_add(out, tm->tm_hour < 12 ? MC_SLICE("AM") : MC_SLICE("PM")); return true;
-    case 'P': mc_text_add(out, tm->tm_hour < 12 ? MC_SLICE("am") : MC_SLICE("pm")); return true;
-    case 'z': add_zone(out, tm->tm_gmtoff, ""); return true;
-    case 'Z': mc_text_add(out, mc_slice_cstr(tm->tm_zone)); return true;
-    case 'c': run(MC_SLICE("%a %b %e %H:%M:%S %Y"), at, out); return true;
-    case 'D':
-    case 'x': run(MC_SLICE("%m/%d/%y"), at, out); return true;
-    case 'F': run(MC_SLICE("%Y-%m-%d"), at, out); return true;
-    case 'R': run(MC_SLICE("%H:%M"), at, out); return true;
-    case 'r': run(MC_SLICE("%I:%M:%S %p"), at, out); return true;
-    case 'T':
-    case 'X': run(MC_SLICE("%H:%M:%S"), at, out); return true;
-    case 't': mc_text_lit(out, "\t"); return true;
-    case '%': mc_text_lit(out, "%"); return true;
-    default: return false;
+static void add_number(mc_text *out, int64_t value, unsigned width) {
+    char digits[24];
+    size_t n = mc_format_u64(digits, value < 0 ? -(uint64_t)value : (uint64_t)value);
+    if (value < 0) {
+        mc_text_lit(out, "-");
     }
+    for (size_t i = n; i < width; i++) {
+        mc_text_lit(out, "0");
+    }
+    mc_text_add(out, mc_slice_of(digits, n));
 }
 
 /* More than nine digits of a second are zeroes. */
-static void add_long_fraction(mc_text *out, uint32_t nanos, unsigned digits) {
-    add_fraction(out, nanos, digits < 9 ? digits : 9);
+static void add_fraction(mc_text *out, uint32_t nanos, unsigned digits) {
+    for (unsigned i = digits; i < 9; i++) {
+        nanos /= 10;
+    }
+    add_number(out, nanos, digits < 9 ? digits : 9);
     for (unsigned i = 9; i < digits; i++) {
         mc_text_lit(out, "0");
     }
 }
 
-static void add_zone_seconds(mc_text *out, long offset) {
-    add_zone(out, offset, ":");
-    mc_text_lit(out, ":");
-    add_padded(out, (offset < 0 ? -offset : offset) % 60, 2, '0');
+static unsigned digits_of(const piece *one, uint32_t nanos) {
+    if (!one->all_digits) {
+        return one->digits;
+    }
+    unsigned digits = nanos == 0 ? 0 : 9;
+    for (; digits > 0 && nanos % 10 == 0; nanos /= 10) {
+        digits--;
+    }
+    return digits == 0 && one->kind == FRACTION ? 1 : digits;
 }
 
-/* cctz's forms behind '%': E3S, E*S, E3f, E*f, E4Y, Ez, E*z, ET, :z, ::z, :::z. Returns the characters used, 0: none. */
-static size_t convert_extended(mc_slice s, const moment *at, mc_text *out) {
-    if (mc_slice_has_prefix(s, MC_SLICE("Ez")) || mc_slice_has_prefix(s, MC_SLICE(":z"))) {
-        add_zone(out, at->tm.tm_gmtoff, ":");
-        return 2;
-    }
-    if (mc_slice_has_prefix(s, MC_SLICE("ET"))) {
-        mc_text_lit(out, "T");
-        return 2;
-    }
-    if (mc_slice_has_prefix(s, MC_SLICE("E4Y"))) {
-        add_padded(out, at->tm.tm_year + 1900, 4, '0');
-        return 3;
-    }
-    if (mc_slice_has_prefix(s, MC_SLICE("E*z")) || mc_slice_has_prefix(s, MC_SLICE("::z"))) {
-        add_zone_seconds(out, at->tm.tm_gmtoff);
-        return 3;
-    }
-    if (mc_slice_has_prefix(s, MC_SLICE(":::z"))) { /* as short as it can be */
-        if (at->tm.tm_gmtoff % 3600 != 0) {
-            add_zone(out, at->tm.tm_gmtoff, ":");
-        } else {
-            mc_text_add(out, at->tm.tm_gmtoff < 0 ? MC_SLICE("-") : MC_SLICE("+"));
-            add_padded(out, (at->tm.tm_gmtoff < 0 ? -at->tm.tm_gmtoff : at->tm.tm_gmtoff) / 3600, 2, '0');
-        }
-        return 4;
-    }
-    size_t n = 1;
-    unsigned digits = 0;
-    if (s.n < 3 || s.p[0] != 'E') {
-        return 0;
-    }
-    const bool all = s.p[1] == '*';
-    for (; n < s.n && (all ? n == 1 : s.p[n] >= '0' && s.p[n] <= '9'); n++) {
-        digits = all ? fraction_digits(at->nanos) : digits * 10 + (unsigned)(s.p[n] - '0');
-        if (digits > 15) {
-            return 0;
-        }
-    }
-    if (n == 1 || n >= s.n || (s.p[n] != 'S' && s.p[n] != 'f')) {
-        return 0;
-    }
-    if (s.p[n] == 'S') {
-        add_padded(out, at->tm.tm_sec, 2, '0');
-        mc_text_add(out, digits > 0 ? MC_SLICE(".") : MC_SLICE_NONE);
-    }
-    if (digits > 0 || s.p[n] == 'f') {
-        add_long_fraction(out, at->nanos, digits == 0 && all ? 1 : digits);
-    }
-    return n + 1;
-}
-
-/* glibc's modifiers between '%' and the letter: padding, case, width. */
-typedef struct modifiers {
-    char padding; /* '-', '_', '0', or 0: as the conversion has it */
-    bool upper, swap;
-    unsigned width;
-} modifiers;
-
-static bool is_digit(char c) { return c >= '0' && c <= '9'; }
-
-static size_t read_modifiers(mc_slice s, modifiers *out) {
-    size_t n = 0;
-    *out = (modifiers){0};
-    for (; n < s.n && memchr("-_0^#", s.p[n], 5) != NULL; n++) {
-        out->upper = out->upper || s.p[n] == '^';
-        out->swap = out->swap || s.p[n] == '#';
-        out->padding = s.p[n] == '^' || s.p[n] == '#' ? out->padding : s.p[n];
-    }
-    for (; n < s.n && is_digit(s.p[n]); n++) {
-        out->width = out->width < 100 ? out->width * 10 + (unsigned)(s.p[n] - '0') : out->width;
-    }
-    return n;
-}
-
-static void change_case(char *p, size_t n, char letter, const modifiers *how) {
-    const bool lower = how->swap && (letter == 'Z' || letter == 'p');
-    for (size_t i = 0; i < n && (how->upper || how->swap); i++) {
-        bool small = p[i] >= 'a' && p[i] <= 'z';
-        p[i] = lower ? mc_ascii_lower(p[i]) : small ? (char)(p[i] - 0x20) : p[i];
-    }
-}
-
-/* What was written since `start`, as the modifiers want it. */
-static void modify(mc_text *out, size_t start, char letter, const modifiers *how) {
-    char *p = out->p + start;
-    size_t n = out->n - start, lead = 0;
-    const bool numeric = n > 0 && (is_digit(p[n - 1]) || p[0] == ' ');
-    change_case(p, n, letter, how);
-    for (; numeric && lead + 1 < n && (p[lead] == '0' || p[lead] == ' '); lead++) {
-    }
-    if (how->padding == '-') {
-        memmove(p, p + lead, n - lead);
-        out->n = start + n - lead;
+static void add_zone(mc_text *out, long seconds, piece_kind kind) {
+    const unsigned long s = (unsigned long)(seconds < 0 ? -seconds : seconds);
+    mc_text_add(out, seconds < 0 ? MC_SLICE("-") : MC_SLICE("+"));
+    add_number(out, (int64_t)(s / 3600), 2);
+    if (kind == ZONE_SHORT && s % 3600 == 0) {
         return;
     }
-    const char fill = how->padding == '_' || (how->padding == 0 && !numeric) ? ' ' : '0';
-    if (how->padding != 0) {
-        memset(p, fill, lead);
-    }
-    for (size_t i = n; i < how->width; i++) {
-        mc_text_lit(out, " ");
-    }
-    if (n < how->width && !out->failed) {
-        p = out->p + start;
-        memmove(p + how->width - n, p, n);
-        memset(p, fill, how->width - n);
+    mc_text_add(out, kind == ZONE ? MC_SLICE_NONE : MC_SLICE(":"));
+    add_number(out, (int64_t)(s / 60 % 60), 2);
+    if (kind == ZONE_SECONDS || (kind == ZONE_SHORT && s % 60 != 0)) {
+        mc_text_lit(out, ":");
+        add_number(out, (int64_t)(s % 60), 2);
     }
 }
 
-/* The conversion at the start of `s`, behind its '%'. Returns the characters used, 0: there is none. */
-static size_t convert_modified(mc_slice s, const moment *at, mc_text *out) {
-    modifiers how;
-    const size_t start = out->n;
-    size_t n = read_modifiers(s, &how);
-    /* The alternative digits and eras of the C locale are the usual ones. */
-    size_t letter = n + (n + 1 < s.n && (s.p[n] == 'E' || s.p[n] == 'O'));
-    if (letter >= s.n || (n > 0 && s.p[letter] == 'f') || !convert(s.p[letter], at, out)) {
-        out->n = start;
-        return 0;
+static int two_digits(char letter, const struct tm *tm) {
+    switch (letter) {
+    case 'm': return tm->tm_mon + 1;
+    case 'd': return tm->tm_mday;
+    case 'H': return tm->tm_hour;
+    case 'M': return tm->tm_min;
+    default: return tm->tm_sec;
     }
-    if (n > 0 && !out->failed) {
-        modify(out, start, s.p[letter], &how);
-    }
-    return letter + 1;
 }
 
-/* Envoy's own %s and %f, before anything else is looked at: they stand even behind a '%' that another one precedes. */
-static size_t own_length(mc_slice s) {
-    if (s.n >= 2 && s.p[0] == '%' && (s.p[1] == 's' || s.p[1] == 'f')) {
-        return 2;
+/* As cctz calls it: what needs more than 16 times the room of its format is left out. */
+static void add_strftime(mc_text *out, mc_slice format, const struct tm *tm) {
+    locale_t plain = newlocale(LC_ALL_MASK, "C", (locale_t)0); /* the C library's own, without memory */
+    char *room = plain == (locale_t)0 ? NULL : mc_malloc(format.n * 16);
+    if (room != NULL) {
+        mc_text_add(out, mc_slice_of(room, strftime_l(room, format.n * 16, format.p, tm, plain)));
+        mc_free(room);
+    } else {
+        out->failed = true;
     }
-    return s.n >= 3 && s.p[0] == '%' && s.p[1] >= '1' && s.p[1] <= '9' && s.p[2] == 'f' ? 3 : 0;
+    if (plain != (locale_t)0) {
+        freelocale(plain);
+    }
 }
 
-static void run(mc_slice format, const moment *at, mc_text *out) {
-    for (size_t i = 0; i < format.n;) {
-        mc_slice here = mc_slice_from(format, i), rest = mc_slice_from(format, i + 1);
-        size_t own = own_length(here);
-        if (own > 0 && here.p[1] == 's') {
-            add_padded(out, at->seconds, 1, '0');
-        } else if (own > 0) {
-            add_fraction(out, at->nanos, own == 2 ? 9 : (unsigned)(here.p[1] - '0'));
-        }
-        if (own > 0 || here.p[0] != '%' || rest.n == 0 || own_length(rest) > 0) {
-            if (own == 0) {
-                mc_text_add(out, mc_slice_of(here.p, 1));
-            }
-            i += own > 0 ? own : 1;
-            continue;
-        }
-        size_t used = convert_extended(rest, at, out);
-        if (used == 0 && (used = convert_modified(rest, at, out)) == 0) {
-            mc_text_lit(out, "%");
-        }
-        i += 1 + used;
+static void run_piece(const piece *one, const moment *at, mc_text *out) {
+    const struct tm *tm = &at->tm;
+    const unsigned digits = digits_of(one, at->nanos);
+    switch (one->kind) {
+    case LITERAL: mc_text_add(out, one->text); return;
+    case SECONDS_SINCE_1970: mc_text_i64(out, at->seconds); return;
+    case YEAR: mc_text_i64(out, tm->tm_year + INT64_C(1900)); return;
+    case YEAR_OF_4: add_number(out, tm->tm_year + INT64_C(1900), 4); return;
+    case TWO_DIGITS: add_number(out, two_digits(one->text.p[0], tm), 2); return;
+    case ZONE:
+    case ZONE_COLON:
+    case ZONE_SECONDS:
+    case ZONE_SHORT: add_zone(out, tm->tm_gmtoff, one->kind); return;
+    case ZONE_NAME: mc_text_add(out, mc_slice_cstr(tm->tm_zone)); return;
+    case STRFTIME: add_strftime(out, one->text, tm); return;
+    case SECOND_AND_FRACTION: add_number(out, tm->tm_sec, 2); /* fallthrough */
+    case POINT_AND_FRACTION: mc_text_add(out, digits > 0 ? MC_SLICE(".") : MC_SLICE_NONE); break;
+    case FRACTION: break;
+    }
+    if (digits > 0) {
+        add_fraction(out, at->nanos, digits);
     }
 }
 
@@ -358,5 +348,7 @@ void mc_time_format_run(const mc_time_format *format, uint64_t ns, mc_text *out)
         (void)gmtime_r(&seconds, &at.tm);
         at.tm.tm_zone = "UTC";
     }
-    run(format->text, &at, out);
+    for (size_t i = 0; i < format->count; i++) {
+        run_piece(&format->pieces[i], &at, out);
+    }
 }

@@ -6,9 +6,11 @@ from __future__ import annotations
 import json
 import random
 import re
+import string
 import threading
 import time
 from collections.abc import Callable, Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -354,6 +356,55 @@ def steady_default(line: str, ports: dict[str, int], server: peers.Server) -> st
     line = re.sub(r"(\S+ \d+ \d+) \d+ (\S+) ", r"\1 DURATION TIME ", line)
     line = re.sub(r"[0-9a-f]{8}-[0-9a-f-]{27}", "id", line)
     return str(hide_ports(line, ports, server))
+
+
+# Conversions, ours and strftime's, and what only looks like one. Not more than 14 digits of a second:
+# those Envoy takes from its cache, whatever the time.
+CONVERSIONS = [
+    f"%{modifier}{letter}"
+    for letter in (*string.ascii_letters.replace("n", ""), "%", "+", "*", ":")
+    for modifier in ("", "E", "O", "-", "_", "0", "^", "#", ":", "::", ":::", "E*", "E3", "E4")
+]
+WIDTHS = [f"%{n}{letter}" for n in (1, 3, 9, 10, 12, 70, "_5", "-5") for letter in "dYHzfsTaZpjN"]
+BETWEEN = [
+    "%",
+    "%%",
+    "%%s",
+    "%%f",
+    "%%3f",
+    "%%%Y",
+    "text",
+    "-",
+    "E",
+    "%f.%3f",
+    "%s%s",
+    "%E14S",
+    "%-",
+]
+
+
+def time_formats() -> list[str]:
+    draw = random.Random(20261121)
+    pieces = [*CONVERSIONS, *WIDTHS, *BETWEEN]
+    mixed = ["".join(draw.choices(pieces, k=draw.randint(2, 5))) for _ in range(600)]
+    return list(dict.fromkeys([*pieces, *mixed]))
+
+
+def test_times_are_written_alike() -> None:
+    """Envoy tells the time of one request in every format; so do we, given the nanoseconds."""
+    formats = time_formats()
+    tree = {str(index): f"%START_TIME({each})%" for index, each in enumerate(formats)}
+    text = config([file_log("json", json_format={**tree, "now": "%START_TIME(%s%9f)%"})])
+    unused = dict.fromkeys(("echo", "stalled", "resetting", "refused", "trailing"), 1)
+    with peers.envoy(text, args=FLUSH, **unused) as server:
+        line = json.loads(run(server, ["direct"], "json")["direct"])
+    context = {"start_time": Fraction(int(line["now"]), 10**9)}
+    wrong = [
+        f"{each!r}: ours {ours!r}, theirs {line[str(index)]!r}"
+        for index, each in enumerate(formats)
+        if (ours := meshcore.Formatter(tree[str(index)]).format(context)) != line[str(index)]
+    ]
+    assert not wrong, f"{len(wrong)} of {len(formats)} differ\n" + "\n".join(wrong)
 
 
 COMMANDS = """
