@@ -114,7 +114,7 @@ class Connection:
         return data
 
     def piece(self, limit: int) -> bytes:
-        """What is there of the bytes that follow, at least one and at most `limit`; empty at the end.
+        """What is there of the bytes that follow, at least one, at most `limit`; empty at the end.
 
         The head's reader may have taken some of them already, so the socket is not to be asked.
         """

@@ -16,6 +16,7 @@ import peers
 import pytest
 from clients import Connection
 from upstreams import Behaviour, Upstream, echo, respond, stall
+from waiting import wait_until
 
 import meshcore
 
@@ -100,15 +101,6 @@ def get(gateway: meshcore.Gateway, target: str, **headers: str) -> int:
         return int(connection.request(target, headers=pairs).status)
 
 
-def until(condition: Callable[[], Any], limit_s: float = 10.0) -> Any:
-    pause = threading.Event()
-    for _ in range(int(limit_s * 100)):
-        if found := condition():
-            return found
-        pause.wait(0.01)
-    raise AssertionError("it did not come")
-
-
 @pytest.fixture
 def origin(upstream: Callable[[Behaviour], Upstream]) -> int:
     return upstream(echo).port
@@ -132,8 +124,8 @@ def test_the_timer_flushes(serve, origin, tmp_path):
     config = bootstrap([log_to(path, "%PATH%\n")], origin)
     gateway = serve(config, log_flush_interval_s=0.02)
     get(gateway, "/timer")
-    until(lambda: path.read_text() == "/timer\n")
-    until(lambda: gateway.stats.counter("filesystem.flushed_by_timer").value >= 1)
+    wait_until(lambda: path.read_text() == "/timer\n")
+    wait_until(lambda: gateway.stats.counter("filesystem.flushed_by_timer").value >= 1)
     assert gateway.stats.counter("filesystem.write_buffered").value == 1
     assert gateway.stats.counter("filesystem.write_completed").value == 1
 
@@ -144,7 +136,7 @@ def test_size_flushes(serve, origin, tmp_path):
     gateway = serve(bootstrap([log_to(path, line + "\n")], origin), log_flush_kib=4)
     for _ in range(3):
         get(gateway, "/")
-    until(lambda: path.read_text().count("\n") == 3)
+    wait_until(lambda: path.read_text().count("\n") == 3)
 
 
 @pytest.mark.parametrize("workers", [0, 1, 3])
@@ -222,7 +214,7 @@ def test_a_pipe_that_nobody_reads_blocks_no_worker(serve, tmp_path):
                 assert connection.request("/404").status == 404
         assert gateway.flush_logs()
         assert good.read_text() == "/404\n" * 80
-        until(lambda: gateway.stats.counter("filesystem.write_dropped").value > 0)
+        wait_until(lambda: gateway.stats.counter("filesystem.write_dropped").value > 0)
         gateway.stop()
     finally:
         os.close(reader)
@@ -391,8 +383,8 @@ def test_records_at_intervals(serve, upstream, tmp_path):
     gateway = serve(config, log_flush_interval_s=0.01)
     with Connection(port_of(gateway)) as connection:
         connection.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
-        until(lambda: path.read_text().count("DownstreamPeriodic\n") >= 2)
-    until(lambda: path.read_text().endswith("DownstreamEnd\n"))
+        wait_until(lambda: path.read_text().count("DownstreamPeriodic\n") >= 2)
+    wait_until(lambda: path.read_text().endswith("DownstreamEnd\n"))
 
 
 def test_the_routers_log_tells_of_each_try(serve, upstream, tmp_path):
@@ -426,7 +418,7 @@ def test_the_listeners_log_tells_of_connections(serve, tmp_path):
         with Connection(port_of(gateway)) as connection:
             connection.request("/404")
             connection.request("/404")
-    until(lambda: path.read_text().count("\n") == 2)
+    wait_until(lambda: path.read_text().count("\n") == 2)
     assert path.read_text() == f"NotSet 0 - HTTP/1.1 {port_of(gateway)}\n" * 2
 
 
@@ -483,11 +475,11 @@ def test_sigusr1_and_the_admin_page_reopen(upstream, tmp_path):
                 connection.request(target)
 
         request("/one")
-        until(lambda: path.read_text() == "/one\n")
+        wait_until(lambda: path.read_text() == "/one\n")
         path.unlink()
         os.kill(server.process.pid, 10)
-        until(lambda: (request("/two"), path.exists() and "/two\n" in path.read_text())[1])
+        wait_until(lambda: (request("/two"), path.exists() and "/two\n" in path.read_text())[1])
         path.unlink()
         with Connection(admin) as connection:
             assert connection.request("/reopen_logs", method="POST").status == 200
-        until(lambda: (request("/three"), path.exists() and "/three\n" in path.read_text())[1])
+        wait_until(lambda: (request("/three"), path.exists() and "/three\n" in path.read_text())[1])

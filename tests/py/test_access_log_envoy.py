@@ -7,8 +7,6 @@ import json
 import random
 import re
 import string
-import threading
-import time
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -18,6 +16,7 @@ import peers
 import pytest
 from clients import Connection
 from upstreams import Behaviour, Upstream, echo, raw, reset, stall
+from waiting import wait_until
 
 import meshcore
 
@@ -248,13 +247,12 @@ def both_logging(ports: dict[str, int]) -> Iterator[Callable[[str], list[peers.S
 
 def lines_of(path: Path, count: int) -> list[str]:
     """The file's lines, once it has so many."""
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
-        lines = path.read_text("utf-8", "surrogateescape").splitlines() if path.exists() else []
-        if len(lines) >= count:
-            return lines
-        threading.Event().wait(0.01)
-    raise AssertionError(f"{path.name} has {len(lines)} of {count} lines")
+
+    def lines() -> list[str]:
+        return path.read_text("utf-8", "surrogateescape").splitlines() if path.exists() else []
+
+    wait_until(lambda: len(lines()) >= count)
+    return lines()
 
 
 def run(server: peers.Server, names: list[str], file: str) -> dict[str, str]:
@@ -358,8 +356,8 @@ def steady_default(line: str, ports: dict[str, int], server: peers.Server) -> st
     return str(hide_ports(line, ports, server))
 
 
-# Conversions, ours and strftime's, and what only looks like one. Not more than 14 digits of a second:
-# those Envoy takes from its cache, whatever the time.
+# Conversions, ours and strftime's, and what only looks like one. Not more than 14 digits of a
+# second: those Envoy takes from its cache, whatever the time.
 CONVERSIONS = [
     f"%{modifier}{letter}"
     for letter in (*string.ascii_letters.replace("n", ""), "%", "+", "*", ":")

@@ -12,6 +12,7 @@ from typing import Any
 
 import clients
 from upstreams import Behaviour, Upstream, respond
+from waiting import wait_until
 
 import meshcore
 
@@ -41,11 +42,7 @@ class Load:
     def until(self, answer: tuple[int, bytes], more: int = 10) -> None:
         with self._lock:
             wanted = self.seen[answer] + more
-        for _ in range(100_000):
-            if self.seen[answer] >= wanted:
-                return
-            threading.Event().wait(0.001)
-        raise AssertionError(f"no further {answer}: {self.seen}")
+        wait_until(lambda: self.seen[answer] >= wanted, every_s=0.001)
 
     def stop(self) -> Counter[tuple[int, bytes]]:
         self._stop.set()
@@ -130,8 +127,7 @@ def test_requests_under_way_end_where_they_began(upstream: Start) -> None:
         got: list[bytes] = []
         waiting = threading.Thread(target=lambda: got.append(clients.fetch(port, "/").body))
         waiting.start()
-        while not old.requests:
-            threading.Event().wait(0.001)
+        wait_until(lambda: old.requests)
         gateway.update(config(port, {"b": new.port}, "b"))
         assert clients.fetch(port, "/").body == b"new"
         release.set()

@@ -7,7 +7,6 @@ import json
 import os
 import socket
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import clients
 import pytest
 from dns_server import DnsServer
 from upstreams import Behaviour, Exchange, Upstream, respond
+from waiting import wait_until
 
 import meshcore
 from meshcore.discovery.dns import DnsCluster
@@ -28,13 +28,6 @@ from config import proxy_to
 
 Start = Callable[[Behaviour], Upstream]
 CARES = "type.googleapis.com/envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig"
-
-
-def wait_until(condition: Callable[[], bool], limit_s: float = 10) -> None:
-    end = time.monotonic() + limit_s
-    while not condition():
-        assert time.monotonic() < end, "it did not come about"
-        time.sleep(0.01)
 
 
 def address(host: str, port: int) -> dict[str, Any]:
@@ -294,7 +287,7 @@ def test_a_gateway_follows_the_names(upstream: Start) -> None:
             answers[("web.test", "A")] = "fail"
             name = gateway.config["static_resources"]["clusters"][0]["name"]
             failures = gateway.stats.counter(f"cluster.{name}.update_failure")
-            wait_until(lambda: failures.value > 0, 20)
+            wait_until(lambda: failures.value > 0)
             assert hosts(gateway) == ["127.0.0.1", "127.0.0.2"]
 
 

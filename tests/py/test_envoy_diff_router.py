@@ -7,7 +7,6 @@ from __future__ import annotations
 import asyncio
 import random
 import re
-import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -16,6 +15,7 @@ import peers
 import pytest
 from clients import Connection, Reply
 from upstreams import Behaviour, Exchange, Upstream
+from waiting import wait_until
 
 HCM = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
 ROUTER = "envoy.extensions.filters.http.router.v3.Router"
@@ -215,18 +215,19 @@ class Side:
     def settled(self, before: dict[str, int]) -> tuple[dict[str, int], dict[str, Any]]:
         """When nothing moves any more."""
         last: Any = None
-        for _ in range(100):
-            now = self.stats()
+
+        def lasting() -> Any:
+            nonlocal last
             counted = {
                 name: value - before.get(name, 0)
-                for name, value in now.items()
+                for name, value in self.stats().items()
                 if value != before.get(name, 0)
             }
             state = (counted, {name: len(u.requests) for name, u in self.upstreams.items()})
-            if state == last:
-                break
-            last = state
-            time.sleep(0.03)  # what is compared is a state that lasts, not a moment
+            before_that, last = last, state
+            return state if state == before_that else None
+
+        counted, _ = wait_until(lasting, every_s=0.03)
         received = {
             name: [self.request(request, index) for index, request in enumerate(upstream.requests)]
             for name, upstream in self.upstreams.items()

@@ -29,6 +29,7 @@ from upstreams import (
     respond,
     stall,
 )
+from waiting import LIMIT_S, wait_until
 
 import meshcore
 
@@ -36,7 +37,6 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "examples"))
 from config import proxy_to
 
 Start = Callable[[Behaviour], Upstream]
-WAIT_S = 10.0
 GIB = 1 << 30
 
 
@@ -63,16 +63,6 @@ def value(gateway: meshcore.Gateway, name: str) -> int:
 
 def active(gateway: meshcore.Gateway, name: str) -> int:
     return int(gateway.stats.gauge(name).value)
-
-
-def eventually(condition: Callable[[], object]) -> None:
-    """Wait until the condition holds; each look costs a turn of the other threads, no sleep."""
-    turn = threading.Event()
-    for _ in range(int(WAIT_S / 0.01)):
-        if condition():
-            return
-        turn.wait(0.01)
-    raise AssertionError("the condition never held")
 
 
 def flags(gateway: meshcore.Gateway) -> dict[str, int]:
@@ -110,7 +100,7 @@ def test_a_head_larger_than_the_limit_is_431(upstream: Start) -> None:
         assert (reply.status, reply.header("connection")) == (431, "close")
         reply = clients.fetch(port, headers=[(f"x-{n}", "1") for n in range(101)])
         assert reply.status == 431
-        eventually(lambda: flags(gateway) == {"DPE": 2})
+        wait_until(lambda: flags(gateway) == {"DPE": 2})
         assert clients.fetch(port).status == 200
 
 
@@ -174,7 +164,7 @@ def test_an_upstream_that_breaks_off_resets_the_client(upstream: Start) -> None:
     with serving(proxy_to(upstream(early_close(100, b"half")).port)) as (gateway, port):
         with pytest.raises((EOFError, ConnectionError)):
             clients.fetch(port)
-        eventually(lambda: flags(gateway) == {"UPE": 1})  # a message cut short, as in Envoy
+        wait_until(lambda: flags(gateway) == {"UPE": 1})  # a message cut short, as in Envoy
     origin = upstream(reset_after(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nabc"))
     with serving(proxy_to(origin.port)) as (gateway, port), clients.Connection(port) as client:
         client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
@@ -188,10 +178,10 @@ def test_a_client_that_leaves_cancels_its_request(upstream: Start) -> None:
     with serving(proxy_to(origin.port)) as (gateway, port):
         with clients.Connection(port) as connection:
             connection.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
-            eventually(lambda: origin.requests)
-        assert origin.disconnected.wait(WAIT_S)
-        eventually(lambda: flags(gateway) == {"DC": 1})
-        eventually(lambda: active(gateway, "cluster.upstream.upstream_rq_active") == 0)
+            wait_until(lambda: origin.requests)
+        assert origin.disconnected.wait(LIMIT_S)
+        wait_until(lambda: flags(gateway) == {"DC": 1})
+        wait_until(lambda: active(gateway, "cluster.upstream.upstream_rq_active") == 0)
         assert value(gateway, "http.example.downstream_cx_destroy_remote_active_rq") == 1
 
 
@@ -238,7 +228,7 @@ def test_sigterm_lets_a_request_in_flight_finish(
     server = meshcore_server(CONFIG, manager=MANAGER, origin=origin.port)
     with clients.Connection(server.port) as connection:
         connection.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
-        eventually(lambda: origin.requests)
+        wait_until(lambda: origin.requests)
         server.process.send_signal(signal.SIGTERM)
 
         def refused() -> bool:
@@ -248,12 +238,12 @@ def test_sigterm_lets_a_request_in_flight_finish(
                 return True
             return False
 
-        eventually(refused)
+        wait_until(refused)
         assert server.process.poll() is None
         origin.release()
         reply = connection.reply()
         assert (reply.status, reply.body, reply.header("connection")) == (200, b"ok", "close")
-    assert server.process.wait(WAIT_S) == 0
+    assert server.process.wait(LIMIT_S) == 0
 
 
 def test_a_port_in_use_is_an_error_of_one_line() -> None:
@@ -378,9 +368,9 @@ def test_websockets_end_to_end(websocket_origin: int) -> None:
         with connect(f"ws://127.0.0.1:{port}/chat") as client:
             for message in ("hello", b"\x00\xff" * 50_000, "", "x" * 300_000):
                 client.send(message)
-                assert client.recv(timeout=WAIT_S) == message
+                assert client.recv(timeout=LIMIT_S) == message
             assert active(gateway, "http.example.downstream_cx_upgrades_active") == 1
-        eventually(lambda: active(gateway, "http.example.downstream_cx_upgrades_active") == 0)
+        wait_until(lambda: active(gateway, "http.example.downstream_cx_upgrades_active") == 0)
         assert value(gateway, "http.example.downstream_cx_upgrades_total") == 1
 
 

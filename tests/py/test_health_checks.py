@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import clients
 import pytest
 from peers import free_port
 from upstreams import Behaviour, Exchange, Upstream, respond
+from waiting import wait_until
 
 import meshcore
 
@@ -59,13 +59,6 @@ def flags(gateway: meshcore.Gateway) -> dict[int, str]:
     assert run is not None
     clusters = run.ask(run.engine.clusters)
     return {int(h["address"].rpartition(":")[2]): h["health_flags"] for h in clusters[0]["hosts"]}
-
-
-def wait_until(condition: Callable[[], bool], limit_s: float = 10) -> None:
-    end = time.monotonic() + limit_s
-    while not condition():
-        assert time.monotonic() < end, "it did not come about"
-        time.sleep(0.01)
 
 
 class Ready:
@@ -150,10 +143,7 @@ def test_a_proxied_answer_takes_a_host_out(upstream: Start) -> None:
         port = gateway.listeners["main"][1]
         ready.proxied = [("x-envoy-immediate-health-check-fail", "true")]
         expected = "/failed_active_hc/excluded_via_immediate_hc_fail"
-        end = time.monotonic() + 10
-        while flags(gateway)[one.port] != expected:
-            assert time.monotonic() < end
-            clients.fetch(port, "/")
+        wait_until(lambda: clients.fetch(port, "/") and flags(gateway)[one.port] == expected)
         name = gateway.config["static_resources"]["clusters"][0]["name"]
         assert gateway.stats.counter(f"cluster.{name}.health_check.passive_failure").value == 1
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from typing import Any, Self
 
 import clients
 import pytest
+from waiting import wait_until
 
 import meshcore
 
@@ -282,9 +282,7 @@ def test_load_reports_become_weights(origin: Origin) -> None:
             shares = Counter(ask()[1] for _ in range(50))
             return abs(shares["2"] - 40) <= 1
 
-        deadline = time.monotonic() + 10
-        while not shifted():
-            assert time.monotonic() < deadline
+        wait_until(shifted)
 
 
 def test_a_request_names_its_host(origin: Origin) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import clients
 import pytest
 from upstreams import Behaviour, Upstream, respond
+from waiting import wait_until
 
 import meshcore
 
@@ -45,13 +45,6 @@ def hosts(gateway: meshcore.Gateway) -> list[dict[str, Any]]:
     assert run is not None
     found: list[dict[str, Any]] = run.ask(run.engine.clusters)[0]["hosts"]
     return found
-
-
-def wait_until(condition: Callable[[], bool], limit_s: float = 10) -> None:
-    end = time.monotonic() + limit_s
-    while not condition():
-        assert time.monotonic() < end, "it did not come about"
-        time.sleep(0.01)
 
 
 def test_hosts_are_made_on_first_use_and_go(upstream: Start) -> None:

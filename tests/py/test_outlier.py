@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import clients
 import pytest
 from upstreams import Behaviour, Exchange, Upstream, respond
+from waiting import wait_until
 
 import meshcore
 from meshcore.health.events import outlier_event, timestamp
@@ -25,13 +25,6 @@ Start = Callable[[Behaviour], Upstream]
 def endpoint(port: int) -> dict[str, Any]:
     address = {"socket_address": {"address": "127.0.0.1", "port_value": port}}
     return {"endpoint": {"address": address}}
-
-
-def wait_until(condition: Callable[[], bool], limit_s: float = 10) -> None:
-    end = time.monotonic() + limit_s
-    while not condition():
-        assert time.monotonic() < end, "it did not come about"
-        time.sleep(0.01)
 
 
 def test_a_failing_host_goes_and_comes_back(upstream: Start, tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import re
-import time
 import urllib.request
 from collections.abc import Callable
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 import clients
 import peers
 from upstreams import Behaviour, Exchange, Upstream, respond
+from waiting import wait_until
 
 Start = Callable[[Behaviour], Upstream]
 
@@ -96,10 +96,7 @@ def observe(server: peers.Server, good: int) -> dict[str, Any]:
     # Three times each host in turn: then the failing one has failed often enough.
     statuses = sorted(clients.fetch(server.port, "/").status for _ in range(6))
     statuses += [clients.fetch(server.port, "/high").status for _ in range(2)]
-    end = time.monotonic() + 10
-    while "membership_healthy: 1" not in get(server, "/stats?filter=membership_healthy"):
-        assert time.monotonic() < end
-        time.sleep(0.05)
+    wait_until(lambda: "membership_healthy: 1" in get(server, "/stats?filter=membership_healthy"))
     statuses += [clients.fetch(server.port, "/").status for _ in range(4)]
     lines = get(server, "/stats?filter=cluster").splitlines()
     stats = dict(line.rsplit(": ", 1) for line in lines)
