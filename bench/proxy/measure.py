@@ -24,6 +24,10 @@ SMALL = b"x" * 128
 BIG = b"x" * 100_000
 TEN_HEADERS = [(f"x-extra-header-{i}", f"{i}" * 88) for i in range(10)]
 
+# A proxy that has less to do waits more often, and each wait costs. At one rate for all that is the
+# same for all; a proxy of C keeps up with this one on one core.
+RATE = 16_000
+
 # A round is disturbed when programs that are not ours took more than this share of the machine.
 DISTURBED = 0.03
 REDO_LIMIT = 3
@@ -39,12 +43,14 @@ class Scenario:
     headers: Sequence[tuple[str, str]] = ()
     unit: str = "request"
     units: float = 1.0
+    rate: int | None = None  # requests/s offered by all connections together; None: what is taken
 
 
 SCENARIOS = {
     scenario.name: scenario
     for scenario in (
         Scenario("keepalive", "kept connections, 128-byte bodies"),
+        Scenario("rate", f"the same rate offered to all, {RATE:,} requests/s", rate=RATE),
         Scenario("headers", "ten more request headers (1 KB)", headers=TEN_HEADERS),
         Scenario("bodies", "100 KB bodies", "/big", unit="MB", units=len(BIG) / 1e6),
         Scenario("connections", "a new connection per request", headers=[("Connection", "close")]),
@@ -202,7 +208,16 @@ class Bench:
         )
 
     def load(self, server: peers.Server, scenario: Scenario, seconds: float) -> clients.Load:
-        """Load from wrk on the load core."""
+        """Load from wrk on the load core; at a given rate from h2load, without percentiles."""
+        if scenario.rate is not None:
+            return clients.h2load_at(
+                server.port,
+                scenario.target,
+                rate=scenario.rate,
+                connections=CONNECTIONS,
+                seconds=seconds,
+                prefix=self.on_load_core,
+            )
         command = clients.wrk_command(
             f"http://127.0.0.1:{server.port}{scenario.target}",
             self._scratch / "report.lua",

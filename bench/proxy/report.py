@@ -13,6 +13,8 @@ OURS = ("meshcore", "floor")
 # Figures to reach: (scenario, figure, most that meshcore may have, relative to this proxy or None).
 TARGETS = (
     ("keepalive", "cpu_us", 1.0, "nginx"),
+    ("rate", "cpu_us", 1.0, "nginx"),
+    ("rate", "cpu_us", 1.0, "haproxy"),
     ("headers", "cpu_us", 1.0, "nginx"),
     ("bodies", "cpu_us", 0.6, "nginx"),
     ("keepalive", "traced_calls", 4.4, None),
@@ -36,8 +38,8 @@ def scenario_table(name: str, results: Mapping[str, Record]) -> str:
             (
                 peer,
                 f"{r['rate']:,.0f}",
-                f"{r['p50_us'] / 1e3:.2f}",
-                f"{r['p99_us'] / 1e3:.2f}",
+                milliseconds(r["p50_us"]),
+                milliseconds(r["p99_us"]),
                 f"{r['cpu_us']:,.1f}",
                 f"{r['user_us']:,.1f}",
                 f"{r['system_us']:,.1f}",
@@ -65,6 +67,10 @@ def memory_table(results: Mapping[str, Record]) -> str:
         for peer, r in sorted(results.items(), key=lambda item: item[1]["per_idle_connection"])
     ]
     return f"memory: resident after the load, and user memory per idle client\n{table(rows)}"
+
+
+def milliseconds(us: float) -> str:
+    return f"{us / 1e3:.2f}" if us else ""
 
 
 def calls(per_request: float | None) -> str:

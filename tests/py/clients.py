@@ -114,9 +114,9 @@ class Connection:
         return data
 
     def piece(self, limit: int) -> bytes:
-        """What is there of the bytes that follow, at least one, at most `limit`; empty at the end.
+        """What is there of the bytes that follow: 1 to `limit` bytes, or none at the end.
 
-        The head's reader may have taken some of them already, so the socket is not to be asked.
+        The head's reader may have taken some of them already: the socket is not to be asked.
         """
         return self._file.read1(limit)
 
@@ -282,10 +282,32 @@ def h2load(
     """A fixed number of requests over HTTP/2 with prior knowledge (or HTTP/1.1)."""
     argv = [tool("h2load"), "-n", str(requests), "-c", str(clients), "-m", str(streams)]
     argv += ["--h1"] if http1 else []
-    done = subprocess.run(
-        [*argv, f"http://127.0.0.1:{port}{target}"], capture_output=True, text=True, check=True
-    )
+    return h2load_result([*argv, f"http://127.0.0.1:{port}{target}"])
+
+
+def h2load_at(
+    port: int,
+    target: str = "/",
+    *,
+    rate: int,
+    connections: int,
+    seconds: float,
+    prefix: Sequence[str] = (),
+) -> Load:
+    """HTTP/1.1 requests at a rate (requests/s of all connections), answered in time or not."""
+    argv = [*prefix, tool("h2load"), "--h1", "-t1", "-c", str(connections)]
+    argv += ["--rps", str(rate / connections), "-D", str(max(1, round(seconds)))]
+    return h2load_result([*argv, f"http://127.0.0.1:{port}{target}"])
+
+
+def h2load_result(argv: Sequence[str]) -> Load:
+    """Run h2load and read what it prints."""
+    done = subprocess.run(argv, capture_output=True, text=True, check=True)
     words = done.stdout.replace(",", " ").split()
-    succeeded = int(words[words.index("succeeded") - 1])
-    rate = float(words[words.index("req/s") - 1])
-    return Load(succeeded, succeeded / rate if rate else 1.0, errors=requests - succeeded)
+
+    def before(word: str) -> str:
+        return words[words.index(word) - 1]
+
+    succeeded, rate = int(before("succeeded")), float(before("req/s"))
+    errors = int(before("failed"))
+    return Load(succeeded, succeeded / rate if rate else 1.0, errors=errors)
