@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from meshcore.balancing import Host, LoadBalancer, Retry
 from meshcore.config import load
+from meshcore.config.runtime import static_runtime
 from meshcore.discovery import sources
 from meshcore.errors import ConfigError, MeshcoreError
 from meshcore.stats import Store
@@ -75,7 +76,7 @@ class ClusterManager:
         fields: dict[str, Any] = {
             "random": random,
             "now": now,
-            "runtime": _runtime_of(bootstrap),
+            "runtime": static_runtime(bootstrap),
             "locality": bootstrap.get("node", {}).get("locality"),
         }
         self._balancers: dict[str, LoadBalancer] = {}
@@ -293,22 +294,6 @@ def _bootstrap_of(config: Any) -> dict[str, Any]:
 
 def _is_bootstrap(config: Mapping[str, Any]) -> bool:
     return "static_resources" in config or "node" in config
-
-
-def _runtime_of(bootstrap: Mapping[str, Any]) -> dict[str, Any]:
-    """The static layers, names joined by dots, later ones over earlier ones."""
-    found: dict[str, Any] = {}
-
-    def take(prefix: str, layer: Mapping[str, Any]) -> None:
-        for key, value in layer.items():
-            if isinstance(value, Mapping) and not {"numerator", "denominator"} & set(value):
-                take(f"{prefix}{key}.", value)
-            else:
-                found[f"{prefix}{key}"] = value
-
-    for layer in bootstrap.get("layered_runtime", {}).get("layers", ()):
-        take("", layer.get("static_layer", {}))
-    return found
 
 
 def _hash_policies(cluster: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -606,15 +606,17 @@ class _Run:
         clusters = [cluster for cluster in clusters if cluster.get("health_checks")]
         if not clusters:
             return {}
+        from meshcore.config.runtime import static_runtime
         from meshcore.health.checker import Checker
 
+        runtime = static_runtime(document)
         found: dict[str, Checker] = {}
         for cluster in clusters:
             name = cluster["name"]
-            key = Checker.key(cluster)
+            key = Checker.key(cluster, runtime)
             checker = self._checkers.get(name)
             if checker is None or self._checked_as[name] != key:
-                checker = Checker(cluster, self.gateway._stats, self.loop)
+                checker = Checker(cluster, self.gateway._stats, self.loop, runtime=runtime)
                 self._checked_as[name] = key
             found[name] = checker
             checker.take(_with_assignment(cluster, self._assignments).get("load_assignment", {}))

@@ -16,6 +16,8 @@ from upstreams import Behaviour, Exchange, Upstream, respond
 from waiting import wait_until
 
 import meshcore
+from meshcore.discovery import TYPED_DNS
+from meshcore.health.checker import Checker, hosts_of
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "examples"))
 from config import proxy_to
@@ -172,6 +174,29 @@ def test_other_targets(upstream: Start) -> None:
         assert flags(gateway) == {other.port: "healthy", unchecked: "healthy"}
     assert checks.requests[0].header("host") == "check.example"
     assert other.requests == []
+
+
+def test_a_port_goes_before_that_of_an_address() -> None:
+    elsewhere = {"socket_address": {"address": "127.0.0.2", "port_value": 81}}
+    entries = [endpoint(80, address=elsewhere, port_value=82), endpoint(80, address=elsewhere)]
+    hosts = hosts_of({"endpoints": [{"lb_endpoints": entries}]})
+    assert [host.check for host in hosts] == [("127.0.0.2", 82, False), ("127.0.0.2", 81, False)]
+
+
+def test_hosts_of_a_typed_dns_cluster_begin_as_those_of_dns() -> None:
+    config = checked(1, interval="30s")["static_resources"]["clusters"][0]
+    del config["load_assignment"]
+    config["cluster_type"] = {
+        "name": "envoy.cluster.dns",
+        "typed_config": {"@type": TYPED_DNS, "all_addresses_in_single_endpoint": True},
+    }
+    loop = asyncio.new_event_loop()
+    checker = Checker(config, meshcore.stats.Store(), loop)
+    view = checker.take({"endpoints": [{"lb_endpoints": [endpoint(1)]}]})
+    assert view["endpoints"][0]["lb_endpoints"][0]["~flags"] == 0
+    checker.stop()
+    loop.run_until_complete(asyncio.sleep(0))
+    loop.close()
 
 
 @pytest.mark.parametrize(

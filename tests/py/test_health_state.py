@@ -131,6 +131,11 @@ def test_events() -> None:
     assert other.fail(NETWORK).events == [
         ("health_check_failure_event", {"failure_type": "NETWORK", "first_check": True})
     ]
+    pending = check(FAILED).succeed(log_success=True)
+    assert (pending.change, pending.events) == (
+        Change.PENDING,
+        [("successful_health_check_event", {})],
+    )
     assert check().succeed(degraded=True).events == [("degraded_healthy_host", {})]
 
 
@@ -174,6 +179,17 @@ def test_jitter() -> None:
     assert wait == 10_000 + 2999 % 1500 + 700 % 500
     assert timing(initial_jitter="2s").first(lambda: 4001) == 1
     assert timing().first(lambda: 4001) == 0
+    assert timing(initial_jitter="2s").first(lambda: 4000) == 1
+
+
+def test_the_runtime_bounds_intervals() -> None:
+    """HC-4."""
+    values = {"health_check.min_interval": 3000, "health_check.max_interval": "4000"}
+    bounded = Timing.read(BASE, values)
+    assert bounded.next(healthy=True, change=Change.NONE, traffic=True, draw=lambda: 0) == 4000
+    short = Timing.read({**BASE, "interval": "1s"}, values)
+    assert short.next(healthy=True, change=Change.NONE, traffic=True, draw=lambda: 0) == 3000
+    assert Timing.read(BASE, {"health_check.max_interval": True}).max_interval == 2**63
 
 
 @pytest.mark.parametrize(

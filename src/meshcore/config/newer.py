@@ -42,6 +42,10 @@ _NEWER: Final[dict[str, tuple[tuple[str, ...], str]]] = {
 .envoy.config.route.v3.RateLimit.Action.RemoteAddressMatch action_specifier
         """,
     ),
+    "envoy/config/cluster/v3/outlier_detection.proto": (
+        (),
+        "OutlierDetection 26 detect_degraded_hosts .google.protobuf.BoolValue",
+    ),
     "envoy/type/matcher/v3/address.proto": ((), "AddressMatcher 2 invert_match bool"),
 }
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from meshcore._core.stats import Store
+from meshcore.discovery import dns_fields
 from meshcore.errors import ConfigError
 from meshcore.health.events import EventLog, timestamp
 from meshcore.health.probe import Outcome, Probe, Spec, Target, read_spec
@@ -90,7 +91,7 @@ def hosts_of(assignment: Mapping[str, Any], alt_port: int = 0) -> Iterator[Host]
             check = endpoint.get("health_check_config", {})
             elsewhere = check.get("address", {}).get("socket_address", {})
             target_ip = str(elsewhere.get("address", ip))
-            target_port = int(elsewhere.get("port_value", 0) or check.get("port_value", 0))
+            target_port = int(check.get("port_value", 0) or elsewhere.get("port_value", 0))
             disabled = bool(check.get("disable_active_health_check"))
             yield Host(
                 address=_text(ip, port),
@@ -105,6 +106,18 @@ def hosts_of(assignment: Mapping[str, Any], alt_port: int = 0) -> Iterator[Host]
             )
 
 
+def _facts(host: Host) -> dict[str, Any]:
+    """What formats in a check's headers may tell."""
+    return {
+        "upstream_host": host.address,
+        "upstream_host_name": host.endpoint.get("endpoint", {}).get("hostname", ""),
+        "upstream_metadata": host.endpoint.get("metadata", {}).get("filter_metadata", {}),
+        "downstream_remote_address": "127.0.0.1:0",
+        "downstream_local_address": "127.0.0.1:0",
+        "response_code": 0,
+    }
+
+
 class _Session:
     """The checks of one host."""
 
@@ -113,7 +126,9 @@ class _Session:
         self.host = host
         self.state = HostCheck(checker.timing, flags)
         ip, port, _ = host.check
-        target = Target((ip, port), host.check_hostname, checker.name, checker.timing.timeout)
+        target = Target(
+            (ip, port), host.check_hostname, checker.name, checker.timing.timeout, _facts(host)
+        )
         reuse = checker.timing.reuse_connection
         self.probe: Probe = checker.spec.probe(checker.loop, target, reuse=reuse)
         self.running = False
@@ -142,12 +157,14 @@ class Checker:
         stats: Store,
         loop: asyncio.AbstractEventLoop,
         *,
+        runtime: Mapping[str, Any] | None = None,
         draw: Callable[[], int] = lambda: random.getrandbits(63),
     ) -> None:
+        cluster = dns_fields(dict(cluster))
         config = cluster["health_checks"][0]
         self.name: str = cluster["name"]
         self.loop = loop
-        self.timing = Timing.read(config)
+        self.timing = Timing.read(config, runtime)
         self.spec: Spec = read_spec(config, "health_checks[0]")
         self._draw = draw
         self._alt_port = int(config.get("alt_port", 0))
@@ -192,8 +209,9 @@ class Checker:
         self._log_failures = bool(config.get("always_log_health_check_failures"))
 
     @staticmethod
-    def key(cluster: Mapping[str, Any]) -> str:
+    def key(cluster: Mapping[str, Any], runtime: Mapping[str, Any]) -> str:
         """Clusters with the same key are checked alike."""
+        cluster = dns_fields(dict(cluster))
         own = {
             name: cluster.get(name)
             for name in (
@@ -205,7 +223,8 @@ class Checker:
                 "ignore_health_on_host_removal",
             )
         }
-        return json.dumps(own, sort_keys=True)
+        values = {name: runtime[name] for name in runtime if name.startswith("health_check.")}
+        return json.dumps([own, values], sort_keys=True)
 
     # --- membership -----------------------------------------------------------------------------
 
@@ -340,9 +359,11 @@ class Checker:
                 self.begin(waiting)
 
     def _end(self, session: _Session, outcome: Outcome) -> None:
-        if not session.running:
+        if not session.running and not outcome.unasked:
             return
-        session.running = False
+        if session.running:
+            session.running = False
+            self.ended()
         if session.timer is not None:
             session.timer.cancel()
         if outcome.failure is Failure.NETWORK_TIMEOUT:
@@ -359,7 +380,6 @@ class Checker:
             healthy=healthy, change=result.change, traffic=self._had_traffic(), draw=self._draw
         )
         session.wait(wait)
-        self.ended()
         self._tell(session, result, passed=healthy)
         self._wake_first()
 
@@ -442,12 +462,11 @@ class Checker:
             "cluster_name": self.name,
             name: body,
             "timestamp": timestamp(int(time.time() * 1000)),
-            "metadata": {
-                "filter_metadata": host.endpoint.get("metadata", {}).get("filter_metadata", {}),
-                "typed_filter_metadata": {},
-            },
             "locality": {"region": region, "zone": zone, "sub_zone": sub_zone},
         }
+        if "metadata" in host.endpoint:
+            spaces = host.endpoint["metadata"].get("filter_metadata", {})
+            event["metadata"] = {"filter_metadata": spaces, "typed_filter_metadata": {}}
         for log in self._logs:
             log.write(event)
 

@@ -17,8 +17,12 @@ __all__ = ["GrpcSpec", "serving"]
 
 METHOD = "/grpc.health.v1.Health/Check"
 SERVING = 1
-# Statuses that the client side makes up when no answer came.
-FAILURES = {"UNAVAILABLE": Failure.NETWORK, "DEADLINE_EXCEEDED": Failure.NETWORK_TIMEOUT}
+# What the client side says of statuses that it makes up when no answer came; a server may send the
+# same statuses, and then they are its answer.
+NO_ANSWER = {
+    "UNAVAILABLE": (Failure.NETWORK, ("failed to connect", "Socket closed", "Connection reset")),
+    "DEADLINE_EXCEEDED": (Failure.NETWORK_TIMEOUT, ("Deadline Exceeded",)),
+}
 
 
 def _aio() -> Any:
@@ -58,6 +62,11 @@ class GrpcSpec:
         """A HealthCheckRequest: the service's name as field 1."""
         name = self.service.encode()
         return b"\x0a" + _varint(len(name)) + name if name else b""
+
+
+def _why(code: str, details: str) -> Failure:
+    failure, signs = NO_ANSWER.get(code, (Failure.ACTIVE, ()))
+    return failure if any(sign in details for sign in signs) else Failure.ACTIVE
 
 
 def _varint(value: int) -> bytes:
@@ -134,14 +143,14 @@ class GrpcProbe:
             )
         call = self._channel.unary_unary(METHOD)
         try:
-            answer: bytes = await call(
+            answer: bytes | None = await call(
                 self._spec.request(),
                 timeout=self._target.timeout_ms / 1000,
                 metadata=self._spec.metadata,
             )
         except aio.AioRpcError as error:
-            return Outcome(FAILURES.get(error.code().name, Failure.ACTIVE))
-        return Outcome(None if serving(answer) else Failure.ACTIVE)
+            return Outcome(_why(error.code().name, error.details() or ""))
+        return Outcome(None if answer is not None and serving(answer) else Failure.ACTIVE)
 
     def cancel(self) -> None:
         if self._task is not None:

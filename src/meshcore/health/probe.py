@@ -9,14 +9,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
-from typing import Any, Protocol, cast
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from meshcore.errors import ConfigError
 from meshcore.health.payload import matches, payload, segments
 from meshcore.health.state import Failure
 from meshcore.http1 import Response, ResponseParser, encode_request
+
+if TYPE_CHECKING:
+    from meshcore.routing import Route
 
 __all__ = ["HttpSpec", "Outcome", "Probe", "Spec", "Target", "TcpSpec", "read_spec"]
 
@@ -31,6 +36,7 @@ class Target:
     hostname: str  # of its health_check_config
     cluster: str
     timeout_ms: int  # for protocols that tell it
+    facts: Mapping[str, Any] = field(default_factory=dict)  # of the host, for formats
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +48,7 @@ class Outcome:
     degraded: bool = False
     exclude: bool = False  # the answer asks to be taken out at once (HC-14)
     verified: bool = False  # a service name was compared (HC-8)
+    unasked: bool = False  # between two checks
 
 
 Done = Callable[[Outcome], None]
@@ -105,7 +112,7 @@ class _Link(asyncio.Protocol):
             probe.lost(reset=error is not None)
 
 
-class _Connected:
+class _Connected(ABC):
     """What HTTP and TCP checks share: one connection, one check at a time."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, target: Target) -> None:
@@ -154,11 +161,13 @@ class _Connected:
         if done is not None:
             done(outcome)
 
+    @abstractmethod
     def _ask(self, link: _Link) -> None:
-        raise NotImplementedError
+        """Sends what a check asks."""
 
+    @abstractmethod
     def received(self, data: bytes) -> None:
-        raise NotImplementedError
+        """The host said something, asked or not."""
 
     def lost(self, *, reset: bool) -> None:
         self._link = None
@@ -183,8 +192,7 @@ class HttpSpec:
     buffer: int
     expected: list[Range]
     retriable: list[Range]
-    add: list[tuple[str, str]]
-    remove: list[str]
+    mutations: Route | None  # request_headers_to_add and _to_remove
     service: Callable[[str], bool] | None
     kind: str = "HTTP"
 
@@ -209,8 +217,7 @@ class HttpSpec:
             expected=_ranges(config.get("expected_statuses", ()), f"{path}.expected_statuses")
             or [(200, 201)],
             retriable=_ranges(config.get("retriable_statuses", ()), f"{path}.retriable_statuses"),
-            add=list(_headers(config.get("request_headers_to_add", ()))),
-            remove=[name.lower() for name in config.get("request_headers_to_remove", ())],
+            mutations=_mutations(config, path),
             service=_matcher(config.get("service_name_matcher")),
         )
 
@@ -223,13 +230,11 @@ class HttpSpec:
             ("host", target.hostname or self.host or target.cluster),
             ("user-agent", "Envoy/HC"),
         ]
-        for name, value in self.add:
-            headers.append((name, value))
-        headers = [(name, value) for name, value in headers if name.lower() not in self.remove]
-        body = self.send if self.method in BODY_METHODS and self.send else None
-        if body is not None:
-            headers.append(("content-length", str(len(body))))
-        return encode_request(self.method, self.path, headers, body)
+        if self.mutations is not None:
+            facts = {**target.facts, "protocol": "HTTP/1.1", "start_time": time.time()}
+            own = self.mutations.finalize_request(headers[1:], context=facts)
+            headers = [headers[0], *own]
+        return encode_request(self.method, self.path, headers, self.send or None)
 
     def judge(self, status: int, headers: Mapping[str, str], body: bytes) -> Outcome:
         exclude = "x-envoy-immediate-health-check-fail" in headers
@@ -259,10 +264,22 @@ def _within(status: int, ranges: Iterable[Range]) -> bool:
     return any(start <= status < end for start, end in ranges)
 
 
-def _headers(configs: Iterable[Mapping[str, Any]]) -> Iterable[tuple[str, str]]:
-    for config in configs:
-        header = config.get("header", {})
-        yield header.get("key", ""), header.get("value", "")
+def _mutations(config: Mapping[str, Any], path: str) -> Route | None:
+    """What changes the headers, as a route has it."""
+    names = ("request_headers_to_add", "request_headers_to_remove")
+    own = {name: config[name] for name in names if config.get(name)}
+    if not own:
+        return None
+    from meshcore.routing import RouteTable
+
+    route = {"match": {"prefix": "/"}, "route": {"cluster": "any"}, **own}
+    try:
+        table = RouteTable({"virtual_hosts": [{"name": "v", "domains": ["*"], "routes": [route]}]})
+    except ConfigError as error:
+        raise ConfigError(
+            f"{path}.{error.path.rpartition('routes[0].')[2]}", error.reason
+        ) from None
+    return table.match([(":authority", "any"), (":path", "/"), (":method", "GET")])
 
 
 def _matcher(config: Mapping[str, Any] | None) -> Callable[[str], bool] | None:
@@ -294,7 +311,6 @@ class HttpProbe(_Connected):
         super().__init__(loop, target)
         self._spec = spec
         self._reuse = reuse
-        self._request = spec.request(target)
         self._parser = ResponseParser()
         self._response: Response | None = None
 
@@ -302,7 +318,7 @@ class HttpProbe(_Connected):
         self._parser = ResponseParser()
         self._parser.expect(self._spec.method)
         self._response = None
-        link.write(self._request)
+        link.write(self._spec.request(self._target))
 
     def received(self, data: bytes) -> None:
         if self._done is None:  # an answer that nobody waits for
@@ -370,8 +386,10 @@ class TcpProbe(_Connected):
         self._spec = spec
         self._reuse = reuse
         self._got = bytearray()
+        self._last: Done | None = None
 
     def _ask(self, link: _Link) -> None:
+        self._last = self._done
         self._got.clear()
         if self._spec.send:
             link.write(self._spec.send)
@@ -387,3 +405,10 @@ class TcpProbe(_Connected):
             if not self._reuse:
                 self.close()
             self._finish(Outcome())
+
+    def lost(self, *, reset: bool) -> None:
+        """A connection that ends between two checks is a failure too."""
+        asked, last = self._done is not None, self._last
+        super().lost(reset=reset)
+        if not asked and last is not None:
+            last(Outcome(Failure.NETWORK, unasked=True))

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
+from meshcore.config.runtime import runtime_integer
+
 __all__ = [
     "DEGRADED",
     "EXCLUDED",
@@ -81,7 +83,8 @@ class Timing:
     max_interval: int = 2**63
 
     @classmethod
-    def read(cls, config: Mapping[str, Any]) -> Timing:
+    def read(cls, config: Mapping[str, Any], runtime: Mapping[str, Any] | None = None) -> Timing:
+        known = runtime or {}
         interval = milliseconds(config["interval"])
         unhealthy = milliseconds(config.get("unhealthy_interval"), interval)
         no_traffic = milliseconds(config.get("no_traffic_interval"), 60_000)
@@ -99,11 +102,13 @@ class Timing:
             unhealthy_threshold=int(config["unhealthy_threshold"]),
             healthy_threshold=int(config["healthy_threshold"]),
             reuse_connection=bool(config.get("reuse_connection", True)),
+            min_interval=runtime_integer(known, "health_check.min_interval", 0),
+            max_interval=runtime_integer(known, "health_check.max_interval", 2**63),
         )
 
     def first(self, draw: Draw) -> int:
         """The wait before a host's first check (HC-2)."""
-        return draw() % self.initial_jitter if self.initial_jitter else 0
+        return self._clamped(draw() % self.initial_jitter) if self.initial_jitter else 0
 
     def next(self, *, healthy: bool, change: Change, traffic: bool, draw: Draw) -> int:
         """The wait after a result (HC-3, HC-4). ``traffic``: the cluster was ever connected to."""
@@ -119,7 +124,10 @@ class Timing:
             base += draw() % share
         if self.jitter > 0:
             base += draw() % self.jitter
-        return max(1, max(min(base, self.max_interval), self.min_interval))
+        return self._clamped(base)
+
+    def _clamped(self, ms: int) -> int:
+        return max(1, min(ms, self.max_interval), self.min_interval)
 
 
 @dataclass(slots=True)
@@ -172,7 +180,7 @@ class HostCheck:
                 result.events.append(("add_healthy_event", {"first_check": self.first}))
             else:
                 result.change = Change.PENDING
-        elif log_success:
+        if log_success and not result.healthy:
             result.events.append(("successful_health_check_event", {}))
         self._end_pending(result)
         if degraded != bool(self.flags & DEGRADED):
