@@ -143,7 +143,7 @@ class Bench:
         for contestant in contestants:
             try:
                 server = contestant.start(self.origin.port, self.on_proxy_core)
-            except (peers.StartError, peers.MissingToolError, peers.NoEnvoyError) as error:
+            except (peers.StartError, peers.MissingToolError) as error:
                 self.failed[contestant.name] = str(error).strip()
             else:
                 self.proxies[contestant.name] = self._stack.enter_context(server)

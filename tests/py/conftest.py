@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import peers
 import pytest
@@ -32,15 +31,8 @@ def nginx_origin(started: contextlib.ExitStack) -> Callable[..., peers.Server]:
 
 @pytest.fixture
 def envoy(started: contextlib.ExitStack) -> Callable[..., peers.Server]:
-    """`envoy(config, **values)`: real Envoy; skips where the registry has no wheel."""
-
-    def start(config: peers.Config, **values: Any) -> peers.Server:
-        try:
-            return started.enter_context(peers.envoy(config, **values))
-        except peers.NoEnvoyError as error:
-            pytest.skip(str(error))
-
-    return start
+    """`envoy(config, **values)`: real Envoy."""
+    return lambda config, **values: started.enter_context(peers.envoy(config, **values))
 
 
 @pytest.fixture

