@@ -352,6 +352,15 @@ mc_status mc_engine_refresh(mc_engine *engine, mc_slice cluster) {
 
 /* --- the end -------------------------------------------------------------------------------------------------------------------- */
 
+void mc_engine_set_overload(mc_engine *engine, mc_overload_id id, double chance) {
+    mc_overload_set(&engine->overload, engine->stats, id, chance);
+    if (id == MC_OVERLOAD_STOP_ACCEPTING_CONNECTIONS) {
+        for (uint32_t i = 0; i < engine->worker_count; i++) {
+            mc_worker_post(&engine->workers[i].overload_order);
+        }
+    }
+}
+
 void mc_engine_drain(mc_engine *engine) {
     engine->draining = true;
     for (uint32_t i = 0; i < engine->worker_count; i++) {

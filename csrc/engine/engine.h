@@ -36,6 +36,7 @@ struct mc_engine {
     _Atomic uint32_t **listener_counts; /* by slot of `listeners` */
     uint32_t listener_count;
     _Atomic uint32_t connections; /* of all listeners but the gateway's own */
+    mc_overload overload;
     mc_snapshot *current;
     mc_members members;
     mc_bound *bound;
@@ -77,6 +78,9 @@ typedef struct mc_health_update {
 MC_MUST_CHECK mc_status mc_engine_set_health(mc_engine *engine, mc_slice cluster, mc_slice address,
                                              const mc_health_update *update);
 MC_MUST_CHECK mc_status mc_engine_refresh(mc_engine *engine, mc_slice cluster);
+
+/* An overload action or load shed point from now on. */
+void mc_engine_set_overload(mc_engine *engine, mc_overload_id id, double chance);
 
 /* Stops listening, lets connections finish (HC-40). mc_engine_drained() turns true when none is left. */
 void mc_engine_drain(mc_engine *engine);

@@ -244,6 +244,8 @@ static void register_listener_stats(mc_listener_config *listener, mc_stats *stat
     listener->cx_overflow = mc_stats_scoped(stats, MC_COUNTER, prefix, MC_SLICE("downstream_cx_overflow"));
     listener->global_cx_overflow =
         mc_stats_scoped(stats, MC_COUNTER, prefix, MC_SLICE("downstream_global_cx_overflow"));
+    listener->cx_overload_reject =
+        mc_stats_scoped(stats, MC_COUNTER, prefix, MC_SLICE("downstream_cx_overload_reject"));
     listener->cx_length_ms = mc_stats_scoped(stats, MC_HISTOGRAM, prefix, MC_SLICE("downstream_cx_length_ms"));
 }
 
@@ -366,16 +368,20 @@ static mc_status compile_runtime(const mc_value *bootstrap, mc_snapshot *snapsho
 #define DOWNSTREAM_LIMIT                                                                                               \
     "type.googleapis.com/envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig"
 
-/* The resource monitor for connections, or the runtime in its place. */
-static mc_status compile_limit(const mc_value *bootstrap, mc_snapshot *snapshot, mc_error *error) {
-    const mc_value *manager, *monitors, *typed;
-    size_t count;
+/* The resource monitor for connections, or the runtime in its place; and whether others may ask for something: they, and what
+ * they ask for, are the control side's. */
+static mc_status compile_overload(const mc_value *bootstrap, mc_snapshot *snapshot, mc_error *error) {
+    const mc_value *manager, *monitors, *typed, *list;
+    size_t count, actions, points;
     snapshot->max_connections = UINT64_MAX;
     if (snapshot->has_runtime) {
         snapshot->max_connections =
             mc_runtime_u64(&snapshot->runtime, MC_SLICE("overload.global_downstream_max_connections"), UINT64_MAX);
     }
     TRY(mc_value_read_object(bootstrap, "overload_manager", &manager, error));
+    TRY(mc_value_read_list(manager, "actions", &list, &actions, error));
+    TRY(mc_value_read_list(manager, "loadshed_points", &list, &points, error));
+    snapshot->sheds_load = actions + points > 0;
     TRY(mc_value_read_list(manager, "resource_monitors", &monitors, &count, error));
     for (size_t i = 0; i < count; i++) {
         mc_slice type = MC_SLICE_NONE;
@@ -439,7 +445,7 @@ mc_status mc_snapshot_compile(const mc_value *bootstrap, const mc_compile_contex
     mc_map_init(&snapshot->by_name);
     mc_status status = compile_runtime(bootstrap, snapshot, error);
     if (status == MC_OK) {
-        status = compile_limit(bootstrap, snapshot, error);
+        status = compile_overload(bootstrap, snapshot, error);
     }
     if (status == MC_OK) {
         status = read_node(bootstrap, snapshot, &local_cluster, error);

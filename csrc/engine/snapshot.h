@@ -16,7 +16,7 @@ typedef struct mc_listener_config {
     uint32_t backlog;
     bool reuse_port, bind;
     mc_stat cx_total, cx_destroy, cx_active, cx_length_ms; /* LIS-23, under "listener.<address>." */
-    mc_stat cx_overflow, global_cx_overflow;
+    mc_stat cx_overflow, global_cx_overflow, cx_overload_reject;
     _Atomic uint32_t *connections; /* over all workers; of the engine's life */
     uint64_t max_connections;      /* by runtime; UINT64_MAX: no limit */
     bool ignore_global_limit;
@@ -37,6 +37,7 @@ typedef struct mc_snapshot {
     uint32_t slot_count;      /* every slot is below */
     mc_map by_name;           /* cluster name -> mc_snapshot_cluster */
     uint64_t max_connections; /* of all listeners together; UINT64_MAX: no limit */
+    bool sheds_load;          /* overload_manager has actions or load shed points */
     mc_runtime runtime;       /* static layers of layered_runtime */
     bool has_runtime;         /* it has values */
     mc_lb_node node;          /* where this proxy stands; while compiling */

@@ -12,6 +12,9 @@ static void listener_free(mc_worker_listener *listener) {
     mc_free(listener);
 }
 
+/* The gateway's own, such as the admin interface: under no limit. */
+static bool is_own(const mc_worker_listener *listener) { return listener->name.n > 0 && listener->name.p[0] == '~'; }
+
 static void listener_maybe_free(mc_worker_listener *listener) {
     if (listener->removed && listener->source.connections == 0) {
         listener_free(listener);
@@ -20,12 +23,24 @@ static void listener_maybe_free(mc_worker_listener *listener) {
 
 static void connection_closed(mc_downstream_source *source) { listener_maybe_free(source->ctx); }
 
+static bool rejects(const mc_worker_listener *listener) {
+    mc_worker *worker = listener->worker;
+    mc_overload *overload = listener->source.overload;
+    mc_random *random = mc_loop_random(worker->loop);
+    return mc_overload_acts(overload, MC_OVERLOAD_SHED_ACCEPT, random, worker->slab) ||
+           mc_overload_acts(overload, MC_OVERLOAD_REJECT_INCOMING_CONNECTIONS, random, worker->slab);
+}
+
 /* LIS-5. */
 static bool over_limit(const mc_worker_listener *listener) {
     mc_worker *worker = listener->worker;
     if (worker->snapshot->max_connections != UINT64_MAX && !listener->ignore_global_limit &&
         atomic_load_explicit(&worker->engine->connections, memory_order_relaxed) >= worker->snapshot->max_connections) {
         mc_counter_inc(worker->slab, listener->global_cx_overflow);
+        return true;
+    }
+    if (MC_UNLIKELY(listener->source.overload != NULL) && rejects(listener)) {
+        mc_counter_inc(worker->slab, listener->cx_overload_reject);
         return true;
     }
     if (listener->max_connections != UINT64_MAX &&
@@ -84,6 +99,7 @@ static mc_worker_listener *listener_new(mc_worker *worker, const mc_listener_con
                        config->name.n > 0 && config->name.p[0] == '~' ? NULL : &worker->engine->connections}};
     listener->cx_overflow = config->cx_overflow;
     listener->global_cx_overflow = config->global_cx_overflow;
+    listener->cx_overload_reject = config->cx_overload_reject;
     mc_list_push_back(&worker->listeners, &listener->link);
     return listener;
 }
@@ -96,6 +112,23 @@ mc_worker_listener *mc_worker_find_listener(mc_worker *worker, mc_slice name) {
         }
     }
     return NULL;
+}
+
+/* stop_accepting_connections: they wait in the backlog. */
+static void accept_or_wait(mc_worker_listener *listener) {
+    const mc_overload *overload = listener->source.overload;
+    if (!listener->open) {
+        return;
+    }
+    if (overload != NULL && mc_overload_saturated(overload, MC_OVERLOAD_STOP_ACCEPTING_CONNECTIONS)) {
+        mc_listener_pause(&listener->listener);
+    } else {
+        mc_listener_resume(&listener->listener);
+    }
+}
+
+static void overload_changed(mc_worker *worker) {
+    MC_LIST_EACH(&worker->listeners, node) { accept_or_wait(MC_CONTAINER(node, mc_worker_listener, link)); }
 }
 
 static void apply_listener(mc_worker *worker, const mc_listener_config *config, int fd) {
@@ -112,6 +145,9 @@ static void apply_listener(mc_worker *worker, const mc_listener_config *config, 
     if (listener != NULL) {
         listener->max_connections = config->max_connections;
         listener->ignore_global_limit = config->ignore_global_limit;
+        listener->source.overload =
+            worker->snapshot->sheds_load && !is_own(listener) ? &worker->engine->overload : NULL;
+        accept_or_wait(listener);
     }
     if (fd < 0) {
         return;
@@ -125,6 +161,7 @@ static void apply_listener(mc_worker *worker, const mc_listener_config *config, 
         listener->local.length = 0;
     }
     listener->open = mc_listener_open(&listener->listener, worker->net, fd, accepted) == MC_OK;
+    accept_or_wait(listener);
 }
 
 static bool snapshot_has(const mc_snapshot *snapshot, mc_slice name) {
@@ -280,7 +317,7 @@ static uint32_t find_slot(void *ctx, mc_slice name) {
 static void close_listeners(mc_worker *worker, bool own) {
     MC_LIST_EACH(&worker->listeners, node) {
         mc_worker_listener *listener = MC_CONTAINER(node, mc_worker_listener, link);
-        if (own || listener->name.n == 0 || listener->name.p[0] != '~') {
+        if (own || !is_own(listener)) {
             listener_close(listener);
         }
     }
@@ -359,6 +396,7 @@ mc_status mc_worker_init(mc_worker *worker, mc_engine *engine, uint32_t index, m
     order_init(&worker->close_order, worker, mc_worker_close_listeners);
     order_init(&worker->drain_order, worker, mc_worker_drain);
     order_init(&worker->stop_order, worker, mc_worker_stop);
+    order_init(&worker->overload_order, worker, overload_changed);
     mc_list_init(&worker->listeners);
     worker->net = mc_net_new(loop);
     worker->slab = worker->net == NULL ? NULL : mc_slab_open(stats);

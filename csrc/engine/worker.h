@@ -18,7 +18,7 @@ typedef struct mc_worker_listener {
     mc_address local; /* of every connection; length 0 when each must be asked */
     struct mc_worker *worker;
     uint64_t max_connections; /* over all workers; UINT64_MAX: no limit */
-    mc_stat cx_overflow, global_cx_overflow;
+    mc_stat cx_overflow, global_cx_overflow, cx_overload_reject;
     bool ignore_global_limit;
     bool open, removed;
 } mc_worker_listener;
@@ -44,7 +44,7 @@ typedef struct mc_worker {
     const mc_connector *connector; /* tests: upstream connections from elsewhere */
     bool stopping;
     mc_timer reaper;
-    mc_worker_order close_order, drain_order, stop_order;
+    mc_worker_order close_order, drain_order, stop_order, overload_order;
     _Atomic uint64_t applied; /* number of configurations taken over */
     _Atomic bool idle;        /* draining and no connection left */
     _Atomic bool stopped;     /* everything is closed, the loop has stopped */

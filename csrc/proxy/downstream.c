@@ -128,7 +128,25 @@ static void drain_ended(mc_downstream *d) {
     }
 }
 
+static bool overload_acts(mc_downstream *d, mc_overload_id id) {
+    return mc_overload_acts(d->source->overload, id, mc_loop_random(d->proxy->loop), d->proxy->slab);
+}
+
+static bool is_overloaded(mc_downstream *d) {
+    if (!overload_acts(d, MC_OVERLOAD_SHED_DECODE_HEADERS) && !overload_acts(d, MC_OVERLOAD_STOP_ACCEPTING_REQUESTS)) {
+        return false;
+    }
+    COUNT(d, downstream_rq_overload_close);
+    return true;
+}
+
 bool mc_downstream_ends(mc_downstream *d) {
+    if (d->drain == DRAIN_NONE && MC_UNLIKELY(d->source->overload != NULL) &&
+        overload_acts(d, MC_OVERLOAD_DISABLE_HTTP_KEEPALIVE)) {
+        COUNT(d, downstream_cx_overload_disable_keepalive);
+        COUNT(d, downstream_cx_drain_close);
+        start_drain(d);
+    }
     if (d->drain == DRAIN_NONE && MC_UNLIKELY(d->leaving || d->proxy->draining)) {
         COUNT(d, downstream_cx_drain_close);
         d->drain = DRAIN_CLOSING;
@@ -215,7 +233,9 @@ static mc_status request_headers(void *ctx, const mc_h1_head *head) {
     if (MC_UNLIKELY(head->dropped > 0)) {
         mc_counter_add(d->proxy->slab, hcm->stats.http1.dropped_headers_with_underscores, head->dropped);
     }
-    if (head->expect_continue && !hcm->proxy_100_continue) { /* HC-2, step 6 */
+    stream->overloaded = MC_UNLIKELY(d->source->overload != NULL) && is_overloaded(d);
+    if (MC_UNLIKELY(stream->overloaded)) {                          /* HC-2, step 5 */
+    } else if (head->expect_continue && !hcm->proxy_100_continue) { /* HC-2, step 6 */
         mc_headers_remove_known(&stream->request, MC_H_EXPECT);
         mc_conn_write(&d->conn, MC_SLICE("HTTP/1.1 100 Continue\r\n\r\n"));
     } else if (MC_UNLIKELY(head->version_minor == 0) && !hcm->proxy_100_continue) {

@@ -2,6 +2,7 @@
 #ifndef MC_PROXY_DOWNSTREAM_H
 #define MC_PROXY_DOWNSTREAM_H
 
+#include "proxy/overload.h"
 #include "proxy/proxy.h"
 
 typedef struct mc_downstream mc_downstream;
@@ -15,7 +16,8 @@ typedef struct mc_downstream_source {
     void *ctx;
     mc_stat cx_total, cx_destroy, cx_active, cx_length_ms; /* the listener's own stats (LIS-23) */
     _Atomic uint32_t
-        *everywhere[2]; /* counts over all workers that its connections are in: the listener's, all; may be NULL */
+        *everywhere[2];    /* counts over all workers that its connections are in: the listener's, all; may be NULL */
+    mc_overload *overload; /* NULL: nothing is ever asked of it */
 } mc_downstream_source;
 
 /* Takes over an accepted descriptor. */

@@ -34,6 +34,7 @@
     COUNTER(downstream_cx_max_duration_reached)                                                                        \
     COUNTER(downstream_cx_max_requests_reached)                                                                        \
     COUNTER(downstream_cx_delayed_close_timeout)                                                                       \
+    COUNTER(downstream_cx_overload_disable_keepalive)                                                                  \
     COUNTER(downstream_cx_rx_bytes_total)                                                                              \
     COUNTER(downstream_cx_tx_bytes_total)                                                                              \
     COUNTER(downstream_flow_control_paused_reading_total)                                                              \
@@ -55,6 +56,7 @@
     COUNTER(downstream_rq_header_timeout)                                                                              \
     COUNTER(downstream_rq_idle_timeout)                                                                                \
     COUNTER(downstream_rq_max_duration_reached)                                                                        \
+    COUNTER(downstream_rq_overload_close)                                                                              \
     COUNTER(downstream_rq_ws_on_non_ws_route)                                                                          \
     COUNTER(downstream_rq_failed_path_normalization)                                                                   \
     COUNTER(downstream_rq_redirected_with_normalized_path)                                                             \

@@ -260,6 +260,14 @@ static mc_status route_of_refused(mc_stream *stream) {
                : MC_OK;
 }
 
+/* As soon as a request is known to be one it is refused: without filters, without a route (BOOT-16). */
+static void refuse_overloaded(mc_stream *stream) {
+    static const mc_filter_chain no_filters = {0, 0};
+    stream->chain = &no_filters;
+    mc_stream_reply(stream,
+                    &(mc_reply){.status = 503, .body = MC_SLICE_INIT("envoy overloaded"), .details = "overload"});
+}
+
 void mc_stream_request_headers(mc_stream *stream, const mc_h1_head *head) {
     mc_reply reply = {0};
     stream->head = *head;
@@ -271,6 +279,10 @@ void mc_stream_request_headers(mc_stream *stream, const mc_h1_head *head) {
     }
     if (!head->keep_alive) {
         stream->close_connection = true;
+    }
+    if (MC_UNLIKELY(stream->overloaded)) {
+        refuse_overloaded(stream);
+        return;
     }
     if (!mc_sanitize_request(stream, mc_downstream_peer(stream->downstream), mc_downstream_local(stream->downstream),
                              mc_downstream_conn(stream->downstream)->transport->encrypted, &reply)) {

@@ -106,6 +106,7 @@ struct mc_stream {
     bool tunnel;  /* upgraded */
     bool head_request;
     bool finished;
+    bool overloaded;       /* refused: resources run short */
     bool route_stale;      /* a filter asked for another look at the routes */
     bool health_check;     /* FL-50: not traced, not counted in code stats */
     bool reset;            /* ended without a whole response */
@@ -195,6 +196,7 @@ mc_conn *mc_downstream_conn(mc_downstream *downstream);
 const mc_tls_info *mc_downstream_tls(const mc_downstream *downstream);
 /* Whether the connection is to end after the response whose headers are due now (HC-40). */
 bool mc_downstream_ends(mc_downstream *downstream);
+
 /* The stream is over; the connection goes on with the next request, or closes. */
 void mc_downstream_stream_done(mc_downstream *downstream, mc_stream *stream, bool close);
 

@@ -41,6 +41,7 @@ from meshcore.discovery import dns_fields, sources
 from meshcore.errors import ConfigError, MeshcoreError
 from meshcore.filters.http import methods, registered
 from meshcore.health.events import EventLog, outlier_event
+from meshcore.overload import Overload
 from meshcore.tracing import Tracers, prepared
 
 if TYPE_CHECKING:
@@ -413,6 +414,7 @@ class _Run:
         self._outlier_log = EventLog(None)
         self._checkers: dict[str, Checker] = {}
         self._checked_as: dict[str, str] = {}
+        self._overload: Overload | None = None
 
     # --- from other threads ---------------------------------------------------------------------
 
@@ -494,6 +496,8 @@ class _Run:
             source.stop()
         for checker in self._checkers.values():
             checker.stop()
+        if self._overload is not None:
+            self._overload.stop()
         if self._threads or self.embedded:
             self.engine.stop()
             await self._until(lambda: self.engine.stopped)
@@ -567,6 +571,7 @@ class _Run:
             self._keep_checkers(checkers, self._checkers)
             self._checkers = checkers
             self._follow(fresh)
+            self._watch_resources(config.document.get("overload_manager"))
             self._tracers.follow(config.document, self._assignments)
             if wait:
                 await self._until(lambda: self.engine.applied)
@@ -638,6 +643,17 @@ class _Run:
         for name, source in fresh.items():
             if known.get(name) is not source:
                 source.start(self.loop, self._on_assignment)
+
+    def _watch_resources(self, config: dict[str, Any] | None) -> None:
+        known = self._overload
+        if config is not None and known is not None and known.same_as(config):
+            return
+        if known is not None:
+            known.stop()
+        self._overload = None
+        if config is not None:
+            stats = self.gateway._stats
+            self._overload = Overload(config, stats, self.loop, self.engine.set_overload)
 
     def _on_assignment(self, name: str, assignment: dict[str, Any]) -> None:
         checker = self._checkers.get(name)

@@ -228,6 +228,10 @@ cdef extern from "proxy/log_writer.h" nogil:
     bint mc_log_writer_used(const mc_log_writer *writer)
     uint64_t mc_log_writer_dropped(const mc_log_writer *writer)
 
+cdef extern from "proxy/overload.h" nogil:
+    enum: MC_OVERLOAD_COUNT
+    int mc_overload_find(mc_slice name)
+
 cdef extern from "engine/engine.h" nogil:
     ctypedef struct mc_worker:
         mc_loop *loop
@@ -267,6 +271,7 @@ cdef extern from "engine/engine.h" nogil:
     mc_status mc_engine_set_health(mc_engine *engine, mc_slice cluster, mc_slice address,
                                    const mc_health_update *update)
     mc_status mc_engine_refresh(mc_engine *engine, mc_slice cluster)
+    void mc_engine_set_overload(mc_engine *engine, int id, double chance)
     void mc_engine_drain(mc_engine *engine)
     c_bool mc_engine_drained(const mc_engine *engine)
     void mc_engine_close_listeners(mc_engine *engine)

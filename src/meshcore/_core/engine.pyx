@@ -18,6 +18,7 @@ from meshcore._core.cbase cimport (
     slice_str,
 )
 from meshcore._core.cengine cimport (
+    MC_OVERLOAD_COUNT,
     MC_ADDRESS_TEXT,
     mc_address,
     mc_address_ip,
@@ -50,6 +51,7 @@ from meshcore._core.cengine cimport (
     mc_engine_run_worker,
     mc_engine_set_assignment,
     mc_engine_set_health,
+    mc_engine_set_overload,
     mc_engine_stop,
     mc_engine_stopped,
     mc_error,
@@ -79,6 +81,7 @@ from meshcore._core.cengine cimport (
     mc_outlier_note,
     mc_outlier_note_fini,
     mc_outlier_type_name,
+    mc_overload_find,
     mc_record,
     mc_snapshot,
     mc_snapshot_unref,
@@ -293,6 +296,14 @@ cdef class Engine:
 
     def turn_control(self):
         return mc_loop_turn(self.use().control, 0)
+
+    def set_overload(self, str name, double chance):
+        """An overload action or load shed point: from now on it acts with this chance, 0 to 1."""
+        cdef bytes text = name.encode()
+        cdef int found = mc_overload_find(bytes_slice(text))
+        if found == MC_OVERLOAD_COUNT:
+            raise ValueError(f"there is no {name!r}")
+        mc_engine_set_overload(self.use(), found, chance)
 
     def drain(self):
         mc_engine_drain(self.use())

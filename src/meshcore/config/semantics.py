@@ -201,6 +201,42 @@ def _read(source: Tree) -> str:
         raise _invalid(f"cannot be read: {error}", "text_format_source", "filename") from None
 
 
+def _overload_manager(tree: Tree) -> Tree:
+    """BOOT-15; the reasons are Envoy's."""
+    monitors: set[str] = set()
+    for index, monitor in enumerate(tree.get("resource_monitors", ())):
+        if monitor["name"] in monitors:
+            raise _invalid(
+                f"Duplicate resource monitor {monitor['name']}", "resource_monitors", index, "name"
+            )
+        monitors.add(monitor["name"])
+    for field, what in (("actions", "overload action"), ("loadshed_points", "loadshed point")):
+        names: set[str] = set()
+        for index, entry in enumerate(tree.get(field, ())):
+            if entry["name"] in names:
+                raise _invalid(f"Duplicate {what} {entry['name']}", field, index, "name")
+            names.add(entry["name"])
+            _triggers(entry, what, monitors, field, index)
+    return tree
+
+
+def _triggers(entry: Tree, what: str, monitors: set[str], *path: str | int) -> None:
+    seen: set[str] = set()
+    for index, trigger in enumerate(entry.get("triggers", ())):
+        name, where = trigger["name"], (*path, "triggers", index)
+        scaled = trigger.get("scaled", {"saturation_threshold": 1})
+        if scaled.get("scaling_threshold", 0) >= scaled.get("saturation_threshold", 0):
+            reason = "scaling_threshold must be less than saturation_threshold"
+            raise _invalid(reason, *where, "scaled")
+        if name not in monitors:
+            reason = f"Unknown trigger resource {name} for {what} {entry['name']}"
+            raise _invalid(reason, *where, "name")
+        if name in seen:
+            reason = f"Duplicate trigger resource for {what} {entry['name']}"
+            raise _invalid(reason, *where, "name")
+        seen.add(name)
+
+
 HOOKS: Final[dict[str, Callable[[Tree], Tree]]] = {
     "envoy.config.bootstrap.v3.Bootstrap.StaticResources": _static_resources,
     "envoy.config.cluster.v3.Cluster": _cluster,
@@ -208,6 +244,7 @@ HOOKS: Final[dict[str, Callable[[Tree], Tree]]] = {
     "envoy.config.core.v3.SubstitutionFormatString": _format,
     "envoy.config.listener.v3.Filter": _network_filter,
     "envoy.config.listener.v3.Listener": _listener,
+    "envoy.config.overload.v3.OverloadManager": _overload_manager,
     "envoy.config.route.v3.RouteAction": _unique_upgrades,
     "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager": (
         _http_connection_manager
