@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import peers
+from bootstraps import bootstrap
 from peers import Server
 
 CLIENTS = 16
@@ -49,45 +50,37 @@ http {
 }
 """
 
-GATEWAY = """\
-admin: {address: {socket_address: {address: 127.0.0.1, port_value: $admin_port}}}
-static_resources:
-  listeners:
-  - name: main
-    address: {socket_address: {address: 127.0.0.1, port_value: $port}}
-    filter_chains:
-    - filters:
-      - name: envoy.filters.network.http_connection_manager
+GATEWAY = bootstrap(
+    """\
+- match: {prefix: /}
+  route:
+    cluster: web
+    timeout: 5s
+    retry_policy:
+      retry_on: 5xx,connect-failure,reset
+      num_retries: 3
+      per_try_timeout: $per_try
+      retry_host_predicate:
+      - name: envoy.retry_host_predicates.previous_hosts
         typed_config:
-          "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
-          stat_prefix: main
-          http_filters:
-          - name: envoy.filters.http.router
-            typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}
-          route_config:
-            virtual_hosts:
-            - name: all
-              domains: ["*"]
-              routes:
-              - match: {prefix: /}
-                route:
-                  cluster: web
-                  timeout: 5s
-                  retry_policy:
-                    retry_on: 5xx,connect-failure,reset
-                    num_retries: 3
-                    per_try_timeout: $per_try
-                    retry_host_predicate: [{name: envoy.retry_host_predicates.previous_hosts, typed_config: {"@type": type.googleapis.com/envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate}}]
-                    host_selection_retry_max_attempts: 5
-  clusters:
-  - name: web
-    type: EDS
-    connect_timeout: 0.25s
-    eds_cluster_config: {service_name: web, eds_config: {path_config_source: {path: $endpoints}}}
-    circuit_breakers: {thresholds: [{max_retries: 100}]}
-    common_lb_config: {update_merge_window: 0s}
-    outlier_detection: {consecutive_5xx: 5, interval: 1s, base_ejection_time: 2s, max_ejection_percent: 50}
-"""  # noqa: E501
+          "@type": type.googleapis.com/$previous
+      host_selection_retry_max_attempts: 5
+""".replace("$previous", "envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"),
+    """\
+- name: web
+  type: EDS
+  connect_timeout: 0.25s
+  eds_cluster_config: {service_name: web, eds_config: {path_config_source: {path: $endpoints}}}
+  circuit_breakers: {thresholds: [{max_retries: 100}]}
+  common_lb_config: {update_merge_window: 0s}
+  outlier_detection:
+    consecutive_5xx: 5
+    interval: 1s
+    base_ejection_time: 2s
+    max_ejection_percent: 50
+""",
+    top=peers.ADMIN,
+)
 
 
 @dataclass

@@ -16,6 +16,7 @@ from typing import Any
 import clients
 import peers
 import pytest
+from bootstraps import bootstrap
 from upstreams import (
     Behaviour,
     Exchange,
@@ -187,45 +188,14 @@ def test_a_client_that_leaves_cancels_its_request(upstream: Start) -> None:
 
 # --- whole processes ----------------------------------------------------------------------------
 
-MANAGER = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
-CONFIG = """
-static_resources:
-  listeners:
-  - name: main
-    address: {socket_address: {address: 127.0.0.1, port_value: $port}}
-    filter_chains:
-    - filters:
-      - name: http
-        typed_config:
-          "@type": type.googleapis.com/$manager
-          stat_prefix: in
-          route_config:
-            virtual_hosts:
-            - name: all
-              domains: ["*"]
-              routes:
-              - match: {prefix: /}
-                route: {cluster: origin, timeout: 0s}
-          http_filters:
-          - name: router
-            typed_config:
-              "@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router
-  clusters:
-  - name: origin
-    type: STATIC
-    load_assignment:
-      cluster_name: origin
-      endpoints:
-      - lb_endpoints:
-        - endpoint: {address: {socket_address: {address: 127.0.0.1, port_value: $origin}}}
-"""
+CONFIG = bootstrap("- {match: {prefix: /}, route: {cluster: origin, timeout: 0s}}")
 
 
 def test_sigterm_lets_a_request_in_flight_finish(
     upstream: Start, meshcore_server: Callable[..., peers.Server]
 ) -> None:
     origin = upstream(stall)
-    server = meshcore_server(CONFIG, manager=MANAGER, origin=origin.port)
+    server = meshcore_server(CONFIG, origin=origin.port)
     with clients.Connection(server.port) as connection:
         connection.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
         wait_until(lambda: origin.requests)
@@ -249,7 +219,6 @@ def test_sigterm_lets_a_request_in_flight_finish(
 def test_a_port_in_use_is_an_error_of_one_line() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         text = CONFIG.replace("$port", str(taken.getsockname()[1])).replace("$origin", "1")
-        text = text.replace("$manager", MANAGER)
         done = subprocess.run(
             [sys.executable, "-m", "meshcore", "run", "--config-yaml", text],
             capture_output=True,
@@ -282,7 +251,7 @@ async def swallow_then_pour(exchange: Exchange) -> None:
 def test_a_gibibyte_each_way_in_bounded_memory(
     upstream: Start, meshcore_server: Callable[..., peers.Server]
 ) -> None:
-    server = meshcore_server(CONFIG, manager=MANAGER, origin=upstream(swallow_then_pour).port)
+    server = meshcore_server(CONFIG, origin=upstream(swallow_then_pour).port)
     before = resident_kib(server.process.pid)
     block = bytes(1 << 20)
     with clients.Connection(server.port, timeout=120) as connection:

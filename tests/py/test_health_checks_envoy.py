@@ -6,38 +6,23 @@ import asyncio
 import json
 import socket
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import peers
+from bootstraps import bootstrap
 from upstreams import Behaviour, Exchange, Upstream, respond
+from waiting import wait_until
 
 Start = Callable[[Behaviour], Upstream]
 Make = Callable[..., peers.Server]
 
-CONFIG = """\
-admin: {address: {socket_address: {address: 127.0.0.1, port_value: $admin_port}}}
-node: {id: node1, cluster: checks}
-static_resources:
-  listeners:
-  - name: main
-    address: {socket_address: {address: 127.0.0.1, port_value: $port}}
-    filter_chains:
-    - filters:
-      - name: envoy.filters.network.http_connection_manager
-        typed_config:
-          "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
-          stat_prefix: main
-          http_filters:
-          - name: envoy.filters.http.router
-            typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}
-          route_config:
-            virtual_hosts:
-            - {name: all, domains: ["*"], routes: [{match: {prefix: /}, direct_response: {status: 200}}]}
-  clusters: $clusters
-"""  # noqa: E501
+CONFIG = bootstrap(
+    "- {match: {prefix: /}, direct_response: {status: 200}}",
+    "$clusters",
+    top=peers.ADMIN + "\nnode: {id: node1, cluster: checks}",
+)
 
 
 def cluster(name: str, port: int, check: dict[str, Any]) -> dict[str, Any]:
@@ -61,13 +46,6 @@ def cluster(name: str, port: int, check: dict[str, Any]) -> dict[str, Any]:
             }
         ],
     }
-
-
-def wait_for(condition: Callable[[], bool], limit_s: float = 20) -> None:
-    end = time.monotonic() + limit_s
-    while not condition():
-        assert time.monotonic() < end, "it did not come about"
-        time.sleep(0.01)
 
 
 # --- what is asked --------------------------------------------------------------------------------
@@ -124,7 +102,7 @@ def asked_of(make: Make, upstream: Start) -> list[Any]:
         for i, check in enumerate(ASKED)
     ]
     with make(CONFIG, clusters=json.dumps(clusters)):
-        wait_for(lambda: len({r.target for r in origin.requests}) == len(ASKED))
+        wait_until(lambda: len({r.target for r in origin.requests}) == len(ASKED))
     port = str(origin.port)
     found = {
         r.target: (r.method, [(name, value.replace(port, "PORT")) for name, value in r.headers])
@@ -300,7 +278,7 @@ def judged_by(make: Make, upstream: Start, directory: Path) -> dict[str, Any]:
         servers.append(web)
         clusters.append(cluster(name, port, {**told, **check}))
     with make(CONFIG, clusters=json.dumps(clusters)):
-        wait_for(lambda: all(web.asked > len(web.script) for web in servers))
+        wait_until(lambda: all(web.asked > len(web.script) for web in servers))
     for web in servers:
         if isinstance(web, Tcp):
             web.socket.close()

@@ -10,41 +10,13 @@ from typing import Any
 
 import peers
 import pytest
+from bootstraps import bootstrap
 from clients import Connection
 from upstreams import Behaviour, Upstream, echo, raw
 
 pytestmark = pytest.mark.oracle
 
-HCM = "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3"
-ROUTER = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"
-CONFIG = f"""
-static_resources:
-  listeners:
-  - address: {{socket_address: {{address: 127.0.0.1, port_value: $port}}}}
-    filter_chains:
-    - filters:
-      - name: hcm
-        typed_config:
-          "@type": {HCM}.HttpConnectionManager
-          stat_prefix: ingress
-          route_config:
-            virtual_hosts:
-            - name: all
-              domains: ["*"]
-              routes:
-              - match: {{prefix: "/"}}
-                route: {{cluster: origin}}
-          http_filters:
-          - name: router
-            typed_config: {{"@type": {ROUTER}}}
-  clusters:
-  - name: origin
-    load_assignment:
-      cluster_name: origin
-      endpoints:
-      - lb_endpoints:
-        - endpoint: {{address: {{socket_address: {{address: 127.0.0.1, port_value: $origin}}}}}}
-"""
+CONFIG = bootstrap("- {match: {prefix: /}, route: {cluster: origin}}")
 
 # What differs from run to run, or belongs to other tests.
 NOT_COMPARED = {"x-request-id", "x-envoy-expected-rq-timeout-ms", "x-forwarded-proto"}

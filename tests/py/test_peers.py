@@ -8,34 +8,10 @@ import clients
 import peers
 import pytest
 import upstreams
+from bootstraps import bootstrap
 from upstreams import Behaviour, Upstream
 
-ENVOY = """
-static_resources:
-  listeners:
-  - address: {socket_address: {address: 127.0.0.1, port_value: $port}}
-    filter_chains:
-    - filters:
-      - name: envoy.filters.network.http_connection_manager
-        typed_config:
-          "@type": type.googleapis.com/envoy.extensions.filters.network.\
-http_connection_manager.v3.HttpConnectionManager
-          stat_prefix: ingress
-          route_config:
-            virtual_hosts:
-            - {name: all, domains: ["*"], routes: [{match: {prefix: /}, route: {cluster: origin}}]}
-          http_filters:
-          - name: envoy.filters.http.router
-            typed_config:
-              "@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router
-  clusters:
-  - name: origin
-    load_assignment:
-      cluster_name: origin
-      endpoints:
-      - lb_endpoints:
-        - endpoint: {address: {socket_address: {address: 127.0.0.1, port_value: $origin}}}
-"""
+ENVOY = bootstrap("- {match: {prefix: /}, route: {cluster: origin}}")
 
 
 def test_nginx_as_origin_and_as_proxy() -> None:
@@ -62,7 +38,7 @@ def test_envoy_forwards(envoy: Callable[..., peers.Server], echo_upstream: Upstr
 def test_envoy_judges_configurations(envoy: Callable[..., peers.Server]) -> None:
     envoy(ENVOY, origin=1)
     assert peers.envoy_accepts(ENVOY, origin=1)[0]
-    accepted, why = peers.envoy_accepts(ENVOY.replace("stat_prefix: ingress", ""), origin=1)
+    accepted, why = peers.envoy_accepts(ENVOY.replace("stat_prefix: main", ""), origin=1)
     assert not accepted
     assert "StatPrefix" in why
 

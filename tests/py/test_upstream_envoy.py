@@ -11,64 +11,50 @@ from typing import Any
 
 import clients
 import peers
+from bootstraps import bootstrap
 from upstreams import Behaviour, Exchange, Upstream, respond
 from waiting import wait_until
 
 Start = Callable[[Behaviour], Upstream]
 
-CONFIG = """\
-admin: {address: {socket_address: {address: 127.0.0.1, port_value: $admin_port}}}
-static_resources:
-  listeners:
-  - name: main
-    address: {socket_address: {address: 127.0.0.1, port_value: $port}}
-    filter_chains:
-    - filters:
-      - name: envoy.filters.network.http_connection_manager
-        typed_config:
-          "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
-          stat_prefix: main
-          http_filters:
-          - name: envoy.filters.http.router
-            typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}
-          route_config:
-            virtual_hosts:
-            - name: all
-              domains: ["*"]
-              routes:
-              - match: {prefix: /high}
-                route: {cluster: web, priority: HIGH}
-              - match: {prefix: /}
-                route: {cluster: web}
-  clusters:
-  - name: web
-    type: STATIC
-    connect_timeout: 0.25s
-    common_lb_config: {update_merge_window: 0s}
-    load_assignment:
-      cluster_name: web
-      endpoints:
-      - lb_endpoints:
-        - endpoint: {address: {socket_address: {address: 127.0.0.1, port_value: $good}}}
-        - endpoint: {address: {socket_address: {address: 127.0.0.1, port_value: $bad}}}
-    circuit_breakers:
-      thresholds:
-      - {max_retries: 5, track_remaining: true, max_connections: 1}
-      - {priority: HIGH, max_pending_requests: 0, track_remaining: true, retry_budget: {}}
-    health_checks:
-    - timeout: 1s
-      interval: 0.2s
-      no_traffic_interval: 0.2s
-      unhealthy_threshold: 2
-      healthy_threshold: 2
-      http_health_check: {path: /ready}
-    outlier_detection:
-      consecutive_5xx: 3
-      interval: 0.5s
-      base_ejection_time: 30s
-      max_ejection_percent: 50
-      successful_active_health_check_uneject_host: false
-"""  # noqa: E501
+CONFIG = bootstrap(
+    """\
+- match: {prefix: /high}
+  route: {cluster: web, priority: HIGH}
+- match: {prefix: /}
+  route: {cluster: web}
+""",
+    """\
+- name: web
+  type: STATIC
+  connect_timeout: 0.25s
+  common_lb_config: {update_merge_window: 0s}
+  load_assignment:
+    cluster_name: web
+    endpoints:
+    - lb_endpoints:
+      - endpoint: {address: {socket_address: {address: 127.0.0.1, port_value: $good}}}
+      - endpoint: {address: {socket_address: {address: 127.0.0.1, port_value: $bad}}}
+  circuit_breakers:
+    thresholds:
+    - {max_retries: 5, track_remaining: true, max_connections: 1}
+    - {priority: HIGH, max_pending_requests: 0, track_remaining: true, retry_budget: {}}
+  health_checks:
+  - timeout: 1s
+    interval: 0.2s
+    no_traffic_interval: 0.2s
+    unhealthy_threshold: 2
+    healthy_threshold: 2
+    http_health_check: {path: /ready}
+  outlier_detection:
+    consecutive_5xx: 3
+    interval: 0.5s
+    base_ejection_time: 30s
+    max_ejection_percent: 50
+    successful_active_health_check_uneject_host: false
+""",
+    top=peers.ADMIN,
+)
 
 # What is not a matter of time, of bytes on the wire, or of what meshcore does not have yet.
 COMPARED = re.compile(
