@@ -49,12 +49,16 @@ TARGETS = [
 ]
 TARGETS += [
     Target(
-        f"match among 100k / among 10, {which} routes",
-        f"route, {which} of 100,000: meshcore",
-        f"route, {which} of 10: meshcore",
+        f"match among 100k / among 10, {what}",
+        f"{group} of 100,000: meshcore",
+        f"{group} of 10: meshcore",
         *("<", 2.0),
     )
-    for which in ("last", "random")
+    for what, group in (
+        ("last routes", "route, last"),
+        ("random routes", "route, random"),
+        ("random routes of every kind", "route of every kind, random"),
+    )
 ]
 TARGETS += [
     Target(

@@ -26,7 +26,7 @@ struct mc_regex_set {
         std::unique_ptr<RE2::Set> set;
     };
     std::vector<part> parts;
-    std::vector<std::unique_ptr<RE2>> single; /* when an automaton runs out of its memory */
+    std::vector<mc_regex_member> members; /* for when an automaton runs out of its memory; without pattern */
 };
 
 static re2::StringPiece piece(mc_slice s) { return re2::StringPiece(s.p == nullptr ? "" : s.p, s.n); }
@@ -57,17 +57,19 @@ mc_status mc_regex_compile(mc_arena *arena, mc_slice pattern, uint32_t max_progr
     return MC_ENOMEM;
 }
 
-int mc_regex_full(const mc_regex *regex, mc_slice text) try {
-    return RE2::FullMatch(piece(text), regex->re);
+int mc_regex_full(const mc_regex *regex, mc_slice text) { return mc_regex_full_from(regex, text, 0); }
+
+int mc_regex_full_from(const mc_regex *regex, mc_slice text, size_t start) try {
+    return regex->re.Match(piece(text), start, text.n, RE2::ANCHOR_BOTH, nullptr, 0);
 } catch (...) {
     return MC_ENOMEM;
 }
 
 int mc_regex_group_count(const mc_regex *regex) { return regex->re.NumberOfCapturingGroups(); }
 
-int mc_regex_groups(const mc_regex *regex, mc_slice text, mc_slice *groups, int count) try {
+int mc_regex_groups(const mc_regex *regex, mc_slice text, size_t start, mc_slice *groups, int count) try {
     std::vector<re2::StringPiece> found(static_cast<size_t>(count) + 1);
-    if (!regex->re.Match(piece(text), 0, text.n, RE2::ANCHOR_BOTH, found.data(), count + 1)) {
+    if (!regex->re.Match(piece(text), start, text.n, RE2::ANCHOR_BOTH, found.data(), count + 1)) {
         return 0;
     }
     for (int i = 0; i < count; i++) {
@@ -95,12 +97,12 @@ static RE2::Options set_options(size_t count) {
     return options;
 }
 
-static mc_status add_part(mc_regex_set *set, const mc_slice *patterns, uint32_t first, uint32_t count,
+static mc_status add_part(mc_regex_set *set, const mc_regex_member *members, uint32_t first, uint32_t count,
                           mc_error *error) {
     auto part = std::make_unique<RE2::Set>(set_options(count), RE2::ANCHOR_BOTH);
     for (uint32_t i = 0; i < count; i++) {
         std::string reason;
-        if (part->Add(piece(patterns[first + i]), &reason) < 0) {
+        if (part->Add(piece(members[first + i].pattern), &reason) < 0) {
             return mc_error_set(error, MC_EINVAL, "", "%s", reason.c_str());
         }
     }
@@ -111,20 +113,24 @@ static mc_status add_part(mc_regex_set *set, const mc_slice *patterns, uint32_t 
     if (count == 1) {
         return mc_error_set(error, MC_EINVAL, "", "is too large");
     }
-    mc_status status = add_part(set, patterns, first, count / 2, error);
-    return status != MC_OK ? status : add_part(set, patterns, first + count / 2, count - count / 2, error);
+    mc_status status = add_part(set, members, first, count / 2, error);
+    return status != MC_OK ? status : add_part(set, members, first + count / 2, count - count / 2, error);
 }
 
-mc_status mc_regex_set_compile(mc_arena *arena, const mc_slice *patterns, uint32_t count, const mc_regex_set **out,
-                               mc_error *error) try {
+mc_status mc_regex_set_compile(mc_arena *arena, const mc_regex_member *members, uint32_t count,
+                               const mc_regex_set **out, mc_error *error) try {
     auto set = std::make_unique<mc_regex_set>();
-    for (uint32_t i = 0; i < count; i++) {
-        set->single.push_back(std::make_unique<RE2>(piece(patterns[i]), RE2::Quiet));
-    }
-    mc_status status = count == 0 ? MC_OK : add_part(set.get(), patterns, 0, count, error);
+    set->members.assign(members, members + count);
+    mc_status status = count == 0 ? MC_OK : add_part(set.get(), members, 0, count, error);
     return status != MC_OK ? status : keep(arena, std::move(set), out);
 } catch (...) {
     return MC_ENOMEM;
+}
+
+static bool matches(const mc_regex_member &member, re2::StringPiece text) {
+    const size_t n = member.literal.n;
+    return text.size() >= n && (n == 0 || std::memcmp(text.data(), member.literal.p, n) == 0) &&
+           member.rest->re.Match(text, n, text.size(), RE2::ANCHOR_BOTH, nullptr, 0);
 }
 
 static void match_part(const mc_regex_set *set, const mc_regex_set::part &part, uint32_t end, re2::StringPiece text,
@@ -137,7 +143,7 @@ static void match_part(const mc_regex_set *set, const mc_regex_set::part &part, 
         }
     } else if (info.kind == RE2::Set::kOutOfMemory) {
         for (uint32_t i = part.first; i < end; i++) {
-            if (RE2::FullMatch(text, *set->single[i])) {
+            if (matches(set->members[i], text)) {
                 found->push_back(i);
             }
         }
@@ -150,7 +156,7 @@ mc_status mc_regex_set_match(const mc_regex_set *set, mc_slice text, mc_arena *a
     *count = 0;
     *found = nullptr;
     for (size_t i = 0; i < set->parts.size(); i++) {
-        size_t end = i + 1 < set->parts.size() ? set->parts[i + 1].first : set->single.size();
+        size_t end = i + 1 < set->parts.size() ? set->parts[i + 1].first : set->members.size();
         match_part(set, set->parts[i], static_cast<uint32_t>(end), piece(text), &all);
     }
     if (all.empty()) {

@@ -242,8 +242,6 @@ static mc_status push(mc_walk *walk, const mc_candidate *items, size_t count) {
     return MC_OK;
 }
 
-mc_status mc_walk_add_one(mc_walk *walk, const mc_candidate *candidate) { return push(walk, candidate, 1); }
-
 mc_status mc_walk_add(mc_walk *walk, const mc_candidates *list) {
     if (list == NULL) {
         return MC_OK;

@@ -61,8 +61,6 @@ typedef struct mc_walk {
 void mc_walk_init(mc_walk *walk, const mc_match_input *in);
 /* Adds what a list holds for this request; NULL is an empty list. */
 MC_MUST_CHECK mc_status mc_walk_add(mc_walk *walk, const mc_candidates *list);
-/* Adds a list of one. */
-MC_MUST_CHECK mc_status mc_walk_add_one(mc_walk *walk, const mc_candidate *candidate);
 /* The next candidate, NULL at the end. */
 const mc_candidate *mc_walk_next(mc_walk *walk);
 

@@ -309,7 +309,9 @@ mc_status mc_route_table_compile_with(const mc_value *config, const mc_route_fil
     mc_arena_init(&table->arena, NULL);
     mc_arena_init(&table->cluster_names, NULL);
     mc_compile c = {.table = table, .arena = &table->arena, .error = error, .filters = filters};
+    mc_map_init(&c.expressions);
     mc_status status = compile_table(&c, config);
+    mc_map_fini(&c.expressions);
     if (status != MC_OK) {
         mc_route_table_unref(table);
         return status;

@@ -14,6 +14,7 @@ typedef struct mc_compile {
     mc_arena *arena; /* the table's */
     mc_error *error;
     uint64_t max_direct_response_body;
+    mc_map expressions;      /* of paths, by text */
     const mc_value *plugins; /* cluster_specifier_plugins */
     size_t plugin_count;
     const mc_route_filter_compiler *filters; /* NULL: typed_per_filter_config is only kept */

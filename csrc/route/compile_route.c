@@ -9,14 +9,26 @@ static bool is_separated_prefix(mc_slice text) {
            mc_slice_find(text, '#') == text.n;
 }
 
+/* The limit on the program's size holds for the whole expression. */
+static mc_status compile_regex(mc_compile *c, const mc_value *regex, mc_path_pattern *out) {
+    const mc_regex *whole;
+    mc_slice text = MC_SLICE_NONE;
+    mc_arena arena;
+    mc_arena_init(&arena, NULL);
+    mc_status status = mc_regex_read(&arena, regex, &whole, c->error);
+    mc_arena_fini(&arena);
+    MC_TRY(status);
+    MC_TRY(mc_value_read_string(regex, "regex", &text, c->error));
+    return mc_path_expression(c, text, out);
+}
+
 static mc_status compile_other_path(mc_compile *c, const mc_value *match, mc_path_pattern *out) {
     const mc_value *regex, *policy;
     *out = (mc_path_pattern){.kind = MC_PATH_ANY};
     MC_TRY(mc_value_read_object(match, "safe_regex", &regex, c->error));
     if (regex != NULL) {
         out->kind = MC_PATH_REGEX;
-        MC_TRY(mc_error_in(mc_regex_read(c->arena, regex, &out->regex, c->error), c->error, "safe_regex"));
-        return mc_error_in(mc_read_text(c->arena, regex, "regex", &out->text, c->error), c->error, "safe_regex");
+        return mc_error_in(compile_regex(c, regex, out), c->error, "safe_regex");
     }
     MC_TRY(mc_value_read_object(match, "path_match_policy", &policy, c->error));
     if (policy != NULL) {

@@ -5,13 +5,29 @@
 #include "base/alloc.h"
 #include "route/compile.h"
 
+mc_status mc_path_expression(mc_compile *c, mc_slice text, mc_path_pattern *out) {
+    mc_slice rest;
+    MC_TRY(mc_arena_dup(c->arena, text, &out->text));
+    MC_TRY(mc_regex_literal(c->arena, out->text, &out->literal, &rest));
+    out->rest = mc_map_get(&c->expressions, rest);
+    if (out->rest == NULL) {
+        MC_TRY(mc_regex_compile(c->arena, rest, 0, &out->rest, c->error));
+        MC_TRY(mc_map_put(&c->expressions, rest, (void *)out->rest));
+    }
+    return MC_OK;
+}
+
+static int test_expression(mc_slice literal, const mc_regex *rest, mc_slice path) {
+    return mc_slice_has_prefix(path, literal) ? mc_regex_full_from(rest, path, literal.n) : 0;
+}
+
 int mc_path_pattern_test(const mc_path_pattern *pattern, const mc_match_input *in) {
     size_t n = pattern->text.n;
     mc_slice path = in->path, head = mc_slice_until(path, n);
     switch (pattern->kind) {
     case MC_PATH_ANY: return 1;
-    case MC_PATH_REGEX: return path.p == NULL ? 0 : mc_regex_full(pattern->regex, path);
-    case MC_PATH_TEMPLATE: return path.p == NULL ? 0 : mc_regex_full(pattern->regex, in->whole);
+    case MC_PATH_REGEX: return path.p == NULL ? 0 : test_expression(pattern->literal, pattern->rest, path);
+    case MC_PATH_TEMPLATE: return path.p == NULL ? 0 : test_expression(pattern->literal, pattern->rest, in->whole);
     default: break;
     }
     if (path.p == NULL || !(pattern->fold ? mc_slice_ieq(head, pattern->text) : mc_slice_eq(head, pattern->text))) {
@@ -26,23 +42,40 @@ int mc_path_pattern_test(const mc_path_pattern *pattern, const mc_match_input *i
 
 /* --- building --- */
 
-/* Exact paths, then all kinds of prefixes, then the rest kind by kind; equal patterns side by side in route order. */
+static bool is_expression(const mc_path_item *item) {
+    return item->pattern.kind == MC_PATH_REGEX || item->pattern.kind == MC_PATH_TEMPLATE;
+}
+
+/* A template's key ends at ';', for the path may end there when the template still sees the rest (RT-6). */
+static mc_slice key_of(const mc_path_pattern *pattern) {
+    switch (pattern->kind) {
+    case MC_PATH_REGEX: return pattern->literal;
+    case MC_PATH_TEMPLATE: return mc_slice_until(pattern->literal, mc_slice_find(pattern->literal, ';'));
+    default: return pattern->text;
+    }
+}
+
+/* Exact paths, then all that has a place in the trie, then the rest; equal patterns side by side in route order. */
 static int compare_items(const void *a, const void *b) {
     const mc_path_item *x = a, *y = b;
-    static const int groups[] = {[MC_PATH_EXACT] = 0, [MC_PATH_PREFIX] = 1, [MC_PATH_SEPARATED_PREFIX] = 1,
-                                 [MC_PATH_ANY] = 2,   [MC_PATH_REGEX] = 3,  [MC_PATH_TEMPLATE] = 4};
+    static const int groups[] = {[MC_PATH_EXACT] = 0, [MC_PATH_PREFIX] = 1,   [MC_PATH_SEPARATED_PREFIX] = 1,
+                                 [MC_PATH_REGEX] = 1, [MC_PATH_TEMPLATE] = 1, [MC_PATH_ANY] = 2};
     if (x->pattern.fold != y->pattern.fold) {
         return x->pattern.fold - y->pattern.fold;
     }
     if (groups[x->pattern.kind] != groups[y->pattern.kind]) {
         return groups[x->pattern.kind] - groups[y->pattern.kind];
     }
-    int order = mc_slice_cmp(x->pattern.text, y->pattern.text);
+    int order = mc_slice_cmp(x->key, y->key);
     if (order != 0) {
         return order;
     }
     if (x->pattern.kind != y->pattern.kind) {
         return (int)x->pattern.kind - (int)y->pattern.kind;
+    }
+    order = mc_slice_cmp(x->pattern.text, y->pattern.text);
+    if (order != 0) {
+        return order;
     }
     return x->candidate.order < y->candidate.order ? -1 : 1;
 }
@@ -50,7 +83,7 @@ static int compare_items(const void *a, const void *b) {
 /* A distinct prefix text with its lists. */
 typedef struct trie_key {
     mc_slice text;
-    const mc_candidates *prefix, *separated;
+    const mc_candidates *prefix, *separated, *late;
 } trie_key;
 
 /* The keys below a node, while building. */
@@ -76,6 +109,7 @@ static void branch(mc_trie_node *nodes, trie_range *ranges, const trie_key *keys
     if (keys[i].text.n == range.depth) {
         node->prefix = keys[i].prefix;
         node->separated = keys[i].separated;
+        node->late = keys[i].late;
         i++;
     }
     node->first_child = (uint32_t)*used;
@@ -115,26 +149,103 @@ static mc_status build_trie(mc_compile *c, const trie_key *keys, size_t count, m
     return MC_OK;
 }
 
-static bool same_list(const mc_path_pattern *a, const mc_path_pattern *b) {
-    return a->kind == b->kind && a->fold == b->fold && mc_slice_eq(a->text, b->text);
+/* The candidates of the items from *at on that have the same pattern; *at goes behind them. */
+static mc_status build_list(mc_compile *c, const mc_path_item *items, size_t count, size_t *at, mc_candidate *scratch,
+                            mc_slice *text, mc_candidates **out) {
+    const mc_path_pattern *pattern = &items[*at].pattern;
+    size_t n = 0;
+    for (;
+         *at < count && items[*at].pattern.kind == pattern->kind && mc_slice_eq(items[*at].pattern.text, pattern->text);
+         (*at)++) {
+        scratch[n++] = items[*at].candidate;
+    }
+    return mc_candidates_build(c, scratch, n, text, out);
+}
+
+/* One list for each distinct expression of the items; `members` has room for all. */
+static mc_status fill_expressions(mc_compile *c, const mc_path_item *items, size_t count, mc_candidate *scratch,
+                                  mc_regex_member *members, mc_path_expressions *out, uint32_t *first) {
+    const mc_candidates **lists = mc_arena_alloc(c->arena, count * sizeof *lists);
+    if (lists == NULL) {
+        return MC_ENOMEM;
+    }
+    out->lists = lists;
+    for (size_t i = 0; i < count;) {
+        mc_candidates *list;
+        mc_slice none = MC_SLICE_NONE;
+        const mc_path_pattern *pattern = &items[i].pattern;
+        members[out->count] = (mc_regex_member){pattern->text, pattern->literal, pattern->rest};
+        MC_TRY(build_list(c, items, count, &i, scratch, &none, &list));
+        *first = list->first < *first ? list->first : *first;
+        lists[out->count++] = list;
+    }
+    if (out->count > 1) {
+        return mc_regex_set_compile(c->arena, members, out->count, &out->set, c->error);
+    }
+    out->literal = members[0].literal;
+    out->rest = members[0].rest;
+    out->list = lists[0];
+    return MC_OK;
+}
+
+/* `items` are expressions of one kind with one key; *out stands for them. */
+static mc_status build_expressions(mc_compile *c, const mc_path_item *items, size_t count, mc_candidate *scratch,
+                                   mc_candidate *out) {
+    mc_path_expressions *expressions = mc_arena_zalloc(c->arena, sizeof *expressions);
+    mc_regex_member *members = mc_malloc(count * sizeof *members);
+    mc_status status = MC_ENOMEM;
+    *out = (mc_candidate){.order = UINT32_MAX, .matchers = (const mc_matcher *)expressions, .may_fail = true};
+    if (expressions != NULL && members != NULL) {
+        expressions->whole = items[0].pattern.kind == MC_PATH_TEMPLATE;
+        status = fill_expressions(c, items, count, scratch, members, expressions, &out->order);
+    }
+    mc_free(members);
+    return status;
+}
+
+/* The expressions with the key of items[*at], regular ones before templates; *at goes behind them. */
+static mc_status build_late(mc_compile *c, const mc_path_item *items, size_t count, size_t *at, mc_candidate *scratch,
+                            const mc_candidates **out) {
+    const mc_slice key = items[*at].key;
+    mc_candidate kinds[2];
+    mc_candidates *list;
+    mc_slice none = MC_SLICE_NONE;
+    size_t n = 0;
+    while (*at < count && is_expression(&items[*at]) && mc_slice_eq(items[*at].key, key)) {
+        size_t start = *at;
+        while (*at < count && items[*at].pattern.kind == items[start].pattern.kind &&
+               mc_slice_eq(items[*at].key, key)) {
+            (*at)++;
+        }
+        MC_TRY(build_expressions(c, items + start, *at - start, scratch, &kinds[n++]));
+    }
+    if (n == 2 && kinds[1].order < kinds[0].order) {
+        mc_candidate first = kinds[1];
+        kinds[1] = kinds[0];
+        kinds[0] = first;
+    }
+    MC_TRY(mc_candidates_build(c, kinds, n, &none, &list));
+    *out = list;
+    return MC_OK;
 }
 
 /* Turns the sorted items into candidate lists, one for each distinct pattern: exact ones go into the hash,
- * prefixes into `keys` (at most `count` of them). */
+ * the others into `keys` (at most `count` of them). */
 static mc_status build_lists(mc_compile *c, const mc_path_item *items, size_t count, mc_candidate *scratch,
                              mc_path_half *half, trie_key *keys, size_t *key_count) {
     mc_map *exact = NULL;
     *key_count = 0;
     for (size_t i = 0; i < count;) {
-        const mc_path_pattern *pattern = &items[i].pattern;
-        mc_slice text = pattern->text;
-        mc_candidates *list;
-        size_t n = 0;
-        for (; i < count && same_list(&items[i].pattern, pattern); i++) {
-            scratch[n++] = items[i].candidate;
+        const mc_path_kind kind = items[i].pattern.kind;
+        mc_slice text = items[i].key;
+        mc_candidates *list = NULL;
+        const mc_candidates *late = NULL;
+        if (is_expression(&items[i])) {
+            MC_TRY(build_late(c, items, count, &i, scratch, &late));
+        } else {
+            MC_TRY(build_list(c, items, count, &i, scratch, &text, &list));
         }
-        MC_TRY(mc_candidates_build(c, scratch, n, &text, &list));
-        if (pattern->kind == MC_PATH_EXACT) {
+        if (kind == MC_PATH_EXACT) {
             if (exact == NULL && (exact = mc_compile_map(c)) == NULL) {
                 return MC_ENOMEM;
             }
@@ -142,11 +253,15 @@ static mc_status build_lists(mc_compile *c, const mc_path_item *items, size_t co
             MC_TRY(mc_map_put(exact, text, list));
             continue;
         }
-        if (*key_count == 0 || !mc_slice_eq(keys[*key_count - 1].text, pattern->text)) {
-            keys[(*key_count)++] = (trie_key){text, NULL, NULL};
+        if (*key_count == 0 || !mc_slice_eq(keys[*key_count - 1].text, text)) {
+            keys[(*key_count)++] = (trie_key){.text = text};
         }
         trie_key *key = &keys[*key_count - 1];
-        *(pattern->kind == MC_PATH_PREFIX ? &key->prefix : &key->separated) = list;
+        switch (kind) {
+        case MC_PATH_PREFIX: key->prefix = list; break;
+        case MC_PATH_SEPARATED_PREFIX: key->separated = list; break;
+        default: key->late = late; break;
+        }
     }
     return MC_OK;
 }
@@ -197,6 +312,9 @@ static inline mc_status visit_prefixes(const mc_trie_node *nodes, mc_slice path,
         if (node->separated != NULL && (at == end || *at == '/')) {
             MC_TRY(visit(ctx, node->separated));
         }
+        if (node->late != NULL) {
+            MC_TRY(visit(ctx, node->late));
+        }
         if (at == end || node->child_count == 0 || (node = find_child(nodes, node, *at)) == NULL) {
             return MC_OK;
         }
@@ -235,12 +353,6 @@ static mc_status lower_first(void *ctx, const mc_candidates *list) {
     return MC_OK;
 }
 
-static uint32_t first_late(const mc_path_index *index) {
-    uint32_t regexes = index->regexes == NULL ? UINT32_MAX : index->regexes->late.order;
-    uint32_t templates = index->templates == NULL ? UINT32_MAX : index->templates->late.order;
-    return regexes < templates ? regexes : templates;
-}
-
 /* An exact path whose first route has no further condition and precedes all that the path leads to otherwise needs no look at
  * the rest. */
 static mc_status mark_deciding(const mc_path_index *index) {
@@ -249,7 +361,7 @@ static mc_status mark_deciding(const mc_path_index *index) {
     void *value;
     while (index->cased.exact != NULL && mc_map_next(index->cased.exact, &at, &path, &value)) {
         mc_candidates *list = value;
-        uint32_t others = first_late(index);
+        uint32_t others = UINT32_MAX;
         mc_arena arena;
         mc_arena_init(&arena, NULL);
         mc_status status = visit_others(index, path, &arena, lower_first, &others);
@@ -259,15 +371,6 @@ static mc_status mark_deciding(const mc_path_index *index) {
                         list->first < others;
     }
     return MC_OK;
-}
-
-/* The run of items of one kind, from `start` on. */
-static size_t run_of(const mc_path_item *items, size_t count, size_t start, mc_path_kind kind) {
-    size_t end = start;
-    while (end < count && !items[end].pattern.fold && items[end].pattern.kind == kind) {
-        end++;
-    }
-    return end;
 }
 
 static mc_status build_any(mc_compile *c, const mc_path_item *items, size_t count, mc_candidate *scratch,
@@ -285,63 +388,22 @@ static mc_status build_any(mc_compile *c, const mc_path_item *items, size_t coun
     return MC_OK;
 }
 
-/* One list for each distinct expression; `patterns` has room for all. */
-static mc_status fill_expressions(mc_compile *c, const mc_path_item *items, size_t count, mc_candidate *scratch,
-                                  mc_slice *patterns, mc_path_expressions *out) {
-    const mc_candidates **lists = mc_arena_alloc(c->arena, count * sizeof *lists);
-    if (lists == NULL) {
-        return MC_ENOMEM;
-    }
-    out->late = (mc_candidate){.order = UINT32_MAX, .matchers = (const mc_matcher *)out};
-    out->lists = lists;
-    for (size_t i = 0; i < count;) {
-        const mc_path_pattern *pattern = &items[i].pattern;
-        mc_candidates *list;
-        mc_slice none = MC_SLICE_NONE;
-        size_t n = 0;
-        for (; i < count && same_list(&items[i].pattern, pattern); i++) {
-            scratch[n++] = items[i].candidate;
-        }
-        MC_TRY(mc_candidates_build(c, scratch, n, &none, &list));
-        out->late.order = list->first < out->late.order ? list->first : out->late.order;
-        out->only = pattern->regex;
-        patterns[out->count] = pattern->text;
-        lists[out->count++] = list;
-    }
-    return out->count == 1 ? MC_OK : mc_regex_set_compile(c->arena, patterns, out->count, &out->set, c->error);
-}
-
-static mc_status build_expressions(mc_compile *c, const mc_path_item *items, size_t count, mc_candidate *scratch,
-                                   const mc_path_expressions **out) {
-    if (count == 0) {
-        return MC_OK;
-    }
-    mc_path_expressions *expressions = mc_arena_zalloc(c->arena, sizeof *expressions);
-    mc_slice *patterns = mc_malloc(count * sizeof *patterns);
-    mc_status status = MC_ENOMEM;
-    if (expressions != NULL && patterns != NULL) {
-        expressions->whole = items[0].pattern.kind == MC_PATH_TEMPLATE;
-        status = fill_expressions(c, items, count, scratch, patterns, expressions);
-    }
-    mc_free(patterns);
-    *out = expressions;
-    return status;
-}
-
-static mc_status build_all(mc_compile *c, const mc_path_item *items, size_t count, mc_candidate *scratch,
+static mc_status build_all(mc_compile *c, mc_path_item *items, size_t count, mc_candidate *scratch,
                            mc_path_index *out) {
-    size_t cased = 0;
-    while (cased < count && !items[cased].pattern.fold && items[cased].pattern.kind < MC_PATH_ANY) {
+    size_t cased = 0, any;
+    for (size_t i = 0; i < count; i++) {
+        items[i].key = key_of(&items[i].pattern);
+    }
+    /* Only what has case is compiled with fold: all that has it stands behind all that has not. */
+    qsort(items, count, sizeof *items, compare_items);
+    while (cased < count && !items[cased].pattern.fold && items[cased].pattern.kind != MC_PATH_ANY) {
         cased++;
     }
-    size_t any = run_of(items, count, cased, MC_PATH_ANY);
-    size_t regexes = run_of(items, count, any, MC_PATH_REGEX);
-    size_t templates = run_of(items, count, regexes, MC_PATH_TEMPLATE);
+    for (any = cased; any < count && items[any].pattern.kind == MC_PATH_ANY; any++) {
+    }
     MC_TRY(build_half(c, items, cased, scratch, &out->cased));
     MC_TRY(build_any(c, items + cased, any - cased, scratch, &out->any));
-    MC_TRY(build_expressions(c, items + any, regexes - any, scratch, &out->regexes));
-    MC_TRY(build_expressions(c, items + regexes, templates - regexes, scratch, &out->templates));
-    return build_half(c, items + templates, count - templates, scratch, &out->folded);
+    return build_half(c, items + any, count - any, scratch, &out->folded);
 }
 
 mc_status mc_path_index_build(mc_compile *c, mc_path_item *items, size_t count, mc_path_index *out) {
@@ -353,8 +415,6 @@ mc_status mc_path_index_build(mc_compile *c, mc_path_item *items, size_t count, 
     if (scratch == NULL) {
         return MC_ENOMEM;
     }
-    /* Only what has case is compiled with fold: all that has it stands behind all that has not. */
-    qsort(items, count, sizeof *items, compare_items);
     mc_status status = build_all(c, items, count, scratch, out);
     mc_free(scratch);
     return status == MC_OK ? mark_deciding(out) : status;
@@ -373,12 +433,6 @@ mc_status mc_path_index_find(const mc_path_index *index, const mc_match_input *i
     if (exact != NULL && exact->decides) {
         return MC_OK;
     }
-    if (index->regexes != NULL) {
-        MC_TRY(mc_walk_add_one(walk, &index->regexes->late));
-    }
-    if (index->templates != NULL) {
-        MC_TRY(mc_walk_add_one(walk, &index->templates->late));
-    }
     return visit_others(index, in->path, in->request->arena, add_to_walk, walk);
 }
 
@@ -388,8 +442,8 @@ mc_status mc_path_index_find_late(const mc_candidate *late, const mc_match_input
     const uint32_t *found;
     uint32_t count;
     if (expressions->set == NULL) {
-        int holds = mc_regex_full(expressions->only, path);
-        return holds == 1 ? mc_walk_add(walk, expressions->lists[0]) : holds;
+        int holds = test_expression(expressions->literal, expressions->rest, path);
+        return holds == 1 ? mc_walk_add(walk, expressions->list) : holds;
     }
     MC_TRY(mc_regex_set_match(expressions->set, path, in->request->arena, &found, &count));
     for (uint32_t i = 0; i < count; i++) {

@@ -3,8 +3,10 @@
  * Equal paths in a hash, prefixes in a compressed trie whose nodes stand in one array, the children of a node
  * side by side; once as written and once in lower case for case_sensitive: false. A request's path meets at
  * most one exact list and the prefixes on one way down the trie: the work is bounded by the length of the
- * path, whatever the number of routes. All regular expressions are matched in one pass, and only when no earlier
- * route decides; URI templates likewise. */
+ * path, whatever the number of routes.
+ *
+ * A regular expression or URI template stands in the trie under the text that all its matches begin with, often none. Those
+ * with the same text are matched in one pass, and only when no earlier route decides. */
 #ifndef MC_ROUTE_PATH_INDEX_H
 #define MC_ROUTE_PATH_INDEX_H
 
@@ -24,9 +26,12 @@ typedef struct mc_path_pattern {
     bool fold;              /* case-insensitive: text is in lower case, and so must be the path it is compared with */
     mc_slice text;          /* empty for MC_PATH_ANY */
     size_t template_length; /* MC_PATH_TEMPLATE: of the template as written */
-    const mc_regex *regex;  /* MC_PATH_REGEX, MC_PATH_TEMPLATE: what `text` means */
+    mc_slice literal;       /* MC_PATH_REGEX, MC_PATH_TEMPLATE: what all matches of `text` begin with, */
+    const mc_regex *rest;   /* and what must follow; expressions that only differ in `literal` share it */
 } mc_path_pattern;
 
+/* Sets text, literal and rest for a valid expression. */
+MC_MUST_CHECK mc_status mc_path_expression(mc_compile *c, mc_slice text, mc_path_pattern *out);
 /* 1, 0, or MC_ENOMEM. */
 int mc_path_pattern_test(const mc_path_pattern *pattern, const mc_match_input *in);
 
@@ -35,6 +40,7 @@ int mc_path_pattern_test(const mc_path_pattern *pattern, const mc_match_input *i
 enum { MC_TRIE_HEADS = 22 };
 typedef struct mc_trie_node {
     const mc_candidates *prefix, *separated; /* lists that end here, or NULL */
+    const mc_candidates *late;               /* expressions: candidates without route, or NULL */
     const char *label;                       /* bytes between the parent and this node, at least one but for the root */
     uint32_t label_n;
     uint32_t first_child;
@@ -47,13 +53,14 @@ typedef struct mc_path_half {
     const mc_trie_node *nodes; /* [0] is the root; NULL: no prefixes */
 } mc_path_half;
 
-/* Expressions with the list that each leads to. */
+/* Expressions with the list that each leads to. In a walk a candidate stands for them at the lowest order of all lists; its route
+ * is NULL, its `matchers` are this struct. */
 typedef struct mc_path_expressions {
-    mc_candidate
-        late;   /* stands in a walk at the lowest order of all lists; its route is NULL, `matchers` this struct */
-    bool whole; /* they see mc_match_input.whole */
-    const mc_regex *only; /* when there is one */
-    const mc_regex_set *set;
+    bool whole;              /* they see mc_match_input.whole */
+    const mc_regex_set *set; /* NULL: there is one, with these three */
+    mc_slice literal;
+    const mc_regex *rest;
+    const mc_candidates *list;
     const mc_candidates *const *lists; /* by index in the set */
     uint32_t count;
 } mc_path_expressions;
@@ -61,13 +68,13 @@ typedef struct mc_path_expressions {
 typedef struct mc_path_index {
     mc_path_half cased, folded;
     const mc_candidates *any;
-    const mc_path_expressions *regexes, *templates; /* NULL: none */
 } mc_path_index;
 
 /* One pattern with its candidate; all of a virtual host in order. The array is sorted in place. */
 typedef struct mc_path_item {
     mc_path_pattern pattern;
     mc_candidate candidate;
+    mc_slice key; /* set by mc_path_index_build: the pattern's text, or its literal */
 } mc_path_item;
 
 MC_MUST_CHECK mc_status mc_path_index_build(mc_compile *c, mc_path_item *items, size_t count, mc_path_index *out);

@@ -197,13 +197,11 @@ mc_status mc_template_compile(mc_compile *c, const mc_value *policy, mc_path_pat
     out->template_length = text.n;
     mc_status status = mc_template_parse(c->arena, text, &template, c->error);
     if (status == MC_OK) {
-        out->text = template.expression;
-        status = mc_regex_compile(c->arena, template.expression, 0, &out->regex, c->error);
+        status = mc_path_expression(c, template.expression, out);
     }
     if (status == MC_EINVAL &&
         out->text.n > 0) { /* a '*' in text is a repetition, and can stand where none may: no path matches */
-        out->text = MC_SLICE("[^\\x00-\\x{10FFFF}]");
-        status = mc_regex_compile(c->arena, out->text, 0, &out->regex, c->error);
+        status = mc_path_expression(c, MC_SLICE("[^\\x00-\\x{10FFFF}]"), out);
     }
     return mc_error_in(status, c->error, "typed_config.path_template");
 }
@@ -275,8 +273,9 @@ static mc_status compile_rewrite(mc_compile *c, const mc_value *policy, const mc
     MC_TRY(mc_error_in(parse_rewrite(c, text, pattern->text, parts, &rewrite->part_count), c->error,
                        "typed_config.path_template_rewrite"));
     rewrite->parts = parts;
-    rewrite->regex = pattern->regex;
-    rewrite->group_count = (uint32_t)mc_regex_group_count(pattern->regex);
+    rewrite->literal = pattern->literal;
+    rewrite->rest = pattern->rest;
+    rewrite->group_count = (uint32_t)mc_regex_group_count(pattern->rest);
     *out = rewrite;
     return MC_OK;
 }
@@ -293,7 +292,10 @@ mc_status mc_template_rewrite_compile(mc_compile *c, const mc_value *value, cons
 mc_status mc_template_rewrite_apply(const mc_template_rewrite *rewrite, mc_slice path, mc_arena *arena, mc_slice *out) {
     mc_slice groups[MC_TEMPLATE_NAMES], parts[MC_TEMPLATE_PARTS];
     *out = path;
-    int holds = mc_regex_groups(rewrite->regex, path, groups, (int)rewrite->group_count);
+    if (!mc_slice_has_prefix(path, rewrite->literal)) {
+        return MC_OK;
+    }
+    int holds = mc_regex_groups(rewrite->rest, path, rewrite->literal.n, groups, (int)rewrite->group_count);
     if (holds != 1) {
         return holds;
     }

@@ -14,7 +14,7 @@ typedef struct mc_template {
 } mc_template;
 MC_MUST_CHECK mc_status mc_template_parse(mc_arena *arena, mc_slice pattern, mc_template *out, mc_error *error);
 
-/* path_match_policy: sets text and regex. */
+/* path_match_policy: sets text, literal and rest. */
 MC_MUST_CHECK mc_status mc_template_compile(mc_compile *c, const mc_value *policy, mc_path_pattern *out);
 
 /* path_rewrite_policy: literal parts, and groups of the pattern that the path matched. */
@@ -23,7 +23,8 @@ typedef struct mc_template_part {
     int group; /* -1: the literal */
 } mc_template_part;
 typedef struct mc_template_rewrite {
-    const mc_regex *regex;
+    mc_slice literal; /* of the pattern */
+    const mc_regex *rest;
     uint32_t part_count, group_count;
     const mc_template_part *parts;
 } mc_template_rewrite;

@@ -146,7 +146,9 @@ TEST(one_regular_expression_needs_no_set) {
     fixture f;
     static const char *const routes[] = {ROUTE("r", REGEX("/a+")), ROUTE("again", REGEX("/a+"))};
     CHECK_INT(FIXTURE_LIST(&f, routes), MC_OK);
-    CHECK(f.table->hosts[0].paths.regexes->set == NULL);
+    const mc_candidates *late = f.table->hosts[0].paths.cased.nodes[1].late;
+    CHECK_INT(late->count, 1);
+    CHECK(((const mc_path_expressions *)late->items[0].matchers)->set == NULL);
     static const match_case cases[] = {{"/aaa", "r"}, {"/b", ""}};
     CHECK_CASES(&f, cases);
     fixture_fini(&f);

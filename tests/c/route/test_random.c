@@ -25,7 +25,7 @@ typedef struct shape {
     unsigned tables, routes, requests;
     unsigned path;    /* most characters of a path: the fewer, the more routes share one */
     unsigned plain;   /* one route in so many has no header matchers, 0 none */
-    unsigned regexes; /* one route in so many has a regular expression, 0 none */
+    unsigned regexes; /* one route in so many has a regular expression or URI template, 0 none */
     bool splits;      /* some list must be split by header value */
 } shape;
 
@@ -63,15 +63,36 @@ static void put_headers(mc_random *random, const shape *shape, text *t) {
     put(t, "}, 'route': {'cluster': 'c'}}");
 }
 
+/* Expressions whose matches begin with the same text as prefixes and paths do, or with no text of their own. */
+static void random_expression(mc_random *random, const shape *shape, char *out) {
+    static const char *const forms[] = {"%s.*",    "%s[^/]+",  "%s(a|b.)", "%s/?b", "(?i)%s/?.*",
+                                        "%s+b?;*", "(%s|/A)b", ".*%s",     "%s",    "^%s[ab]*$"};
+    char path[16], glob[40];
+    random_path(random, shape, path, true);
+    if (below(random, 4) > 0) {
+        snprintf(glob, sizeof glob, forms[below(random, 10)], path);
+        sprintf(out, "'safe_regex': {'regex': '%s'}", glob);
+        return;
+    }
+    for (char *at = path + 1; *at != 0; at++) { /* no template has two side by side */
+        *at = at[-1] == '/' && *at == '/' ? 'a' : *at;
+    }
+    static const char *const globs[] = {"%s/*", "%s/**", "%s/{x}/b", "%s;p/*", "/{x=**}%s", "%s"};
+    snprintf(glob, sizeof glob, globs[below(random, 6)], path);
+    sprintf(out,
+            "'path_match_policy': {'name': 't', 'typed_config': {'@type': "
+            "'type.googleapis.com/envoy.extensions.path.match.uri_template.v3.UriTemplateMatchConfig', "
+            "'path_template': '%s'}}",
+            glob);
+}
+
 static void random_route(mc_random *random, const shape *shape, text *t, int index) {
     static const char *const fields[] = {"prefix", "path", "path_separated_prefix"};
-    char line[160], path[24];
+    char line[320], path[240];
     unsigned kind = below(random, 3);
     if (shape->regexes > 0 && below(random, shape->regexes) == 0) {
-        static const char *const forms[] = {"/%c.*", "/[%c/]+", "/%c?b", "(?i)/a%c/?.*"};
-        snprintf(path, sizeof path, forms[below(random, 4)], "abAB"[below(random, 4)]);
-        snprintf(line, sizeof line, "%s{'name': 'r%d', 'match': {'safe_regex': {'regex': '%s'}", index > 0 ? "," : "",
-                 index, path);
+        random_expression(random, shape, path);
+        snprintf(line, sizeof line, "%s{'name': 'r%d', 'match': {%s", index > 0 ? "," : "", index, path);
         put(t, line);
         put_headers(random, shape, t);
         return;
@@ -94,7 +115,8 @@ static void random_table(mc_random *random, const shape *shape, text *t) {
     bool used[DOMAIN_COUNT] = {false};
     unsigned hosts = 1 + below(random, 4);
     t->n = 0;
-    put(t, "{'virtual_hosts': [");
+    put(t, below(random, 3) == 0 ? "{'ignore_path_parameters_in_path_matching': true, " : "{");
+    put(t, "'virtual_hosts': [");
     for (unsigned h = 0; h < hosts; h++) {
         unsigned domain = h == 0 && below(random, 2) == 0 ? 0 : below(random, DOMAIN_COUNT);
         while (used[domain]) {
@@ -117,7 +139,8 @@ static void random_request(mc_random *random, const shape *shape, char *out) {
     static const char *const hosts[] = {"-", "a.io", "A.io", "b.a.io", "xb.a.io", "c.io", "b.org", ".io", "io", "a.i"};
     char path[16];
     random_path(random, shape, path, false);
-    out += sprintf(out, "%s%s%s", hosts[below(random, 10)], path, below(random, 4) == 0 ? "?x=/a" : "");
+    out += sprintf(out, "%s%s%s%s", hosts[below(random, 10)], path, below(random, 6) == 0 ? ";p/a" : "",
+                   below(random, 4) == 0 ? "?x=/a" : "");
     for (unsigned h = 0; h < 3; h++) {
         for (unsigned repeat = below(random, 4) / 2 + below(random, 5) / 4; repeat > 0; repeat--) {
             out += sprintf(out, "\nh%u: %u", h, below(random, 4));
