@@ -39,7 +39,7 @@ static mc_status nomination_rejected(mc_h1_parser *parser) {
 static bool keep_te_trailers(mc_headers *headers) {
     mc_slice rest = mc_headers_get_known(headers, MC_H_TE), item;
     while (mc_slice_next(&rest, ',', &item)) {
-        if (mc_slice_ieq(mc_slice_trim(mc_slice_until(item, mc_slice_find(item, ';'))), MC_SLICE("trailers"))) {
+        if (mc_slice_ieq(item, MC_SLICE("trailers"))) {
             return mc_headers_set_known_ref(headers, MC_H_TE, MC_SLICE("trailers")) == MC_OK;
         }
     }

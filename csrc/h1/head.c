@@ -75,16 +75,16 @@ static bool target_shaped(mc_slice target, bool connect) {
 static mc_status request_line(mc_h1_parser *parser, mc_h1_message *message, mc_slice line) {
     mc_slice method = mc_slice_until(line, mc_slice_find(line, ' '));
     mc_slice rest = mc_slice_from(line, method.n + 1);
+    mc_slice target = mc_slice_until(rest, mc_h1_visible_length(rest));
+    rest = mc_slice_from(rest, target.n);
+    if (rest.n > 0 && rest.p[0] != ' ') {
+        return bad_target(parser, (unsigned char)rest.p[0]);
+    }
     if (!(parser->limits->allow_custom_methods ? all_token(method) : known_method(method))) {
         return mc_h1_malformed(parser);
     }
-    mc_slice target = mc_slice_until(rest, mc_h1_visible_length(rest));
-    rest = mc_slice_from(rest, target.n);
     int minor = 0;
     if (rest.n > 0) { /* nothing: HTTP/0.9 */
-        if (rest.p[0] != ' ') {
-            return bad_target(parser, (unsigned char)rest.p[0]);
-        }
         rest = mc_slice_from(rest, 1);
         minor = version_minor(rest);
         message->head.version = mc_slice_from(rest, 5);
@@ -212,8 +212,9 @@ static void read_persistence(mc_h1_message *message, const mc_h1_options *found)
     mc_h1_head *head = &message->head;
     mc_h1_options proxy = {0};
     mc_h1_read_options(message->headers, MC_H_PROXY_CONNECTION, &proxy);
-    head->keep_alive = (head->version_minor == 1 || found->seen[MC_H1_OPTION_KEEP_ALIVE] > 0) &&
-                       found->seen[MC_H1_OPTION_CLOSE] == 0 && proxy.seen[MC_H1_OPTION_CLOSE] == 0;
+    head->keep_alive =
+        (head->version_minor == 1 ? found->seen[MC_H1_OPTION_CLOSE] == 0 : found->seen[MC_H1_OPTION_KEEP_ALIVE] > 0) &&
+        proxy.seen[MC_H1_OPTION_CLOSE] == 0;
 }
 
 static mc_status read_upgrade(mc_h1_parser *parser, mc_h1_message *message, const mc_h1_options *found) {

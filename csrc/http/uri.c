@@ -70,7 +70,7 @@ bool mc_uri_authority_sound(mc_slice authority, bool need_port) {
         return !need_port;
     }
     uint64_t port;
-    return mc_slice_u64(mc_slice_from(authority, host + 1), &port) == MC_OK && port > 0 && port <= 65535;
+    return mc_slice_u64(mc_slice_from(authority, host + 1), &port) == MC_OK && port <= 65535;
 }
 
 mc_status mc_uri_parse_absolute(mc_slice url, mc_uri_absolute *out) {
@@ -134,8 +134,9 @@ mc_status mc_uri_host_normalize(mc_slice host, const mc_uri_host_options *option
     if (options->strip_trailing_dot && name.n > 0 && name.p[name.n - 1] == '.') {
         name.n--;
     }
-    uint64_t number;
-    if (port.n > 0 && mc_slice_u64(mc_slice_from(port, 1), &number) == MC_OK && number <= 65535 &&
+    int64_t number; /* Envoy takes any of 32 bits for a port, and a plus sign with it */
+    if (port.n > 1 && port.p[1] != '-' && mc_slice_i64(mc_slice_from(port, 1), &number) == MC_OK &&
+        number <= UINT32_MAX &&
         (options->strip_any_port || (options->strip_port != 0 && number == options->strip_port))) {
         port.n = 0;
     }

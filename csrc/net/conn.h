@@ -154,6 +154,14 @@ void mc_memory_stall(mc_conn *conn, bool on);
 /* Queues bytes, borrowed until the current callback ends (outside a callback: until the next turn's deferred
  * run). MC_ECLOSED after close. A failure to buffer closes the connection with MC_CLOSE_RESET. */
 mc_status mc_conn_write(mc_conn *conn, mc_slice bytes);
+/* Bytes ever given to mc_conn_write, for comparison with tx_bytes. */
+static inline uint64_t mc_conn_written(const mc_conn *conn) {
+    uint64_t n = conn->tx_bytes + conn->out.length;
+    for (uint32_t i = 0; i < conn->borrowed_count; i++) {
+        n += conn->borrowed[i].iov_len;
+    }
+    return n;
+}
 /* Bytes not yet taken by the kernel. */
 static inline size_t mc_conn_buffered(const mc_conn *conn) { return conn->out.length; }
 

@@ -22,7 +22,8 @@ struct mc_downstream {
     mc_timer duration; /* max_connection_duration; then, while DRAINING, drain_timeout */
     mc_address peer, local;
     uint64_t opened_ms, idle_ms;
-    uint64_t tx_counted; /* of conn.tx_bytes */
+    uint64_t tx_counted;       /* of conn.tx_bytes */
+    uint64_t response_ends[2]; /* where the last responses but one, and the last, end among the bytes written */
     uint32_t requests;
     uint64_t ended, premature; /* streams, and those among them that a client gave up at once (HC-42) */
     drain_state drain;
@@ -200,6 +201,13 @@ static void duration_fired(mc_timer *timer) {
 
 /* --- codec events --------------------------------------------------------------------------------------------------------- */
 
+/* H1-12: a client that asks for more while two responses have not left. */
+static void flooded(mc_downstream *d) {
+    mc_counter_inc(d->proxy->slab, d->pin->hcm->stats.http1.response_flood);
+    close_after_flush(d, false);
+    mc_stream_reset(d->stream, MC_FLAG(DPE), "codec_error:Too_many_responses_queued.");
+}
+
 static mc_headers *request_begin(void *ctx) {
     mc_downstream *d = ctx;
     uint64_t timeout = d->pin->hcm->headers_timeout_ms;
@@ -208,6 +216,10 @@ static mc_headers *request_begin(void *ctx) {
         return NULL;
     }
     d->requests++;
+    if (MC_UNLIKELY(d->response_ends[0] > d->conn.tx_bytes)) {
+        flooded(d);
+        return NULL;
+    }
     if (timeout != 0) {
         d->head_pending = true;
         mc_timer_arm(d->proxy->loop, &d->timer, timeout);
@@ -238,6 +250,7 @@ static mc_status request_headers(void *ctx, const mc_h1_head *head) {
     } else if (head->expect_continue && !hcm->proxy_100_continue) { /* HC-2, step 6 */
         mc_headers_remove_known(&stream->request, MC_H_EXPECT);
         mc_conn_write(&d->conn, MC_SLICE("HTTP/1.1 100 Continue\r\n\r\n"));
+        mc_stream_count_response(stream, 100);
     } else if (MC_UNLIKELY(head->version_minor == 0) && !hcm->proxy_100_continue) {
         mc_headers_remove_known(&stream->request, MC_H_EXPECT); /* ignored, RFC 9110 section 10.1.1 */
     }
@@ -290,9 +303,6 @@ static void codec_error(mc_downstream *d) {
     }
     mc_stream *stream = d->stream;
     uint16_t status = error->reply_code == 0 ? 400 : error->reply_code;
-    if (stream->filters == NULL) { /* half a head is none: it neither makes the reply gRPC nor is it logged */
-        mc_headers_init(&stream->request, &stream->arena);
-    }
     stream->late_flags = MC_FLAG(DPE);
     if (error->details != NULL && strcmp(error->details, "http1.unexpected_underscore") == 0) {
         mc_counter_inc(d->proxy->slab, d->pin->hcm->stats.http1.requests_rejected_with_underscores_in_headers);
@@ -497,6 +507,8 @@ void mc_downstream_stream_done(mc_downstream *d, mc_stream *stream, bool close) 
         close_after_flush(d, !stream->head.keep_alive && stream->request_complete);
         return;
     }
+    d->response_ends[0] = d->response_ends[1];
+    d->response_ends[1] = mc_conn_written(&d->conn);
     set_idle(d);
     if (d->keep) {
         d->keep = false;

@@ -103,7 +103,8 @@
 /* Of the codec, under "http1.". */
 #define MC_HTTP1_STATS(COUNTER)                                                                                        \
     COUNTER(dropped_headers_with_underscores)                                                                          \
-    COUNTER(requests_rejected_with_underscores_in_headers)
+    COUNTER(requests_rejected_with_underscores_in_headers)                                                             \
+    COUNTER(response_flood)
 
 typedef struct mc_hcm_stats {
 #define MC_FIELD(name) mc_stat name;

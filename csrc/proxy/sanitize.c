@@ -18,9 +18,12 @@ static bool refuse(mc_reply *reply, uint16_t status, const char *details) {
     return false;
 }
 
-/* What Envoy's codec finds out: the request counts as unfinished and the connection ends, stream-error mode or not. */
+/* What Envoy's codec finds out: the request counts as unfinished and the connection ends, stream-error mode or not. Nothing is
+ * known of its headers: neither to the answer nor to the logs. */
 static bool codec_refuses(mc_stream *stream, mc_reply *reply, uint16_t status, const char *details, mc_slice body) {
     MC_HCM_COUNT(stream, downstream_cx_protocol_error);
+    mc_headers_init(&stream->request, &stream->arena);
+    stream->head_request = false;
     stream->request_complete = false;
     stream->close_connection = true;
     stream->late_flags = MC_FLAG(DPE);
@@ -214,14 +217,14 @@ static void remove_all(mc_headers *headers, const mc_header_id *ids, size_t coun
 }
 #define REMOVE(headers, list) remove_all(headers, list, sizeof(list) / sizeof((list)[0]))
 
-/* HC-10: only "trailers" survives in te. */
+/* HC-10: only "trailers" survives in te, in lower case only, as in Envoy. */
 static bool keep_te_trailers(mc_headers *headers) {
     if (mc_headers_get_known(headers, MC_H_TE).n == 0) { /* Envoy leaves an empty one */
         return true;
     }
     mc_slice rest = mc_headers_get_known(headers, MC_H_TE), token;
     while (mc_slice_next(&rest, ',', &token)) {
-        if (mc_slice_ieq(token, MC_SLICE("trailers"))) {
+        if (mc_slice_eq(token, MC_SLICE("trailers"))) {
             TRY(mc_headers_set_known_ref(headers, MC_H_TE, MC_SLICE("trailers")));
             return true;
         }

@@ -271,6 +271,7 @@ static void refuse_overloaded(mc_stream *stream) {
 void mc_stream_request_headers(mc_stream *stream, const mc_h1_head *head) {
     mc_reply reply = {0};
     stream->head = *head;
+    stream->headed = true;
     stream->connect = MC_UNLIKELY(head->upgrade) &&
                       mc_slice_eq(mc_headers_get_known(&stream->request, MC_H_METHOD), MC_SLICE("CONNECT"));
     stream->head_request = mc_slice_eq(mc_headers_get_known(&stream->request, MC_H_METHOD), MC_SLICE("HEAD"));
@@ -443,11 +444,19 @@ static mc_status make_reply(mc_stream *stream, const mc_reply *asked, mc_headers
     return status;
 }
 
+/* Half a head is none: it neither makes a reply gRPC nor is it logged. */
+static void forget_half_head(mc_stream *stream) {
+    if (MC_UNLIKELY(!stream->headed)) {
+        mc_headers_init(&stream->request, &stream->arena);
+    }
+}
+
 void mc_stream_reply(mc_stream *stream, const mc_reply *reply) {
     mc_slice body;
     if (stream->finished) {
         return;
     }
+    forget_half_head(stream);
     mc_stream_flag(stream, reply->flags);
     if (reply->details != NULL) {
         stream->details = reply->details;
@@ -493,7 +502,7 @@ void mc_stream_reply(mc_stream *stream, const mc_reply *reply) {
     }
 }
 
-static void count_class(mc_stream *stream, uint16_t status) {
+void mc_stream_count_response(mc_stream *stream, uint16_t status) {
     const mc_hcm_stats *stats = &stream->hcm->stats;
     const mc_stat classes[] = {0,
                                stats->downstream_rq_1xx,
@@ -567,7 +576,7 @@ void mc_stream_send_headers(mc_stream *stream, bool end_stream) {
     };
     mc_h1_framing framing;
     size_t n = mc_h1_encode_response(stream->response, &how, out, &framing);
-    count_class(stream, status);
+    mc_stream_count_response(stream, status);
     mc_conn_write(conn, mc_slice_of(out, n));
     if (informational) {
         return;
@@ -819,13 +828,14 @@ void mc_stream_reset(mc_stream *stream, uint64_t flags, const char *details) {
     if (stream->finished) {
         return;
     }
+    forget_half_head(stream);
     mc_stream_flag(stream, flags);
     if (details != NULL) {
         stream->details = details;
         stream->details_class = NULL;
     }
     stream->reset = true;
-    if (!(flags & MC_FLAG(DC))) {
+    if (!(flags & (MC_FLAG(DC) | MC_FLAG(DPE)))) { /* the connection is what failed */
         MC_HCM_COUNT(stream, downstream_rq_tx_reset);
     }
     finish(stream, true);

@@ -92,6 +92,7 @@ struct mc_stream {
     uint8_t trace_reason; /* mc_trace_reason */
     uint16_t decode_pauses;
 
+    bool headed;            /* the request's head came whole */
     bool request_complete;  /* all of it was parsed */
     bool response_started;  /* headers are in, or through, the encode chain */
     bool headers_sent;      /* headers were given to the codec */
@@ -141,6 +142,8 @@ static inline void mc_stream_flag(mc_stream *stream, uint64_t flags) {
         mc_flags_add(&stream->flags, &stream->flag_order, flags);
     }
 }
+/* Counts response headers by their status, interim ones too (ST-1). */
+void mc_stream_count_response(mc_stream *stream, uint16_t status);
 /* Back-pressure from the client's connection. */
 void mc_stream_write_blocked(mc_stream *stream, bool blocked);
 

@@ -417,7 +417,7 @@ def parse_url(url: Text) -> Url:
     """An absolute URL's parts; the scheme is lower-cased, a missing path is ``/``.
 
     Raises ProtocolError (a ValueError) without scheme and host, and for a host that is none or a
-    port outside 1 to 65535.
+    port above 65535.
     """
     parts = _http.parse_absolute(_octets(url))
     if parts is None:
@@ -459,7 +459,7 @@ def port_from_host(host: Text) -> int | None:
 def strip_port_from_host(host: AnyStr, listener_port: int | None = None) -> AnyStr:
     """Without its port: any (`strip_any_host_port`), or only `listener_port`.
 
-    What is not a number up to 65535 is no port and stays.
+    What is not a number (of 32 bits) is no port and stays.
     """
     octets = _octets(host)
     if listener_port is None:
@@ -604,8 +604,8 @@ def is_websocket_upgrade(headers: Headers) -> bool:
 
 
 def sanitize_te(te: Text) -> str:
-    """``trailers`` if the value lists it, else nothing."""
-    return "trailers" if b"trailers" in _tokens([_octets(te)]) else ""
+    """``trailers`` if the value lists it, in lower case and without parameters, else nothing."""
+    return "trailers" if b"trailers" in (t.strip(b" \t") for t in _octets(te).split(b",")) else ""
 
 
 def remove_hop_by_hop(headers: Headers, *, response: bool = False) -> HeaderList:
@@ -661,7 +661,7 @@ def sanitize_connection_header(headers: Headers) -> HeaderList:
             octets = _octets(value)
             if len(octets) >= _TE_MAX:
                 raise ProtocolError("http1.connection_header_rejected")
-            if te := sanitize_te(b",".join(t.partition(b";")[0] for t in octets.split(b","))):
+            if te := sanitize_te(octets.lower()):
                 kept.append((name, te.encode() if isinstance(value, bytes) else te))
         elif (b"host" if lower == b":authority" else lower) not in nominated:
             kept.append((name, value))

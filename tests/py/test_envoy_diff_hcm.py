@@ -151,6 +151,12 @@ HOSTS = [
         "a b",
         "",
         "u@h",
+        "h:+80",
+        "h:-80",
+        "h:99999",
+        "h:4294967296",
+        "h:080",
+        "h:80:90",
     )
 ]
 REFUSED = [
@@ -174,10 +180,46 @@ REFUSED = [
     request("GET /zzz", "Content-Type: application/grpc+proto"),
     request("HEAD /a#b"),
 ]
+HOP_BY_HOP = [
+    request("GET /a", f"TE: {te}", *more)
+    for te in ("trailers", "Trailers", "gzip", "a, trailers", "trailers;q=1", "", " trailers ")
+    for more in ((), ("Connection: TE",), ("TE: gzip",))
+] + [
+    request("GET /a", f"Connection: {names}", "X-A: 1", "Via: x", "Cookie: a=b", "Expect: x")
+    for names in (
+        "x-a",
+        "X-A, Via",
+        ",,x-a,,",
+        '"x-a"',
+        "x-a;q=1",
+        "host",
+        "cookie, keep-alive",
+        "expect",
+        "close, x-a",
+        "Upgrade, x-a",
+        "x-forwarded-port",
+        "x-envoy-internal",
+    )
+]
+LATER = [
+    request("POST /a", f"Expect: {expect}", "Content-Length: 1", body=b"a")
+    for expect in ("100-continue", "100-Continue", "x", "", "100-continue, x")
+] + [
+    request("GET /a#b", "Expect: 100-continue"),
+    request("GET /direct") + request("GET /direct"),
+    request("GET /a") * 3,
+    request("POST /direct", "Content-Length: 3"),
+    request("HEAD /a", host="a b"),
+    request("HEAD /a", "X: \x01"),
+    request("PRI /\x7f"),
+    request("GET http://b.com:0/"),
+    request("GET http://b.com:080/"),
+    request("CONNECT b.com:0", host="b"),
+]
 UPGRADE = "Connection: Upgrade"
 WEBSOCKET = (UPGRADE, "Upgrade: websocket")
 CASES: dict[str, Case] = {
-    "plain": ({}, FORWARDED + IDS + PATHS + HOSTS + REFUSED),
+    "plain": ({}, FORWARDED + IDS + PATHS + HOSTS + REFUSED + HOP_BY_HOP + LATER),
     "edge": ({"use_remote_address": "true"}, FORWARDED + IDS + REFUSED),
     "edge hops": (
         {
@@ -317,6 +359,7 @@ CASES: dict[str, Case] = {
         [
             b"GET /a HTTP/1.0\r\n\r\n",
             b"GET /a HTTP/1.0\r\nHost: a\r\nConnection: keep-alive\r\n\r\n",
+            b"GET /a HTTP/1.0\r\nHost: a\r\nConnection: keep-alive, close\r\n\r\n",
             b"GET /raw/chunked HTTP/1.0\r\nConnection: keep-alive\r\n\r\n",
             b"GET /direct HTTP/1.0\r\nConnection: keep-alive\r\n\r\n",
             b"HEAD /direct HTTP/1.0\r\nConnection: keep-alive\r\n\r\n",
@@ -771,6 +814,18 @@ def test_generated_configurations(index: int, both: Pair, ports: dict[str, int])
 def test_routes_and_clusters_too(name: str, both: Pair, ports: dict[str, int]) -> None:
     manager, routes, clusters, requests = ROUTED[name]
     compare(both(config(manager, routes, clusters), **ports), requests)
+
+
+def test_who_asks_for_more_than_it_reads(both: Pair, ports: dict[str, int]) -> None:
+    """Two responses may wait to leave; the third request then ends the connection (H1-12)."""
+    servers = both(config({}, ROUTES), **ports)
+    for server in servers:
+        with clients.Connection(server.port) as connection:
+            connection.send(request("GET /direct") * 3)
+            assert [connection.reply().status for _ in range(2)] == [200, 200]
+            assert connection.read_to_end() == b""
+    assert not counted(*servers)
+    assert counters(servers[0])["http1.response_flood"] == 1
 
 
 def test_an_upgrade_nobody_asked_for(both: Pair, ports: dict[str, int]) -> None:

@@ -219,7 +219,8 @@ def test_cookies_are_made():
         ("h", None, "h"),
         ("h:", None, "h:"),
         ("h:x", None, "h:x"),
-        ("h:65536", None, "h:65536"),
+        ("h:65536", None, "h"),
+        ("h:4294967296", None, "h:4294967296"),
         ("[::1]:443", None, "[::1]"),
         ("[::1]", None, "[::1]"),
         ("a:b:80", None, "a:b"),
@@ -273,7 +274,7 @@ def test_urls():
     assert http.parse_url("https://h").port == 443
     assert http.parse_url(b"http://h").path_and_query == "/"
     assert http.parse_url("http://h?q").path_and_query == "/?q"
-    for bad in ("", "/p", "h", "http://", "http:///p", "http://h:0", "http://h:x", "http://[::1"):
+    for bad in ("", "/p", "h", "http://", "http:///p", "http://h:+1", "http://h:x", "http://[::1"):
         with pytest.raises(ProtocolError) as error:
             http.parse_url(bad)
         assert error.value.details == "http1.invalid_url"
@@ -369,6 +370,7 @@ def test_hop_by_hop_headers_are_removed():
     assert http.remove_hop_by_hop(headers, response=True) == [("te", "gzip, trailers"), ("a", "b")]
     assert http.remove_hop_by_hop([("te", "gzip")]) == []
     assert http.remove_hop_by_hop([(b"te", b"trailers;q=1,trailers")]) == [(b"te", b"trailers")]
+    assert http.remove_hop_by_hop([("te", "Trailers")]) == []
     assert http.remove_hop_by_hop(UPGRADE) == UPGRADE
     assert http.remove_hop_by_hop({"a": "b", "connection": "close"}) == [("a", "b")]
 
@@ -388,9 +390,11 @@ def test_nominated_headers():
         ("te", "trailers"),
         ("x-b", "2"),
     ]
-    assert http.sanitize_connection_header([("connection", "te"), ("te", "gzip")]) == [
-        ("connection", "te")
-    ]
+    for te, kept in (("gzip", []), ("a, Trailers", [("te", "trailers")]), ("trailers;q=1", [])):
+        assert http.sanitize_connection_header([("connection", "te"), ("te", te)]) == [
+            ("connection", "te"),
+            *kept,
+        ]
     assert http.sanitize_connection_header([("connection", "host"), (":authority", "h")]) == [
         ("connection", "host")
     ]

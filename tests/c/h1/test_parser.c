@@ -443,10 +443,11 @@ TEST(custom_methods_allowed) {
 }
 
 TEST(nominated_headers_go) {
-    REQUEST(
-        "GET / HTTP/1.1\r\nX-A: 1\r\nTE: gzip, trailers;q=1\r\nConnection: x-a, TE, close\r\nHost: h\r\nx-a: 2\r\n\r\n",
-        "header :method=GET\nheader :path=/\nheader te=trailers\nheader connection=x-a, TE, close\nheader "
-        ":authority=h\nhead 1.1 close end\ncomplete\n");
+    REQUEST("GET / HTTP/1.1\r\nX-A: 1\r\nTE: gzip, Trailers\r\nConnection: x-a, TE, close\r\nHost: h\r\nx-a: 2\r\n\r\n",
+            "header :method=GET\nheader :path=/\nheader te=trailers\nheader connection=x-a, TE, close\nheader "
+            ":authority=h\nhead 1.1 close end\ncomplete\n");
+    REQUEST("GET / HTTP/1.1\r\nTE: trailers;q=1\r\nConnection: TE\r\n\r\n",
+            "header :method=GET\nheader :path=/\nheader connection=TE\nhead 1.1 end\ncomplete\n");
     REQUEST("POST / HTTP/1.1\r\nConnection: content-length\r\nContent-Length: 1\r\n\r\nx",
             "header :method=POST\nheader :path=/\nheader connection=content-length\nhead 1.1 length=1\nbody "
             "\"x\"\ncomplete\n");
