@@ -18,12 +18,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.table import table
+from bench.table import markdown, put_block, table
 from meshcore import LoadBalancer, xxh64
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 PAGE, PICTURE = DOCS / "load-balancing.md", DOCS / "load-balancing.svg"
-BEGIN, END = "<!-- balance: begin -->\n", "<!-- balance: end -->\n"
 REQUESTS = 100_000
 IN_PROGRESS = 40
 EQUAL = [(f"10.0.{n // 200}.{n % 200 + 1}:80", 1) for n in range(20)]
@@ -124,12 +123,6 @@ def rows(found: dict[str, list[float]]) -> list[list[str]]:
     return out
 
 
-def markdown(lines: list[list[str]]) -> str:
-    heading, *rest = ["| " + " | ".join(line) + " |" for line in lines]
-    rule = "|---" + "|--:" * (len(lines[0]) - 1) + "|"
-    return "\n".join([heading, rule, *rest]) + "\n"
-
-
 WIDTH, LEFT, TOP, STEP = 760, 230, 34, 24
 
 
@@ -174,9 +167,7 @@ def main(arguments: list[str]) -> None:
     lines = rows(found)
     print(table(lines))
     if "--write" in arguments:
-        head, _, rest = PAGE.read_text().partition(BEGIN)
-        _, _, tail = rest.partition(END)
-        PAGE.write_text(head + BEGIN + markdown(lines) + END + tail)
+        put_block(PAGE, "balance", markdown(lines))
         PICTURE.write_text(picture(found))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 Record = dict[str, Any]
@@ -24,6 +25,23 @@ def machine() -> Record:
         "kernel": platform.release(),
         "python": platform.python_version(),
     }
+
+
+def markdown(rows: Sequence[Sequence[str]]) -> str:
+    """As `table`, for a page of the docs."""
+    heading, *rest = ["| " + " | ".join(row) + " |" for row in rows]
+    rule = "|---" + "|--:" * (len(rows[0]) - 1) + "|"
+    return "\n".join([heading, rule, *rest]) + "\n"
+
+
+def put_block(page: Path, name: str, text: str) -> None:
+    """Puts text between the marks of this name in a page, for what stands there."""
+    begin, end = f"<!-- {name}: begin -->\n", f"<!-- {name}: end -->\n"
+    head, found, rest = page.read_text().partition(begin)
+    _, closed, tail = rest.partition(end)
+    if not found or not closed:
+        raise ValueError(f"{page} has no place for {name}")
+    page.write_text(head + begin + text + end + tail)
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import peers
 import pytest
+from upstreams import Behaviour, Upstream, respond
 
 from meshcore.bench import BenchError, Record, compare, measure
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
+from bench import goodput
 from bench.gate import gate
 from bench.micro.case import Case, NotHereError
 from bench.micro.case import measure as measure_cases
 from bench.proxy import accounts, report
+from bench.table import put_block
 
 pytestmark = pytest.mark.tree
 
@@ -201,3 +206,37 @@ def test_a_missing_library_leaves_its_case_out() -> None:
     assert "no_such_library_anywhere" in left_out["g: theirs"]
     with pytest.raises(NotHereError):
         missing.timer()
+
+
+def test_goodput_is_drawn() -> None:
+    found = {each.name: [[0.5, 0.25, 1.0]] * len(goodput.LOADS) for each in goodput.PROTECTIONS}
+    lines = goodput.rows(found)
+    assert [len(line) for line in lines] == [1 + len(goodput.LOADS)] * (1 + len(found))
+    assert lines[1][1] == "50 % (25-100)"
+    image = ElementTree.fromstring(goodput.picture(found))
+    shapes = [element.tag.rpartition("}")[2] for element in image.iter()]
+    assert shapes.count("polyline") == 1 + len(found) * (1 + len(goodput.LOADS))
+
+
+def test_open_load_counts_what_is_useful() -> None:
+    """Answers that come too late, and others than 200, are offered but not good."""
+
+    async def offer(behaviour: Behaviour) -> goodput.Load:
+        with Upstream(behaviour) as server:
+            load = goodput.Load(server.port, counting=True)
+            await load.offer(200, 0.3)
+            return load
+
+    good = asyncio.run(offer(respond(200, b"ok")))
+    assert 20 < good.offered == good.good
+    bad = asyncio.run(offer(respond(503, b"no")))
+    assert (bad.offered, bad.good) == (good.offered, 0)
+
+
+def test_a_block_of_a_page_is_replaced(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("a\n<!-- x: begin -->\nold\n<!-- x: end -->\nb\n")
+    put_block(page, "x", "new\n")
+    assert page.read_text() == "a\n<!-- x: begin -->\nnew\n<!-- x: end -->\nb\n"
+    with pytest.raises(ValueError, match="no place for y"):
+        put_block(page, "y", "new\n")
