@@ -1,9 +1,12 @@
-"""What every binding needs of csrc/base: statuses, slices, and strings across the border."""
+"""csrc/base as its bindings see it, and strings across the border."""
 
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.unicode cimport PyUnicode_DecodeUTF8
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
 
+
+cdef extern from "<stdbool.h>" nogil:
+    ctypedef bint c_bool "bool"
 
 cdef extern from "base/status.h" nogil:
     ctypedef enum mc_status:
@@ -44,6 +47,59 @@ cdef extern from "base/text.h" nogil:
         bint failed
     void mc_text_init(mc_text *text)
     void mc_text_fini(mc_text *text)
+
+cdef extern from "base/arena.h" nogil:
+    ctypedef struct mc_arena:
+        char *at
+        char *end
+    ctypedef struct mc_block_pool:
+        pass
+    void mc_block_pool_init(mc_block_pool *pool, size_t keep)
+    void mc_arena_init(mc_arena *arena, mc_block_pool *pool)
+    void mc_arena_fini(mc_arena *arena)
+
+cdef extern from "base/error.h" nogil:
+    ctypedef struct mc_error:
+        char path[512]
+        char reason[256]
+
+cdef extern from "base/value.h" nogil:
+    ctypedef enum mc_value_kind:
+        MC_NULL
+        MC_BOOL
+        MC_NUMBER
+        MC_STRING
+        MC_LIST
+        MC_OBJECT
+    ctypedef struct mc_value:
+        mc_value_kind kind
+        bint boolean
+        double number
+        mc_slice string
+        const mc_value *items
+        const mc_slice *names
+        size_t count
+    mc_status mc_value_parse(mc_arena *arena, mc_slice json, const mc_value **out, mc_error *error)
+    const mc_value *mc_value_get(const mc_value *object, const char *name)
+
+cdef extern from "base/runtime.h" nogil:
+    ctypedef struct mc_runtime:
+        pass
+    ctypedef struct mc_fraction:
+        uint32_t numerator
+        uint32_t denominator
+        mc_slice runtime_key
+    mc_status mc_runtime_init(mc_runtime *runtime, const mc_value *values)
+    void mc_runtime_fini(mc_runtime *runtime)
+
+cdef extern from "base/address.h" nogil:
+    enum: MC_ADDRESS_TEXT
+    ctypedef struct mc_address:
+        uint32_t length
+    mc_status mc_address_parse(mc_address *out, mc_slice ip, uint16_t port)
+    size_t mc_address_text(const mc_address *address, char *out)
+    size_t mc_address_ip(const mc_address *address, char *out)
+    uint16_t mc_address_port(const mc_address *address)
 
 
 cdef inline bytes slice_bytes(mc_slice s):

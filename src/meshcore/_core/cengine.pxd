@@ -2,39 +2,21 @@
 
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
-from meshcore._core.cbase cimport mc_slice, mc_status, mc_text
+from meshcore._core.cbase cimport (
+    c_bool,
+    mc_address,
+    mc_error,
+    mc_slice,
+    mc_status,
+    mc_text,
+    mc_value,
+)
+from meshcore._core.chttp cimport mc_header, mc_headers
 from meshcore._core.stats cimport mc_stats
 
 
-cdef extern from "<stdbool.h>" nogil:
-    ctypedef bint c_bool "bool"
-
-cdef extern from "base/address.h" nogil:
-    enum: MC_ADDRESS_TEXT
-    ctypedef struct mc_address:
-        uint32_t length
-    size_t mc_address_text(const mc_address *address, char *out)
-    size_t mc_address_ip(const mc_address *address, char *out)
-    uint16_t mc_address_port(const mc_address *address)
-
 cdef extern from "event/socket.h" nogil:
     bint mc_socket_node_address(mc_address *out)
-
-cdef extern from "base/arena.h" nogil:
-    ctypedef struct mc_arena:
-        pass
-    void mc_arena_init(mc_arena *arena, void *pool)
-    void mc_arena_fini(mc_arena *arena)
-
-cdef extern from "base/error.h" nogil:
-    ctypedef struct mc_error:
-        char path[512]
-        char reason[256]
-
-cdef extern from "base/value.h" nogil:
-    ctypedef struct mc_value:
-        pass
-    mc_status mc_value_parse(mc_arena *arena, mc_slice json, const mc_value **out, mc_error *error)
 
 cdef extern from "event/loop.h" nogil:
     ctypedef struct mc_loop:
@@ -45,19 +27,6 @@ cdef extern from "event/loop.h" nogil:
     int mc_loop_fd(mc_loop *loop)
     long mc_loop_turn(mc_loop *loop, int64_t timeout_ms)
     void mc_mailbox_post(mc_loop *loop, mc_message *message)
-
-cdef extern from "http/headers.h" nogil:
-    ctypedef struct mc_header:
-        mc_slice name
-        mc_slice value
-        uint16_t id
-        c_bool removed
-    ctypedef struct mc_headers:
-        mc_header *items
-        uint32_t count
-    mc_status mc_headers_add(mc_headers *headers, mc_slice name, mc_slice value)
-    mc_status mc_headers_set(mc_headers *headers, mc_slice name, mc_slice value)
-    uint32_t mc_headers_remove(mc_headers *headers, mc_slice name)
 
 cdef extern from "proxy/filter.h" nogil:
     ctypedef struct mc_filter:

@@ -1,54 +1,10 @@
-"""csrc/http and csrc/h1, as http1.pyx needs them."""
+"""csrc/h1 as its bindings see it."""
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
 from meshcore._core.cbase cimport mc_slice, mc_status
+from meshcore._core.chttp cimport mc_headers
 
-
-cdef extern from "base/arena.h" nogil:
-    ctypedef struct mc_arena:
-        pass
-    ctypedef struct mc_block_pool:
-        pass
-    void mc_block_pool_init(mc_block_pool *pool, size_t keep)
-    void mc_arena_init(mc_arena *arena, mc_block_pool *pool)
-    void mc_arena_fini(mc_arena *arena)
-
-cdef extern from "http/headers.h" nogil:
-    ctypedef enum mc_header_id:
-        MC_H_UNKNOWN
-        MC_H_METHOD
-        MC_H_PATH
-        MC_H_AUTHORITY
-        MC_H_STATUS
-        MC_H_PROTOCOL
-        MC_H_AUTHORIZATION
-        MC_H_CONTENT_LENGTH
-        MC_H_COOKIE
-        MC_H_DATE
-        MC_H_HOST
-        MC_H_SET_COOKIE
-        MC_H_TRACEPARENT
-        MC_H_TRANSFER_ENCODING
-        MC_H_X_CLIENT_TRACE_ID
-        MC_H_X_REQUEST_ID
-        MC_H__COUNT
-    ctypedef struct mc_header:
-        mc_slice name
-        mc_slice value
-        uint16_t id
-        bint removed
-    ctypedef struct mc_headers:
-        const mc_header *items
-        uint32_t count
-        uint32_t live
-    void mc_headers_init(mc_headers *headers, mc_arena *arena)
-    mc_slice mc_header_name(mc_header_id id)
-    mc_status mc_headers_add(mc_headers *headers, mc_slice name, mc_slice value)
-    mc_status mc_headers_add_known(mc_headers *headers, mc_header_id id, mc_slice value)
-    mc_slice mc_headers_get(const mc_headers *headers, mc_slice name)
-    mc_slice mc_headers_get_known(const mc_headers *headers, mc_header_id id)
-    bint mc_headers_has(const mc_headers *headers, mc_header_id id)
 
 cdef extern from "h1/h1.h" nogil:
     ctypedef enum mc_h1_role:

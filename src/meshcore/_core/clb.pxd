@@ -2,34 +2,18 @@
 
 from libc.stdint cimport int16_t, uint8_t, uint16_t, uint32_t, uint64_t
 
-from meshcore._core.cbase cimport mc_random, mc_slice, mc_status
+from meshcore._core.cbase cimport (
+    c_bool,
+    mc_arena,
+    mc_error,
+    mc_random,
+    mc_runtime,
+    mc_slice,
+    mc_status,
+    mc_value,
+)
 from meshcore._core.stats cimport mc_slab, mc_stat, mc_stats
 
-
-cdef extern from "<stdbool.h>" nogil:
-    ctypedef bint c_bool "bool"
-
-cdef extern from "base/arena.h" nogil:
-    ctypedef struct mc_arena:
-        pass
-    void mc_arena_init(mc_arena *arena, void *pool)
-    void mc_arena_fini(mc_arena *arena)
-
-cdef extern from "base/error.h" nogil:
-    ctypedef struct mc_error:
-        char path[512]
-        char reason[256]
-
-cdef extern from "base/value.h" nogil:
-    ctypedef struct mc_value:
-        pass
-    mc_status mc_value_parse(mc_arena *arena, mc_slice json, const mc_value **out, mc_error *error)
-
-cdef extern from "base/runtime.h" nogil:
-    ctypedef struct mc_runtime:
-        pass
-    mc_status mc_runtime_init(mc_runtime *runtime, const mc_value *values)
-    void mc_runtime_fini(mc_runtime *runtime)
 
 cdef extern from "stats/stats.h" nogil:
     mc_slab *mc_slab_open(mc_stats *stats)

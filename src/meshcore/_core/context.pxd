@@ -4,11 +4,9 @@ cimport cython
 
 from libc.stdint cimport uint64_t
 
-from meshcore._core.route cimport mc_arena, mc_headers, mc_random, mc_stream_info
-
-
-cdef extern from "base/random.h" nogil:
-    void mc_random_seed(mc_random *random, uint64_t seed)
+from meshcore._core.cbase cimport mc_arena, mc_random
+from meshcore._core.chttp cimport mc_headers
+from meshcore._core.route cimport mc_stream_info
 
 
 @cython.final

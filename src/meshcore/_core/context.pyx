@@ -3,20 +3,23 @@
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 
-from meshcore._core.cbase cimport MC_EINVAL, MC_OK, bytes_slice, mc_slice, mc_slice_of, mc_status
-from meshcore._core.route cimport (
+from meshcore._core.cbase cimport (
+    MC_EINVAL,
+    MC_OK,
+    bytes_slice,
     mc_arena,
     mc_arena_fini,
     mc_arena_init,
     mc_error,
-    mc_headers,
-    mc_headers_add,
-    mc_headers_init,
-    mc_stream_info,
-    mc_stream_info_init,
+    mc_random_seed,
+    mc_slice,
+    mc_slice_of,
+    mc_status,
     mc_value,
     mc_value_parse,
 )
+from meshcore._core.chttp cimport mc_headers, mc_headers_add, mc_headers_init
+from meshcore._core.route cimport mc_stream_info, mc_stream_info_init
 
 import datetime
 import itertools

@@ -11,13 +11,19 @@ from cpython.ref cimport Py_DECREF, Py_INCREF, PyObject
 from libc.stdint cimport uint32_t
 from libc.stdlib cimport calloc, free
 
-from meshcore._core.cbase cimport MC_OK, mc_slice, mc_slice_of, mc_status, slice_bytes
-from meshcore._core.cengine cimport (
+from meshcore._core.cbase cimport (
     MC_ADDRESS_TEXT,
-    MC_FILTER_CONTINUE,
-    MC_FILTER_STOP,
+    MC_OK,
     c_bool,
     mc_address_ip,
+    mc_slice,
+    mc_slice_of,
+    mc_status,
+    slice_bytes,
+)
+from meshcore._core.cengine cimport (
+    MC_FILTER_CONTINUE,
+    MC_FILTER_STOP,
     mc_filter,
     mc_filter_clear_route,
     mc_filter_continue_decoding,
@@ -32,15 +38,17 @@ from meshcore._core.cengine cimport (
     mc_filter_set_state,
     mc_filter_status,
     mc_filter_type,
+    mc_loop,
+    mc_mailbox_post,
+    mc_message,
+    mc_reply,
+)
+from meshcore._core.chttp cimport (
     mc_header,
     mc_headers,
     mc_headers_add,
     mc_headers_remove,
     mc_headers_set,
-    mc_loop,
-    mc_mailbox_post,
-    mc_message,
-    mc_reply,
 )
 
 import inspect

@@ -5,22 +5,20 @@ from meshcore._core.cbase cimport (
     MC_EINVAL,
     MC_OK,
     bytes_slice,
+    mc_arena,
+    mc_arena_fini,
+    mc_arena_init,
+    mc_error,
     mc_slice,
     mc_status,
     mc_text,
     mc_text_fini,
     mc_text_init,
-)
-from meshcore._core.context cimport Context, read_context
-from meshcore._core.route cimport (
-    mc_arena,
-    mc_arena_fini,
-    mc_arena_init,
-    mc_error,
-    mc_stream_info,
     mc_value,
     mc_value_parse,
 )
+from meshcore._core.context cimport Context, read_context
+from meshcore._core.route cimport mc_stream_info
 
 from cpython.unicode cimport PyUnicode_DecodeUTF8
 

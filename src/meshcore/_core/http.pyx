@@ -5,16 +5,15 @@ from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
 from meshcore._core.cbase cimport (
     MC_EINVAL,
     MC_OK,
+    mc_address,
+    mc_address_ip,
+    mc_arena,
+    mc_arena_fini,
+    mc_arena_init,
     mc_slice,
     mc_slice_of,
     mc_status,
     slice_bytes,
-)
-from meshcore._core.route cimport (
-    mc_address,
-    mc_arena,
-    mc_arena_fini,
-    mc_arena_init,
 )
 
 __all__ = [
@@ -36,10 +35,6 @@ __all__ = [
     "referer_valid",
     "xff_address",
 ]
-
-cdef extern from "base/address.h" nogil:
-    enum: MC_ADDRESS_TEXT
-    size_t mc_address_ip(const mc_address *address, char *out)
 
 cdef extern from "http/uri.h" nogil:
     ctypedef struct mc_uri_path_options:

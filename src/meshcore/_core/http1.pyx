@@ -12,12 +12,43 @@ from meshcore._core.cbase cimport (
     MC_ENOMEM,
     MC_OK,
     bytes_slice,
+    mc_arena,
+    mc_arena_fini,
+    mc_arena_init,
+    mc_block_pool,
+    mc_block_pool_init,
     mc_slice,
     mc_slice_of,
     mc_status,
     slice_bytes,
 )
 from meshcore._core.ch1 cimport *
+from meshcore._core.chttp cimport (
+    MC_H_AUTHORITY,
+    MC_H_AUTHORIZATION,
+    MC_H_CONTENT_LENGTH,
+    MC_H_COOKIE,
+    MC_H_DATE,
+    MC_H_HOST,
+    MC_H_METHOD,
+    MC_H_PATH,
+    MC_H_SET_COOKIE,
+    MC_H_STATUS,
+    MC_H_TRACEPARENT,
+    MC_H_UNKNOWN,
+    MC_H_X_CLIENT_TRACE_ID,
+    MC_H_X_REQUEST_ID,
+    MC_H__COUNT,
+    mc_header_id,
+    mc_header_name,
+    mc_headers,
+    mc_headers_add,
+    mc_headers_add_known,
+    mc_headers_get,
+    mc_headers_get_known,
+    mc_headers_has,
+    mc_headers_init,
+)
 
 from meshcore.errors import ProtocolError
 

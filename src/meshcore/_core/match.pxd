@@ -1,6 +1,7 @@
 """Matchers as objects."""
 
-from meshcore._core.route cimport mc_arena, mc_matcher
+from meshcore._core.cbase cimport mc_arena
+from meshcore._core.route cimport mc_matcher
 
 
 cdef class HeaderMatcher:

@@ -3,17 +3,23 @@ their canonical JSON. The face of csrc/route/matcher.h."""
 
 from libc.string cimport memset
 
-from meshcore._core.cbase cimport MC_EINVAL, MC_OK, bytes_slice, mc_slice, mc_status, slice_str
-from meshcore._core.request cimport begin, call, end, fill
-from meshcore._core.route cimport (
+from meshcore._core.cbase cimport (
+    MC_EINVAL,
+    MC_OK,
+    bytes_slice,
     mc_arena,
     mc_arena_fini,
     mc_arena_init,
     mc_error,
-    mc_route_request,
+    mc_slice,
+    mc_status,
     mc_value,
+    mc_value_get,
     mc_value_parse,
+    slice_str,
 )
+from meshcore._core.request cimport begin, call, end, fill
+from meshcore._core.route cimport mc_route_request
 
 import json
 
@@ -26,9 +32,6 @@ __all__ = [
     "QueryParameterMatcher",
     "StringMatcher",
 ]
-
-cdef extern from "base/value.h" nogil:
-    const mc_value *mc_value_get(const mc_value *object, const char *name)
 
 cdef extern from "route/matcher.h" nogil:
     ctypedef struct mc_match_input:

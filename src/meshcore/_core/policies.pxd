@@ -1,15 +1,14 @@
 """What routes carry, as Python values."""
 
+from meshcore._core.cbase cimport mc_value
 from meshcore._core.route cimport (
     mc_cors_policy,
     mc_decorator,
-    mc_fraction,
     mc_hedge_policy,
     mc_internal_redirect_policy,
     mc_mirror_policies,
     mc_retry_policy,
     mc_route_tracing,
-    mc_value,
 )
 
 

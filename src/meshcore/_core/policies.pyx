@@ -3,16 +3,21 @@
 cimport cython
 from libc.stdint cimport int8_t, uint32_t
 
-from meshcore._core.cbase cimport bytes_slice, mc_slice, slice_str
-from meshcore._core.match cimport HeaderMatcher
-from meshcore._core.route cimport (
+from meshcore._core.cbase cimport (
     MC_BOOL,
     MC_LIST,
     MC_NUMBER,
     MC_OBJECT,
+    MC_STRING,
+    bytes_slice,
+    mc_fraction,
+    mc_slice,
+    slice_str,
+)
+from meshcore._core.match cimport HeaderMatcher
+from meshcore._core.route cimport (
     MC_REDIRECT_ALLOW_LISTED_ROUTES,
     MC_REDIRECT_PREVIOUS_ROUTES,
-    MC_STRING,
     mc_cors_origin_allowed,
     mc_header_matchers,
     mc_redirect_predicate,

@@ -2,9 +2,10 @@
 
 from libc.stdint cimport uint64_t
 
-from meshcore._core.cbase cimport mc_slice, mc_status
+from meshcore._core.cbase cimport mc_address, mc_arena, mc_slice, mc_status
+from meshcore._core.chttp cimport mc_headers
 from meshcore._core.context cimport Context
-from meshcore._core.route cimport mc_address, mc_arena, mc_headers, mc_route_request
+from meshcore._core.route cimport mc_route_request
 
 
 cdef struct call:

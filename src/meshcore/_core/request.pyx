@@ -7,22 +7,18 @@ from libc.string cimport memset
 
 from meshcore._core.cbase cimport (
     MC_OK,
+    mc_address,
+    mc_address_parse,
+    mc_arena_fini,
+    mc_arena_init,
     mc_slice,
     mc_slice_of,
     mc_status,
     slice_bytes,
     slice_str,
 )
+from meshcore._core.chttp cimport mc_header, mc_headers_add, mc_headers_init
 from meshcore._core.context cimport Context
-from meshcore._core.route cimport (
-    mc_address,
-    mc_address_parse,
-    mc_arena_fini,
-    mc_arena_init,
-    mc_header,
-    mc_headers_add,
-    mc_headers_init,
-)
 
 __all__ = []
 

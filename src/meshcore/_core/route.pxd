@@ -2,60 +2,21 @@
 
 from libc.stdint cimport int8_t, uint8_t, uint16_t, uint32_t, uint64_t
 
-from meshcore._core.cbase cimport mc_slice, mc_status
+from meshcore._core.cbase cimport (
+    mc_address,
+    mc_arena,
+    mc_error,
+    mc_fraction,
+    mc_random,
+    mc_runtime,
+    mc_slice,
+    mc_status,
+    mc_value,
+)
+from meshcore._core.chttp cimport mc_headers
 
-
-cdef extern from "base/arena.h" nogil:
-    ctypedef struct mc_arena:
-        char *at
-        char *end
-    ctypedef struct mc_block_pool:
-        pass
-    void mc_arena_init(mc_arena *arena, mc_block_pool *pool)
-    void mc_arena_fini(mc_arena *arena)
-
-cdef extern from "base/error.h" nogil:
-    ctypedef struct mc_error:
-        char *path
-        char *reason
-
-cdef extern from "base/value.h" nogil:
-    ctypedef enum mc_value_kind:
-        MC_NULL
-        MC_BOOL
-        MC_NUMBER
-        MC_STRING
-        MC_LIST
-        MC_OBJECT
-    ctypedef struct mc_value:
-        mc_value_kind kind
-        bint boolean
-        double number
-        mc_slice string
-        const mc_value *items
-        const mc_slice *names
-        size_t count
-    mc_status mc_value_parse(mc_arena *arena, mc_slice json, const mc_value **out, mc_error *error)
-
-cdef extern from "base/address.h" nogil:
-    ctypedef struct mc_address:
-        pass
-    mc_status mc_address_parse(mc_address *out, mc_slice ip, uint16_t port)
-
-cdef extern from "http/headers.h" nogil:
-    ctypedef struct mc_header:
-        mc_slice name
-        mc_slice value
-        bint removed
-    ctypedef struct mc_headers:
-        const mc_header *items
-        uint32_t count
-    void mc_headers_init(mc_headers *headers, mc_arena *arena)
-    mc_status mc_headers_add(mc_headers *headers, mc_slice name, mc_slice value)
 
 cdef extern from "http/stream_info.h" nogil:
-    ctypedef struct mc_random:
-        pass
     ctypedef struct mc_stream_info:
         const mc_headers *request
         const mc_headers *response
@@ -65,16 +26,6 @@ cdef extern from "http/stream_info.h" nogil:
         uint64_t stream_id
         mc_random *random
     void mc_stream_info_init(mc_stream_info *info)
-
-cdef extern from "base/runtime.h" nogil:
-    ctypedef struct mc_runtime:
-        pass
-    ctypedef struct mc_fraction:
-        uint32_t numerator
-        uint32_t denominator
-        mc_slice runtime_key
-    mc_status mc_runtime_init(mc_runtime *runtime, const mc_value *values)
-    void mc_runtime_fini(mc_runtime *runtime)
 
 cdef extern from "route/cors.h" nogil:
     ctypedef struct mc_cors_policy:

@@ -8,9 +8,14 @@ from libc.string cimport memset
 from meshcore._core.cbase cimport (
     MC_EINVAL,
     MC_OK,
+    mc_arena_fini,
+    mc_arena_init,
+    mc_runtime_fini,
+    mc_runtime_init,
     mc_slice,
     mc_slice_of,
     mc_status,
+    mc_value_parse,
     slice_bytes,
     slice_str,
 )

@@ -3,11 +3,8 @@
 cimport cython
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
-from meshcore._core.cbase cimport mc_slice, mc_status, mc_text
+from meshcore._core.cbase cimport c_bool, mc_slice, mc_status, mc_text
 
-
-cdef extern from "<stdbool.h>" nogil:
-    ctypedef bint c_bool "bool"
 
 cdef extern from "stats/stats.h" nogil:
     ctypedef uint32_t mc_stat
