@@ -168,12 +168,24 @@ static mc_status schedule(mc_member *member, bool mergeable) {
     return MC_OK;
 }
 
+/* Weights by load reports stay what they are, whatever an assignment says; true when one changed. */
+static bool weigh(mc_member *member) {
+    const mc_lb_config *config = &member->cluster->lb;
+    return config->policy == MC_LB_CLIENT_WEIGHTS &&
+           mc_client_weights_update(member->hosts, &config->weights, now_of(member));
+}
+
 mc_status mc_member_set_hosts(mc_member *member, mc_hosts *hosts) {
     const bool same = same_members(member->hosts, hosts);
+    mc_hosts *weighed;
     if (!same) { /* CL-11 */
         mc_counter_inc(member->engine->slab, member->cluster->stats.membership_change);
     }
     take_hosts(member, hosts);
+    if (member->delivered && weigh(member) && mc_hosts_refresh(member->hosts, &weighed) == MC_OK) {
+        take_hosts(member, weighed);
+        mc_hosts_unref(weighed);
+    }
     return schedule(member, same);
 }
 
@@ -265,9 +277,8 @@ void mc_members_report(mc_engine *engine, mc_cluster *cluster, mc_host *host, un
 
 static void weigh_fired(mc_timer *timer) {
     mc_member *member = MC_CONTAINER(timer, mc_member, weigh);
-    const mc_client_weights_config *config = &member->cluster->lb.weights;
-    after_decision(member, mc_client_weights_update(member->hosts, config, now_of(member)));
-    mc_timer_arm(member->engine->control, timer, config->update_ms);
+    after_decision(member, weigh(member));
+    mc_timer_arm(member->engine->control, timer, member->cluster->lb.weights.update_ms);
 }
 
 /* --- hosts made on first use (CL-15) --------------------------------------------------------------------------------------------- */

@@ -334,7 +334,7 @@ static mc_status execute(plan *p, const mc_lb_config *config, const mc_hosts *pr
 mc_status mc_hosts_compile(const mc_value *assignment, const mc_lb_config *config, mc_slice cluster_name,
                            mc_stats *stats, mc_hosts *previous, mc_hosts **out, mc_error *error) {
     plan p = {0};
-    mc_status status = mc_assignment_read(assignment, !config->keep_duplicates, &p.assignment, error);
+    mc_status status = mc_assignment_read(assignment, config, &p.assignment, error);
     if (status != MC_OK) {
         return status;
     }
