@@ -687,10 +687,6 @@ static mc_status check_provided(const mc_value *cluster, mc_slice type, mc_error
         return mc_error_set(error, MC_EINVAL, "lb_policy",
                             "must be CLUSTER_PROVIDED with the type ORIGINAL_DST, and only with it");
     }
-    const mc_value *endpoints = mc_value_get(mc_value_get(cluster, "load_assignment"), "endpoints");
-    if (original && endpoints != NULL && endpoints->count > 0) {
-        return mc_error_set(error, MC_EINVAL, "load_assignment", "does not go with the type ORIGINAL_DST");
-    }
     if (provided && mc_value_get(cluster, "lb_subset_config") != NULL) {
         return mc_error_set(error, MC_EINVAL, "lb_subset_config", "does not go with the lb_policy CLUSTER_PROVIDED");
     }

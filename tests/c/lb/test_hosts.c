@@ -274,9 +274,6 @@ TEST(configuration_errors_name_the_field) {
         {"{\"common_lb_config\":{\"consistent_hashing_lb_config\":{\"use_hostname_for_hashing\":true}}}",
          "common_lb_config.consistent_hashing_lb_config.use_hostname_for_hashing"},
         {"{\"type\":\"ORIGINAL_DST\"}", "lb_policy"},
-        {"{\"type\":\"ORIGINAL_DST\",\"lb_policy\":\"CLUSTER_PROVIDED\",\"load_assignment\":" CLA(
-             GROUP(0, ENDPOINT(1, ""))) "}",
-         "load_assignment"},
         {"{\"type\":\"ORIGINAL_DST\",\"lb_policy\":\"CLUSTER_PROVIDED\",\"lb_subset_config\":{}}", "lb_subset_config"},
         {"{\"load_balancing_policy\":{}}", "load_balancing_policy.policies"},
         {"{\"load_balancing_policy\":{\"policies\":[" POLICY("my.Own") "]}}", "load_balancing_policy.policies"},
