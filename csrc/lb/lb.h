@@ -100,7 +100,7 @@ typedef struct mc_host {
         };
     };
     mc_address_list *addresses; /* all that a connection may try; NULL: `address` alone */
-    mc_slice check;             /* where its health is checked, as the control side says; may be empty */
+    mc_slice check;             /* where its health is checked, as the control side says; empty: it is not */
     mc_host_stats stats;
     mc_stats *stats_store; /* a reference; NULL: the host counts nothing */
     /* Owned, freed with the host: what health/outlier.h keeps about it; set before requests are sent, NULL: not watched. */
