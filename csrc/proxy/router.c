@@ -44,7 +44,7 @@ static mc_status prepare(mc_router *r) {
         status = mc_stream_route_request(stream, &request);
     }
     if (status == MC_OK) { /* RT-35 */
-        status = mc_route_finalize_request(stream->hcm->routes, &stream->match, &request, headers,
+        status = mc_route_finalize_request(stream->routes->table, &stream->match, &request, headers,
                                            r->options->suppress_envoy_headers);
     }
     mc_retry_init(
@@ -65,7 +65,7 @@ static mc_status prepare(mc_router *r) {
 static mc_upstream *find_upstream(mc_stream *stream) {
     mc_proxy *proxy = stream->proxy;
     uint32_t slot = stream->match.cluster_id == MC_NO_CLUSTER ? proxy->find_slot(proxy->ctx, stream->match.cluster)
-                                                              : stream->hcm->cluster_slots[stream->match.cluster_id];
+                                                              : stream->routes->cluster_slots[stream->match.cluster_id];
     return mc_proxy_upstream(proxy, slot);
 }
 

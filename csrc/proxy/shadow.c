@@ -310,7 +310,7 @@ static mc_upstream *find_upstream(const mc_router *r, const mc_mirror_policy *po
     mc_stream *stream = r->stream;
     mc_proxy *proxy = stream->proxy;
     if (policy->cluster_id != MC_NO_CLUSTER) {
-        return mc_proxy_upstream(proxy, stream->hcm->cluster_slots[policy->cluster_id]);
+        return mc_proxy_upstream(proxy, stream->routes->cluster_slots[policy->cluster_id]);
     }
     mc_slice name = policy->cluster.n > 0 ? policy->cluster : mc_headers_get(&stream->request, policy->cluster_header);
     return name.n == 0 ? NULL : mc_proxy_upstream(proxy, proxy->find_slot(proxy->ctx, name));

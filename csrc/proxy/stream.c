@@ -41,6 +41,7 @@ mc_stream *mc_stream_open(mc_downstream *downstream, mc_proxy *proxy, mc_hcm_pin
     stream->pin = mc_hcm_pin_ref(pin);
     stream->hcm = pin->hcm;
     stream->chain = &stream->hcm->chain;
+    stream->routes = &stream->hcm->routes;
     stream->random = mc_random_next(mc_loop_random(proxy->loop));
     stream->head.version_minor = 1; /* until the head says otherwise: codec errors are answered in HTTP/1.1 */
     stream->start_us = mc_loop_now_us(proxy->loop);
@@ -231,11 +232,12 @@ mc_status mc_stream_match_route(mc_stream *stream) {
         .arena = &stream->arena,
         .runtime = stream->proxy->runtime,
     };
-    if (MC_UNLIKELY(mc_route_table_reads_info(stream->hcm->routes)) &&
+    MC_TRY(mc_hcm_routes_find(stream->hcm, &stream->request, &stream->arena, &stream->routes));
+    if (MC_UNLIKELY(mc_route_table_reads_info(stream->routes->table)) &&
         (request.info = mc_stream_collect_info(stream)) == NULL) {
         return MC_ENOMEM;
     }
-    mc_status status = mc_route_table_match(stream->hcm->routes, &request, &stream->match);
+    mc_status status = mc_route_table_match(stream->routes->table, &request, &stream->match);
     if (MC_UNLIKELY(stream->hcm->tracing != NULL)) {
         mc_tracing_decide(stream);
     }
@@ -283,6 +285,10 @@ void mc_stream_request_headers(mc_stream *stream, const mc_h1_head *head) {
     }
     if (MC_UNLIKELY(stream->overloaded)) {
         refuse_overloaded(stream);
+        return;
+    }
+    if (mc_hcm_routes_find(stream->hcm, &stream->request, &stream->arena, &stream->routes) != MC_OK) {
+        out_of_memory(stream);
         return;
     }
     if (!mc_sanitize_request(stream, mc_downstream_peer(stream->downstream), mc_downstream_local(stream->downstream),
@@ -360,7 +366,7 @@ static mc_status mutate_reply(mc_stream *stream, const mc_reply *reply, mc_heade
         return MC_OK;
     }
     mc_status status = mc_stream_route_request(stream, &request);
-    return status == MC_OK ? mc_route_finalize_response(stream->hcm->routes, &stream->match, &request, headers)
+    return status == MC_OK ? mc_route_finalize_response(stream->routes->table, &stream->match, &request, headers)
                            : status;
 }
 

@@ -128,13 +128,13 @@ static mc_status add_response_headers(mc_router *r, mc_try *t) { /* RF-35 */
         status = mc_headers_add_known_ref(&t->headers, MC_H_SET_COOKIE, r->hash.set_cookies[i]);
     }
     mc_route_request request;
-    const bool formats = mc_route_table_formats(stream->hcm->routes);
+    const bool formats = mc_route_table_formats(stream->routes->table);
     if (MC_UNLIKELY(formats) && status == MC_OK) {
         status = mc_stream_route_request(stream, &request);
     }
-    return status == MC_OK
-               ? mc_route_finalize_response(stream->hcm->routes, &stream->match, formats ? &request : NULL, &t->headers)
-               : status;
+    return status == MC_OK ? mc_route_finalize_response(stream->routes->table, &stream->match,
+                                                        formats ? &request : NULL, &t->headers)
+                           : status;
 }
 
 static void report_response(mc_try *t, uint16_t grpc_status) { /* RF-32 */
