@@ -361,10 +361,6 @@ void mc_engine_set_overload(mc_engine *engine, mc_overload_id id, double chance)
     }
 }
 
-void mc_engine_fail_health(mc_engine *engine, bool fail) { atomic_store(&engine->health_failed, fail); }
-
-bool mc_engine_health_failed(const mc_engine *engine) { return atomic_load(&engine->health_failed); }
-
 void mc_engine_drain(mc_engine *engine) {
     engine->draining = true;
     for (uint32_t i = 0; i < engine->worker_count; i++) {

@@ -37,7 +37,6 @@ struct mc_engine {
     uint32_t listener_count;
     _Atomic uint32_t connections; /* of all listeners but the gateway's own */
     mc_overload overload;
-    _Atomic bool health_failed; /* this process is to fail its health checks (ADM-9) */
     mc_snapshot *current;
     mc_members members;
     mc_bound *bound;
@@ -82,10 +81,6 @@ MC_MUST_CHECK mc_status mc_engine_refresh(mc_engine *engine, mc_slice cluster);
 
 /* An overload action or load shed point from now on. */
 void mc_engine_set_overload(mc_engine *engine, mc_overload_id id, double chance);
-
-/* Whether this process fails its health checks, and asks its clients to go elsewhere (LIS-16), from now on. */
-void mc_engine_fail_health(mc_engine *engine, bool fail);
-bool mc_engine_health_failed(const mc_engine *engine);
 
 /* Stops listening, lets connections finish (HC-40). mc_engine_drained() turns true when none is left. */
 void mc_engine_drain(mc_engine *engine);

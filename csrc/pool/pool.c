@@ -230,8 +230,10 @@ static void client_eof(mc_conn *conn) {
         return;
     }
     client->last_keep_alive = false;
-    /* A body that runs until close ends here and detaches its attempt; whatever is still attached was cut off. */
-    if (client->attempt == NULL || mc_h1_parser_eof(&client->parser) != MC_OK || client->attempt != NULL) {
+    /* A body that runs until close ends here and detaches its attempt; whatever is still attached was cut off. A tunnel through HTTP
+     * never ends in order; one of bytes alone does. */
+    const bool cut = client->attempt != NULL && client->attempt->tunnel && !client->pool->raw;
+    if (client->attempt == NULL || cut || mc_h1_parser_eof(&client->parser) != MC_OK || client->attempt != NULL) {
         client_lost(client);
     }
     if (client->state != MC_CLIENT_CLOSING) {

@@ -141,9 +141,6 @@ static bool is_overloaded(mc_downstream *d) {
     return true;
 }
 
-/* LIS-16. */
-static bool sent_away(const mc_downstream *d) { return mc_proxy_health_failed(d->proxy) && !d->source->modify_only; }
-
 bool mc_downstream_ends(mc_downstream *d) {
     if (d->drain == DRAIN_NONE && MC_UNLIKELY(d->source->overload != NULL) &&
         overload_acts(d, MC_OVERLOAD_DISABLE_HTTP_KEEPALIVE)) {
@@ -151,7 +148,7 @@ bool mc_downstream_ends(mc_downstream *d) {
         COUNT(d, downstream_cx_drain_close);
         start_drain(d);
     }
-    if (d->drain == DRAIN_NONE && MC_UNLIKELY(d->leaving || d->proxy->draining || sent_away(d))) {
+    if (d->drain == DRAIN_NONE && MC_UNLIKELY(d->leaving || d->proxy->draining)) {
         COUNT(d, downstream_cx_drain_close);
         d->drain = DRAIN_CLOSING;
     }

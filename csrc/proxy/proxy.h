@@ -17,7 +17,7 @@ typedef struct mc_proxy {
     /* Slot of a cluster known by name only at request time; UINT32_MAX: none. */
     uint32_t (*find_slot)(void *ctx, mc_slice name);
     void *ctx;
-    const _Atomic bool *health_failed; /* this process is to fail its health checks */
+    const _Atomic bool *health_failed; /* this process is to fail its health checks; NULL: it is not */
     const mc_runtime *runtime; /* values in force; NULL: none. Read anew at each decision: an update replaces it */
     mc_record_ring records;
     mc_log_writer *log_writer; /* of access logs; NULL: there is none */
@@ -46,7 +46,7 @@ static inline mc_upstream *mc_proxy_upstream(const mc_proxy *proxy, uint32_t slo
 mc_slice mc_proxy_date(mc_proxy *proxy);
 
 static inline bool mc_proxy_health_failed(const mc_proxy *proxy) {
-    return MC_UNLIKELY(atomic_load_explicit(proxy->health_failed, memory_order_relaxed));
+    return proxy->health_failed != NULL && atomic_load_explicit(proxy->health_failed, memory_order_relaxed);
 }
 
 /* Starts draining (HC-40): idle connections close now, others after their current response. `force` closes all now. */

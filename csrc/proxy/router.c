@@ -170,7 +170,7 @@ static void route_to_cluster(mc_filter *filter, bool end_stream) {
     }
     if (end_stream) {
         request_ended(r);
-    } else if (stream->upgrade && r->timeout_ms != 0) { /* RF-14 */
+    } else if (r->websocket && r->timeout_ms != 0) { /* RF-14 */
         mc_timer_arm(stream->proxy->loop, &r->timeout, r->timeout_ms);
     }
     if (MC_UNLIKELY((stream->match.route->mirrors.count | r->cluster->mirrors.count) > 0)) {

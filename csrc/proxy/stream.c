@@ -523,6 +523,9 @@ void mc_stream_count_response(mc_stream *stream, uint16_t status) {
                                 stats->listener.downstream_rq_4xx,
                                 stats->listener.downstream_rq_5xx};
     mc_slab *slab = stream->proxy->slab;
+    if (MC_UNLIKELY(stream->health_check)) {
+        return;
+    }
     mc_counter_inc(slab, stats->downstream_rq_completed);
     mc_counter_inc(slab, stats->listener.downstream_rq_completed);
     if (status >= 100 && status < 600) {

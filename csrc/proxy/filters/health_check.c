@@ -90,6 +90,7 @@ static verdict ask_clusters(mc_filter *filter, const config *config) {
 static verdict judge(mc_filter *filter, config *config) {
     verdict cached;
     if (mc_proxy_health_failed(mc_filter_stream(filter)->proxy)) {
+        COUNT(filter, config, failed);
         return (verdict){503, false, "health_check_failed"};
     }
     if (read_cache(filter, config, &cached)) {

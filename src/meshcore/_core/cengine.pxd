@@ -241,8 +241,6 @@ cdef extern from "engine/engine.h" nogil:
                                    const mc_health_update *update)
     mc_status mc_engine_refresh(mc_engine *engine, mc_slice cluster)
     void mc_engine_set_overload(mc_engine *engine, int id, double chance)
-    c_bool mc_engine_health_failed(const mc_engine *engine)
-    void mc_engine_fail_health(mc_engine *engine, c_bool fail)
     void mc_engine_drain(mc_engine *engine)
     c_bool mc_engine_drained(const mc_engine *engine)
     void mc_engine_close_listeners(mc_engine *engine)

@@ -40,9 +40,7 @@ from meshcore._core.cengine cimport (
     mc_engine_compile,
     mc_engine_drain,
     mc_engine_drained,
-    mc_engine_fail_health,
     mc_engine_find_bound,
-    mc_engine_health_failed,
     mc_engine_free,
     mc_engine_new,
     mc_engine_options,
@@ -306,14 +304,6 @@ cdef class Engine:
         if found == MC_OVERLOAD_COUNT:
             raise ValueError(f"there is no {name!r}")
         mc_engine_set_overload(self.use(), found, chance)
-
-    @property
-    def health_failed(self):
-        return mc_engine_health_failed(self.use())
-
-    def fail_health(self, bint fail):
-        """Whether this process fails its health checks from now on."""
-        mc_engine_fail_health(self.use(), fail)
 
     def drain(self):
         mc_engine_drain(self.use())

@@ -106,6 +106,7 @@ class Admin:
         self._run = run
         self._gateway = gateway
         self._stats = StatsPage(gateway.stats)
+        self._failed = False
 
     async def on_request_headers(self, request: Request) -> Response:
         return self.handle(request.method, request.path, request.headers.get("accept", ""))
@@ -129,7 +130,7 @@ class Admin:
 
     def state(self) -> str:
         """ADM-12."""
-        if self._run.engine.health_failed or self._run.draining:
+        if self._failed or self._run.draining:
             return "DRAINING"
         return "LIVE" if self._run.opened else "INITIALIZING"
 
@@ -300,11 +301,11 @@ class Admin:
         return TEXT, "OK\n"
 
     def fail(self, _: Mapping[str, str]) -> tuple[str, str]:
-        self._run.engine.fail_health(True)
+        self._failed = True
         return TEXT, "OK\n"
 
     def ok(self, _: Mapping[str, str]) -> tuple[str, str]:
-        self._run.engine.fail_health(False)
+        self._failed = False
         return TEXT, "OK\n"
 
     def logging(self, parameters: Mapping[str, str]) -> tuple[str, str]:
