@@ -28,7 +28,7 @@ mc_status mc_lb_value_copy(mc_arena *arena, const mc_value *value, mc_value *out
     return MC_OK;
 }
 
-mc_status mc_lb_metadata_new(const mc_value *object, mc_lb_metadata **out) {
+mc_status mc_lb_metadata_new(const mc_value *spaces, mc_lb_metadata **out) {
     mc_lb_metadata *metadata = mc_calloc(1, sizeof *metadata);
     mc_text text;
     if (metadata == NULL) {
@@ -37,8 +37,8 @@ mc_status mc_lb_metadata_new(const mc_value *object, mc_lb_metadata **out) {
     atomic_init(&metadata->refs, 1);
     mc_arena_init(&metadata->arena, NULL);
     mc_text_init(&text);
-    mc_lb_value_text(&text, object);
-    mc_status status = text.failed ? MC_ENOMEM : mc_lb_value_copy(&metadata->arena, object, &metadata->object);
+    mc_lb_value_text(&text, spaces);
+    mc_status status = text.failed ? MC_ENOMEM : mc_lb_value_copy(&metadata->arena, spaces, &metadata->spaces);
     if (status == MC_OK) {
         status = mc_arena_dup(&metadata->arena, mc_text_slice(&text), &metadata->text);
     }
@@ -47,6 +47,8 @@ mc_status mc_lb_metadata_new(const mc_value *object, mc_lb_metadata **out) {
         mc_lb_metadata_unref(metadata);
         return status;
     }
+    const mc_value *own = mc_lb_field(&metadata->spaces, MC_SLICE("envoy.lb"));
+    metadata->object = own != NULL && own->kind == MC_OBJECT ? *own : (mc_value){.kind = MC_OBJECT};
     *out = metadata;
     return MC_OK;
 }

@@ -1,6 +1,7 @@
-/* Metadata `envoy.lb` of hosts and of requests: copies, comparison, and the canonical text by which equal values are known.
+/* Metadata of hosts and of requests, of which balancing reads the namespace `envoy.lb`: copies, comparison, and the canonical text
+ * by which equal values are known.
  *
- * mc_lb_metadata is a copy of its own, immutable and reference-counted. A host's is replaced as a whole by the control side. */
+ * mc_lb_metadata is a host's, a copy of its own, immutable and reference-counted. It is replaced as a whole by the control side. */
 #ifndef MC_LB_METADATA_H
 #define MC_LB_METADATA_H
 
@@ -12,12 +13,12 @@
 typedef struct mc_lb_metadata {
     _Atomic uint32_t refs;
     mc_arena arena;
-    mc_value object; /* MC_OBJECT */
-    mc_slice text;   /* canonical */
+    mc_value spaces; /* MC_OBJECT: namespace to object */
+    mc_value object; /* MC_OBJECT: `envoy.lb`, which may be empty */
+    mc_slice text;   /* of the spaces, canonical */
 } mc_lb_metadata;
 
-/* A copy of an object. */
-MC_MUST_CHECK mc_status mc_lb_metadata_new(const mc_value *object, mc_lb_metadata **out);
+MC_MUST_CHECK mc_status mc_lb_metadata_new(const mc_value *spaces, mc_lb_metadata **out);
 void mc_lb_metadata_unref(mc_lb_metadata *metadata);
 
 /* Field of an object, a null too; NULL: there is none. */

@@ -86,6 +86,7 @@ struct mc_attempt {
         request_sent; /* set by the owner when the last request byte was written: else the connection is not reused (CP-10) */
     bool tunnel;                    /* see mc_attempt_tunnel */
     mc_connect_error connect_error; /* with on_failure */
+    uint64_t rx_bytes;              /* what the connection had received, of all attempts, when this one was detached */
     /* Set by the owner: sending the request twice does no harm, and it can. Then a connection that had served before and is closed
      * by the server in this very moment does not fail the attempt. */
     bool replayable;
@@ -97,12 +98,6 @@ typedef struct mc_connector {
     void *ctx;
 } mc_connector;
 
-/* What the upstreams of a worker have together. */
-typedef struct mc_pool_load {
-    uint32_t upstreams;             /* not freed yet */
-    uint32_t waiting, busy, unused; /* attempts queued and attached, streams that connections have room for (CP-15) */
-} mc_pool_load;
-
 typedef struct mc_upstream mc_upstream;
 struct mc_upstream {
     mc_cluster *cluster;
@@ -110,16 +105,16 @@ struct mc_upstream {
     mc_lb *lb;
     mc_net *net;
     mc_slab *slab;
-    const mc_connector *connector; /* NULL: sockets */
-    mc_map pool_of;                /* by the pool's key */
-    mc_list own_hosts;             /* of an ORIGINAL_DST cluster, made here and not yet in the membership */
-    mc_list pools;                 /* oldest first: what walks them all does so in a replayable order */
-    uint32_t clients;              /* connections alive, over all pools */
-    uint32_t holds;                /* attempts' owners that still use it: mc_upstream_hold/release */
+    const mc_connector *connector;  /* NULL: sockets */
+    mc_map pool_of;                 /* by the pool's key */
+    mc_list own_hosts;              /* of an ORIGINAL_DST cluster, made here and not yet in the membership */
+    mc_list pools;                  /* oldest first: what walks them all does so in a replayable order */
+    uint32_t clients;               /* connections alive, over all pools */
+    uint32_t waiting, busy, unused; /* attempts queued and attached, streams that connections have room for (CP-15) */
+    uint32_t holds;                 /* attempts' owners that still use it: mc_upstream_hold/release */
     bool retired;
     mc_deferred dying;
-    mc_pool_load *load; /* the worker's, or its own */
-    mc_pool_load own_load;
+    uint32_t *live; /* the worker's count of upstreams not freed yet; may be NULL */
     /* Outlier detection wants to hear of these types (mc_outlier_put); NULL: nobody listens. */
     void (*on_outcome)(void *ctx, mc_upstream *upstream, mc_host *host, unsigned types);
     /* A response said x-envoy-immediate-health-check-fail; NULL: nobody listens. */
@@ -129,9 +124,8 @@ struct mc_upstream {
     void *ctx;
 };
 
-/* `load` may be NULL: nobody shares it. */
 MC_MUST_CHECK mc_upstream *mc_upstream_new(mc_cluster *cluster, mc_hosts *hosts, mc_net *net, mc_slab *slab,
-                                           const mc_connector *connector, mc_pool_load *load);
+                                           const mc_connector *connector, uint32_t *live);
 /* No new attempts will come: idle connections close, others when done; then it frees itself (CP-14). */
 void mc_upstream_retire(mc_upstream *upstream);
 /* Frees at once, at the worker's end: connections are dropped and attempts reset. */

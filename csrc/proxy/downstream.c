@@ -24,19 +24,22 @@ struct mc_downstream {
     uint64_t opened_ms, idle_ms;
     uint64_t tx_counted;       /* of conn.tx_bytes */
     uint64_t response_ends[2]; /* where the last responses but one, and the last, end among the bytes written */
+    uint64_t consumed;         /* bytes that the parser took */
     uint32_t requests;
     uint64_t ended, premature; /* streams, and those among them that a client gave up at once (HC-42) */
     drain_state drain;
-    bool used;              /* something came */
-    bool spoke;             /* a whole request head came */
-    bool protocol_error;    /* what came was no HTTP */
-    bool soft_drain;        /* http1_safe_max_connection_duration: the next response ends it */
-    bool closing;           /* nothing further is read; what is written still leaves */
-    bool clean;             /* closing after a request that asked for it and came whole: nobody is kept waiting */
-    bool leaving;           /* its listener is going */
-    bool keep;              /* paused: the rest of the input waits for the stream's end */
-    struct object *objects; /* mc_downstream_object */
-    bool head_pending;      /* a head has begun and is not complete: request_headers_timeout runs */
+    bool used;                /* something came */
+    bool spoke;               /* what came is HTTP so far */
+    bool old;                 /* the last one was of HTTP/1.0 */
+    bool protocol_error;      /* what came was no HTTP */
+    bool soft_drain;          /* http1_safe_max_connection_duration: the next response ends it */
+    bool closing;             /* nothing further is read; what is written still leaves */
+    bool clean;               /* closing after a request that asked for it and came whole: nobody is kept waiting */
+    bool leaving;             /* its listener is going */
+    bool keep;                /* paused: the rest of the input waits for the stream's end */
+    struct object *objects;   /* mc_downstream_object */
+    const char *local_reason; /* why we close; NULL: we do not */
+    bool head_pending;        /* a head has begun and is not complete: request_headers_timeout runs */
 };
 
 #define COUNT(d, name)        mc_counter_inc((d)->proxy->slab, (d)->pin->hcm->stats.name)
@@ -45,6 +48,7 @@ struct mc_downstream {
 const mc_address *mc_downstream_peer(const mc_downstream *downstream) { return &downstream->peer; }
 const mc_address *mc_downstream_local(const mc_downstream *downstream) { return &downstream->local; }
 mc_conn *mc_downstream_conn(mc_downstream *downstream) { return &downstream->conn; }
+uint64_t mc_downstream_consumed(const mc_downstream *downstream) { return downstream->consumed; }
 const mc_tls_info *mc_downstream_tls(const mc_downstream *downstream) { return NULL; }
 
 void *mc_downstream_object(mc_downstream *d, const void *key, size_t size) {
@@ -99,6 +103,7 @@ static void close_after_flush(mc_downstream *d, bool clean) {
     }
     d->closing = true;
     d->clean = clean;
+    d->local_reason = "deferred_close_on_drained_connection";
     mc_timer_cancel(d->proxy->loop, &d->timer);
     if (delay == 0) {
         mc_conn_close(&d->conn, true);
@@ -109,8 +114,9 @@ static void close_after_flush(mc_downstream *d, bool clean) {
 }
 
 /* HTTP/1 has no notice to send, so the client may still use the connection until drain_timeout has passed. */
-static void start_drain(mc_downstream *d) {
+static void start_drain(mc_downstream *d, const char *reason) {
     if (!d->used) {
+        d->local_reason = reason;
         mc_timer_cancel(d->proxy->loop, &d->duration);
         d->closing = true;
         mc_conn_close(&d->conn, true);
@@ -146,7 +152,7 @@ bool mc_downstream_ends(mc_downstream *d) {
         overload_acts(d, MC_OVERLOAD_DISABLE_HTTP_KEEPALIVE)) {
         COUNT(d, downstream_cx_overload_disable_keepalive);
         COUNT(d, downstream_cx_drain_close);
-        start_drain(d);
+        start_drain(d, NULL);
     }
     if (d->drain == DRAIN_NONE && MC_UNLIKELY(d->leaving || d->proxy->draining)) {
         COUNT(d, downstream_cx_drain_close);
@@ -172,13 +178,14 @@ static void timer_fired(mc_timer *timer) {
     if (d->closing) {
         if (!d->clean) {
             COUNT(d, downstream_cx_delayed_close_timeout);
+            d->local_reason = "triggered_delayed_close_timeout";
         }
         mc_conn_abort(&d->conn, MC_CLOSE_LOCAL);
     } else if (d->head_pending) {
         headers_timeout(d);
     } else if (d->stream == NULL && now - d->idle_ms >= timeout) {
         COUNT(d, downstream_cx_idle_timeout);
-        start_drain(d);
+        start_drain(d, "on_idle_timeout");
     } else if (d->stream == NULL) {
         mc_timer_arm(d->proxy->loop, timer, timeout - (now - d->idle_ms));
     }
@@ -195,7 +202,7 @@ static void duration_fired(mc_timer *timer) {
         d->soft_drain = true;
         GAUGE(d, downstream_cx_http1_soft_drain, 1);
     } else {
-        start_drain(d);
+        start_drain(d, "duration_timeout");
     }
 }
 
@@ -242,6 +249,7 @@ static mc_status request_headers(void *ctx, const mc_h1_head *head) {
         COUNT(d, downstream_cx_max_requests_reached);
         d->drain = DRAIN_CLOSING;
     }
+    MC_FACT(stream, asked, stream->facts, &stream->request);
     if (MC_UNLIKELY(head->dropped > 0)) {
         mc_counter_add(d->proxy->slab, hcm->stats.http1.dropped_headers_with_underscores, head->dropped);
     }
@@ -254,7 +262,7 @@ static mc_status request_headers(void *ctx, const mc_h1_head *head) {
     } else if (MC_UNLIKELY(head->version_minor == 0) && !hcm->proxy_100_continue) {
         mc_headers_remove_known(&stream->request, MC_H_EXPECT); /* ignored, RFC 9110 section 10.1.1 */
     }
-    d->spoke = true;
+    d->old = head->version_minor == 0;
     mc_stream_request_headers(stream, head);
     if (d->stream == stream && stream->upgrade) {
         mc_h1_parser_tunnel(&d->parser);
@@ -340,6 +348,8 @@ static size_t downstream_data(mc_conn *conn, mc_slice data) {
             return data.n;
         }
         used += (size_t)n;
+        d->consumed += (size_t)n;
+        d->spoke = true;
         if (n == 0 && d->stream == NULL && !d->closing) { /* leading CRLF that waits for more */
             break;
         }
@@ -408,7 +418,7 @@ static void count_close(mc_downstream *d, bool active, bool remote) {
 }
 
 /* The listener's access log tells of connections, not of what was asked on them. */
-static void log_connection(mc_downstream *d) {
+static void log_connection(mc_downstream *d, mc_close_reason reason) {
     mc_proxy *proxy = d->proxy;
     const mc_loop *loop = proxy->loop;
     mc_stream_info info;
@@ -424,11 +434,12 @@ static void log_connection(mc_downstream *d) {
     info.downstream_local = info.downstream_direct_local = &d->local;
     info.downstream_tls = mc_downstream_tls(d);
     info.filter_chain_name = d->pin->hcm->filter_chain_name;
-    info.downstream_close_type = MC_SLICE("Normal");
+    info.downstream_close_type = reason == MC_CLOSE_RESET ? MC_SLICE("RemoteReset") : MC_SLICE("Normal");
     info.connection_id = d->conn.id;
     info.bytes_received = d->conn.rx_bytes;
     info.bytes_sent = d->conn.tx_bytes;
-    info.protocol = d->spoke ? MC_SLICE("HTTP/1.1") : MC_SLICE_NONE;
+    info.protocol = !d->spoke ? MC_SLICE_NONE : d->old ? MC_SLICE("HTTP/1.0") : MC_SLICE("HTTP/1.1");
+    info.downstream_close_reason = d->local_reason == NULL ? MC_SLICE_NONE : mc_slice_cstr(d->local_reason);
     info.flags = d->protocol_error ? MC_FLAG(DPE) : 0;
     mc_access_logs_emit(d->pin->hcm->access.connections, &info, &port);
 }
@@ -445,7 +456,7 @@ static void downstream_close(mc_conn *conn, mc_close_reason reason) {
     }
     count_close(d, active, remote);
     if (MC_UNLIKELY(d->pin->hcm->access.connections != NULL)) {
-        log_connection(d);
+        log_connection(d, reason);
     }
     mc_timer_cancel(proxy->loop, &d->timer);
     mc_timer_cancel(proxy->loop, &d->duration);

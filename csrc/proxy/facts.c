@@ -9,6 +9,15 @@ static uint64_t since_start(const mc_facts *facts, uint64_t at_us) {
 
 static uint64_t now(const mc_facts *facts) { return since_start(facts, mc_loop_now_us(facts->loop)); }
 
+static void forget_try(mc_facts *facts) {
+    facts->remote.length = facts->local.length = 0;
+    facts->connection = 0;
+    facts->wire_sent = facts->wire_received = facts->body_sent = facts->body_received = 0;
+    facts->header_sent = facts->header_received = 0;
+    facts->connect_begin = facts->connect_end = facts->send_begin = facts->send_end = MC_NO_TIME;
+    facts->body_begin = facts->receive_end = facts->pool_ready = MC_NO_TIME;
+}
+
 mc_facts *mc_facts_new(mc_arena *arena, const mc_loop *loop, uint64_t start_us, bool wants_local) {
     mc_facts *facts = mc_arena_zalloc(arena, sizeof *facts);
     if (facts == NULL) {
@@ -18,8 +27,7 @@ mc_facts *mc_facts_new(mc_arena *arena, const mc_loop *loop, uint64_t start_us, 
     facts->loop = loop;
     facts->start_us = start_us;
     facts->wants_local = wants_local;
-    facts->connect_begin = facts->connect_end = facts->send_begin = facts->send_end = MC_NO_TIME;
-    facts->body_begin = facts->receive_end = facts->pool_ready = MC_NO_TIME;
+    forget_try(facts);
     return facts;
 }
 
@@ -29,6 +37,14 @@ static mc_slice kept(mc_facts *facts, mc_slice text) {
 }
 
 void mc_facts_note_cluster(mc_facts *facts, const mc_cluster *cluster) {
+    if (cluster == NULL) {
+        facts->cluster = facts->cluster_raw = MC_SLICE_NONE;
+        facts->cluster_metadata = NULL;
+        return;
+    }
+    if (mc_slice_eq(facts->cluster_raw, cluster->name)) {
+        return;
+    }
     facts->cluster_raw = kept(facts, cluster->name);
     facts->cluster = cluster->alt_named ? kept(facts, cluster->stat_name) : facts->cluster_raw;
     facts->cluster_metadata = NULL;
@@ -37,20 +53,14 @@ void mc_facts_note_cluster(mc_facts *facts, const mc_cluster *cluster) {
     }
 }
 
-/* The host's labels are the namespace "envoy.lb". */
 static const mc_value *host_metadata(mc_facts *facts, mc_host *host) {
-    static const mc_slice name = MC_SLICE_INIT("envoy.lb");
-    mc_lb_metadata *labels = mc_host_metadata(host);
+    mc_lb_metadata *metadata = mc_host_metadata(host);
     const mc_value *copy = NULL;
-    if (labels == NULL) {
-        return NULL;
+    if (metadata != NULL && mc_value_copy(facts->arena, &metadata->spaces, &copy) != MC_OK) {
+        copy = NULL;
     }
-    mc_value *metadata = mc_arena_zalloc(facts->arena, sizeof *metadata);
-    if (metadata != NULL && mc_value_copy(facts->arena, &labels->object, &copy) == MC_OK) {
-        *metadata = (mc_value){.kind = MC_OBJECT, .items = copy, .names = &name, .count = 1};
-    }
-    mc_lb_metadata_unref(labels);
-    return copy == NULL ? NULL : metadata;
+    mc_lb_metadata_unref(metadata);
+    return copy;
 }
 
 void mc_facts_note_host(mc_facts *facts, mc_host *host) {
@@ -58,8 +68,7 @@ void mc_facts_note_host(mc_facts *facts, mc_host *host) {
     facts->host_name = kept(facts, host->hostname);
     facts->host_metadata = host_metadata(facts, host);
     facts->try_us = mc_loop_now_us(facts->loop);
-    facts->remote.length = facts->local.length = 0;
-    facts->connection = 0;
+    forget_try(facts);
 }
 
 static bool make_room(mc_facts *facts) {
@@ -118,34 +127,91 @@ void mc_facts_note_ready(mc_facts *facts, const mc_conn *conn) {
     facts->connect_end = since_start(facts, conn->connected_us);
     note_pool(facts);
     facts->send_begin = now(facts);
-    facts->sent_before = conn->tx_bytes;
     facts->received_before = conn->rx_bytes;
 }
 
-void mc_facts_note_sent(mc_facts *facts) { facts->send_end = now(facts); }
+/* Of a head as it is written: what stands between its first line and the empty one. */
+static uint64_t header_lines(mc_slice head) {
+    const size_t first = mc_slice_find(head, '\n') + 1;
+    return head.n < first + 2 ? 0 : head.n - first - 2;
+}
 
-void mc_facts_note_body(mc_facts *facts) {
+/* As Envoy counts them when they come: "name:value" and the end of the line, and nothing for what was made of the first line. */
+static uint64_t header_bytes(const mc_headers *headers) {
+    uint64_t bytes = 0;
+    MC_HEADERS_EACH(headers, it) {
+        if (it->id == MC_H_AUTHORITY) { /* came as Host */
+            bytes += 4 + it->value.n + 3;
+        } else if (it->name.p[0] != ':') {
+            bytes += it->name.n + it->value.n + 3;
+        }
+    }
+    return bytes;
+}
+
+void mc_facts_note_asked(mc_facts *facts, const mc_headers *request) {
+    facts->request_header_bytes = header_bytes(request);
+}
+
+void mc_facts_note_head(mc_facts *facts, mc_slice head) { facts->response_header_bytes += header_lines(head); }
+
+void mc_facts_note_trailers(mc_facts *facts, const mc_headers *trailers) {
+    facts->response_header_bytes += trailers->bytes + 4 * (uint64_t)trailers->live;
+}
+
+void mc_facts_note_sent_head(mc_facts *facts, mc_slice head) {
+    facts->header_sent = header_lines(head);
+    facts->wire_sent = head.n;
+}
+
+void mc_facts_note_sent(mc_facts *facts, size_t body, size_t framing) {
+    facts->body_sent += body;
+    facts->wire_sent += body + framing;
+}
+
+void mc_facts_note_sent_all(mc_facts *facts) { facts->send_end = now(facts); }
+
+void mc_facts_note_progress(mc_facts *facts, mc_attempt *attempt) {
+    const mc_conn *conn = mc_attempt_conn(attempt);
+    const uint64_t received = conn == NULL ? attempt->rx_bytes : conn->rx_bytes;
+    facts->wire_received = received < facts->received_before ? 0 : received - facts->received_before;
+}
+
+void mc_facts_note_answered(mc_facts *facts, const mc_headers *response, mc_attempt *attempt) {
+    facts->header_received += header_bytes(response);
+    mc_facts_note_progress(facts, attempt);
+}
+
+void mc_facts_note_body(mc_facts *facts, size_t n, mc_attempt *attempt) {
+    facts->body_received += n;
+    mc_facts_note_progress(facts, attempt);
     if (facts->body_begin == MC_NO_TIME) {
         facts->body_begin = now(facts);
     }
 }
 
-void mc_facts_note_received(mc_facts *facts, const mc_conn *conn) {
-    facts->receive_end = now(facts);
-    if (conn != NULL) {
-        facts->wire_sent = conn->tx_bytes - facts->sent_before;
-        facts->wire_received = conn->rx_bytes - facts->received_before;
-    }
-}
+void mc_facts_note_received(mc_facts *facts) { facts->receive_end = now(facts); }
 
 static const mc_address *known(const mc_address *address) { return address->length == 0 ? NULL : address; }
 
-void mc_facts_fill(const mc_facts *facts, mc_stream_info *info) {
-    /* A redirect inside leads elsewhere: then the route that is now, if any, names its cluster. */
-    if (facts->cluster_raw.n > 0 && mc_slice_eq(info->upstream_cluster_raw, facts->cluster_raw)) {
-        info->upstream_cluster = facts->cluster;
-        info->upstream_cluster_raw = facts->cluster_raw;
+static void fill_bytes(const mc_facts *facts, const mc_conn *client, mc_stream_info *info) {
+    if (client != NULL) {
+        info->downstream_wire_received = client->rx_bytes - facts->asked_at;
+        info->downstream_wire_sent = mc_conn_written(client) - facts->answered_at;
     }
+    /* HTTP/1 has no other form of headers. */
+    info->downstream_header_received = info->downstream_plain_header_received = facts->request_header_bytes;
+    info->downstream_header_sent = info->downstream_plain_header_sent = facts->response_header_bytes;
+    info->upstream_wire_sent = facts->wire_sent;
+    info->upstream_wire_received = facts->wire_received;
+    info->upstream_header_sent = info->upstream_plain_header_sent = facts->header_sent;
+    info->upstream_header_received = info->upstream_plain_header_received = facts->header_received;
+}
+
+void mc_facts_fill(const mc_facts *facts, const mc_conn *client, mc_stream_info *info) {
+    fill_bytes(facts, client, info);
+    info->upstream_cluster = facts->cluster;
+    info->upstream_cluster_raw = facts->cluster_raw;
     info->cluster_metadata = facts->cluster_metadata;
     info->upstream_metadata = facts->host_metadata;
     info->upstream_host = known(&facts->host);
@@ -160,8 +226,6 @@ void mc_facts_fill(const mc_facts *facts, mc_stream_info *info) {
     info->upstream_connection_id = facts->connection;
     info->upstream_protocol = info->upstream_remote == NULL ? MC_SLICE_NONE : MC_SLICE("HTTP/1.1");
     info->upstream_close_type = info->upstream_host == NULL ? MC_SLICE_NONE : MC_SLICE("Normal");
-    info->upstream_wire_sent = facts->wire_sent;
-    info->upstream_wire_received = facts->wire_received;
     info->at.upstream_connect_begin = facts->connect_begin;
     info->at.upstream_connect_end = facts->connect_end;
     info->at.upstream_send_begin = facts->send_begin;

@@ -23,24 +23,36 @@ typedef struct mc_facts {
     uint64_t *connections;
     uint32_t attempted_count, connection_count, room; /* at most so many of either */
     uint64_t connection;
-    uint64_t try_us;                       /* when the last try began */
-    uint64_t sent_before, received_before; /* the connection's bytes before this try */
-    uint64_t wire_sent, wire_received;
+    /* The client's side: what its connection had received and written when the request began; bytes of headers. */
+    uint64_t asked_at, answered_at, request_header_bytes, response_header_bytes;
+    uint64_t try_us;          /* when the last try began */
+    uint64_t received_before; /* by the connection, for earlier tries */
+    /* By the last try; of HTTP/1, the bytes of a header are those of its line. */
+    uint64_t wire_sent, wire_received, header_sent, header_received, body_sent, body_received;
     /* As mc_stream_info.at. */
     uint64_t connect_begin, connect_end, send_begin, send_end, body_begin, receive_end, pool_ready;
 } mc_facts;
 
 MC_MUST_CHECK mc_facts *mc_facts_new(mc_arena *arena, const mc_loop *loop, uint64_t start_us, bool wants_local);
-void mc_facts_fill(const mc_facts *facts, mc_stream_info *info);
+/* `client` is the downstream connection; NULL: there is none. */
+void mc_facts_fill(const mc_facts *facts, const mc_conn *client, mc_stream_info *info);
 
 /* Out of memory is not told: a fact more or less. */
-void mc_facts_note_cluster(mc_facts *facts, const mc_cluster *cluster);
+void mc_facts_note_asked(mc_facts *facts, const mc_headers *request); /* as the client sent it */
+void mc_facts_note_head(mc_facts *facts, mc_slice head);              /* of the response, as the client gets it */
+void mc_facts_note_trailers(mc_facts *facts, const mc_headers *trailers);
+void mc_facts_note_cluster(mc_facts *facts, const mc_cluster *cluster); /* of the route; NULL: none */
 void mc_facts_note_host(mc_facts *facts, mc_host *host);
 void mc_facts_note_ready(mc_facts *facts, const mc_conn *conn);
 void mc_facts_note_failed(mc_facts *facts);
-void mc_facts_note_sent(mc_facts *facts);
-void mc_facts_note_body(mc_facts *facts);
-void mc_facts_note_received(mc_facts *facts, const mc_conn *conn);
+void mc_facts_note_sent_head(mc_facts *facts, mc_slice head);
+void mc_facts_note_sent(mc_facts *facts, size_t body, size_t framing);
+void mc_facts_note_sent_all(mc_facts *facts);
+void mc_facts_note_answered(mc_facts *facts, const mc_headers *response, mc_attempt *attempt);
+void mc_facts_note_body(mc_facts *facts, size_t n, mc_attempt *attempt);
+void mc_facts_note_received(mc_facts *facts);
+/* What came of the response, as long as the try lasts, and once when it is over. */
+void mc_facts_note_progress(mc_facts *facts, mc_attempt *attempt);
 
 /* MC_FACT(stream, host, t->host) */
 #define MC_FACT(stream, what, ...)                                                                                     \

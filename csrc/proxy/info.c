@@ -29,7 +29,7 @@ static void fill_times(const mc_stream *stream, mc_stream_info *info) {
     info->at.request_end = after_start_ns(stream, stream->request_complete_us);
     info->at.upstream_receive_begin = after_start_ns(stream, stream->first_upstream_us);
     info->at.response_begin = after_start_ns(stream, stream->headers_sent_us);
-    info->at.response_end = stream->finished && stream->headers_sent ? after_start_ns(stream, now_us) : MC_NO_TIME;
+    info->at.response_end = stream->response_complete ? after_start_ns(stream, now_us) : MC_NO_TIME;
     info->at.now = after_start_ns(stream, now_us);
 }
 
@@ -79,7 +79,7 @@ const mc_stream_info *mc_stream_collect_info(mc_stream *stream) {
     fill_route(stream, info);
     fill_times(stream, info);
     if (stream->facts != NULL) {
-        mc_facts_fill(stream->facts, info);
+        mc_facts_fill(stream->facts, stream->downstream == NULL ? NULL : mc_downstream_conn(stream->downstream), info);
     }
     if (MC_UNLIKELY(stream->hcm->tracing != NULL)) {
         mc_tracing_tell(stream, info);
@@ -96,8 +96,7 @@ mc_status mc_stream_route_request(mc_stream *stream, mc_route_request *out) {
         .arena = &stream->arena,
         .runtime = stream->proxy->runtime,
     };
-    if (MC_UNLIKELY(mc_route_table_formats(stream->routes->table) ||
-                    mc_route_table_reads_info(stream->routes->table))) {
+    if (MC_UNLIKELY(mc_route_table_formats(stream->hcm->routes) || mc_route_table_reads_info(stream->hcm->routes))) {
         out->info = mc_stream_collect_info(stream);
         return out->info == NULL ? MC_ENOMEM : MC_OK;
     }
@@ -114,23 +113,44 @@ void mc_stream_emit_log(mc_stream *stream, mc_log_type type) {
     mc_access_logs_emit(stream->hcm->access.logs, stream->info, &port);
 }
 
-void mc_stream_emit_upstream_log(mc_stream *stream, mc_log_type type, const mc_headers *response, uint16_t status,
-                                 uint64_t start_us) {
+/* A try has a stream info of its own in Envoy, which knows the upstream's side and less of the client's. */
+static void tell_try(const mc_stream *stream, const mc_span_end *try, bool ready_only, mc_stream_info *info) {
+    const mc_facts *facts = stream->facts;
+    const uint64_t before_ns = facts == NULL ? 0 : (facts->try_us - stream->start_us) * 1000;
+    const uint64_t pool_ready = info->at.pool_ready; /* no point, but a length */
+    info->at.request_end = info->at.response_begin = info->at.response_end = MC_NO_TIME;
+    if (ready_only) {
+        info->at.upstream_send_begin = MC_NO_TIME;
+    }
+    uint64_t *times = (uint64_t *)&info->at;
+    for (size_t i = 0; i < sizeof info->at / sizeof *times; i++) {
+        times[i] -= times[i] == MC_NO_TIME ? 0 : before_ns;
+    }
+    info->at.pool_ready = pool_ready;
+    info->start_ns += before_ns;
+    info->bytes_sent = facts == NULL ? 0 : facts->body_sent;
+    info->bytes_received = facts == NULL ? 0 : facts->body_received;
+    info->response = try->headers;
+    info->response_trailers = try->trailers;
+    info->status = try->status;
+    info->flags = try->flags;
+    info->flag_order = 0;
+    info->attempts = 0;
+    info->protocol = info->upstream_protocol;
+    info->response_code_details = MC_SLICE_NONE;
+    info->stream_id_text = MC_SLICE("");
+    info->downstream_remote = info->downstream_direct_remote;
+    info->virtual_host_metadata = NULL;
+}
+
+void mc_stream_emit_upstream_log(mc_stream *stream, mc_log_type type, const mc_span_end *try) {
     mc_proxy *proxy = stream->proxy;
     if (proxy->log_writer == NULL || mc_stream_collect_info(stream) == NULL) {
         return;
     }
     const mc_log_port port = {proxy->log_writer, proxy->log_ring, proxy->runtime, mc_loop_random(proxy->loop)};
     mc_stream_info info = *stream->info;
-    const uint64_t before_ns = (start_us - stream->start_us) * 1000;
-    uint64_t *times = (uint64_t *)&info.at;
-    for (size_t i = 0; i < sizeof info.at / sizeof *times; i++) {
-        times[i] -= times[i] == MC_NO_TIME ? 0 : before_ns;
-    }
-    info.at.pool_ready = stream->info->at.pool_ready; /* no point, but a length */
-    info.start_ns += before_ns;
+    tell_try(stream, try, type == MC_LOG_UPSTREAM_POOL_READY, &info);
     info.log_type = (uint8_t)type;
-    info.response = response;
-    info.status = status;
     mc_access_logs_emit(stream->hcm->access.upstream, &info, &port);
 }

@@ -11,7 +11,6 @@ static mc_router *router_new(mc_filter *filter, mc_upstream *upstream) {
         r->stream = stream;
         r->upstream = upstream;
         r->cluster = upstream->cluster;
-        MC_FACT(stream, cluster, stream->facts, r->cluster);
         r->options = &stream->hcm->router;
         r->timeout.fire = mc_router_timeout_fired;
         r->backoff.fire = mc_router_backoff_fired;
@@ -44,7 +43,7 @@ static mc_status prepare(mc_router *r) {
         status = mc_stream_route_request(stream, &request);
     }
     if (status == MC_OK) { /* RT-35 */
-        status = mc_route_finalize_request(stream->routes->table, &stream->match, &request, headers,
+        status = mc_route_finalize_request(stream->hcm->routes, &stream->match, &request, headers,
                                            r->options->suppress_envoy_headers);
     }
     mc_retry_init(
@@ -60,13 +59,6 @@ static mc_status prepare(mc_router *r) {
     r->may_retry = r->retry.configured;
     r->body_limit = body_limit(stream);
     return status == MC_OK ? mc_router_ask(r, &request) : status;
-}
-
-static mc_upstream *find_upstream(mc_stream *stream) {
-    mc_proxy *proxy = stream->proxy;
-    uint32_t slot = stream->match.cluster_id == MC_NO_CLUSTER ? proxy->find_slot(proxy->ctx, stream->match.cluster)
-                                                              : stream->routes->cluster_slots[stream->match.cluster_id];
-    return mc_proxy_upstream(proxy, slot);
 }
 
 /* RF-14: the limit of the whole request runs from its end. */
@@ -142,7 +134,7 @@ static mc_status prepare_upgrade(mc_router *r) {
 
 static void route_to_cluster(mc_filter *filter, bool end_stream) {
     mc_stream *stream = mc_filter_stream(filter);
-    mc_upstream *upstream = find_upstream(stream);
+    mc_upstream *upstream = mc_stream_upstream(stream);
     if (upstream == NULL) { /* RF-2 */
         MC_HCM_COUNT(stream, no_cluster);
         mc_stream_reply(stream, &(mc_reply){.status = stream->match.route->cluster_not_found_status,
@@ -170,7 +162,7 @@ static void route_to_cluster(mc_filter *filter, bool end_stream) {
     }
     if (end_stream) {
         request_ended(r);
-    } else if (r->websocket && r->timeout_ms != 0) { /* RF-14 */
+    } else if (stream->upgrade && r->timeout_ms != 0) { /* RF-14 */
         mc_timer_arm(stream->proxy->loop, &r->timeout, r->timeout_ms);
     }
     if (MC_UNLIKELY((stream->match.route->mirrors.count | r->cluster->mirrors.count) > 0)) {

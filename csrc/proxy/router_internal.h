@@ -32,6 +32,7 @@ typedef struct mc_try {
     mc_span *span; /* of this try alone; NULL: none */
     mc_headers headers;
     mc_headers *trailers;
+    mc_headers *arrived; /* the headers before anything was changed, for who logs tries; NULL: `headers` */
     mc_h1_head head;
     mc_h1_framing framing; /* of the request body on the wire */
     bool selected;         /* it got a connection, or failed to: the host counts as attempted */
@@ -119,6 +120,8 @@ bool mc_router_drop_overload(mc_router *r);
 void mc_router_reply_no_host(mc_router *r);
 /* The response flag that tells of it. */
 uint64_t mc_router_reset_flag(mc_reset_reason reason);
+/* The transport failure that the error tells of; empty for none. */
+mc_slice mc_router_connect_text(mc_connect_error error);
 /* Answers, or resets a response that has begun. Adds what answers carry after tries were made (RF-35). */
 void mc_router_reply(mc_router *r, const mc_reply *reply);
 void mc_router_reply_reset(mc_router *r, mc_reset_reason reason, mc_connect_error error);

@@ -24,7 +24,16 @@ static void free_stream(mc_deferred *deferred) {
 
 static void open_facts(mc_stream *stream) {
     if (MC_UNLIKELY(stream->hcm->keeps_facts)) {
+        const mc_facts *before = stream->facts; /* of an earlier leg */
         stream->facts = mc_facts_new(&stream->arena, stream->proxy->loop, stream->start_us, stream->hcm->keeps_local);
+        if (stream->facts != NULL && before != NULL) {
+            stream->facts->asked_at = before->asked_at;
+            stream->facts->answered_at = before->answered_at;
+            stream->facts->request_header_bytes = before->request_header_bytes;
+        } else if (stream->facts != NULL && stream->downstream != NULL) {
+            stream->facts->asked_at = mc_downstream_consumed(stream->downstream);
+            stream->facts->answered_at = mc_conn_written(mc_downstream_conn(stream->downstream));
+        }
     }
 }
 
@@ -41,7 +50,6 @@ mc_stream *mc_stream_open(mc_downstream *downstream, mc_proxy *proxy, mc_hcm_pin
     stream->pin = mc_hcm_pin_ref(pin);
     stream->hcm = pin->hcm;
     stream->chain = &stream->hcm->chain;
-    stream->routes = &stream->hcm->routes;
     stream->random = mc_random_next(mc_loop_random(proxy->loop));
     stream->head.version_minor = 1; /* until the head says otherwise: codec errors are answered in HTTP/1.1 */
     stream->start_us = mc_loop_now_us(proxy->loop);
@@ -222,6 +230,19 @@ static void refuse_upgrade(mc_stream *stream) {
     mc_stream_reply(stream, &(mc_reply){.status = 403, .details = "upgrade_failed"});
 }
 
+mc_upstream *mc_stream_upstream(const mc_stream *stream) {
+    const mc_proxy *proxy = stream->proxy;
+    uint32_t slot = stream->match.cluster_id == MC_NO_CLUSTER ? proxy->find_slot(proxy->ctx, stream->match.cluster)
+                                                              : stream->hcm->cluster_slots[stream->match.cluster_id];
+    return mc_proxy_upstream(proxy, slot);
+}
+
+static void note_cluster(mc_stream *stream) {
+    const bool forwards = stream->match.route != NULL && stream->match.cluster.n > 0;
+    const mc_upstream *upstream = forwards ? mc_stream_upstream(stream) : NULL;
+    mc_facts_note_cluster(stream->facts, upstream == NULL ? NULL : upstream->cluster);
+}
+
 mc_status mc_stream_match_route(mc_stream *stream) {
     stream->route_stale = false;
     mc_route_request request = {
@@ -232,12 +253,14 @@ mc_status mc_stream_match_route(mc_stream *stream) {
         .arena = &stream->arena,
         .runtime = stream->proxy->runtime,
     };
-    MC_TRY(mc_hcm_routes_find(stream->hcm, &stream->request, &stream->arena, &stream->routes));
-    if (MC_UNLIKELY(mc_route_table_reads_info(stream->routes->table)) &&
+    if (MC_UNLIKELY(mc_route_table_reads_info(stream->hcm->routes)) &&
         (request.info = mc_stream_collect_info(stream)) == NULL) {
         return MC_ENOMEM;
     }
-    mc_status status = mc_route_table_match(stream->routes->table, &request, &stream->match);
+    mc_status status = mc_route_table_match(stream->hcm->routes, &request, &stream->match);
+    if (MC_UNLIKELY(stream->facts != NULL)) {
+        note_cluster(stream);
+    }
     if (MC_UNLIKELY(stream->hcm->tracing != NULL)) {
         mc_tracing_decide(stream);
     }
@@ -285,10 +308,6 @@ void mc_stream_request_headers(mc_stream *stream, const mc_h1_head *head) {
     }
     if (MC_UNLIKELY(stream->overloaded)) {
         refuse_overloaded(stream);
-        return;
-    }
-    if (mc_hcm_routes_find(stream->hcm, &stream->request, &stream->arena, &stream->routes) != MC_OK) {
-        out_of_memory(stream);
         return;
     }
     if (!mc_sanitize_request(stream, mc_downstream_peer(stream->downstream), mc_downstream_local(stream->downstream),
@@ -366,7 +385,7 @@ static mc_status mutate_reply(mc_stream *stream, const mc_reply *reply, mc_heade
         return MC_OK;
     }
     mc_status status = mc_stream_route_request(stream, &request);
-    return status == MC_OK ? mc_route_finalize_response(stream->routes->table, &stream->match, &request, headers)
+    return status == MC_OK ? mc_route_finalize_response(stream->hcm->routes, &stream->match, &request, headers)
                            : status;
 }
 
@@ -523,9 +542,6 @@ void mc_stream_count_response(mc_stream *stream, uint16_t status) {
                                 stats->listener.downstream_rq_4xx,
                                 stats->listener.downstream_rq_5xx};
     mc_slab *slab = stream->proxy->slab;
-    if (MC_UNLIKELY(stream->health_check)) {
-        return;
-    }
     mc_counter_inc(slab, stats->downstream_rq_completed);
     mc_counter_inc(slab, stats->listener.downstream_rq_completed);
     if (status >= 100 && status < 600) {
@@ -587,6 +603,7 @@ void mc_stream_send_headers(mc_stream *stream, bool end_stream) {
     size_t n = mc_h1_encode_response(stream->response, &how, out, &framing);
     mc_stream_count_response(stream, status);
     mc_conn_write(conn, mc_slice_of(out, n));
+    MC_FACT(stream, head, stream->facts, mc_slice_of(out, n));
     if (informational) {
         return;
     }
@@ -614,6 +631,9 @@ static void write_end(mc_stream *stream) {
     char *out = mc_net_scratch(stream->proxy->net, mc_h1_last_chunk_size(trailers));
     if (out != NULL) {
         mc_conn_write(mc_downstream_conn(stream->downstream), mc_slice_of(out, mc_h1_last_chunk(trailers, out)));
+        if (trailers != NULL) {
+            MC_FACT(stream, trailers, stream->facts, trailers);
+        }
     } else {
         stream->close_connection = true;
     }

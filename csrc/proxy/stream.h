@@ -45,7 +45,6 @@ struct mc_stream {
     mc_proxy *proxy;
     mc_hcm_pin *pin;
     const mc_hcm *hcm;
-    const mc_hcm_routes *routes; /* of the request's scope */
     mc_arena arena;
     mc_headers request;
     mc_headers *request_trailers;
@@ -132,6 +131,8 @@ void mc_stream_restart(mc_stream *stream, mc_buffer *body);
 
 /* Looks the route up (again). */
 MC_MUST_CHECK mc_status mc_stream_match_route(mc_stream *stream);
+/* The cluster that the route leads to; NULL: none, or none that exists. */
+mc_upstream *mc_stream_upstream(const mc_stream *stream);
 
 /* A local reply outside the filters (HC-3, HC-4). */
 void mc_stream_reply(mc_stream *stream, const mc_reply *reply);
@@ -159,9 +160,8 @@ static inline void mc_stream_log(mc_stream *stream, mc_log_type type) {
         mc_stream_emit_log(stream, type);
     }
 }
-/* A record of a try for the router's own logs: `response` are the headers that came, NULL: none; `start_us` when it began. */
-void mc_stream_emit_upstream_log(mc_stream *stream, mc_log_type type, const mc_headers *response, uint16_t status,
-                                 uint64_t start_us);
+/* A record of the last try for the router's own logs. */
+void mc_stream_emit_upstream_log(mc_stream *stream, mc_log_type type, const mc_span_end *try);
 /* The stream as its route table's decisions see it; with its info where header formats read that. */
 MC_MUST_CHECK mc_status mc_stream_route_request(mc_stream *stream, mc_route_request *out);
 
@@ -196,6 +196,8 @@ MC_MUST_CHECK mc_status mc_sanitize_response(mc_stream *stream);
 const mc_address *mc_downstream_peer(const mc_downstream *downstream);
 const mc_address *mc_downstream_local(const mc_downstream *downstream);
 mc_conn *mc_downstream_conn(mc_downstream *downstream);
+/* Bytes of what the client sent that belong to requests before the one that begins now. */
+uint64_t mc_downstream_consumed(const mc_downstream *downstream);
 /* NULL: no TLS. */
 const mc_tls_info *mc_downstream_tls(const mc_downstream *downstream);
 /* Whether the connection is to end after the response whose headers are due now (HC-40). */

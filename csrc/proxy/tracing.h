@@ -72,7 +72,7 @@ mc_span *mc_tracing_spawn(struct mc_stream *stream);
 /* Writes the context into the request's headers: that of `child`, or of the request when it is NULL. */
 MC_MUST_CHECK mc_status mc_tracing_inject(struct mc_stream *stream, const mc_span *child);
 
-/* How a try ended. */
+/* How a try ended, or stands. */
 typedef struct mc_span_end {
     const mc_address *upstream;
     const mc_headers *headers, *trailers; /* of the response; may be NULL */

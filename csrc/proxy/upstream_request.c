@@ -10,6 +10,7 @@ void mc_try_write(mc_try *t, mc_slice data) {
     }
     if (t->framing != MC_H1_CHUNKED) {
         mc_conn_write(conn, data);
+        MC_FACT(t->router->stream, sent, t->router->stream->facts, data.n, 0);
         return;
     }
     char *head = mc_net_scratch(t->router->stream->proxy->net, MC_H1_CHUNK_HEAD_MAX);
@@ -17,9 +18,11 @@ void mc_try_write(mc_try *t, mc_slice data) {
         mc_conn_abort(conn, MC_CLOSE_RESET);
         return;
     }
-    mc_conn_write(conn, mc_slice_of(head, mc_h1_chunk_head(head, data.n)));
+    const size_t n = mc_h1_chunk_head(head, data.n);
+    mc_conn_write(conn, mc_slice_of(head, n));
     mc_conn_write(conn, data);
     mc_conn_write(conn, MC_SLICE("\r\n"));
+    MC_FACT(t->router->stream, sent, t->router->stream->facts, data.n, n + 2);
 }
 
 void mc_try_write_end(mc_try *t) {
@@ -38,10 +41,12 @@ void mc_try_write_end(mc_try *t) {
             mc_conn_abort(conn, MC_CLOSE_RESET);
             return;
         }
-        mc_conn_write(conn, mc_slice_of(out, mc_h1_last_chunk(trailers, out)));
+        const size_t n = mc_h1_last_chunk(trailers, out);
+        mc_conn_write(conn, mc_slice_of(out, n));
+        MC_FACT(r->stream, sent, r->stream->facts, 0, n);
     }
     t->attempt.request_sent = true;
-    MC_FACT(r->stream, sent, r->stream->facts);
+    MC_FACT(r->stream, sent_all, r->stream->facts);
 }
 
 static void write_body(mc_router *r, mc_try *t) {
@@ -101,6 +106,7 @@ static void write_request(mc_try *t) {
     size_t n = mc_h1_encode_request(&stream->request, &how, out, &t->framing);
     t->ready = true;
     mc_conn_write(conn, mc_slice_of(out, n));
+    MC_FACT(stream, sent_head, stream->facts, mc_slice_of(out, n));
     if (MC_LIKELY(!r->payload_waits)) {
         write_body(r, t);
     }
@@ -148,10 +154,12 @@ void mc_try_on_low(mc_attempt *attempt) {
 
 /* --- the end of a try ---------------------------------------------------------------------------------------------------- */
 
-static void finish_span(mc_try *t) {
-    const mc_span_end end = {
+static mc_span_end end_of(const mc_try *t) {
+    return (mc_span_end){
         .upstream = mc_upstream_address(t->router->upstream, t->host),
-        .headers = t->head.status == 0 ? NULL : &t->headers,
+        .headers = t->head.status == 0  ? NULL
+                   : t->arrived != NULL ? t->arrived
+                                        : &t->headers,
         .trailers = t->trailers,
         .reset_reason = t->failed ? mc_reset_reason_text(t->reason) : MC_SLICE_NONE,
         .flags = t->failed ? mc_router_reset_flag(t->reason) : 0,
@@ -160,14 +168,16 @@ static void finish_span(mc_try *t) {
         .connected = t->ready,
         .canceled = t->canceled,
     };
+}
+
+static void finish_span(mc_try *t) {
+    const mc_span_end end = end_of(t);
     mc_tracing_finish_child(t->router->stream, t->span, &end);
 }
 
 static void log_try(mc_try *t, mc_log_type type) {
-    mc_stream *stream = t->router->stream;
-    const bool answered = t->head.status != 0;
-    mc_stream_emit_upstream_log(stream, type, answered ? &t->headers : NULL, t->head.status,
-                                stream->facts == NULL ? stream->start_us : stream->facts->try_us);
+    const mc_span_end end = end_of(t);
+    mc_stream_emit_upstream_log(t->router->stream, type, &end);
 }
 
 static void log_ready(mc_try *t) {
@@ -178,6 +188,7 @@ static void log_ready(mc_try *t) {
 
 void mc_try_drop(mc_try *t) {
     mc_router *r = t->router;
+    MC_FACT(r->stream, progress, r->stream->facts, &t->attempt);
     if (MC_UNLIKELY(r->stream->hcm->access.upstream != NULL)) {
         log_try(t, MC_LOG_UPSTREAM_END);
     }

@@ -26,6 +26,8 @@ void mc_router_backoff_fired(mc_timer *timer) {
     r->waiting = false;
     r->retried = true;
     stream->attempts += stream->attempts < UINT8_MAX;
+    stream->first_upstream_us = 0;
+    stream->upstream_failure = MC_SLICE_NONE;
     mc_try_start(r);
 }
 
@@ -62,6 +64,7 @@ void mc_try_failed(mc_try *t, mc_reset_reason reason) {
     t->awaiting = false;
     t->failed = true;
     t->reason = reason;
+    r->stream->upstream_failure = mc_router_connect_text(t->attempt.connect_error);
     if (reason != MC_RESET_OVERFLOW) { /* RF-31 */
         mc_try_report(t, MC_OUTLIER_CONNECT_FAILED, 0);
     }
@@ -128,13 +131,13 @@ static mc_status add_response_headers(mc_router *r, mc_try *t) { /* RF-35 */
         status = mc_headers_add_known_ref(&t->headers, MC_H_SET_COOKIE, r->hash.set_cookies[i]);
     }
     mc_route_request request;
-    const bool formats = mc_route_table_formats(stream->routes->table);
+    const bool formats = mc_route_table_formats(stream->hcm->routes);
     if (MC_UNLIKELY(formats) && status == MC_OK) {
         status = mc_stream_route_request(stream, &request);
     }
-    return status == MC_OK ? mc_route_finalize_response(stream->routes->table, &stream->match,
-                                                        formats ? &request : NULL, &t->headers)
-                           : status;
+    return status == MC_OK
+               ? mc_route_finalize_response(stream->hcm->routes, &stream->match, formats ? &request : NULL, &t->headers)
+               : status;
 }
 
 static void report_response(mc_try *t, uint16_t grpc_status) { /* RF-32 */
@@ -199,13 +202,12 @@ static void complete(mc_router *r, mc_try *t) {
     mc_router_settle(r);
 }
 
-/* A handshake needs a 101: of an answer that is neither that nor an error, the headers are passed on and nothing else. It counts
- * nowhere and is no reason for another try. */
+/* A handshake needs a 101: of an answer that is neither that nor an error, the headers are passed on and nothing else. */
 static void reply_handshake(mc_try *t, bool end_stream) {
     mc_router *r = t->router;
     mc_stream *stream = r->stream;
     mc_header *headers = mc_arena_alloc(&stream->arena, (t->headers.live + 1) * sizeof *headers);
-    mc_reply reply = {.status = t->head.status, .details = "websocket_handshake_unsuccessful", .headers = headers};
+    mc_reply reply = {.status = t->head.status, .details = stream->details, .headers = headers};
     if (headers == NULL) {
         mc_router_out_of_memory(r);
         return;
@@ -226,10 +228,6 @@ static mc_status respond(mc_try *t, bool end_stream) {
     mc_stream *stream = r->stream;
     const uint16_t grpc_status = MC_UNLIKELY(r->grpc) ? mc_grpc_http_status(&t->headers) : 0;
     bool refused;
-    if (MC_UNLIKELY(r->websocket) && t->head.status != 101 && t->head.status < 400) {
-        reply_handshake(t, end_stream);
-        return MC_ECLOSED;
-    }
     t->awaiting = false;
     report_response(t, grpc_status);
     mc_try_told(t);
@@ -254,6 +252,13 @@ static mc_status respond(mc_try *t, bool end_stream) {
         count_success(r, t, grpc_status, end_stream);
     }
     stream->details = "via_upstream";
+    if (MC_UNLIKELY(r->websocket) && t->head.status != 101) {
+        stream->details = "websocket_handshake_unsuccessful";
+        if (t->head.status < 400) {
+            reply_handshake(t, end_stream);
+            return MC_ECLOSED;
+        }
+    }
     stream->upstream_address = *mc_upstream_address(t->router->upstream, t->host);
     r->response_started = true;
     r->final = t;
@@ -287,11 +292,26 @@ static mc_headers *on_begin(mc_attempt *attempt) {
     return &t->headers;
 }
 
+/* The same bytes, which nobody changes; NULL: no memory. */
+static mc_headers *copy_headers(const mc_headers *from) {
+    mc_headers *copy = mc_arena_alloc(from->arena, sizeof *copy);
+    mc_header *items = mc_arena_alloc(from->arena, from->count * sizeof *items);
+    if (copy == NULL || items == NULL) {
+        return NULL;
+    }
+    memcpy(items, from->items, from->count * sizeof *items);
+    *copy = *from;
+    copy->items = items;
+    copy->cap = copy->count;
+    return copy;
+}
+
 static mc_status on_headers(mc_attempt *attempt, const mc_h1_head *head) {
     mc_try *t = try_of(attempt);
     mc_router *r = t->router;
     t->head = *head;
     mc_try_active(t);
+    MC_FACT(r->stream, answered, r->stream->facts, &t->headers, attempt);
     if (MC_UNLIKELY(t->headers.repeated) && mc_headers_join(&t->headers, MC_HEADERS_OF_RESPONSE) != MC_OK) {
         return MC_ENOMEM;
     }
@@ -299,6 +319,9 @@ static mc_status on_headers(mc_attempt *attempt, const mc_h1_head *head) {
         return on_informational(r, t);
     }
     r->stream->first_upstream_us = mc_loop_now_us(r->stream->proxy->loop);
+    if (MC_UNLIKELY(r->stream->hcm->access.upstream != NULL)) {
+        t->arrived = copy_headers(&t->headers);
+    }
     if (head->end_stream) {
         return MC_OK; /* on_complete decides: the connection stays usable */
     }
@@ -337,7 +360,7 @@ static mc_status on_body(mc_attempt *attempt, mc_slice data) {
     mc_try *t = try_of(attempt);
     mc_router *r = t->router;
     mc_try_active(t);
-    MC_FACT(r->stream, body, r->stream->facts);
+    MC_FACT(r->stream, body, r->stream->facts, data.n, attempt);
     mc_filter_encode_data(r->filter, data, false);
     return r->stream->finished || r->final != t ? MC_ECLOSED : MC_OK;
 }
@@ -359,7 +382,7 @@ static void count_grpc_end(mc_router *r, mc_try *t) { /* without trailers a gRPC
 static void on_complete(mc_attempt *attempt) {
     mc_try *t = try_of(attempt);
     mc_router *r = t->router;
-    MC_FACT(r->stream, received, r->stream->facts, mc_attempt_conn(attempt));
+    MC_FACT(r->stream, received, r->stream->facts);
     if (t->head.end_stream) {
         (void)respond(t, true);
         return;

@@ -1,6 +1,7 @@
 /* Time as START_TIME(format) writes it. Envoy takes its own specifiers out first: %s the seconds since 1970, %f the nine digits of
- * the fraction, %1f to %9f and %E1f to %E9f the first so many, %E1S to %E9S behind seconds and a point. What lies between goes to cctz, which does the common conversions and its %E forms
- * by itself and hands the rest to strftime in runs; here strftime has the C locale. A format is cut into such pieces once. */
+ * the fraction, %1f to %9f and %E1f to %E9f the first so many, %E1S to %E9S the same behind seconds and a point. What lies between
+ * goes to cctz, which does the common conversions and its %E forms by itself and hands the rest to strftime in runs; here strftime
+ * has the C locale. A format is cut into such pieces once. */
 #include <locale.h>
 #include <time.h>
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
 import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -75,7 +74,6 @@ _STATUS_NUMBER = {
     "DEGRADED": 5,
 }
 _U64 = (1 << 64) - 1
-_EPOCH_MS = 1 << 32
 
 
 class PriorityLoad(NamedTuple):
@@ -809,16 +807,14 @@ def _hash_of(value: Any) -> int | None:
 
 
 def _clock(now: Any) -> Callable[[], int]:
-    """Milliseconds, later than any time that means never."""
+    """Milliseconds."""
     if now is None:
         return lambda: time.monotonic_ns() // 1_000_000
     read = now if callable(now) else lambda: now
 
     def milliseconds() -> int:
         value = read()
-        # A float may stand for a whole millisecond and yet be a little less.
-        whole = value if isinstance(value, int) else math.floor(round(value * 1e6) / 1000)
-        return _EPOCH_MS + int(whole)
+        return int(value) if isinstance(value, int) else int(value * 1000)
 
     return milliseconds
 
