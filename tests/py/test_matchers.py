@@ -143,3 +143,18 @@ def test_threads_share_one() -> None:
     for thread in threads:
         thread.join()
     assert wrong == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "thing"),
+    [
+        (meshcore.HeaderMatcher, []),
+        (meshcore.StringMatcher, "a"),
+        (meshcore.PathMatcher, "/a"),
+        (meshcore.QueryParameterMatcher, "a=1"),
+        (meshcore.MetadataMatcher, {}),
+    ],
+)
+def test_a_matcher_without_init_refuses_to_match(kind: Any, thing: Any) -> None:
+    with pytest.raises(RuntimeError):
+        kind.__new__(kind).match(thing)

@@ -1,8 +1,6 @@
 """Matchers as objects: HeaderMatcher, StringMatcher, PathMatcher and the like, compiled once from
 their canonical JSON. The face of csrc/route/matcher.h."""
 
-from libc.string cimport memset
-
 from meshcore._core.cbase cimport (
     MC_EINVAL,
     MC_OK,
@@ -108,43 +106,57 @@ cdef const mc_value *parse(mc_arena *arena, bytes config) except NULL:
     return value
 
 
-cdef class HeaderMatcher:
-    """One condition on the headers of a request or response."""
+cdef class Matcher:
+    """What all have: an arena that the compiled condition lives in, once `__init__` has run."""
 
     def __cinit__(self):
         mc_arena_init(&self.arena, NULL)
-        self.matcher = NULL
 
     def __init__(self, bytes config not None):
-        cdef mc_error error
-        if self.matcher != NULL:
+        if self.ready:
             raise RuntimeError("a matcher cannot be changed")
-        refuse(
-            mc_match_header_compile(
-                &self.arena, parse(&self.arena, config), &self.own, &error
-            ),
-            &error,
-        )
-        self.matcher = &self.own
+        self.compile(parse(&self.arena, config))
+        self.ready = True
 
     def __dealloc__(self):
         mc_arena_fini(&self.arena)
+
+    cdef int compile(self, const mc_value *config) except -1:
+        raise TypeError("not a matcher by itself")
+
+    cdef int use(self) except -1:
+        if not self.ready:
+            raise RuntimeError("a matcher without __init__")
+        return 0
+
+
+cdef class HeaderMatcher(Matcher):
+    """One condition on the headers of a request or response."""
+
+    cdef int compile(self, const mc_value *config) except -1:
+        cdef mc_error error
+        refuse(mc_match_header_compile(&self.arena, config, &self.own, &error), &error)
+        self.matcher = &self.own
+        return 0
 
     @staticmethod
     cdef HeaderMatcher of(const mc_matcher *matcher, object owner):
         cdef HeaderMatcher made = HeaderMatcher.__new__(HeaderMatcher)
         made.matcher = matcher
         made.owner = owner
+        made.ready = True
         return made
 
     @property
     def name(self):
         """The header, in lower case."""
+        self.use()
         return slice_str(mc_match_header_name(self.matcher))
 
     def match(self, headers):
         """Whether these headers, a list of (name, value) or a mapping, meet the condition."""
         cdef call c
+        self.use()
         begin(&c)
         try:
             fill(&c, headers)
@@ -153,96 +165,61 @@ cdef class HeaderMatcher:
             end(&c)
 
 
-cdef class StringMatcher:
+cdef class StringMatcher(Matcher):
     """A condition on a text."""
 
-    cdef mc_arena arena
     cdef mc_string_match string
-    cdef bint ready
 
-    def __cinit__(self):
-        mc_arena_init(&self.arena, NULL)
-
-    def __init__(self, bytes config not None):
+    cdef int compile(self, const mc_value *config) except -1:
         cdef mc_error error
-        if self.ready:
-            raise RuntimeError("a matcher cannot be changed")
-        refuse(
-            mc_string_match_compile(
-                &self.arena, parse(&self.arena, config), &self.string, &error
-            ),
-            &error,
+        return refuse(
+            mc_string_match_compile(&self.arena, config, &self.string, &error), &error
         )
-        self.ready = True
-
-    def __dealloc__(self):
-        mc_arena_fini(&self.arena)
 
     def match(self, value):
         """Whether the text, str or bytes, meets the condition."""
         cdef bytes text = octets(value, "a value")
+        self.use()
         return answer(mc_string_match_test(&self.string, bytes_slice(text)))
 
 
-cdef class PathMatcher:
+cdef class PathMatcher(Matcher):
     """A condition on a path: what stands before its query and fragment."""
 
-    cdef mc_arena arena
     cdef mc_string_match string
-    cdef bint ready
 
-    def __cinit__(self):
-        mc_arena_init(&self.arena, NULL)
-
-    def __init__(self, bytes config not None):
+    cdef int compile(self, const mc_value *config) except -1:
         cdef mc_error error
-        cdef const mc_value *path
-        if self.ready:
-            raise RuntimeError("a matcher cannot be changed")
-        path = mc_value_get(parse(&self.arena, config), b"path")
+        cdef const mc_value *path = mc_value_get(config, b"path")
         if path == NULL:
             raise ConfigError("path", "is required")
-        refuse(mc_string_match_compile(&self.arena, path, &self.string, &error), &error, "path")
-        self.ready = True
-
-    def __dealloc__(self):
-        mc_arena_fini(&self.arena)
+        return refuse(
+            mc_string_match_compile(&self.arena, path, &self.string, &error), &error, "path"
+        )
 
     def match(self, path):
         """Whether the path, with or without query and fragment, meets the condition."""
         cdef bytes text = octets(path, "a path")
+        self.use()
         text = text.partition(b"?")[0].partition(b"#")[0]
         return answer(mc_string_match_test(&self.string, bytes_slice(text)))
 
 
-cdef class QueryParameterMatcher:
+cdef class QueryParameterMatcher(Matcher):
     """A condition on one parameter of a query."""
 
-    cdef mc_arena arena
     cdef mc_matcher matcher
-    cdef bint ready
 
-    def __cinit__(self):
-        mc_arena_init(&self.arena, NULL)
-
-    def __init__(self, bytes config not None):
+    cdef int compile(self, const mc_value *config) except -1:
         cdef mc_error error
-        if self.ready:
-            raise RuntimeError("a matcher cannot be changed")
-        refuse(
-            mc_match_query_compile(
-                &self.arena, parse(&self.arena, config), &self.matcher, &error
-            ),
-            &error,
+        return refuse(
+            mc_match_query_compile(&self.arena, config, &self.matcher, &error), &error
         )
-        self.ready = True
-
-    def __dealloc__(self):
-        mc_arena_fini(&self.arena)
 
     @property
     def name(self):
         """The parameter."""
+        self.use()
         return slice_str(mc_match_query_name(&self.matcher))
 
     def match(self, query):
@@ -254,6 +231,7 @@ cdef class QueryParameterMatcher:
         cdef bytes text
         cdef mc_slice value
         cdef bint present
+        self.use()
         value.p = NULL
         value.n = 0
         if isinstance(query, (str, bytes)):
@@ -275,36 +253,22 @@ cdef class QueryParameterMatcher:
         return answer(mc_match_query_value(&self.matcher, False, value))
 
 
-cdef class MetadataMatcher:
+cdef class MetadataMatcher(Matcher):
     """A condition on a value in metadata."""
 
-    cdef mc_arena arena
     cdef mc_metadata_match metadata
-    cdef bint ready
 
-    def __cinit__(self):
-        mc_arena_init(&self.arena, NULL)
-        memset(&self.metadata, 0, sizeof(self.metadata))
-
-    def __init__(self, bytes config not None):
+    cdef int compile(self, const mc_value *config) except -1:
         cdef mc_error error
-        if self.ready:
-            raise RuntimeError("a matcher cannot be changed")
-        refuse(
-            mc_metadata_match_compile(
-                &self.arena, parse(&self.arena, config), &self.metadata, &error
-            ),
-            &error,
+        return refuse(
+            mc_metadata_match_compile(&self.arena, config, &self.metadata, &error), &error
         )
-        self.ready = True
-
-    def __dealloc__(self):
-        mc_arena_fini(&self.arena)
 
     def match(self, metadata):
         """Whether metadata, a mapping from namespace to mapping, meet the condition."""
         cdef mc_arena arena
         cdef bytes text = json.dumps(metadata, allow_nan=False).encode()
+        self.use()
         mc_arena_init(&arena, NULL)
         try:
             return answer(mc_metadata_match_test(&self.metadata, parse(&arena, text)))

@@ -399,28 +399,27 @@ cdef class Route:
     @property
     def grpc_timeout_header_max_ms(self):
         """The most that grpc-timeout may ask for, 0 for no limit; None: it is not looked at."""
-        return self.found.route.grpc_timeout_max_ms if (
-            self.forwards()
-            and self.found.route.has_max_stream_duration
-            and self.found.route.has_grpc_timeout_max
-        ) else None
+        return self.grpc_timeout_max(True)
 
     @property
     def grpc_timeout_header_offset_ms(self):
         """What is taken off grpc-timeout."""
-        return self.found.route.grpc_timeout_offset_ms if (
-            self.forwards()
-            and self.found.route.has_max_stream_duration
-            and self.found.route.has_grpc_timeout_offset
+        cdef const mc_route *route = self.found.route
+        return route.grpc_timeout_offset_ms if (
+            self.forwards() and route.has_max_stream_duration and route.has_grpc_timeout_offset
         ) else None
 
     @property
     def max_grpc_timeout_ms(self):
         """As grpc_timeout_header_max_ms, of the older field."""
-        return self.found.route.grpc_timeout_max_ms if (
+        return self.grpc_timeout_max(False)
+
+    cdef object grpc_timeout_max(self, bint of_stream_duration):
+        cdef const mc_route *route = self.found.route
+        return route.grpc_timeout_max_ms if (
             self.forwards()
-            and not self.found.route.has_max_stream_duration
-            and self.found.route.has_grpc_timeout_max
+            and route.has_max_stream_duration == of_stream_duration
+            and route.has_grpc_timeout_max
         ) else None
 
     @property
