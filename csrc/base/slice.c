@@ -69,6 +69,19 @@ mc_status mc_slice_u64(mc_slice s, uint64_t *out) {
     return MC_OK;
 }
 
+mc_status mc_slice_number(mc_slice s, uint64_t max, uint64_t *out) {
+    uint64_t value;
+    s = mc_slice_trim(s);
+    if (s.n > 0 && s.p[0] == '+') {
+        s = mc_slice_from(s, 1);
+    }
+    if (mc_slice_u64(s, &value) != MC_OK || value > max) {
+        return MC_EINVAL;
+    }
+    *out = value;
+    return MC_OK;
+}
+
 mc_status mc_slice_i64(mc_slice s, int64_t *out) {
     bool negative = s.n > 0 && s.p[0] == '-';
     if (s.n > 0 && (s.p[0] == '-' || s.p[0] == '+')) {

@@ -51,6 +51,8 @@ size_t mc_slice_search(mc_slice s, mc_slice needle);
 mc_slice mc_slice_trim(mc_slice s);
 /* Decimal digits only, no sign, whole slice; MC_EINVAL otherwise or on overflow. */
 MC_MUST_CHECK mc_status mc_slice_u64(mc_slice s, uint64_t *out);
+/* As Envoy reads the numbers of headers: blanks around them and a plus sign before them do not matter. */
+MC_MUST_CHECK mc_status mc_slice_number(mc_slice s, uint64_t max, uint64_t *out);
 /* Optional leading '-' or '+'. */
 MC_MUST_CHECK mc_status mc_slice_i64(mc_slice s, int64_t *out);
 /* Next item of a list split on `sep`, trimmed; false at the end. *rest starts as the whole slice. */

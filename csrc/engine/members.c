@@ -3,7 +3,9 @@
 #include "base/alloc.h"
 #include "engine/engine.h"
 #include "engine/orders.h"
+#include "lb/assignment.h"
 #include "lb/client_weights.h"
+#include "lb/hosts.h"
 
 void mc_members_init(mc_members *members, mc_stats *stats) {
     *members = (mc_members){0};
@@ -65,17 +67,36 @@ static void note(void *ctx, mc_host *host, mc_outlier_action action, mc_outlier_
 
 /* --- delivery ------------------------------------------------------------------------------------------------------------ */
 
-static bool same_members(const mc_hosts *old, const mc_hosts *hosts) {
-    const size_t count = mc_hosts_count(hosts);
-    if ((old == NULL ? 0 : mc_hosts_count(old)) != count) {
+static const mc_host_set *set_of(const mc_hosts *hosts, size_t priority) {
+    return hosts != NULL && priority < hosts->priority_count ? hosts->sets[priority] : NULL;
+}
+
+/* Whether two sets have the same hosts, in whatever order. Most often they are the same, or in the same order. */
+static bool same_members(const mc_host_set *a, const mc_hosts *hosts, size_t priority) {
+    const mc_host_set *b = set_of(hosts, priority);
+    const size_t count = a == NULL ? 0 : a->all.count;
+    if (a == b) {
+        return true;
+    }
+    if ((b == NULL ? 0 : b->all.count) != count) {
         return false;
     }
     for (size_t i = 0; i < count; i++) {
-        if (!mc_hosts_has(old, mc_hosts_at(hosts, i))) {
+        const mc_host *host = a->all.items[i];
+        if (b->all.items[i] != host && (!mc_hosts_has(hosts, host) || atomic_load(&host->priority) != priority)) {
             return false;
         }
     }
     return true;
+}
+
+/* CL-11: once for each priority that won or lost hosts. */
+static void count_changes(const mc_member *member, const mc_hosts *before, const mc_hosts *after) {
+    for (size_t i = 0; i < after->priority_count; i++) {
+        if (!same_members(set_of(before, i), after, i)) {
+            mc_counter_inc(member->engine->slab, member->cluster->stats.membership_change);
+        }
+    }
 }
 
 static void show(const mc_member *member) {
@@ -108,10 +129,10 @@ static void sweep(mc_member *member) {
 
 static void sweep_fired(mc_timer *timer) { sweep(MC_CONTAINER(timer, mc_member, sweep)); }
 
-/* Workers are given the member's hosts. */
-static void note_sent(mc_member *member) {
+/* Workers are given these hosts. */
+static void note_sent(mc_member *member, mc_hosts *hosts) {
     mc_hosts *old = member->sent;
-    member->sent = mc_hosts_ref(member->hosts);
+    member->sent = mc_hosts_ref(hosts);
     sweep(member);
     if (old != NULL && mc_hosts_count(old) >= GREAT) {
         member->before = old;
@@ -121,71 +142,147 @@ static void note_sent(mc_member *member) {
     }
 }
 
-static mc_status deliver(mc_member *member) {
-    mc_status status = mc_orders_hosts(member->engine, member->cluster, member->hosts, member->sent);
-    if (status == MC_OK) {
-        note_sent(member);
-        member->delivered = true;
-        member->delivered_ms = now_of(member);
+/* The first of what waits. */
+static void arm_merge(mc_member *member) {
+    mc_loop *control = member->engine->control;
+    uint64_t first = 0;
+    for (size_t i = 0; i < member->merge_count; i++) {
+        const uint64_t due = member->merges[i].due_ms;
+        first = due != 0 && (first == 0 || due < first) ? due : first;
     }
-    return status;
-}
-
-static void merge_fired(mc_timer *timer) {
-    mc_member *member = MC_CONTAINER(timer, mc_member, merge);
-    if (deliver(member) == MC_OK) {
-        COUNT(member, cluster_updated_via_merge);
-    } else { /* no memory now */
-        mc_timer_arm(member->engine->control, timer, member->cluster->update_merge_window_ms + 1);
+    mc_timer_cancel(control, &member->merge);
+    if (first != 0 && !member->engine->members.stopped) {
+        const uint64_t now = now_of(member);
+        mc_timer_arm(control, &member->merge, first > now ? first - now : 1);
     }
 }
 
-static mc_status deliver_now(mc_member *member, bool late) {
-    if (late) {
-        COUNT(member, update_out_of_merge_window);
-    }
-    if (mc_timer_armed(&member->merge)) {
-        mc_timer_cancel(member->engine->control, &member->merge);
-        COUNT(member, update_merge_cancelled);
-    }
-    COUNT(member, cluster_updated);
-    return deliver(member);
-}
-
-/* CL-12. */
-static mc_status schedule(mc_member *member, bool mergeable) {
-    if (member->engine->members.stopped) {
-        return MC_OK;
-    }
-    const uint64_t window = member->cluster->update_merge_window_ms;
-    const bool late = window > 0 && mergeable && (!member->delivered || now_of(member) - member->delivered_ms > window);
-    if (window == 0 || !mergeable || late) {
-        return deliver_now(member, late);
-    }
-    if (!mc_timer_armed(&member->merge)) {
-        mc_timer_arm(member->engine->control, &member->merge, window);
+static mc_status make_merges(mc_member *member, size_t count) {
+    if (count > member->merge_count) {
+        mc_merge *grown = mc_realloc(member->merges, count * sizeof *grown);
+        if (grown == NULL) {
+            return MC_ENOMEM;
+        }
+        memset(grown + member->merge_count, 0, (count - member->merge_count) * sizeof *grown);
+        member->merges = grown;
+        member->merge_count = count;
     }
     return MC_OK;
 }
 
-mc_status mc_member_set_hosts(mc_member *member, mc_hosts *hosts) {
-    const bool same = same_members(member->hosts, hosts);
-    if (!same) { /* CL-11 */
-        mc_counter_inc(member->engine->slab, member->cluster->stats.membership_change);
+/* Tells the workers; of priorities that wait they keep what they have. */
+static mc_status deliver(mc_member *member) {
+    mc_hosts *hosts;
+    bool due[MC_MAX_PRIORITY + 1];
+    for (size_t i = 0; i < sizeof due / sizeof *due; i++) {
+        due[i] = i >= member->merge_count || member->merges[i].due_ms == 0;
     }
-    take_hosts(member, hosts);
-    return schedule(member, same);
+    mc_status status = mc_hosts_hold_back(member->hosts, member->sent, due, &hosts);
+    if (status == MC_OK) {
+        status = mc_orders_hosts(member->engine, member->cluster, hosts, member->sent);
+        if (status == MC_OK) {
+            note_sent(member, hosts);
+        }
+        mc_hosts_unref(hosts);
+    }
+    return status;
 }
 
+/* No memory now: once more after a window. */
+static void deliver_again(mc_member *member) {
+    const uint64_t at = now_of(member) + member->cluster->update_merge_window_ms + 1;
+    for (size_t i = 0; i < member->merge_count; i++) {
+        mc_merge *merge = &member->merges[i];
+        merge->due_ms = merge->due_ms == 0 ? at : merge->due_ms;
+    }
+    arm_merge(member);
+}
+
+static void merge_fired(mc_timer *timer) {
+    mc_member *member = MC_CONTAINER(timer, mc_member, merge);
+    const uint64_t now = now_of(member);
+    uint32_t merged = 0;
+    for (size_t i = 0; i < member->merge_count; i++) {
+        mc_merge *merge = &member->merges[i];
+        if (merge->due_ms != 0 && merge->due_ms <= now) {
+            *merge = (mc_merge){.delivered = true, .delivered_ms = now};
+            merged++;
+        }
+    }
+    if (deliver(member) != MC_OK) {
+        deliver_again(member);
+        return;
+    }
+    mc_counter_add(member->engine->slab, member->engine->members.cluster_updated_via_merge, merged);
+    arm_merge(member);
+}
+
+/* CL-12, of one priority; true: it is to be told now. */
+static bool schedule(mc_member *member, size_t priority, bool mergeable) {
+    mc_merge *merge = &member->merges[priority];
+    const uint64_t window = member->cluster->update_merge_window_ms, now = now_of(member);
+    const bool late = !merge->delivered || now - merge->delivered_ms > window;
+    if (window > 0 && mergeable && !late) {
+        merge->due_ms = merge->due_ms == 0 ? now + window : merge->due_ms;
+        return false;
+    }
+    if (window > 0 && mergeable) {
+        COUNT(member, update_out_of_merge_window);
+    }
+    if (merge->due_ms != 0) {
+        COUNT(member, update_merge_cancelled);
+    }
+    *merge = (mc_merge){.delivered = true, .delivered_ms = now};
+    COUNT(member, cluster_updated);
+    return true;
+}
+
+/* Weights by load reports stay what they are, whatever an assignment says; true when one changed. */
+static bool weigh(mc_member *member) {
+    const mc_lb_config *config = &member->cluster->lb;
+    return config->policy == MC_LB_CLIENT_WEIGHTS &&
+           mc_client_weights_update(member->hosts, &config->weights, now_of(member));
+}
+
+mc_status mc_member_set_hosts(mc_member *member, mc_hosts *hosts) {
+    if (make_merges(member, hosts->priority_count) != MC_OK) {
+        return MC_ENOMEM;
+    }
+    mc_hosts *before = mc_hosts_ref(member->hosts), *weighed;
+    bool now = false, any = false;
+    count_changes(member, before, hosts);
+    take_hosts(member, hosts);
+    if (weigh(member) && mc_hosts_refresh(member->hosts, &weighed) == MC_OK) {
+        take_hosts(member, weighed);
+        mc_hosts_unref(weighed);
+    }
+    for (size_t i = 0; i < hosts->priority_count && !member->engine->members.stopped; i++) {
+        if (set_of(before, i) != set_of(member->hosts, i)) {
+            any = true;
+            now |= schedule(member, i, same_members(set_of(before, i), hosts, i));
+        }
+    }
+    mc_hosts_unref(before);
+    arm_merge(member);
+    /* What is not of any priority, such as where a logical host is, does not wait. */
+    return member->engine->members.stopped || (any && !now) ? MC_OK : deliver(member);
+}
+
+/* The health of a host is news for every priority. */
 mc_status mc_member_refresh(mc_member *member) {
     mc_hosts *hosts;
-    mc_status status = mc_hosts_refresh(member->hosts, &hosts);
-    if (status != MC_OK) {
+    bool now = false;
+    mc_status status = make_merges(member, member->hosts->priority_count);
+    if (status != MC_OK || (status = mc_hosts_refresh(member->hosts, &hosts)) != MC_OK) {
         return status;
     }
     take_hosts(member, hosts);
     mc_hosts_unref(hosts);
-    return schedule(member, true);
+    for (size_t i = 0; i < member->merge_count && !member->engine->members.stopped; i++) {
+        now |= schedule(member, i, true);
+    }
+    arm_merge(member);
+    return now ? deliver(member) : MC_OK;
 }
 
 void mc_member_drain_host(mc_member *member, mc_host *host) {
@@ -198,9 +295,8 @@ void mc_member_drain_host(mc_member *member, mc_host *host) {
 
 /* What the detector decided, to the lists; without memory the next change brings it along. */
 static void after_decision(mc_member *member, bool changed) {
-    if (changed && mc_member_refresh(member) != MC_OK && !mc_timer_armed(&member->merge) &&
-        !member->engine->members.stopped) {
-        mc_timer_arm(member->engine->control, &member->merge, member->cluster->update_merge_window_ms + 1);
+    if (changed && mc_member_refresh(member) != MC_OK) {
+        deliver_again(member);
     }
 }
 
@@ -265,9 +361,8 @@ void mc_members_report(mc_engine *engine, mc_cluster *cluster, mc_host *host, un
 
 static void weigh_fired(mc_timer *timer) {
     mc_member *member = MC_CONTAINER(timer, mc_member, weigh);
-    const mc_client_weights_config *config = &member->cluster->lb.weights;
-    after_decision(member, mc_client_weights_update(member->hosts, config, now_of(member)));
-    mc_timer_arm(member->engine->control, timer, config->update_ms);
+    after_decision(member, weigh(member));
+    mc_timer_arm(member->engine->control, timer, member->cluster->lb.weights.update_ms);
 }
 
 /* --- hosts made on first use (CL-15) --------------------------------------------------------------------------------------------- */
@@ -443,6 +538,7 @@ static void member_free(mc_member *member) {
     mc_hosts_unref(member->sent);
     mc_hosts_unref(member->hosts);
     mc_cluster_unref(member->cluster);
+    mc_free(member->merges);
     mc_free(member);
 }
 
@@ -482,11 +578,11 @@ static mc_member *member_new(mc_engine *engine, mc_cluster *cluster) {
 
 void mc_members_use(mc_engine *engine, mc_cluster *cluster, mc_hosts *hosts) {
     mc_member **at = &engine->members.items[cluster->slot];
-    mc_hosts *before = *at == NULL ? NULL : (*at)->hosts;
-    const bool same = same_members(before, hosts);
+    mc_hosts *before = *at == NULL ? NULL : mc_hosts_ref((*at)->hosts);
     if (*at == NULL || (*at)->cluster != cluster) {
         mc_member *fresh = member_new(engine, cluster);
         if (fresh == NULL) {
+            mc_hosts_unref(before);
             return;
         }
         if (*at != NULL) {
@@ -499,14 +595,17 @@ void mc_members_use(mc_engine *engine, mc_cluster *cluster, mc_hosts *hosts) {
         *at = fresh;
     }
     mc_member *member = *at;
-    if (!same) { /* CL-11 */
-        mc_counter_inc(engine->slab, cluster->stats.membership_change);
-    }
+    count_changes(member, before, hosts);
+    mc_hosts_unref(before);
     take_hosts(member, hosts);
-    mc_timer_cancel(engine->control, &member->merge);
-    note_sent(member);
-    member->delivered = true;
-    member->delivered_ms = now_of(member);
+    if (make_merges(member, hosts->priority_count) != MC_OK) {
+        mc_counter_inc(engine->slab, cluster->stats.update_failure);
+    }
+    for (size_t i = 0; i < member->merge_count; i++) {
+        member->merges[i].due_ms = 0;
+    }
+    arm_merge(member);
+    note_sent(member, hosts);
 }
 
 void mc_members_drop(mc_engine *engine, uint32_t slot) {

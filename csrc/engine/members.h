@@ -9,6 +9,13 @@
 
 typedef struct mc_engine mc_engine;
 
+/* When one of a cluster's priorities was told last, and is told again (CL-12). */
+typedef struct mc_merge {
+    bool delivered; /* an update, ever: what a configuration brings along does not count */
+    uint64_t delivered_ms;
+    uint64_t due_ms; /* 0: nothing waits */
+} mc_merge;
+
 typedef struct mc_member {
     mc_engine *engine;
     mc_cluster *cluster; /* referenced */
@@ -16,14 +23,14 @@ typedef struct mc_member {
     bool watched;        /* by outlier detection */
     mc_outlier outlier;
     mc_timer tick;    /* outlier interval */
-    mc_timer merge;   /* an update waits until it fires */
+    mc_timer merge;   /* the first of the updates that wait is due */
+    mc_merge *merges; /* by priority */
+    size_t merge_count;
     mc_hosts *sent;   /* what workers were given last; referenced; NULL: nothing yet */
     mc_hosts *before; /* what they had before, while some may still have it: freeing a great one is not theirs to do */
     mc_timer sweep;
     mc_timer unused; /* an ORIGINAL_DST cluster lets go of hosts that nobody uses */
     mc_timer weigh;  /* client-side weights are computed (lb/client_weights.h) */
-    uint64_t delivered_ms;
-    bool delivered; /* ever */
 } mc_member;
 
 /* One line of the outlier event log (OD-15). */

@@ -217,7 +217,7 @@ static void new_host(void *ctx, mc_upstream *upstream, mc_host *host) {
 }
 
 static void fail_host(void *ctx, mc_upstream *upstream, mc_host *host) {
-    if (upstream->cluster->health_checked) {
+    if (host->check.n > 0) {
         mc_members_fail_host(((mc_worker *)ctx)->engine, upstream->cluster, host);
     }
 }
@@ -230,8 +230,8 @@ static void apply_cluster(mc_worker *worker, const mc_snapshot_cluster *entry) {
         }
         return;
     }
-    mc_upstream *fresh = mc_upstream_new(entry->cluster, entry->hosts, worker->net, worker->slab, worker->connector,
-                                         &worker->live_upstreams);
+    mc_upstream *fresh =
+        mc_upstream_new(entry->cluster, entry->hosts, worker->net, worker->slab, worker->connector, &worker->load);
     if (fresh == NULL) {
         return;
     }
@@ -348,7 +348,7 @@ static void reap(mc_timer *timer) {
                 mc_upstream_free(upstream);
             }
         }
-        if (worker->live_upstreams == 0) {
+        if (worker->load.upstreams == 0) {
             atomic_store(&worker->stopped, true);
             mc_engine_wake(worker->engine);
             mc_loop_stop(worker->loop);

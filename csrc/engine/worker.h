@@ -40,7 +40,7 @@ typedef struct mc_worker {
     uint32_t index;
     mc_snapshot *snapshot;
     mc_list listeners;
-    uint32_t live_upstreams;
+    mc_pool_load load;
     const mc_connector *connector; /* tests: upstream connections from elsewhere */
     bool stopping;
     mc_timer reaper;

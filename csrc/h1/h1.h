@@ -46,6 +46,7 @@ typedef struct mc_h1_head {
     uint16_t status;       /* responses */
     uint8_t version_minor; /* 0 or 1 (HTTP/1.x) */
     bool keep_alive;       /* the message allows another one after it */
+    bool asks_to_close;    /* it says so, or is of HTTP/1.0 and does not ask otherwise */
     bool chunked;
     bool has_length;         /* content-length present */
     bool upgrade;            /* request: an upgrade other than h2c, or CONNECT; response: 101, or 2xx to CONNECT */

@@ -215,6 +215,7 @@ static void read_persistence(mc_h1_message *message, const mc_h1_options *found)
     head->keep_alive =
         (head->version_minor == 1 ? found->seen[MC_H1_OPTION_CLOSE] == 0 : found->seen[MC_H1_OPTION_KEEP_ALIVE] > 0) &&
         proxy.seen[MC_H1_OPTION_CLOSE] == 0;
+    head->asks_to_close = !head->keep_alive;
 }
 
 static mc_status read_upgrade(mc_h1_parser *parser, mc_h1_message *message, const mc_h1_options *found) {

@@ -4,15 +4,22 @@
 #include "base/defaults.h"
 #include "base/map.h"
 #include "base/runtime.h"
+#include "base/text.h"
 
 typedef struct reader {
     mc_assignment *out;
-    bool first_wins;
-    mc_map seen; /* address text -> itself */
+    const mc_lb_config *config;
+    mc_map seen;       /* address text -> itself */
+    mc_map localities; /* priority and locality -> its weight */
     mc_error *error;
     uint64_t weights[MC_MAX_PRIORITY + 1]; /* sums by priority */
     uint64_t locality_weights[MC_MAX_PRIORITY + 1];
 } reader;
+
+/* RH-3: the tables of hash policies are made of shares of these sums. */
+static bool sums_matter(const reader *r) {
+    return r->config->policy == MC_LB_RING_HASH || r->config->policy == MC_LB_MAGLEV;
+}
 
 static mc_status oom(mc_error *error) { return mc_error_set(error, MC_ENOMEM, "", "out of memory"); }
 
@@ -115,7 +122,7 @@ static mc_status read_checks(const mc_value *lb_endpoint, mc_host_spec *spec, mc
 
 static mc_status append(reader *r, const mc_host_spec *spec) {
     mc_assignment *out = r->out;
-    if (r->first_wins) {
+    if (!r->config->keep_duplicates) {
         if (mc_map_get(&r->seen, spec->address_text) != NULL) {
             return MC_OK;
         }
@@ -128,7 +135,7 @@ static mc_status append(reader *r, const mc_host_spec *spec) {
     }
     out->hosts[out->count++] = *spec;
     r->weights[spec->priority] += spec->weight;
-    if (r->weights[spec->priority] > UINT32_MAX) {
+    if (sums_matter(r) && r->weights[spec->priority] > UINT32_MAX) {
         return mc_error_set(r->error, MC_EINVAL, "load_balancing_weight",
                             "the weights of priority %u must add up to at most %u", spec->priority, UINT32_MAX);
     }
@@ -154,6 +161,44 @@ static mc_status read_lb_endpoint(reader *r, const mc_value *lb_endpoint, mc_hos
     return append(r, &spec);
 }
 
+/* C-6: a locality has one weight in a priority, the last that is given; without a locality there is none. */
+static mc_status weigh_locality(reader *r, const mc_value *group, mc_host_spec *spec) {
+    mc_arena *arena = &r->out->arena;
+    const mc_slice parts[] = {spec->region, spec->zone, spec->sub_zone};
+    mc_text key;
+    mc_text_init(&key);
+    mc_text_u64(&key, spec->priority);
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+        mc_text_lit(&key, ":");
+        mc_text_u64(&key, parts[i].n);
+        mc_text_lit(&key, ":");
+        mc_text_add(&key, parts[i]);
+    }
+    uint32_t *weight = key.failed ? NULL : mc_map_get(&r->localities, mc_text_slice(&key));
+    if (weight == NULL && !key.failed && (weight = mc_arena_zalloc(arena, sizeof *weight)) != NULL) {
+        mc_slice name;
+        if (mc_arena_dup(arena, mc_text_slice(&key), &name) != MC_OK ||
+            mc_map_put(&r->localities, name, weight) != MC_OK) {
+            weight = NULL;
+        }
+    }
+    mc_text_fini(&key);
+    if (weight == NULL) {
+        return oom(r->error);
+    }
+    uint64_t *sum = &r->locality_weights[spec->priority];
+    *sum -= *weight;
+    mc_status status = mc_value_read_u32(group, "load_balancing_weight", weight, r->error);
+    *sum += *weight;
+    spec->weight_of_locality = weight;
+    if (status == MC_OK && sums_matter(r) && *sum > UINT32_MAX) {
+        status =
+            mc_error_set(r->error, MC_EINVAL, "load_balancing_weight",
+                         "the locality weights of priority %u must add up to at most %u", spec->priority, UINT32_MAX);
+    }
+    return status;
+}
+
 /* What the hosts of a locality have in common. */
 static mc_status read_locality(reader *r, const mc_value *group, mc_host_spec *spec) {
     const mc_value *locality;
@@ -167,21 +212,13 @@ static mc_status read_locality(reader *r, const mc_value *group, mc_host_spec *s
         mc_error_under(r->error, "locality");
         return status;
     }
-    if ((status = mc_value_read_u32(group, "priority", &spec->priority, r->error)) != MC_OK ||
-        (status = mc_value_read_u32(group, "load_balancing_weight", &spec->locality_weight, r->error)) != MC_OK) {
+    if ((status = mc_value_read_u32(group, "priority", &spec->priority, r->error)) != MC_OK) {
         return status;
     }
     if (spec->priority > MC_MAX_PRIORITY) {
         return mc_error_set(r->error, MC_EINVAL, "priority", "must be at most %d", MC_MAX_PRIORITY);
     }
-    if ((r->locality_weights[spec->priority] += spec->locality_weight) > UINT32_MAX) {
-        return mc_error_set(r->error, MC_EINVAL, "load_balancing_weight",
-                            "the locality weights of priority %u must add up to at most %u", spec->priority,
-                            UINT32_MAX);
-    }
-    /* C-6: a weight without a locality field does not count. */
-    spec->locality_weight = locality == NULL ? 0 : spec->locality_weight;
-    return MC_OK;
+    return locality == NULL ? MC_OK : weigh_locality(r, group, spec);
 }
 
 static mc_status read_group(reader *r, const mc_value *group) {
@@ -226,8 +263,9 @@ static mc_status read_drop(const mc_value *policy, mc_assignment *out, mc_error 
         return status;
     }
     out->drop = (double)fraction.numerator / fraction.denominator;
-    out->drop = out->drop > 1 ? 1 : out->drop;
-    return MC_OK;
+    return out->drop <= 1
+               ? MC_OK
+               : mc_error_set(error, MC_EINVAL, "[0].drop_percentage", "must be between 0 and 1, not %g", out->drop);
 }
 
 static mc_status read_policy(mc_assignment *out, const mc_value *value, mc_error *error) {
@@ -252,13 +290,15 @@ static mc_status read_policy(mc_assignment *out, const mc_value *value, mc_error
     return status;
 }
 
-mc_status mc_assignment_read(const mc_value *value, bool first_wins, mc_assignment *assignment, mc_error *error) {
+mc_status mc_assignment_read(const mc_value *value, const mc_lb_config *config, mc_assignment *assignment,
+                             mc_error *error) {
     const mc_value *groups;
     size_t count;
-    reader r = {.out = assignment, .first_wins = first_wins, .error = error};
+    reader r = {.out = assignment, .config = config, .error = error};
     *assignment = (mc_assignment){.priorities = 1};
     mc_arena_init(&assignment->arena, NULL);
     mc_map_init(&r.seen);
+    mc_map_init(&r.localities);
     mc_status status = read_policy(assignment, value, error);
     if (status == MC_OK) {
         status = mc_value_read_list(value, "endpoints", &groups, &count, error);
@@ -268,7 +308,12 @@ mc_status mc_assignment_read(const mc_value *value, bool first_wins, mc_assignme
             mc_error_under(error, "endpoints[%zu]", i);
         }
     }
+    for (size_t i = 0; status == MC_OK && i < assignment->count; i++) {
+        mc_host_spec *spec = &assignment->hosts[i];
+        spec->locality_weight = spec->weight_of_locality == NULL ? 0 : *spec->weight_of_locality;
+    }
     mc_map_fini(&r.seen);
+    mc_map_fini(&r.localities);
     if (status != MC_OK) {
         mc_assignment_fini(assignment);
     }

@@ -7,7 +7,7 @@
 enum { MC_MAX_PRIORITY = 128 }; /* HS-7 */
 
 typedef struct mc_assignment {
-    mc_arena arena;      /* of the address texts */
+    mc_arena arena;      /* of the address texts and of what the reader keeps */
     mc_host_spec *hosts; /* in the order of configuration; slices live in the value tree or the arena */
     size_t count, cap;
     size_t priorities; /* highest priority + 1, at least 1 */
@@ -16,8 +16,8 @@ typedef struct mc_assignment {
     double drop; /* drop_overloads: share of requests to refuse, 0 to 1 */
 } mc_assignment;
 
-/* On error `assignment` needs no fini. `first_wins` drops later hosts of an address already seen (CL-7). */
-MC_MUST_CHECK mc_status mc_assignment_read(const mc_value *value, bool first_wins, mc_assignment *assignment,
+/* On error `assignment` needs no fini. Later hosts of an address already seen are dropped unless the cluster keeps them (CL-7). */
+MC_MUST_CHECK mc_status mc_assignment_read(const mc_value *value, const mc_lb_config *config, mc_assignment *assignment,
                                            mc_error *error);
 void mc_assignment_fini(mc_assignment *assignment);
 

@@ -5,22 +5,24 @@
 #include "base/alloc.h"
 #include "base/value.h"
 #include "lb/host.h"
+#include "lb/hosts.h"
 
 /* --- weights ---------------------------------------------------------------------------------------------------------------- */
 
-uint32_t mc_load_report_weight(const mc_load_report *report, const mc_client_weights_config *config) {
+bool mc_load_report_weight(const mc_load_report *report, const mc_client_weights_config *config, uint32_t *out) {
     if (!(report->rps > 0)) {
-        return 0;
+        return false;
     }
-    double utilization = report->application_utilization > 0 ? report->application_utilization
-                         : report->metric > 0                ? report->metric
-                                                             : report->cpu_utilization;
+    double utilization = report->metric > 0                    ? report->metric
+                         : report->application_utilization > 0 ? report->application_utilization
+                                                               : report->cpu_utilization;
     utilization += config->error_penalty * report->eps / report->rps;
     if (!(utilization > 0)) {
-        return 0;
+        return false;
     }
     const double weight = report->rps / utilization;
-    return weight >= (double)UINT32_MAX ? UINT32_MAX : (uint32_t)weight;
+    *out = weight >= (double)UINT32_MAX ? UINT32_MAX : (uint32_t)weight;
+    return true;
 }
 
 void mc_client_weight_report(mc_host *host, uint32_t weight, uint64_t now_ms) {
@@ -30,18 +32,19 @@ void mc_client_weight_report(mc_host *host, uint32_t weight, uint64_t now_ms) {
     atomic_compare_exchange_strong(&host->reporting_since_ms, &never, now_ms);
 }
 
-/* The reported weight, 0 when it does not count. One that is too old starts its blackout again. */
-static uint32_t valid_weight(mc_host *host, const mc_client_weights_config *config, uint64_t now_ms) {
+enum { NO_WEIGHT = -1 };
+
+/* The reported weight, NO_WEIGHT when it does not count. One that is too old starts its blackout again. */
+static int64_t valid_weight(mc_host *host, const mc_client_weights_config *config, uint64_t now_ms) {
     const uint64_t since = atomic_load(&host->reporting_since_ms), last = atomic_load(&host->reported_ms);
     if (since == 0 || since + config->blackout_ms > now_ms) {
-        return 0;
+        return NO_WEIGHT;
     }
     if (last + config->expiration_ms < now_ms) {
         atomic_store(&host->reporting_since_ms, 0);
-        return 0;
+        return NO_WEIGHT;
     }
-    const uint32_t weight = atomic_load_explicit(&host->reported_weight, memory_order_relaxed);
-    return weight > 0 ? weight : 1;
+    return atomic_load_explicit(&host->reported_weight, memory_order_relaxed);
 }
 
 static int by_value(const void *a, const void *b) {
@@ -58,25 +61,35 @@ static uint32_t median(uint32_t *weights, size_t count) {
                           : (uint32_t)(((uint64_t)weights[count / 2 - 1] + weights[count / 2]) / 2);
 }
 
-bool mc_client_weights_update(const mc_hosts *hosts, const mc_client_weights_config *config, uint64_t now_ms) {
-    const size_t count = mc_hosts_count(hosts);
-    uint32_t *valid = mc_malloc(2 * count * sizeof *valid), *sorted = valid + count;
+/* The hosts of one priority: those without a weight of their own get the median of the others'. */
+static bool update_list(mc_host_list list, int64_t *valid, uint32_t *sorted, const mc_client_weights_config *config,
+                        uint64_t now_ms) {
     size_t n = 0;
     bool changed = false;
-    if (valid == NULL) {
-        return false; /* the weights stay for another period */
-    }
-    for (size_t i = 0; i < count; i++) {
-        valid[i] = valid_weight(mc_hosts_at(hosts, i), config, now_ms);
-        if (valid[i] > 0) {
-            sorted[n++] = valid[i];
+    for (size_t i = 0; i < list.count; i++) {
+        valid[i] = valid_weight(list.items[i], config, now_ms);
+        if (valid[i] != NO_WEIGHT) {
+            sorted[n++] = (uint32_t)valid[i];
         }
     }
     const uint32_t usual = median(sorted, n);
-    for (size_t i = 0; i < count; i++) {
-        changed |= mc_host_set_weight(mc_hosts_at(hosts, i), valid[i] > 0 ? valid[i] : usual);
+    for (size_t i = 0; i < list.count; i++) {
+        const uint32_t weight = valid[i] != NO_WEIGHT ? (uint32_t)valid[i] : usual;
+        changed |= mc_host_set_weight(list.items[i], weight > 0 ? weight : 1); /* C-4 */
+    }
+    return changed;
+}
+
+bool mc_client_weights_update(const mc_hosts *hosts, const mc_client_weights_config *config, uint64_t now_ms) {
+    const size_t count = mc_hosts_count(hosts);
+    int64_t *valid = mc_malloc(count * sizeof *valid);
+    uint32_t *sorted = mc_malloc(count * sizeof *sorted);
+    bool changed = false; /* without memory the weights stay for another period */
+    for (size_t i = 0; valid != NULL && sorted != NULL && i < hosts->priority_count; i++) {
+        changed |= update_list(hosts->sets[i]->all, valid, sorted, config, now_ms);
     }
     mc_free(valid);
+    mc_free(sorted);
     return changed;
 }
 

@@ -336,12 +336,13 @@ static mc_status read_locality(const mc_value *lb, mc_lb_config *out, mc_error *
     return status;
 }
 
-static mc_status read_subsets(const mc_value *config, mc_lb_config *out, mc_error *error) {
+/* `always`: the policy is of subsets, whatever selectors it has. */
+static mc_status read_subsets(const mc_value *config, bool always, mc_lb_config *out, mc_error *error) {
     mc_lb_shared *shared = shared_of(out, error);
     if (shared == NULL) {
         return MC_ENOMEM;
     }
-    mc_status status = mc_subset_config_read(config, &shared->arena, &out->subsets, error);
+    mc_status status = mc_subset_config_read(config, always, &shared->arena, &out->subsets, error);
     shared->subsets = (mc_subset_config *)out->subsets;
     return status;
 }
@@ -353,7 +354,7 @@ static mc_status read_legacy_subsets(const mc_value *cluster, mc_lb_config *out,
     if (status != MC_OK || subsets == NULL) {
         return status;
     }
-    status = read_subsets(subsets, out, error);
+    status = read_subsets(subsets, false, out, error);
     if (status == MC_OK && out->subsets != NULL && out->subsets->locality_weight_aware && !out->locality_weighted) {
         status = mc_error_set(error, MC_EINVAL, "locality_weight_aware",
                               "needs common_lb_config.locality_weighted_lb_config");
@@ -415,13 +416,18 @@ static mc_status read_inner(const mc_value *typed, const char *field, mc_lb_conf
 }
 
 static mc_status read_subset_policy(const mc_value *typed, mc_lb_config *out, mc_error *error) {
-    mc_status status = read_subsets(typed, out, error);
+    mc_status status = read_subsets(typed, true, out, error);
     return status == MC_OK ? read_inner(typed, "subset_lb_policy", out, error) : status;
 }
 
 static mc_status read_wrr_locality(const mc_value *typed, mc_lb_config *out, mc_error *error) {
     out->locality_weighted = true;
-    return read_inner(typed, "endpoint_picking_policy", out, error);
+    mc_status status = read_inner(typed, "endpoint_picking_policy", out, error);
+    if (status == MC_OK && (out->policy != MC_LB_CLIENT_WEIGHTS || out->subsets != NULL)) {
+        status = mc_error_set(error, MC_EINVAL, "endpoint_picking_policy",
+                              "must be ClientSideWeightedRoundRobin, the only policy that WrrLocality goes with");
+    }
+    return status;
 }
 
 static mc_status dup_lower(mc_arena *arena, mc_slice from, mc_slice *out) {
@@ -520,49 +526,59 @@ static mc_status read_simple(const policy_row *row, const mc_value *typed, mc_lb
     return read_locality(typed, out, error); /* the hash policies have locality_weighted_lb_config directly */
 }
 
-static mc_status read_typed(const mc_value *typed, mc_lb_config *out, mc_error *error) {
+/* Policies that lead to another one, beside the rows of POLICIES. */
+static const struct {
+    mc_slice type;
+    mc_status (*read)(const mc_value *typed, mc_lb_config *out, mc_error *error);
+} OUTER_POLICIES[] = {
+    {EXTENSION("subset.v3.Subset"), read_subset_policy},
+    {EXTENSION("wrr_locality.v3.WrrLocality"), read_wrr_locality},
+    {EXTENSION("override_host.v3.OverrideHost"), read_override_host},
+};
+
+static mc_slice type_of(const mc_value *typed) {
     static const mc_slice prefix = MC_SLICE_INIT("type.googleapis.com/");
-    static const mc_slice subset = EXTENSION("subset.v3.Subset"), wrr = EXTENSION("wrr_locality.v3.WrrLocality"),
-                          override = EXTENSION("override_host.v3.OverrideHost");
-    mc_slice type = MC_SLICE_NONE;
-    mc_status status = mc_value_read_string(typed, "@type", &type, error);
-    if (status != MC_OK) {
-        return status;
-    }
-    const mc_slice name = mc_slice_has_prefix(type, prefix) ? mc_slice_from(type, prefix.n) : type;
-    if (mc_slice_eq(name, subset)) {
-        return read_subset_policy(typed, out, error);
-    }
-    if (mc_slice_eq(name, wrr)) {
-        return read_wrr_locality(typed, out, error);
-    }
-    if (mc_slice_eq(name, override)) {
-        return read_override_host(typed, out, error);
-    }
-    const policy_row *row = find_row(name, true);
-    return row != NULL ? read_simple(row, typed, out, error)
-                       : mc_error_set(error, MC_EINVAL, "", "\"%.*s\" is not supported", MC_SLICE_ARG(type));
+    const mc_value *type = mc_value_get(typed, "@type");
+    const mc_slice name = type != NULL && type->kind == MC_STRING ? type->string : MC_SLICE_NONE;
+    return mc_slice_has_prefix(name, prefix) ? mc_slice_from(name, prefix.n) : name;
 }
 
+/* *known false: the type is none of ours. */
+static mc_status read_typed(const mc_value *typed, bool *known, mc_lb_config *out, mc_error *error) {
+    const mc_slice type = type_of(typed);
+    *known = true;
+    for (size_t i = 0; i < sizeof OUTER_POLICIES / sizeof *OUTER_POLICIES; i++) {
+        if (mc_slice_eq(type, OUTER_POLICIES[i].type)) {
+            return OUTER_POLICIES[i].read(typed, out, error);
+        }
+    }
+    const policy_row *row = find_row(type, true);
+    *known = row != NULL;
+    return row != NULL ? read_simple(row, typed, out, error) : MC_OK;
+}
+
+/* The first policy of the list that is known; those before it are passed over. */
 static mc_status read_extension(const mc_value *policy, mc_lb_config *out, mc_error *error) {
-    static const char *path = "policies[0].typed_extension_config";
     const mc_value *items, *extension, *typed;
     size_t count;
     mc_status status = mc_value_read_list(policy, "policies", &items, &count, error);
-    if (status != MC_OK || count == 0) {
-        return status != MC_OK ? status : mc_error_set(error, MC_EINVAL, "policies", "is required");
+    for (size_t i = 0; status == MC_OK && i < count; i++) {
+        bool known = false;
+        if ((status = mc_value_read_object(&items[i], "typed_extension_config", &extension, error)) == MC_OK &&
+            (status = mc_value_read_object(extension, "typed_config", &typed, error)) == MC_OK) {
+            if (extension != NULL && typed == NULL) {
+                status = mc_error_set(error, MC_EINVAL, "typed_config", "is required");
+            } else if ((status = read_typed(typed, &known, out, error)) != MC_OK) {
+                mc_error_under(error, "typed_config");
+            }
+        }
+        if (status != MC_OK) {
+            mc_error_under(error, "policies[%zu].typed_extension_config", i);
+        } else if (known) {
+            return MC_OK;
+        }
     }
-    if ((status = mc_value_read_object(&items[0], "typed_extension_config", &extension, error)) != MC_OK ||
-        (status = mc_value_read_object(extension, "typed_config", &typed, error)) != MC_OK) {
-        return status;
-    }
-    if (typed == NULL) {
-        return mc_error_set(error, MC_EINVAL, path, "typed_config is required");
-    }
-    if ((status = read_typed(typed, out, error)) != MC_OK) {
-        mc_error_under(error, "%s.typed_config", path);
-    }
-    return status;
+    return status != MC_OK ? status : mc_error_set(error, MC_EINVAL, "policies", "has no policy that is supported");
 }
 
 /* load_balancing_policy does not go with those fields of common_lb_config, and the like, that it has itself. */
@@ -658,14 +674,35 @@ static mc_status read_happy_eyeballs(const mc_value *cluster, mc_lb_config *out,
     return MC_OK;
 }
 
-/* CL-15. */
+/* CL-15: the request names its host, in clusters of one type alone. */
 static mc_status check_provided(const mc_value *cluster, mc_slice type, mc_error *error) {
     mc_slice policy = MC_SLICE("ROUND_ROBIN");
     mc_status status = mc_value_read_string(cluster, "lb_policy", &policy, error);
-    if (status == MC_OK &&
-        mc_slice_eq(type, MC_SLICE("ORIGINAL_DST")) != mc_slice_eq(policy, MC_SLICE("CLUSTER_PROVIDED"))) {
+    const bool original = mc_slice_eq(type, MC_SLICE("ORIGINAL_DST"));
+    const bool provided = mc_slice_eq(policy, MC_SLICE("CLUSTER_PROVIDED"));
+    if (status != MC_OK) {
+        return status;
+    }
+    if (original ? !provided : provided && mc_value_get(cluster, "load_balancing_policy") == NULL) {
         return mc_error_set(error, MC_EINVAL, "lb_policy",
                             "must be CLUSTER_PROVIDED with the type ORIGINAL_DST, and only with it");
+    }
+    if (provided && mc_value_get(cluster, "lb_subset_config") != NULL) {
+        return mc_error_set(error, MC_EINVAL, "lb_subset_config", "does not go with the lb_policy CLUSTER_PROVIDED");
+    }
+    return MC_OK;
+}
+
+/* RH-2: of these fields only the policies' own may be set for other types. */
+static mc_status check_hostnames(const mc_value *cluster, mc_slice type, mc_error *error) {
+    const mc_value *hashing = mc_value_get(mc_value_get(cluster, "common_lb_config"), "consistent_hashing_lb_config");
+    bool hostnames = false;
+    mc_status status = mc_value_read_bool(hashing, "use_hostname_for_hashing", &hostnames, error);
+    if (status == MC_OK && hostnames && !mc_slice_eq(type, MC_SLICE("STRICT_DNS"))) {
+        status = mc_error_set(error, MC_EINVAL, "use_hostname_for_hashing", "needs a cluster of type STRICT_DNS");
+    }
+    if (status != MC_OK) {
+        mc_error_under(error, "common_lb_config.consistent_hashing_lb_config");
     }
     return status;
 }
@@ -682,10 +719,9 @@ static mc_status compile(const mc_value *cluster, const mc_lb_node *node, mc_lb_
     }
     out->keep_duplicates = mc_slice_eq(type, MC_SLICE("STATIC"));
     out->logical = mc_slice_eq(type, MC_SLICE("LOGICAL_DNS"));
-    if ((status = check_provided(cluster, type, error)) != MC_OK) {
-        return status;
-    }
-    if ((status = read_happy_eyeballs(cluster, out, error)) != MC_OK) {
+    if ((status = check_provided(cluster, type, error)) != MC_OK ||
+        (status = check_hostnames(cluster, type, error)) != MC_OK ||
+        (status = read_happy_eyeballs(cluster, out, error)) != MC_OK) {
         return status;
     }
     if (node != NULL) {
@@ -718,7 +754,7 @@ mc_status mc_lb_config_compile(const mc_value *cluster, const mc_lb_node *node, 
                           .weights = {.blackout_ms = MC_DEFAULT_WEIGHT_BLACKOUT,
                                       .expiration_ms = MC_DEFAULT_WEIGHT_EXPIRATION,
                                       .update_ms = MC_DEFAULT_WEIGHT_UPDATE,
-                                      .error_penalty = 1.0}};
+                                      .error_penalty = 0.0}};
     mc_status status = compile(cluster, node, out, error);
     if (status != MC_OK) {
         mc_lb_config_fini(out);

@@ -10,7 +10,7 @@ static mc_slice key_of(const mc_host *host, const mc_lb_config *config) {
     if (host->hash_key.n > 0) {
         return host->hash_key;
     }
-    return config->hostname_hash_key && host->hostname.n > 0 ? host->hostname : host->address_text;
+    return config->hostname_hash_key ? host->hostname : host->address_text;
 }
 
 /* Adds the hosts of a list, which together have `locality_share` of the load. */

@@ -12,6 +12,7 @@ typedef struct mc_host_spec {
     mc_slice hostname, region, zone, sub_zone;
     const mc_value *metadata; /* namespace to object; NULL: none */
     uint32_t weight, priority, locality_weight;
+    const uint32_t *weight_of_locality; /* where the reader keeps it until all is read; NULL: none */
     mc_eds_status eds_status;
     bool canary;
     /* What the control side adds to an endpoint (assignment.c). */

@@ -145,6 +145,46 @@ mc_status mc_hosts_refresh(mc_hosts *old, mc_hosts **out) {
     return MC_OK;
 }
 
+static bool same_list(const mc_host_list *a, const mc_host_list *b) {
+    return a->count == b->count && memcmp(a->items, b->items, a->count * sizeof *a->items) == 0;
+}
+
+/* The set of a priority that is held back; the new one where there is nothing to hold back. */
+static mc_host_set *held_set(const mc_hosts *hosts, const mc_hosts *before, size_t priority, bool due) {
+    mc_host_set *set = hosts->sets[priority];
+    mc_host_set *old = before != NULL && priority < before->priority_count ? before->sets[priority] : NULL;
+    return !due && old != NULL && same_list(&old->all, &set->all) ? old : set;
+}
+
+mc_status mc_hosts_hold_back(mc_hosts *hosts, const mc_hosts *before, const bool *due, mc_hosts **out) {
+    bool differs = false;
+    for (size_t i = 0; i < hosts->priority_count; i++) {
+        differs |= held_set(hosts, before, i, due[i]) != hosts->sets[i];
+    }
+    if (!differs) {
+        *out = mc_hosts_ref(hosts);
+        return MC_OK;
+    }
+    mc_hosts *mixed = hosts_new(hosts->count, hosts->priority_count, &hosts->config);
+    if (mixed == NULL) {
+        return MC_ENOMEM;
+    }
+    for (size_t i = 0; i < hosts->priority_count; i++) {
+        mixed->sets[i] = mc_host_set_ref(held_set(hosts, before, i, due[i]));
+    }
+    memcpy(mixed->all, hosts->all, hosts->count * sizeof *mixed->all);
+    mixed->options = hosts->options;
+    mixed->drop = hosts->drop;
+    mixed->logical = mc_address_list_ref(hosts->logical);
+    mc_status status = finish(mixed, before);
+    if (status != MC_OK) {
+        mc_hosts_unref(mixed);
+        return status;
+    }
+    *out = mixed;
+    return MC_OK;
+}
+
 mc_status mc_hosts_of(mc_hosts *old, mc_host *const *list, size_t count, mc_hosts **out) {
     mc_hosts *hosts = hosts_new(count, 1, &old->config);
     mc_status status = hosts == NULL ? MC_ENOMEM : mc_host_set_new(list, count, old->config.local, &hosts->sets[0]);
@@ -334,7 +374,7 @@ static mc_status execute(plan *p, const mc_lb_config *config, const mc_hosts *pr
 mc_status mc_hosts_compile(const mc_value *assignment, const mc_lb_config *config, mc_slice cluster_name,
                            mc_stats *stats, mc_hosts *previous, mc_hosts **out, mc_error *error) {
     plan p = {0};
-    mc_status status = mc_assignment_read(assignment, !config->keep_duplicates, &p.assignment, error);
+    mc_status status = mc_assignment_read(assignment, config, &p.assignment, error);
     if (status != MC_OK) {
         return status;
     }

@@ -36,4 +36,8 @@ typedef struct mc_host_index {
 MC_MUST_CHECK mc_status mc_hosts_part(const mc_hosts *whole, const mc_host_index *members, size_t count,
                                       mc_part_weights weights, mc_hosts *previous, mc_hosts **out);
 
+/* `hosts`, but with the lists that `before` has of the priorities that `due` leaves out (CL-12), as far as they hold the same hosts;
+ * `hosts` itself when nothing differs. */
+MC_MUST_CHECK mc_status mc_hosts_hold_back(mc_hosts *hosts, const mc_hosts *before, const bool *due, mc_hosts **out);
+
 #endif

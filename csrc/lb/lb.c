@@ -3,6 +3,7 @@
 
 #include "base/alloc.h"
 #include "lb/balancer.h"
+#include "lb/retry_priority.h"
 
 const mc_policy *mc_policy_of(mc_lb_policy policy) {
     switch (policy) {
@@ -207,13 +208,24 @@ mc_status mc_lb_update_planned(mc_lb *lb, mc_hosts *hosts, mc_lb_plan *plan, uin
     return status;
 }
 
+/* Whether any priority's set is another one. */
+static bool differs(const mc_hosts *old, const mc_hosts *hosts) {
+    bool same = old->priority_count == hosts->priority_count;
+    for (size_t i = 0; same && i < hosts->priority_count; i++) {
+        same = old->sets[i] == hosts->sets[i];
+    }
+    return !same;
+}
+
 mc_status mc_lb_update(mc_lb *lb, mc_hosts *hosts, uint64_t now_ms) {
-    const bool regenerated = lb->hosts->sets[0] != hosts->sets[0];
+    const bool regenerated = lb->hosts->sets[0] != hosts->sets[0], changed = differs(lb->hosts, hosts);
     lb->now_ms = now_ms;
     mc_status status = take(lb, hosts);
     if (status == MC_OK) {
-        lb->stash_at = lb->stash_count = 0;
-        lb->ahead = 0;
+        if (changed) { /* what was peeked at is not to come any more */
+            lb->stash_at = lb->stash_count = 0;
+            lb->ahead = 0;
+        }
         mc_hosts *old = lb->hosts;
         lb->hosts = mc_hosts_ref(hosts);
         status = regenerated ? regenerate(lb, hosts) : MC_OK;
@@ -267,7 +279,9 @@ static uint64_t draw_once(mc_lb *lb, bool peeking) {
 
 static mc_host *choose_once(mc_lb *lb, const mc_lb_request *request, bool peeking) {
     const mc_hosts *hosts = lb->hosts;
-    const mc_priority_load *loads = request->loads != NULL ? request->loads : hosts->loads;
+    const mc_priority_load *loads =
+        request->retry_priority == NULL ? NULL : mc_retry_priority_loads(request->retry_priority, hosts);
+    loads = loads == NULL ? hosts->loads : loads;
     uint64_t draw = draw_once(lb, peeking);
     bool degraded;
     size_t priority = mc_priority_choose(loads, hosts->priority_count, draw, &degraded);

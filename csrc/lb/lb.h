@@ -100,7 +100,7 @@ typedef struct mc_host {
         };
     };
     mc_address_list *addresses; /* all that a connection may try; NULL: `address` alone */
-    mc_slice check;             /* where its health is checked, as the control side says; may be empty */
+    mc_slice check;             /* where its health is checked, as the control side says; empty: it is not */
     mc_host_stats stats;
     mc_stats *stats_store; /* a reference; NULL: the host counts nothing */
     /* Owned, freed with the host: what health/outlier.h keeps about it; set before requests are sent, NULL: not watched. */
@@ -329,10 +329,10 @@ typedef struct mc_lb_request {
      * anyway. */
     bool (*refuse)(void *ctx, const mc_host *host);
     void *ctx;
-    const mc_subset_criteria *criteria; /* NULL: none; read only with subsets */
-    const mc_priority_load *loads;      /* by priority, instead of the membership's (PR-12); NULL: those */
-    mc_slice override_host;             /* address text to be tried first (ED-13); empty: none */
-    bool override_strict;               /* that host or none */
+    const mc_subset_criteria *criteria;       /* NULL: none; read only with subsets */
+    struct mc_retry_priority *retry_priority; /* of a request that is tried again (PR-12); NULL: none */
+    mc_slice override_host;                   /* address text to be tried first (ED-13); empty: none */
+    bool override_strict;                     /* that host or none */
 } mc_lb_request;
 
 /* Borrowed host (valid while the membership is), or NULL: no host can be selected. */

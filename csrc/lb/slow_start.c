@@ -22,7 +22,7 @@ void mc_slow_start_see(mc_slow_start *slow, mc_host_list list, uint64_t now_ms) 
         if (atomic_compare_exchange_strong(&host->hc_pass_ms, &start, now_ms > 0 ? now_ms : 1)) {
             start = now_ms;
         }
-        if (now_ms - start < slow->window_ms && start > slow->latest_ms) {
+        if (now_ms - start <= slow->window_ms && start > slow->latest_ms) {
             slow->latest_ms = start;
         }
     }

@@ -195,7 +195,13 @@ static mc_status read_all(const mc_value *config, mc_arena *arena, mc_subset_con
     return index_fallbacks(out) == MC_OK ? MC_OK : oom(error);
 }
 
-mc_status mc_subset_config_read(const mc_value *config, mc_arena *arena, const mc_subset_config **out,
+/* SB-1: selectors without keys are dropped, and yet they make the subsets active. */
+static bool has_selectors(const mc_value *config) {
+    const mc_value *selectors = mc_value_get(config, "subset_selectors");
+    return selectors != NULL && selectors->kind == MC_LIST && selectors->count > 0;
+}
+
+mc_status mc_subset_config_read(const mc_value *config, bool always, mc_arena *arena, const mc_subset_config **out,
                                 mc_error *error) {
     mc_subset_config *subsets = mc_arena_zalloc(arena, sizeof *subsets);
     if (subsets == NULL) {
@@ -203,7 +209,7 @@ mc_status mc_subset_config_read(const mc_value *config, mc_arena *arena, const m
     }
     mc_map_init(&subsets->by_keys);
     mc_status status = read_all(config, arena, subsets, error);
-    if (status != MC_OK || subsets->selector_count == 0) {
+    if (status != MC_OK || !(always || has_selectors(config))) {
         mc_subset_config_fini(subsets);
         return status;
     }

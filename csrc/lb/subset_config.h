@@ -27,15 +27,15 @@ typedef struct mc_subset_selector {
 struct mc_subset_config {
     mc_subset_fallback fallback; /* NO_FALLBACK, ANY_ENDPOINT or DEFAULT_SUBSET */
     const mc_value *default_subset;
-    mc_subset_selector *selectors; /* at least one; longest first with allow_redundant_keys (SB-4) */
+    mc_subset_selector *selectors; /* longest first with allow_redundant_keys (SB-4) */
     size_t selector_count;
     mc_map by_keys; /* key path -> the selector whose fallback counts for it (SB-6) */
     bool locality_weight_aware, scale_locality_weight, panic_mode_any, list_as_any, fallback_list, allow_redundant_keys;
 };
 
-/* *out NULL when there is no selector with keys. `arena` is that of the configuration. */
-MC_MUST_CHECK mc_status mc_subset_config_read(const mc_value *config, mc_arena *arena, const mc_subset_config **out,
-                                              mc_error *error);
+/* *out NULL when there is no selector, unless subsets are active in any case. `arena` is that of the configuration. */
+MC_MUST_CHECK mc_status mc_subset_config_read(const mc_value *config, bool always, mc_arena *arena,
+                                              const mc_subset_config **out, mc_error *error);
 void mc_subset_config_fini(mc_subset_config *config);
 
 #endif

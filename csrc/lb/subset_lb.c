@@ -242,7 +242,7 @@ static mc_host *choose_by(mc_lb *lb, const mc_subset_criteria *criteria, const m
 static mc_host *choose_by_list(mc_lb *lb, const mc_subset_criteria *rest, const mc_value *list,
                                const mc_lb_request *request) {
     mc_host *host = NULL;
-    if (list->count == 0) {
+    if (list->kind != MC_LIST || list->count == 0) {
         return choose_by(lb, rest, request);
     }
     for (size_t i = 0; host == NULL && i < list->count; i++) {
@@ -270,7 +270,7 @@ mc_host *mc_lb_subsets_choose(mc_lb *lb, const mc_lb_request *request) {
         return fall_back(lb, request);
     }
     const mc_value *list = lb->config.subsets->fallback_list ? value_of(criteria, name) : NULL;
-    if (list == NULL || list->kind != MC_LIST) {
+    if (list == NULL) {
         return choose_by(lb, criteria, request);
     }
     mc_subset_criterion *items = mc_malloc(criteria->count * sizeof *items);

@@ -271,8 +271,6 @@ static mc_status read_outlier(const mc_value *config, const mc_runtime *runtime,
         }
     }
     cluster->update_merge_window_ms = MC_DEFAULT_UPDATE_MERGE_WINDOW;
-    const mc_value *checks = mc_value_get(config, "health_checks");
-    cluster->health_checked = checks != NULL && checks->count > 0;
     if (status == MC_OK && (status = mc_value_read_object(config, "common_lb_config", &common, error)) == MC_OK &&
         (status = mc_value_read_duration_ms(common, "update_merge_window", &cluster->update_merge_window_ms, error)) !=
             MC_OK) {

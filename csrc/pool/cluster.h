@@ -139,7 +139,6 @@ typedef struct mc_cluster {
     mc_original_dst *original_dst;   /* NULL: of another type */
     mc_outlier_config *outlier;      /* NULL: not watched */
     uint64_t update_merge_window_ms; /* CL-12; 0: off */
-    bool health_checked;             /* has active health checks */
     mc_breakers breakers[MC_PRIORITIES];
     mc_stats *stats_store;
     mc_cluster_stats stats;

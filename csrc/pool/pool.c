@@ -4,43 +4,8 @@
 
 #include "base/alloc.h"
 #include "base/hash.h"
-
-enum client_state { CLIENT_NEW, CLIENT_CONNECTING, CLIENT_IDLE, CLIENT_BUSY, CLIENT_CLOSING, CLIENT_STATES };
-
-struct mc_client {
-    mc_conn conn;
-    mc_h1_parser parser;
-    mc_pool *pool;
-    mc_attempt *attempt; /* when busy */
-    mc_link link;        /* on the pool's list of its state */
-    mc_timer timer;      /* connecting: connect timeout; idle: idle timeout */
-    mc_timer lifetime;   /* max_connection_duration */
-    uint64_t since_ms;   /* connecting: start; else: connected at */
-    uint64_t idle_ms;    /* idle: since when */
-    uint64_t tx_counted; /* of conn.tx_bytes */
-    uint32_t requests_left, served;
-    uint32_t address_index; /* of the host's addresses */
-    uint8_t state;
-    bool connected;
-    bool answered;        /* something came for the current attempt */
-    bool last_keep_alive; /* the current response allows reuse */
-    bool informational;   /* the current message is a 1xx that does not end the attempt */
-};
-
-struct mc_pool {
-    mc_link link;  /* on its upstream's list */
-    mc_host *host; /* referenced */
-    mc_upstream *upstream;
-    mc_list idle, busy, connecting;
-    mc_list pending;
-    uint32_t pending_count, client_count;
-    uint32_t state_count[CLIENT_STATES];
-    uintptr_t key; /* of the upstream's map: the host and the priority */
-    mc_breakers *breakers;
-    bool raw;      /* its connections speak no HTTP */
-    bool draining; /* the host left: no reuse */
-    mc_deferred serve, dying;
-};
+#include "pool/client.h"
+#include "pool/race.h"
 
 mc_slice mc_reset_reason_text(mc_reset_reason reason) {
     static const mc_slice texts[] = {
@@ -56,16 +21,16 @@ mc_slice mc_reset_reason_text(mc_reset_reason reason) {
 
 static void pool_maybe_free(mc_pool *pool);
 static void pool_trim(mc_pool *pool);
-static mc_status pool_connect(mc_pool *pool, uint32_t address_index);
+static mc_status pool_connect(mc_pool *pool);
 static void pool_fail_pending(mc_pool *pool, mc_reset_reason reason, mc_connect_error error);
 static void pending_enter(mc_pool *pool, mc_attempt *attempt, bool first);
 
 /* --- client ------------------------------------------------------------------------------------------------------ */
 
 /* CP-3: streams that a connection in this state has room for; HTTP/1 has one at a time. */
-static uint32_t has_room(unsigned state) { return state == CLIENT_CONNECTING || state == CLIENT_IDLE; }
+static uint32_t has_room(unsigned state) { return state == MC_CLIENT_CONNECTING || state == MC_CLIENT_IDLE; }
 
-static void client_move(mc_client *client, mc_list *list, enum client_state state) {
+static void client_move(mc_client *client, mc_list *list, mc_client_state state) {
     mc_link_unlink(&client->link);
     if (list != NULL) {
         mc_list_push_front(list, &client->link);
@@ -73,8 +38,9 @@ static void client_move(mc_client *client, mc_list *list, enum client_state stat
     mc_pool *pool = client->pool;
     pool->state_count[client->state]--;
     pool->state_count[state]++;
-    pool->upstream->unused += has_room(state) - has_room(client->state);
-    pool->upstream->busy += (state == CLIENT_BUSY) - (client->state == CLIENT_BUSY);
+    mc_pool_load *load = pool->upstream->load;
+    load->unused += has_room(state) - has_room(client->state);
+    load->busy += (state == MC_CLIENT_BUSY) - (client->state == MC_CLIENT_BUSY);
     client->state = (uint8_t)state;
 }
 
@@ -111,7 +77,7 @@ static void client_attach(mc_client *client, mc_attempt *attempt) {
     client->attempt = attempt;
     attempt->client = client;
     attempt->pool = client->pool;
-    client_move(client, &client->pool->busy, CLIENT_BUSY);
+    client_move(client, &client->pool->busy, MC_CLIENT_BUSY);
     if (client->requests_left != UINT32_MAX && --client->requests_left == 0) {
         COUNT(upstream, upstream_cx_max_requests);
     }
@@ -130,9 +96,13 @@ static void client_attach(mc_client *client, mc_attempt *attempt) {
 }
 
 static void client_close(mc_client *client) {
-    if (client->state != CLIENT_CLOSING) {
-        client_move(client, NULL, CLIENT_CLOSING);
-        mc_conn_close(&client->conn, false);
+    if (client->state != MC_CLIENT_CLOSING) {
+        client_move(client, NULL, MC_CLIENT_CLOSING);
+        if (client->race != NULL) {
+            mc_race_stop(client->race, MC_CLOSE_LOCAL);
+        } else {
+            mc_conn_close(&client->conn, false);
+        }
     }
 }
 
@@ -140,7 +110,7 @@ static void client_idle(mc_client *client) {
     mc_pool *pool = client->pool;
     mc_loop *loop = mc_net_loop(pool->upstream->net);
     uint64_t timeout = pool->upstream->cluster->idle_timeout_ms;
-    client_move(client, &pool->idle, CLIENT_IDLE);
+    client_move(client, &pool->idle, MC_CLIENT_IDLE);
     client->idle_ms = mc_loop_now_ms(loop);
     if (timeout != 0 && !mc_timer_armed(&client->timer)) { /* an armed one looks at idle_ms when it fires */
         mc_timer_arm(loop, &client->timer, timeout);
@@ -156,9 +126,13 @@ static void client_timer(mc_timer *timer) {
     mc_upstream *upstream = client->pool->upstream;
     mc_loop *loop = mc_net_loop(upstream->net);
     uint64_t now = mc_loop_now_ms(loop);
-    if (client->state == CLIENT_CONNECTING) {
-        mc_conn_abort(&client->conn, MC_CLOSE_TIMEOUT);
-    } else if (client->state == CLIENT_IDLE) {
+    if (client->state == MC_CLIENT_CONNECTING) {
+        if (client->race != NULL) {
+            mc_race_stop(client->race, MC_CLOSE_TIMEOUT);
+        } else {
+            mc_conn_abort(&client->conn, MC_CLOSE_TIMEOUT);
+        }
+    } else if (client->state == MC_CLIENT_IDLE) {
         uint64_t idle = now - client->idle_ms, timeout = upstream->cluster->idle_timeout_ms;
         if (idle >= timeout) {
             COUNT(upstream, upstream_cx_idle_timeout);
@@ -172,7 +146,7 @@ static void client_timer(mc_timer *timer) {
 static void client_lifetime(mc_timer *timer) {
     mc_client *client = MC_CONTAINER(timer, mc_client, lifetime);
     COUNT(client->pool->upstream, upstream_cx_max_duration_reached);
-    if (client->state == CLIENT_IDLE) {
+    if (client->state == MC_CLIENT_IDLE) {
         client_close(client);
     } else {
         client->requests_left = 0;
@@ -183,6 +157,9 @@ static void client_connected(mc_conn *conn) {
     mc_client *client = MC_CONTAINER(conn, mc_client, conn);
     mc_upstream *upstream = client->pool->upstream;
     uint64_t now = mc_loop_now_ms(mc_net_loop(upstream->net));
+    if (client->race != NULL) {
+        mc_race_won(client);
+    }
     mc_timer_cancel(mc_net_loop(upstream->net), &client->timer);
     client->connected = true;
     mc_histogram_record(upstream->slab, upstream->cluster->stats.upstream_cx_connect_ms, now - client->since_ms);
@@ -225,7 +202,7 @@ static void client_lost(mc_client *client) {
 static size_t client_data(mc_conn *conn, mc_slice data) {
     mc_client *client = MC_CONTAINER(conn, mc_client, conn);
     mc_upstream *upstream = client->pool->upstream;
-    if (client->state == CLIENT_CLOSING) {
+    if (client->state == MC_CLIENT_CLOSING) {
         return data.n;
     }
     mc_counter_add(upstream->slab, upstream->cluster->stats.upstream_cx_rx_bytes_total, data.n);
@@ -236,7 +213,7 @@ static size_t client_data(mc_conn *conn, mc_slice data) {
         return data.n;
     }
     long consumed = mc_h1_parser_feed(&client->parser, data);
-    if (client->state == CLIENT_CLOSING) {
+    if (client->state == MC_CLIENT_CLOSING) {
         return data.n;
     }
     if (consumed < 0 || (size_t)consumed < data.n) { /* malformed, or bytes after a complete response (H1-14) */
@@ -250,16 +227,18 @@ static size_t client_data(mc_conn *conn, mc_slice data) {
 
 static void client_eof(mc_conn *conn) {
     mc_client *client = MC_CONTAINER(conn, mc_client, conn);
-    if (client->state == CLIENT_CLOSING) {
+    if (client->state == MC_CLIENT_CLOSING) {
         return;
     }
     client->last_keep_alive = false;
-    /* A body that runs until close ends here and detaches its attempt; whatever is still attached was cut off. */
-    if (client->attempt == NULL || mc_h1_parser_eof(&client->parser) != MC_OK || client->attempt != NULL) {
+    /* A body that runs until close ends here and detaches its attempt; whatever is still attached was cut off. A tunnel through HTTP
+     * never ends in order; one of bytes alone does. */
+    const bool cut = client->attempt != NULL && client->attempt->tunnel && !client->pool->raw;
+    if (client->attempt == NULL || cut || mc_h1_parser_eof(&client->parser) != MC_OK || client->attempt != NULL) {
         client_lost(client);
     }
-    if (client->state != CLIENT_CLOSING) {
-        client_move(client, NULL, CLIENT_CLOSING);
+    if (client->state != MC_CLIENT_CLOSING) {
+        client_move(client, NULL, MC_CLIENT_CLOSING);
         mc_conn_abort(&client->conn, MC_CLOSE_REMOTE);
     }
 }
@@ -288,7 +267,7 @@ static mc_connect_error connect_error(int number) {
     }
 }
 
-static void client_connect_failed(mc_client *client, mc_close_reason why) {
+static void client_connect_failed(mc_client *client, mc_close_reason why, int error) {
     mc_pool *pool = client->pool;
     mc_upstream *upstream = pool->upstream;
     COUNT(upstream, upstream_cx_connect_fail);
@@ -300,15 +279,7 @@ static void client_connect_failed(mc_client *client, mc_close_reason why) {
                       why == MC_CLOSE_TIMEOUT ? MC_RESET_CONNECTION_TIMEOUT
                       : why == MC_CLOSE_LOCAL ? MC_RESET_LOCAL_CONNECTION_FAILURE
                                               : MC_RESET_REMOTE_CONNECTION_FAILURE,
-                      connect_error(client->conn.connect_error));
-}
-
-/* RFC 8305: the host may be reached at another of its addresses. */
-static bool try_next_address(const mc_client *client, mc_close_reason why) {
-    mc_pool *pool = client->pool;
-    const uint32_t next = client->address_index + 1;
-    return why != MC_CLOSE_TIMEOUT && !mc_list_empty(&pool->pending) &&
-           mc_hosts_address(pool->upstream->hosts, pool->host, next) != NULL && pool_connect(pool, next) == MC_OK;
+                      connect_error(error));
 }
 
 static void client_count_destroy(mc_client *client, bool active, bool remote) {
@@ -329,51 +300,89 @@ static void client_count_destroy(mc_client *client, bool active, bool remote) {
     }
 }
 
-static void client_free(mc_client *client) {
+/* The pool, its host and its cluster have one connection more, or less. */
+static void client_count(mc_client *client) {
     mc_pool *pool = client->pool;
     mc_upstream *upstream = pool->upstream;
+    client->counted = true;
+    mc_breaker_take(&pool->breakers->connections, upstream->slab);
+    atomic_fetch_add_explicit(&pool->host->cx_active, 1, memory_order_relaxed);
+    GAUGE(upstream, upstream_cx_active, 1);
+    mc_gauge_add(upstream->slab, pool->host->stats.cx_active, 1);
+    pool->state_count[client->state]++;
+    client_move(client, &pool->connecting, MC_CLIENT_CONNECTING);
+}
+
+static void client_uncount(mc_client *client) {
+    mc_pool *pool = client->pool;
+    mc_upstream *upstream = pool->upstream;
+    client_move(client, NULL, MC_CLIENT_CLOSING);
+    client->counted = false;
     mc_timer_cancel(mc_net_loop(upstream->net), &client->timer);
     mc_timer_cancel(mc_net_loop(upstream->net), &client->lifetime);
-    mc_link_unlink(&client->link);
     GAUGE(upstream, upstream_cx_active, -1);
     mc_gauge_add(upstream->slab, pool->host->stats.cx_active, -1);
     atomic_fetch_sub_explicit(&pool->host->cx_active, 1, memory_order_relaxed);
     mc_breaker_give(&pool->breakers->connections, upstream->slab);
     pool->state_count[client->state]--;
+}
+
+void mc_client_replace(mc_client *leader, mc_client *client) {
+    client->since_ms = leader->since_ms;
+    client_count(client);
+    client_uncount(leader);
+}
+
+void mc_client_free(mc_client *client) {
+    mc_pool *pool = client->pool;
+    if (client->counted) {
+        client_uncount(client);
+    }
+    mc_link_unlink(&client->link);
     pool->client_count--;
-    upstream->clients--;
+    pool->upstream->clients--;
     mc_free(client);
+    if (!mc_list_empty(&pool->pending)) {
+        mc_loop_defer(mc_net_loop(pool->upstream->net), &pool->serve);
+    }
+    pool_maybe_free(pool);
+}
+
+void mc_client_failed(mc_client *client, mc_close_reason why, int error) {
+    client_move(client, NULL, MC_CLIENT_CLOSING);
+    client_connect_failed(client, why, error);
+    mc_client_free(client);
+}
+
+static void client_ended(mc_client *client, mc_close_reason reason) {
+    mc_pool *pool = client->pool;
+    mc_upstream *upstream = pool->upstream;
+    const bool remote = reason == MC_CLOSE_REMOTE || reason == MC_CLOSE_RESET;
+    client_count_destroy(client, client->attempt != NULL, remote);
+    mc_histogram_record(upstream->slab, upstream->cluster->stats.upstream_cx_length_ms,
+                        mc_loop_now_ms(mc_net_loop(upstream->net)) - client->since_ms);
+    mc_histogram_record(upstream->slab, upstream->cluster->stats.upstream_rq_per_cx, client->served);
+    client_move(client, NULL, MC_CLIENT_CLOSING);
+    if (remote) {
+        client_lost(client);
+    } else {
+        client_reset_attempt(client, MC_RESET_CONNECTION_TERMINATION);
+    }
+    mc_client_free(client);
 }
 
 static void client_closed(mc_conn *conn, mc_close_reason reason) {
     mc_client *client = MC_CONTAINER(conn, mc_client, conn);
-    mc_pool *pool = client->pool;
-    mc_upstream *upstream = pool->upstream;
-    mc_loop *loop = mc_net_loop(upstream->net);
-    bool active = client->attempt != NULL;
     client_count_tx(client);
-    if (!client->connected) {
-        client_move(client, NULL, CLIENT_CLOSING);
-        if (!try_next_address(client, reason)) {
-            client_connect_failed(client, reason);
-        }
+    if (client->race != NULL) {
+        mc_race_lost(client, reason);
+    } else if (!client->counted) { /* another one had been faster */
+        mc_client_free(client);
+    } else if (!client->connected) {
+        mc_client_failed(client, reason, conn->connect_error);
     } else {
-        client_count_destroy(client, active, reason == MC_CLOSE_REMOTE || reason == MC_CLOSE_RESET);
-        mc_histogram_record(upstream->slab, upstream->cluster->stats.upstream_cx_length_ms,
-                            mc_loop_now_ms(loop) - client->since_ms);
-        mc_histogram_record(upstream->slab, upstream->cluster->stats.upstream_rq_per_cx, client->served);
-        client_move(client, NULL, CLIENT_CLOSING);
-        if (reason == MC_CLOSE_REMOTE || reason == MC_CLOSE_RESET) {
-            client_lost(client);
-        } else {
-            client_reset_attempt(client, MC_RESET_CONNECTION_TERMINATION);
-        }
+        client_ended(client, reason);
     }
-    client_free(client);
-    if (!mc_list_empty(&pool->pending)) {
-        mc_loop_defer(loop, &pool->serve);
-    }
-    pool_maybe_free(pool);
 }
 
 static const mc_conn_events client_events = {
@@ -396,6 +405,9 @@ static mc_status response_headers(void *ctx, const mc_h1_head *head) {
     mc_client *client = ctx;
     client->informational = head->status < 200 && head->status != 101;
     client->last_keep_alive = head->keep_alive;
+    if (head->asks_to_close && !client->informational) {
+        COUNT(client->pool->upstream, upstream_cx_close_notify);
+    }
     return client->attempt->events->on_headers(client->attempt, head);
 }
 
@@ -421,9 +433,6 @@ static mc_status response_complete(void *ctx) {
     mc_attempt *attempt = client_detach(client);
     bool reuse = client->last_keep_alive && attempt->request_sent && !attempt->tunnel && client->requests_left > 0 &&
                  !pool->draining && !pool->upstream->retired;
-    if (!client->last_keep_alive) {
-        COUNT(pool->upstream, upstream_cx_close_notify);
-    }
     if (reuse) {
         client_idle(client);
     } else {
@@ -462,11 +471,9 @@ static mc_status socket_connect(const mc_upstream *upstream, mc_client *client, 
     return status;
 }
 
-/* `address_index` above 0: goes on where another connection failed to its host's address before, and counts with it. */
-static mc_status pool_connect(mc_pool *pool, uint32_t address_index) {
+mc_status mc_client_new(mc_pool *pool, uint32_t address_index, mc_client **out) {
     mc_upstream *upstream = pool->upstream;
     mc_cluster *cluster = upstream->cluster;
-    mc_loop *loop = mc_net_loop(upstream->net);
     mc_client *client = mc_calloc(1, sizeof *client);
     if (client == NULL) {
         return MC_ENOMEM;
@@ -475,15 +482,13 @@ static mc_status pool_connect(mc_pool *pool, uint32_t address_index) {
     client->address_index = address_index;
     client->timer.fire = client_timer;
     client->lifetime.fire = client_lifetime;
-    client->since_ms = mc_loop_now_ms(loop);
+    client->since_ms = mc_loop_now_ms(mc_net_loop(upstream->net));
     client->requests_left =
         cluster->max_requests_per_connection == 0 ? UINT32_MAX : cluster->max_requests_per_connection;
     mc_h1_parser_init(&client->parser, MC_H1_RESPONSE, &cluster->h1, &response_handler, client);
     mc_status status = socket_connect(upstream, client, pool->host);
     if (status != MC_OK) {
         mc_free(client);
-        COUNT(upstream, upstream_cx_connect_fail);
-        mc_counter_inc(upstream->slab, pool->host->stats.cx_connect_fail);
         return status;
     }
     client->conn.high_watermark = cluster->buffer_limit;
@@ -491,22 +496,29 @@ static mc_status pool_connect(mc_pool *pool, uint32_t address_index) {
         mc_socket_keepalive(client->conn.io.fd, cluster->keepalive_probes, cluster->keepalive_time_s,
                             cluster->keepalive_interval_s);
     }
-    mc_breaker_take(&pool->breakers->connections, upstream->slab);
-    atomic_fetch_add_explicit(&pool->host->cx_active, 1, memory_order_relaxed);
     upstream->clients++;
     pool->client_count++;
-    pool->state_count[CLIENT_NEW]++;
-    client_move(client, &pool->connecting, CLIENT_CONNECTING);
-    mc_timer_arm(loop, &client->timer, cluster->connect_timeout_ms);
-    if (address_index == 0) {
-        COUNT(upstream, upstream_cx_total);
-        mc_counter_inc(upstream->slab, pool->host->stats.cx_total);
-        if (!pool->raw) {
-            COUNT(upstream, upstream_cx_http1_total);
-        }
+    *out = client;
+    return MC_OK;
+}
+
+static mc_status pool_connect(mc_pool *pool) {
+    mc_upstream *upstream = pool->upstream;
+    mc_client *client;
+    mc_status status = mc_client_new(pool, 0, &client);
+    if (status != MC_OK) {
+        COUNT(upstream, upstream_cx_connect_fail);
+        mc_counter_inc(upstream->slab, pool->host->stats.cx_connect_fail);
+        return status;
     }
-    GAUGE(upstream, upstream_cx_active, 1);
-    mc_gauge_add(upstream->slab, pool->host->stats.cx_active, 1);
+    client_count(client);
+    mc_timer_arm(mc_net_loop(upstream->net), &client->timer, upstream->cluster->connect_timeout_ms);
+    COUNT(upstream, upstream_cx_total);
+    mc_counter_inc(upstream->slab, pool->host->stats.cx_total);
+    if (!pool->raw) {
+        COUNT(upstream, upstream_cx_http1_total);
+    }
+    mc_race_begin(client);
     return MC_OK;
 }
 
@@ -519,8 +531,8 @@ static bool may_connect(const mc_pool *pool) {
 
 /* CP-5: do the streams, waiting, at work and expected, need more than there is? */
 static bool more_wanted(const mc_pool *pool, float ratio, uint32_t expected) {
-    const uint32_t connecting = pool->state_count[CLIENT_CONNECTING], active = pool->state_count[CLIENT_BUSY];
-    const uint32_t unused = connecting + pool->state_count[CLIENT_IDLE];
+    const uint32_t connecting = pool->state_count[MC_CLIENT_CONNECTING], active = pool->state_count[MC_CLIENT_BUSY];
+    const uint32_t unused = connecting + pool->state_count[MC_CLIENT_IDLE];
     if (ratio <= 1 && expected == 0) {
         return pool->pending_count > unused;
     }
@@ -542,7 +554,7 @@ static mc_status pool_grow(mc_pool *pool) {
                 return MC_OK;
             }
         }
-        mc_status status = pool_connect(pool, 0);
+        mc_status status = pool_connect(pool);
         if (status != MC_OK || !room) {
             return status;
         }
@@ -559,7 +571,7 @@ static void pending_enter(mc_pool *pool, mc_attempt *attempt, bool first) {
         mc_list_push_back(&pool->pending, &attempt->pending);
     }
     pool->pending_count++;
-    pool->upstream->waiting++;
+    pool->upstream->load->waiting++;
     mc_breaker_take(&pool->breakers->pending, pool->upstream->slab);
     COUNT(pool->upstream, upstream_rq_pending_total);
     GAUGE(pool->upstream, upstream_rq_pending_active, 1);
@@ -569,7 +581,7 @@ static void pending_leave(mc_pool *pool, mc_attempt *attempt) {
     mc_link_unlink(&attempt->pending);
     attempt->pool = NULL;
     pool->pending_count--;
-    pool->upstream->waiting--;
+    pool->upstream->load->waiting--;
     mc_breaker_give(&pool->breakers->pending, pool->upstream->slab);
     GAUGE(pool->upstream, upstream_rq_pending_active, -1);
 }
@@ -609,13 +621,14 @@ static void pool_serve(mc_deferred *deferred) {
     pool_maybe_free(pool);
 }
 
-/* CP-15: connections for streams that are expected, to the hosts that the balancer would choose next. */
+/* CP-15: connections for streams that are expected, to the hosts that the balancer would choose next. What all clusters of the
+ * worker have counts. */
 static void preconnect(mc_upstream *upstream) {
     const float ratio = upstream->cluster->predictive_preconnect;
     const mc_lb_request request = {.now_ms = mc_loop_now_ms(mc_net_loop(upstream->net))};
     for (int i = 0; i < 3; i++) {
-        const uint32_t active = upstream->busy;
-        if ((float)(upstream->waiting + active + 1) * ratio <= (float)(upstream->unused + active)) {
+        const mc_pool_load *load = upstream->load;
+        if ((float)(load->waiting + load->busy + 1) * ratio <= (float)(load->unused + load->busy)) {
             return;
         }
         mc_host *host = mc_lb_peek(upstream->lb, &request);
@@ -624,7 +637,7 @@ static void preconnect(mc_upstream *upstream) {
             mc_upstream_pool(upstream, host, MC_PRIORITY_DEFAULT, &pool) != MC_OK) {
             return;
         }
-        if (!more_wanted(pool, ratio, 1) || !may_connect(pool) || pool_connect(pool, 0) != MC_OK) {
+        if (!more_wanted(pool, ratio, 1) || !may_connect(pool) || pool_connect(pool) != MC_OK) {
             pool_maybe_free(pool);
             return;
         }
@@ -637,7 +650,7 @@ mc_status mc_pool_start(mc_pool *pool, mc_attempt *attempt) {
         preconnect(upstream);
     }
     mc_link *idle = mc_list_first(&pool->idle);
-    if (MC_LIKELY(idle != NULL && mc_list_empty(&pool->pending))) {
+    if (MC_LIKELY(idle != NULL)) {
         if (mc_breaker_open(&pool->breakers->requests)) {
             COUNT(upstream, upstream_rq_pending_overflow);
             return MC_ELIMIT;
@@ -809,7 +822,7 @@ static void pool_drain(mc_pool *pool) {
 /* --- upstream -------------------------------------------------------------------------------------------------------- */
 
 mc_upstream *mc_upstream_new(mc_cluster *cluster, mc_hosts *hosts, mc_net *net, mc_slab *slab,
-                             const mc_connector *connector, uint32_t *live) {
+                             const mc_connector *connector, mc_pool_load *load) {
     mc_upstream *upstream = mc_calloc(1, sizeof *upstream);
     if (upstream == NULL) {
         return NULL;
@@ -831,10 +844,8 @@ mc_upstream *mc_upstream_new(mc_cluster *cluster, mc_hosts *hosts, mc_net *net, 
     mc_map_init(&upstream->pool_of);
     mc_list_init(&upstream->pools);
     mc_list_init(&upstream->own_hosts);
-    upstream->live = live;
-    if (live != NULL) {
-        ++*live;
-    }
+    upstream->load = load != NULL ? load : &upstream->own_load;
+    upstream->load->upstreams++;
     return upstream;
 }
 
@@ -930,9 +941,7 @@ void mc_upstream_free(mc_upstream *upstream) {
     mc_lb_free(upstream->lb);
     mc_hosts_unref(upstream->hosts);
     mc_cluster_unref(upstream->cluster);
-    if (upstream->live != NULL) {
-        --*upstream->live;
-    }
+    upstream->load->upstreams--;
     mc_free(upstream);
 }
 

@@ -98,6 +98,12 @@ typedef struct mc_connector {
     void *ctx;
 } mc_connector;
 
+/* What the upstreams of a worker have together. */
+typedef struct mc_pool_load {
+    uint32_t upstreams;             /* not freed yet */
+    uint32_t waiting, busy, unused; /* attempts queued and attached, streams that connections have room for (CP-15) */
+} mc_pool_load;
+
 typedef struct mc_upstream mc_upstream;
 struct mc_upstream {
     mc_cluster *cluster;
@@ -105,16 +111,16 @@ struct mc_upstream {
     mc_lb *lb;
     mc_net *net;
     mc_slab *slab;
-    const mc_connector *connector;  /* NULL: sockets */
-    mc_map pool_of;                 /* by the pool's key */
-    mc_list own_hosts;              /* of an ORIGINAL_DST cluster, made here and not yet in the membership */
-    mc_list pools;                  /* oldest first: what walks them all does so in a replayable order */
-    uint32_t clients;               /* connections alive, over all pools */
-    uint32_t waiting, busy, unused; /* attempts queued and attached, streams that connections have room for (CP-15) */
-    uint32_t holds;                 /* attempts' owners that still use it: mc_upstream_hold/release */
+    const mc_connector *connector; /* NULL: sockets */
+    mc_map pool_of;                /* by the pool's key */
+    mc_list own_hosts;             /* of an ORIGINAL_DST cluster, made here and not yet in the membership */
+    mc_list pools;                 /* oldest first: what walks them all does so in a replayable order */
+    uint32_t clients;              /* connections alive, over all pools */
+    uint32_t holds;                /* attempts' owners that still use it: mc_upstream_hold/release */
     bool retired;
     mc_deferred dying;
-    uint32_t *live; /* the worker's count of upstreams not freed yet; may be NULL */
+    mc_pool_load *load; /* the worker's, or its own */
+    mc_pool_load own_load;
     /* Outlier detection wants to hear of these types (mc_outlier_put); NULL: nobody listens. */
     void (*on_outcome)(void *ctx, mc_upstream *upstream, mc_host *host, unsigned types);
     /* A response said x-envoy-immediate-health-check-fail; NULL: nobody listens. */
@@ -124,8 +130,9 @@ struct mc_upstream {
     void *ctx;
 };
 
+/* `load` may be NULL: nobody shares it. */
 MC_MUST_CHECK mc_upstream *mc_upstream_new(mc_cluster *cluster, mc_hosts *hosts, mc_net *net, mc_slab *slab,
-                                           const mc_connector *connector, uint32_t *live);
+                                           const mc_connector *connector, mc_pool_load *load);
 /* No new attempts will come: idle connections close, others when done; then it frees itself (CP-14). */
 void mc_upstream_retire(mc_upstream *upstream);
 /* Frees at once, at the worker's end: connections are dropped and attempts reset. */

@@ -135,9 +135,7 @@ static mc_host *choose(mc_router *r) {
         r->lb.attempts = policy->host_selection_retry_max_attempts;
         r->lb.refuse = refuse_host;
         r->lb.ctx = r;
-        if (r->retry_priority != NULL) {
-            r->lb.loads = mc_retry_priority_loads(r->retry_priority, r->upstream->hosts);
-        }
+        r->lb.retry_priority = r->retry_priority;
     }
     return MC_UNLIKELY(r->cluster->original_dst != NULL) ? choose_original(r) : mc_upstream_choose(r->upstream, &r->lb);
 }
@@ -243,8 +241,8 @@ static void report_load(mc_try *t) {
     } else if (binary.n > 0) {
         status = mc_load_report_parse_binary(binary, config, &report);
     }
-    const uint32_t weight = status == MC_OK ? mc_load_report_weight(&report, config) : 0;
-    if (weight > 0) {
+    uint32_t weight;
+    if (status == MC_OK && mc_load_report_weight(&report, config, &weight)) {
         mc_client_weight_report(t->host, weight, mc_loop_now_ms(t->router->stream->proxy->loop));
     }
 }

@@ -398,8 +398,9 @@ struct mc_upstream *mc_filter_upstream(mc_filter *filter) {
     if (match == NULL || match->route == NULL || match->route->action != MC_ROUTE_TO_CLUSTER) {
         return NULL;
     }
-    return mc_proxy_upstream(proxy, match->cluster_id == MC_NO_CLUSTER ? proxy->find_slot(proxy->ctx, match->cluster)
-                                                                       : stream->hcm->cluster_slots[match->cluster_id]);
+    return mc_proxy_upstream(proxy, match->cluster_id == MC_NO_CLUSTER
+                                        ? proxy->find_slot(proxy->ctx, match->cluster)
+                                        : stream->routes->cluster_slots[match->cluster_id]);
 }
 
 static mc_status put_space(mc_stream *stream, mc_slice space, const mc_value *object) {

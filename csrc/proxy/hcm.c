@@ -26,7 +26,7 @@ void mc_hcm_unref(mc_hcm *hcm) {
     if (hcm == NULL || atomic_fetch_sub_explicit(&hcm->refs, 1, memory_order_acq_rel) != 1) {
         return;
     }
-    mc_route_table_unref(hcm->routes);
+    mc_hcm_routes_fini(hcm);
     mc_access_logs_unref(hcm->access.logs);
     mc_access_logs_unref(hcm->access.connections);
     mc_access_logs_unref(hcm->access.upstream);
@@ -426,57 +426,6 @@ static mc_status read_filters(mc_hcm *hcm, const mc_value *config, const mc_hcm_
     return MC_OK;
 }
 
-static mc_status read_internal_only(mc_hcm *hcm, const mc_value *routes, mc_error *error) {
-    const mc_value *list;
-    size_t count;
-    TRY(mc_value_read_list(routes, "internal_only_headers", &list, &count, error));
-    hcm->internal_only_headers = mc_arena_alloc(&hcm->arena, count * sizeof(mc_slice));
-    if (hcm->internal_only_headers == NULL) {
-        return MC_ENOMEM;
-    }
-    for (size_t i = 0; i < count; i++) {
-        TRY(mc_arena_dup(&hcm->arena, list[i].kind == MC_STRING ? list[i].string : MC_SLICE_NONE,
-                         &hcm->internal_only_headers[i]));
-    }
-    hcm->internal_only_count = (uint32_t)count;
-    return MC_OK;
-}
-
-static mc_status read_routes(mc_hcm *hcm, const mc_value *config, const mc_hcm_context *context,
-                             const mc_filter_compile *compile, mc_error *error) {
-    const mc_value *routes;
-    bool validate = true; /* RT-16: static route configurations name clusters that exist */
-    TRY(mc_value_read_object(config, "route_config", &routes, error));
-    if (routes == NULL) {
-        return mc_error_set(error, MC_EINVAL, "route_config", "is required");
-    }
-    TRY(mc_value_read_bool(routes, "validate_clusters", &validate, error));
-    TRY(read_internal_only(hcm, routes, error));
-    mc_route_filters_compile filters = {.compile = *compile, .chain = hcm->filters, .count = hcm->filter_count};
-    mc_route_filter_compiler compiler = {mc_route_filters_compile_level, &filters};
-    mc_status status = mc_route_table_compile_with(routes, &compiler, &hcm->routes, error);
-    if (status != MC_OK) {
-        mc_error_under(error, "route_config");
-        return status;
-    }
-    uint32_t count = mc_route_table_cluster_count(hcm->routes);
-    hcm->cluster_slots = mc_arena_alloc(&hcm->arena, count * sizeof(uint32_t));
-    if (hcm->cluster_slots == NULL) {
-        return MC_ENOMEM;
-    }
-    for (uint32_t id = 0; id < count; id++) {
-        mc_slice name = mc_route_table_cluster_name(hcm->routes, id);
-        if (validate && !context->cluster_exists(context->ctx, name)) {
-            return mc_error_set(error, MC_EINVAL, "route_config", "names an unknown cluster %.*s", MC_SLICE_ARG(name));
-        }
-        hcm->cluster_slots[id] = context->cluster_slot(context->ctx, name);
-        if (hcm->cluster_slots[id] == UINT32_MAX) {
-            return MC_ENOMEM;
-        }
-    }
-    return MC_OK;
-}
-
 static void register_stats(mc_hcm *hcm, mc_slice stat_prefix, mc_slice listener_scope) {
     char buffer[512];
     mc_stats *store = hcm->stats_store;
@@ -592,8 +541,8 @@ static mc_status compile(mc_hcm *hcm, const mc_value *config, const mc_hcm_conte
     const mc_slice scope[] = {MC_SLICE("http."), stat_prefix, MC_SLICE(".")};
     TRY(mc_arena_concat(&hcm->arena, scope, 3, &filters.scope));
     TRY(read_filters(hcm, config, context, &filters));
-    TRY(read_routes(hcm, config, context, &filters, error));
-    const bool formats = mc_route_table_formats(hcm->routes);
+    TRY(mc_hcm_routes_read(hcm, config, context, &filters, error));
+    const bool formats = hcm->formats;
     hcm->keeps_facts = hcm->access.logs != NULL || hcm->access.upstream != NULL || formats || hcm->filter_count > 1;
     hcm->keeps_local = formats || hcm->access.upstream != NULL ||
                        (hcm->access.logs != NULL && (hcm->access.logs->parts & MC_READS_LOCAL));

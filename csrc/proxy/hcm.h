@@ -8,6 +8,7 @@
 #include "proxy/client.h"
 #include "proxy/client_cert.h"
 #include "proxy/filter.h"
+#include "proxy/hcm_routes.h"
 #include "proxy/local_reply.h"
 #include "proxy/proxy_status.h"
 #include "proxy/router.h"
@@ -156,9 +157,9 @@ typedef struct mc_hcm_logs {
 
 typedef struct mc_hcm {
     _Atomic uint32_t refs;
-    mc_arena arena; /* owns every slice below */
-    mc_route_table *routes;
-    uint32_t *cluster_slots;   /* by the table's cluster id */
+    mc_arena arena;            /* owns every slice below */
+    mc_hcm_routes routes;      /* of a request without scope */
+    mc_hcm_scopes *scopes;     /* NULL: none, `routes` are of all requests */
     mc_filter_config *filters; /* of all chains */
     uint32_t filter_count;
     mc_filter_chain chain;
@@ -189,12 +190,11 @@ typedef struct mc_hcm {
     mc_code_scopes *code_scopes; /* of virtual clusters and routes (RF-46); NULL: nothing counts there */
     mc_upgrade_config *upgrades;
     uint32_t upgrade_count;
-    mc_slice *internal_only_headers;
-    uint32_t internal_only_count;
     uint64_t connection_idle_ms, max_connection_duration_ms, stream_idle_ms, request_timeout_ms, headers_timeout_ms;
     uint64_t max_stream_duration_ms, delayed_close_ms, drain_ms, stream_flush_ms; /* all: 0 none */
     bool http1_safe_max_duration;
     mc_hcm_logs access;
+    bool formats;     /* some header of a route is made with a format */
     bool keeps_facts; /* somebody may read what facts.h remembers */
     bool keeps_local; /* the local address of upstream connections among it */
     uint32_t max_requests_per_connection;

@@ -96,7 +96,8 @@ mc_status mc_stream_route_request(mc_stream *stream, mc_route_request *out) {
         .arena = &stream->arena,
         .runtime = stream->proxy->runtime,
     };
-    if (MC_UNLIKELY(mc_route_table_formats(stream->hcm->routes) || mc_route_table_reads_info(stream->hcm->routes))) {
+    if (MC_UNLIKELY(mc_route_table_formats(stream->routes->table) ||
+                    mc_route_table_reads_info(stream->routes->table))) {
         out->info = mc_stream_collect_info(stream);
         return out->info == NULL ? MC_ENOMEM : MC_OK;
     }

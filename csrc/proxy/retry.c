@@ -59,8 +59,8 @@ static void read_headers(mc_retry *retry, const mc_headers *request) {
         retry->on = 0;
     }
     if (retry->on != 0 &&
-        mc_slice_u64(mc_slice_trim(mc_headers_get_known(request, MC_H_X_ENVOY_MAX_RETRIES)), &max) == MC_OK) {
-        retry->remaining = max > UINT32_MAX ? UINT32_MAX : (uint32_t)max;
+        mc_slice_number(mc_headers_get_known(request, MC_H_X_ENVOY_MAX_RETRIES), UINT64_MAX, &max) == MC_OK) {
+        retry->remaining = (uint32_t)max; /* its low half, as in Envoy */
     }
     retry->extra_codes = mc_headers_get_known(request, MC_H_X_ENVOY_RETRIABLE_STATUS_CODES);
     retry->extra_names = mc_headers_get_known(request, MC_H_X_ENVOY_RETRIABLE_HEADER_NAMES);
@@ -107,7 +107,7 @@ static bool listed(const mc_retry *retry, uint16_t status) {
     mc_slice codes = retry->extra_codes, token;
     while (mc_slice_next(&codes, ',', &token)) {
         uint64_t code;
-        if (mc_slice_u64(token, &code) == MC_OK && code == status) {
+        if (mc_slice_number(token, UINT32_MAX, &code) == MC_OK && code == status) {
             return true;
         }
     }
@@ -151,7 +151,7 @@ bool mc_retry_wants_response(const mc_retry *retry, uint16_t status, const mc_he
     return retriable_class(retry, status) || retriable_code(retry, status) ||
            ((retry->on & MC_RETRY_ON_RETRIABLE_HEADERS) && has_retriable_header(retry, response)) ||
            ((retry->on & GRPC_BITS) &&
-            mc_slice_u64(mc_slice_trim(mc_headers_get_known(response, MC_H_GRPC_STATUS)), &grpc) == MC_OK &&
+            mc_slice_number(mc_headers_get_known(response, MC_H_GRPC_STATUS), UINT64_MAX, &grpc) == MC_OK &&
             (retry->on & grpc_bit(grpc)));
 }
 
@@ -216,7 +216,7 @@ static uint64_t asked_interval(const mc_retry_policy *policy, const mc_headers *
         const uint64_t now_s = wall_ms / 1000;
         uint64_t seconds;
         mc_slice text = mc_headers_get(response, header->name);
-        if (text.p == NULL || mc_slice_u64(mc_slice_trim(text), &seconds) != MC_OK ||
+        if (text.p == NULL || mc_slice_number(text, UINT64_MAX, &seconds) != MC_OK ||
             (header->unix_timestamp && seconds < now_s)) {
             continue;
         }

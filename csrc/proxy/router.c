@@ -43,7 +43,7 @@ static mc_status prepare(mc_router *r) {
         status = mc_stream_route_request(stream, &request);
     }
     if (status == MC_OK) { /* RT-35 */
-        status = mc_route_finalize_request(stream->hcm->routes, &stream->match, &request, headers,
+        status = mc_route_finalize_request(stream->routes->table, &stream->match, &request, headers,
                                            r->options->suppress_envoy_headers);
     }
     mc_retry_init(
@@ -162,7 +162,7 @@ static void route_to_cluster(mc_filter *filter, bool end_stream) {
     }
     if (end_stream) {
         request_ended(r);
-    } else if (stream->upgrade && r->timeout_ms != 0) { /* RF-14 */
+    } else if (r->websocket && r->timeout_ms != 0) { /* RF-14 */
         mc_timer_arm(stream->proxy->loop, &r->timeout, r->timeout_ms);
     }
     if (MC_UNLIKELY((stream->match.route->mirrors.count | r->cluster->mirrors.count) > 0)) {

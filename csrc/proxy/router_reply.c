@@ -8,11 +8,13 @@ void mc_router_reply_redirect(mc_stream *stream) {
     mc_header location = {.name = MC_SLICE_INIT("location"), .id = MC_H_LOCATION};
     mc_route_request request;
     if (mc_stream_route_request(stream, &request) != MC_OK ||
-        mc_route_redirect_location(&stream->match, &request, &location.value) != MC_OK) {
+        mc_route_redirect_location(&stream->match, &request, &location.value) != MC_OK ||
+        mc_route_redirect_rewrite(&stream->match, &request, &stream->request,
+                                  stream->hcm->router.suppress_envoy_headers) != MC_OK) {
         mc_stream_reset(stream, MC_FLAG(LR), "out_of_memory");
         return;
     }
-    MC_HCM_COUNT(stream, rq_redirect);
+    MC_HCM_COUNT(stream, rq_direct_response); /* rq_redirect stands still, as in Envoy */
     mc_stream_reply(stream, &(mc_reply){.status = mc_route_redirect_status(&stream->match),
                                         .details = "direct_response",
                                         .headers = &location,
@@ -34,17 +36,35 @@ static mc_status format_direct(mc_stream *stream, const mc_direct_response *dire
     return mc_format_run_arena(direct->format, &info, &stream->arena, body);
 }
 
+/* What is created, or is elsewhere, has a place (RFC 9110 section 10.2.2). */
+static mc_status locate_direct(mc_stream *stream, mc_slice *location) {
+    mc_route_request request;
+    mc_status status = mc_stream_route_request(stream, &request);
+    return status == MC_OK ? mc_route_redirect_location(&stream->match, &request, location) : status;
+}
+
 void mc_router_reply_direct(mc_stream *stream, const mc_direct_response *direct) {
-    mc_header type = {.name = MC_SLICE_INIT("content-type"), .id = MC_H_CONTENT_TYPE, .value = direct->content_type};
-    mc_reply reply = {.status = direct->status, .body = direct->body, .details = "direct_response", .of_route = true};
+    mc_header headers[2];
+    mc_reply reply = {.status = direct->status,
+                      .body = direct->body,
+                      .details = "direct_response",
+                      .headers = headers,
+                      .of_route = true};
+    mc_status status = MC_OK;
     MC_HCM_COUNT(stream, rq_direct_response);
     if (MC_UNLIKELY(direct->format != NULL)) {
-        if (format_direct(stream, direct, &reply.body) != MC_OK) {
-            mc_stream_reset(stream, MC_FLAG(LR), "out_of_memory");
-            return;
-        }
-        reply.headers = &type;
-        reply.header_count = 1;
+        headers[reply.header_count++] =
+            (mc_header){.name = MC_SLICE_INIT("content-type"), .id = MC_H_CONTENT_TYPE, .value = direct->content_type};
+        status = format_direct(stream, direct, &reply.body);
+    }
+    if (MC_UNLIKELY(direct->status == 201 || direct->status / 100 == 3) && status == MC_OK) {
+        mc_header *location = &headers[reply.header_count++];
+        *location = (mc_header){.name = MC_SLICE_INIT("location"), .id = MC_H_LOCATION};
+        status = locate_direct(stream, &location->value);
+    }
+    if (status != MC_OK) {
+        mc_stream_reset(stream, MC_FLAG(LR), "out_of_memory");
+        return;
     }
     mc_stream_reply(stream, &reply);
 }
@@ -105,7 +125,7 @@ static bool strictly_valid(unsigned k, mc_slice value) {
     uint64_t number;
     bool unknown = false;
     if (!strict_headers[k].list) {
-        return mc_slice_u64(mc_slice_trim(value), &number) == MC_OK;
+        return mc_slice_number(value, UINT64_MAX, &number) == MC_OK;
     }
     uint32_t bits = mc_retry_on_parse(value, &unknown);
     const uint32_t grpc = MC_RETRY_ON_CANCELLED | MC_RETRY_ON_DEADLINE_EXCEEDED | MC_RETRY_ON_INTERNAL |

@@ -206,5 +206,5 @@ uint16_t mc_grpc_http_status(const mc_headers *headers) {
     if (text.p == NULL) {
         return 0;
     }
-    return mc_slice_u64(mc_slice_trim(text), &status) == MC_OK ? mc_grpc_to_http(status) : 500;
+    return mc_slice_number(text, UINT64_MAX, &status) == MC_OK ? mc_grpc_to_http(status) : 500;
 }

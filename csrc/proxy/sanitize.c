@@ -269,8 +269,8 @@ static void drop_untrusted(mc_stream *stream) {
         }
         REMOVE(headers, external);
     }
-    for (uint32_t i = 0; i < stream->hcm->internal_only_count; i++) {
-        mc_headers_remove(headers, stream->hcm->internal_only_headers[i]);
+    for (uint32_t i = 0; i < stream->routes->internal_only_count; i++) {
+        mc_headers_remove(headers, stream->routes->internal_only_headers[i]);
     }
 }
 

@@ -24,10 +24,11 @@ typedef struct mc_shadow {
     uint16_t status;
     bool whole, headers_only; /* the request is */
     bool paused;              /* the client waits for this shadow's connection */
-    bool ready, over;
-    bool counted;         /* in code stats */
-    uint64_t flags;       /* why there was no response */
-    mc_shadow_span *span; /* NULL: none */
+    bool upgrade, websocket;  /* what the request asks for; a websocket's payload waits for its 101 */
+    bool ready, over;         /* ready: the body goes out as it comes */
+    bool counted;             /* in code stats */
+    uint64_t flags;           /* why there was no response */
+    mc_shadow_span *span;     /* NULL: none */
 } mc_shadow;
 
 #define S_COUNT(s, name) mc_counter_inc((s)->proxy->slab, (s)->upstream->cluster->stats.name)
@@ -68,7 +69,7 @@ static void finish_span(mc_shadow *s) {
         .status = s->status != 0  ? s->status
                   : s->flags != 0 ? 503
                                   : 0,
-        .connected = s->ready,
+        .connected = s->ready || s->status != 0,
         .canceled = s->status == 0 && s->flags == 0,
     };
     mc_tracing_finish_shadow(s->span, s->proxy, &end);
@@ -161,6 +162,19 @@ static void write_end(mc_shadow *s) {
     s->attempt.request_sent = true;
 }
 
+static void write_body(mc_shadow *s) {
+    s->ready = true;
+    for (const mc_chunk *chunk = s->body.head; chunk != NULL; chunk = chunk->next) {
+        write_piece(s, mc_slice_of(chunk->data + chunk->begin, chunk->end - chunk->begin));
+    }
+    mc_net_retire(s->proxy->net, &s->body);
+    if (s->whole) {
+        write_end(s);
+    } else {
+        resume_client(s);
+    }
+}
+
 static void write_request(mc_shadow *s) {
     mc_conn *conn = mc_attempt_conn(&s->attempt);
     mc_upstream_report(s->upstream, s->host, MC_OUTLIER_CONNECT_SUCCESS, 0);
@@ -171,19 +185,13 @@ static void write_request(mc_shadow *s) {
     }
     mc_h1_spell(&s->request, &s->upstream->cluster->h1);
     const mc_h1_encode how = {.end_stream = s->headers_only,
+                              .upgrade = s->upgrade,
                               .absolute = s->upstream->cluster->h1.send_absolute_target,
                               .enable_trailers = s->upstream->cluster->h1.enable_trailers};
     size_t n = mc_h1_encode_request(&s->request, &how, out, &s->framing);
-    s->ready = true;
     mc_conn_write(conn, mc_slice_of(out, n));
-    for (const mc_chunk *chunk = s->body.head; chunk != NULL; chunk = chunk->next) {
-        write_piece(s, mc_slice_of(chunk->data + chunk->begin, chunk->end - chunk->begin));
-    }
-    mc_net_retire(s->proxy->net, &s->body);
-    if (s->whole) {
-        write_end(s);
-    } else {
-        resume_client(s);
+    if (MC_LIKELY(!s->websocket)) {
+        write_body(s);
     }
 }
 
@@ -202,8 +210,16 @@ static mc_headers *on_begin(mc_attempt *attempt) {
 
 static mc_status on_headers(mc_attempt *attempt, const mc_h1_head *head) {
     mc_shadow *s = shadow_of(attempt);
-    if (head->status < 200) { /* another protocol is nothing for a shadow */
-        return head->status == 101 ? MC_EPROTO : MC_OK;
+    if (head->status < 200 && head->status != 101) {
+        return MC_OK;
+    }
+    if (head->status == 101 && !s->upgrade) { /* nobody asked for another protocol */
+        return MC_EPROTO;
+    }
+    if (MC_UNLIKELY(s->websocket) && head->status != 101 && head->status < 400) { /* it counts nowhere */
+        mc_attempt_cancel(attempt);
+        finish(s);
+        return MC_ECLOSED;
     }
     s->status = head->status;
     mc_upstream_report(s->upstream, s->host,
@@ -211,6 +227,13 @@ static mc_status on_headers(mc_attempt *attempt, const mc_h1_head *head) {
     charge(s, head->status);
     if (head->status < 500) {
         mc_counter_inc(s->proxy->slab, s->host->stats.rq_success);
+    }
+    if (MC_UNLIKELY(head->upgrade)) {
+        mc_timer_cancel(s->proxy->loop, &s->timeout);
+        mc_attempt_tunnel(attempt);
+        if (s->websocket) {
+            write_body(s);
+        }
     }
     return MC_OK;
 }
@@ -310,7 +333,7 @@ static mc_upstream *find_upstream(const mc_router *r, const mc_mirror_policy *po
     mc_stream *stream = r->stream;
     mc_proxy *proxy = stream->proxy;
     if (policy->cluster_id != MC_NO_CLUSTER) {
-        return mc_proxy_upstream(proxy, stream->hcm->cluster_slots[policy->cluster_id]);
+        return mc_proxy_upstream(proxy, stream->routes->cluster_slots[policy->cluster_id]);
     }
     mc_slice name = policy->cluster.n > 0 ? policy->cluster : mc_headers_get(&stream->request, policy->cluster_header);
     return name.n == 0 ? NULL : mc_proxy_upstream(proxy, proxy->find_slot(proxy->ctx, name));
@@ -346,6 +369,8 @@ static void make(mc_router *r, const mc_mirror_policy *policy) {
     s->router = r;
     s->counted = !r->options->no_dynamic_stats;
     s->timeout_ms = r->timeout_ms;
+    s->upgrade = r->stream->upgrade;
+    s->websocket = r->websocket;
     s->timeout.fire = timed_out;
     s->freeing.run = free_shadow;
     s->attempt.events = &shadow_events;
@@ -371,8 +396,7 @@ static void make(mc_router *r, const mc_mirror_policy *policy) {
 void mc_shadows_make(mc_router *r) {
     const mc_mirror_policies *policies =
         r->cluster->mirrors.count > 0 ? &r->cluster->mirrors : &r->stream->match.route->mirrors;
-    if (mc_slice_eq(mc_headers_get_known(&r->stream->request, MC_H_METHOD), MC_SLICE("CONNECT")) ||
-        r->stream->upgrade) {
+    if (mc_slice_eq(mc_headers_get_known(&r->stream->request, MC_H_METHOD), MC_SLICE("CONNECT"))) {
         return;
     }
     for (uint32_t i = 0; i < policies->count; i++) {
@@ -408,6 +432,8 @@ static void start(mc_shadow *s, bool end_stream) {
     s->headers_only = end_stream;
     if (end_stream) {
         request_whole(s);
+    } else if (MC_UNLIKELY(s->websocket) && s->timeout_ms != 0) { /* for the handshake */
+        mc_timer_arm(s->proxy->loop, &s->timeout, s->timeout_ms);
     }
     mc_status status = mc_upstream_pool(s->upstream, host, MC_PRIORITY_DEFAULT, &pool);
     if (status == MC_OK) {

@@ -50,6 +50,7 @@ mc_stream *mc_stream_open(mc_downstream *downstream, mc_proxy *proxy, mc_hcm_pin
     stream->pin = mc_hcm_pin_ref(pin);
     stream->hcm = pin->hcm;
     stream->chain = &stream->hcm->chain;
+    stream->routes = &stream->hcm->routes;
     stream->random = mc_random_next(mc_loop_random(proxy->loop));
     stream->head.version_minor = 1; /* until the head says otherwise: codec errors are answered in HTTP/1.1 */
     stream->start_us = mc_loop_now_us(proxy->loop);
@@ -233,7 +234,7 @@ static void refuse_upgrade(mc_stream *stream) {
 mc_upstream *mc_stream_upstream(const mc_stream *stream) {
     const mc_proxy *proxy = stream->proxy;
     uint32_t slot = stream->match.cluster_id == MC_NO_CLUSTER ? proxy->find_slot(proxy->ctx, stream->match.cluster)
-                                                              : stream->hcm->cluster_slots[stream->match.cluster_id];
+                                                              : stream->routes->cluster_slots[stream->match.cluster_id];
     return mc_proxy_upstream(proxy, slot);
 }
 
@@ -253,11 +254,12 @@ mc_status mc_stream_match_route(mc_stream *stream) {
         .arena = &stream->arena,
         .runtime = stream->proxy->runtime,
     };
-    if (MC_UNLIKELY(mc_route_table_reads_info(stream->hcm->routes)) &&
+    MC_TRY(mc_hcm_routes_find(stream->hcm, &stream->request, &stream->arena, &stream->routes));
+    if (MC_UNLIKELY(mc_route_table_reads_info(stream->routes->table)) &&
         (request.info = mc_stream_collect_info(stream)) == NULL) {
         return MC_ENOMEM;
     }
-    mc_status status = mc_route_table_match(stream->hcm->routes, &request, &stream->match);
+    mc_status status = mc_route_table_match(stream->routes->table, &request, &stream->match);
     if (MC_UNLIKELY(stream->facts != NULL)) {
         note_cluster(stream);
     }
@@ -308,6 +310,10 @@ void mc_stream_request_headers(mc_stream *stream, const mc_h1_head *head) {
     }
     if (MC_UNLIKELY(stream->overloaded)) {
         refuse_overloaded(stream);
+        return;
+    }
+    if (mc_hcm_routes_find(stream->hcm, &stream->request, &stream->arena, &stream->routes) != MC_OK) {
+        out_of_memory(stream);
         return;
     }
     if (!mc_sanitize_request(stream, mc_downstream_peer(stream->downstream), mc_downstream_local(stream->downstream),
@@ -385,7 +391,7 @@ static mc_status mutate_reply(mc_stream *stream, const mc_reply *reply, mc_heade
         return MC_OK;
     }
     mc_status status = mc_stream_route_request(stream, &request);
-    return status == MC_OK ? mc_route_finalize_response(stream->hcm->routes, &stream->match, &request, headers)
+    return status == MC_OK ? mc_route_finalize_response(stream->routes->table, &stream->match, &request, headers)
                            : status;
 }
 
@@ -542,6 +548,9 @@ void mc_stream_count_response(mc_stream *stream, uint16_t status) {
                                 stats->listener.downstream_rq_4xx,
                                 stats->listener.downstream_rq_5xx};
     mc_slab *slab = stream->proxy->slab;
+    if (MC_UNLIKELY(stream->health_check)) {
+        return;
+    }
     mc_counter_inc(slab, stats->downstream_rq_completed);
     mc_counter_inc(slab, stats->listener.downstream_rq_completed);
     if (status >= 100 && status < 600) {

@@ -45,6 +45,7 @@ struct mc_stream {
     mc_proxy *proxy;
     mc_hcm_pin *pin;
     const mc_hcm *hcm;
+    const mc_hcm_routes *routes; /* of the request's scope */
     mc_arena arena;
     mc_headers request;
     mc_headers *request_trailers;

@@ -29,7 +29,7 @@ static uint64_t route_timeout(const mc_router *r) { /* RF-10 */
 
 /* A number that a header gives; false when there is none. */
 static bool header_number(const mc_headers *headers, mc_header_id id, uint64_t *out) {
-    return mc_headers_has(headers, id) && mc_slice_u64(mc_slice_trim(mc_headers_get_known(headers, id)), out) == MC_OK;
+    return mc_headers_has(headers, id) && mc_slice_number(mc_headers_get_known(headers, id), UINT64_MAX, out) == MC_OK;
 }
 
 static void take_number(mc_headers *headers, mc_header_id id, uint64_t *out) {
@@ -206,7 +206,7 @@ static void arm_try_timeouts(mc_try *t) {
 static bool has_try_timeouts(const mc_router *r) { return (r->per_try_ms | r->per_try_idle_ms) != 0; }
 
 void mc_try_arm(mc_try *t) {
-    if (MC_UNLIKELY(t->router->stream->upgrade) && has_try_timeouts(t->router)) { /* for the handshake */
+    if (MC_UNLIKELY(t->router->websocket) && has_try_timeouts(t->router)) { /* for the handshake */
         arm_try_timeouts(t);
     }
 }

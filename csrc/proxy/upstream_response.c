@@ -131,13 +131,13 @@ static mc_status add_response_headers(mc_router *r, mc_try *t) { /* RF-35 */
         status = mc_headers_add_known_ref(&t->headers, MC_H_SET_COOKIE, r->hash.set_cookies[i]);
     }
     mc_route_request request;
-    const bool formats = mc_route_table_formats(stream->hcm->routes);
+    const bool formats = mc_route_table_formats(stream->routes->table);
     if (MC_UNLIKELY(formats) && status == MC_OK) {
         status = mc_stream_route_request(stream, &request);
     }
-    return status == MC_OK
-               ? mc_route_finalize_response(stream->hcm->routes, &stream->match, formats ? &request : NULL, &t->headers)
-               : status;
+    return status == MC_OK ? mc_route_finalize_response(stream->routes->table, &stream->match,
+                                                        formats ? &request : NULL, &t->headers)
+                           : status;
 }
 
 static void report_response(mc_try *t, uint16_t grpc_status) { /* RF-32 */
@@ -202,12 +202,13 @@ static void complete(mc_router *r, mc_try *t) {
     mc_router_settle(r);
 }
 
-/* A handshake needs a 101: of an answer that is neither that nor an error, the headers are passed on and nothing else. */
+/* A handshake needs a 101: of an answer that is neither that nor an error, the headers are passed on and nothing else. It counts
+ * nowhere and is no reason for another try. */
 static void reply_handshake(mc_try *t, bool end_stream) {
     mc_router *r = t->router;
     mc_stream *stream = r->stream;
     mc_header *headers = mc_arena_alloc(&stream->arena, (t->headers.live + 1) * sizeof *headers);
-    mc_reply reply = {.status = t->head.status, .details = stream->details, .headers = headers};
+    mc_reply reply = {.status = t->head.status, .details = "websocket_handshake_unsuccessful", .headers = headers};
     if (headers == NULL) {
         mc_router_out_of_memory(r);
         return;
@@ -228,6 +229,10 @@ static mc_status respond(mc_try *t, bool end_stream) {
     mc_stream *stream = r->stream;
     const uint16_t grpc_status = MC_UNLIKELY(r->grpc) ? mc_grpc_http_status(&t->headers) : 0;
     bool refused;
+    if (MC_UNLIKELY(r->websocket) && t->head.status != 101 && t->head.status < 400) {
+        reply_handshake(t, end_stream);
+        return MC_ECLOSED;
+    }
     t->awaiting = false;
     report_response(t, grpc_status);
     mc_try_told(t);
@@ -252,13 +257,6 @@ static mc_status respond(mc_try *t, bool end_stream) {
         count_success(r, t, grpc_status, end_stream);
     }
     stream->details = "via_upstream";
-    if (MC_UNLIKELY(r->websocket) && t->head.status != 101) {
-        stream->details = "websocket_handshake_unsuccessful";
-        if (t->head.status < 400) {
-            reply_handshake(t, end_stream);
-            return MC_ECLOSED;
-        }
-    }
     stream->upstream_address = *mc_upstream_address(t->router->upstream, t->host);
     r->response_started = true;
     r->final = t;

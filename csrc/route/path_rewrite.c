@@ -101,3 +101,19 @@ mc_status mc_path_rewrite_apply(const mc_path_rewrite *rewrite, mc_slice path, c
     }
     return MC_OK;
 }
+
+mc_status mc_path_rewrite_headers(const mc_path_rewrite *rewrite, const mc_route_request *request, mc_headers *headers,
+                                  bool suppress_envoy_headers) {
+    mc_slice old = mc_headers_get_known(headers, MC_H_PATH), new;
+    if (old.p == NULL || !rewrite->any) {
+        return MC_OK;
+    }
+    MC_TRY(mc_path_rewrite_apply(rewrite, old, request, headers, &new));
+    if (new.p == NULL) {
+        return MC_OK;
+    }
+    if (!suppress_envoy_headers) {
+        MC_TRY(mc_headers_set_known(headers, MC_H_X_ENVOY_ORIGINAL_PATH, old));
+    }
+    return mc_headers_set_known_ref(headers, MC_H_PATH, new);
+}

@@ -24,6 +24,9 @@ MC_MUST_CHECK mc_status mc_compile_path_rewrite(mc_compile *c, const mc_value *v
 MC_MUST_CHECK mc_status mc_path_rewrite_apply(const mc_path_rewrite *rewrite, mc_slice path,
                                               const mc_route_request *request, const mc_headers *headers,
                                               mc_slice *out);
+/* Puts it in place, with the old path in x-envoy-original-path unless suppressed. */
+MC_MUST_CHECK mc_status mc_path_rewrite_headers(const mc_path_rewrite *rewrite, const mc_route_request *request,
+                                                mc_headers *headers, bool suppress_envoy_headers);
 /* What formats read: all that is known, with the header maps as they are now. */
 void mc_route_scene(const mc_route_request *request, const mc_headers *request_headers, const mc_headers *response,
                     mc_stream_info *out);

@@ -108,6 +108,13 @@ static mc_slice request_scheme(const mc_headers *headers) {
     return scheme.n == 0 ? MC_SLICE("http") : scheme;
 }
 
+mc_status mc_route_redirect_rewrite(const mc_route_match *match, const mc_route_request *request, mc_headers *headers,
+                                    bool suppress_envoy_headers) {
+    const mc_redirect *redirect = match->tls_redirect ? NULL : match->route->redirect;
+    return redirect == NULL ? MC_OK
+                            : mc_path_rewrite_headers(&redirect->rewrite, request, headers, suppress_envoy_headers);
+}
+
 mc_status mc_route_redirect_location(const mc_route_match *match, const mc_route_request *request, mc_slice *out) {
     const mc_headers *headers = request->headers;
     mc_slice path = mc_headers_get_known(headers, MC_H_PATH);
@@ -115,11 +122,8 @@ mc_status mc_route_redirect_location(const mc_route_match *match, const mc_route
         const mc_slice parts[] = {MC_SLICE("https://"), mc_headers_get_known(headers, MC_H_AUTHORITY), path};
         return mc_arena_concat(request->arena, parts, 3, out);
     }
-    const mc_redirect *redirect = match->route->redirect;
-    if (redirect == NULL) {
-        *out = MC_SLICE_NONE;
-        return MC_OK;
-    }
+    static const mc_redirect here;
+    const mc_redirect *redirect = match->route->redirect == NULL ? &here : match->route->redirect;
     mc_slice scheme = redirect->scheme.n > 0 ? redirect->scheme : request_scheme(headers);
     mc_slice host = redirect->host.n > 0 ? redirect->host : request_host(headers, scheme, redirect->port.n > 0);
     MC_TRY(redirect_path(redirect, path, request, &path));

@@ -66,22 +66,6 @@ mc_status mc_route_rewrite_host(const mc_route *route, mc_headers *headers, mc_s
     return mc_headers_set_known(headers, MC_H_AUTHORITY, host);
 }
 
-static mc_status rewrite_path(const mc_rewrite *rewrite, const mc_route_request *request, mc_headers *headers,
-                              bool suppress_envoy_headers) {
-    mc_slice old = mc_headers_get_known(headers, MC_H_PATH), new;
-    if (old.p == NULL || !rewrite->path.any) {
-        return MC_OK;
-    }
-    MC_TRY(mc_path_rewrite_apply(&rewrite->path, old, request, headers, &new));
-    if (new.p == NULL) {
-        return MC_OK;
-    }
-    if (!suppress_envoy_headers) {
-        MC_TRY(mc_headers_set_known(headers, MC_H_X_ENVOY_ORIGINAL_PATH, old));
-    }
-    return mc_headers_set_known_ref(headers, MC_H_PATH, new);
-}
-
 /* The host that the route's rewrite makes of a request; empty: it stays. */
 static mc_status rewritten_host(const mc_rewrite *rewrite, const mc_route_request *request, const mc_headers *headers,
                                 mc_slice *out) {
@@ -167,5 +151,5 @@ mc_status mc_route_finalize_request(const mc_route_table *table, const mc_route_
     mc_slice host;
     MC_TRY(rewritten_host(rewrite, request, headers, &host));
     MC_TRY(mc_route_rewrite_host(route, headers, host, suppress_envoy_headers));
-    return rewrite_path(rewrite, request, headers, suppress_envoy_headers);
+    return mc_path_rewrite_headers(&rewrite->path, request, headers, suppress_envoy_headers);
 }

@@ -334,10 +334,13 @@ static inline const mc_route_filters *mc_route_match_filters(const mc_route_matc
 MC_MUST_CHECK mc_status mc_route_table_match(const mc_route_table *table, const mc_route_request *request,
                                              mc_route_match *out);
 
-/* Location header of a redirect (RT-30, RT-31), in the request's arena; also for tls_redirect. Status by
- * mc_redirect_status. */
+/* Location header of a redirect (RT-30, RT-31), in the request's arena; also for tls_redirect, and of a direct response, which
+ * names the request's own place. Status by mc_route_redirect_status. */
 MC_MUST_CHECK mc_status mc_route_redirect_location(const mc_route_match *match, const mc_route_request *request,
                                                    mc_slice *out);
+/* Rewrites the request's own path as the redirect does: what logs tell of it. After its location was taken. */
+MC_MUST_CHECK mc_status mc_route_redirect_rewrite(const mc_route_match *match, const mc_route_request *request,
+                                                  mc_headers *headers, bool suppress_envoy_headers);
 uint16_t mc_route_redirect_status(const mc_route_match *match);
 /* Header mutations, host and path rewrite in the router's order (RT-35, RT-40), x-envoy-original-path/-host
  * unless suppressed. */

@@ -41,6 +41,9 @@ static mc_status read_extractor(mc_arena *arena, const mc_value *extractor, frag
     if (element != NULL) {
         return mc_error_in(read_element(arena, element, out, error), error, "element");
     }
+    if (mc_value_get(extractor, "index") == NULL) {
+        return mc_error_set(error, MC_EINVAL, "", "must have one of index, element");
+    }
     MC_TRY(mc_value_read_u32(extractor, "index", &out->index, error));
     if (out->element_separator.n == 0 && out->index != 0) {
         return mc_error_set(error, MC_EINVAL, "index", "must be 0 without element_separator");
@@ -135,9 +138,10 @@ static mc_status compile_scope(mc_scopes *scopes, const mc_value *value, uint32_
     return mc_map_put(&scopes->by_key, key, (void *)(uintptr_t)(place + 1));
 }
 
-static mc_status compile_all(mc_scopes *scopes, const mc_value *builder, const mc_value *items, size_t count,
-                             mc_error *error) {
-    MC_TRY(mc_error_in(compile_builder(scopes, builder, error), error, "scope_key_builder"));
+static mc_status compile_list(mc_scopes *scopes, const mc_value *list, mc_error *error) {
+    const mc_value *items;
+    size_t count;
+    MC_TRY(mc_value_read_list(list, "scoped_route_configurations", &items, &count, error));
     scopes->items = mc_arena_zalloc(&scopes->arena, count * sizeof *scopes->items);
     if (scopes->items == NULL) {
         return MC_ENOMEM;
@@ -150,8 +154,18 @@ static mc_status compile_all(mc_scopes *scopes, const mc_value *builder, const m
     return MC_OK;
 }
 
-mc_status mc_scopes_compile(const mc_value *builder, const mc_value *items, size_t count, mc_scopes **out,
-                            mc_error *error) {
+static mc_status compile_all(mc_scopes *scopes, const mc_value *config, mc_error *error) {
+    const mc_value *builder, *list;
+    MC_TRY(mc_value_read_object(config, "scope_key_builder", &builder, error));
+    MC_TRY(mc_error_in(compile_builder(scopes, builder, error), error, "scope_key_builder"));
+    MC_TRY(mc_value_read_object(config, "scoped_route_configurations_list", &list, error));
+    if (list == NULL) {
+        return mc_error_set(error, MC_EINVAL, "scoped_route_configurations_list", "is required");
+    }
+    return mc_error_in(compile_list(scopes, list, error), error, "scoped_route_configurations_list");
+}
+
+mc_status mc_scopes_compile(const mc_value *config, mc_scopes **out, mc_error *error) {
     mc_scopes *scopes = mc_calloc(1, sizeof *scopes);
     if (scopes == NULL) {
         return MC_ENOMEM;
@@ -159,7 +173,7 @@ mc_status mc_scopes_compile(const mc_value *builder, const mc_value *items, size
     mc_arena_init(&scopes->arena, NULL);
     mc_map_init(&scopes->by_key);
     mc_map_init(&scopes->by_name);
-    mc_status status = compile_all(scopes, builder, items, count, error);
+    mc_status status = compile_all(scopes, config, error);
     if (status != MC_OK) {
         mc_scopes_free(scopes);
         return status;
@@ -202,8 +216,8 @@ static bool extract(const fragment *fragment, const mc_headers *headers, mc_slic
             continue;
         }
         size_t at = mc_slice_search(element, fragment->separator);
-        if (at != SIZE_MAX && mc_slice_eq(mc_slice_until(element, at), fragment->key)) {
-            *out = mc_slice_from(element, at + fragment->separator.n);
+        if (mc_slice_eq(mc_slice_until(element, at), fragment->key)) { /* a key alone has an empty value */
+            *out = at == SIZE_MAX ? MC_SLICE("") : mc_slice_from(element, at + fragment->separator.n);
             return true;
         }
     }

@@ -18,10 +18,8 @@ typedef struct mc_scope {
 
 typedef struct mc_scopes mc_scopes;
 
-/* `builder` is a ScopeKeyBuilder, `scopes` a list of ScopedRouteConfiguration. MC_EINVAL: error->path is below `builder` as
- * "scope_key_builder...", below `scopes` as "scoped_route_configurations[i]...". */
-MC_MUST_CHECK mc_status mc_scopes_compile(const mc_value *builder, const mc_value *scopes, size_t count,
-                                          mc_scopes **out, mc_error *error);
+/* `config` is a ScopedRoutes with the scopes in it. */
+MC_MUST_CHECK mc_status mc_scopes_compile(const mc_value *config, mc_scopes **out, mc_error *error);
 void mc_scopes_free(mc_scopes *scopes);
 uint32_t mc_scopes_count(const mc_scopes *scopes);
 const mc_scope *mc_scopes_at(const mc_scopes *scopes, uint32_t i);

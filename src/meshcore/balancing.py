@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -74,6 +75,7 @@ _STATUS_NUMBER = {
     "DEGRADED": 5,
 }
 _U64 = (1 << 64) - 1
+_EPOCH_MS = 1 << 32
 
 
 class PriorityLoad(NamedTuple):
@@ -807,14 +809,16 @@ def _hash_of(value: Any) -> int | None:
 
 
 def _clock(now: Any) -> Callable[[], int]:
-    """Milliseconds."""
+    """Milliseconds, later than any time that means never."""
     if now is None:
         return lambda: time.monotonic_ns() // 1_000_000
     read = now if callable(now) else lambda: now
 
     def milliseconds() -> int:
         value = read()
-        return int(value) if isinstance(value, int) else int(value * 1000)
+        # A float may stand for a whole millisecond and yet be a little less.
+        whole = value if isinstance(value, int) else math.floor(round(value * 1e6) / 1000)
+        return _EPOCH_MS + int(whole)
 
     return milliseconds
 

@@ -30,6 +30,7 @@ Document = dict[str, Any]
 HeaderList = list[tuple[str, str]]
 
 PROBE = "meshcore.explain"
+SCOPE = "x-scope-of-the-request"
 PROBE_TYPE = "type.googleapis.com/meshcore.PythonFilter"
 HCM = "HttpConnectionManager"
 ANSWER_WITHIN_S = 10
@@ -90,7 +91,6 @@ async def _explain(config: Config, request: Request, listener: str | None) -> Ex
             "passed_over": passed,
         },
         "filter_chain": {"index": 0, "name": chain.get("name", ""), "reason": "the only one"},
-        "route_config": manager.get("route_config", {}).get("name", ""),
         "http_filters": [entry.get("name", "") for entry in manager.get("http_filters", ())],
     }
     secure = url.scheme == "https"
@@ -100,9 +100,12 @@ async def _explain(config: Config, request: Request, listener: str | None) -> Ex
         return result
     headers = seen.headers
     result["routed_as"] = headers
+    scope, table = await _routes_of(config.document, found, request)
+    result |= {"scope": scope} if scope is not None else {}
+    result["route_config"] = table.get("name", "")
     context = {"downstream_remote_address": "127.0.0.1:0"}
     routes = _Table(
-        manager.get("route_config", {}),
+        table,
         headers,
         request.random_value,
         context,
@@ -413,6 +416,36 @@ class _Passage:
 _DROPPED = ("access_log", "access_log_options", "tracing")
 
 
+async def _routes_of(
+    document: Document, listener: Document, request: Request
+) -> tuple[str | None, Document]:
+    """The scope, None when there are none, and the route configuration.
+
+    Each scope answers with its name: which one does?
+    """
+    chain, manager = _manager_of(listener)
+    if "scoped_routes" not in manager:
+        return None, manager.get("route_config", {})
+    scoped = json.loads(json.dumps(manager["scoped_routes"]))
+    scopes = scoped["scoped_route_configurations_list"]["scoped_route_configurations"]
+    found = {scope["name"]: scope["route_configuration"] for scope in scopes}
+    for scope in scopes:
+        header = {"header": {"key": SCOPE, "value": scope["name"].replace("%", "%%")}}
+        everything = {"match": {"prefix": ""}, "direct_response": {"status": 200}}
+        host = {"name": "scope", "domains": ["*"], "routes": [everything]}
+        scope["route_configuration"] = {
+            "virtual_hosts": [host],
+            "response_headers_to_add": [header],
+        }
+    router = manager.get("http_filters", [])[-1:]
+    trial = {**manager, "scoped_routes": scoped, "http_filters": router}
+    plain = {"filter_chains": [{**chain, "filters": [{"name": "hcm", "typed_config": trial}]}]}
+    passage = await _through(_sandbox(document, plain), request, secure=False, stop_at_probe=False)
+    headers = dict((passage.response or {}).get("headers", ()))
+    name = headers.get(SCOPE, "")
+    return name, found.get(name, {})
+
+
 def _sandbox(document: Document, listener: Document, table: _Table | None = None) -> Document:
     """The bootstrap with one plain listener, a probe as its first filter, and nothing outside.
 
@@ -420,10 +453,13 @@ def _sandbox(document: Document, listener: Document, table: _Table | None = None
     """
     chain, manager = _manager_of(listener)
     probe = {"name": PROBE, "typed_config": {"@type": PROBE_TYPE, "name": PROBE}}
-    routes = manager.get("route_config", {}) if table is None else _narrowed(table)
-    plain = {k: v for k, v in manager.items() if k not in _DROPPED} | {
+    places = ("route_config", "scoped_routes")
+    routes = {k: manager[k] for k in places if k in manager}
+    routes = routes if table is None else {"route_config": _narrowed(table)}
+    dropped = (*_DROPPED, *places)
+    plain = {k: v for k, v in manager.items() if k not in dropped} | {
         "codec_type": "HTTP1",
-        "route_config": _without_mirrors(routes),
+        **_without_mirrors(routes),
         "http_filters": [probe, *manager.get("http_filters", ())],
     }
     network = {"name": "hcm", "typed_config": plain}
@@ -610,6 +646,8 @@ def _lines(found: Explanation) -> Iterator[str]:
         yield from _answer(found.get("response"))
         return
     yield from _fields("routed as", found["routed_as"])
+    if "scope" in found:
+        yield _row("scope", found["scope"] or "none")
     yield _row("route config", found["route_config"] or "(no name)")
     host = found["virtual_host"]
     if host is None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 
 import peers
 import pytest
+from router_sides import Pair, pair_of
 from upstreams import Behaviour, Upstream, echo
 
 
@@ -59,3 +60,13 @@ def upstream(started: contextlib.ExitStack) -> Callable[[Behaviour], Upstream]:
 def echo_upstream(upstream: Callable[[Behaviour], Upstream]) -> Upstream:
     """An upstream that answers with what it received."""
     return upstream(echo)
+
+
+@pytest.fixture
+def sides(
+    meshcore_server: Callable[..., peers.Server],
+    envoy: Callable[..., peers.Server],
+    upstream: Callable[[Behaviour], Upstream],
+) -> Pair:
+    """`sides(routes, **options)`: see router_sides.pair_of."""
+    return pair_of(meshcore_server, envoy, upstream)

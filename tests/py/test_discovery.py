@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import socket
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -324,6 +326,28 @@ def test_several_addresses_are_tried_in_turn(upstream: Start) -> None:
         assert clients.fetch(gateway.listeners["main"][1], "/").body == b"ok"
         name = cluster["name"]
         assert gateway.stats.counter(f"cluster.{name}.upstream_cx_connect_fail").value == 0
+
+
+def test_a_deaf_address_does_not_hold_up_the_next(upstream: Start) -> None:
+    origin = upstream(respond(200, b"ok"))
+    config = proxy_to(origin.port)
+    cluster = config["static_resources"]["clusters"][0]
+    endpoint = cluster["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"]
+    with contextlib.ExitStack() as sockets:
+        deaf = sockets.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        for _ in range(8):  # nobody accepts, so the queue is full soon
+            filling = sockets.enter_context(socket.socket())
+            filling.setblocking(False)
+            filling.connect_ex(deaf.getsockname())
+        endpoint |= address(*deaf.getsockname())
+        endpoint["additional_addresses"] = [address("127.0.0.1", origin.port)]
+        with meshcore.Gateway(config, workers=1) as gateway:
+            begun = time.monotonic()
+            assert clients.fetch(gateway.listeners["main"][1], "/").body == b"ok"
+            assert 0.25 < time.monotonic() - begun < 2
+            name = cluster["name"]
+            assert gateway.stats.counter(f"cluster.{name}.upstream_cx_connect_fail").value == 0
+            assert gateway.stats.gauge(f"cluster.{name}.upstream_cx_active").value == 1
 
 
 # --- files ----------------------------------------------------------------------------------------

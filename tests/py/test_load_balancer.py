@@ -783,3 +783,64 @@ def test_errors_and_named_metrics_lower_a_weight() -> None:
     assert balancer.report_load(0, {**report, "named_metrics": {"queue": 0.05}}) == 400
     wire = "BIN MQAAAAAAAFlACQAAAAAAAOA/"  # rps_fractional 100, cpu_utilization 0.5
     assert balancer.report_load(0, wire) == 200
+
+
+# --- what Envoy refuses ----------------------------------------------------------------------------
+
+HOSTS = [
+    {
+        "lb_endpoints": [
+            {"endpoint": {"address": {"socket_address": {"address": "10.0.0.1", "port_value": 80}}}}
+        ]
+    }
+]
+
+
+@pytest.mark.parametrize(
+    ("cluster", "path"),
+    [
+        ({"lb_policy": "CLUSTER_PROVIDED"}, "lb_policy"),
+        ({"type": "ORIGINAL_DST"}, "lb_policy"),
+        (
+            {
+                "type": "ORIGINAL_DST",
+                "lb_policy": "CLUSTER_PROVIDED",
+                "load_assignment": {"cluster_name": "c", "endpoints": HOSTS},
+            },
+            "load_assignment",
+        ),
+        (
+            {
+                "type": "ORIGINAL_DST",
+                "lb_policy": "CLUSTER_PROVIDED",
+                "lb_subset_config": {"subset_selectors": [{"keys": ["a"]}]},
+            },
+            "lb_subset_config",
+        ),
+        (
+            {
+                "lb_policy": "RING_HASH",
+                "common_lb_config": {
+                    "consistent_hashing_lb_config": {"use_hostname_for_hashing": True}
+                },
+            },
+            "common_lb_config.consistent_hashing_lb_config.use_hostname_for_hashing",
+        ),
+        ({"load_balancing_policy": {"policies": []}}, "load_balancing_policy.policies"),
+    ],
+)
+def test_clusters_that_envoy_refuses(cluster: dict[str, Any], path: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        LoadBalancer({"name": "c", **cluster})
+    assert caught.value.path == path
+
+
+def test_the_first_policy_that_is_known_counts() -> None:
+    known = "type.googleapis.com/envoy.extensions.load_balancing_policies.random.v3.Random"
+    custom = {"@type": "type.googleapis.com/xds.type.v3.TypedStruct", "type_url": "x/my.Policy"}
+    policies = [
+        {"typed_extension_config": {"name": "one", "typed_config": typed}}
+        for typed in (custom, {"@type": known})
+    ]
+    balancer = LoadBalancer({"policies": policies}, THREE, random=iter([2]))
+    assert balancer.choose() == balancer.hosts[2]

@@ -266,7 +266,15 @@ cdef class Balancer:
     @cython.critical_section
     def update(self, bytes assignment, uint64_t now_ms):
         """A new membership; hosts whose address stays are the same."""
-        self.swap(self.compile_hosts(assignment, &self.config, self.hosts), now_ms)
+        cdef mc_hosts *hosts = self.compile_hosts(assignment, &self.config, self.hosts)
+        cdef mc_hosts *weighed = NULL
+        if self.config.policy == MC_LB_CLIENT_WEIGHTS and mc_client_weights_update(
+            hosts, &self.config.weights, max(now_ms, 1)
+        ):  # an assignment does not undo what the reports say
+            if mc_hosts_refresh(hosts, &weighed) == MC_OK:
+                mc_hosts_unref(hosts)
+                hosts = weighed
+        self.swap(hosts, now_ms)
 
     @cython.critical_section
     def refresh(self, uint64_t now_ms):
@@ -329,8 +337,9 @@ cdef class Balancer:
         if frequency > 0:
             mc_retry_priority_init(&retry, frequency)
             for priority in tried:
+                mc_retry_priority_loads(&retry, self.hosts)  # as the choice of this host did
                 mc_retry_priority_tried(&retry, priority)
-                request.loads = mc_retry_priority_loads(&retry, self.hosts)
+            request.retry_priority = &retry
         if refuses is not None:
             self.refuses = refuses
             request.refuse = <c_bool (*)(void *, const mc_host *) noexcept nogil>refuse_one
@@ -369,7 +378,7 @@ cdef class Balancer:
         request.refuse = NULL
         request.ctx = NULL
         request.criteria = NULL
-        request.loads = NULL
+        request.retry_priority = NULL
         request.override_host = bytes_slice(b"")
         request.override_strict = False
         return request
@@ -464,8 +473,8 @@ cdef class Balancer:
             raise MemoryError()
         if status != MC_OK:
             return None
-        cdef uint32_t weight = mc_load_report_weight(&report, &self.config.weights)
-        if weight > 0:
+        cdef uint32_t weight = 0
+        if mc_load_report_weight(&report, &self.config.weights, &weight):
             mc_client_weight_report(self.at(i), weight, max(now_ms, 1))
         return weight
 

@@ -130,7 +130,7 @@ cdef extern from "lb/lb.h" nogil:
         c_bool (*refuse)(void *ctx, const mc_host *host) noexcept nogil
         void *ctx
         const mc_subset_criteria *criteria
-        const mc_priority_load *loads
+        mc_retry_priority *retry_priority
         mc_slice override_host
         c_bool override_strict
     mc_lb_stats mc_lb_stats_of(mc_stats *stats, mc_slab *slab, mc_slice cluster_name)
@@ -180,8 +180,8 @@ cdef extern from "lb/client_weights.h" nogil:
     mc_status mc_load_report_parse_binary(
         mc_slice base64, const mc_client_weights_config *config, mc_load_report *out
     )
-    uint32_t mc_load_report_weight(
-        const mc_load_report *report, const mc_client_weights_config *config
+    bint mc_load_report_weight(
+        const mc_load_report *report, const mc_client_weights_config *config, uint32_t *out
     )
     void mc_client_weight_report(mc_host *host, uint32_t weight, uint64_t now_ms)
     bint mc_client_weights_update(

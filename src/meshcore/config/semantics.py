@@ -79,6 +79,8 @@ def _listener(tree: Tree) -> Tree:
 def _cluster(tree: Tree) -> Tree:
     if tree.get("type") == "LOGICAL_DNS" and len(list(_endpoints(tree))) != 1:
         raise _invalid("must be exactly one endpoint with LOGICAL_DNS", "load_assignment")
+    if tree.get("type") == "ORIGINAL_DST" and "load_assignment" in tree:
+        raise _invalid("does not go with the type ORIGINAL_DST", "load_assignment")
     if tree.get("type") == "EDS" and "eds_config" not in tree.get("eds_cluster_config", {}):
         raise _invalid("is required with EDS", "eds_cluster_config", "eds_config")
     resolved = (

@@ -315,7 +315,7 @@ class Checker:
         session = self._sessions.get(host.address)
         flags = 0 if session is None else session.state.flags
         ip, port, disabled = host.check
-        return {**entry, "~flags": flags, "~check": f"{_text(ip, port)} {disabled}"}
+        return {**entry, "~flags": flags, "~check": "" if disabled else _text(ip, port)}
 
     # --- checking -------------------------------------------------------------------------------
 

@@ -512,15 +512,21 @@ def _any(kind: str, value: dict[str, Any]) -> dict[str, Any]:
     return {"@type": f"type.googleapis.com/{kind}", **value}
 
 
-def _route_configs(document: dict[str, Any]) -> list[dict[str, Any]]:
+def _of_managers(document: dict[str, Any], field: str) -> list[dict[str, Any]]:
+    """What connection managers have in a field."""
     found = []
     for listener in document.get("static_resources", {}).get("listeners", ()):
         for chain in listener.get("filter_chains", ()):
             for network_filter in chain.get("filters", ()):
-                routes = network_filter.get("typed_config", {}).get("route_config")
-                if routes is not None:
-                    found.append(routes)
+                value = network_filter.get("typed_config", {}).get(field)
+                if value is not None:
+                    found.append(value)
     return found
+
+
+def _scopes(scoped: dict[str, Any]) -> list[dict[str, Any]]:
+    scopes = scoped["scoped_route_configurations_list"]["scoped_route_configurations"]
+    return [_any("envoy.config.route.v3.ScopedRouteConfiguration", scope) for scope in scopes]
 
 
 def _dumps(document: dict[str, Any], started_at: float) -> list[dict[str, Any]]:
@@ -539,13 +545,24 @@ def _dumps(document: dict[str, Any], started_at: float) -> list[dict[str, Any]]:
     ]
     routes = [
         {"route_config": _any(route_type, routes), "last_updated": moment}
-        for routes in _route_configs(document)
+        for routes in _of_managers(document, "route_config")
+    ]
+    scoped = [
+        {
+            "name": routes.get("name", ""),
+            "scoped_route_configs": _scopes(routes),
+            "last_updated": moment,
+        }
+        for routes in _of_managers(document, "scoped_routes")
     ]
     return [
         _any("envoy.admin.v3.BootstrapConfigDump", {"bootstrap": document, "last_updated": moment}),
         _any("envoy.admin.v3.ClustersConfigDump", {"static_clusters": clusters}),
         _any("envoy.admin.v3.ListenersConfigDump", {"static_listeners": listeners}),
-        _any("envoy.admin.v3.ScopedRoutesConfigDump", {}),
+        _any(
+            "envoy.admin.v3.ScopedRoutesConfigDump",
+            {"inline_scoped_route_configs": scoped} if scoped else {},
+        ),
         _any("envoy.admin.v3.RoutesConfigDump", {"static_route_configs": routes}),
         _any("envoy.admin.v3.SecretsConfigDump", {}),
     ]
@@ -555,13 +572,16 @@ REPEATED = {
     "static_clusters": ("cluster", "envoy.admin.v3.ClustersConfigDump.StaticCluster"),
     "static_listeners": ("listener", "envoy.admin.v3.ListenersConfigDump.StaticListener"),
     "static_route_configs": ("route_config", "envoy.admin.v3.RoutesConfigDump.StaticRouteConfig"),
+    "inline_scoped_route_configs": (
+        "",  # they have a name themselves
+        "envoy.admin.v3.ScopedRoutesConfigDump.InlineScopedRouteConfigs",
+    ),
 }
 EMPTY_REPEATED = (
     "dynamic_active_clusters",
     "dynamic_warming_clusters",
     "dynamic_listeners",
     "dynamic_route_configs",
-    "inline_scoped_route_configs",
     "dynamic_scoped_route_configs",
     "static_secrets",
     "dynamic_active_secrets",
@@ -578,6 +598,8 @@ def _resource(dumps: list[dict[str, Any]], name: str) -> list[dict[str, Any]]:
         if name in dump and name != "@type":
             text = f"{name} is not a repeated field. Use ?mask={name} to get only this field"
             raise AdminError(400, text)
+    if name in REPEATED:
+        return []
     raise AdminError(404, f"{name} not found in config dump")
 
 
@@ -585,7 +607,8 @@ def _named(dump: dict[str, Any], pattern: re.Pattern[str]) -> dict[str, Any] | N
     """Of the elements only those whose name matches fully; what has none stays as it is."""
     for field, (inner, _) in REPEATED.items():
         if field in dump:
-            kept = [e for e in dump[field] if pattern.fullmatch(e[inner].get("name", ""))]
+            named = [(e, e[inner] if inner else e) for e in dump[field]]
+            kept = [e for e, at in named if pattern.fullmatch(at.get("name", ""))]
             rest = {name: value for name, value in dump.items() if name != field}
             return {**rest, field: kept} if kept else rest
         if inner in dump:

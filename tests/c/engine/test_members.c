@@ -52,17 +52,18 @@ TEST(a_host_that_answers_5xx_is_ejected_and_comes_back) {
     CHECK_U64(pipeline_counter(&p, "cluster.web.outlier_detection.ejections_enforced_consecutive_5xx"), 1);
     CHECK_U64(pipeline_gauge(&p, "cluster.web.outlier_detection.ejections_active"), 1);
     CHECK_U64(pipeline_gauge(&p, "cluster.web.membership_healthy"), 1);
-    CHECK_U64(pipeline_counter(&p, "cluster_manager.cluster_updated"), 0);
-    pipeline_run(&p, 1000); /* CL-12: the configuration was delivered less than a window ago */
-    CHECK_U64(pipeline_counter(&p, "cluster_manager.cluster_updated_via_merge"), 1);
+    /* CL-12: what the configuration brought along was no update. */
+    CHECK_U64(pipeline_counter(&p, "cluster_manager.cluster_updated"), 1);
+    CHECK_U64(pipeline_counter(&p, "cluster_manager.update_out_of_merge_window"), 1);
     asked = 0;
     ask(10);
     CHECK_INT(asked, 0);
     bad = 0;
     pipeline_run(&p, 31000);
     CHECK_INT(first_host()->health_flags, 0);
-    CHECK_U64(pipeline_counter(&p, "cluster_manager.update_out_of_merge_window"), 1);
-    CHECK_U64(pipeline_counter(&p, "cluster_manager.cluster_updated"), 1);
+    CHECK_U64(pipeline_counter(&p, "cluster_manager.update_out_of_merge_window"), 2);
+    CHECK_U64(pipeline_counter(&p, "cluster_manager.cluster_updated"), 2);
+    CHECK_U64(pipeline_counter(&p, "cluster_manager.cluster_updated_via_merge"), 0);
     ask(10);
     CHECK_INT(asked, 5);
     mc_outlier_note notes[4];
@@ -108,6 +109,72 @@ TEST(the_runtime_overrides_thresholds) {
     CHECK(first_host()->health_flags & MC_FAILED_OUTLIER_CHECK);
     pipeline_run(&p, 3000);
     CHECK_INT(first_host()->health_flags, 0);
+    pipeline_close(&p);
+}
+
+#define AT(priority, ...) "{\"priority\":" #priority ",\"lb_endpoints\":[" __VA_ARGS__ "]}"
+#define WEIGHING(address, weight)                                                                                      \
+    "{\"endpoint\":{\"address\":{\"socket_address\":{\"address\":\"" address                                           \
+    "\",\"port_value\":80}}},\"load_balancing_weight\":" #weight "}"
+
+static void assign(const char *json) {
+    mc_error error;
+    mc_arena arena;
+    const mc_value *value;
+    mc_arena_init(&arena, NULL);
+    CHECK_INT(mc_value_parse(&arena, mc_slice_cstr(json), &value, &error), MC_OK);
+    CHECK_INT(mc_engine_set_assignment(p.engine, MC_SLICE("web"), value, &error), MC_OK);
+    mc_arena_fini(&arena);
+    pipeline_settle(&p);
+}
+
+static uint64_t manager(const char *name) {
+    char text[128];
+    snprintf(text, sizeof text, "cluster_manager.%s", name);
+    return pipeline_counter(&p, text);
+}
+
+static uint64_t changes(void) { return pipeline_counter(&p, "cluster.web.membership_change"); }
+
+/* CL-11, CL-12: priorities count, and wait, each for itself. */
+TEST(updates_are_merged_by_priority) {
+    open_pipeline(
+        &p, CONFIG(LISTENER("", TO_WEB), "{\"name\":\"web\",\"type\":\"EDS\",\"load_assignment\":{\"endpoints\":[" AT(
+                                             0, ENDPOINT("10.0.0.1")) "," AT(1, ENDPOINT("10.0.0.2")) "]}}"));
+    CHECK_U64(changes(), 2);
+    CHECK_U64(manager("cluster_updated"), 0);
+    /* A host more in one. */
+    assign(
+        "{\"endpoints\":[" AT(0, ENDPOINT("10.0.0.1") "," ENDPOINT("10.0.0.3")) "," AT(1, ENDPOINT("10.0.0.2")) "]}");
+    CHECK_U64(changes(), 3);
+    CHECK_U64(manager("cluster_updated"), 1);
+    /* Other weights: the first priority has just had an update, the second not. */
+#define WEIGHED(a, b)                                                                                                  \
+    "{\"endpoints\":[" AT(0, WEIGHING("10.0.0.1", a) "," ENDPOINT("10.0.0.3")) "," AT(1, WEIGHING("10.0.0.2", b)) "]}"
+    assign(WEIGHED(2, 2));
+    CHECK_U64(manager("cluster_updated"), 2);
+    CHECK_U64(manager("update_out_of_merge_window"), 1);
+    CHECK_U64(manager("cluster_updated_via_merge"), 0);
+    pipeline_run(&p, 400);
+    assign(WEIGHED(3, 3));
+    pipeline_run(&p, 600); /* a window after the first priority began to wait */
+    CHECK_U64(manager("cluster_updated_via_merge"), 1);
+    pipeline_run(&p, 400);
+    CHECK_U64(manager("cluster_updated_via_merge"), 2);
+    /* A host that moves is gone from one priority and new in the other; what waits goes along. */
+    assign(WEIGHED(4, 4));
+    CHECK_U64(manager("cluster_updated"), 2);
+    assign("{\"endpoints\":[" AT(0, WEIGHING("10.0.0.1", 4)) "," AT(
+        1, WEIGHING("10.0.0.2", 4) "," ENDPOINT("10.0.0.3")) "]}");
+    CHECK_U64(changes(), 5);
+    CHECK_U64(manager("cluster_updated"), 4);
+    CHECK_U64(manager("update_merge_cancelled"), 2);
+    pipeline_run(&p, 5000);
+    CHECK_U64(manager("cluster_updated_via_merge"), 2);
+    /* The same again is none. */
+    assign("{\"endpoints\":[" AT(0, WEIGHING("10.0.0.1", 4)) "," AT(
+        1, WEIGHING("10.0.0.2", 4) "," ENDPOINT("10.0.0.3")) "]}");
+    CHECK_U64(manager("cluster_updated"), 4);
     pipeline_close(&p);
 }
 

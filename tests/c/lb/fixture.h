@@ -85,7 +85,8 @@ static inline mc_hosts *hosts_of(const char *json, const mc_lb_config *config, m
 #define GROUP(p, ...) "{\"priority\":" #p ",\"lb_endpoints\":[" JOIN(__VA_ARGS__) "]}"
 #define ZONE(z, w, ...)                                                                                                \
     "{\"locality\":{\"zone\":\"" z "\"},\"load_balancing_weight\":" #w ",\"lb_endpoints\":[" JOIN(__VA_ARGS__) "]}"
-#define CLA(...) "{\"endpoints\":[" JOIN(__VA_ARGS__) "]}"
+#define NOBODY(z, w) "{\"locality\":{\"zone\":\"" z "\"},\"load_balancing_weight\":" #w "}"
+#define CLA(...)     "{\"endpoints\":[" JOIN(__VA_ARGS__) "]}"
 
 /* Last number of the address picked: 3 for 10.0.0.3:80; 0 for no host. */
 static inline int number_of(const mc_host *host) {

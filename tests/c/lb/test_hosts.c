@@ -177,6 +177,7 @@ TEST(policy_of_the_assignment) {
 }
 
 TEST(errors_name_the_field) {
+    const mc_lb_config ring = config_of("{\"lb_policy\":\"RING_HASH\"}"); /* sums matter to tables alone (RH-3) */
     static const struct {
         const char *json, *path;
     } cases[] = {
@@ -189,17 +190,33 @@ TEST(errors_name_the_field) {
         {CLA(GROUP(129, ENDPOINT(1, ""))), "endpoints[0].priority"},
         {CLA(ZONE("a", 4294967295, ENDPOINT(1, "")), ZONE("b", 1, ENDPOINT(2, ""))),
          "endpoints[1].load_balancing_weight"},
+        {CLA(ZONE("a", 4294967295, ENDPOINT(1, "")), NOBODY("b", 1)), "endpoints[1].load_balancing_weight"},
         {"{\"policy\":{\"overprovisioning_factor\":0}}", "policy.overprovisioning_factor"},
+        {"{\"policy\":{\"drop_overloads\":[{\"category\":\"a\",\"drop_percentage\":{\"numerator\":101}}]}}",
+         "policy.drop_overloads[0].drop_percentage"},
     };
     mc_hosts *before = hosts_of(CLA(GROUP(0, ENDPOINT(1, WEIGHT(7)))), &PLAIN, NULL);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         mc_hosts *hosts = NULL;
         mc_error error = {{0}, {0}};
-        CHECK_INT(try_hosts(cases[i].json, &PLAIN, before, &hosts, &error), MC_EINVAL);
+        CHECK_INT(try_hosts(cases[i].json, &ring, before, &hosts, &error), MC_EINVAL);
         CHECK_SLICE(mc_slice_cstr(error.path), cases[i].path);
         CHECK_INT(mc_hosts_at(before, 0)->weight, 7);
     }
     mc_hosts_unref(before);
+}
+
+TEST(sums_of_weights_matter_to_tables_alone) {
+    const mc_lb_config ring = config_of("{\"lb_policy\":\"RING_HASH\"}");
+    mc_hosts_unref(hosts_of(CLA(ZONE("a", 4294967295, ENDPOINT(1, WEIGHT(4294967295))),
+                                ZONE("b", 4294967295, ENDPOINT(2, WEIGHT(4294967295)))),
+                            &PLAIN, NULL));
+    /* One locality, whose last weight counts. */
+    mc_hosts *hosts =
+        hosts_of(CLA(ZONE("a", 4294967295, ENDPOINT(1, "")), ZONE("a", 4294967294, ENDPOINT(2, "")), NOBODY("a", 3)),
+                 &ring, NULL);
+    CHECK_INT(hosts->sets[0]->localities[0].weight, 3);
+    mc_hosts_unref(hosts);
 }
 
 TEST(configuration_of_a_cluster) {
@@ -218,11 +235,26 @@ TEST(configuration_of_a_cluster) {
     c = config_of("{\"lb_policy\":\"LEAST_REQUEST\",\"least_request_lb_config\":{\"active_request_bias\":{"
                   "\"runtime_key\":\"k\"}}}");
     CHECK(c.active_request_bias == 0.0);
-    c = config_of("{\"lb_policy\":\"RING_HASH\",\"ring_hash_lb_config\":{\"minimum_ring_size\":\"10\","
-                  "\"hash_function\":\"MURMUR_HASH_2\"},\"common_lb_config\":{\"consistent_hashing_lb_config\":{"
-                  "\"use_hostname_for_hashing\":true,\"hash_balance_factor\":150}}}");
+    c = config_of(
+        "{\"type\":\"STRICT_DNS\",\"lb_policy\":\"RING_HASH\",\"ring_hash_lb_config\":{\"minimum_ring_size\":\"10\","
+        "\"hash_function\":\"MURMUR_HASH_2\"},\"common_lb_config\":{\"consistent_hashing_lb_config\":{"
+        "\"use_hostname_for_hashing\":true,\"hash_balance_factor\":150}}}");
     CHECK(c.policy == MC_LB_RING_HASH && c.ring_murmur && c.ring_min == 10 && c.hostname_hash_key);
     CHECK_INT(c.hash_balance_factor, 150);
+}
+
+#define TYPED(type, more)                                                                                              \
+    "{\"typed_extension_config\":{\"typed_config\":{\"@type\":\"type.googleapis.com/" type "\"" more "}}}"
+#define POLICY(type) TYPED(type, "")
+#define EXTENSIONS   "envoy.extensions.load_balancing_policies."
+#define ROUND_ROBIN  POLICY(EXTENSIONS "round_robin.v3.RoundRobin")
+#define WRR_LOCALITY                                                                                                   \
+    TYPED(EXTENSIONS "wrr_locality.v3.WrrLocality", ",\"endpoint_picking_policy\":{\"policies\":[" ROUND_ROBIN "]}")
+
+TEST(the_first_policy_that_is_known_counts) {
+    const mc_lb_config c = config_of("{\"load_balancing_policy\":{\"policies\":[{}," POLICY(
+        "xds.type.v3.TypedStruct") "," POLICY(EXTENSIONS "random.v3.Random") "," ROUND_ROBIN "]}}");
+    CHECK_INT(c.policy, MC_LB_RANDOM);
 }
 
 TEST(configuration_errors_name_the_field) {
@@ -239,6 +271,16 @@ TEST(configuration_errors_name_the_field) {
          "common_lb_config.consistent_hashing_lb_config.hash_balance_factor"},
         {"{\"common_lb_config\":{\"healthy_panic_threshold\":{\"value\":101}}}",
          "common_lb_config.healthy_panic_threshold"},
+        {"{\"common_lb_config\":{\"consistent_hashing_lb_config\":{\"use_hostname_for_hashing\":true}}}",
+         "common_lb_config.consistent_hashing_lb_config.use_hostname_for_hashing"},
+        {"{\"type\":\"ORIGINAL_DST\"}", "lb_policy"},
+        {"{\"type\":\"ORIGINAL_DST\",\"lb_policy\":\"CLUSTER_PROVIDED\",\"lb_subset_config\":{}}", "lb_subset_config"},
+        {"{\"load_balancing_policy\":{}}", "load_balancing_policy.policies"},
+        {"{\"load_balancing_policy\":{\"policies\":[" POLICY("my.Own") "]}}", "load_balancing_policy.policies"},
+        {"{\"load_balancing_policy\":{\"policies\":[" POLICY("my.Own") ",{\"typed_extension_config\":{}}]}}",
+         "load_balancing_policy.policies[1].typed_extension_config.typed_config"},
+        {"{\"load_balancing_policy\":{\"policies\":[" WRR_LOCALITY "]}}",
+         "load_balancing_policy.policies[0].typed_extension_config.typed_config.endpoint_picking_policy"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         mc_arena arena;

@@ -540,3 +540,198 @@ TEST(connections_are_made_ahead_of_the_next_choice) { /* CP-15 */
     CHECK_INT(mc_hosts_at(upstream->hosts, 1)->cx_active, 1);
     end();
 }
+
+/* What one cluster's connections have room for is not made again for another (CP-15). */
+TEST(what_other_clusters_have_counts) {
+    begin("{\"static_resources\":{\"listeners\":[" LISTENER("", TO_WEB) "],\"clusters\":[" CLUSTER(
+        "\"preconnect_policy\":{\"predictive_preconnect_ratio\":2.0},",
+        ENDPOINT("10.0.0.1") "," ENDPOINT("10.0.0.2")) ",{\"name\":\"other\",\"load_assignment\":{\"endpoints\":[{\"lb_"
+                                                       "endpoints\":[" ENDPOINT("10.0.0.3") "]}]}}]}}");
+    mc_upstream *web = upstream;
+    mc_host *first = host;
+    upstream = mc_proxy_upstream(&p.worker->proxy, p.worker->snapshot->clusters[1].cluster->slot);
+    host = mc_hosts_at(upstream->hosts, 0);
+    CHECK_INT(start(1), MC_AGAIN);
+    CHECK_INT(start(2), MC_AGAIN);
+    answer(0);
+    answer(1);
+    CHECK(tries[1].complete && tries[2].complete);
+    upstream = web;
+    host = first;
+    CHECK_INT(start(0), MC_AGAIN);
+    CHECK_INT(p.connects, 3); /* (0 + 0 + 1) * 2 streams are expected, and there is room for them */
+    end();
+}
+
+/* CP-10: the response says so, in its headers; that it ends with the connection does not. */
+TEST(a_response_may_ask_to_close) {
+    static const struct {
+        const char *response;
+        int notes;
+    } cases[] = {
+        {"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n", 0},
+        {"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n", 1},
+        {"HTTP/1.0 200 OK\r\ncontent-length: 0\r\n\r\n", 1},
+        {"HTTP/1.0 200 OK\r\ncontent-length: 0\r\nconnection: keep-alive\r\n\r\n", 0},
+        {"HTTP/1.1 200 OK\r\n\r\n", 0},
+        {"HTTP/1.0 200 OK\r\n\r\n", 1},
+        {"HTTP/1.1 200 OK\r\ncontent-length: 5\r\nconnection: close\r\n\r\n", 1},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        begin(PLAIN);
+        CHECK_INT(start(0), MC_AGAIN);
+        pipeline_send(server(0), mc_slice_cstr(cases[i].response));
+        pipeline_settle(&p);
+        CHECK_U64(counter("upstream_cx_close_notify"), cases[i].notes);
+        end();
+    }
+}
+
+/* --- several addresses (RFC 8305) ------------------------------------------------------------------------------------- */
+
+#define THREE                                                                                                          \
+    "{\"endpoint\":{\"address\":{\"socket_address\":{\"address\":\"10.0.0.1\",\"port_value\":80}},\"additional_"       \
+    "addresses\":[{\"address\":{\"socket_address\":{\"address\":\"10.0.0.2\",\"port_value\":80}}},{\"address\":{"      \
+    "\"socket_address\":{\"address\":\"10.0.0.3\",\"port_value\":80}}}]}}"
+
+static mc_conn *racers[8];
+static uint32_t raced, dead_ends; /* connections made, and how many of them go nowhere */
+
+static mc_status connect_racer(void *ctx, mc_conn *conn, mc_net *net, const mc_host *to,
+                               const mc_conn_events *conn_events) {
+    racers[raced++] = conn;
+    return raced <= dead_ends ? connect_nowhere(ctx, conn, net, to, conn_events)
+                              : pipeline_connect(ctx, conn, net, to, conn_events);
+}
+
+static void begin_race(uint32_t ends) {
+    begin(CONFIG(LISTENER("", TO_WEB), CLUSTER("\"connect_timeout\":\"2s\",\"circuit_breakers\":{\"thresholds\":[{"
+                                               "\"max_connections\":1,\"track_remaining\":true}]},",
+                                               THREE)));
+    p.connector.connect = connect_racer;
+    raced = 0;
+    dead_ends = ends;
+}
+
+/* The pool has one connection, whatever goes on behind it. */
+static void check_one(void) {
+    CHECK_U64(pipeline_gauge(&p, "cluster.web.upstream_cx_active"), 1);
+    CHECK_U64(pipeline_gauge(&p, "cluster.web.circuit_breakers.default.remaining_cx"), 0);
+    CHECK_U64(pipeline_gauge(&p, "cluster.web.circuit_breakers.default.cx_open"), 1);
+    CHECK_INT(host->cx_active, 1);
+    CHECK_U64(counter("upstream_cx_total"), 1);
+    CHECK_U64(counter("upstream_cx_overflow"), 0);
+}
+
+static void check_none(void) {
+    CHECK_U64(pipeline_gauge(&p, "cluster.web.upstream_cx_active"), 0);
+    CHECK_U64(pipeline_gauge(&p, "cluster.web.circuit_breakers.default.remaining_cx"), 1);
+    CHECK_U64(pipeline_gauge(&p, "cluster.web.circuit_breakers.default.cx_open"), 0);
+    CHECK_INT(host->cx_active, 0);
+    CHECK_INT(upstream->load->unused, 0);
+    CHECK_INT(upstream->clients, 0);
+}
+
+TEST(the_first_address_is_enough) {
+    begin_race(0);
+    CHECK_INT(start(0), MC_AGAIN);
+    CHECK(tries[0].ready);
+    pipeline_run(&p, 1000);
+    CHECK_INT(raced, 1);
+    check_one();
+    end();
+}
+
+TEST(a_slow_address_has_company_after_a_while) {
+    begin_race(2);
+    CHECK_INT(start(0), MC_AGAIN);
+    pipeline_run(&p, 290);
+    CHECK_INT(raced, 1);
+    pipeline_run(&p, 20);
+    CHECK_INT(raced, 2);
+    check_one();
+    CHECK_INT(start(1), MC_AGAIN); /* waits with it: no room for another connection */
+    CHECK_U64(counter("upstream_cx_overflow"), 1);
+    pipeline_run(&p, 290);
+    CHECK_INT(raced, 3);
+    CHECK(tries[0].ready);
+    CHECK_U64(pipeline_gauge(&p, "cluster.web.upstream_cx_active"), 1);
+    CHECK_INT(host->cx_active, 1);
+    CHECK_INT(upstream->clients, 1);
+    pipeline_run(&p, 3000); /* nobody's timer is left */
+    CHECK_U64(counter("upstream_cx_connect_fail"), 0);
+    answer(0);
+    CHECK(tries[0].complete && tries[1].ready);
+    answer(0);
+    CHECK(tries[1].complete);
+    end();
+}
+
+TEST(a_failed_address_is_followed_at_once) {
+    begin_race(1);
+    CHECK_INT(start(0), MC_AGAIN);
+    mc_conn_abort(racers[0], MC_CLOSE_CONNECT_FAILED);
+    pipeline_settle(&p);
+    CHECK_INT(raced, 2);
+    CHECK(tries[0].ready);
+    check_one();
+    CHECK_U64(counter("upstream_cx_connect_fail"), 0);
+    answer(0);
+    CHECK(tries[0].complete);
+    end();
+}
+
+TEST(the_last_address_decides) {
+    begin_race(3);
+    CHECK_INT(start(0), MC_AGAIN);
+    for (uint32_t i = 0; i < 3; i++) {
+        CHECK(!tries[0].failed);
+        CHECK_INT(raced, i + 1);
+        check_one();
+        mc_conn_abort(racers[i], MC_CLOSE_CONNECT_FAILED);
+        pipeline_settle(&p);
+    }
+    CHECK(tries[0].failed);
+    CHECK_INT(tries[0].reason, MC_RESET_REMOTE_CONNECTION_FAILURE);
+    CHECK_U64(counter("upstream_cx_connect_fail"), 1);
+    check_none();
+    end();
+}
+
+TEST(all_addresses_have_one_timeout) {
+    begin_race(3);
+    CHECK_INT(start(0), MC_AGAIN);
+    pipeline_run(&p, 500);
+    mc_conn_abort(racers[0], MC_CLOSE_CONNECT_FAILED); /* the others go on, without it */
+    pipeline_run(&p, 1450);
+    CHECK(!tries[0].failed);
+    CHECK_INT(raced, 3);
+    check_one();
+    pipeline_run(&p, 100);
+    CHECK(tries[0].failed);
+    CHECK_INT(tries[0].reason, MC_RESET_CONNECTION_TIMEOUT);
+    CHECK_U64(counter("upstream_cx_connect_timeout"), 1);
+    check_none();
+    end();
+}
+
+TEST(a_race_ends_with_its_pool) {
+    for (int lost = 0; lost < 2; lost++) {
+        begin_race(3);
+        CHECK_INT(start(0), MC_AGAIN);
+        pipeline_run(&p, 400);
+        if (lost) {
+            mc_conn_abort(racers[0], MC_CLOSE_CONNECT_FAILED);
+            pipeline_settle(&p);
+        }
+        mc_attempt_cancel(&tries[0].attempt);
+        mc_error error;
+        CHECK_INT(pipeline_configure(&p, CONFIG(LISTENER("", TO_WEB), CLUSTER("", ENDPOINT("10.0.0.9"))), &error),
+                  MC_OK);
+        pipeline_run(&p, 1);
+        CHECK_INT(host->cx_active, 0);
+        CHECK_U64(pipeline_gauge(&p, "cluster.web.upstream_cx_active"), 0);
+        mc_host_unref(host);
+        pipeline_close(&p);
+    }
+}

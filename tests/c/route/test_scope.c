@@ -4,17 +4,22 @@
 #include "route_test.h"
 
 static mc_status compile(fixture *f, const char *config, mc_scopes **out) {
-    const mc_value *items;
-    size_t count;
     CHECK_INT(fixture_parse(f, config), MC_OK);
-    CHECK_INT(mc_value_read_list(f->config, "scopes", &items, &count, &f->error), MC_OK);
-    return mc_scopes_compile(mc_value_get(f->config, "builder"), items, count, out, &f->error);
+    return mc_scopes_compile(f->config, out, &f->error);
 }
 
+/* A ScopedRoutes of these fragments and scopes. */
+#define SCOPES(fragments, list)                                                                                        \
+    "{'scope_key_builder': {'fragments': [" fragments                                                                  \
+    "]}, 'scoped_route_configurations_list': {'scoped_route_configurations': [" list "]}}"
 #define EXTRACT(name, rest) "{'header_value_extractor': {'name': '" name "'" rest "}}"
+#define WHOLE               EXTRACT("x", ", 'index': 0")
 #define SCOPE(name, keys)                                                                                              \
     "{'name': '" name "', 'route_configuration_name': 'r-" name "', 'key': {'fragments': [" keys "]}}"
 #define KEY(text) "{'string_key': '" text "'}"
+
+#define ZONE EXTRACT("X-Tenant", ", 'element_separator': ';', 'element': {'separator': '=', 'key': 'zone'}")
+#define PART EXTRACT("x-part", ", 'element_separator': ',', 'index': 1")
 
 TEST(keys_out_of_headers) {
     fixture f;
@@ -27,33 +32,14 @@ TEST(keys_out_of_headers) {
                  {"/\nx-tenant: zone=us\nx-part: p,q,r", "two"},
                  {"/\nx-tenant: zone=us\nx-part: p", ""},
                  {"/\nx-tenant: zones=us\nx-part: p,q", ""},
-                 {"/\nx-tenant: zone\nx-part: p,q", ""},
+                 {"/\nx-tenant: zone\nx-part: p,q", "empty"},
                  {"/\nx-tenant: zone=\nx-part: p,q", "empty"},
                  {"/\nx-part: p,q", ""},
                  {"/\nx-tenant: zone=xx\nx-part: p,q", ""}};
-    CHECK_INT(
-        compile(
-            &f,
-            "{'builder': {'fragments': [" EXTRACT(
-                "X-Tenant",
-                ", 'element_separator': ';', 'element': {'separator': "
-                "'=', 'key': 'zone'}") "," EXTRACT("x-part",
-                                                   ", "
-                                                   "'element_"
-                                                   "separator':"
-                                                   " ',', "
-                                                   "'index': 1") "]}, 'scopes': [" SCOPE("one",
-                                                                                         KEY("eu") "," KEY(
-                                                                                             "q")) "," SCOPE("vip",
-                                                                                                             KEY("eu,"
-                                                                                                                 "vip="
-                                                                                                                 "1") "," KEY("q")) "," SCOPE("two",
-                                                                                                                                              KEY("us") "," KEY(
-                                                                                                                                                  "q")) "," SCOPE("empty",
-                                                                                                                                                                  KEY("") "," KEY(
-                                                                                                                                                                      "q")) "]}",
-            &scopes),
-        MC_OK);
+    static const char config[] = SCOPES(
+        ZONE "," PART, SCOPE("one", KEY("eu") "," KEY("q")) "," SCOPE("vip", KEY("eu,vip=1") "," KEY("q")) "," SCOPE(
+                           "two", KEY("us") "," KEY("q")) "," SCOPE("empty", KEY("") "," KEY("q")));
+    CHECK_INT(compile(&f, config, &scopes), MC_OK);
     CHECK_INT(mc_scopes_count(scopes), 4);
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         request r;
@@ -73,9 +59,7 @@ TEST(a_whole_value_is_one_element) {
     mc_scopes *scopes;
     request r;
     uint32_t at;
-    CHECK_INT(compile(&f, "{'builder': {'fragments': [" EXTRACT("x", "") "]}, 'scopes': [" SCOPE("a", KEY("1,2")) "]}",
-                      &scopes),
-              MC_OK);
+    CHECK_INT(compile(&f, SCOPES(WHOLE, SCOPE("a", KEY("1,2"))), &scopes), MC_OK);
     request_init(&r, "/\nx: 1,2");
     CHECK_INT(mc_scopes_find(scopes, &r.headers, &r.arena, &at), MC_OK);
     CHECK_INT(at, 0);
@@ -84,29 +68,24 @@ TEST(a_whole_value_is_one_element) {
     fixture_fini(&f);
 }
 
+#define FRAGMENT "scope_key_builder.fragments[0]"
+#define LIST     "scoped_route_configurations_list.scoped_route_configurations"
+
 TEST(scopes_that_are_refused) {
     static const struct {
         const char *config, *path;
     } cases[] = {
         {"{}", "scope_key_builder.fragments"},
-        {"{'builder': {'fragments': [{}]}}", "scope_key_builder.fragments[0].header_value_extractor"},
-        {"{'builder': {'fragments': [" EXTRACT("", "") "]}}",
-         "scope_key_builder.fragments[0].header_value_extractor.name"},
-        {"{'builder': {'fragments': [" EXTRACT("x", ", 'index': 1") "]}}",
-         "scope_key_builder.fragments[0].header_value_extractor.index"},
-        {"{'builder': {'fragments': [" EXTRACT("x", ", 'element': {'separator': '='}") "]}}",
-         "scope_key_builder.fragments[0].header_value_extractor.element.key"},
-        {"{'builder': {'fragments': [" EXTRACT("x", "") "]}, 'scopes': [" SCOPE("a", KEY("1")) "," SCOPE("b",
-                                                                                                         KEY("1")) "]}",
-         "scoped_route_configurations[1].key"},
-        {"{'builder': {'fragments': [" EXTRACT("x", "") "]}, 'scopes': [" SCOPE("a", KEY("1")) "," SCOPE("a",
-                                                                                                         KEY("2")) "]}",
-         "scoped_route_configurations[1].name"},
-        {"{'builder': {'fragments': [" EXTRACT("x", "") "]}, 'scopes': [" SCOPE("a", "") "]}",
-         "scoped_route_configurations[0].key.fragments"},
-        {"{'builder': {'fragments': [" EXTRACT("x", "") "]}, 'scopes': [{'name': 'a', 'key': {'fragments': [" KEY(
-             "1") "]}}]}",
-         "scoped_route_configurations[0]"},
+        {"{'scope_key_builder': {'fragments': [" WHOLE "]}}", "scoped_route_configurations_list"},
+        {SCOPES("{}", ""), FRAGMENT ".header_value_extractor"},
+        {SCOPES(EXTRACT("", ", 'index': 0"), ""), FRAGMENT ".header_value_extractor.name"},
+        {SCOPES(EXTRACT("x", ""), ""), FRAGMENT ".header_value_extractor"},
+        {SCOPES(EXTRACT("x", ", 'index': 1"), ""), FRAGMENT ".header_value_extractor.index"},
+        {SCOPES(EXTRACT("x", ", 'element': {'separator': '='}"), ""), FRAGMENT ".header_value_extractor.element.key"},
+        {SCOPES(WHOLE, SCOPE("a", KEY("1")) "," SCOPE("b", KEY("1"))), LIST "[1].key"},
+        {SCOPES(WHOLE, SCOPE("a", KEY("1")) "," SCOPE("a", KEY("2"))), LIST "[1].name"},
+        {SCOPES(WHOLE, SCOPE("a", "")), LIST "[0].key.fragments"},
+        {SCOPES(WHOLE, "{'name': 'a', 'key': {'fragments': [" KEY("1") "]}}"), LIST "[0]"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         fixture f;
@@ -121,13 +100,9 @@ TEST(every_failed_allocation_is_an_error) {
     for (long n = 1;; n++) {
         fixture f;
         mc_scopes *scopes = NULL;
-        CHECK_INT(fixture_parse(
-                      &f, "{'builder': {'fragments': [" EXTRACT("x", "") "]}, 'scopes': [" SCOPE("a", KEY("1")) "]}"),
-                  MC_OK);
-        const mc_value *items = mc_value_get(f.config, "scopes");
+        CHECK_INT(fixture_parse(&f, SCOPES(WHOLE, SCOPE("a", KEY("1")))), MC_OK);
         mc_test_alloc_fail_at(n);
-        mc_status status =
-            mc_scopes_compile(mc_value_get(f.config, "builder"), items->items, items->count, &scopes, &f.error);
+        mc_status status = mc_scopes_compile(f.config, &scopes, &f.error);
         mc_test_alloc_fail_at(0);
         mc_scopes_free(scopes);
         fixture_fini(&f);

@@ -1,0 +1,321 @@
+"""The router beside real Envoy: the corners of what it reads, answers and counts."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from router_sides import (
+    BACKOFF,
+    INTERNAL,
+    Pair,
+    address,
+    answer,
+    check,
+    cluster,
+    request,
+    route,
+    script_of,
+    scripted,
+)
+from upstreams import Exchange
+
+COUNTS = "              include_request_attempt_count: true\n"
+COUNTS += "              include_attempt_count_in_response: true\n"
+GRPC = "content-type: application/grpc"
+
+
+def retried(more: str) -> str:
+    return f"retry_policy: {{{more}, {BACKOFF}}}"
+
+
+def step_of(exchange: Exchange) -> str:
+    steps: list[str] = script_of(exchange.request.target)
+    return steps[min(len(exchange.upstream.requests), len(steps)) - 1]
+
+
+# --- answers of its own ---------------------------------------------------------------------------
+
+
+def test_answers_without_an_upstream(sides: Pair) -> None:
+    routes = [
+        "{match: {path: /direct}, direct_response: {status: 200, body: {inline_string: hi}}}",
+        "{match: {path: /created}, direct_response: {status: 201, body: {inline_string: hi}}}",
+        "{match: {path: /found}, direct_response: {status: 302}}",
+        "{match: {path: /same}, direct_response: {status: 304, body: {inline_string: hi}}}",
+        "{match: {path: /moved}, redirect: {path_redirect: /x}}",
+        "{match: {prefix: /old/}, redirect: {prefix_rewrite: /new/}}",
+        (
+            "{match: {prefix: /404/}, route: {cluster_header: x-no,"
+            " cluster_not_found_response_code: NOT_FOUND}}"
+        ),
+        (
+            "{match: {prefix: /500/}, route: {cluster_header: x-no,"
+            " cluster_not_found_response_code: INTERNAL_SERVER_ERROR}}"
+        ),
+        "{match: {prefix: /503/}, route: {cluster_header: x-no}}",
+        route("nohost", "cluster: nohost"),
+        route("refused", "cluster: refused"),
+        route("short", "timeout: 0.1s"),
+    ]
+    targets = "/direct /created?q=1 /found /same /moved /old/a?b=c /404/ /500/ /503/ /none"
+    targets += " /nohost/200 /refused/200 /short/hang /short/garbage /short/reset"
+    cases = [
+        request(f"{method} {target}", *headers)
+        for method in ("GET", "HEAD")
+        for target in targets.split()
+        for headers in ((), (GRPC,))
+    ]
+    cases.append(b"GET /found?x=y HTTP/1.1\r\nHost: a.com:80\r\n\r\n")
+    check(sides(routes, host=COUNTS), cases)
+
+
+def test_circuit_breakers(sides: Pair) -> None:
+    limits = "circuit_breakers: {thresholds: [{%s}]},"
+    budget = "max_retries: 0, retry_budget: {budget_percent: {value: 0}, min_retry_concurrency: 0}"
+    clusters = (
+        cluster("requests", "$web", more=limits % "max_requests: 0")
+        + cluster("waiting", "$web", more=limits % "max_pending_requests: 0")
+        + cluster("retries", "$web", more=limits % "max_retries: 0")
+        + cluster("budget", "$web", more=limits % budget)
+        + cluster("high", "$web", more=limits % "priority: HIGH, max_retries: 0")
+    )
+    names = "requests waiting retries budget".split()
+    policy = retried("retry_on: '5xx,reset,connect-failure', num_retries: 3")
+    routes = [route(name, f"cluster: {name}, {policy}") for name in names]
+    routes.append(route("high", f"cluster: high, priority: HIGH, {policy}"))
+    cases = [
+        request(f"{method} /{name}/{step}", *headers)
+        for method in ("GET", "HEAD")
+        for name in (*names, "high")
+        for step in ("200", "500,200")
+        for headers in ((), (GRPC,))
+    ]
+    check(sides(routes, clusters=clusters, host=COUNTS), cases)
+    quiet = "              suppress_envoy_headers: true\n"
+    check(sides(routes, clusters=clusters, host=COUNTS, router=quiet), cases[:8])
+
+
+# --- numbers and lists in headers -----------------------------------------------------------------
+
+
+def test_numbers_and_lists_in_headers(sides: Pair) -> None:
+    routes = [
+        route("five", retried("retry_on: 5xx, num_retries: 2")),
+        route("plain", "timeout: 3s"),
+        route("codes", retried("retry_on: retriable-status-codes")),
+        route("names", retried("retry_on: retriable-headers")),
+    ]
+    given = {
+        "five/500,500,500,500,500,200 x-envoy-max-retries": (
+            "3|+3| 4 |-1|4294967296|4294967297|18446744073709551616|4294967295|3.0||0x3|03|3,4|0"
+        ),
+        "plain/500,500,500,200 x-envoy-retry-on": (
+            "5xx , reset|5XX| 5xx|5xx,,|gateway-error;5xx|retriable-status-codes"
+        ),
+        "codes/418,500,200 x-envoy-retriable-status-codes": "418|418,500| 418 , 500 |+418|418 500|",
+        "names/200+x-again=1,200 x-envoy-retriable-header-names": (
+            "x-again|X-Again| x-other , X-AGAIN ||,|x-again;x-b"
+        ),
+        "plain/slow x-envoy-upstream-rq-timeout-ms": (
+            "150|+150|1e2|-1| 150 |18446744073709551616|18446744073709551615|150ms"
+        ),
+        "five/slow,200 x-envoy-upstream-rq-per-try-timeout-ms": "150|+150|0|-1|15000|20000",
+        "five/slow,200 x-envoy-upstream-stream-duration-ms": "150|+150|0|x|",
+    }
+    cases = [
+        request(f"GET /{asked.split()[0]}", f"{asked.split()[1]}: {value}")
+        for asked, values in given.items()
+        for value in values.split("|")
+    ]
+    both = ("x-envoy-retry-on: gateway-error", "x-envoy-retry-on: 5xx")
+    cases += [request(f"GET /plain/{step}", *both) for step in ("503,503,200", "500,503,200")]
+    check(sides(routes, manager=INTERNAL), cases)
+
+
+# --- whose policy counts --------------------------------------------------------------------------
+
+
+def test_whose_policy_counts(sides: Pair) -> None:
+    host = (
+        "              retry_policy: {retry_on: 5xx, num_retries: 3, per_try_timeout: 0.15s,"
+        f" {BACKOFF}}}\n"
+        "              hedge_policy: {hedge_on_per_try_timeout: true}\n"
+    )
+    own = (
+        "  - name: own\n    type: STATIC\n    load_assignment: {cluster_name: own, endpoints:"
+        f" [{{lb_endpoints: [{{endpoint: {{address: {address('$web')}}}}}]}}]}}\n"
+        "    typed_extension_protocol_options:\n"
+        "      envoy.extensions.upstreams.http.v3.HttpProtocolOptions:\n"
+        '        "@type": type.googleapis.com/'
+        "envoy.extensions.upstreams.http.v3.HttpProtocolOptions\n"
+        "        explicit_http_config: {http_protocol_options: {}}\n"
+        "        common_http_protocol_options: {max_requests_per_connection: 1}\n"
+        "        retry_policy: {retry_on: retriable-4xx, num_retries: 2, per_try_timeout: 0.3s,"
+        " retry_back_off: {base_interval: 0.001s}}\n"
+    )
+    routes = [
+        route("host", "timeout: 3s"),
+        route("route", retried("retry_on: retriable-4xx")),
+        route("empty", "retry_policy: {num_retries: 2}"),
+        route("limit", "retry_policy: {per_try_timeout: 0.1s}"),
+        route("unhedged", "hedge_policy: {hedge_on_per_try_timeout: false}"),
+        route("cluster", "cluster: own"),
+        route("both", "cluster: own, retry_policy: {retry_on: 5xx, per_try_timeout: 0.1s}"),
+    ]
+    cases = [
+        request(f"GET /{name}/{step}", *headers)
+        for name in "host route empty limit unhedged cluster both".split()
+        for step in ("500,500,500,200", "409,409,409,200", "slow,200", "slow,slow,slow,slow")
+        for headers in ((), ("x-envoy-retry-on: 5xx",))
+    ]
+    check(sides(routes, host=host, manager=INTERNAL, clusters=own), cases)
+
+
+# --- limits of time -------------------------------------------------------------------------------
+
+
+def test_how_long_a_stream_may_last(sides: Pair) -> None:
+    options = "common_http_protocol_options: {max_stream_duration: 0.12s, "
+    limited = cluster("limited", "$web").replace("common_http_protocol_options: {", options)
+    policies = {
+        "plain": "timeout: 5s",
+        "all": retried("retry_on: 5xx"),
+        "other": retried("retry_on: connect-failure"),
+        "reset": retried("retry_on: reset, num_retries: 3"),
+    }
+    routes = [route(name, f"cluster: limited, {policy}") for name, policy in policies.items()]
+    steps = "slow slow,200 slow,slow,slow stuck hang,hang,200 part".split()
+    cases = [
+        request(f"{method} /{name}/{step}", *headers, body=body)
+        for name in policies
+        for step in steps
+        for method, headers, body in (("GET", (), b""), ("POST", (GRPC,), b"abc"))
+    ]
+    cases.append(request("POST /plain/hang", "content-length: 10") + b"abc")
+    check(sides(routes, clusters=limited), cases)
+
+
+async def hasty(exchange: Exchange) -> None:
+    """Answers, or leaves, without reading the body."""
+    step = step_of(exchange)
+    if step.startswith("e"):
+        await answer(exchange, int(step[1:]), [])
+    elif step in ("leave", "cut"):
+        await asyncio.sleep(0.05)
+        exchange.reset() if step == "cut" else exchange.writer.close()
+    else:
+        await scripted(exchange)
+
+
+def test_requests_that_do_not_end(sides: Pair) -> None:
+    routes = [
+        route("plain", "timeout: 0.2s"),
+        route("kept", retried("retry_on: 5xx, per_try_timeout: 0.1s")),
+        route("idle", "idle_timeout: 0.2s"),
+        route("follow", "internal_redirect_policy: {}"),
+    ]
+    cases = [
+        request(f"POST /{name}/{step}", "content-length: 10") + b"abc"
+        for name in "plain kept idle follow".split()
+        for step in "e200 e500 e500,e500 e302 cut leave hang cut,e200".split()
+    ]
+    check(sides(routes, behaviour=hasty, host=COUNTS), cases)
+
+
+@pytest.mark.parametrize("passed", [False, True])
+def test_requests_that_expect_to_be_told(sides: Pair, passed: bool) -> None:
+    routes = [route("plain", "timeout: 2s"), route("kept", retried("retry_on: 5xx"))]
+    manager = "          proxy_100_continue: true\n" if passed else ""
+    cases = [
+        request(f"POST /{name}/{step}", "expect: 100-continue", body=b"abc")
+        for name in ("plain", "kept")
+        for step in "200 e200 e417 500,200".split()
+    ]
+    check(sides(routes, behaviour=hasty, manager=manager), cases)
+
+
+# --- upgrades -------------------------------------------------------------------------------------
+
+
+async def switching(exchange: Exchange) -> None:
+    if step_of(exchange) != "101":
+        await scripted(exchange)
+        return
+    wanted = exchange.request.header("upgrade")
+    await exchange.write(
+        b"HTTP/1.1 101 Switching Protocols\r\nupgrade: %s\r\nconnection: upgrade\r\n\r\n"
+        % (wanted or "").encode()
+    )
+    await exchange.reader.read(1)  # until the proxy leaves
+    exchange.writer.close()
+
+
+def test_upgrades(sides: Pair) -> None:
+    routes = [
+        route("plain", "timeout: 0.2s"),
+        route(
+            "kept",
+            retried(
+                "retry_on: '5xx,retriable-status-codes',"
+                " retriable_status_codes: [302], per_try_timeout: 0.1s"
+            ),
+        ),
+        route("refused", f"cluster: refused, {retried('retry_on: 5xx')}"),
+        route("copied", "request_mirror_policies: [{cluster: mirror}]"),
+        route("forbidden", "upgrade_configs: [{upgrade_type: websocket, enabled: false}]"),
+    ]
+    manager = "          upgrade_configs: [{upgrade_type: websocket}, {upgrade_type: other}]\n"
+    steps = "101 200 204 302 403 500,101 503,200 slow reset,101 garbage".split()
+    cases = [
+        request(f"GET /{name}/{step}", "Connection: Upgrade", f"Upgrade: {protocol}")
+        for name in "plain kept refused copied forbidden".split()
+        for step in steps
+        for protocol in ("websocket", "other")
+        # Both ends leave at once: whether the copy was answered by then is anybody's guess.
+        if not (name == "copied" and protocol == "other")
+    ]
+    cases.append(request("GET /plain/hang", "Connection: Upgrade", "Upgrade: websocket"))
+    cases.append(request("GET /plain/200", "Connection: Upgrade", "Upgrade: unknown"))
+    check(sides(routes, behaviour=switching, manager=manager, host=COUNTS), cases)
+
+
+# --- what is counted where ------------------------------------------------------------------------
+
+
+def test_zones_and_canaries(sides: Pair) -> None:
+    def of(name: str, endpoints: str) -> str:
+        return (
+            f"  - {{name: {name}, type: STATIC, load_assignment: {{cluster_name: {name},"
+            f" endpoints: [{{{endpoints}}}]}},"
+            " common_http_protocol_options: {max_requests_per_connection: 1}}\n"
+        )
+
+    endpoint = f"endpoint: {{address: {address('$web')}}}"
+    canary = "metadata: {filter_metadata: {envoy.lb: {canary: true}}}"
+    clusters = of("zoned", f"locality: {{zone: there}}, lb_endpoints: [{{{endpoint}}}]")
+    clusters += of("canary", f"lb_endpoints: [{{{endpoint}, {canary}}}]")
+    routes = [
+        route(
+            "zoned", f"cluster: zoned, {retried('retry_on: 5xx')}", more=", stat_prefix: pre.fix"
+        ),
+        route("canary", f"cluster: canary, {retried('retry_on: 5xx')}"),
+        route("short", "cluster: zoned, timeout: 0.1s", more=", stat_prefix: short"),
+    ]
+    host = (
+        "              virtual_clusters:\n"
+        '              - {name: posts, headers: [{name: ":method", string_match: {exact: POST}}]}\n'
+    )
+    marked = "x-envoy-upstream-canary="
+    steps = f"200 500 500,200 404 drop slow 200+{marked}true 200+{marked}TRUE 500+{marked}true,200"
+    cases = [
+        case
+        for name in ("zoned", "canary", "short")
+        for step in steps.split()
+        for case in (
+            request(f"GET /{name}/{step}"),
+            request(f"POST /{name}/{step}", "x-envoy-upstream-alt-stat-name: a.b", body=b"c"),
+        )
+    ]
+    top = "node: {id: me, cluster: us, locality: {region: r, zone: here}}\n"
+    check(sides(routes, clusters=clusters, host=host, top=top, manager=INTERNAL), cases)
