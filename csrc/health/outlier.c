@@ -224,7 +224,7 @@ static bool degrade(mc_outlier *o, mc_host *host, uint64_t now_ms) {
     count(o, o->stats.ejections_detected_degradation);
     atomic_fetch_or(&host->health_flags, MC_DEGRADED_OUTLIER_DETECTION);
     spell_begin(o, &state->degradation, now_ms);
-    tell(o, host, MC_OUTLIER_EJECT, MC_OUTLIER_DEGRADED, back_for(&state->degradation, now_ms));
+    tell(o, host, MC_OUTLIER_EJECT, MC_OUTLIER_DEGRADED, back_for(&state->ejection, now_ms));
     return true;
 }
 
@@ -235,7 +235,9 @@ static bool undegrade(mc_outlier *o, mc_host *host, uint64_t now_ms) {
     }
     atomic_fetch_and(&host->health_flags, ~(uint32_t)MC_DEGRADED_OUTLIER_DETECTION);
     state->degradation.over_ms = now_ms;
-    tell(o, host, MC_OUTLIER_UNEJECT, MC_OUTLIER_CONSECUTIVE_5XX, now_ms - state->degradation.since_ms);
+    /* Told is when it was ejected last, if ever. */
+    tell(o, host, MC_OUTLIER_UNEJECT, MC_OUTLIER_CONSECUTIVE_5XX,
+         state->ejections == 0 ? UINT64_MAX : now_ms - state->ejection.since_ms);
     return true;
 }
 

@@ -22,7 +22,7 @@ struct mc_client {
     mc_timer timer;       /* connecting: connect timeout; idle: idle timeout */
     mc_timer lifetime;    /* max_connection_duration */
     struct mc_race *race; /* while connecting to a host of several addresses (race.h), else NULL */
-    uint64_t since_ms;    /* connecting: start; else: connected at */
+    uint64_t since_ms;    /* its start */
     uint64_t idle_ms;     /* idle: since when */
     uint64_t tx_counted;  /* of conn.tx_bytes */
     uint32_t requests_left, served;
@@ -31,6 +31,8 @@ struct mc_client {
     bool counted; /* among the pool's connections; false: one that races for another, or has lost */
     bool connected;
     bool answered;        /* something came for the current attempt */
+    bool cut_off;         /* its last attempt did not end as it should have */
+    bool ended;           /* the server has ended it */
     bool last_keep_alive; /* the current response allows reuse */
     bool informational;   /* the current message is a 1xx that does not end the attempt */
 };

@@ -13,7 +13,8 @@
 #include "route/route.h"
 #include "stats/code_stats.h"
 
-/* Envoy's names under "cluster.<name>." (upstream rules, section 15). */
+/* Envoy's names under "cluster.<name>." (upstream rules, section 15). Resets are those of streams that share a connection: with HTTP/1
+ * none are counted. */
 #define MC_CLUSTER_STATS(COUNTER, GAUGE, HISTOGRAM)                                                                    \
     COUNTER(upstream_cx_total)                                                                                         \
     COUNTER(upstream_cx_http1_total)                                                                                   \

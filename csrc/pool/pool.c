@@ -63,6 +63,7 @@ static mc_attempt *client_detach(mc_client *client) {
         }
         client->attempt = NULL;
         attempt->rx_bytes = client->conn.rx_bytes;
+        client->cut_off = true;
         attempt->client = NULL;
         attempt->pool = NULL;
         atomic_fetch_sub_explicit(&client->pool->host->rq_active, 1, memory_order_relaxed);
@@ -163,7 +164,6 @@ static void client_connected(mc_conn *conn) {
     mc_timer_cancel(mc_net_loop(upstream->net), &client->timer);
     client->connected = true;
     mc_histogram_record(upstream->slab, upstream->cluster->stats.upstream_cx_connect_ms, now - client->since_ms);
-    client->since_ms = now;
     if (upstream->cluster->max_connection_ms != 0) {
         mc_timer_arm(mc_net_loop(upstream->net), &client->lifetime, upstream->cluster->max_connection_ms);
     }
@@ -231,6 +231,7 @@ static void client_eof(mc_conn *conn) {
         return;
     }
     client->last_keep_alive = false;
+    client->ended = true;
     /* A body that runs until close ends here and detaches its attempt; whatever is still attached was cut off. A tunnel through HTTP
      * never ends in order; one of bytes alone does. */
     const bool cut = client->attempt != NULL && client->attempt->tunnel && !client->pool->raw;
@@ -267,23 +268,10 @@ static mc_connect_error connect_error(int number) {
     }
 }
 
-static void client_connect_failed(mc_client *client, mc_close_reason why, int error) {
-    mc_pool *pool = client->pool;
-    mc_upstream *upstream = pool->upstream;
-    COUNT(upstream, upstream_cx_connect_fail);
-    mc_counter_inc(upstream->slab, pool->host->stats.cx_connect_fail);
-    if (why == MC_CLOSE_TIMEOUT) {
-        COUNT(upstream, upstream_cx_connect_timeout);
-    }
-    pool_fail_pending(pool,
-                      why == MC_CLOSE_TIMEOUT ? MC_RESET_CONNECTION_TIMEOUT
-                      : why == MC_CLOSE_LOCAL ? MC_RESET_LOCAL_CONNECTION_FAILURE
-                                              : MC_RESET_REMOTE_CONNECTION_FAILURE,
-                      connect_error(error));
-}
-
 static void client_count_destroy(mc_client *client, bool active, bool remote) {
     mc_upstream *upstream = client->pool->upstream;
+    mc_histogram_record(upstream->slab, upstream->cluster->stats.upstream_cx_length_ms,
+                        mc_loop_now_ms(mc_net_loop(upstream->net)) - client->since_ms);
     COUNT(upstream, upstream_cx_destroy);
     if (remote) {
         COUNT(upstream, upstream_cx_destroy_remote);
@@ -298,6 +286,22 @@ static void client_count_destroy(mc_client *client, bool active, bool remote) {
             COUNT(upstream, upstream_cx_destroy_local_with_active_rq);
         }
     }
+}
+
+static void client_connect_failed(mc_client *client, mc_close_reason why, int error) {
+    mc_pool *pool = client->pool;
+    mc_upstream *upstream = pool->upstream;
+    client_count_destroy(client, false, why != MC_CLOSE_TIMEOUT && why != MC_CLOSE_LOCAL);
+    COUNT(upstream, upstream_cx_connect_fail);
+    mc_counter_inc(upstream->slab, pool->host->stats.cx_connect_fail);
+    if (why == MC_CLOSE_TIMEOUT) {
+        COUNT(upstream, upstream_cx_connect_timeout);
+    }
+    pool_fail_pending(pool,
+                      why == MC_CLOSE_TIMEOUT ? MC_RESET_CONNECTION_TIMEOUT
+                      : why == MC_CLOSE_LOCAL ? MC_RESET_LOCAL_CONNECTION_FAILURE
+                                              : MC_RESET_REMOTE_CONNECTION_FAILURE,
+                      connect_error(error));
 }
 
 /* The pool, its host and its cluster have one connection more, or less. */
@@ -358,9 +362,7 @@ static void client_ended(mc_client *client, mc_close_reason reason) {
     mc_pool *pool = client->pool;
     mc_upstream *upstream = pool->upstream;
     const bool remote = reason == MC_CLOSE_REMOTE || reason == MC_CLOSE_RESET;
-    client_count_destroy(client, client->attempt != NULL, remote);
-    mc_histogram_record(upstream->slab, upstream->cluster->stats.upstream_cx_length_ms,
-                        mc_loop_now_ms(mc_net_loop(upstream->net)) - client->since_ms);
+    client_count_destroy(client, client->attempt != NULL || client->cut_off, remote);
     mc_histogram_record(upstream->slab, upstream->cluster->stats.upstream_rq_per_cx, client->served);
     client_move(client, NULL, MC_CLIENT_CLOSING);
     if (remote) {
@@ -431,11 +433,12 @@ static mc_status response_complete(void *ctx) {
         return MC_OK;
     }
     mc_attempt *attempt = client_detach(client);
+    client->cut_off = !attempt->request_sent;
     bool reuse = client->last_keep_alive && attempt->request_sent && !attempt->tunnel && client->requests_left > 0 &&
                  !pool->draining && !pool->upstream->retired;
     if (reuse) {
         client_idle(client);
-    } else {
+    } else if (!client->ended) {
         client_close(client);
     }
     attempt->events->on_complete(attempt);
@@ -694,7 +697,6 @@ void mc_attempt_cancel(mc_attempt *attempt) {
         return;
     }
     mc_client *client = attempt->client;
-    COUNT(pool->upstream, upstream_rq_tx_reset);
     client_detach(client);
     client_close(client);
 }

@@ -251,11 +251,7 @@ static void on_complete(mc_attempt *attempt) {
     finish(s);
 }
 
-static void on_reset(mc_attempt *attempt, mc_reset_reason reason) {
-    mc_shadow *s = shadow_of(attempt);
-    S_COUNT(s, upstream_rq_rx_reset);
-    failed(s, reason);
-}
+static void on_reset(mc_attempt *attempt, mc_reset_reason reason) { failed(shadow_of(attempt), reason); }
 
 static void on_high(mc_attempt *attempt) {
     mc_shadow *s = shadow_of(attempt);

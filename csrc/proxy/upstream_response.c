@@ -396,11 +396,7 @@ static void on_complete(mc_attempt *attempt) {
     }
 }
 
-static void on_reset(mc_attempt *attempt, mc_reset_reason reason) {
-    mc_try *t = try_of(attempt);
-    MC_R_COUNT(t->router, upstream_rq_rx_reset);
-    mc_try_failed(t, reason);
-}
+static void on_reset(mc_attempt *attempt, mc_reset_reason reason) { mc_try_failed(try_of(attempt), reason); }
 
 const mc_attempt_events mc_try_events = {
     .on_ready = mc_try_on_ready,

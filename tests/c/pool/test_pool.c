@@ -255,8 +255,43 @@ TEST(who_gives_up_an_answer_takes_its_connection_down) {
     pipeline_settle(&p);
     CHECK(!tries[0].reset && !tries[0].complete);
     CHECK_U64(pipeline_gauge(&p, "cluster.web.upstream_cx_active"), 0);
-    CHECK_U64(counter("upstream_rq_tx_reset"), 1);
+    CHECK_U64(counter("upstream_cx_destroy_local_with_active_rq"), 1);
+    CHECK_U64(counter("upstream_rq_tx_reset"), 0);
     end();
+}
+
+/* How a connection ended, and whether under a request: by whom it was closed, and whether the request was through. */
+TEST(ends_of_connections_are_told_apart) {
+#define GOOD "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n"
+    static const struct {
+        const char *response;
+        bool half_sent, server_closes;
+        int remote, active;
+    } cases[] = {
+        {GOOD "connection: close\r\n\r\n", false, false, 0, 0},
+        {"HTTP/1.1 200 OK\r\n\r\nabc", false, true, 1, 0},
+        {"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nabc", false, true, 1, 1},
+        {"garbage\r\n\r\n", false, false, 0, 1},
+        {GOOD "\r\n", true, false, 0, 1},
+        {"", false, true, 1, 1},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        begin(PLAIN);
+        CHECK_INT(start(0), MC_AGAIN);
+        tries[0].attempt.request_sent = !cases[i].half_sent;
+        pipeline_send(server(0), mc_slice_cstr(cases[i].response));
+        pipeline_settle(&p);
+        if (cases[i].server_closes) {
+            mc_conn_close(&server(0)->conn, true);
+            pipeline_settle(&p);
+        }
+        CHECK_U64(counter("upstream_cx_destroy"), 1);
+        CHECK_U64(counter("upstream_cx_destroy_remote"), cases[i].remote);
+        CHECK_U64(counter("upstream_cx_destroy_local"), 1 - cases[i].remote);
+        CHECK_U64(counter("upstream_cx_destroy_with_active_rq"), cases[i].active);
+        CHECK_U64(counter("upstream_rq_rx_reset"), 0);
+        end();
+    }
 }
 
 TEST(a_lost_connection_resets_its_attempt) {
