@@ -407,7 +407,8 @@ static bool same_loads(const mc_hosts *a, const mc_hosts *b) {
             return false;
         }
     }
-    return a->options.overprovisioning == b->options.overprovisioning;
+    return a->options.overprovisioning == b->options.overprovisioning &&
+           a->options.weighted_health == b->options.weighted_health;
 }
 
 mc_status mc_hosts_part(const mc_hosts *whole, const mc_host_index *members, size_t count, mc_part_weights weights,

@@ -213,6 +213,8 @@ class Retry:
         self.attempted = list(attempted)
         self.max_attempts = max_attempts
         self.update_frequency = _frequency(priority)
+        self._priority: _balancer.RetryPriority | None = None
+        self._noted = 0
         self.previous_hosts = self.omit_canary_hosts = False
         self.omit_host_metadata: list[Mapping[str, Any]] = []
         for predicate in predicates:
@@ -371,15 +373,13 @@ class LoadBalancer:
         )
         self._weights_due = self._now() + self._core.weights_period_ms
         self._tick_due = self._now() + self._core.outlier_interval_ms
+        self._none = 0
         self._settle()
 
     # --- membership ---------------------------------------------------------------------------
 
     def _take(self, assignment: Mapping[str, Any]) -> None:
-        self._groups: list[dict[str, Any]] = [
-            {**group, "lb_endpoints": [dict(each) for each in group.get("lb_endpoints", ())]}
-            for group in assignment.get("endpoints", ())
-        ]
+        self._groups: list[dict[str, Any]] = _copies(assignment.get("endpoints", ()))
         self._rest = {key: value for key, value in assignment.items() if key != "endpoints"}
 
     def _assignment(self) -> dict[str, Any]:
@@ -423,7 +423,7 @@ class LoadBalancer:
                 len(self._groups),
             )
             kept = [group for group in self._groups if group.get("priority", 0) != priority]
-            self._groups = [*kept[:at], *groups, *kept[at:]]
+            self._groups = [*kept[:at], *_copies(groups), *kept[at:]]
         policy = dict(self._rest.get("policy", {}))
         if overprovisioning_factor is not None:
             policy["overprovisioning_factor"] = overprovisioning_factor
@@ -542,7 +542,8 @@ class LoadBalancer:
         prefix = f"cluster.{self.name}."
         snapshot = self._core.store.snapshot()
         values: dict[str, Any] = {**snapshot.values("counter"), **snapshot.values("gauge")}
-        return {name.removeprefix(prefix): value for name, value in values.items()}
+        values = {name.removeprefix(prefix): value for name, value in values.items()}
+        return {**values, "upstream_cx_none_healthy": self._none}
 
     def choose(
         self,
@@ -582,6 +583,7 @@ class LoadBalancer:
             fields |= self._again(again)
         index = self._core.choose(now, _hash_of(hash), active=active_requests, **fields)
         host = None if index is None else self._host(index)
+        self._none += host is None
         if again is not None and host is not None:
             again.attempted.append(host)
         return host
@@ -592,9 +594,20 @@ class LoadBalancer:
             "refuses": lambda index: retry.refuses(self._host(index)),
         }
         if retry.update_frequency:
-            fields["frequency"] = retry.update_frequency
-            fields["tried"] = [self._priority_of(host) for host in retry.attempted]
+            fields["priority"] = self._tried(retry)
         return fields
+
+    def _tried(self, retry: Retry) -> _balancer.RetryPriority:
+        """The request's state with the hosts that are new to it, as if they were chosen here."""
+        state = retry._priority or _balancer.RetryPriority(retry.update_frequency)
+        retry._priority = state
+        fresh = retry.attempted[retry._noted :]
+        retry._noted = len(retry.attempted)
+        for place, host in enumerate(fresh):
+            if place > 0:
+                state.look(self._core)
+            state.tried(self._priority_of(host))
+        return state
 
     def _priority_of(self, host: Any) -> int:
         """Of a host that may have left since."""
@@ -765,6 +778,14 @@ def _locality_of(locality: Any) -> tuple[bytes, bytes, bytes]:
         locality = dict(zip(names, locality, strict=False))
     region, zone, sub_zone = ((locality or {}).get(name, "").encode() for name in names)
     return region, zone, sub_zone
+
+
+def _copies(groups: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Groups that the balancer may change; those without endpoints have an empty list of them."""
+    return [
+        {**group, "lb_endpoints": [dict(each) for each in group.get("lb_endpoints", ())]}
+        for group in groups
+    ]
 
 
 def _encode(document: Mapping[str, Any]) -> bytes:

@@ -785,7 +785,7 @@ def test_errors_and_named_metrics_lower_a_weight() -> None:
     assert balancer.report_load(0, wire) == 200
 
 
-# --- what Envoy refuses ----------------------------------------------------------------------------
+# --- what Envoy refuses -------------------------------------------------------------------------
 
 HOSTS = [
     {
@@ -844,3 +844,33 @@ def test_the_first_policy_that_is_known_counts() -> None:
     ]
     balancer = LoadBalancer({"policies": policies}, THREE, random=iter([2]))
     assert balancer.choose() == balancer.hosts[2]
+
+
+def test_a_priority_may_be_emptied_and_filled_again() -> None:
+    balancer = LoadBalancer("RANDOM", THREE, random=iter([1, 2, 0]))
+    balancer.update(0, {"endpoints": [{"lb_endpoints": []}]})
+    assert balancer.choose() is None
+    assert balancer.stats["upstream_cx_none_healthy"] == 1
+    balancer.update(0, THREE)
+    assert picks(balancer, 1) == [2]
+
+
+def test_client_side_weights_are_medians_of_their_priority_and_outlive_updates() -> None:
+    now = [0]
+    kind = "client_side_weighted_round_robin.v3.ClientSideWeightedRoundRobin"
+    typed = {
+        "@type": f"type.googleapis.com/envoy.extensions.load_balancing_policies.{kind}",
+        "blackout_period": "0s",
+    }
+    hosts = [{"address": f"10.0.0.{i}:80", "priority": i // 4, "weight": 9} for i in range(1, 8)]
+    balancer = LoadBalancer(typed, hosts, random=0, now=lambda: now[0])
+    reports = {1: "application_utilization=0.5", 2: "cpu_utilization=100", 4: "cpu_utilization=1"}
+    for number, report in reports.items():
+        balancer.report_load(f"10.0.0.{number}:80", f"TEXT rps_fractional=10,{report}")
+    weights = [9] * 7
+    for later, expected in ((0, weights), (1000, [20, 1, 10, 10, 10, 10, 10])):
+        now[0] = later
+        balancer.choose()
+        assert [host.weight for host in balancer.hosts] == expected
+    balancer.update(None, hosts)
+    assert [host.weight for host in balancer.hosts] == [20, 1, 10, 10, 10, 10, 10]

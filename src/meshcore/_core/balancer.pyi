@@ -1,11 +1,17 @@
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import final
 
 from meshcore._core.stats import Store
 
-__all__ = ["Balancer", "priority_load"]
+__all__ = ["Balancer", "RetryPriority", "priority_load"]
 
 EVENTS: tuple[str, ...]
+
+@final
+class RetryPriority:
+    def __init__(self, frequency: int) -> None: ...
+    def tried(self, priority: int) -> None: ...
+    def look(self, balancer: Balancer) -> None: ...
 
 @final
 class Balancer:
@@ -38,8 +44,7 @@ class Balancer:
         criteria: bytes | None = None,
         override: bytes = ...,
         strict: bool = False,
-        frequency: int = 0,
-        tried: Iterable[int] = (),
+        priority: RetryPriority | None = None,
     ) -> int | None: ...
     def peek(self, now_ms: int) -> int | None: ...
     def __len__(self) -> int: ...

@@ -32,7 +32,7 @@ from meshcore._core.stats cimport Store, mc_slab
 
 from meshcore.errors import ConfigError
 
-__all__ = ["Balancer", "priority_load"]
+__all__ = ["Balancer", "RetryPriority", "priority_load"]
 
 
 cdef int refuse(mc_status status, mc_error *error) except -1:
@@ -80,6 +80,23 @@ EVENTS = (
     "degraded",
     "failed",
 )
+
+
+@cython.final
+cdef class RetryPriority:
+    """What a request that is tried again knows of the priorities it tried."""
+
+    cdef mc_retry_priority state
+
+    def __cinit__(self, uint32_t frequency):
+        mc_retry_priority_init(&self.state, frequency)
+
+    def tried(self, uint32_t priority):
+        mc_retry_priority_tried(&self.state, priority)
+
+    def look(self, Balancer balancer):
+        """What a choice would do to the state."""
+        mc_retry_priority_loads(&self.state, balancer.hosts)
 
 
 @cython.final
@@ -318,28 +335,21 @@ cdef class Balancer:
         bytes criteria=None,
         bytes override=b"",
         bint strict=False,
-        uint32_t frequency=0,
-        tried=(),
+        RetryPriority priority=None,
     ):
         """The index of a host, or None.
 
-        criteria: a list of objects; override: an address, tried first; frequency: that of the
-        retry priority, and `tried` the priorities of the hosts attempted.
+        criteria: a list of objects; override: an address, tried first.
         """
         cdef mc_lb_request request = self.request(now_ms, hash)
-        cdef mc_retry_priority retry
         cdef mc_arena arena
         cdef mc_subset_criteria wanted
         request.cluster_active = self.total_active() if active is None else active
         request.attempts = attempts
         request.override_host = bytes_slice(override)
         request.override_strict = strict
-        if frequency > 0:
-            mc_retry_priority_init(&retry, frequency)
-            for priority in tried:
-                mc_retry_priority_loads(&retry, self.hosts)  # as the choice of this host did
-                mc_retry_priority_tried(&retry, priority)
-            request.retry_priority = &retry
+        if priority is not None:
+            request.retry_priority = &priority.state
         if refuses is not None:
             self.refuses = refuses
             request.refuse = <c_bool (*)(void *, const mc_host *) noexcept nogil>refuse_one
