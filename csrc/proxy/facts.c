@@ -12,8 +12,8 @@ static uint64_t now(const mc_facts *facts) { return since_start(facts, mc_loop_n
 static void forget_try(mc_facts *facts) {
     facts->remote.length = facts->local.length = 0;
     facts->connection = 0;
-    facts->wire_sent = facts->wire_received = facts->body_sent = facts->body_received = 0;
-    facts->header_sent = facts->header_received = 0;
+    facts->received_earlier = facts->wire_received;
+    facts->body_sent = facts->body_received = 0;
     facts->connect_begin = facts->connect_end = facts->send_begin = facts->send_end = MC_NO_TIME;
     facts->body_begin = facts->receive_end = facts->pool_ready = MC_NO_TIME;
 }
@@ -160,8 +160,8 @@ void mc_facts_note_trailers(mc_facts *facts, const mc_headers *trailers) {
 }
 
 void mc_facts_note_sent_head(mc_facts *facts, mc_slice head) {
-    facts->header_sent = header_lines(head);
-    facts->wire_sent = head.n;
+    facts->header_sent += header_lines(head);
+    facts->wire_sent += head.n;
 }
 
 void mc_facts_note_sent(mc_facts *facts, size_t body, size_t framing) {
@@ -174,7 +174,8 @@ void mc_facts_note_sent_all(mc_facts *facts) { facts->send_end = now(facts); }
 void mc_facts_note_progress(mc_facts *facts, mc_attempt *attempt) {
     const mc_conn *conn = mc_attempt_conn(attempt);
     const uint64_t received = conn == NULL ? attempt->rx_bytes : conn->rx_bytes;
-    facts->wire_received = received < facts->received_before ? 0 : received - facts->received_before;
+    const uint64_t new = received < facts->received_before ? 0 : received - facts->received_before;
+    facts->wire_received = facts->received_earlier + new;
 }
 
 void mc_facts_note_answered(mc_facts *facts, const mc_headers *response, mc_attempt *attempt) {

@@ -27,8 +27,10 @@ typedef struct mc_facts {
     uint64_t asked_at, answered_at, request_header_bytes, response_header_bytes;
     uint64_t try_us;          /* when the last try began */
     uint64_t received_before; /* by the connection, for earlier tries */
-    /* By the last try; of HTTP/1, the bytes of a header are those of its line. */
-    uint64_t wire_sent, wire_received, header_sent, header_received, body_sent, body_received;
+    /* By all tries; of HTTP/1, the bytes of a header are those of its line. */
+    uint64_t wire_sent, wire_received, header_sent, header_received;
+    uint64_t received_earlier;         /* of wire_received, by tries before the last */
+    uint64_t body_sent, body_received; /* by the last try */
     /* As mc_stream_info.at. */
     uint64_t connect_begin, connect_end, send_begin, send_end, body_begin, receive_end, pool_ready;
 } mc_facts;

@@ -138,6 +138,11 @@ static void tell_try(const mc_stream *stream, const mc_span_end *try, bool ready
     info->flag_order = 0;
     info->attempts = 0;
     info->protocol = info->upstream_protocol;
+    if (info->protocol.n == 0) { /* no connection, nothing to tell of */
+        info->downstream_wire_received = info->downstream_wire_sent = 0;
+        info->downstream_header_received = info->downstream_plain_header_received = 0;
+        info->downstream_header_sent = info->downstream_plain_header_sent = 0;
+    }
     info->response_code_details = MC_SLICE_NONE;
     info->stream_id_text = MC_SLICE("");
     info->downstream_remote = info->downstream_direct_remote;
