@@ -272,8 +272,10 @@ static mc_status read_outlier(const mc_value *config, const mc_runtime *runtime,
     }
     cluster->update_merge_window_ms = MC_DEFAULT_UPDATE_MERGE_WINDOW;
     if (status == MC_OK && (status = mc_value_read_object(config, "common_lb_config", &common, error)) == MC_OK &&
-        (status = mc_value_read_duration_ms(common, "update_merge_window", &cluster->update_merge_window_ms, error)) !=
-            MC_OK) {
+        ((status = mc_value_read_duration_ms(common, "update_merge_window", &cluster->update_merge_window_ms, error)) !=
+             MC_OK ||
+         (status = mc_value_read_bool(common, "close_connections_on_host_set_change",
+                                      &cluster->close_on_host_set_change, error)) != MC_OK)) {
         mc_error_under(error, "common_lb_config");
     }
     return status;

@@ -821,6 +821,12 @@ static void pool_drain(mc_pool *pool) {
     pool_maybe_free(pool);
 }
 
+/* CP-14, "drain existing". */
+static void pool_drain_existing(mc_pool *pool) {
+    MC_LIST_EACH(&pool->idle, node) { client_close(MC_CONTAINER(node, mc_client, link)); }
+    MC_LIST_EACH(&pool->busy, node) { MC_CONTAINER(node, mc_client, link)->requests_left = 0; }
+}
+
 /* --- upstream -------------------------------------------------------------------------------------------------------- */
 
 mc_upstream *mc_upstream_new(mc_cluster *cluster, mc_hosts *hosts, mc_net *net, mc_slab *slab,
@@ -974,14 +980,11 @@ mc_status mc_upstream_update_planned(mc_upstream *upstream, mc_hosts *hosts, mc_
         if (!pool->draining && !mc_hosts_has(hosts, pool->host) &&
             find_own_host(upstream, pool->host->address_text) != pool->host) {
             pool_drain(pool);
+        } else if (upstream->cluster->close_on_host_set_change) {
+            pool_drain_existing(pool);
         }
     }
     return MC_OK;
-}
-
-static void pool_drain_existing(mc_pool *pool) {
-    MC_LIST_EACH(&pool->idle, node) { client_close(MC_CONTAINER(node, mc_client, link)); }
-    MC_LIST_EACH(&pool->busy, node) { MC_CONTAINER(node, mc_client, link)->requests_left = 0; }
 }
 
 static void pool_close_all(mc_pool *pool) {

@@ -410,6 +410,27 @@ static uint64_t gauge(const char *name) {
     return pipeline_gauge(&p, full);
 }
 
+/* CL-13: any news of the hosts. */
+TEST(connections_may_end_with_a_change_of_hosts) {
+    for (int closes = 0; closes < 2; closes++) {
+        begin(closes ? POOL("\"common_lb_config\":{\"close_connections_on_host_set_change\":true},") : POOL(""));
+        CHECK_INT(start(0), MC_AGAIN);
+        CHECK_INT(start(1), MC_AGAIN);
+        answer(1);
+        mc_hosts *hosts;
+        CHECK_INT(mc_hosts_refresh(upstream->hosts, &hosts), MC_OK);
+        CHECK_INT(mc_upstream_update(upstream, hosts), MC_OK);
+        mc_hosts_unref(hosts);
+        pipeline_settle(&p);
+        CHECK_INT(upstream->clients, closes ? 1 : 2);
+        answer(0);
+        CHECK(tries[0].complete);
+        CHECK_INT(upstream->clients, closes ? 0 : 2);
+        CHECK_INT(start(2), closes ? MC_AGAIN : MC_OK);
+        end();
+    }
+}
+
 TEST(gauges_tell_when_a_breaker_is_open) { /* CB-3 */
     begin(POOL(BREAKERS("\"max_connections\":2,\"max_pending_requests\":2,\"track_remaining\":true")));
     CHECK_U64(gauge("default.remaining_cx"), 2);
