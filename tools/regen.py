@@ -6,7 +6,9 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT / "src"), str(ROOT / "tools")]
+sys.path[:0] = [str(ROOT / path) for path in ("src", "tools", "tests/py")]
+
+import differences  # noqa: E402
 
 import gen_known_headers  # noqa: E402
 from meshcore.config import defaults, support  # noqa: E402
@@ -18,6 +20,7 @@ def generated() -> dict[Path, str]:
     return {
         ROOT / "src/meshcore/config/defaults.toml": defaults.toml(entries),
         ROOT / "docs/defaults.md": defaults.markdown(entries),
+        ROOT / "docs/differences.md": differences.page(),
         ROOT / "docs/support.md": support.document(),
         gen_known_headers.TARGET: gen_known_headers.render(),
     }

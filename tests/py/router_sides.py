@@ -130,7 +130,7 @@ def cluster(name: str, *ports: str, more: str = "") -> str:
     return (
         f"  - {{name: {name}, type: STATIC, connect_timeout: 0.5s, {more} load_assignment:"
         f" {{cluster_name: {name}, endpoints: [{{lb_endpoints: [{endpoints}]}}]}},"
-        # A connection that the server closes in the moment it is used again is not Envoy's failure.
+        # difference: idle-close-race
         f" common_http_protocol_options: {{max_requests_per_connection: 1}}}}\n"
     )
 

@@ -15,6 +15,7 @@ from typing import Any
 import peers
 import pytest
 from clients import Connection
+from differences import explained
 from upstreams import Behaviour, Upstream, echo, raw, reset, stall
 from waiting import wait_until
 
@@ -279,9 +280,9 @@ def hide_ports(value: Any, ports: dict[str, int], server: peers.Server) -> Any:
     return text
 
 
-# Where we say something else than Envoy, and why: (operator, file; "" for all).
+# Where we say something else than Envoy, by (operator, file; "" for all).
 EXPLAINED: dict[tuple[str, str], str] = {
-    (f"REQUESTED_SERVER_NAME({option})", "tries"): "Envoy knows no host of a try without connection"
+    (f"REQUESTED_SERVER_NAME({option})", "tries"): explained("unconnected-try-host")
     for option in ("SNI_FIRST", "HOST_FIRST:HOST", "HOST_FIRST:ORIG_OR_HOST")
 }
 

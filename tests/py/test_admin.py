@@ -62,11 +62,11 @@ static_resources:
 ONLY_ENVOYS = {
     "/server_info": (
         r"command_line_options\..*",  # options that meshcore does not have
-        r"node\.(extensions|user_agent_build_version).*",  # of its build
+        r"node\.(extensions|user_agent_build_version).*",  # difference: build-of-envoy
         r"node\.(client_features|dynamic_parameters|listening_addresses)",  # for xDS
     ),
     "/config_dump": (r"configs\.bootstrap\.node\.(extensions|user_agent).*",),
-    "/clusters": ("rq_pending_active",),
+    "/clusters": ("rq_pending_active",),  # difference: pending-active
 }
 SKIPPED = ("stats",)  # lists of which each element is named
 
@@ -92,7 +92,7 @@ class Page:
     def frame(self) -> tuple[Any, ...]:
         names = ("content-type", "cache-control", "x-content-type-options")
         found = [self.headers.get(name) for name in names]
-        # Our empty pages have no type (HC-5).
+        # difference: empty-page-type (HC-5)
         return (self.status, *(found if self.text else found[1:]))
 
 
@@ -207,7 +207,7 @@ def test_help(servers: Both) -> None:
         for page in both(servers, "/help")
     )
     assert ours.items() <= theirs.items()
-    # What Envoy's profilers, heap dumps and lookup tracking need is not in this process.
+    # difference: profilers
     assert unexplained("/help", theirs.keys() - ours.keys()) == sorted(
         {
             *("/allocprofiler", "/cpuprofiler", "/heapprofiler", "/heap_dump"),

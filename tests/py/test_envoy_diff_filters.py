@@ -25,7 +25,7 @@ ROUTER = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"
 VOLATILE = {"date", "x-envoy-upstream-service-time", "x-request-id"}
 # Stats of the connection manager itself: others compare them.
 GENERAL = re.compile(r"(downstream_|no_|rq_|rs_|passthrough|tracing|user_agent|response_flags)")
-# Sizes that another implementation of the coding makes, and counters of its library.
+# difference: compressed-bytes
 UNEQUAL = re.compile(r"^compressor.*total_compressed_bytes|decompressor_library")
 Outcome = dict[str, Any]
 
@@ -151,7 +151,7 @@ def stats(server: peers.Server, case: Case) -> dict[str, int]:
         own = name.removeprefix(f"http.{case.name}.")
         wanted = own != name and not GENERAL.match(own) and not UNEQUAL.search(own)
         if (wanted or name.startswith(case.stats or ("\0",))) and value.isdecimal() and int(value):
-            found[name] = int(value)  # some are made when first counted, so zeros tell nothing
+            found[name] = int(value)  # difference: zero-counters
     return found
 
 

@@ -684,7 +684,8 @@ async def answer(exchange: Any) -> None:
     await raw(ANSWERS[exchange.request.target])(exchange)
 
 
-# What one side counts and the other does not, or what the timing of closes decides.
+# What one side counts and the other does not, or what the timing of closes decides
+# (difference: fin-at-once).
 UNCOUNTED = r"rx_bytes|tx_bytes|destroy|flow_control|delayed_close|_active|tracing|rbac|cx_length"
 
 
@@ -829,10 +830,24 @@ def test_who_asks_for_more_than_it_reads(both: Pair, ports: dict[str, int]) -> N
 
 
 def test_an_upgrade_nobody_asked_for(both: Pair, ports: dict[str, int]) -> None:
-    """RFC 9110 section 7.8: a 101 answers an upgrade. Where none was asked for, Envoy passes it on
-    and we do not."""
+    # difference: switching-unasked
     ours, theirs = both(config({}, ROUTES), **ports)
     for headers in ((), ("Connection: keep-alive", "Upgrade: websocket")):
         data = request("GET /raw/101", *headers)
         assert ask(ours.port, data)[0]["status"] == 502
         assert ask(theirs.port, data)[0]["status"] == 101
+
+
+def test_what_http_10_cannot_ask_for(both: Pair, ports: dict[str, int]) -> None:
+    # difference: upgrade-http10
+    ours, theirs = both(
+        config({"http_protocol_options": "{accept_http_10: true}"}, ROUTES), **ports
+    )
+    head = b"POST /a HTTP/1.0\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\n"
+    for server, expected in ((ours, 0), (theirs, 1)):
+        with clients.Connection(server.port) as connection:
+            connection.send(head + b"a" * (not expected))
+            if expected:
+                assert connection.head().status == 100
+                connection.send(b"a")
+            assert connection.reply().status == 200

@@ -372,7 +372,7 @@ def test_bodies_beyond_what_is_kept(sides: Pair) -> None:
         for name in ("small", "old", "none", "redirect", "both")
         for step in ("500,200", there, "reset,200", "200")
         for size in (1, 1000, 1001, 5000)
-        # Here we answer 507, as RF-28 says; Envoy 1.39 names the reset.
+        # difference: redirect-body-507 (RF-28)
         if not (name == "redirect" and step == "reset,200" and size > 1000)
     ]
     check(sides(routes), cases)

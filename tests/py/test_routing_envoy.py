@@ -26,7 +26,7 @@ pytestmark = pytest.mark.oracle
 TABLES, REQUESTS = 40, 50
 V3 = "type.googleapis.com/envoy.extensions"
 UPSTREAM_HEADERS = [("x-upstream", "u"), ("x-r", "u1")]
-# This Envoy is newer than the rules (RT-12), which join repeated headers before they are matched.
+# difference: headers-individually (RT-12)
 RUNTIME = {"envoy.reloadable_features.match_headers_individually": False}
 # What Envoy adds by itself, or is a matter of the connection.
 NOT_COMPARED = {"x-request-id", "x-envoy-expected-rq-timeout-ms", "content-length", ":scheme"}

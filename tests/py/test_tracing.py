@@ -317,7 +317,7 @@ def observe(
         "status": reply.status,
         "answer": [pair for pair in reply.headers if "decorator" in pair[0]],
         "upstream": upstream,
-        # The request's own span first: tries begin in its time.
+        # The request's own span first: tries begin in its time. (difference: span-times)
         "spans": [
             comparable_span(span, names)
             for span in sorted(found, key=lambda span: "upstream_address" in span["tags"])
@@ -539,7 +539,7 @@ def test_batches_and_their_counters(origin: Upstream, collector: Collector) -> N
         assert group(spans[0][8][0])[1] == [b"svc"]
         collector.server.requests.clear()
         fetch(gateway.listeners["main"][1], "/")
-    # What waits at the end is sent before the gateway is gone.
+    # What waits at the end is sent before the gateway is gone. (difference: span-batches)
     assert len(collector.server.requests) == 1
     stats = counters(gateway)
     assert stats["tracing.zipkin.spans_sent"] == 4

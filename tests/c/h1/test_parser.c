@@ -422,7 +422,7 @@ TEST(underscores) {
 
 /* --- other rules ------------------------------------------------------------------------------------------------ */
 
-TEST(chunked_length_allowed) {
+TEST(chunked_length_allowed) { /* difference: chunked-and-length */
     mc_h1_limits limits = lenient(MC_H1_REQUEST);
     limits.allow_chunked_length = true;
     check_every_split(

@@ -300,7 +300,7 @@ TEST(only_what_was_not_sent_is_kept_for_a_connection) { /* no policy: nothing is
 
 static bool refuse_first(pipeline *pipe, const mc_host *host) { return pipe->connects > 1; }
 
-TEST(a_refused_connection_is_tried_again_with_the_body) { /* whatever may be kept: nothing was sent yet */
+TEST(a_refused_connection_is_tried_again_with_the_body) { /* difference: unsent-large-body */
     begin(KEEPING("10", ",\"retry_policy\":{\"retry_on\":\"connect-failure\",\"retry_back_off\":{\"base_interval\":"
                         "\"0.001s\"}}"));
     p.serve = silent;

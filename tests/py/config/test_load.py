@@ -145,7 +145,7 @@ def test_json_and_camel_case_and_messages_mean_the_same(tmp_path: Path) -> None:
 
 
 def test_a_field_in_both_its_spellings_is_refused() -> None:
-    # In Envoy either may win, by the order of a hash table.
+    # difference: field-twice
     assert fault({"name": "a", "altStatName": "b", "alt_stat_name": "c"}, type=CLUSTER) == (
         "alt_stat_name",
         "is given twice, by its original and its camelCase name",
@@ -363,7 +363,7 @@ def test_rules_beyond_the_annotations() -> None:
 
         return change
 
-    assert changed(second_listener("ingress", 1)) == (
+    assert changed(second_listener("ingress", 1)) == (  # difference: listener-twice
         "listeners[1].name",
         "listener 'ingress' is already defined by listeners[0]",
     )
