@@ -1,116 +1,11 @@
 #include "route/matcher_tree.h"
 
+#include <stdlib.h>
+
 #include "base/cidr.h"
 #include "base/hash.h"
 #include "base/read.h"
-#include "base/value_edit.h"
-#include "route/match_metadata.h"
-
-/* --- inputs --- */
-
-typedef enum input_kind {
-    INPUT_HEADER,
-    INPUT_QUERY,
-    INPUT_DESTINATION_IP,
-    INPUT_DESTINATION_PORT,
-    INPUT_SOURCE_IP,
-    INPUT_SOURCE_PORT,
-    INPUT_DIRECT_SOURCE_IP,
-    INPUT_SOURCE_TYPE,
-    INPUT_SERVER_NAME,
-    INPUT_FILTER_STATE,
-    INPUT_METADATA,
-} input_kind;
-
-#define NETWORK "envoy.extensions.matching.common_inputs.network.v3."
-static const mc_name_value inputs[] = {{"envoy.type.matcher.v3.HttpRequestHeaderMatchInput", INPUT_HEADER},
-                                       {"envoy.type.matcher.v3.HttpRequestQueryParamMatchInput", INPUT_QUERY},
-                                       {NETWORK "DestinationIPInput", INPUT_DESTINATION_IP},
-                                       {NETWORK "DestinationPortInput", INPUT_DESTINATION_PORT},
-                                       {NETWORK "SourceIPInput", INPUT_SOURCE_IP},
-                                       {NETWORK "SourcePortInput", INPUT_SOURCE_PORT},
-                                       {NETWORK "DirectSourceIPInput", INPUT_DIRECT_SOURCE_IP},
-                                       {NETWORK "SourceTypeInput", INPUT_SOURCE_TYPE},
-                                       {NETWORK "ServerNameInput", INPUT_SERVER_NAME},
-                                       {NETWORK "FilterStateInput", INPUT_FILTER_STATE},
-                                       {NETWORK "DynamicMetadataInput", INPUT_METADATA},
-                                       {NULL, 0}};
-
-typedef struct tree_input {
-    input_kind kind;
-    mc_slice name; /* header (lower-case), parameter, key */
-    mc_metadata_place place;
-} tree_input;
-
-static mc_status compile_input(mc_arena *arena, const mc_value *value, tree_input *out, bool *reads_info,
-                               mc_error *error) {
-    const mc_value *config;
-    uint64_t kind;
-    mc_status status = MC_OK;
-    MC_TRY(mc_read_extension(value, "typed_config", inputs, &config, &kind, error));
-    out->kind = (input_kind)kind;
-    *reads_info = *reads_info || kind >= INPUT_DIRECT_SOURCE_IP;
-    switch (out->kind) {
-    case INPUT_HEADER:
-        status = mc_read_name(arena, config, "header_name", &out->name, error);
-        if (status == MC_OK) {
-            status = mc_dup_lower(arena, out->name, &out->name);
-        }
-        break;
-    case INPUT_QUERY: status = mc_read_name(arena, config, "query_param", &out->name, error); break;
-    case INPUT_FILTER_STATE: status = mc_read_name(arena, config, "key", &out->name, error); break;
-    case INPUT_METADATA: status = mc_metadata_place_read(arena, config, "filter", &out->place, error); break;
-    default: break;
-    }
-    return mc_error_in(status, error, "typed_config");
-}
-
-static mc_status ip_text(const mc_match_input *in, const mc_address *address, bool port, mc_slice *out) {
-    char text[MC_ADDRESS_TEXT];
-    if (address == NULL || address->length == 0) {
-        return MC_OK;
-    }
-    size_t n = port ? mc_format_u64(text, mc_address_port(address)) : mc_address_ip(address, text);
-    return mc_arena_dup(in->request->arena, mc_slice_of(text, n), out);
-}
-
-static const mc_value *metadata_of(const tree_input *input, const mc_match_input *in) {
-    return in->request->info == NULL ? NULL : mc_metadata_find(in->request->info->dynamic_metadata, &input->place);
-}
-
-/* The input as text; p == NULL: there is none. */
-static mc_status input_text(const tree_input *input, const mc_match_input *in, mc_slice *out) {
-    const mc_route_request *request = in->request;
-    const mc_stream_info *info = request->info;
-    const mc_value *value;
-    *out = MC_SLICE_NONE;
-    switch (input->kind) {
-    case INPUT_HEADER: return mc_headers_joined(request->headers, input->name, request->arena, out);
-    case INPUT_QUERY:
-        return mc_query_get(in->query, input->name, out) ? mc_percent_decode(*out, request->arena, out) : MC_OK;
-    case INPUT_DESTINATION_IP: return ip_text(in, request->local, false, out);
-    case INPUT_DESTINATION_PORT: return ip_text(in, request->local, true, out);
-    case INPUT_SOURCE_IP: return ip_text(in, request->remote, false, out);
-    case INPUT_SOURCE_PORT: return ip_text(in, request->remote, true, out);
-    case INPUT_DIRECT_SOURCE_IP: return ip_text(in, info == NULL ? NULL : info->downstream_direct_remote, false, out);
-    case INPUT_SOURCE_TYPE:
-        if (request->remote != NULL && mc_address_is_loopback(request->remote)) {
-            *out = MC_SLICE("local");
-        }
-        return MC_OK;
-    case INPUT_SERVER_NAME:
-        if (info != NULL && info->requested_server_name.n > 0) {
-            *out = info->requested_server_name;
-        }
-        return MC_OK;
-    case INPUT_FILTER_STATE: value = info == NULL ? NULL : mc_value_find(info->filter_state, input->name); break;
-    default: value = metadata_of(input, in); break;
-    }
-    if (value != NULL && value->kind == MC_STRING) {
-        *out = value->string;
-    }
-    return MC_OK;
-}
+#include "route/matcher_input.h"
 
 /* --- conditions on inputs --- */
 
@@ -156,14 +51,14 @@ static mc_status compile_custom(mc_arena *arena, const mc_value *value, check *o
     }
 }
 
-static int check_holds(const check *check, const tree_input *input, const mc_match_input *in) {
+static int check_holds(const check *check, const mc_tree_input *input, const mc_match_input *in) {
     mc_slice text;
     mc_address address;
     if (check->kind == CHECK_METADATA) {
-        int holds = mc_value_match_test(&check->value, metadata_of(input, in));
+        int holds = mc_value_match_test(&check->value, mc_tree_input_metadata(input, in));
         return holds < 0 ? holds : holds != check->invert;
     }
-    MC_TRY(input_text(input, in, &text));
+    MC_TRY(mc_tree_input_text(input, in, &text));
     if (text.p == NULL) {
         return 0;
     }
@@ -182,7 +77,7 @@ typedef enum predicate_kind { PREDICATE_SINGLE, PREDICATE_OR, PREDICATE_AND, PRE
 
 typedef struct predicate {
     predicate_kind kind;
-    tree_input input;
+    mc_tree_input input;
     check check;
     const struct predicate *items;
     uint32_t count;
@@ -198,7 +93,8 @@ typedef struct builder {
 static mc_status compile_single(builder *b, const mc_value *value, predicate *out) {
     const mc_value *input, *sub;
     MC_TRY(mc_value_read_object(value, "input", &input, b->error));
-    MC_TRY(mc_error_in(compile_input(b->arena, input, &out->input, b->reads_info, b->error), b->error, "input"));
+    MC_TRY(
+        mc_error_in(mc_tree_input_compile(b->arena, input, &out->input, b->reads_info, b->error), b->error, "input"));
     MC_TRY(mc_value_read_object(value, "value_match", &sub, b->error));
     if (sub != NULL) {
         out->check.kind = CHECK_STRING;
@@ -288,7 +184,6 @@ static int predicate_holds(const predicate *predicate, const mc_match_input *in)
 typedef struct on_match {
     const mc_matcher_tree *tree; /* NULL: `action` */
     const void *action;          /* NULL and no tree: there is nothing */
-    bool keep_matching;
 } on_match;
 
 typedef struct map_entry {
@@ -296,12 +191,24 @@ typedef struct map_entry {
     on_match on_match;
 } map_entry;
 
+/* What a custom_match leads to by range of addresses or by domain. The entries that hold are asked in their order. */
+typedef struct custom_entry {
+    mc_cidr range;
+    bool exclusive;  /* of no use behind another range that holds */
+    mc_slice domain; /* of a wildcard what follows '*' */
+    bool wildcard;
+    uint32_t order;
+    on_match on_match;
+} custom_entry;
+
 struct mc_matcher_tree {
     const predicate *predicates; /* with on_matches; NULL: a map */
     const on_match *on_matches;
-    tree_input input;
+    mc_tree_input input;
     const map_entry *entries; /* of a map; a prefix map's longest first */
     bool by_prefix;
+    const custom_entry *customs; /* of a custom_match, the narrowest first; NULL: none */
+    bool by_ip;
     uint32_t count;
     on_match otherwise;
 };
@@ -310,7 +217,11 @@ static mc_status compile_tree(builder *b, const mc_value *value, const mc_matche
 
 static mc_status compile_on_match(builder *b, const mc_value *value, on_match *out) {
     const mc_value *sub;
-    MC_TRY(mc_value_read_bool(value, "keep_matching", &out->keep_matching, b->error));
+    bool keep = false;
+    MC_TRY(mc_value_read_bool(value, "keep_matching", &keep, b->error));
+    if (keep) {
+        return mc_error_set(b->error, MC_EINVAL, "keep_matching", "is not supported here: one action is looked for");
+    }
     MC_TRY(mc_value_read_object(value, "matcher", &sub, b->error));
     if (sub != NULL) {
         return mc_error_in(compile_tree(b, sub, &out->tree), b->error, "matcher");
@@ -361,18 +272,114 @@ static void insert_entry(map_entry *entries, size_t count, map_entry entry) {
     entries[at] = entry;
 }
 
+/* --- custom matches: ranges of addresses, domains --- */
+
+static int compare_customs(const void *a, const void *b) {
+    const custom_entry *x = a, *y = b;
+    if (x->wildcard != y->wildcard) {
+        return x->wildcard - y->wildcard;
+    }
+    if (x->domain.n != y->domain.n) {
+        return x->domain.n > y->domain.n ? -1 : 1;
+    }
+    if (x->range.bits != y->range.bits) {
+        return x->range.bits > y->range.bits ? -1 : 1;
+    }
+    return x->order < y->order ? -1 : 1;
+}
+
+/* "a.b", "*.b" or "*"; none twice. */
+static mc_status read_domain(builder *b, const mc_value *value, const custom_entry *others, uint32_t count,
+                             custom_entry *out) {
+    if (value->kind != MC_STRING || value->string.n == 0) {
+        return mc_error_set(b->error, MC_EINVAL, "", "must be a domain");
+    }
+    MC_TRY(mc_arena_dup(b->arena, value->string, &out->domain));
+    out->wildcard = out->domain.p[0] == '*';
+    out->domain = mc_slice_from(out->domain, out->wildcard);
+    if (mc_slice_find(out->domain, '*') < out->domain.n ||
+        (out->wildcard && out->domain.n > 0 && (out->domain.p[0] != '.' || out->domain.n == 1))) {
+        return mc_error_set(b->error, MC_EINVAL, "", "has a wildcard that is neither \"*\" nor a \"*.\" at its start");
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        if (others[i].wildcard == out->wildcard && mc_slice_eq(others[i].domain, out->domain)) {
+            return mc_error_set(b->error, MC_EINVAL, "", "is there already");
+        }
+    }
+    return MC_OK;
+}
+
+/* The ranges or domains of one field matcher, all with its on_match. */
+static mc_status read_customs(builder *b, const mc_value *value, bool by_ip, custom_entry *all, uint32_t *used) {
+    const char *field = by_ip ? "ranges" : "domains";
+    const mc_value *items, *sub;
+    custom_entry entry = {.exclusive = false};
+    size_t count;
+    MC_TRY(mc_value_read_list(value, field, &items, &count, b->error));
+    if (count == 0) {
+        return mc_error_set(b->error, MC_EINVAL, field, "must have at least one entry");
+    }
+    MC_TRY(mc_value_read_bool(value, "exclusive", &entry.exclusive, b->error));
+    MC_TRY(mc_value_read_object(value, "on_match", &sub, b->error));
+    MC_TRY(mc_error_in(compile_on_match(b, sub, &entry.on_match), b->error, "on_match"));
+    for (size_t i = 0; i < count; i++) {
+        mc_status status =
+            by_ip ? mc_cidr_read(&items[i], &entry.range, b->error) : read_domain(b, &items[i], all, *used, &entry);
+        MC_TRY(mc_error_in(status, b->error, "%s[%zu]", field, i));
+        entry.order = *used;
+        all[(*used)++] = entry;
+    }
+    return MC_OK;
+}
+
+static mc_status compile_customs(builder *b, const mc_value *config, bool by_ip, mc_matcher_tree *out) {
+    const char *field = by_ip ? "range_matchers" : "domain_matchers";
+    const mc_value *items;
+    size_t count, total = 0;
+    MC_TRY(mc_value_read_list(config, field, &items, &count, b->error));
+    for (size_t i = 0; i < count; i++) {
+        const mc_value *list = mc_value_get(&items[i], by_ip ? "ranges" : "domains");
+        total += list == NULL ? 0 : list->count;
+    }
+    custom_entry *entries = mc_arena_zalloc(b->arena, (total + 1) * sizeof *entries);
+    if (entries == NULL) {
+        return MC_ENOMEM;
+    }
+    for (size_t i = 0; i < count; i++) {
+        MC_TRY(mc_error_in(read_customs(b, &items[i], by_ip, entries, &out->count), b->error, "%s[%zu]", field, i));
+    }
+    if (out->count > 0) {
+        qsort(entries, out->count, sizeof *entries, compare_customs);
+    }
+    out->customs = entries;
+    out->by_ip = by_ip;
+    return MC_OK;
+}
+
+static mc_status compile_custom_tree(builder *b, const mc_value *custom, mc_matcher_tree *out) {
+    static const mc_name_value types[] = {
+        {"xds.type.matcher.v3.ServerNameMatcher", 0}, {"xds.type.matcher.v3.IPMatcher", 1}, {NULL, 0}};
+    const mc_value *config;
+    uint64_t by_ip;
+    MC_TRY(mc_read_extension(custom, "typed_config", types, &config, &by_ip, b->error));
+    return mc_error_in(compile_customs(b, config, by_ip == 1, out), b->error, "typed_config");
+}
+
 static mc_status compile_map(builder *b, const mc_value *tree, mc_matcher_tree *out) {
     static const char *const fields[] = {"exact_match_map", "prefix_match_map"};
     const mc_value *input, *sub = NULL, *map;
     MC_TRY(mc_value_read_object(tree, "input", &input, b->error));
-    MC_TRY(mc_error_in(compile_input(b->arena, input, &out->input, b->reads_info, b->error), b->error, "input"));
+    MC_TRY(
+        mc_error_in(mc_tree_input_compile(b->arena, input, &out->input, b->reads_info, b->error), b->error, "input"));
     int form = 0;
     for (; form < 2 && sub == NULL; form++) {
         MC_TRY(mc_value_read_object(tree, fields[form], &sub, b->error));
     }
     if (sub == NULL) {
-        return mc_error_set(b->error, MC_EINVAL, mc_value_get(tree, "custom_match") != NULL ? "custom_match" : "",
-                            "must be one of exact_match_map, prefix_match_map");
+        MC_TRY(mc_value_read_object(tree, "custom_match", &sub, b->error));
+        return sub != NULL ? mc_error_in(compile_custom_tree(b, sub, out), b->error, "custom_match")
+                           : mc_error_set(b->error, MC_EINVAL, "",
+                                          "must have one of exact_match_map, prefix_match_map, custom_match");
     }
     form--;
     out->by_prefix = form == 1;
@@ -431,9 +438,6 @@ static mc_status follow(const on_match *on_match, const mc_match_input *in, cons
     } else {
         *action = on_match->action;
     }
-    if (on_match->keep_matching) {
-        *action = NULL;
-    }
     return MC_OK;
 }
 
@@ -452,7 +456,7 @@ static mc_status find_in_list(const mc_matcher_tree *tree, const mc_match_input 
 
 static mc_status find_in_map(const mc_matcher_tree *tree, const mc_match_input *in, const void **action) {
     mc_slice text;
-    MC_TRY(input_text(&tree->input, in, &text));
+    MC_TRY(mc_tree_input_text(&tree->input, in, &text));
     for (uint32_t i = 0; text.p != NULL && i < tree->count && *action == NULL; i++) {
         mc_slice key = tree->entries[i].key;
         if (tree->by_prefix ? mc_slice_has_prefix(text, key) : mc_slice_eq(text, key)) {
@@ -462,8 +466,37 @@ static mc_status find_in_map(const mc_matcher_tree *tree, const mc_match_input *
     return MC_OK;
 }
 
+static bool custom_holds(const mc_matcher_tree *tree, const custom_entry *entry, mc_slice domain,
+                         const mc_address *address) {
+    if (tree->by_ip) {
+        return mc_cidrs_contain(&(mc_cidrs){&entry->range, 1}, address);
+    }
+    return entry->wildcard ? mc_slice_has_suffix(domain, entry->domain) : mc_slice_eq(domain, entry->domain);
+}
+
+static mc_status find_in_customs(const mc_matcher_tree *tree, const mc_match_input *in, const void **action) {
+    mc_slice text;
+    mc_address address;
+    bool narrower = false;
+    MC_TRY(mc_tree_input_text(&tree->input, in, &text));
+    if (text.n == 0 || (tree->by_ip && mc_address_parse(&address, text, 0) != MC_OK)) {
+        return MC_OK;
+    }
+    for (uint32_t i = 0; i < tree->count && *action == NULL; i++) {
+        const custom_entry *entry = &tree->customs[i];
+        if (!custom_holds(tree, entry, text, &address) || (narrower && entry->exclusive)) {
+            continue;
+        }
+        narrower = true;
+        MC_TRY(follow(&entry->on_match, in, action));
+    }
+    return MC_OK;
+}
+
 mc_status mc_matcher_tree_find(const mc_matcher_tree *tree, const mc_match_input *in, const void **action) {
     *action = NULL;
-    MC_TRY(tree->predicates != NULL ? find_in_list(tree, in, action) : find_in_map(tree, in, action));
+    MC_TRY(tree->predicates != NULL ? find_in_list(tree, in, action)
+           : tree->customs != NULL  ? find_in_customs(tree, in, action)
+                                    : find_in_map(tree, in, action));
     return *action != NULL ? MC_OK : follow(&tree->otherwise, in, action);
 }

@@ -1,6 +1,6 @@
 /* The generic matcher (RT-15): lists of predicates and maps over inputs of a request, nested; what it leads to is the caller's.
  *
- * The first entry that holds decides; one whose own matcher finds nothing is passed over, and so is one that only keeps matching.
+ * The first entry that holds decides; one whose own matcher finds nothing is passed over.
  * Compiled trees live in an arena and are immutable. */
 #ifndef MC_ROUTE_MATCHER_TREE_H
 #define MC_ROUTE_MATCHER_TREE_H

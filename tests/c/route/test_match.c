@@ -240,41 +240,18 @@ TEST(a_list_of_predicates) {
     fixture_fini(&f);
 }
 
+#define BY_B                                                                                                           \
+    "{'matcher': {'matcher_tree': {" HEADER("b") ", 'prefix_match_map': {'map': {'x': " X ", 'xyz': " XYZ "}}}}}"
+#define X    ACTION("x", "/")
+#define XYZ  ACTION("xyz", "/")
+#define ONE  ACTION("one", "/")
+#define NONE ACTION("none", "/n")
+
 TEST(maps_of_inputs) {
     fixture f;
-    CHECK_INT(
-        tree_fixture(
-            &f,
-            "'matcher_tree': {" HEADER("a") ", 'exact_match_map': {'map': {'1': " ACTION(
-                "one",
-                "/") ", '2': {'matcher': {'matcher_tree': {" HEADER("b") ", 'prefix_match_map': "
-                                                                         "{'map': {'x': " ACTION(
-                                                                             "x",
-                                                                             "/") ", 'xyz': " ACTION("xyz",
-                                                                                                     "/") ", 'xy': "
-                                                                                                          "{'keep_"
-                                                                                                          "matching': "
-                                                                                                          "true, "
-                                                                                                          "'action': "
-                                                                                                          "{'name': "
-                                                                                                          "'a', "
-                                                                                                          "'typed_"
-                                                                                                          "config': "
-                                                                                                          "{'@type': "
-                                                                                                          "'t/"
-                                                                                                          "envoy."
-                                                                                                          "config."
-                                                                                                          "route.v3."
-                                                                                                          "RouteList', "
-                                                                                                          "'routes': "
-                                                                                                          "[]}}}}}}}}}}"
-                                                                                                          "}, "
-                                                                                                          "'on_no_"
-                                                                                                          "match':"
-                                                                                                          " " ACTION(
-                                                                                                              "none",
-                                                                                                              "/n")),
-        MC_OK);
+    CHECK_INT(tree_fixture(&f, "'matcher_tree': {" HEADER("a") ", 'exact_match_map': {'map': {'1': " ONE ", '2': " BY_B
+                                                               "}}}, 'on_no_match': " NONE),
+              MC_OK);
     static const match_case cases[] = {{"/\na: 1", "one"},    {"/\na: 2\nb: xyzw", "xyz"}, {"/\na: 2\nb: xyw", "x"},
                                        {"/\na: 2\nb: y", ""}, {"/n\na: 2\nb: y", "none"},  {"/n\na: 3", "none"},
                                        {"/n", "none"},        {"/n\na: 12", "none"}};
