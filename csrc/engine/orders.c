@@ -13,10 +13,15 @@ struct order {
     mc_cluster *cluster;
     mc_hosts *hosts;
     mc_host *host;
-    mc_lb_plan *plan; /* for this worker's balancer */
+    mc_lb_plan *plan;   /* for this worker's balancer of the hosts */
+    mc_lb_plan **plans; /* for its balancers of the snapshot's clusters; NULL: none */
 };
 
 static void order_free(order *o) {
+    for (uint32_t i = 0; o->plans != NULL && i < o->snapshot->cluster_count; i++) {
+        mc_lb_plan_free(o->plans[i]);
+    }
+    mc_free(o->plans);
     mc_snapshot_unref(o->snapshot);
     mc_cluster_unref(o->cluster);
     mc_hosts_unref(o->hosts);
@@ -67,9 +72,26 @@ static void orders_post(mc_engine *engine, order **orders) {
 }
 
 static void run_apply(order *o) {
-    mc_worker_apply(o->worker, o->snapshot, o->fds);
+    mc_worker_apply(o->worker, o->snapshot, o->fds, o->plans);
     atomic_fetch_add(&o->worker->applied, 1);
     mc_engine_wake(o->worker->engine);
+}
+
+/* Schedulers of great memberships are made here and not by the workers; those without a plan, for want of memory, by them. */
+static mc_lb_plan *plan_for(mc_engine *engine, const mc_worker *worker, mc_cluster *cluster, mc_hosts *hosts,
+                            const mc_hosts *previous) {
+    return mc_lb_plan_new(&cluster->lb, hosts, previous, mc_upstream_seed(cluster, worker->loop),
+                          mc_loop_now_ms(engine->control));
+}
+
+static mc_lb_plan **plan_all(mc_engine *engine, const mc_worker *worker, const mc_snapshot *snapshot) {
+    mc_lb_plan **plans = mc_calloc(snapshot->cluster_count, sizeof *plans);
+    for (uint32_t i = 0; plans != NULL && i < snapshot->cluster_count; i++) {
+        const mc_snapshot_cluster *entry = &snapshot->clusters[i];
+        const mc_member *member = mc_members_find(&engine->members, entry->cluster);
+        plans[i] = plan_for(engine, worker, entry->cluster, entry->hosts, member == NULL ? NULL : member->sent);
+    }
+    return plans;
 }
 
 mc_status mc_orders_apply(mc_engine *engine, mc_snapshot *snapshot,
@@ -81,6 +103,7 @@ mc_status mc_orders_apply(mc_engine *engine, mc_snapshot *snapshot,
     for (uint32_t i = 0; i < engine->worker_count; i++) {
         orders[i]->snapshot = mc_snapshot_ref(snapshot);
         orders[i]->fds = take_fds(engine, snapshot, i);
+        orders[i]->plans = plan_all(engine, orders[i]->worker, snapshot);
     }
     orders_post(engine, orders);
     return MC_OK;
@@ -88,9 +111,7 @@ mc_status mc_orders_apply(mc_engine *engine, mc_snapshot *snapshot,
 
 static void run_hosts(order *o) { mc_worker_set_hosts(o->worker, o->cluster, o->hosts, o->plan); }
 
-/* Schedulers of great memberships are made here and not by the workers. */
 mc_status mc_orders_hosts(mc_engine *engine, mc_cluster *cluster, mc_hosts *hosts, const mc_hosts *previous) {
-    const uint64_t now_ms = mc_loop_now_ms(engine->control);
     order **orders = orders_new(engine, run_hosts);
     if (orders == NULL) {
         return MC_ENOMEM;
@@ -98,8 +119,7 @@ mc_status mc_orders_hosts(mc_engine *engine, mc_cluster *cluster, mc_hosts *host
     for (uint32_t i = 0; i < engine->worker_count; i++) {
         orders[i]->cluster = mc_cluster_ref(cluster);
         orders[i]->hosts = mc_hosts_ref(hosts);
-        orders[i]->plan =
-            mc_lb_plan_new(&cluster->lb, hosts, previous, mc_upstream_seed(cluster, engine->workers[i].loop), now_ms);
+        orders[i]->plan = plan_for(engine, orders[i]->worker, cluster, hosts, previous);
     }
     orders_post(engine, orders);
     return MC_OK;

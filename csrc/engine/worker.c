@@ -222,16 +222,16 @@ static void fail_host(void *ctx, mc_upstream *upstream, mc_host *host) {
     }
 }
 
-static void apply_cluster(mc_worker *worker, const mc_snapshot_cluster *entry) {
+static void apply_cluster(mc_worker *worker, const mc_snapshot_cluster *entry, mc_lb_plan *plan) {
     mc_upstream **at = &worker->proxy.upstreams[entry->cluster->slot];
     if (*at != NULL && (*at)->cluster == entry->cluster) {
-        if ((*at)->hosts != entry->hosts && mc_upstream_update(*at, entry->hosts) != MC_OK) {
+        if ((*at)->hosts != entry->hosts && mc_upstream_update_planned(*at, entry->hosts, plan) != MC_OK) {
             return; /* without memory the old membership goes on */
         }
         return;
     }
-    mc_upstream *fresh =
-        mc_upstream_new(entry->cluster, entry->hosts, worker->net, worker->slab, worker->connector, &worker->load);
+    mc_upstream *fresh = mc_upstream_new(entry->cluster, entry->hosts, plan, worker->net, worker->slab,
+                                         worker->connector, &worker->load);
     if (fresh == NULL) {
         return;
     }
@@ -245,13 +245,13 @@ static void apply_cluster(mc_worker *worker, const mc_snapshot_cluster *entry) {
     *at = fresh;
 }
 
-static void apply_clusters(mc_worker *worker, const mc_snapshot *snapshot) {
+static void apply_clusters(mc_worker *worker, const mc_snapshot *snapshot, mc_lb_plan *const *plans) {
     mc_proxy *proxy = &worker->proxy;
     if (grow_slots(proxy, snapshot->slot_count) != MC_OK) {
         return;
     }
     for (uint32_t i = 0; i < snapshot->cluster_count; i++) {
-        apply_cluster(worker, &snapshot->clusters[i]);
+        apply_cluster(worker, &snapshot->clusters[i], plans == NULL ? NULL : plans[i]);
     }
     for (uint32_t slot = 0; slot < proxy->upstream_count; slot++) {
         mc_upstream *upstream = proxy->upstreams[slot];
@@ -274,11 +274,11 @@ static void share_local(mc_worker *worker) {
     }
 }
 
-void mc_worker_apply(mc_worker *worker, mc_snapshot *snapshot, int *fds) {
+void mc_worker_apply(mc_worker *worker, mc_snapshot *snapshot, int *fds, mc_lb_plan *const *plans) {
     mc_snapshot *old = worker->snapshot;
     worker->snapshot = mc_snapshot_ref(snapshot);
     worker->proxy.runtime = snapshot->has_runtime ? &snapshot->runtime : NULL;
-    apply_clusters(worker, snapshot); /* clusters before the routes that name them (XDS-28) */
+    apply_clusters(worker, snapshot, plans); /* clusters before the routes that name them (XDS-28) */
     share_local(worker);
     apply_listeners(worker, snapshot, fds);
     mc_snapshot_unref(old);

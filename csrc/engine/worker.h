@@ -57,7 +57,7 @@ MC_MUST_CHECK mc_status mc_worker_init(mc_worker *worker, mc_engine *engine, uin
 void mc_worker_fini(mc_worker *worker);
 
 /* On the worker's thread. `fds[i]` goes with snapshot->listeners[i] (-1: already open, or not bound); taken over. */
-void mc_worker_apply(mc_worker *worker, mc_snapshot *snapshot, int *fds);
+void mc_worker_apply(mc_worker *worker, mc_snapshot *snapshot, int *fds, mc_lb_plan *const *plans);
 /* `plan` may be NULL. */
 void mc_worker_set_hosts(mc_worker *worker, const mc_cluster *cluster, mc_hosts *hosts, mc_lb_plan *plan);
 void mc_worker_drain_host(mc_worker *worker, const mc_cluster *cluster, mc_host *host);

@@ -90,7 +90,7 @@ mc_status mc_lb_priority_init(mc_lb *lb, mc_lb_priority *p, mc_host_set *set, ui
 }
 
 mc_status mc_lb_priority_schedule(mc_lb *lb, mc_lb_priority *p, const mc_lb_priority *old) {
-    mc_status status = mc_lb_plan_take(lb->plan, p) ? MC_OK : mc_lb_priority_sources(lb, p);
+    mc_status status = mc_lb_plan_take(lb, p) ? MC_OK : mc_lb_priority_sources(lb, p);
     return status == MC_OK ? init_cursors(lb, p, old) : status;
 }
 

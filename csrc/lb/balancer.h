@@ -87,8 +87,11 @@ MC_MUST_CHECK mc_status mc_lb_priority_init(mc_lb *lb, mc_lb_priority *priority,
 MC_MUST_CHECK mc_status mc_lb_priority_schedule(mc_lb *lb, mc_lb_priority *priority, const mc_lb_priority *old);
 /* The sources of a priority that has its set. */
 MC_MUST_CHECK mc_status mc_lb_priority_sources(mc_lb *lb, mc_lb_priority *priority);
-/* plan.c: moves the sources made for the priority's set to it; false: there are none. */
-bool mc_lb_plan_take(mc_lb_plan *plan, mc_lb_priority *priority);
+/* plan.c: moves the sources that lb->plan has for the priority's set to it; false: there are none that are right. */
+bool mc_lb_plan_take(mc_lb *lb, mc_lb_priority *priority);
+/* The part of a plan that is for a subset's balancer; NULL: there is none. And that balancer's seed, where its parent's is given. */
+mc_lb_plan *mc_lb_plan_child(mc_lb_plan *plan, size_t index);
+uint64_t mc_lb_child_seed(uint64_t seed, mc_slice path);
 void mc_lb_priority_fini(mc_lb_priority *priority);
 
 /* A host of a source, NULL when the source is empty. */

@@ -154,7 +154,7 @@ static mc_status take(mc_lb *lb, mc_hosts *hosts) {
 }
 
 static mc_lb *lb_new(const mc_lb_config *config, mc_hosts *hosts, mc_random *random, const uint64_t *seed,
-                     uint64_t now_ms, const mc_lb_stats *stats) {
+                     mc_lb_plan *plan, uint64_t now_ms, const mc_lb_stats *stats) {
     mc_lb *lb = mc_calloc(1, sizeof *lb);
     if (lb == NULL) {
         return NULL;
@@ -167,7 +167,10 @@ static mc_lb *lb_new(const mc_lb_config *config, mc_hosts *hosts, mc_random *ran
     lb->stats = *stats;
     lb->now_ms = now_ms;
     mc_slow_start_init(&lb->slow_start, config, now_ms);
-    if (take(lb, hosts) != MC_OK) {
+    lb->plan = plan;
+    const mc_status status = take(lb, hosts);
+    lb->plan = NULL;
+    if (status != MC_OK) {
         mc_lb_config_fini(&lb->config);
         mc_text_fini(&lb->path);
         mc_free(lb);
@@ -179,12 +182,12 @@ static mc_lb *lb_new(const mc_lb_config *config, mc_hosts *hosts, mc_random *ran
 
 mc_lb *mc_lb_new(const mc_lb_config *config, mc_hosts *hosts, mc_random *random, uint64_t now_ms,
                  const mc_lb_stats *stats) {
-    return lb_new(config, hosts, random, NULL, now_ms, stats);
+    return lb_new(config, hosts, random, NULL, NULL, now_ms, stats);
 }
 
-mc_lb *mc_lb_new_seeded(const mc_lb_config *config, mc_hosts *hosts, mc_random *random, uint64_t seed, uint64_t now_ms,
-                        const mc_lb_stats *stats) {
-    return lb_new(config, hosts, random, &seed, now_ms, stats);
+mc_lb *mc_lb_new_seeded(const mc_lb_config *config, mc_hosts *hosts, mc_random *random, uint64_t seed, mc_lb_plan *plan,
+                        uint64_t now_ms, const mc_lb_stats *stats) {
+    return lb_new(config, hosts, random, &seed, plan, now_ms, stats);
 }
 
 void mc_lb_free(mc_lb *lb) {

@@ -288,15 +288,16 @@ mc_lb_stats mc_lb_stats_of(mc_stats *stats, mc_slab *slab, mc_slice cluster_name
  * referenced. */
 MC_MUST_CHECK mc_lb *mc_lb_new(const mc_lb_config *config, mc_hosts *hosts, mc_random *random, uint64_t now_ms,
                                const mc_lb_stats *stats);
-/* The same with a seed of the caller's, not drawn. */
+/* Schedulers made ahead, so that the balancer's thread need not: those of a great membership take long. */
+typedef struct mc_lb_plan mc_lb_plan;
+/* The same with a seed of the caller's, not drawn, and with a plan for these hosts (may be NULL), of which it takes what fits. */
 MC_MUST_CHECK mc_lb *mc_lb_new_seeded(const mc_lb_config *config, mc_hosts *hosts, mc_random *random, uint64_t seed,
-                                      uint64_t now_ms, const mc_lb_stats *stats);
+                                      mc_lb_plan *plan, uint64_t now_ms, const mc_lb_stats *stats);
 void mc_lb_free(mc_lb *lb);
 /* New membership; keeps what ED-6 says is kept. On MC_ENOMEM the old membership stays. */
 MC_MUST_CHECK mc_status mc_lb_update(mc_lb *lb, mc_hosts *hosts, uint64_t now_ms);
-/* Schedulers made ahead of an update, so that the balancer's thread need not: those of a great membership take long. For balancers
- * with this seed that have `previous` now. NULL: nothing is worth it, or no memory. */
-typedef struct mc_lb_plan mc_lb_plan;
+/* For balancers with this seed that have `previous` now, or, when it is NULL, are yet to be made. NULL: nothing is worth it, or no
+ * memory. */
 MC_MUST_CHECK mc_lb_plan *mc_lb_plan_new(const mc_lb_config *config, mc_hosts *hosts, const mc_hosts *previous,
                                          uint64_t seed, uint64_t now_ms);
 void mc_lb_plan_free(mc_lb_plan *plan);

@@ -23,6 +23,11 @@ static inline bool mc_slow_start_active(const mc_slow_start *slow, uint64_t now_
     return slow->window_ms > 0 && now_ms - slow->latest_ms <= slow->window_ms;
 }
 
+/* What another one saw of the same hosts. */
+static inline void mc_slow_start_join(mc_slow_start *slow, const mc_slow_start *other) {
+    slow->latest_ms = other->latest_ms > slow->latest_ms ? other->latest_ms : slow->latest_ms;
+}
+
 /* The weight as it is now. */
 double mc_slow_start_weight(const mc_slow_start *slow, const mc_host *host, double weight, uint64_t now_ms);
 

@@ -12,8 +12,11 @@ static mc_lb *child_of(const mc_lb *lb, const mc_subsets *old, mc_slice path) {
     return before == NULL ? NULL : lb->children[before - old->items];
 }
 
-static mc_lb *child_new(mc_lb *lb, mc_hosts *hosts) {
-    mc_lb *child = mc_lb_new(&hosts->config, hosts, lb->random, lb->now_ms, &lb->stats);
+static mc_lb *child_new(mc_lb *lb, const mc_subset *subset, mc_lb_plan *plan) {
+    mc_hosts *hosts = subset->hosts;
+    mc_lb *child = lb->seeded ? mc_lb_new_seeded(&hosts->config, hosts, lb->random,
+                                                 mc_lb_child_seed(lb->seed, subset->path), plan, lb->now_ms, &lb->stats)
+                              : mc_lb_new(&hosts->config, hosts, lb->random, lb->now_ms, &lb->stats);
     if (child != NULL && lb->local != NULL && mc_lb_set_local(child, lb->local) != MC_OK) {
         mc_lb_free(child);
         child = NULL;
@@ -29,15 +32,16 @@ mc_status mc_lb_subsets_update(mc_lb *lb, mc_hosts *hosts) {
     for (size_t i = 0; status == MC_OK && i < subsets->count; i++) {
         mc_hosts *of = subsets->items[i].hosts;
         mc_lb *child = of == NULL ? NULL : child_of(lb, old, subsets->items[i].path);
+        mc_lb_plan *plan = mc_lb_plan_child(lb->plan, i);
         if (of == NULL) {
             continue;
         }
         made[i] = child == NULL;
         if (child == NULL) {
-            child = child_new(lb, of);
+            child = child_new(lb, &subsets->items[i], plan);
             status = child == NULL ? MC_ENOMEM : MC_OK;
         } else if (child->hosts != of) { /* what did not change is the same object */
-            status = mc_lb_update(child, of, lb->now_ms);
+            status = mc_lb_update_planned(child, of, plan, lb->now_ms);
         }
         children[i] = child;
     }

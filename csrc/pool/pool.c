@@ -829,7 +829,7 @@ static void pool_drain_existing(mc_pool *pool) {
 
 /* --- upstream -------------------------------------------------------------------------------------------------------- */
 
-mc_upstream *mc_upstream_new(mc_cluster *cluster, mc_hosts *hosts, mc_net *net, mc_slab *slab,
+mc_upstream *mc_upstream_new(mc_cluster *cluster, mc_hosts *hosts, mc_lb_plan *plan, mc_net *net, mc_slab *slab,
                              const mc_connector *connector, mc_pool_load *load) {
     mc_upstream *upstream = mc_calloc(1, sizeof *upstream);
     if (upstream == NULL) {
@@ -837,7 +837,7 @@ mc_upstream *mc_upstream_new(mc_cluster *cluster, mc_hosts *hosts, mc_net *net, 
     }
     mc_loop *loop = mc_net_loop(net);
     const mc_lb_stats stats = mc_cluster_lb_stats(cluster, slab);
-    upstream->lb = mc_lb_new_seeded(&cluster->lb, hosts, mc_loop_random(loop), mc_upstream_seed(cluster, loop),
+    upstream->lb = mc_lb_new_seeded(&cluster->lb, hosts, mc_loop_random(loop), mc_upstream_seed(cluster, loop), plan,
                                     mc_loop_now_ms(loop), &stats);
     if (upstream->lb == NULL) {
         mc_free(upstream);

@@ -130,9 +130,9 @@ struct mc_upstream {
     void *ctx;
 };
 
-/* `load` may be NULL: nobody shares it. */
-MC_MUST_CHECK mc_upstream *mc_upstream_new(mc_cluster *cluster, mc_hosts *hosts, mc_net *net, mc_slab *slab,
-                                           const mc_connector *connector, mc_pool_load *load);
+/* `plan`: for the balancer, may be NULL; `load` may be NULL: nobody shares it. */
+MC_MUST_CHECK mc_upstream *mc_upstream_new(mc_cluster *cluster, mc_hosts *hosts, mc_lb_plan *plan, mc_net *net,
+                                           mc_slab *slab, const mc_connector *connector, mc_pool_load *load);
 /* No new attempts will come: idle connections close, others when done; then it frees itself (CP-14). */
 void mc_upstream_retire(mc_upstream *upstream);
 /* Frees at once, at the worker's end: connections are dropped and attempts reset. */

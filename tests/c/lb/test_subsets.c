@@ -246,30 +246,50 @@ static const mc_value *many(mc_arena *arena, int count, int weight) {
     return parse(arena, text);
 }
 
-TEST(a_planned_update_is_the_same_update) {
-    static const char *clusters[] = {"{}", "{\"lb_policy\":\"LEAST_REQUEST\"}"};
+static bool same_choices(mc_lb *one, mc_lb *two, uint64_t now_ms) {
+    for (int i = 0; i < 2000; i++) {
+        mc_lb_request request = {.now_ms = now_ms};
+        if (mc_lb_choose(one, &request) != mc_lb_choose(two, &request)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+TEST(what_was_planned_is_the_same) {
+    static const char *clusters[] = {
+        "{}",
+        "{\"lb_policy\":\"LEAST_REQUEST\"}",
+        "{\"round_robin_lb_config\":{\"slow_start_config\":{\"slow_start_window\":\"10s\"}}}",
+        "{\"load_balancing_policy\":{\"policies\":[{\"typed_extension_config\":{\"typed_config\":{\"@type\":"
+        "\"type.googleapis.com/meshcore.PeakEwma\"}}}]}}",
+        "{\"lb_subset_config\":{\"fallback_policy\":\"ANY_ENDPOINT\",\"subset_selectors\":[{\"keys\":[\"a\"]}]}}",
+    };
     for (size_t c = 0; c < sizeof clusters / sizeof *clusters; c++) {
         mc_arena arena;
         mc_error error;
-        mc_random random;
+        mc_random randoms[2];
         mc_hosts *first, *second;
         mc_arena_init(&arena, NULL);
-        mc_random_seed(&random, 1);
+        mc_random_seed(&randoms[0], 1);
+        mc_random_seed(&randoms[1], 1);
         mc_lb_config config = config_of(clusters[c]);
         CHECK_INT(mc_hosts_compile(many(&arena, 600, 3), &config, MC_SLICE("c"), NULL, NULL, &first, &error), MC_OK);
-        mc_lb *one = mc_lb_new_seeded(&config, first, &random, 77, 0, &NO_STATS);
-        mc_lb *two = mc_lb_new_seeded(&config, first, &random, 77, 0, &NO_STATS);
-        CHECK_INT(mc_hosts_compile(many(&arena, 600, 9), &config, MC_SLICE("c"), NULL, first, &second, &error), MC_OK);
-        mc_lb_plan *plan = mc_lb_plan_new(&config, second, first, 77, 0);
+        mc_lb_plan *plan = mc_lb_plan_new(&config, first, NULL, 77, 5);
         CHECK(plan != NULL);
-        CHECK_INT(mc_lb_update(one, second, 0), MC_OK);
-        CHECK_INT(mc_lb_update_planned(two, second, plan, 0), MC_OK);
+        mc_lb *one = mc_lb_new_seeded(&config, first, &randoms[0], 77, NULL, 5, &NO_STATS);
+        mc_lb *two = mc_lb_new_seeded(&config, first, &randoms[1], 77, plan, 5, &NO_STATS);
         mc_lb_plan_free(plan);
-        CHECK(mc_lb_plan_new(&config, second, second, 77, 0) == NULL); /* nothing has changed */
-        for (int i = 0; i < 2000; i++) {
-            mc_lb_request request = {.now_ms = 0};
-            CHECK(mc_lb_choose(one, &request) == mc_lb_choose(two, &request));
-        }
+        CHECK(same_choices(one, two, 5));
+        CHECK_INT(mc_hosts_compile(many(&arena, 600, 9), &config, MC_SLICE("c"), NULL, first, &second, &error), MC_OK);
+        plan = mc_lb_plan_new(&config, second, first, 77, 20);
+        CHECK(plan != NULL);
+        CHECK_INT(mc_lb_update(one, second, 20), MC_OK);
+        CHECK_INT(mc_lb_update_planned(two, second, plan, 20), MC_OK);
+        mc_lb_plan_free(plan);
+        plan = mc_lb_plan_new(&config, second, second, 77, 20);
+        CHECK(plan == NULL); /* nothing has changed */
+        CHECK(same_choices(one, two, 20));
         for (long n = 1;; n++) { /* a plan that ran out of memory is worth less, or nothing */
             mc_test_alloc_fail_at(n);
             plan = mc_lb_plan_new(&config, second, first, 77, 0);
@@ -284,6 +304,7 @@ TEST(a_planned_update_is_the_same_update) {
         mc_lb_free(two);
         mc_hosts_unref(first);
         mc_hosts_unref(second);
+        mc_lb_config_fini(&config);
         mc_arena_fini(&arena);
     }
 }
