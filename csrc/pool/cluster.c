@@ -128,7 +128,7 @@ static mc_status read_protocol(const mc_value *config, mc_cluster *cluster, mc_e
         (status = mc_h1_limits_read(http1, &cluster->h1, error)) != MC_OK) {
         return status;
     }
-    status = mc_cluster_policies_compile(&cluster->arena, typed, &cluster->retry_policy, &cluster->mirrors, error);
+    status = mc_cluster_policies_compile(&cluster->arena, typed, &cluster->policies, error);
     if (status == MC_EINVAL) {
         mc_error_under(error, "typed_extension_protocol_options." HTTP_OPTIONS);
     }

@@ -125,10 +125,9 @@ typedef struct mc_cluster {
     uint64_t idle_timeout_ms;                             /* 0: none (CP-11) */
     uint64_t max_connection_ms;                           /* 0: none (CP-11) */
     float per_upstream_preconnect, predictive_preconnect; /* ratios; 1: off (CP-5, CP-15) */
-    const struct mc_retry_policy *retry_policy;           /* instead of the route's (RF-20); NULL: none */
-    mc_mirror_policies mirrors;                           /* instead of the route's, if any (RT-55) */
-    uint64_t max_stream_duration_ms;                      /* 0: none (RF-15) */
-    uint32_t max_requests_per_connection;                 /* 0: no limit (CP-3) */
+    mc_cluster_policies policies;         /* instead of the route's: retries (RF-20), mirrors (RT-55), hashes (RT-45) */
+    uint64_t max_stream_duration_ms;      /* 0: none (RF-15) */
+    uint32_t max_requests_per_connection; /* 0: no limit (CP-3) */
     uint32_t buffer_limit;
     mc_h1_limits h1;
     bool tcp_keepalive;

@@ -8,10 +8,11 @@
 
 /* --- what is asked ------------------------------------------------------------------------------------------------------ */
 
-/* HA-5: the balancer's own policies stand in for the route's. */
+/* HA-5, RT-45: the balancer's own policies stand in for the cluster's, and those for the route's. */
 static mc_status set_hash(mc_router *r, const mc_route_request *request) {
-    const mc_hash_policies *own = r->cluster->lb.hash_policies;
+    const mc_hash_policies *of_cluster = &r->cluster->policies.hash, *own = r->cluster->lb.hash_policies;
     const mc_route *route = r->stream->match.route;
+    own = own == NULL && of_cluster->count > 0 ? of_cluster : own;
     if (MC_LIKELY(own == NULL && route->hash_policy_count == 0)) {
         return MC_OK;
     }

@@ -438,6 +438,8 @@ static void register_stats(mc_hcm *hcm, mc_slice stat_prefix, mc_slice listener_
 #undef COUNTER
 #undef GAUGE
 #undef HISTOGRAM
+    hcm->stats.shadow_rq_total =
+        mc_stats_scoped(store, MC_COUNTER, MC_SLICE("http.async-client."), MC_SLICE("rq_total"));
     for (unsigned i = 0; i < MC_FLAG_COUNT; i++) {
         char name[64];
         snprintf(name, sizeof name, "response_flags.%.*s", MC_SLICE_ARG(mc_flag_name(i)));

@@ -110,7 +110,8 @@
 typedef struct mc_hcm_stats {
 #define MC_FIELD(name) mc_stat name;
     MC_HCM_STATS(MC_FIELD, MC_FIELD, MC_FIELD)
-    mc_stat flags[32]; /* response_flags.<short name>: one counter a flag */
+    mc_stat shadow_rq_total; /* of all managers: http.async-client.rq_total */
+    mc_stat flags[32];       /* response_flags.<short name>: one counter a flag */
     struct {
         MC_LISTENER_HTTP_STATS(MC_FIELD)
     } listener;

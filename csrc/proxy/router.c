@@ -46,16 +46,16 @@ static mc_status prepare(mc_router *r) {
         status = mc_route_finalize_request(stream->routes->table, &stream->match, &request, headers,
                                            r->options->suppress_envoy_headers);
     }
-    mc_retry_init(
-        &r->retry,
-        &(mc_retry_context){.policy = r->cluster->retry_policy != NULL ? r->cluster->retry_policy : route->retry_policy,
-                            .runtime = stream->proxy->runtime,
-                            .random = mc_loop_random(stream->proxy->loop),
-                            .cluster = r->cluster,
-                            .priority = route->high_priority ? MC_PRIORITY_HIGH : MC_PRIORITY_DEFAULT,
-                            .slab = stream->proxy->slab,
-                            .scopes = {r->scopes[0], r->scopes[1]}},
-        headers);
+    mc_retry_init(&r->retry,
+                  &(mc_retry_context){.policy = r->cluster->policies.retry != NULL ? r->cluster->policies.retry
+                                                                                   : route->retry_policy,
+                                      .runtime = stream->proxy->runtime,
+                                      .random = mc_loop_random(stream->proxy->loop),
+                                      .cluster = r->cluster,
+                                      .priority = route->high_priority ? MC_PRIORITY_HIGH : MC_PRIORITY_DEFAULT,
+                                      .slab = stream->proxy->slab,
+                                      .scopes = {r->scopes[0], r->scopes[1]}},
+                  headers);
     r->may_retry = r->retry.configured;
     r->body_limit = body_limit(stream);
     return status == MC_OK ? mc_router_ask(r, &request) : status;
@@ -165,7 +165,7 @@ static void route_to_cluster(mc_filter *filter, bool end_stream) {
     } else if (r->websocket && r->timeout_ms != 0) { /* RF-14 */
         mc_timer_arm(stream->proxy->loop, &r->timeout, r->timeout_ms);
     }
-    if (MC_UNLIKELY((stream->match.route->mirrors.count | r->cluster->mirrors.count) > 0)) {
+    if (MC_UNLIKELY((stream->match.route->mirrors.count | r->cluster->policies.mirrors.count) > 0)) {
         mc_shadows_make(r);
     }
     mc_try_start(r);

@@ -207,10 +207,17 @@ void mc_router_charge_abort(mc_router *r, uint16_t status, mc_try *t);
 void mc_router_charge_retried(mc_router *r, uint16_t status);
 void mc_router_charge_time(mc_router *r, const mc_try *t);
 bool mc_try_is_canary(const mc_try *t);
+/* Where responses of this host count by its zone and ours, below `prefix`; NULL: one of them is not known. */
+mc_code_stats *mc_zone_codes(mc_cluster *cluster, mc_slice prefix, mc_slice from, const mc_host *host);
 /* Outlier detection (RF-31, RF-32); `code` 0: none. */
 void mc_try_report(mc_try *t, mc_outlier_event event, unsigned code);
+/* What a response's headers say of its host; `grpc_status` as mc_grpc_http_status. */
+void mc_upstream_report_response(mc_upstream *upstream, mc_host *host, const mc_headers *response, uint16_t status,
+                                 uint16_t grpc_status);
 void mc_host_count_error(mc_router *r, mc_host *host);
-void mc_host_count_success(mc_router *r, mc_host *host);
+/* rq_success or rq_error of a response that is no 5xx; false: a gRPC response tells by its end (mc_host_count_end). */
+bool mc_host_count_response(mc_slab *slab, mc_host *host, bool grpc, uint16_t grpc_status, bool end_stream);
+void mc_host_count_end(mc_slab *slab, mc_host *host, const mc_headers *trailers);
 /* The status that a grpc-status of `headers` stands for (HC-6); 0: there is none. */
 uint16_t mc_grpc_http_status(const mc_headers *headers);
 

@@ -42,8 +42,22 @@ void mc_host_count_error(mc_router *r, mc_host *host) {
     }
 }
 
-void mc_host_count_success(mc_router *r, mc_host *host) {
-    mc_counter_inc(r->stream->proxy->slab, host->stats.rq_success);
+static void count_outcome(mc_slab *slab, mc_host *host, bool success) {
+    mc_counter_inc(slab, success ? host->stats.rq_success : host->stats.rq_error);
+}
+
+static bool succeeded(uint16_t grpc_status) { return grpc_status != 0 && grpc_status < 500; }
+
+bool mc_host_count_response(mc_slab *slab, mc_host *host, bool grpc, uint16_t grpc_status, bool end_stream) {
+    if (grpc && !end_stream) {
+        return false;
+    }
+    count_outcome(slab, host, !grpc || succeeded(grpc_status));
+    return true;
+}
+
+void mc_host_count_end(mc_slab *slab, mc_host *host, const mc_headers *trailers) {
+    count_outcome(slab, host, trailers != NULL && succeeded(mc_grpc_http_status(trailers)));
 }
 
 /* Where a response counts, beside the cluster itself and its internal or external half. */
@@ -65,12 +79,16 @@ static mc_slice origin_name(const mc_router *r) {
     return r->stream->internal ? MC_SLICE("internal") : MC_SLICE("external");
 }
 
-static void add_zone(mc_router *r, places *out, mc_slice prefix, const mc_host *host) {
-    const mc_slice from = r->stream->hcm->node_zone;
-    if (host != NULL && from.n > 0 && host->zone.n > 0) {
-        const mc_slice parts[] = {prefix, MC_SLICE(".zone."), from, MC_SLICE("."), host->zone};
-        add_place(out, mc_code_scopes_get(&r->cluster->code_scopes, parts, sizeof parts / sizeof parts[0]));
+mc_code_stats *mc_zone_codes(mc_cluster *cluster, mc_slice prefix, mc_slice from, const mc_host *host) {
+    if (host == NULL || from.n == 0 || host->zone.n == 0) {
+        return NULL;
     }
+    const mc_slice parts[] = {prefix, MC_SLICE(".zone."), from, MC_SLICE("."), host->zone};
+    return mc_code_scopes_get(&cluster->code_scopes, parts, sizeof parts / sizeof parts[0]);
+}
+
+static void add_zone(mc_router *r, places *out, mc_slice prefix, const mc_host *host) {
+    add_place(out, mc_zone_codes(r->cluster, prefix, r->stream->hcm->node_zone, host));
 }
 
 /* RF-6: the same once more below another name. */
@@ -198,6 +216,24 @@ bool mc_try_is_canary(const mc_try *t) {
 
 void mc_try_report(mc_try *t, mc_outlier_event event, unsigned code) {
     mc_upstream_report(t->router->upstream, t->host, event, code);
+}
+
+void mc_upstream_report_response(mc_upstream *upstream, mc_host *host, const mc_headers *response, uint16_t status,
+                                 uint16_t grpc_status) {
+    const mc_match_predicate *failure = upstream->cluster->policies.error_matcher;
+    uint16_t code = grpc_status != 0 ? grpc_status : status;
+    if (MC_UNLIKELY(failure != NULL)) { /* without memory it stays what it is */
+        const int holds = mc_match_predicate_holds(failure, response);
+        code = holds < 0 ? code : holds ? 500 : 200;
+    }
+    mc_upstream_report(upstream, host,
+                       code >= 500                                       ? MC_OUTLIER_REQUEST_FAILED
+                       : mc_headers_has(response, MC_H_X_ENVOY_DEGRADED) ? MC_OUTLIER_REQUEST_DEGRADED
+                                                                         : MC_OUTLIER_REQUEST_SUCCESS,
+                       code);
+    if (MC_UNLIKELY(mc_headers_has(response, MC_H_X_ENVOY_IMMEDIATE_HEALTH_CHECK_FAIL))) {
+        mc_upstream_fail_host(upstream, host);
+    }
 }
 
 uint16_t mc_grpc_http_status(const mc_headers *headers) {

@@ -18,17 +18,21 @@ typedef struct mc_shadow {
     mc_headers *trailers;
     mc_buffer body; /* until the connection is there */
     mc_h1_framing framing;
-    mc_timer timeout;
+    mc_timer timeout, duration; /* of the request; of the stream upstream (RF-15) */
+    mc_headers *response_trailers;
+    mc_code_stats *zone_codes; /* NULL: none */
     uint64_t timeout_ms, complete_us;
     mc_deferred freeing;
     uint16_t status;
     bool whole, headers_only; /* the request is */
     bool paused;              /* the client waits for this shadow's connection */
     bool upgrade, websocket;  /* what the request asks for; a websocket's payload waits for its 101 */
-    bool ready, over;         /* ready: the body goes out as it comes */
-    bool counted;             /* in code stats */
-    uint64_t flags;           /* why there was no response */
-    mc_shadow_span *span;     /* NULL: none */
+    bool selected;            /* it got a connection, or failed to */
+    bool grpc, grpc_deferred;
+    bool ready, over;     /* ready: the body goes out as it comes */
+    bool counted;         /* in code stats */
+    uint64_t flags;       /* why there was no response */
+    mc_shadow_span *span; /* NULL: none */
 } mc_shadow;
 
 #define S_COUNT(s, name) mc_counter_inc((s)->proxy->slab, (s)->upstream->cluster->stats.name)
@@ -85,6 +89,7 @@ static void finish(mc_shadow *s) {
     }
     leave_router(s);
     mc_timer_cancel(s->proxy->loop, &s->timeout);
+    mc_timer_cancel(s->proxy->loop, &s->duration);
     mc_net_retire(s->proxy->net, &s->body);
     if (s->host != NULL) {
         mc_host_unref(s->host);
@@ -93,22 +98,58 @@ static void finish(mc_shadow *s) {
     mc_loop_defer(s->proxy->loop, &s->freeing);
 }
 
-/* A shadow is a request of our own, hence internal (RF-45). */
-static void charge(mc_shadow *s, uint16_t status) {
+static bool is_canary(const mc_shadow *s) {
+    return (s->selected && atomic_load_explicit(&s->host->canary, memory_order_relaxed)) ||
+           (s->status != 0 &&
+            mc_slice_eq(mc_headers_get_known(&s->response, MC_H_X_ENVOY_UPSTREAM_CANARY), MC_SLICE("true")));
+}
+
+/* Where its responses count (RF-45): a shadow is a request of our own, hence internal. NULL ends them. */
+static void find_places(const mc_shadow *s, mc_code_stats *out[5]) {
     mc_cluster *cluster = s->upstream->cluster;
+    *out++ = &cluster->codes[MC_ORIGIN_ANY];
+    *out++ = &cluster->codes[MC_ORIGIN_INTERNAL];
+    if (is_canary(s)) {
+        *out++ = &cluster->codes[MC_ORIGIN_CANARY];
+    }
+    if (s->selected && s->zone_codes != NULL) {
+        *out++ = s->zone_codes;
+    }
+    *out = NULL;
+}
+
+static void charge(mc_shadow *s, uint16_t status) {
+    mc_code_stats *places[5];
     if (!s->counted) {
         return;
     }
-    mc_code_stats_response(&cluster->codes[MC_ORIGIN_ANY], s->proxy->slab, status, true);
-    mc_code_stats_response(&cluster->codes[MC_ORIGIN_INTERNAL], s->proxy->slab, status, true);
-    if (s->host != NULL && status >= 500) {
+    find_places(s, places);
+    for (int i = 0; places[i] != NULL; i++) {
+        mc_code_stats_response(places[i], s->proxy->slab, status, true);
+    }
+    if (s->selected && status >= 500) {
         mc_counter_inc(s->proxy->slab, s->host->stats.rq_error);
+    }
+}
+
+static void charge_time(mc_shadow *s) {
+    mc_code_stats *places[5];
+    if (!s->counted || !s->whole) {
+        return;
+    }
+    find_places(s, places);
+    for (int i = 0; places[i] != NULL; i++) {
+        mc_code_stats_time(places[i], s->proxy->slab, (mc_loop_now_us(s->proxy->loop) - s->complete_us) / 1000);
     }
 }
 
 static void failed(mc_shadow *s, mc_reset_reason reason) {
     if (reason != MC_RESET_OVERFLOW) {
+        s->selected = true;
         mc_upstream_report(s->upstream, s->host, MC_OUTLIER_CONNECT_FAILED, 0);
+    }
+    if (s->grpc_deferred) {
+        mc_counter_inc(s->proxy->slab, s->host->stats.rq_error);
     }
     if (s->status == 0) {
         charge(s, reason == MC_RESET_PROTOCOL_ERROR ? 502 : 503);
@@ -121,11 +162,21 @@ static void timed_out(mc_timer *timer) {
     mc_shadow *s = MC_CONTAINER(timer, mc_shadow, timeout);
     S_COUNT(s, upstream_rq_timeout);
     s->flags |= MC_FLAG(UT);
-    mc_counter_inc(s->proxy->slab, s->host->stats.rq_timeout);
+    if (s->selected) {
+        mc_counter_inc(s->proxy->slab, s->host->stats.rq_timeout);
+    }
     if (s->status == 0) {
         mc_upstream_report(s->upstream, s->host, MC_OUTLIER_TIMEOUT, 504);
         charge(s, 504);
     }
+    mc_attempt_cancel(&s->attempt);
+    finish(s);
+}
+
+static void duration_over(mc_timer *timer) {
+    mc_shadow *s = MC_CONTAINER(timer, mc_shadow, duration);
+    S_COUNT(s, upstream_rq_max_duration_reached);
+    s->flags |= MC_FLAG(UMSDR);
     mc_attempt_cancel(&s->attempt);
     finish(s);
 }
@@ -177,7 +228,12 @@ static void write_body(mc_shadow *s) {
 
 static void write_request(mc_shadow *s) {
     mc_conn *conn = mc_attempt_conn(&s->attempt);
+    const uint64_t limit = s->upstream->cluster->max_stream_duration_ms;
+    s->selected = true;
     mc_upstream_report(s->upstream, s->host, MC_OUTLIER_CONNECT_SUCCESS, 0);
+    if (MC_UNLIKELY(limit != 0)) {
+        mc_timer_arm(s->proxy->loop, &s->duration, limit);
+    }
     char *out = mc_net_scratch(s->proxy->net, mc_h1_head_size(&s->request));
     if (out == NULL) {
         mc_conn_abort(conn, MC_CLOSE_RESET);
@@ -222,11 +278,11 @@ static mc_status on_headers(mc_attempt *attempt, const mc_h1_head *head) {
         return MC_ECLOSED;
     }
     s->status = head->status;
-    mc_upstream_report(s->upstream, s->host,
-                       head->status >= 500 ? MC_OUTLIER_REQUEST_FAILED : MC_OUTLIER_REQUEST_SUCCESS, head->status);
+    const uint16_t grpc_status = s->grpc ? mc_grpc_http_status(&s->response) : 0;
+    mc_upstream_report_response(s->upstream, s->host, &s->response, head->status, grpc_status);
     charge(s, head->status);
-    if (head->status < 500) {
-        mc_counter_inc(s->proxy->slab, s->host->stats.rq_success);
+    if (head->status < 500 || head->status >= 600) {
+        s->grpc_deferred = !mc_host_count_response(s->proxy->slab, s->host, s->grpc, grpc_status, head->end_stream);
     }
     if (MC_UNLIKELY(head->upgrade)) {
         mc_timer_cancel(s->proxy->loop, &s->timeout);
@@ -239,14 +295,17 @@ static mc_status on_headers(mc_attempt *attempt, const mc_h1_head *head) {
 }
 
 static mc_status on_body(mc_attempt *attempt, mc_slice data) { return MC_OK; }
-static mc_status on_trailers(mc_attempt *attempt, mc_headers *trailers) { return MC_OK; }
+static mc_status on_trailers(mc_attempt *attempt, mc_headers *trailers) {
+    shadow_of(attempt)->response_trailers = trailers;
+    return MC_OK;
+}
 
 static void on_complete(mc_attempt *attempt) {
     mc_shadow *s = shadow_of(attempt);
-    if (s->counted && s->whole) {
-        const uint64_t ms = (mc_loop_now_us(s->proxy->loop) - s->complete_us) / 1000;
-        mc_code_stats_time(&s->upstream->cluster->codes[MC_ORIGIN_ANY], s->proxy->slab, ms);
-        mc_code_stats_time(&s->upstream->cluster->codes[MC_ORIGIN_INTERNAL], s->proxy->slab, ms);
+    charge_time(s);
+    if (s->grpc_deferred) {
+        s->grpc_deferred = false;
+        mc_host_count_end(s->proxy->slab, s->host, s->response_trailers);
     }
     finish(s);
 }
@@ -368,6 +427,8 @@ static void make(mc_router *r, const mc_mirror_policy *policy) {
     s->upgrade = r->stream->upgrade;
     s->websocket = r->websocket;
     s->timeout.fire = timed_out;
+    s->duration.fire = duration_over;
+    s->grpc = r->grpc;
     s->freeing.run = free_shadow;
     s->attempt.events = &shadow_events;
     mc_buffer_init(&s->body, mc_net_chunks(proxy->net));
@@ -391,7 +452,7 @@ static void make(mc_router *r, const mc_mirror_policy *policy) {
 
 void mc_shadows_make(mc_router *r) {
     const mc_mirror_policies *policies =
-        r->cluster->mirrors.count > 0 ? &r->cluster->mirrors : &r->stream->match.route->mirrors;
+        r->cluster->policies.mirrors.count > 0 ? &r->cluster->policies.mirrors : &r->stream->match.route->mirrors;
     if (mc_slice_eq(mc_headers_get_known(&r->stream->request, MC_H_METHOD), MC_SLICE("CONNECT"))) {
         return;
     }
@@ -415,7 +476,7 @@ static void request_whole(mc_shadow *s) {
 
 static void start(mc_shadow *s, bool end_stream) {
     mc_host *host = mc_upstream_choose(s->upstream, &(mc_lb_request){.now_ms = mc_loop_now_ms(s->proxy->loop)});
-    mc_counter_inc(s->proxy->slab, s->router->stream->hcm->stats.rq_total);
+    mc_counter_inc(s->proxy->slab, s->router->stream->hcm->stats.shadow_rq_total);
     if (host == NULL) {
         charge(s, 503);
         s->flags |= MC_FLAG(UH);
@@ -423,6 +484,8 @@ static void start(mc_shadow *s, bool end_stream) {
         return;
     }
     s->host = mc_host_ref(host);
+    s->zone_codes = mc_zone_codes(s->upstream->cluster, s->upstream->cluster->codes[MC_ORIGIN_ANY].scope,
+                                  s->router->stream->hcm->node_zone, host);
     s->attempt.method = mc_headers_get_known(&s->request, MC_H_METHOD);
     mc_pool *pool;
     s->headers_only = end_stream;

@@ -140,31 +140,6 @@ static mc_status add_response_headers(mc_router *r, mc_try *t) { /* RF-35 */
                            : status;
 }
 
-static void report_response(mc_try *t, uint16_t grpc_status) { /* RF-32 */
-    const uint16_t code = grpc_status != 0 ? grpc_status : t->head.status;
-    mc_try_report(t,
-                  code >= 500                                          ? MC_OUTLIER_REQUEST_FAILED
-                  : mc_headers_has(&t->headers, MC_H_X_ENVOY_DEGRADED) ? MC_OUTLIER_REQUEST_DEGRADED
-                                                                       : MC_OUTLIER_REQUEST_SUCCESS,
-                  code);
-    if (MC_UNLIKELY(mc_headers_has(&t->headers, MC_H_X_ENVOY_IMMEDIATE_HEALTH_CHECK_FAIL))) {
-        mc_upstream_fail_host(t->router->upstream, t->host);
-    }
-}
-
-/* gRPC tells by its trailers whether it went well. */
-static void count_success(mc_router *r, mc_try *t, uint16_t grpc_status, bool end_stream) {
-    if (MC_LIKELY(!r->grpc)) {
-        mc_host_count_success(r, t->host);
-    } else if (!end_stream) {
-        t->grpc_deferred = true;
-    } else if (grpc_status != 0 && grpc_status < 500) {
-        mc_host_count_success(r, t->host);
-    } else {
-        mc_host_count_error(r, t->host);
-    }
-}
-
 /* True when the response is given up for another try; *refused tells that one was wanted and could not be made. */
 static bool retry_response(mc_router *r, mc_try *t, bool *refused) {
     *refused = false;
@@ -234,7 +209,7 @@ static mc_status respond(mc_try *t, bool end_stream) {
         return MC_ECLOSED;
     }
     t->awaiting = false;
-    report_response(t, grpc_status);
+    mc_upstream_report_response(r->upstream, t->host, &t->headers, t->head.status, grpc_status);
     mc_try_told(t);
     if (retry_response(r, t, &refused)) {
         give_up(t, end_stream); /* RF-29 */
@@ -254,7 +229,7 @@ static mc_status respond(mc_try *t, bool end_stream) {
     t->canary = mc_try_is_canary(t);
     mc_router_charge(r, t->head.status, t->host, t->canary);
     if (t->head.status < 500 || t->head.status >= 600) {
-        count_success(r, t, grpc_status, end_stream);
+        t->grpc_deferred = !mc_host_count_response(stream->proxy->slab, t->host, r->grpc, grpc_status, end_stream);
     }
     stream->details = "via_upstream";
     stream->upstream_address = *mc_upstream_address(t->router->upstream, t->host);
@@ -368,15 +343,6 @@ static mc_status on_trailers(mc_attempt *attempt, mc_headers *trailers) {
     return MC_OK;
 }
 
-static void count_grpc_end(mc_router *r, mc_try *t) { /* without trailers a gRPC response is cut short */
-    const uint16_t status = t->trailers == NULL ? 0 : mc_grpc_http_status(t->trailers);
-    if (status != 0 && status < 500) {
-        mc_host_count_success(r, t->host);
-    } else {
-        mc_host_count_error(r, t->host);
-    }
-}
-
 static void on_complete(mc_attempt *attempt) {
     mc_try *t = try_of(attempt);
     mc_router *r = t->router;
@@ -386,7 +352,7 @@ static void on_complete(mc_attempt *attempt) {
         return;
     }
     if (MC_UNLIKELY(t->grpc_deferred)) {
-        count_grpc_end(r, t);
+        mc_host_count_end(r->stream->proxy->slab, t->host, t->trailers);
     }
     complete(r, t);
     if (t->trailers != NULL) {

@@ -51,15 +51,22 @@ mc_status mc_compile_mirrors(mc_compile *c, const mc_value *value, mc_mirror_pol
     return MC_OK;
 }
 
-mc_status mc_cluster_policies_compile(mc_arena *arena, const mc_value *options, const mc_retry_policy **retry,
-                                      mc_mirror_policies *mirrors, mc_error *error) {
+mc_status mc_cluster_policies_compile(mc_arena *arena, const mc_value *options, mc_cluster_policies *out,
+                                      mc_error *error) {
     mc_compile c = {.arena = arena, .error = error};
-    const mc_value *policy;
+    const mc_value *policy, *outliers;
+    *out = (mc_cluster_policies){.retry = NULL};
     MC_TRY(mc_value_read_object(options, "retry_policy", &policy, error));
     if (policy != NULL) {
-        MC_TRY(mc_error_in(mc_compile_retry_policy(&c, policy, retry), error, "retry_policy"));
+        MC_TRY(mc_error_in(mc_compile_retry_policy(&c, policy, &out->retry), error, "retry_policy"));
     }
-    return mc_compile_mirrors(&c, options, mirrors);
+    MC_TRY(mc_value_read_object(options, "outlier_detection", &outliers, error));
+    MC_TRY(mc_error_in(mc_match_predicate_compile(arena, outliers, "error_matcher", &out->error_matcher, error), error,
+                       "outlier_detection"));
+    if (mc_value_get(options, "hash_policy") != NULL) {
+        MC_TRY(mc_hash_policies_compile(mc_value_get(options, "hash_policy"), arena, &out->hash, error));
+    }
+    return mc_compile_mirrors(&c, options, &out->mirrors);
 }
 
 /* --- internal redirects --- */

@@ -136,10 +136,13 @@ typedef struct mc_mirror_policies {
     uint32_t count;
 } mc_mirror_policies;
 
-/* What a cluster says for all requests to it: in `arena`, clusters by name only. *retry is kept without a retry_policy. */
-MC_MUST_CHECK mc_status mc_cluster_policies_compile(mc_arena *arena, const mc_value *options,
-                                                    const mc_retry_policy **retry, mc_mirror_policies *mirrors,
-                                                    mc_error *error);
+/* A condition on the headers of a response (config.common.matcher.v3.MatchPredicate); match_predicate.c. */
+typedef struct mc_match_predicate mc_match_predicate;
+/* Reads field `field` of `object`; *out is NULL when it is absent. */
+MC_MUST_CHECK mc_status mc_match_predicate_compile(mc_arena *arena, const mc_value *object, const char *field,
+                                                   const mc_match_predicate **out, mc_error *error);
+/* 1, 0 or MC_ENOMEM. */
+int mc_match_predicate_holds(const mc_match_predicate *predicate, const mc_headers *response);
 
 typedef enum mc_redirect_predicate_kind {
     MC_REDIRECT_ALLOW_LISTED_ROUTES,
@@ -371,6 +374,17 @@ MC_MUST_CHECK mc_status mc_hash_policies_compile(const mc_value *list, mc_arena 
                                                  mc_error *error);
 MC_MUST_CHECK mc_status mc_hash_policies_run(mc_hash_policies policies, const mc_route_request *request,
                                              mc_request_hash *out);
+
+/* What a cluster says for all requests to it (HttpProtocolOptions). NULL, or none: it does not say. */
+typedef struct mc_cluster_policies {
+    const mc_retry_policy *retry;
+    mc_mirror_policies mirrors;
+    mc_hash_policies hash;
+    const mc_match_predicate *error_matcher;
+} mc_cluster_policies;
+/* In `arena`, clusters by name only. */
+MC_MUST_CHECK mc_status mc_cluster_policies_compile(mc_arena *arena, const mc_value *options, mc_cluster_policies *out,
+                                                    mc_error *error);
 MC_MUST_CHECK mc_status mc_route_hash(const mc_route *route, const mc_route_request *request, mc_request_hash *out);
 
 #endif

@@ -5,6 +5,7 @@ received, try by try, what was counted, and the access log."""
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import urllib.request
 from collections.abc import Callable
@@ -193,11 +194,25 @@ class Side:
                 found[name] = int(value)
         return found
 
+    def hosts(self) -> dict[str, int]:
+        """What the hosts of each cluster count together of the requests to them."""
+        url = f"http://127.0.0.1:{self.server.admin_port}/clusters?format=json"
+        with urllib.request.urlopen(url, timeout=5) as response:
+            clusters = json.load(response)["cluster_statuses"]
+        found: dict[str, int] = {}
+        for cluster in clusters:
+            for host in cluster.get("host_statuses", []):
+                for stat in host["stats"]:
+                    if stat["name"] in ("rq_error", "rq_success", "rq_timeout", "rq_total"):
+                        name = f"{cluster['name']}.{stat['name']}"
+                        found[name] = found.get(name, 0) + int(stat.get("value", 0))
+        return found
+
     def ask(self, data: bytes) -> dict[str, Any]:
         """The answer to one request, what the upstreams got, and what was counted."""
         for upstream in self.upstreams.values():
             upstream.requests.clear()
-        before = self.stats()
+        before, hosts = self.stats(), self.hosts()
         method = data.split(b" ", 1)[0].decode()
         out: dict[str, Any] = {}
         with Connection(self.server.port, timeout=1.5) as connection:
@@ -208,6 +223,8 @@ class Side:
             except (EOFError, OSError) as error:
                 out["reply"] = type(error).__name__
         out["counted"], out["received"] = self.settled(before)
+        after = self.hosts()
+        out["hosts"] = {name: after[name] - value for name, value in hosts.items()}
         return out
 
     def log(self) -> list[str]:

@@ -247,6 +247,9 @@ def test_mirrors(sides: Pair) -> None:
             chunks = CHUNKED, "x-mirror: unknown"
             cases.append(request(f"PUT /{name}/{step}", *chunks) + b"3\r\nabc\r\n0\r\n\r\n")
     cases.append(request("HEAD /one/200", "x-forwarded-for: 1.2.3.4", "x-envoy-internal: true"))
+    for step in ("200", "200+grpc-status=0", "200+grpc-status=14", "500", "part"):
+        cases.append(request(f"GET /one/{step}", "content-type: application/grpc"))
+        cases.append(request(f"GET /one/{step}+x-envoy-upstream-canary=true"))
     check(sides(routes), cases)
 
 

@@ -29,6 +29,21 @@ def retried(more: str) -> str:
     return f"retry_policy: {{{more}, {BACKOFF}}}"
 
 
+def with_options(name: str, options: str, *, more: str = "", endpoints: str = "") -> str:
+    """A cluster that says so itself what else its routes would."""
+    kind = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+    endpoints = endpoints or f"{{endpoint: {{address: {address('$web')}}}}}"
+    return (
+        f"  - name: {name}\n    type: STATIC\n    load_assignment: {{cluster_name: {name},"
+        f" endpoints: [{{lb_endpoints: [{endpoints}]}}]}}\n{more}"
+        f"    typed_extension_protocol_options:\n      {kind}:\n"
+        f'        "@type": type.googleapis.com/{kind}\n'
+        "        explicit_http_config: {http_protocol_options: {}}\n"
+        "        common_http_protocol_options: {max_requests_per_connection: 1}\n"
+        f"        {options}\n"
+    )
+
+
 def step_of(exchange: Exchange) -> str:
     steps: list[str] = script_of(exchange.request.target)
     return steps[min(len(exchange.upstream.requests), len(steps)) - 1]
@@ -142,18 +157,8 @@ def test_whose_policy_counts(sides: Pair) -> None:
         f" {BACKOFF}}}\n"
         "              hedge_policy: {hedge_on_per_try_timeout: true}\n"
     )
-    own = (
-        "  - name: own\n    type: STATIC\n    load_assignment: {cluster_name: own, endpoints:"
-        f" [{{lb_endpoints: [{{endpoint: {{address: {address('$web')}}}}}]}}]}}\n"
-        "    typed_extension_protocol_options:\n"
-        "      envoy.extensions.upstreams.http.v3.HttpProtocolOptions:\n"
-        '        "@type": type.googleapis.com/'
-        "envoy.extensions.upstreams.http.v3.HttpProtocolOptions\n"
-        "        explicit_http_config: {http_protocol_options: {}}\n"
-        "        common_http_protocol_options: {max_requests_per_connection: 1}\n"
-        "        retry_policy: {retry_on: retriable-4xx, num_retries: 2, per_try_timeout: 0.3s,"
-        " retry_back_off: {base_interval: 0.001s}}\n"
-    )
+    policy = "retry_on: retriable-4xx, num_retries: 2, per_try_timeout: 0.3s"
+    own = with_options("own", f"retry_policy: {{{policy}, {BACKOFF}}}")
     routes = [
         route("host", "timeout: 3s"),
         route("route", retried("retry_on: retriable-4xx")),
@@ -319,3 +324,55 @@ def test_zones_and_canaries(sides: Pair) -> None:
     ]
     top = "node: {id: me, cluster: us, locality: {region: r, zone: here}}\n"
     check(sides(routes, clusters=clusters, host=host, top=top, manager=INTERNAL), cases)
+
+
+# --- what clusters decide -------------------------------------------------------------------------
+
+
+def test_what_a_cluster_takes_for_a_failure(sides: Pair) -> None:
+    def holds(name: str, value: str) -> str:
+        return (
+            "{http_response_headers_match: {headers:"
+            f' [{{name: "{name}", string_match: {{exact: "{value}"}}}}]}}}}'
+        )
+
+    bad, ok = holds("x-bad", "1"), holds(":status", "200")
+    asked = '{http_request_headers_match: {headers: [{name: ":method", present_match: true}]}}'
+    predicates = {
+        "header": bad,
+        "not": f"{{not_match: {ok}}}",
+        "or": f"{{or_match: {{rules: [{bad}, {holds(':status', '503')}]}}}}",
+        "and": f"{{and_match: {{rules: [{{any_match: true}}, {bad}]}}}}",
+        "never": asked,
+        "always": f"{{not_match: {asked}}}",
+    }
+    detection = (
+        "    outlier_detection: {consecutive_5xx: 2, interval: 100s, max_ejection_percent: 100,"
+        " enforcing_consecutive_5xx: 100, enforcing_success_rate: 0}\n"
+    )
+    clusters = "".join(
+        with_options(name, f"outlier_detection: {{error_matcher: {predicate}}}", more=detection)
+        for name, predicate in predicates.items()
+    )
+    routes = [route(name, f"cluster: {name}") for name in predicates]
+    steps = "200+x-bad=1 503 200 500 200+x-bad=1 200+x-bad=1 200 503 503 200".split()
+    cases = [request(f"GET /{name}/{step}") for name in predicates for step in steps]
+    check(sides(routes, clusters=clusters), cases)
+
+
+def test_whose_hash_counts(sides: Pair) -> None:
+    both = ", ".join(f"{{endpoint: {{address: {address(port)}}}}}" for port in ("$web", "$mirror"))
+    ring = "    lb_policy: RING_HASH\n"
+    clusters = with_options(
+        "own", "hash_policy: [{header: {header_name: x-a}}]", more=ring, endpoints=both
+    )
+    clusters += with_options("none", "", more=ring, endpoints=both)
+    by = "hash_policy: [{header: {header_name: x-b}}]"
+    routes = [route("own", f"cluster: own, {by}"), route("none", f"cluster: none, {by}")]
+    cases = [
+        request(f"GET /{name}/200", f"x-a: {a}", f"x-b: {b}")
+        for name in ("own", "none")
+        for a in range(4)
+        for b in range(4)
+    ]
+    check(sides(routes, clusters=clusters), cases)

@@ -65,6 +65,63 @@ TEST(a_shadow_gets_what_the_upstream_gets) {
     end();
 }
 
+#define UPGRADING                                                                                                      \
+    CONFIG(LISTENER("\"upgrade_configs\":[{\"upgrade_type\":\"websocket\"}],",                                         \
+                    "{\"match\":{\"prefix\":\"/\"},\"route\":{\"cluster\":\"web\",\"request_mirror_policies\":"        \
+                    "[" TO_MIRROR "]}}"),                                                                              \
+           CLUSTER("", ENDPOINT("10.0.0.1")) "," NAMED("mirror", "10.0.0.2"))
+#define WEBSOCKET "GET / HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+#define SWITCHED  "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n"
+
+TEST(a_shadow_is_upgraded_too) {
+    begin(UPGRADING);
+    p.serve = silent;
+    send_now(WEBSOCKET "early");
+    mc_slice got = heard_by(SHADOW);
+    CHECK_HAS(got, "upgrade: websocket\r\n");
+    CHECK(mc_slice_has_suffix(got, MC_SLICE("\r\n\r\n"))); /* its payload waits for its own 101 */
+    answer(MAIN, SWITCHED);
+    CHECK_HAS(received(), "101 Switching");
+    CHECK_INT(heard_by(SHADOW).n, 0);
+    answer(SHADOW, SWITCHED "nobody hears this");
+    CHECK_SLICE(heard_by(SHADOW), "early");
+    send_now("more");
+    CHECK_SLICE(heard_by(SHADOW), "more");
+    CHECK_INT(received().n, 0);
+    CHECK_U64(mirror("upstream_rq_101"), 1);
+    end(); /* and ends with the client */
+}
+
+TEST(a_shadow_whose_handshake_fails_counts_nowhere) {
+    begin(UPGRADING);
+    p.serve = silent;
+    send_now(WEBSOCKET);
+    answer(SHADOW, OK);
+    CHECK_U64(mirror("upstream_rq_completed"), 0);
+    answer(MAIN, SWITCHED);
+    CHECK_HAS(received(), "101 Switching");
+    end();
+}
+
+TEST(a_shadow_lasts_no_longer_than_its_cluster_allows) { /* RF-15 */
+    begin(CONFIG(LISTENER("", "{\"match\":{\"prefix\":\"/\"},\"route\":{\"cluster\":\"web\","
+                              "\"request_mirror_policies\":[" TO_MIRROR "]}}"),
+                 CLUSTER("", ENDPOINT("10.0.0.1")) ",{\"name\":\"mirror\",\"type\":\"STATIC\","
+                                                   "\"common_http_protocol_options\":{\"max_stream_duration\":\"1s\"},"
+                                                   "\"load_assignment\":{\"cluster_name\":\"mirror\",\"endpoints\":"
+                                                   "[{\"lb_endpoints\":[" ENDPOINT("10.0.0.2") "]}]}}"));
+    p.serve = silent;
+    send_now(GET);
+    answer(MAIN, OK);
+    pipeline_run(&p, 900);
+    CHECK_U64(mirror("upstream_rq_max_duration_reached"), 0);
+    pipeline_run(&p, 200);
+    CHECK_U64(mirror("upstream_rq_max_duration_reached"), 1);
+    CHECK_U64(pipeline_gauge(&p, "cluster.mirror.upstream_rq_active"), 0);
+    CHECK_U64(mirror("upstream_rq_completed"), 0);
+    end();
+}
+
 TEST(a_shadow_outlives_its_request) {
     begin(MIRRORED("", TO_MIRROR));
     p.serve = silent;
