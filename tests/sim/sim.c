@@ -74,6 +74,7 @@ typedef struct left {
 typedef struct sim {
     uint64_t seed, hash;
     bool verbose, calm, draining;
+    bool local; /* c0 is the proxy's own cluster, which stands in zone a */
     mc_random random;
     pipeline p;
     client clients[CLIENTS];
@@ -240,6 +241,10 @@ static void script(server *v, bool early) {
         add(&v->out, "HTTP/1.1 %u Status\r\n", status);
     }
     add(&v->out, "x-sim-id: %u\r\nx-sim-size: %llu\r\n", r->id, (unsigned long long)size);
+    if (chance(s, 30)) {
+        add(&v->out, "endpoint-load-metrics: TEXT rps_fractional=%u,cpu_utilization=0.%u\r\n", (unsigned)below(s, 50),
+            (unsigned)below(s, 10));
+    }
     if (chunked) {
         mc_text_lit(&v->out, "Transfer-Encoding: chunked\r\n\r\n");
     } else if (kind >= 40 && kind < 50) {
@@ -496,6 +501,9 @@ static void client_ask(sim *s, client *c) {
     c->asked[c->asked_count++] = (asked){id, methods[kind]};
     add(&c->out, "%s /%u/%u HTTP/1.1\r\nHost: h%u\r\nx-sim-id: %u\r\nx-sim-size: %llu\r\n", methods[kind],
         (unsigned)below(s, s->calm ? 4 : 6), id, (unsigned)below(s, 3), id, (unsigned long long)size);
+    if (chance(s, 20)) { /* some balancers heed it */
+        add(&c->out, "x-host: 10.0.%u.%u:80\r\n", (unsigned)below(s, 2), (unsigned)below(s, HOSTS));
+    }
     if (chance(s, 5) && kind >= 4) {
         mc_text_lit(&c->out, "Expect: 100-continue\r\n");
     }
@@ -561,17 +569,109 @@ static void note_left(sim *s, const char *name);
 
 /* --- configurations -------------------------------------------------------------------------------------------------- */
 
+/* Groups of a ClusterLoadAssignment. The cluster that the proxy belongs to has one priority (ZA-1). */
 static void add_hosts(sim *s, mc_text *json, uint64_t cluster) {
     uint64_t present = s->calm ? 1 + below(s, (1u << HOSTS) - 1) : below(s, 1u << HOSTS);
+    const bool several = !(s->local && cluster == 0) && chance(s, 40);
     const char *comma = "";
     for (uint64_t host = 0; host < HOSTS; host++) {
         if (present >> host & 1) {
             add(json,
-                "%s{\"endpoint\":{\"address\":{\"socket_address\":{\"address\":\"10.0.%llu.%llu\",\"port_value\":80}}},"
-                "\"load_balancing_weight\":%llu}",
-                comma, (unsigned long long)cluster, (unsigned long long)host, (unsigned long long)(1 + below(s, 3)));
+                "%s{\"priority\":%llu,\"locality\":{\"zone\":\"%c\"},\"load_balancing_weight\":%llu,\"lb_endpoints\":[{"
+                "\"endpoint\":{\"address\":{\"socket_address\":{\"address\":\"10.0.%llu.%llu\",\"port_value\":80}}},"
+                "\"metadata\":{\"filter_metadata\":{\"envoy.lb\":{\"k\":\"%c\",\"v\":%llu}}},"
+                "\"load_balancing_weight\":%llu}]}",
+                comma, (unsigned long long)(several ? below(s, 2) : 0), (char)('a' + below(s, 2)),
+                (unsigned long long)(1 + below(s, 3)), (unsigned long long)cluster, (unsigned long long)host,
+                (char)('a' + below(s, 3)), (unsigned long long)below(s, 2), (unsigned long long)(1 + below(s, 3)));
             comma = ",";
         }
+    }
+}
+
+/* --- balancers ---------------------------------------------------------------------------------------------------- */
+
+#define EXTENSIONS "type.googleapis.com/envoy.extensions.load_balancing_policies."
+#define WEIGHTS                                                                                                        \
+    "\"" EXTENSIONS "client_side_weighted_round_robin.v3.ClientSideWeightedRoundRobin\",\"blackout_period\":\"0s\","   \
+    "\"weight_expiration_period\":\"2s\",\"weight_update_period\":\"0.2s\""
+#define SLOW_START "\"slow_start_config\":{\"slow_start_window\":\"3s\"}"
+
+static void open_policy(mc_text *json, const char *type) {
+    add(json, "{\"policies\":[{\"typed_extension_config\":{\"name\":\"p\",\"typed_config\":{\"@type\":%s", type);
+}
+
+static void close_policy(mc_text *json) { mc_text_lit(json, "}}}]}"); }
+
+/* A policy that chooses by itself. */
+static void add_simple_policy(sim *s, mc_text *json) {
+    static const char *const types[] = {
+        "\"" EXTENSIONS "round_robin.v3.RoundRobin\"," SLOW_START,
+        "\"" EXTENSIONS "least_request.v3.LeastRequest\",\"selection_method\":\"FULL_SCAN\"",
+        "\"" EXTENSIONS "least_request.v3.LeastRequest\",\"choice_count\":3,\"active_request_bias\":{\"default_value\":"
+        "2,\"runtime_key\":\"bias\"},\"locality_lb_config\":{\"locality_weighted_lb_config\":{}}," SLOW_START,
+        "\"" EXTENSIONS "random.v3.Random\"",
+        "\"" EXTENSIONS "ring_hash.v3.RingHash\",\"minimum_ring_size\":16,\"locality_weighted_lb_config\":{},"
+        "\"consistent_hashing_lb_config\":{\"hash_balance_factor\":110}",
+        "\"" EXTENSIONS "maglev.v3.Maglev\",\"table_size\":13",
+        "\"type.googleapis.com/meshcore.PeakEwma\",\"failures_as_latency\":true",
+        "\"type.googleapis.com/meshcore.PeakEwma\"",
+        WEIGHTS,
+    };
+    open_policy(json, types[below(s, sizeof types / sizeof *types)]);
+    close_policy(json);
+}
+
+static void add_subset_policy(sim *s, mc_text *json) {
+    static const char *const selectors[] = {
+        "{\"keys\":[\"k\"]}",
+        "{\"keys\":[\"k\"],\"single_host_per_subset\":true}",
+        "{\"keys\":[\"k\",\"v\"],\"fallback_policy\":\"KEYS_SUBSET\",\"fallback_keys_subset\":[\"k\"]},{\"keys\":["
+        "\"k\"]}",
+    };
+    open_policy(json, "\"" EXTENSIONS "subset.v3.Subset\"");
+    add(json, ",\"fallback_policy\":\"ANY_ENDPOINT\",\"locality_weight_aware\":%s,\"subset_selectors\":[%s],",
+        chance(s, 50) ? "true" : "false", selectors[below(s, 3)]);
+    mc_text_lit(json, "\"subset_lb_policy\":");
+    add_simple_policy(s, json);
+    close_policy(json);
+}
+
+static void add_policy(sim *s, mc_text *json) {
+    const uint64_t kind = below(s, 10);
+    mc_text_lit(json, "\"load_balancing_policy\":");
+    if (kind < 3) {
+        add_subset_policy(s, json);
+    } else if (kind < 5) {
+        open_policy(json, "\"" EXTENSIONS
+                          "override_host.v3.OverrideHost\",\"override_host_sources\":[{\"header\":\"x-host\"}]");
+        mc_text_lit(json, ",\"fallback_policy\":");
+        add_simple_policy(s, json);
+        close_policy(json);
+    } else if (kind < 6) {
+        open_policy(json, "\"" EXTENSIONS "wrr_locality.v3.WrrLocality\",\"endpoint_picking_policy\":");
+        open_policy(json, WEIGHTS);
+        close_policy(json);
+        close_policy(json);
+    } else {
+        add_simple_policy(s, json);
+    }
+    mc_text_lit(json, ",");
+}
+
+static void add_legacy_policy(sim *s, mc_text *json) {
+    static const char *const policies[] = {"ROUND_ROBIN", "LEAST_REQUEST", "RANDOM", "RING_HASH", "MAGLEV"};
+    add(json,
+        "\"lb_policy\":\"%s\",\"ring_hash_lb_config\":{\"minimum_ring_size\":16},\"maglev_lb_config\":{\"table_size\":"
+        "13},",
+        policies[below(s, 5)]);
+    if (chance(s, 30)) {
+        mc_text_lit(json, "\"common_lb_config\":{\"locality_weighted_lb_config\":{}},");
+    } else if (!s->calm && chance(s, 60)) {
+        add(json,
+            "\"common_lb_config\":{\"zone_aware_lb_config\":{\"min_cluster_size\":1,\"fail_traffic_on_panic\":%s},"
+            "\"consistent_hashing_lb_config\":{\"hash_balance_factor\":150}},",
+            chance(s, 30) ? "true" : "false");
     }
 }
 
@@ -594,12 +694,12 @@ static void add_outlier_detection(sim *s, mc_text *json) {
 }
 
 static void add_cluster(sim *s, mc_text *json, uint64_t cluster) {
-    static const char *const policies[] = {"ROUND_ROBIN", "LEAST_REQUEST", "RANDOM", "RING_HASH", "MAGLEV"};
-    add(json,
-        "{\"name\":\"c%llu\",\"type\":\"STATIC\",\"lb_policy\":\"%s\",\"ring_hash_lb_config\":{\"minimum_ring_size\":"
-        "16},"
-        "\"maglev_lb_config\":{\"table_size\":13},",
-        (unsigned long long)cluster, policies[below(s, 5)]);
+    add(json, "{\"name\":\"c%llu\",\"type\":\"STATIC\",", (unsigned long long)cluster);
+    if (chance(s, 50)) {
+        add_policy(s, json);
+    } else {
+        add_legacy_policy(s, json);
+    }
     if (!s->calm && chance(s, 50)) {
         add_outlier_detection(s, json);
     }
@@ -624,10 +724,9 @@ static void add_cluster(sim *s, mc_text *json, uint64_t cluster) {
     add(json, "\"connect_timeout\":\"%llus\",\"common_http_protocol_options\":{\"idle_timeout\":\"%llus\"%s},",
         (unsigned long long)(1 + below(s, 3)), (unsigned long long)(20 + below(s, 600)),
         chance(s, 30) ? ",\"max_requests_per_connection\":2" : "");
-    add(json, "\"load_assignment\":{\"cluster_name\":\"c%llu\",\"endpoints\":[{\"lb_endpoints\":[",
-        (unsigned long long)cluster);
+    add(json, "\"load_assignment\":{\"cluster_name\":\"c%llu\",\"endpoints\":[", (unsigned long long)cluster);
     add_hosts(s, json, cluster);
-    mc_text_lit(json, "]}]}}");
+    mc_text_lit(json, "]}}");
 }
 
 static void add_route(sim *s, mc_text *json, uint64_t route) {
@@ -652,6 +751,13 @@ static void add_route(sim *s, mc_text *json, uint64_t route) {
             : !s->calm && chance(s, 30) ? ",\"per_try_timeout\":\"0.3s\""
                                         : "",
             !s->calm && chance(s, 20) ? ",\"per_try_idle_timeout\":\"0.2s\"" : "");
+    }
+    if (chance(s, 40)) {
+        mc_text_lit(json, ",\"hash_policy\":[{\"header\":{\"header_name\":\"x-sim-id\"}}]");
+    }
+    if (chance(s, 50)) {
+        add(json, ",\"metadata_match\":{\"filter_metadata\":{\"envoy.lb\":{\"k\":\"%c\"%s}}}",
+            (char)('a' + below(s, 3)), chance(s, 40) ? ",\"v\":1" : "");
     }
     if (mirrored) {
         add(json,
@@ -702,11 +808,17 @@ static void configure(sim *s) {
     }
     mc_text_lit(&json, "]}]}}}]}]}],\"clusters\":[");
     uint64_t clusters = 2 + below(s, CLUSTERS - 1);
+    s->local = !s->calm && chance(s, 40);
     for (uint64_t cluster = 0; cluster < clusters; cluster++) {
         mc_text_add(&json, cluster > 0 ? MC_SLICE(",") : MC_SLICE(""));
         add_cluster(s, &json, cluster);
     }
-    mc_text_add(&json, mc_slice_of("]}}", 4)); /* with its NUL */
+    mc_text_lit(&json, "]}");
+    if (s->local) {
+        mc_text_lit(&json,
+                    ",\"node\":{\"locality\":{\"zone\":\"a\"}},\"cluster_manager\":{\"local_cluster_name\":\"c0\"}");
+    }
+    mc_text_add(&json, mc_slice_of("}", 2)); /* with its NUL */
     mc_status status =
         s->p.engine == NULL ? pipeline_open(&s->p, json.p, s->seed, &error) : pipeline_configure(&s->p, json.p, &error);
     REQUIRE(s, status == MC_OK, "configuration: %s: %s", error.path, error.reason);
@@ -729,9 +841,9 @@ static void change_hosts(sim *s) {
     snprintf(name, sizeof name, "c%llu", (unsigned long long)cluster);
     mc_text_init(&json);
     mc_arena_init(&arena, NULL);
-    add(&json, "{\"cluster_name\":\"%s\",\"endpoints\":[{\"lb_endpoints\":[", name);
+    add(&json, "{\"cluster_name\":\"%s\",\"endpoints\":[", name);
     add_hosts(s, &json, cluster);
-    mc_text_lit(&json, "]}]}");
+    mc_text_lit(&json, "]}");
     REQUIRE(s, mc_value_parse(&arena, mc_text_slice(&json), &assignment, &error) == MC_OK, "%s", error.reason);
     REQUIRE(s, mc_engine_set_assignment(s->p.engine, mc_slice_cstr(name), assignment, &error) == MC_OK, "%s",
             error.reason);
@@ -929,6 +1041,8 @@ static void check_idle(sim *s) {
     for (uint32_t i = 0; i < s->host_count; i++) {
         REQUIRE(s, s->hosts[i]->rq_active == 0, "%.*s: %u", MC_SLICE_ARG(s->hosts[i]->address_text),
                 s->hosts[i]->rq_active);
+        REQUIRE(s, s->hosts[i]->pending == 0, "%.*s: %u given", MC_SLICE_ARG(s->hosts[i]->address_text),
+                s->hosts[i]->pending);
     }
 }
 
@@ -937,7 +1051,8 @@ static void check_gauges(sim *s) {
     REQUIRE(s, mc_stats_view_init(&view, s->p.stats, 0) == MC_OK, "no view");
     for (size_t i = 0; i < view.count; i++) {
         const mc_stat_entry *e = &view.entries[i];
-        if (e->kind == MC_GAUGE && mc_slice_has_suffix(e->name, MC_SLICE("_active"))) {
+        if (e->kind == MC_GAUGE && mc_slice_has_suffix(e->name, MC_SLICE("_active")) &&
+            !mc_slice_has_suffix(e->name, MC_SLICE("lb_subsets_active"))) { /* which are of the configuration */
             REQUIRE(s, e->value == 0, "%.*s is %lld", MC_SLICE_ARG(e->name), (long long)e->value);
         }
     }
@@ -968,7 +1083,7 @@ static void finish(sim *s) {
     mc_engine_stop(s->p.engine);
     for (int turns = 0; !atomic_load(&worker->stopped); turns++) {
         REQUIRE(s, turns < 100000, "the worker does not stop: %u connections, %u upstreams",
-                worker->proxy.connection_count, worker->live_upstreams);
+                worker->proxy.connection_count, worker->load.upstreams);
         mc_loop_turn(worker->loop, 1000);
     }
     pipeline_settle(&s->p);
