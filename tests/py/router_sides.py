@@ -35,6 +35,7 @@ COUNTED = re.compile(
 UNSTEADY = re.compile(
     r"pending|_active|cancelled|upstream_rq_(rx|tx)_reset|_time|_total$|_open|budget"
 )
+FLUSH = ("--file-flush-interval-msec", "50")
 # How long nothing may move until it is taken for settled, try by try.
 PATIENCE_S = (0.03, 0.2, 1.0)
 
@@ -297,21 +298,33 @@ def pair_of(
     upstream: Callable[[Behaviour], Upstream],
 ) -> Pair:
     """`ours, theirs = pair(routes, **options)`, the options being those of `config`; `behaviour`
-    takes the place of the script."""
+    takes the place of the script. With `same_ports` both sides have the same upstreams, and are
+    asked one after the other."""
 
     def start(
-        routes: list[str], *, behaviour: Behaviour = scripted, **options: str
+        routes: list[str],
+        *,
+        behaviour: Behaviour = scripted,
+        same_ports: bool = False,
+        **options: str,
     ) -> tuple[Side, Side]:
         text = config(routes, **options)
 
-        def side(server: Callable[..., peers.Server], **how: Any) -> Side:
-            upstreams = {"web": upstream(behaviour), "mirror": upstream(behaviour)}
-            ports = {name: origin.port for name, origin in upstreams.items()}
-            return Side(server(text, **how, **ports), upstreams)
+        def upstreams() -> dict[str, Upstream]:
+            return {name: upstream(behaviour) for name in ("web", "mirror")}
 
-        return side(meshcore_server), side(envoy, args=("--file-flush-interval-msec", "50"))
+        mine = upstreams()
+        theirs = mine if same_ports else upstreams()
+        return (
+            Side(meshcore_server(text, **ports_of(mine)), mine),
+            Side(envoy(text, args=FLUSH, **ports_of(theirs)), theirs),
+        )
 
     return start
+
+
+def ports_of(upstreams: dict[str, Upstream]) -> dict[str, int]:
+    return {name: upstream.port for name, upstream in upstreams.items()}
 
 
 def request(line: str, *headers: str, body: bytes = b"") -> bytes:
@@ -328,7 +341,8 @@ def differences(pair: tuple[Side, Side], cases: list[bytes]) -> tuple[list[str],
     later still: what differs is asked again, with more patience.
     """
     found, steady = [], True
-    with ThreadPoolExecutor(2) as threads:
+    at_once = 1 if pair[0].upstreams is pair[1].upstreams else 2
+    with ThreadPoolExecutor(at_once) as threads:
         for data in cases:
             for settle_s in PATIENCE_S:
                 mine, envoys = threads.map(Side.ask, pair, repeat(data), repeat(settle_s))

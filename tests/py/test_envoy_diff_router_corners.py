@@ -375,4 +375,4 @@ def test_whose_hash_counts(sides: Pair) -> None:
         for a in range(4)
         for b in range(4)
     ]
-    check(sides(routes, clusters=clusters), cases)
+    check(sides(routes, clusters=clusters, same_ports=True), cases)
