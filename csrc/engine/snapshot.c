@@ -214,14 +214,27 @@ static bool lookup_exists(void *ctx, mc_slice name) {
 }
 
 /* The one network filter there is: an HTTP connection manager at the end of the one filter chain. */
-static mc_status find_hcm(const mc_value *listener, const mc_value **out, mc_slice *chain, mc_error *error) {
+/* Namespace to object; NULL: none. */
+static mc_status read_metadata(const mc_value *object, const mc_value **out, mc_error *error) {
+    const mc_value *metadata;
+    TRY(mc_value_read_object(object, "metadata", &metadata, error));
+    mc_status status = mc_value_read_object(metadata, "filter_metadata", out, error);
+    if (status == MC_EINVAL) {
+        mc_error_under(error, "metadata");
+    }
+    return status;
+}
+
+static mc_status find_hcm(const mc_value *listener, const mc_value **out, mc_hcm_context *hcm, mc_error *error) {
     const mc_value *chains, *filters;
     size_t chain_count, filter_count;
     TRY(mc_value_read_list(listener, "filter_chains", &chains, &chain_count, error));
     if (chain_count != 1) {
         return mc_error_set(error, MC_EINVAL, "filter_chains", "must be exactly one");
     }
-    TRY(mc_value_read_string(&chains[0], "name", chain, error));
+    TRY(mc_value_read_string(&chains[0], "name", &hcm->filter_chain_name, error));
+    TRY(read_metadata(listener, &hcm->listener_metadata, error));
+    TRY(read_metadata(&chains[0], &hcm->filter_chain_metadata, error));
     TRY(mc_value_read_list(&chains[0], "filters", &filters, &filter_count, error));
     if (filter_count != 1) {
         return mc_error_set(error, MC_EINVAL, "filter_chains[0].filters",
@@ -319,7 +332,7 @@ static mc_status compile_listener(const mc_value *config, const mc_value *node, 
     TRY(mc_value_read_string(node, "id", &hcm.node_id, error));
     TRY(mc_value_read_string(node, "cluster", &hcm.node_cluster, error));
     TRY(mc_value_read_string(mc_value_get(node, "locality"), "zone", &hcm.node_zone, error));
-    TRY(find_hcm(config, &manager, &hcm.filter_chain_name, error));
+    TRY(find_hcm(config, &manager, &hcm, error));
     hcm.listener_scope = stat_scope(config, out, scope_text);
     register_listener_stats(out, context->stats, hcm.listener_scope);
     TRY(mc_access_logs_compile(config, "access_log", context->log_writer, &hcm.connection_logs, error));

@@ -499,6 +499,10 @@ static mc_status read_upstream_logs(mc_hcm *hcm, const mc_value *config, const m
     return status;
 }
 
+static mc_status copy_metadata(mc_hcm *hcm, const mc_value *from, const mc_value **out) {
+    return from == NULL ? MC_OK : mc_value_copy(&hcm->arena, from, out);
+}
+
 static mc_status compile(mc_hcm *hcm, const mc_value *config, const mc_hcm_context *context, mc_error *error) {
     static const choice codecs[] = {{"AUTO", 0}, {"HTTP1", 1}};
     int codec = 0;
@@ -515,6 +519,8 @@ static mc_status compile(mc_hcm *hcm, const mc_value *config, const mc_hcm_conte
     TRY(mc_arena_dup(&hcm->arena, context->node_cluster, &hcm->node_cluster));
     TRY(mc_arena_dup(&hcm->arena, context->node_zone, &hcm->node_zone));
     TRY(mc_arena_dup(&hcm->arena, context->filter_chain_name, &hcm->filter_chain_name));
+    TRY(copy_metadata(hcm, context->listener_metadata, &hcm->listener_metadata));
+    TRY(copy_metadata(hcm, context->filter_chain_metadata, &hcm->filter_chain_metadata));
     TRY(read_timeouts(hcm, config, error));
     TRY(read_common(hcm, config, error));
     TRY(read_http1(hcm, config, error));

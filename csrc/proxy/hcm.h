@@ -169,6 +169,7 @@ typedef struct mc_hcm {
     uint32_t ignored_upgrade_count;
     mc_slice default_host_10, server_name, via;
     mc_slice node_id, node_cluster, node_zone, filter_chain_name;
+    const mc_value *listener_metadata, *filter_chain_metadata; /* namespace to object; NULL: none */
     mc_address node_address; /* stands for a loopback peer in x-forwarded-for (HC-11); length 0: none */
     mc_server_header server_header;
     mc_slash_action slashes;
@@ -213,6 +214,7 @@ typedef struct mc_hcm_context {
     mc_address node_address;
     const mc_runtime *runtime; /* NULL: no values */
     mc_slice filter_chain_name;
+    const mc_value *listener_metadata, *filter_chain_metadata; /* namespace to object; NULL: none */
     mc_access_logs *connection_logs;    /* of the listener, referenced by what is compiled; NULL: none */
     mc_log_writer *log_writer;          /* NULL: access logs are refused */
     bool egress;                        /* the listener's traffic_direction is OUTBOUND */

@@ -201,7 +201,10 @@ bool mc_format_eval_text(const mc_format_op *op, const mc_stream_info *info, mc_
     case MC_FORMAT_TEXT: return true;
     case MC_FORMAT_NUMBER: mc_text_u64(out, result.number); break;
     case MC_FORMAT_VALUE:
-        if (result.value->kind == MC_STRING) {
+        if (result.value->kind == MC_NULL) {
+            return false;
+        }
+        if (result.value->kind == MC_STRING && !result.typed) {
             mc_text_add(out, result.value->string);
         } else {
             mc_text_value(out, result.value);

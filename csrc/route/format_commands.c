@@ -149,7 +149,8 @@ static MC_FORMAT_EVAL(eval_coalesce) {
         mc_format_result result = mc_format_eval(&op->choices[i], info, out);
         bool empty_text = result.kind == MC_FORMAT_TEXT && out->n == start;
         bool empty_value =
-            result.kind == MC_FORMAT_VALUE && result.value->kind == MC_STRING && result.value->string.n == 0;
+            result.kind == MC_FORMAT_VALUE &&
+            (result.value->kind == MC_NULL || (result.value->kind == MC_STRING && result.value->string.n == 0));
         if (result.kind != MC_FORMAT_ABSENT && !empty_text && !empty_value) {
             return result;
         }

@@ -194,6 +194,24 @@ static void escape_from(mc_text *out, size_t start) {
     mc_text_fini(&raw);
 }
 
+/* Whether a value is longer than its operator wants; then it is a string, cut. Lists and objects never are, and of what
+ * COALESCE chose only text. */
+static bool cut_value(const mc_format_op *op, const mc_value *value, mc_text *out) {
+    const size_t start = out->n;
+    const bool scalar = value->kind != MC_LIST && value->kind != MC_OBJECT;
+    if (!op->has_length || !scalar || (op->choice_count > 0 && value->kind != MC_STRING)) {
+        return false;
+    }
+    if (value->kind == MC_STRING) {
+        mc_text_add(out, value->string);
+    } else {
+        mc_text_value(out, value);
+    }
+    const bool longer = out->n - start > op->length;
+    out->n = longer ? start + op->length : start;
+    return longer;
+}
+
 /* One operator, in its own type; false: absent. */
 static bool run_single(const mc_format_op *op, const mc_stream_info *info, mc_text *out) {
     const size_t start = out->n;
@@ -206,6 +224,9 @@ static bool run_single(const mc_format_op *op, const mc_stream_info *info, mc_te
         mc_text_json_number(out, (double)result.number);
         return true;
     case MC_FORMAT_VALUE:
+        if (!result.typed && cut_value(op, result.value, out)) {
+            break;
+        }
         if (result.value->kind != MC_STRING) {
             out->n = start;
             mc_text_value(out, result.value);

@@ -33,10 +33,7 @@ static mc_format_result walk(const mc_value *value, mc_slices path) {
     for (uint32_t i = 0; i < path.count && value != NULL; i++) {
         value = field(value, path.items[i]);
     }
-    if (value == NULL || value->kind == MC_NULL) {
-        return MC_FORMAT_NOTHING;
-    }
-    return (mc_format_result){.kind = MC_FORMAT_VALUE, .value = value};
+    return value == NULL ? MC_FORMAT_NOTHING : (mc_format_result){.kind = MC_FORMAT_VALUE, .value = value};
 }
 
 /* RT-42: the spelling ["ns", "key"] of old header formats. */
@@ -132,9 +129,5 @@ MC_FORMAT_EVAL(mc_format_eval_filter_state) {
     if (op->mode == FIELD) {
         return walk(value, (mc_slices){&op->second, 1});
     }
-    if (op->mode == PLAIN || value->kind != MC_STRING) {
-        return (mc_format_result){.kind = MC_FORMAT_VALUE, .value = value};
-    }
-    /* A string's protobuf form is a StringValue, whose JSON has quotes. */
-    return (mc_format_result){.kind = MC_FORMAT_VALUE, .value = value};
+    return (mc_format_result){.kind = MC_FORMAT_VALUE, .value = value, .typed = op->mode == TYPED};
 }

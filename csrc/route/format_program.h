@@ -10,6 +10,7 @@
 typedef enum mc_format_kind { MC_FORMAT_ABSENT, MC_FORMAT_TEXT, MC_FORMAT_NUMBER, MC_FORMAT_VALUE } mc_format_kind;
 typedef struct mc_format_result {
     mc_format_kind kind;
+    bool typed; /* a value: its text is JSON, a string's too */
     union {
         uint64_t number;
         const mc_value *value;

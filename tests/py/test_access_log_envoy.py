@@ -401,6 +401,83 @@ def steady_default(line: str, ports: dict[str, int], server: peers.Server) -> st
     return str(hide_ports(line, ports, server))
 
 
+VALUES = {
+    "text": "text",
+    "empty": "",
+    "odd": 'a"b\\c\n\té',
+    "percent": "100%",
+    "null": None,
+    "number": 1.5,
+    "integer": 3,
+    "big": 1e21,
+    "negative": -2.25,
+    "small": 1e-7,
+    "true": True,
+    "false": False,
+    "list": [1, "two", None, [True]],
+    "none": {},
+    "no": [],
+    "object": {"k": {"d": "deep"}, "n": 7},
+    "objects": [{"a": 1}],
+}
+PLACES = ["ns", *(f"ns:{name}" for name in VALUES), "ns:object:k:d", "ns:text:x", "x", "ns:x"]
+OF_PLACES = ["DYNAMIC_METADATA({0})", "DYNAMIC_METADATA({0}):4", "METADATA(DYNAMIC:{0}):4"]
+KINDS = ["LISTENER", "LISTENER_FILTER_CHAIN", "VIRTUAL_HOST", "ROUTE", "CLUSTER", "UPSTREAM_HOST"]
+CHOICES = [
+    ["empty", "text"],
+    ["empty", "number"],
+    ["null", "list"],
+    ["x", "object"],
+    ["x", "false"],
+]
+
+
+def metadata_operators() -> list[str]:
+    operators = [each.format(place) for place in PLACES for each in OF_PLACES]
+    operators += [f"METADATA({kind}:ns{key})" for kind in KINDS for key in ("", ":k", ":text")]
+    for names in CHOICES:
+        listed = [{"command": "DYNAMIC_METADATA", "param": f"ns:{name}"} for name in names]
+        coalesce = f"COALESCE({json.dumps({'operators': listed}, separators=(',', ':'))})"
+        operators += [coalesce, f"{coalesce}:4"]
+    return operators
+
+
+def test_values_of_metadata(
+    both_logging: Callable[[str], list[peers.Server]], ports: dict[str, int]
+) -> None:
+    operators = metadata_operators()
+    tree = {
+        "single": {key(o): f"%{o}%" for o in operators},
+        "mixed": {key(o): f"<%{o}%>" for o in operators},
+    }
+    text = "|".join(f"%{o}%" for o in operators) + "\n"
+    logs = [
+        file_log("json", json_format=tree),
+        file_log("text", text_format_source={"inline_string": text}),
+    ]
+    made = json.loads(re.sub(r":\s*(\$\w+)", r': "\1"', config(logs)))
+    [listener] = made["static_resources"]["listeners"]
+    [chain] = listener["filter_chains"]
+    for message, name in ((listener, "listener"), (chain, "chain")):
+        message["metadata"] = {"filter_metadata": {"ns": {"k": name}}}
+    type_url = "type.googleapis.com/envoy.extensions.filters.http.set_metadata.v3.Config"
+    entry = {"metadata_namespace": "ns", "value": VALUES}
+    chain["filters"][0]["typed_config"]["http_filters"].insert(
+        0, {"name": "set", "typed_config": {"@type": type_url, "metadata": [entry]}}
+    )
+    both = both_logging(re.sub(r'"(\$\w+)"', r"\1", json.dumps(made)))
+    ours, theirs = (
+        (run(server, ["plain"], "json")["plain"], *lines_of(server.directory / "text", 1))
+        for server in both
+    )
+    for part in tree:
+        left, right = json.loads(ours[0])[part], json.loads(theirs[0])[part]
+        assert left == right, part
+        assert list(map(repr, left.values())) == list(map(repr, right.values())), part
+    assert ours[0] == theirs[0]
+    assert ours[1].split("|") == theirs[1].split("|")
+
+
 # Conversions, ours and strftime's, and what only looks like one. Not more than 14 digits of a
 # second: those Envoy takes from its cache, whatever the time.
 CONVERSIONS = [

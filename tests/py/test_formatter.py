@@ -60,6 +60,8 @@ CONTEXT = {
         ("%UPSTREAM_CLUSTER% %ROUTE_NAME% %CONNECTION_ID%", "c r 7"),
         ("%DYNAMIC_METADATA(ns:key)% %DYNAMIC_METADATA(ns:list)%", "text [1,null,true]"),
         ("%FILTER_STATE(k:PLAIN)% %FILTER_STATE(o:FIELD:f)%", "v field"),
+        ("%FILTER_STATE(k)% %FILTER_STATE(k:TYPED)% %FILTER_STATE(o)%", '"v" "v" {"f":"field"}'),
+        ("%FILTER_STATE(k):2% %FILTER_STATE(k:FIELD:f)%", '"v -'),
         ("%DOWNSTREAM_TLS_VERSION% %DOWNSTREAM_PEER_SUBJECT%", "TLSv1.3 CN=peer"),
         ("%DOWNSTREAM_PEER_DNS_SAN% %DOWNSTREAM_PEER_CERT_V_START(%Y)%", "a.com,b.com 1970"),
         ("%PATH(NQ)% %QUERY_PARAM(a)% %ACCESS_LOG_TYPE%", "/p 1+ DownstreamEnd"),
@@ -100,6 +102,25 @@ def test_json_keeps_keys_of_what_is_empty():
     tree = {"none": "%ROUTE_NAME%", "mixed": "<%ROUTE_NAME%>", "code": "%RESPONSE_CODE%"}
     line = meshcore.Formatter(tree, omit_empty=True).format({})
     assert line == '{"code":0,"mixed":"<>","none":null}\n'
+
+
+def test_json_cuts_what_is_no_list_and_no_object():
+    tree = {
+        "state": "%FILTER_STATE(k):0%",
+        "plain": "%FILTER_STATE(k:PLAIN):0%",
+        "number": "%DYNAMIC_METADATA(ns:n):1%",
+        "text": "%DYNAMIC_METADATA(ns:key):2%",
+        "list": "%DYNAMIC_METADATA(ns:list):2%",
+        "mixed": "<%DYNAMIC_METADATA(ns:list):2%>",
+    }
+    assert json.loads(meshcore.Formatter(tree).format(CONTEXT)) == {
+        "state": "v",
+        "plain": "",
+        "number": 3,
+        "text": "te",
+        "list": [1, None, True],
+        "mixed": "<[1>",
+    }
 
 
 def test_json_escapes():
