@@ -66,7 +66,7 @@ bool mc_address_is_loopback(const mc_address *address) {
     if (address->length == 0) {
         return false;
     }
-    return address->any.sa_family == AF_INET ? (ntohl(address->v4.sin_addr.s_addr) >> 24) == 127
+    return address->any.sa_family == AF_INET ? address->v4.sin_addr.s_addr == htonl(INADDR_LOOPBACK)
                                              : IN6_IS_ADDR_LOOPBACK(&address->v6.sin6_addr);
 }
 

@@ -24,6 +24,7 @@ size_t mc_address_text(const mc_address *address, char out[MC_ADDRESS_TEXT]);
 /* Without port and brackets. */
 size_t mc_address_ip(const mc_address *address, char out[MC_ADDRESS_TEXT]);
 uint16_t mc_address_port(const mc_address *address);
+/* 127.0.0.1 or ::1: of 127.0.0.0/8 Envoy takes no other address for it. */
 bool mc_address_is_loopback(const mc_address *address);
 /* 0.0.0.0 or ::, or no address: a socket bound to it takes the address that each connection came to. */
 bool mc_address_is_any(const mc_address *address);

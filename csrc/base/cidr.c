@@ -50,5 +50,5 @@ bool mc_address_is_private(const mc_address *address) {
         const uint32_t ip = ntohl(address->v4.sin_addr.s_addr);
         return ip >> 24 == 10 || ip >> 20 == 0xac1 || ip >> 16 == 0xc0a8;
     }
-    return (address->v6.sin6_addr.s6_addr[0] & 0xfe) == 0xfc;
+    return address->v6.sin6_addr.s6_addr[0] == 0xfd;
 }

@@ -21,7 +21,7 @@ MC_MUST_CHECK mc_status mc_cidr_read(const mc_value *range, mc_cidr *out, mc_err
 MC_MUST_CHECK mc_status mc_cidrs_read(mc_arena *arena, const mc_value *object, const char *field, mc_cidrs *out,
                                       mc_error *error);
 bool mc_cidrs_contain(const mc_cidrs *ranges, const mc_address *address);
-/* RFC 1918, RFC 4193 and loopback (HC-14). */
+/* RFC 1918, RFC 4193 as far as it is assigned (fd00::/8), and loopback (HC-14). */
 bool mc_address_is_private(const mc_address *address);
 
 #endif

@@ -93,6 +93,10 @@ FORWARDED = [
         ("X-Forwarded-For: 10.0.0.1, 1.2.3.4, 127.0.0.1",),
         ("X-Forwarded-For: 10.0.0.1,",),
         ("X-Forwarded-For: nonsense, 10.0.0.2",),
+        ("X-Forwarded-For: 127.0.0.2",),
+        ("X-Forwarded-For: fc00::1",),
+        ("X-Forwarded-For: fd00::1",),
+        ("X-Forwarded-For: [fd00::1]:80",),
         ("X-Forwarded-For: ::1", "X-Forwarded-Proto: https", "X-Forwarded-Port: 7"),
         ("X-Forwarded-Proto: HTTPS",),
         ("X-Forwarded-Proto: gopher", "X-Real: 10.1.2.3"),
@@ -642,6 +646,19 @@ ROUTED: dict[str, tuple[dict[str, str], list[str], str, list[bytes]]] = {
             request("CONNECT a.com:80", "Transfer-Encoding: chunked", host="a.com:80"),
             request("GET /raw"),
         ],
+    ),
+    "direct locations": (
+        {},
+        [
+            f"{{match: {{prefix: /{status}}}, direct_response: {{status: {status}}}, "
+            "response_headers_to_add: [{header: {key: location, value: /z}, "
+            "append_action: ADD_IF_ABSENT}]}"
+            for status in (200, 201, 301, 302, 308, 400)
+        ]
+        + ["{match: {prefix: /r}, redirect: {path_redirect: /x}}"],
+        "",
+        [request(f"GET /{x}?q") for x in (200, 201, 301, 302, 308, 400, "r")]
+        + [request("POST /302", "X-Forwarded-Proto: https", *GRPC)],
     ),
     "local replies": (
         {"local_reply_config": MAPPED},

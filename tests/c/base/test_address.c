@@ -47,7 +47,7 @@ TEST(kinds) {
         const char *ip;
         bool any, loopback;
     } rows[] = {
-        {"0.0.0.0", true, false}, {"::", true, false},        {"127.0.0.1", false, true},  {"127.9.9.9", false, true},
+        {"0.0.0.0", true, false}, {"::", true, false},        {"127.0.0.1", false, true},  {"127.9.9.9", false, false},
         {"::1", false, true},     {"10.0.0.1", false, false}, {"128.0.0.1", false, false}, {"2001:db8::", false, false},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {

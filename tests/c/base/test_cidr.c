@@ -35,7 +35,8 @@ TEST(ranges_contain_what_they_say) {
 TEST(private_addresses) {
     const char *const yes[] = {"10.0.0.1",  "172.16.0.1", "172.31.255.255", "192.168.1.1",
                                "127.0.0.1", "::1",        "fd00::1"};
-    const char *const no[] = {"11.0.0.1", "172.32.0.1", "192.169.0.1", "8.8.8.8", "2001:db8::1", "fe80::1"};
+    const char *const no[] = {"11.0.0.1",  "172.32.0.1",  "192.169.0.1", "8.8.8.8",
+                              "127.0.0.2", "2001:db8::1", "fe80::1",     "fc00::1"};
     for (size_t i = 0; i < sizeof yes / sizeof *yes; i++) {
         mc_address a = address(yes[i]);
         CHECK(mc_address_is_private(&a));
