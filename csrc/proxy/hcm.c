@@ -493,6 +493,13 @@ static mc_status read_upstream_logs(mc_hcm *hcm, const mc_value *config, const m
     if (status == MC_OK && (status = mc_value_read_object(router, "upstream_log_options", &options, error)) == MC_OK) {
         status = mc_value_read_bool(options, "flush_upstream_log_on_upstream_stream", &hcm->access.on_upstream, error);
     }
+    if (status == MC_OK && mc_value_get(options, "upstream_log_flush_interval") != NULL) {
+        status = mc_value_read_duration_ms(options, "upstream_log_flush_interval", &hcm->access.upstream_ms, error);
+        if (status == MC_OK && hcm->access.upstream_ms == 0) {
+            status = mc_error_set(error, MC_EINVAL, "upstream_log_options.upstream_log_flush_interval",
+                                  "must be at least 1 ms");
+        }
+    }
     if (status != MC_OK) {
         mc_error_under(error, "http_filters[%zu].typed_config", count - 1);
     }

@@ -153,6 +153,7 @@ typedef struct mc_hcm_logs {
     mc_access_logs *connections; /* of the listener: a record for each connection's end; NULL: none */
     mc_access_logs *upstream;    /* of the router: a record for each try; NULL: none */
     uint64_t interval_ms;        /* 0: none */
+    uint64_t upstream_ms;        /* the same of a try; 0: none */
     bool on_new_request, on_tunnel, on_upstream;
 } mc_hcm_logs;
 

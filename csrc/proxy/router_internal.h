@@ -47,10 +47,12 @@ typedef struct mc_try {
     bool canceled;
     bool failed; /* for `reason` */
     mc_reset_reason reason;
+    uint64_t flags;    /* response flags of its own: why it was given up, or would have been */
     uint32_t number;   /* tries before it */
     bool measured;     /* its latency is known to the balancer */
     uint64_t given_us; /* when it was given its host, where latency counts */
     mc_timer per_try, per_try_idle, duration;
+    mc_timer log; /* upstream_log_flush_interval */
 } mc_try;
 
 struct mc_router {
@@ -60,7 +62,7 @@ struct mc_router {
     mc_upstream *first;    /* held when it is another one: what `cluster` belongs to */
     mc_cluster *cluster;
     const mc_router_options *options;
-    mc_list tries; /* in flight, newest first */
+    mc_list tries; /* in flight, the oldest first, as they are given up */
     mc_try *final; /* whose response goes downstream */
     mc_retry retry;
     mc_lb_request lb;
@@ -160,8 +162,8 @@ void mc_try_on_failure(mc_attempt *attempt, mc_reset_reason reason);
 void mc_try_on_high(mc_attempt *attempt);
 void mc_try_on_low(mc_attempt *attempt);
 static inline mc_try *mc_router_newest(const mc_router *r) {
-    mc_link *first = mc_list_first(&r->tries);
-    return first == NULL ? NULL : MC_CONTAINER(first, mc_try, link);
+    mc_link *last = r->tries.head.prev;
+    return mc_list_empty(&r->tries) ? NULL : MC_CONTAINER(last, mc_try, link);
 }
 
 /* --- upstream_response.c -------------------------------------------------------------------------------------------- */
@@ -191,6 +193,8 @@ void mc_router_timeout_fired(mc_timer *timer);
 void mc_try_arm(mc_try *t);
 void mc_try_ready_timers(mc_try *t);
 void mc_try_disarm(mc_try *t);
+/* Records of a try that goes on, from its connection on. */
+void mc_try_log_fired(mc_timer *timer);
 /* Something came from upstream. */
 void mc_try_active(mc_try *t);
 /* An upgrade was accepted: the limits were for the handshake. */

@@ -165,6 +165,7 @@ static void per_try_fired(mc_timer *timer) {
     mc_try *t = MC_CONTAINER(timer, mc_try, per_try);
     mc_timer_cancel(t->router->stream->proxy->loop, &t->per_try_idle);
     if (!t->router->response_started) { /* later the timeout of the whole request counts */
+        t->flags |= MC_FLAG(UT);
         try_timed_out(t, t->router->cluster->stats.upstream_rq_per_try_timeout, "upstream_per_try_timeout");
     }
 }
@@ -172,6 +173,7 @@ static void per_try_fired(mc_timer *timer) {
 static void per_try_idle_fired(mc_timer *timer) {
     mc_try *t = MC_CONTAINER(timer, mc_try, per_try_idle);
     mc_timer_cancel(t->router->stream->proxy->loop, &t->per_try);
+    t->flags |= MC_FLAG(SI);
     try_timed_out(t, t->router->cluster->stats.upstream_rq_per_try_idle_timeout, "upstream_per_try_idle_timeout");
 }
 
@@ -206,6 +208,11 @@ static void arm_try_timeouts(mc_try *t) {
 static bool has_try_timeouts(const mc_router *r) { return (r->per_try_ms | r->per_try_idle_ms) != 0; }
 
 void mc_try_arm(mc_try *t) {
+    const mc_hcm_logs *logs = &t->router->stream->hcm->access;
+    if (MC_UNLIKELY(logs->upstream != NULL) && logs->upstream_ms != 0) {
+        t->log.fire = mc_try_log_fired;
+        mc_timer_arm(t->router->stream->proxy->loop, &t->log, logs->upstream_ms);
+    }
     if (MC_UNLIKELY(t->router->websocket) && has_try_timeouts(t->router)) { /* for the handshake */
         arm_try_timeouts(t);
     }

@@ -162,7 +162,7 @@ static mc_span_end end_of(const mc_try *t) {
                                         : &t->headers,
         .trailers = t->trailers,
         .reset_reason = t->failed ? mc_reset_reason_text(t->reason) : MC_SLICE_NONE,
-        .flags = t->failed ? mc_router_reset_flag(t->reason) : 0,
+        .flags = t->flags | (t->failed ? mc_router_reset_flag(t->reason) : 0),
         .status = t->head.status,
         .retries = t->number,
         .connected = t->ready,
@@ -180,6 +180,13 @@ static void log_try(mc_try *t, mc_log_type type) {
     mc_stream_emit_upstream_log(t->router->stream, type, &end);
 }
 
+void mc_try_log_fired(mc_timer *timer) {
+    mc_try *t = MC_CONTAINER(timer, mc_try, log);
+    const mc_stream *stream = t->router->stream;
+    log_try(t, MC_LOG_UPSTREAM_PERIODIC);
+    mc_timer_arm(stream->proxy->loop, &t->log, stream->hcm->access.upstream_ms);
+}
+
 static void log_ready(mc_try *t) {
     if (t->router->stream->hcm->access.upstream != NULL) {
         log_try(t, MC_LOG_UPSTREAM_POOL_READY);
@@ -191,6 +198,7 @@ void mc_try_drop(mc_try *t) {
     MC_FACT(r->stream, progress, r->stream->facts, &t->attempt);
     if (MC_UNLIKELY(r->stream->hcm->access.upstream != NULL)) {
         log_try(t, MC_LOG_UPSTREAM_END);
+        mc_timer_cancel(r->stream->proxy->loop, &t->log);
     }
     if (MC_UNLIKELY(t->span != NULL)) {
         finish_span(t);
@@ -320,7 +328,7 @@ void mc_try_start(mc_router *r) {
     t->attempt.events = &mc_try_events;
     t->attempt.method = mc_headers_get_known(&stream->request, MC_H_METHOD);
     t->attempt.replayable = replayable(r);
-    mc_list_push_front(&r->tries, &t->link);
+    mc_list_push_back(&r->tries, &t->link);
     if (MC_UNLIKELY(stream->span != NULL)) {
         t->number = stream->attempts - 1u;
         t->span = mc_tracing_spawn(stream);

@@ -376,3 +376,63 @@ def test_whose_hash_counts(sides: Pair) -> None:
         for b in range(4)
     ]
     check(sides(routes, clusters=clusters, same_ports=True), cases)
+
+
+# --- records of tries -----------------------------------------------------------------------------
+
+TOLD = (
+    "%ACCESS_LOG_TYPE% %RESPONSE_CODE% %RESPONSE_FLAGS% %RESPONSE_CODE_DETAILS% %REQ(:METHOD)%"
+    " %REQ(:PATH)% %RESP(CONTENT-LENGTH)% %BYTES_SENT% %BYTES_RECEIVED%"
+    " %REQ(X-ENVOY-ATTEMPT-COUNT)% %UPSTREAM_CLUSTER% %UPSTREAM_PROTOCOL%"
+)
+
+
+@pytest.mark.parametrize("when", ["at the end", "also when connected"])
+def test_records_of_tries(sides: Pair, when: str) -> None:
+    router = (
+        "              upstream_log:\n"
+        "              - name: file\n"
+        "                typed_config:\n"
+        '                  "@type": type.googleapis.com/'
+        "envoy.extensions.access_loggers.file.v3.FileAccessLog\n"
+        "                  path: $directory/access\n"
+        f'                  log_format: {{text_format_source: {{inline_string: "{TOLD}\\n"}}}}\n'
+    )
+    if when == "also when connected":
+        router += (
+            "              upstream_log_options: {flush_upstream_log_on_upstream_stream: true}\n"
+        )
+    hedged = "timeout: 2s, hedge_policy: {hedge_on_per_try_timeout: true}, "
+    routes = [
+        route("plain", "timeout: 0.2s"),
+        route("kept", retried("retry_on: 5xx, num_retries: 3, per_try_timeout: 0.15s")),
+        route("idle", retried("retry_on: 5xx, per_try_idle_timeout: 0.15s")),
+        route("hedged", hedged + retried("retry_on: 5xx, num_retries: 2, per_try_timeout: 0.1s")),
+        route("refused", f"cluster: refused, {retried('retry_on: 5xx')}"),
+        route("nohost", "cluster: nohost"),
+    ]
+    steps = "200 500 500,200 500,500,500,500 reset,200 hang,200 part garbage,200 slow,200 slow,slow"
+    cases = [
+        request(f"{method} /{name}/{step}", body=body)
+        for name in "plain kept idle hedged refused nohost".split()
+        for step in (*steps.split(), "hang", "early")
+        for method, body in (("GET", b""), ("POST", b"abc"))
+        if not (name == "idle" and step in ("hang", "part"))
+    ]
+    check(sides(routes, router=router, host=COUNTS), cases)
+
+
+def test_records_of_tries_that_go_on(sides: Pair) -> None:
+    router = (
+        "              upstream_log:\n"
+        "              - name: file\n"
+        "                typed_config:\n"
+        '                  "@type": type.googleapis.com/'
+        "envoy.extensions.access_loggers.file.v3.FileAccessLog\n"
+        "                  path: $directory/access\n"
+        f'                  log_format: {{text_format_source: {{inline_string: "{TOLD}\\n"}}}}\n'
+        "              upstream_log_options: {upstream_log_flush_interval: 0.4s}\n"
+    )
+    routes = [route("plain", "timeout: 0.6s"), route("kept", retried("retry_on: 5xx"))]
+    cases = [request(f"GET /{target}") for target in ("plain/200", "plain/hang", "kept/500,slow")]
+    check(sides(routes, router=router), cases)
