@@ -1,6 +1,7 @@
 # meshcore: what a newcomer and CI run. `make help` lists the targets.
+CCACHE := $(if $(shell command -v ccache),ccache )
 ifeq ($(origin CC),default)
-CC := $(if $(shell command -v ccache),ccache )gcc
+CC := $(CCACHE)gcc
 endif
 # The C++ compiler beside CC, for the one file that talks to RE2.
 ifeq ($(origin CXX),default)
@@ -81,11 +82,17 @@ $(BUILD)/%.o: %.cc
 
 # The C tests link a core of their own whose allocator can be told to fail.
 test-c: ## the C tests
-	@$(SUBMAKE) BUILD=build/core-test CPPFLAGS="-DMC_TEST_ALLOC $(CPPFLAGS)" run-test-c
+	@$(SUBMAKE) -k BUILD=build/core-test CPPFLAGS="-DMC_TEST_ALLOC $(CPPFLAGS)" run-test-c
 
-run-test-c: $(TEST_BIN) $(BUILD)/sim
-	@failed=0; for t in $(TEST_BIN); do $(RUN) $$t $(ARGS) || failed=1; done; \
-		$(RUN) $(BUILD)/sim || failed=1; exit $$failed
+TEST_RUNS := $(TEST_BIN:%=run-%)
+.PHONY: $(TEST_RUNS) run-sim
+run-test-c: $(TEST_RUNS) run-sim
+
+$(TEST_RUNS): run-%: %
+	@$(RUN) $< $(ARGS)
+
+run-sim: $(BUILD)/sim
+	@$(RUN) $<
 
 sim: ## the simulator: SEED=n replays one seed and tells every event; without it many seeds
 	@$(SUBMAKE) BUILD=build/core-test CPPFLAGS="-DMC_TEST_ALLOC $(CPPFLAGS)" build/core-test/sim
@@ -107,28 +114,30 @@ $(BUILD)/tests/%: tests/c/%.c $(BUILD)/libmeshcore.a
 check: asan tsan fuzz ## the C tests under sanitizers, then every fuzzer for FUZZ_SECONDS
 
 asan: ## the C tests under AddressSanitizer and UndefinedBehaviorSanitizer
-	@$(SUBMAKE) BUILD=build/asan CPPFLAGS="-DMC_TEST_ALLOC $(CPPFLAGS)" \
+	@$(SUBMAKE) -k BUILD=build/asan CPPFLAGS="-DMC_TEST_ALLOC $(CPPFLAGS)" \
 		CFLAGS="$(SANITIZE) -fsanitize=address,undefined" run-test-c
 
 tsan: ## the C tests under ThreadSanitizer
-	@$(SUBMAKE) BUILD=build/tsan RUN="$(NO_ASLR)" CPPFLAGS="-DMC_TEST_ALLOC $(CPPFLAGS)" \
+	@$(SUBMAKE) -k BUILD=build/tsan RUN="$(NO_ASLR)" CPPFLAGS="-DMC_TEST_ALLOC $(CPPFLAGS)" \
 		CFLAGS="$(SANITIZE) -fsanitize=thread" run-test-c
 
 fuzz: ## every fuzzer of tests/fuzz, from its corpus; TARGET=name for one
 	@tools/setup.sh check
-	@$(SUBMAKE) BUILD=build/fuzz CC=clang \
+	@$(SUBMAKE) -k BUILD=build/fuzz CC="$(CCACHE)clang" \
 		CFLAGS="$(SANITIZE) -fsanitize=fuzzer-no-link,address,undefined" \
 		CXXFLAGS="-fno-sanitize=function,vptr" run-fuzz
 
 # New inputs go below build/; a crash leaves its input there too. The kept corpus only seeds.
-run-fuzz: $(addprefix $(BUILD)/fuzz/,$(or $(TARGET),$(FUZZ_TARGETS)))
-	@set -e; for t in $(or $(TARGET),$(FUZZ_TARGETS)); do \
-		mkdir -p $(BUILD)/corpus/$$t tests/fuzz/corpus/$$t; \
-		$(BUILD)/fuzz/$$t -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 \
-			-artifact_prefix=$(BUILD)/$$t- $(BUILD)/corpus/$$t tests/fuzz/corpus/$$t >$(BUILD)/$$t.log 2>&1 || \
-			{ tail -40 $(BUILD)/$$t.log; exit 1; }; \
-		sed -n "s/^stat::number_of_executed_units: */fuzz $$t: ok, inputs tried: /p" $(BUILD)/$$t.log; \
-	done
+FUZZ_RUNS := $(addprefix run-fuzz-,$(or $(TARGET),$(FUZZ_TARGETS)))
+.PHONY: $(FUZZ_RUNS)
+run-fuzz: $(FUZZ_RUNS)
+
+$(FUZZ_RUNS): run-fuzz-%: $(BUILD)/fuzz/%
+	@mkdir -p $(BUILD)/corpus/$* tests/fuzz/corpus/$*
+	@$< -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 \
+		-artifact_prefix=$(BUILD)/$*- $(BUILD)/corpus/$* tests/fuzz/corpus/$* >$(BUILD)/$*.log 2>&1 || \
+		{ tail -40 $(BUILD)/$*.log; exit 1; }
+	@sed -n "s/^stat::number_of_executed_units: */fuzz $*: ok, inputs tried: /p" $(BUILD)/$*.log
 
 $(BUILD)/fuzz/%: tests/fuzz/fuzz_%.c $(BUILD)/libmeshcore.a
 	@mkdir -p $(@D)
@@ -138,7 +147,7 @@ $(BUILD)/fuzz/%: tests/fuzz/fuzz_%.c $(BUILD)/libmeshcore.a
 
 # --- Python --------------------------------------------------------------------------------------------
 
-.PHONY: dev build test test-py
+.PHONY: dev build test test-beside test-py
 dev: $(VENV)/.ready ## a virtual environment with the package installed in place, and the tools
 
 $(VENV)/.ready: pyproject.toml setup.py tools/setup.sh
@@ -153,7 +162,12 @@ build: dev ## the extension modules, what changed of them
 	@$(PY) _build/vendor.py && $(PY) _build/schema.py
 	@CC="$(CC)" $(PY) setup.py --quiet build_ext --inplace
 
-test: lint test-c test-py gate-quick check ## everything that CI runs
+# The Python tests mostly wait, for programs and limits of time: what computes beside them gives way.
+test: lint test-c ## everything that CI runs
+	@$(MAKE) --no-print-directory -j2 --output-sync=target test-py test-beside
+
+test-beside:
+	@nice -n 19 $(MAKE) --no-print-directory gate-quick check
 
 test-py: build ## the Python tests; ARGS goes to pytest
 	@$(PY) -m pytest -q -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)

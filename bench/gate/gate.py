@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
 import re
 import shutil
@@ -45,7 +46,9 @@ def build(tree: Path, name: str, flags: str = "") -> Path:
     binary = f"{directory}/bench/gate/gate"
     command = ["make", "--no-print-directory", "-s", "-j2", f"BUILD={directory}"]
     command += [f"CPPFLAGS={flags}", binary]
-    done = subprocess.run(command, cwd=tree, stdout=subprocess.DEVNULL, check=False)
+    # A make that called this has its own jobs, and flags that are not for this one.
+    env = {name: value for name, value in os.environ.items() if name != "MAKEFLAGS"}
+    done = subprocess.run(command, cwd=tree, env=env, stdout=subprocess.DEVNULL, check=False)
     if done.returncode != 0:
         raise GateError(f"cannot build {binary} in {tree}")
     return tree / binary

@@ -1061,7 +1061,8 @@ static void check_gauges(sim *s) {
     uint64_t told = s->records + mc_engine_records_dropped(s->p.engine);
     REQUIRE(s, told == total, "%llu records of %llu requests", (unsigned long long)told, (unsigned long long)total);
     /* Nothing is sent twice but by a retry; copies and redirects are requests of the router as well. */
-    uint64_t allowed = pipeline_counter(&s->p, "http.in.rq_total");
+    uint64_t allowed =
+        pipeline_counter(&s->p, "http.in.rq_total") + pipeline_counter(&s->p, "http.async-client.rq_total");
     for (int i = 0; i < CLUSTERS; i++) {
         char name[48];
         snprintf(name, sizeof name, "cluster.c%d.upstream_rq_retry", i);
