@@ -81,6 +81,7 @@ typedef struct sim {
     outcome outcomes[REQUESTS];
     uint32_t requests, answered, tally[4];
     uint64_t received; /* by servers: heads of requests */
+    uint64_t ended;    /* connections, by servers */
     uint64_t records;
     mc_cluster *clusters[KEPT];
     mc_host *hosts[KEPT];
@@ -88,6 +89,7 @@ typedef struct sim {
     left left[KEPT];
     uint32_t left_count;
     uint32_t small_breakers;
+    uint64_t floods;
 } sim;
 
 /* --- chance, trace, failure ----------------------------------------------------------------------------------------- */
@@ -356,6 +358,7 @@ static void server_step(sim *s, server *v, bool all) {
         return;
     }
     v->busy = false;
+    s->ended += v->end != STAY;
     if (v->end == CLOSE) {
         mc_conn_close(&v->peer->conn, true);
     } else if (v->end == RESET) {
@@ -464,8 +467,11 @@ static void client_read(sim *s, client *c) {
     if (c->asked_count > 0 && c->peer.eof && mc_h1_parser_eof(&c->parser) != MC_OK) {
         trace(s, "response to %u cut off", c->asked[0].id);
     }
+    /* Whom too many answers wait for is a flood. */
+    const bool flooded = c->asked_count > 0 && pipeline_counter(&s->p, "http1.response_flood") > s->floods;
+    s->floods += flooded;
     for (uint32_t i = 0; i < c->asked_count; i++) {
-        REQUIRE(s, !s->calm, "the connection of request %u was closed", c->asked[i].id);
+        REQUIRE(s, !s->calm || flooded, "the connection of request %u was closed", c->asked[i].id);
         settle(s, c->asked[i].id, CLOSED);
     }
     trace(s, "client %d closed", (int)(c - s->clients));
@@ -975,6 +981,7 @@ static void servers_step(sim *s, bool all) {
         server_step(s, v, all);
         if (!s->calm && !v->busy && chance(s, 1)) {
             trace(s, "server leaves");
+            s->ended++;
             mc_conn_close(&peer->conn, true); /* an idle connection, perhaps in a race with the next request */
         }
     }
@@ -1068,7 +1075,8 @@ static void check_gauges(sim *s) {
         snprintf(name, sizeof name, "cluster.c%d.upstream_rq_retry", i);
         allowed += pipeline_counter(&s->p, name);
     }
-    REQUIRE(s, s->received <= allowed, "servers got %llu requests of %llu", (unsigned long long)s->received,
+    /* What met the end of a connection that was used before went out once more, whatever of it had come to the server. */
+    REQUIRE(s, s->received <= allowed + s->ended, "servers got %llu requests of %llu", (unsigned long long)s->received,
             (unsigned long long)allowed);
 }
 
