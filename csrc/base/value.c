@@ -284,6 +284,7 @@ static mc_status parse_value(parser *p, mc_value *out, int depth) {
 }
 
 mc_status mc_value_parse(mc_arena *arena, mc_slice json, const mc_value **out, mc_error *error) {
+    json = json.p == NULL ? MC_SLICE("") : json;
     parser p = {.start = json.p, .at = json.p, .end = json.p + json.n, .arena = arena, .error = error};
     mc_value *root = mc_arena_zalloc(arena, sizeof *root);
     mc_status status = root == NULL ? oom(&p) : parse_value(&p, root, 0);

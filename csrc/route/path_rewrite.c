@@ -90,16 +90,11 @@ mc_status mc_path_rewrite_apply(const mc_path_rewrite *rewrite, mc_slice path, c
     } else if (rewrite->matched != SIZE_MAX) {
         end = rewrite->matched;
     }
-    if (rewrite->format != NULL && head.n == 0) {
+    if (head.n == 0) {
         return MC_OK; /* nothing came of it */
     }
     const mc_slice parts[] = {head, mc_slice_from(path, end)};
-    mc_slice made;
-    MC_TRY(mc_arena_concat(request->arena, parts, 2, &made));
-    if (made.n > 0) { /* an empty path is no rewrite */
-        *out = made;
-    }
-    return MC_OK;
+    return mc_arena_concat(request->arena, parts, 2, out);
 }
 
 mc_status mc_path_rewrite_headers(const mc_path_rewrite *rewrite, const mc_route_request *request, mc_headers *headers,

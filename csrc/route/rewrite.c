@@ -87,16 +87,21 @@ static mc_status rewritten_host(const mc_rewrite *rewrite, const mc_route_reques
 /* The headers of one direction at the levels of a match. */
 typedef struct levels {
     const mc_header_mutations *weighted, *route, *host, *outer;
+    mc_slice authority; /* of the weighted cluster; empty: none */
 } levels;
 
-/* The weighted cluster first; then from the route outwards, or inwards with
+/* The weighted cluster first, its authority behind its headers (RT-22); then from the route outwards, or inwards with
  * most_specific_header_mutations_wins. */
 static mc_status mutate(const mc_route_table *table, const levels *level, mc_headers *headers,
                         const mc_stream_info *info) {
-    if (MC_LIKELY(level->weighted == NULL && level->outer == NULL && level->host == NULL && level->route == NULL)) {
+    if (MC_LIKELY(level->weighted == NULL && level->outer == NULL && level->host == NULL && level->route == NULL &&
+                  level->authority.n == 0)) {
         return MC_OK;
     }
     MC_TRY(mc_header_mutations_apply(level->weighted, headers, info));
+    if (level->authority.n > 0) {
+        MC_TRY(mc_headers_set_known(headers, MC_H_AUTHORITY, level->authority));
+    }
     MC_TRY(mc_header_mutations_apply(table->most_specific_wins ? level->outer : level->route, headers, info));
     MC_TRY(mc_header_mutations_apply(level->host, headers, info));
     return mc_header_mutations_apply(table->most_specific_wins ? level->route : level->outer, headers, info);
@@ -108,7 +113,8 @@ static mc_status mutate_request(const mc_route_table *table, const mc_route_matc
                                 const mc_route_request *request, mc_headers *headers) {
     const mc_weighted_cluster *weighted = match->weighted;
     const levels level = {weighted == NULL ? NULL : weighted->request_mutations, match->route->request_mutations,
-                          match->virtual_host->request_mutations, table->request_mutations};
+                          match->virtual_host->request_mutations, table->request_mutations,
+                          weighted == NULL ? MC_SLICE_NONE : weighted->host_rewrite_literal};
     if (MC_LIKELY(!table->formats)) {
         return mutate(table, &level, headers, NULL);
     }
@@ -124,7 +130,7 @@ mc_status mc_route_finalize_response(const mc_route_table *table, const mc_route
     }
     const mc_weighted_cluster *weighted = match->weighted;
     const levels level = {weighted == NULL ? NULL : weighted->response_mutations, match->route->response_mutations,
-                          match->virtual_host->response_mutations, table->response_mutations};
+                          match->virtual_host->response_mutations, table->response_mutations, MC_SLICE_NONE};
     if (MC_LIKELY(!table->formats)) {
         return mutate(table, &level, headers, NULL);
     }
@@ -136,12 +142,8 @@ mc_status mc_route_finalize_response(const mc_route_table *table, const mc_route
 mc_status mc_route_finalize_request(const mc_route_table *table, const mc_route_match *match,
                                     const mc_route_request *request, mc_headers *headers, bool suppress_envoy_headers) {
     const mc_route *route = match->route;
-    const mc_weighted_cluster *weighted = match->weighted;
-    if (route == NULL) {
+    if (route == NULL || route->action == MC_ROUTE_DIRECT_RESPONSE) { /* RT-32 */
         return MC_OK;
-    }
-    if (weighted != NULL && weighted->host_rewrite_literal.n > 0) {
-        MC_TRY(mc_headers_set_known(headers, MC_H_AUTHORITY, weighted->host_rewrite_literal));
     }
     MC_TRY(mutate_request(table, match, request, headers));
     const mc_rewrite *rewrite = mc_route_entry_of(route)->rewrite;

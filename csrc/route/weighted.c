@@ -71,7 +71,7 @@ static mc_status weighted_random(const mc_route *route, const mc_route_request *
         uint64_t number;
         const mc_header *header = mc_headers_next(request->headers, route->weighted_header, &at);
         bool once = header != NULL && mc_headers_next(request->headers, route->weighted_header, &at) == NULL;
-        if (once && mc_slice_u64(header->value, &number) == MC_OK) {
+        if (once && mc_slice_number(header->value, UINT64_MAX, &number) == MC_OK) {
             *out = number;
         }
     }

@@ -7,6 +7,8 @@
 
 #include <stdlib.h>
 
+#include "lines.h"
+
 /* Exactly what the index must find. */
 static const mc_route *naive(const mc_host *host, const mc_match_input *in) {
     for (size_t i = 0; i < host->entry_count; i++) {
@@ -19,30 +21,14 @@ static const mc_route *naive(const mc_host *host, const mc_match_input *in) {
     return NULL;
 }
 
-static mc_slice line_of(mc_slice *rest) {
-    size_t end = mc_slice_find(*rest, '\n');
-    mc_slice line = mc_slice_until(*rest, end);
-    *rest = mc_slice_from(*rest, end + 1);
-    return line;
-}
-
-static mc_status add(mc_headers *headers, mc_slice name, mc_slice value) {
-    return name.n == 0 ? MC_OK : mc_headers_add(headers, name, value.p == NULL ? MC_SLICE("") : value);
-}
-
 static mc_status fill(mc_headers *headers, mc_slice text) {
-    mc_slice line = line_of(&text);
+    mc_slice line = take_line(&text);
     size_t slash = mc_slice_find(line, '/');
-    mc_status status = add(headers, MC_SLICE(":authority"), mc_slice_until(line, slash));
+    mc_status status = add_header(headers, MC_SLICE(":authority"), mc_slice_until(line, slash));
     if (status == MC_OK && slash < line.n) {
-        status = add(headers, MC_SLICE(":path"), mc_slice_from(line, slash));
+        status = add_header(headers, MC_SLICE(":path"), mc_slice_from(line, slash));
     }
-    while (status == MC_OK && text.n > 0) {
-        line = line_of(&text);
-        size_t colon = line.n > 0 ? 1 + mc_slice_find(mc_slice_from(line, 1), ':') : 0;
-        status = add(headers, mc_slice_until(line, colon), mc_slice_trim(mc_slice_from(line, colon + 1)));
-    }
-    return status;
+    return status == MC_OK ? add_lines(headers, text) : status;
 }
 
 static void use(const mc_route_table *table, mc_slice text) {

@@ -79,6 +79,7 @@ def substitution(rng: random.Random) -> Tree:
             ("^/([^/]*)", r"/n\1"),
             ("/", "//"),
             ("[ab]+", ""),
+            (".*", ""),
             ("nope", "z"),
         )
     )
@@ -159,10 +160,16 @@ def match(rng: random.Random) -> Tree:
 ADDED = ("x-a", "x-b", "x-new", "user-agent", "accept", "x-forwarded-for", "cache-control")
 
 
-def additions(rng: random.Random, names: tuple[str, ...] = ADDED) -> list[Tree]:
+# What only the request says, as a RouteTable knows it too.
+FORMATS = ("%REQ(:authority)%", "%REQ(x-a)%-%REQ(x-b?x-c):1%", "%ROUTE_NAME%", "%PATH(NQ)%")
+
+
+def additions(
+    rng: random.Random, names: tuple[str, ...] = ADDED, formats: tuple[str, ...] = FORMATS
+) -> list[Tree]:
     out = []
     for _ in range(rng.randrange(3)):
-        value = rng.choice(("v1", "v2", "5%%", ""))
+        value = rng.choice(("v1", "v2", "5%%", "", *formats))
         tree: Tree = {"header": {"key": rng.choice(names), "value": value}}
         kind = rng.randrange(6)
         if kind < 4:
@@ -185,7 +192,7 @@ def mutations(rng: random.Random) -> Tree:
     if rng.random() < 0.3:
         tree["request_headers_to_remove"] = [rng.choice(ADDED), "X-C"]
     if rng.random() < 0.3:
-        tree["response_headers_to_add"] = additions(rng, ("x-r", "x-s", "x-upstream"))
+        tree["response_headers_to_add"] = additions(rng, ("x-r", "x-s", "x-upstream"), ())
     if rng.random() < 0.3:
         tree["response_headers_to_remove"] = [rng.choice(("x-upstream", "x-r"))]
     return tree
@@ -337,7 +344,7 @@ def request(rng: random.Random) -> Headers:
         headers.append(("cookie", rng.choice(("k=1", 'k="ab"; l=2', "l=; k=12", "m=1; k=1; k=2"))))
     if rng.random() < 0.8:
         headers.append(("x-cluster", "echo"))
-    headers.append(("x-random", rng.choice(("0", "1", "2", "3", "7", "18446744073709551615"))))
+    headers.append(("x-random", rng.choice(("0", "1", "+2", "3", "7", "18446744073709551615"))))
     if rng.random() < 0.2:
         headers.append(("x-forwarded-host", rng.choice(("o.test", "o.test, a.test", "a.test"))))
     return headers

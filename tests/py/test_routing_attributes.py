@@ -303,3 +303,40 @@ def test_what_is_refused(route: dict[str, Any], path: str) -> None:
     with pytest.raises(ConfigError) as caught:
         one({}, route)
     assert caught.value.path == f"virtual_hosts[0].routes[0].route.{path}"
+
+
+def test_formats_know_what_was_matched() -> None:
+    value = "%ROUTE_NAME% %UPSTREAM_CLUSTER% %METADATA(ROUTE:a:b)% %METADATA(VIRTUAL_HOST:c:d)%"
+    route = {
+        "name": "n",
+        "match": {"prefix": "/"},
+        "route": {"cluster": "c"},
+        "metadata": {"filter_metadata": {"a": {"b": "q"}}},
+        "request_headers_to_add": [{"header": {"key": "x", "value": value}}],
+    }
+    host = {
+        "name": "v",
+        "domains": ["*"],
+        "routes": [route],
+        "metadata": {"filter_metadata": {"c": {"d": "r"}}},
+    }
+    asked = [(":path", "/"), (":method", "GET")]
+    found = RouteTable({"name": "t", "virtual_hosts": [host]}).match(asked)
+    assert found is not None
+    assert dict(found.finalize_request(asked))["x"] == "n c q r"
+    assert dict(found.finalize_request(asked, context={"route_name": "z"}))["x"] == "z c q r"
+
+
+def test_a_direct_response_changes_no_request() -> None:
+    route = {
+        "match": {"prefix": "/"},
+        "direct_response": {"status": 200},
+        "request_headers_to_add": [{"header": {"key": "x", "value": "1"}}],
+        "response_headers_to_add": [{"header": {"key": "y", "value": "1"}}],
+    }
+    host = {"name": "v", "domains": ["*"], "routes": [route]}
+    asked = [(":path", "/"), (":method", "GET")]
+    found = RouteTable({"name": "t", "virtual_hosts": [host]}).match(asked)
+    assert found is not None
+    assert found.finalize_request(asked) == asked
+    assert found.finalize_response([]) == [("y", "1")]

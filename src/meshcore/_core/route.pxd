@@ -23,6 +23,12 @@ cdef extern from "http/stream_info.h" nogil:
         const mc_headers *response_trailers
         const mc_address *downstream_remote
         const mc_address *downstream_local
+        const mc_value *route_metadata
+        const mc_value *virtual_host_metadata
+        mc_slice route_name
+        mc_slice virtual_host_name
+        mc_slice upstream_cluster
+        mc_slice upstream_cluster_raw
         uint64_t stream_id
         mc_random *random
     void mc_stream_info_init(mc_stream_info *info)

@@ -550,19 +550,39 @@ cdef class Route:
         finally:
             end(&c)
 
+    cdef Context scene(self, object context):
+        """What formats in header values read: the context, and this match where it says nothing."""
+        cdef Context known = self.context if context is None else read_context(context)
+        cdef mc_stream_info *info
+        known = read_context(None) if known is None else known
+        info = &known.info
+        if self.found.route != NULL:
+            if info.route_name.p == NULL:
+                info.route_name = self.found.route.name
+            if info.virtual_host_name.p == NULL:
+                info.virtual_host_name = self.found.virtual_host.name
+            if info.upstream_cluster.n == 0 and self.found.cluster_id != <uint32_t>-1:
+                info.upstream_cluster = info.upstream_cluster_raw = mc_route_table_cluster_name(
+                    self.table.table, self.found.cluster_id
+                )
+            if info.route_metadata == NULL:
+                info.route_metadata = self.found.route.metadata
+            if info.virtual_host_metadata == NULL:
+                info.virtual_host_metadata = self.found.virtual_host.metadata
+        return known
+
     def finalize_request(self, headers, *, context=None, suppress_envoy_headers=False):
         """The headers as they go upstream: mutations, host and path rewritten.
 
         A new list of (name, value); bytes if the first name given was bytes. `context` is what
         formats in header values read besides the headers.
         """
-        cdef Context known = self.context if context is None else read_context(context)
+        cdef Context known = self.scene(context)
         cdef call c
         begin(&c)
         try:
             fill(&c, headers)
-            if known is not None:
-                know(&c, known)
+            know(&c, known)
             check(mc_route_finalize_request(
                 self.table.table, &self.found, &c.request, &c.headers, suppress_envoy_headers
             ))
@@ -575,18 +595,16 @@ cdef class Route:
 
         `request_headers` and `context` are what formats in header values read besides.
         """
-        cdef Context known = self.context if context is None else read_context(context)
+        cdef Context known = self.scene(context)
         cdef Context asked = known if request_headers is None else read_context(None)
         cdef call c
         begin(&c)
         try:
             fill(&c, headers)
-            if known is not None:
-                know(&c, known)
+            know(&c, known)
             if request_headers is not None:
                 add_headers(&asked.request, request_headers)
-            if asked is not None:
-                c.request.headers = &asked.request
+            c.request.headers = &asked.request
             check(mc_route_finalize_response(
                 self.table.table, &self.found, &c.request, &c.headers
             ))
