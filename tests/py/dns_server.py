@@ -26,17 +26,26 @@ def _labels(name: str) -> bytes:
     return b"".join(bytes((len(part),)) + part for part in parts) + b"\0"
 
 
+def _one_port() -> tuple[socket.socket, socket.socket]:
+    """A UDP and a listening TCP socket on the same port, which others may be taking too."""
+    while True:
+        tcp = socket.create_server(("127.0.0.1", 0))
+        udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        try:
+            udp.bind(tcp.getsockname())
+        except OSError:
+            udp.close()
+            tcp.close()
+        else:
+            return udp, tcp
+
+
 class DnsServer:
     def __init__(self, answers: dict[tuple[str, str], Any]) -> None:
         self.answers = answers
         self.questions: list[tuple[str, str, str]] = []  # name, kind, transport
-        self._udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._udp.bind(("127.0.0.1", 0))
+        self._udp, self._tcp = _one_port()
         self.port: int = self._udp.getsockname()[1]
-        self._tcp = socket.socket()
-        self._tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self._tcp.bind(("127.0.0.1", self.port))
-        self._tcp.listen()
         self._threads = [
             threading.Thread(target=self._serve_udp, daemon=True),
             threading.Thread(target=self._serve_tcp, daemon=True),

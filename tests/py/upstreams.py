@@ -121,8 +121,10 @@ class Upstream:
         self._tasks: set[asyncio.Task[None]] = set()
         listening = socket.create_server(("127.0.0.1", 0), backlog=1024)
         self.port: int = listening.getsockname()[1]
-        self._thread = threading.Thread(target=self._run, args=(listening,), daemon=True)
+        serving = threading.Event()
+        self._thread = threading.Thread(target=self._run, args=(listening, serving), daemon=True)
         self._thread.start()
+        serving.wait()
 
     async def gate(self) -> None:
         """For a behaviour: wait until the test calls `release`."""
@@ -153,12 +155,13 @@ class Upstream:
         for task in self._tasks:
             task.cancel()
 
-    def _run(self, listening: socket.socket) -> None:
+    def _run(self, listening: socket.socket, serving: threading.Event) -> None:
         loop = self._loop
         asyncio.set_event_loop(loop)
         server = loop.run_until_complete(
             asyncio.start_server(self._connection, sock=listening, limit=HEAD_LIMIT)
         )
+        serving.set()
         loop.run_forever()
         server.close()
         self._cancel()
