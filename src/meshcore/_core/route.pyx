@@ -8,12 +8,12 @@ from libc.string cimport memset
 from meshcore._core.cbase cimport (
     MC_EINVAL,
     MC_OK,
+    bytes_slice,
     mc_arena_fini,
     mc_arena_init,
     mc_runtime_fini,
     mc_runtime_init,
     mc_slice,
-    mc_slice_of,
     mc_status,
     mc_value_parse,
     slice_bytes,
@@ -224,7 +224,8 @@ cdef class RouteTable:
             route.table = self
             route.found = found
             route.cluster = slice_str(found.cluster)
-            route.found.cluster = mc_slice_of(NULL, 0)
+            route.cluster_octets = slice_bytes(found.cluster)
+            route.found.cluster = bytes_slice(route.cluster_octets)
             route.context = known
             if found.virtual_host.virtual_cluster_count > 0:
                 check(mc_virtual_host_cluster(found.virtual_host, &c.headers, &virtual_cluster))
@@ -247,6 +248,7 @@ cdef class Route:
     cdef RouteTable table
     cdef mc_route_match found
     cdef readonly str cluster
+    cdef bytes cluster_octets  # what `found` names
     # The name of the request's virtual cluster, "other" for none of them, None without any.
     cdef readonly str virtual_cluster
     cdef Context context
@@ -462,7 +464,7 @@ cdef class Route:
         A list of (entries, limit, hits_addend): entries are (key, value) pairs, limit is
         (requests, unit) or None. `context` takes the place of the match's.
         """
-        cdef Context known = self.context if context is None else read_context(context)
+        cdef Context known = self.scene(context)
         cdef mc_rate_limit_descriptors found
         cdef uint32_t i, j
         cdef bytes cluster = local_cluster.encode()
@@ -471,9 +473,8 @@ cdef class Route:
         begin(&c)
         try:
             fill(&c, headers)
-            if known is not None:
-                know(&c, known)
-                known.info.request = &c.headers
+            know(&c, known)
+            known.info.request = &c.headers
             check(mc_route_rate_limits(
                 &self.found, &c.request, borrowed(cluster), stage, apply_on_stream_done,
                 <mc_vh_rate_limits>(<int>VH_RATE_LIMITS.index(vh_rate_limits)), &found,
@@ -492,8 +493,7 @@ cdef class Route:
                 for i in range(found.count)
             ]
         finally:
-            if known is not None:
-                known.info.request = &known.request
+            known.info.request = &known.request
             end(&c)
 
     @property
@@ -561,10 +561,8 @@ cdef class Route:
                 info.route_name = self.found.route.name
             if info.virtual_host_name.p == NULL:
                 info.virtual_host_name = self.found.virtual_host.name
-            if info.upstream_cluster.n == 0 and self.found.cluster_id != <uint32_t>-1:
-                info.upstream_cluster = info.upstream_cluster_raw = mc_route_table_cluster_name(
-                    self.table.table, self.found.cluster_id
-                )
+            if info.upstream_cluster.n == 0:
+                info.upstream_cluster = info.upstream_cluster_raw = self.found.cluster
             if info.route_metadata == NULL:
                 info.route_metadata = self.found.route.metadata
             if info.virtual_host_metadata == NULL:
