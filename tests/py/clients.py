@@ -13,7 +13,7 @@ from typing import Self
 
 from peers import tool
 
-TIMEOUT_S = 10.0
+TIMEOUT_S = 30.0
 Headers = list[tuple[str, str]]
 
 # --- HTTP/1.1, byte by byte ---------------------------------------------------------------------

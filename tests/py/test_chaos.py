@@ -18,7 +18,7 @@ def test_clients_notice_nothing(tmp_path: Path) -> None:
         "remove",
         "add",
     ]
-    assert faults(phases) == []
+    assert faults(phases, slack_s=3) == []  # less than the whole limit of a request
     for phase in phases:
         assert len(phase.answers) > 50, phase.name
     assert phases[1].retries > 0

