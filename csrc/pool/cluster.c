@@ -14,6 +14,9 @@ static void release_stats(mc_cluster *cluster) {
 #define RELEASE(name) mc_stats_release(cluster->stats_store, cluster->stats.name);
     MC_CLUSTER_STATS(RELEASE, RELEASE, RELEASE)
 #undef RELEASE
+#define RELEASE(name) mc_stats_release(cluster->stats_store, cluster->stats.http1.name);
+    MC_CLUSTER_HTTP1_STATS(RELEASE)
+#undef RELEASE
     for (int i = 0; i < MC_ORIGINS; i++) {
         mc_code_stats_fini(&cluster->codes[i]);
     }
@@ -306,6 +309,9 @@ static void register_stats(mc_cluster *cluster) {
 #undef COUNTER
 #undef GAUGE
 #undef HISTOGRAM
+#define COUNTER(name) cluster->stats.http1.name = mc_stats_scoped(store, MC_COUNTER, scope, MC_SLICE("http1." #name));
+    MC_CLUSTER_HTTP1_STATS(COUNTER)
+#undef COUNTER
 }
 
 /* For who tells of the cluster: formats, load-balancing extensions. */

@@ -97,9 +97,19 @@
     HISTOGRAM(upstream_rq_per_cx)                                                                                      \
     HISTOGRAM(upstream_rq_time)
 
+/* Of the codec, under "http1.". */
+#define MC_CLUSTER_HTTP1_STATS(COUNTER)                                                                                \
+    COUNTER(dropped_headers_with_underscores)                                                                          \
+    COUNTER(requests_rejected_with_underscores_in_headers)                                                             \
+    COUNTER(metadata_not_supported_error)                                                                              \
+    COUNTER(response_flood)
+
 typedef struct mc_cluster_stats {
 #define MC_FIELD(name) mc_stat name;
     MC_CLUSTER_STATS(MC_FIELD, MC_FIELD, MC_FIELD)
+    struct {
+        MC_CLUSTER_HTTP1_STATS(MC_FIELD)
+    } http1;
 #undef MC_FIELD
 } mc_cluster_stats;
 

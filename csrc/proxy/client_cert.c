@@ -11,7 +11,48 @@ static const mc_name_value modes[] = {
     {NULL, 0},
 };
 
-mc_status mc_client_cert_rules_read(const mc_value *config, mc_client_cert_rules *out, mc_error *error) {
+static mc_status read_action(void *ctx, const mc_value *extension, const void **out, mc_error *error) {
+    mc_arena *arena = ctx;
+    const mc_value *typed;
+    mc_client_cert_rules *rules = mc_arena_zalloc(arena, sizeof *rules);
+    if (rules == NULL) {
+        return MC_ENOMEM;
+    }
+    MC_TRY(mc_value_read_object(extension, "typed_config", &typed, error));
+    if (!mc_slice_eq(mc_any_type(typed), MC_SLICE("envoy.extensions.filters.network.http_connection_manager.v3."
+                                                  "HttpConnectionManager.ForwardClientCertConfig"))) {
+        return mc_error_set(error, MC_EINVAL, "typed_config", "must be a ForwardClientCertConfig");
+    }
+    *out = rules;
+    return mc_error_in(mc_client_cert_rules_read(arena, typed, rules, error), error, "typed_config");
+}
+
+static mc_status read_tree(mc_arena *arena, const mc_value *config, mc_client_cert_rules *out, mc_error *error) {
+    static const char field[] = "forward_client_cert_matcher";
+    const mc_tree_actions actions = {read_action, arena};
+    const mc_value *matcher;
+    bool reads_info = false; /* it is given whatever is read */
+    MC_TRY(mc_value_read_object(config, field, &matcher, error));
+    return matcher == NULL
+               ? MC_OK
+               : mc_error_in(mc_matcher_tree_compile(arena, matcher, &actions, &out->tree, &reads_info, error), error,
+                             field);
+}
+
+mc_status mc_client_cert_rules_find(const mc_client_cert_rules *rules, const mc_route_request *request,
+                                    const mc_client_cert_rules **out) {
+    const void *found = NULL;
+    mc_match_input input = {.request = request};
+    const mc_slice path = mc_headers_get_known(request->headers, MC_H_PATH);
+    input.path = input.whole = mc_slice_until(path, mc_slice_find(path, '?'));
+    input.query = mc_slice_from(path, input.path.n + 1);
+    MC_TRY(mc_matcher_tree_find(rules->tree, &input, &found));
+    *out = found == NULL ? rules : found;
+    return MC_OK;
+}
+
+mc_status mc_client_cert_rules_read(mc_arena *arena, const mc_value *config, mc_client_cert_rules *out,
+                                    mc_error *error) {
     const mc_value *details;
     uint64_t mode = MC_XFCC_SANITIZE;
     MC_TRY(mc_read_enum(config, "forward_client_cert_details", modes, &mode, error));
@@ -29,7 +70,7 @@ mc_status mc_client_cert_rules_read(const mc_value *config, mc_client_cert_rules
         MC_TRY(mc_error_in(mc_value_read_bool(details, flags[i].name, flags[i].flag, error), error,
                            "set_current_client_cert_details"));
     }
-    return MC_OK;
+    return read_tree(arena, config, out, error);
 }
 
 /* The element under construction; with `p` NULL it is only measured. */

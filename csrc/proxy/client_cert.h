@@ -5,6 +5,7 @@
 #include "base/value.h"
 #include "http/headers.h"
 #include "http/stream_info.h"
+#include "route/matcher_tree.h"
 
 typedef enum mc_xfcc_mode {
     MC_XFCC_SANITIZE,
@@ -17,10 +18,15 @@ typedef enum mc_xfcc_mode {
 typedef struct mc_client_cert_rules {
     mc_xfcc_mode mode;
     bool cert, chain, subject, uri, dns; /* set_current_client_cert_details */
+    const mc_matcher_tree *tree;         /* leads to rules that hold instead; NULL: none */
 } mc_client_cert_rules;
 
-/* Fields of an HttpConnectionManager. */
-MC_MUST_CHECK mc_status mc_client_cert_rules_read(const mc_value *config, mc_client_cert_rules *out, mc_error *error);
+/* Fields of an HttpConnectionManager, or of a ForwardClientCertConfig, which has no tree. */
+MC_MUST_CHECK mc_status mc_client_cert_rules_read(mc_arena *arena, const mc_value *config, mc_client_cert_rules *out,
+                                                  mc_error *error);
+/* The rules for this request. MC_ENOMEM on failure. */
+MC_MUST_CHECK mc_status mc_client_cert_rules_find(const mc_client_cert_rules *rules, const mc_route_request *request,
+                                                  const mc_client_cert_rules **out);
 /* Removes, keeps, sets or extends the header. `tls` may be NULL. */
 MC_MUST_CHECK mc_status mc_client_cert_apply(const mc_client_cert_rules *rules, const mc_tls_info *tls,
                                              mc_headers *headers);

@@ -23,11 +23,14 @@ struct mc_downstream {
     mc_address peer, local;
     uint64_t opened_ms, idle_ms;
     uint64_t tx_counted;       /* of conn.tx_bytes */
+    size_t rx_told, tx_told;   /* by tell_buffered */
     uint64_t response_ends[2]; /* where the last responses but one, and the last, end among the bytes written */
     uint64_t consumed;         /* bytes that the parser took */
     uint32_t requests;
     uint64_t ended, premature; /* streams, and those among them that a client gave up at once (HC-42) */
     drain_state drain;
+    uint8_t agent; /* MC_AGENT_* */
+    bool agent_known;
     bool used;                /* something came */
     bool spoke;               /* what came is HTTP so far */
     bool old;                 /* the last one was of HTTP/1.0 */
@@ -42,6 +45,7 @@ struct mc_downstream {
     bool head_pending;        /* a head has begun and is not complete: request_headers_timeout runs */
 };
 
+#define COUNT_AGENT(d, name)  mc_counter_inc((d)->proxy->slab, (d)->pin->hcm->stats.user_agents[(d)->agent].name)
 #define COUNT(d, name)        mc_counter_inc((d)->proxy->slab, (d)->pin->hcm->stats.name)
 #define GAUGE(d, name, delta) mc_gauge_add((d)->proxy->slab, (d)->pin->hcm->stats.name, delta)
 
@@ -77,6 +81,33 @@ static void free_objects(mc_downstream *d) {
 static void count_tx(mc_downstream *d) {
     mc_counter_add(d->proxy->slab, d->pin->hcm->stats.downstream_cx_tx_bytes_total, d->conn.tx_bytes - d->tx_counted);
     d->tx_counted = d->conn.tx_bytes;
+}
+
+/* What the connection holds of what it read, and of what it has to write. */
+static void tell_buffered(mc_downstream *d) {
+    const size_t rx = d->conn.in.length, tx = d->conn.out.length;
+    if (MC_UNLIKELY(rx != d->rx_told || tx != d->tx_told)) {
+        GAUGE(d, downstream_cx_rx_bytes_buffered, (int64_t)rx - (int64_t)d->rx_told);
+        GAUGE(d, downstream_cx_tx_bytes_buffered, (int64_t)tx - (int64_t)d->tx_told);
+        d->rx_told = rx;
+        d->tx_told = tx;
+    }
+}
+
+/* The first request tells what the client is; the statistics know two kinds (section 8). */
+static void count_agent(mc_downstream *d, mc_slice agent) {
+    if (!d->agent_known) {
+        d->agent_known = true;
+        d->agent = mc_slice_search(agent, MC_SLICE("iOS")) != SIZE_MAX       ? MC_AGENT_IOS
+                   : mc_slice_search(agent, MC_SLICE("android")) != SIZE_MAX ? MC_AGENT_ANDROID
+                                                                             : MC_AGENT_NONE;
+        if (d->agent != MC_AGENT_NONE) {
+            COUNT_AGENT(d, downstream_cx_total);
+        }
+    }
+    if (MC_UNLIKELY(d->agent != MC_AGENT_NONE)) {
+        COUNT_AGENT(d, downstream_rq_total);
+    }
 }
 
 /* --- timers ------------------------------------------------------------------------------------------------------------- */
@@ -263,6 +294,9 @@ static mc_status request_headers(void *ctx, const mc_h1_head *head) {
         mc_headers_remove_known(&stream->request, MC_H_EXPECT); /* ignored, RFC 9110 section 10.1.1 */
     }
     d->old = head->version_minor == 0;
+    if (MC_LIKELY(!stream->overloaded)) {
+        count_agent(d, mc_headers_get_known(&stream->request, MC_H_USER_AGENT));
+    }
     mc_stream_request_headers(stream, head);
     if (d->stream == stream && stream->upgrade) {
         mc_h1_parser_tunnel(&d->parser);
@@ -365,8 +399,11 @@ static void downstream_eof(mc_conn *conn) {
     mc_conn_abort(conn, MC_CLOSE_REMOTE); /* downstream_close gives the stream up */
 }
 
+static void downstream_drained(mc_conn *conn) { tell_buffered(MC_CONTAINER(conn, mc_downstream, conn)); }
+
 static void downstream_high(mc_conn *conn) {
     mc_downstream *d = MC_CONTAINER(conn, mc_downstream, conn);
+    tell_buffered(d);
     if (d->stream != NULL) {
         mc_stream_write_blocked(d->stream, true);
     }
@@ -374,6 +411,7 @@ static void downstream_high(mc_conn *conn) {
 
 static void downstream_low(mc_conn *conn) {
     mc_downstream *d = MC_CONTAINER(conn, mc_downstream, conn);
+    tell_buffered(d);
     if (d->stream != NULL) {
         mc_stream_write_blocked(d->stream, false);
     }
@@ -398,6 +436,9 @@ static void count_close(mc_downstream *d, bool active, bool remote) {
         COUNT(d, downstream_cx_destroy_active_rq);
         if (remote) {
             COUNT(d, downstream_cx_destroy_remote_active_rq);
+            if (d->agent != MC_AGENT_NONE) {
+                COUNT_AGENT(d, downstream_cx_destroy_remote_active_rq);
+            }
         } else {
             COUNT(d, downstream_cx_destroy_local_active_rq);
         }
@@ -411,7 +452,11 @@ static void count_close(mc_downstream *d, bool active, bool remote) {
     }
     uint64_t lived = mc_loop_now_ms(d->proxy->loop) - d->opened_ms;
     mc_histogram_record(d->proxy->slab, d->pin->hcm->stats.downstream_cx_length_ms, lived);
+    if (d->agent != MC_AGENT_NONE) {
+        mc_histogram_record(d->proxy->slab, d->pin->hcm->stats.user_agents[d->agent].downstream_cx_length_ms, lived);
+    }
     count_tx(d);
+    tell_buffered(d);
     mc_counter_inc(d->proxy->slab, d->source->cx_destroy);
     mc_gauge_add(d->proxy->slab, d->source->cx_active, -1);
     mc_histogram_record(d->proxy->slab, d->source->cx_length_ms, lived);
@@ -482,6 +527,7 @@ static const mc_conn_events downstream_events = {
     .on_eof = downstream_eof,
     .on_high = downstream_high,
     .on_low = downstream_low,
+    .on_drained = downstream_drained,
     .on_close = downstream_close,
 };
 
@@ -508,6 +554,7 @@ void mc_downstream_stream_done(mc_downstream *d, mc_stream *stream, bool close) 
     }
     d->stream = NULL;
     count_tx(d);
+    tell_buffered(d);
     count_premature(d, stream);
     if (stream->reset) { /* the response is not whole: the client must see that */
         if (!d->closing) {

@@ -426,6 +426,21 @@ static mc_status read_filters(mc_hcm *hcm, const mc_value *config, const mc_hcm_
     return MC_OK;
 }
 
+static void register_user_agents(mc_hcm *hcm, mc_slice stat_prefix) {
+    static const char *const names[MC_AGENT_COUNT] = {NULL, "ios", "android"};
+    char buffer[512];
+    mc_stats *store = hcm->stats_store;
+    for (int i = MC_AGENT_IOS; i < MC_AGENT_COUNT; i++) {
+        int n = snprintf(buffer, sizeof buffer, "http.%.*s.user_agent.%s.", MC_SLICE_ARG(stat_prefix), names[i]);
+        mc_slice scope = mc_slice_of(buffer, (size_t)n < sizeof buffer ? (size_t)n : sizeof buffer - 1);
+#define COUNTER(name)   hcm->stats.user_agents[i].name = mc_stats_scoped(store, MC_COUNTER, scope, MC_SLICE(#name));
+#define HISTOGRAM(name) hcm->stats.user_agents[i].name = mc_stats_scoped(store, MC_HISTOGRAM, scope, MC_SLICE(#name));
+        MC_USER_AGENT_STATS(COUNTER, HISTOGRAM)
+#undef COUNTER
+#undef HISTOGRAM
+    }
+}
+
 static void register_stats(mc_hcm *hcm, mc_slice stat_prefix, mc_slice listener_scope) {
     char buffer[512];
     mc_stats *store = hcm->stats_store;
@@ -459,6 +474,7 @@ static void register_stats(mc_hcm *hcm, mc_slice stat_prefix, mc_slice listener_
 #define COUNTER(name) hcm->stats.http1.name = mc_stats_scoped(store, MC_COUNTER, MC_SLICE("http1."), MC_SLICE(#name));
     MC_HTTP1_STATS(COUNTER)
 #undef COUNTER
+    register_user_agents(hcm, stat_prefix);
 }
 
 /* AL-6: the options' own message, or the older fields beside it. */
@@ -533,7 +549,7 @@ static mc_status compile(mc_hcm *hcm, const mc_value *config, const mc_hcm_conte
     TRY(read_http1(hcm, config, error));
     TRY(read_identity(hcm, config, error));
     TRY(mc_client_rules_read(&hcm->arena, config, &hcm->client, error));
-    TRY(mc_client_cert_rules_read(config, &hcm->client_cert, error));
+    TRY(mc_client_cert_rules_read(&hcm->arena, config, &hcm->client_cert, error));
     TRY(mc_proxy_status_rules_read(&hcm->arena, config, hcm->node_id, hcm->server_name, &hcm->proxy_status, error));
     TRY(mc_error_in(
         mc_local_replies_compile(&hcm->arena, mc_value_get(config, "local_reply_config"), &hcm->local_replies, error),

@@ -21,6 +21,11 @@
 /* Under "http.<stat_prefix>." (rules section 8). */
 #define MC_HCM_STATS(COUNTER, GAUGE, HISTOGRAM)                                                                        \
     COUNTER(downstream_cx_total)                                                                                       \
+    COUNTER(downstream_cx_ssl_total)                                                                                   \
+    COUNTER(downstream_cx_http2_total)                                                                                 \
+    COUNTER(downstream_cx_http3_total)                                                                                 \
+    COUNTER(downstream_rq_http2_total)                                                                                 \
+    COUNTER(downstream_rq_http3_total)                                                                                 \
     COUNTER(downstream_cx_http1_total)                                                                                 \
     COUNTER(downstream_cx_upgrades_total)                                                                              \
     COUNTER(downstream_cx_destroy)                                                                                     \
@@ -77,6 +82,11 @@
     COUNTER(passthrough_internal_redirect_unsafe_scheme)                                                               \
     COUNTER(rq_overload_local_reply)                                                                                   \
     GAUGE(downstream_cx_active)                                                                                        \
+    GAUGE(downstream_cx_ssl_active)                                                                                    \
+    GAUGE(downstream_cx_http2_active)                                                                                  \
+    GAUGE(downstream_cx_http3_active)                                                                                  \
+    GAUGE(downstream_cx_rx_bytes_buffered)                                                                             \
+    GAUGE(downstream_cx_tx_bytes_buffered)                                                                             \
     GAUGE(downstream_cx_http1_active)                                                                                  \
     GAUGE(downstream_cx_upgrades_active)                                                                               \
     GAUGE(downstream_cx_http1_soft_drain)                                                                              \
@@ -105,7 +115,22 @@
 #define MC_HTTP1_STATS(COUNTER)                                                                                        \
     COUNTER(dropped_headers_with_underscores)                                                                          \
     COUNTER(requests_rejected_with_underscores_in_headers)                                                             \
+    COUNTER(metadata_not_supported_error)                                                                              \
     COUNTER(response_flood)
+
+/* Under "http.<stat_prefix>.user_agent.<ios or android>.". */
+#define MC_USER_AGENT_STATS(COUNTER, HISTOGRAM)                                                                        \
+    COUNTER(downstream_cx_total)                                                                                       \
+    COUNTER(downstream_cx_destroy_remote_active_rq)                                                                    \
+    COUNTER(downstream_rq_total)                                                                                       \
+    HISTOGRAM(downstream_cx_length_ms)
+
+typedef struct mc_user_agent_stats {
+#define MC_FIELD(name) mc_stat name;
+    MC_USER_AGENT_STATS(MC_FIELD, MC_FIELD)
+#undef MC_FIELD
+} mc_user_agent_stats;
+enum { MC_AGENT_NONE, MC_AGENT_IOS, MC_AGENT_ANDROID, MC_AGENT_COUNT };
 
 typedef struct mc_hcm_stats {
 #define MC_FIELD(name) mc_stat name;
@@ -121,6 +146,7 @@ typedef struct mc_hcm_stats {
     struct {
         MC_HTTP1_STATS(MC_FIELD)
     } http1;
+    mc_user_agent_stats user_agents[MC_AGENT_COUNT];
 #undef MC_FIELD
 } mc_hcm_stats;
 

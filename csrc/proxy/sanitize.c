@@ -342,6 +342,22 @@ static bool add_user_agent(mc_stream *stream) { /* HC-18 */
     return true;
 }
 
+static mc_status tell_client_cert(mc_stream *stream) { /* HC-21 */
+    const mc_client_cert_rules *rules = &stream->hcm->client_cert;
+    if (rules->tree != NULL) {
+        mc_route_request request = {.headers = &stream->request,
+                                    .remote = &stream->remote,
+                                    .local = mc_downstream_local(stream->downstream),
+                                    .arena = &stream->arena,
+                                    .info = mc_stream_collect_info(stream),
+                                    .runtime = stream->proxy->runtime};
+        if (request.info == NULL || mc_client_cert_rules_find(rules, &request, &rules) != MC_OK) {
+            return MC_ENOMEM;
+        }
+    }
+    return mc_client_cert_apply(rules, mc_downstream_tls(stream->downstream), &stream->request);
+}
+
 static bool add_own(mc_stream *stream) {
     const mc_hcm *hcm = stream->hcm;
     mc_headers *headers = &stream->request;
@@ -357,7 +373,7 @@ static bool add_own(mc_stream *stream) {
     }
     if (MC_UNLIKELY(mc_headers_has(headers, MC_H_X_FORWARDED_CLIENT_CERT) ||
                     mc_downstream_tls(stream->downstream) != NULL)) {
-        TRY(mc_client_cert_apply(&hcm->client_cert, mc_downstream_tls(stream->downstream), headers));
+        TRY(tell_client_cert(stream));
     }
     return true;
 }

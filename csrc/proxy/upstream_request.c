@@ -92,6 +92,12 @@ static void write_request(mc_try *t) {
         mc_conn_abort(conn, MC_CLOSE_RESET);
         return;
     }
+    if (MC_UNLIKELY(stream->hcm->scheme_match_upstream) &&
+        mc_headers_set_known_ref(&stream->request, MC_H_SCHEME,
+                                 conn->transport->encrypted ? MC_SLICE("https") : MC_SLICE("http")) != MC_OK) {
+        mc_conn_abort(conn, MC_CLOSE_RESET);
+        return;
+    }
     char *out = mc_net_scratch(stream->proxy->net, mc_h1_head_size(&stream->request));
     if (out == NULL) {
         mc_conn_abort(conn, MC_CLOSE_RESET);

@@ -83,6 +83,21 @@ BY_HEADER = "envoy.extensions.http.original_ip_detection.custom_header.v3.Custom
 EARLY = "envoy.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation"
 UUID = "envoy.extensions.request_id.uuid.v3.UuidRequestIdConfig"
 PRESERVE = "envoy.extensions.http.header_formatters.preserve_case.v3.PreserveCaseFormatterConfig"
+CERT = f"{HCM}.ForwardClientCertConfig"
+MATCH_INPUT = "envoy.type.matcher.v3.HttpRequestHeaderMatchInput"
+
+
+def by_header(name: str, **modes: str) -> str:
+    """A matcher of a request header's values, each with what becomes of x-forwarded-client-cert."""
+    source = typed(MATCH_INPUT, f"header_name: {name}")
+    each = ", ".join(
+        f"{{predicate: {{single_predicate: {{input: {source}, value_match: {{exact: {value}}}}}}}, "
+        f"on_match: {{action: {typed(CERT, f'forward_client_cert_details: {mode}')}}}}}"
+        for value, mode in modes.items()
+    )
+    return f"{{matcher_list: {{matchers: [{each}]}}}}"
+
+
 FORWARDED = [
     request("GET /a", *headers)
     for headers in (
@@ -305,6 +320,27 @@ CASES: dict[str, Case] = {
     "xfcc always": (
         {"forward_client_cert_details": "ALWAYS_FORWARD_ONLY"},
         [request("GET /a", "x-forwarded-client-cert: By=x", "X-Forwarded-Client-Cert: y")],
+    ),
+    "xfcc chosen": (
+        {"forward_client_cert_matcher": by_header("x-a", keep="ALWAYS_FORWARD_ONLY")},
+        [
+            request("GET /a", "x-forwarded-client-cert: By=x", *header)
+            for header in ((), ("x-a: keep",), ("x-a: other",))
+        ],
+    ),
+    "path options": (
+        {
+            "path_normalization_options": "{forwarding_transformation: "
+            "{operations: [{normalize_path_rfc_3986: {}}, {merge_slashes: {}}]}}"
+        },
+        PATHS,
+    ),
+    "user agents": (
+        {},
+        [
+            request("GET /a", f"User-Agent: {agent}") + request("GET /a", "User-Agent: iOS")
+            for agent in ("iOS", "an iOS", "ios", "android", "Android", "iOS android", "")
+        ],
     ),
     "early": (
         {
@@ -590,6 +626,16 @@ ROUTED: dict[str, tuple[dict[str, str], list[str], str, list[bytes]]] = {
         ),
         [request("GET /a", "X-aB: 1"), request("GET /raw"), request("GET /raw/chunked")],
     ),
+    "schemes of upstreams": (
+        {"scheme_header_transformation": "{match_upstream: true}"},
+        ROUTES,
+        upstream_http1("{send_fully_qualified_url: true}"),
+        [
+            request("GET /a", "X-Forwarded-Proto: https"),
+            request("GET http://b.com:8/x", "X-Forwarded-Proto: https"),
+            request("GET /direct", "X-Forwarded-Proto: https"),
+        ],
+    ),
     "whole urls": (
         {},
         ROUTES,
@@ -709,7 +755,7 @@ UNCOUNTED = r"rx_bytes|tx_bytes|destroy|flow_control|delayed_close|_active|traci
 def counters(server: peers.Server) -> dict[str, int]:
     assert server.admin_port is not None
     text = clients.fetch(server.admin_port, "/stats?usedonly").body.decode()
-    found = re.findall(r"^(http1?\.(?:in\.)?\w+): (\d+)$", text, re.MULTILINE)
+    found = re.findall(r"^(http1?\.(?:in\.)?(?:user_agent\.\w+\.)?\w+): (\d+)$", text, re.MULTILINE)
     return {name: int(value) for name, value in found if not re.search(UNCOUNTED, name)}
 
 
@@ -832,6 +878,21 @@ def test_generated_configurations(index: int, both: Pair, ports: dict[str, int])
 def test_routes_and_clusters_too(name: str, both: Pair, ports: dict[str, int]) -> None:
     manager, routes, clusters, requests = ROUTED[name]
     compare(both(config(manager, routes, clusters), **ports), requests)
+
+
+def test_answers_without_content(both: Pair, ports: dict[str, int]) -> None:
+    """difference: bodiless-direct."""
+    routes = [
+        f"{{match: {{prefix: /{status}}}, direct_response: "
+        f"{{status: {status}, body: {{inline_string: hi}}}}}}"
+        for status in (204, 304)
+    ]
+    for server, body in zip(both(config({}, routes), **ports), (b"", b"hi "), strict=True):
+        for status in (204, 304):
+            with clients.Connection(server.port) as connection:
+                connection.send(request(f"GET /{status}", "Connection: close"))
+                assert connection.head().status == status
+                assert connection.read_to_end()[: len(b"hi ")] == body
 
 
 def test_who_asks_for_more_than_it_reads(both: Pair, ports: dict[str, int]) -> None:
