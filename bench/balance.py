@@ -28,9 +28,13 @@ IN_PROGRESS = 40
 EQUAL = [(f"10.0.{n // 200}.{n % 200 + 1}:80", 1) for n in range(20)]
 WEIGHTED = [(address, 1 + n % 4) for n, (address, _) in enumerate(EQUAL)]
 RING = {"lb_policy": "RING_HASH", "ring_hash_lb_config": {"minimum_ring_size": 16384}}
-BOUNDED = {
-    "lb_policy": "MAGLEV",
-    "common_lb_config": {"consistent_hashing_lb_config": {"hash_balance_factor": 125}},
+BOUND = {"common_lb_config": {"consistent_hashing_lb_config": {"hash_balance_factor": 125}}}
+KIND = "type.googleapis.com/envoy.extensions.load_balancing_policies."
+FULL_SCAN = {"@type": f"{KIND}least_request.v3.LeastRequest", "selection_method": "FULL_SCAN"}
+REPORTS = {
+    "@type": f"{KIND}client_side_weighted_round_robin.v3.ClientSideWeightedRoundRobin",
+    "blackout_period": "0s",
+    "weight_update_period": "0.1s",
 }
 
 
@@ -40,21 +44,25 @@ class Case:
     cluster: Any
     hosts: list[tuple[str, int]]
     hashes: bool = False
+    reports: bool = False  # hosts say what they can do, the balancer is not told their weights
 
 
 CASES = [
     Case("round robin", "ROUND_ROBIN", EQUAL),
     Case("round robin, weights 1 to 4", "ROUND_ROBIN", WEIGHTED),
     Case("least request", "LEAST_REQUEST", EQUAL),
+    Case("least request, full scan", FULL_SCAN, EQUAL),
     Case("least request, weights 1 to 4", "LEAST_REQUEST", WEIGHTED),
     Case("random", "RANDOM", EQUAL),
     Case("Peak-EWMA", "PEAK_EWMA", EQUAL),
+    Case("client-side weights, reports of 1 to 4", REPORTS, WEIGHTED, reports=True),
     Case("ring hash, 1024 points", "RING_HASH", EQUAL, hashes=True),
     Case("ring hash, 16384 points", RING, EQUAL, hashes=True),
     Case("ring hash, 16384 points, weights", RING, WEIGHTED, hashes=True),
+    Case("ring hash, bounded to 125 %", {**RING, **BOUND}, EQUAL, hashes=True),
     Case("Maglev", "MAGLEV", EQUAL, hashes=True),
     Case("Maglev, weights 1 to 4", "MAGLEV", WEIGHTED, hashes=True),
-    Case("Maglev, bounded to 125 %", BOUNDED, EQUAL, hashes=True),
+    Case("Maglev, bounded to 125 %", {"lb_policy": "MAGLEV", **BOUND}, EQUAL, hashes=True),
 ]
 
 
@@ -69,7 +77,10 @@ def spread(case: Case) -> list[float]:
     """
     clock = [0.0]
     draws = random.Random(7)
-    balancer = LoadBalancer(case.cluster, case.hosts, random=draws, now=lambda: clock[0])
+    hosts: Any = [address for address, _ in case.hosts] if case.reports else case.hosts
+    balancer = LoadBalancer(case.cluster, hosts, random=draws, now=lambda: clock[0])
+    for index, (_, weight) in enumerate(case.hosts) if case.reports else ():
+        balancer.report_load(index, f"TEXT rps_fractional={100 * weight},cpu_utilization=1")
     running: list[tuple[float, int, int]] = []
     active = [0] * len(case.hosts)
     counts: Counter[int] = Counter()
@@ -123,7 +134,7 @@ def rows(found: dict[str, list[float]]) -> list[list[str]]:
     return out
 
 
-WIDTH, LEFT, TOP, STEP = 760, 230, 34, 24
+WIDTH, LEFT, TOP, STEP = 780, 250, 34, 24
 
 
 def picture(found: dict[str, list[float]]) -> str:

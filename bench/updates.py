@@ -5,7 +5,8 @@
 One worker proxies to nginx while, on the control side, another cluster gets new hosts over and
 over: one host of 10 000 changes, with weights and with a Maglev table, and all of 100 000 endpoints
 are applied again with other weights. What an update computes needs a core that load, worker and
-origin want too: how much of a change that alone makes is shown by the row with a busy stranger.
+origin want too: how much of a change that alone makes is shown by the row with a busy stranger. A table before it has the CPU
+time that the control side and a worker spend on such a change (bench/micro/adoption.c).
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ import peers
 import meshcore
 from bench.table import table
 
+ROOT = Path(__file__).parents[1]
 V3 = "type.googleapis.com/envoy.extensions.filters"
 
 
@@ -135,6 +137,14 @@ def measure(
     return load, updates
 
 
+def adoption() -> str:
+    program = "build/core/bench/micro/adoption"
+    subprocess.run(["make", "--no-print-directory", "-s", program], cwd=ROOT, check=True)
+    done = subprocess.run([ROOT / program], capture_output=True, text=True, check=True)
+    head = ["policy", "hosts", "compiling us", "planning us", "worker, first us", "worker, then us"]
+    return table([head, *(line.split() for line in done.stdout.splitlines())])
+
+
 def main(arguments: list[str]) -> None:
     seconds = float(arguments[0]) if arguments else 5.0
     cases: list[tuple[str, str, list[bytes]]] = [
@@ -151,6 +161,7 @@ def main(arguments: list[str]) -> None:
             [endpoints(100_000, t, all_change=True) for t in range(2)],
         ),
     ]
+    print(adoption(), end="\n\n", flush=True)
     rows = [["during", "updates", "requests/s", "p50 us", "p99 us"]]
 
     def add(name: str, load: clients.Load, updates: int) -> None:
