@@ -22,21 +22,29 @@ const mc_value *mc_runtime_get(const mc_runtime *runtime, mc_slice key) {
     return runtime == NULL || key.n == 0 ? NULL : mc_map_get(&runtime->values, key);
 }
 
+static bool as_double(const mc_value *value, double *out) {
+    if (value != NULL && value->kind == MC_STRING && value->string.n > 0 && value->string.n < 64) {
+        char text[64], *end;
+        memcpy(text, value->string.p, value->string.n);
+        text[value->string.n] = '\0';
+        *out = strtod(text, &end);
+        return *end == '\0';
+    }
+    *out = value != NULL && value->kind == MC_NUMBER ? value->number : 0;
+    return value != NULL && value->kind == MC_NUMBER;
+}
+
+/* What is behind the point does not count. */
 static bool as_u64(const mc_value *value, uint64_t *out) {
-    if (value == NULL) {
+    double number;
+    if (value != NULL && value->kind == MC_STRING && mc_slice_u64(mc_slice_trim(value->string), out) == MC_OK) {
+        return true;
+    }
+    if (!as_double(value, &number) || !(number >= 0 && number < 18446744073709551616.0)) {
         return false;
     }
-    switch (value->kind) {
-    case MC_NUMBER:
-        if (!(value->number >= 0 && value->number < 18446744073709551616.0) ||
-            value->number != (double)(uint64_t)value->number) {
-            return false;
-        }
-        *out = (uint64_t)value->number;
-        return true;
-    case MC_STRING: return mc_slice_u64(mc_slice_trim(value->string), out) == MC_OK;
-    default: return false;
-    }
+    *out = (uint64_t)number;
+    return true;
 }
 
 uint64_t mc_runtime_u64(const mc_runtime *runtime, mc_slice key, uint64_t otherwise) {
@@ -57,15 +65,8 @@ bool mc_runtime_bool(const mc_runtime *runtime, mc_slice key, bool otherwise) {
 }
 
 double mc_runtime_double(const mc_runtime *runtime, mc_slice key, double otherwise) {
-    const mc_value *value = mc_runtime_get(runtime, key);
-    if (value != NULL && value->kind == MC_STRING && value->string.n > 0 && value->string.n < 64) {
-        char text[64], *end;
-        memcpy(text, value->string.p, value->string.n);
-        text[value->string.n] = '\0';
-        double number = strtod(text, &end);
-        return *end == '\0' ? number : otherwise;
-    }
-    return value != NULL && value->kind == MC_NUMBER ? value->number : otherwise;
+    double number;
+    return as_double(mc_runtime_get(runtime, key), &number) ? number : otherwise;
 }
 
 /* --- fractions --- */

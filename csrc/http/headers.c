@@ -132,7 +132,7 @@ mc_slice mc_headers_get(const mc_headers *headers, mc_slice name) {
 }
 
 const mc_header *mc_headers_next(const mc_headers *headers, mc_slice name, uint32_t *at) {
-    mc_header_id id = lookup_any_case(name);
+    mc_header_id id = mc_header_alias(headers, lookup_any_case(name));
     if (id != MC_H_UNKNOWN && headers->first[id] == 0) {
         return NULL;
     }

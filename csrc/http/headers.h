@@ -87,6 +87,10 @@ static inline mc_slice mc_headers_get_known(const mc_headers *headers, mc_header
 }
 static inline bool mc_headers_has(const mc_headers *headers, mc_header_id id) { return headers->first[id] != 0; }
 /* Whether some header of the ids from `from` to `to` is there; the x-envoy- names, sorted, are such a range. */
+/* A request's Host stands as :authority, and is found by either name. */
+static inline mc_header_id mc_header_alias(const mc_headers *headers, mc_header_id id) {
+    return MC_UNLIKELY(id == MC_H_HOST) && headers->first[MC_H_HOST] == 0 ? MC_H_AUTHORITY : id;
+}
 static inline bool mc_headers_any(const mc_headers *headers, mc_header_id from, mc_header_id to) {
     uint64_t any = 0, four;
     unsigned id = from;

@@ -1,6 +1,7 @@
 /* Filters of access logs (AL-5): whether a record is wanted, decided on the worker before anything is copied. */
 #include "http/flags.h"
 #include "http/grpc.h"
+#include "http/trace_context.h"
 #include "proxy/access_log.h"
 #include "route/compile.h"
 #include "route/match_metadata.h"
@@ -143,7 +144,9 @@ static mc_status compile_metadata(mc_arena *arena, const mc_value *message, mc_l
         return MC_ENOMEM;
     }
     filter->metadata = match;
-    return mc_error_in(mc_metadata_match_compile(arena, matcher, match, error), error, "matcher");
+    MC_TRY(mc_error_in(mc_metadata_match_compile(arena, matcher, match, error), error, "matcher"));
+    match->invert = false; /* as in Envoy, which does not read it here */
+    return MC_OK;
 }
 
 static mc_status compile_kind(mc_arena *arena, const mc_value *message, mc_log_filter *filter, mc_error *error) {
@@ -229,19 +232,19 @@ static bool request_id_number(const mc_stream_info *info, uint64_t *out) {
     return true;
 }
 
+/* A value at run time is a number of the configured denominator's parts, not a percentage as elsewhere. */
 static bool sampled(const mc_log_filter *filter, const mc_stream_info *info, const mc_runtime *runtime,
                     mc_random *random) {
+    const mc_fraction *fraction = &filter->fraction;
     uint64_t draw;
     if (filter->independent || !request_id_number(info, &draw)) {
         draw = mc_random_next(random);
     }
-    return mc_fraction_holds(&filter->fraction, runtime, draw);
+    return draw % fraction->denominator < mc_runtime_u64(runtime, fraction->runtime_key, fraction->numerator);
 }
 
-/* HC-20: character 14 of the request id says why a request is traced; 'a': the service asked for it. */
 static bool service_forced(const mc_stream_info *info) {
-    mc_slice id = info->request == NULL ? MC_SLICE_NONE : mc_headers_get_known(info->request, MC_H_X_REQUEST_ID);
-    return !info->health_check && id.n == 36 && id.p[14] == 'a';
+    return !info->health_check && info->trace_reason == MC_TRACE_SERVICE_FORCED;
 }
 
 static uint64_t grpc_status(const mc_stream_info *info) {

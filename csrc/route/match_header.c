@@ -29,12 +29,13 @@ static int value_holds(const header_match *match, mc_slice value) {
 
 mc_status mc_match_header_value(const mc_header_key *key, const mc_match_input *in, mc_slice *out) {
     const mc_headers *headers = in->request->headers;
+    const mc_header_id id = mc_header_alias(headers, key->id);
     *out = MC_SLICE_NONE;
-    if (key->id != MC_H_UNKNOWN && !mc_headers_has(headers, key->id)) {
+    if (id != MC_H_UNKNOWN && !mc_headers_has(headers, id)) {
         return MC_OK;
     }
     MC_HEADERS_EACH(headers, header) {
-        if (header->id != key->id || (key->id == MC_H_UNKNOWN && !mc_slice_eq(header->name, key->name))) {
+        if (header->id != id || (id == MC_H_UNKNOWN && !mc_slice_eq(header->name, key->name))) {
             continue;
         }
         if (out->p != NULL) {
@@ -61,7 +62,7 @@ mc_slice mc_match_header_name(const mc_matcher *matcher) { return ((const header
 
 bool mc_match_header_exact(const mc_matcher *matcher, mc_header_key *key, mc_slice *value) {
     const header_match *match = matcher->self;
-    if (matcher->match != header_holds || match->kind != HEADER_STRING || match->invert ||
+    if (matcher->match != header_holds || match->key.id == MC_H_HOST || match->kind != HEADER_STRING || match->invert ||
         match->string.kind != MC_STRING_EXACT || match->string.ignore_case || match->string.text.n == 0) {
         return false;
     }

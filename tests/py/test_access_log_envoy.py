@@ -25,7 +25,7 @@ FLUSH = ("--file-flush-interval-msec", "20")
 
 OPERATORS = """
 REQ(:METHOD) REQ(X-NONE?:PATH) REQ(X-LONG):3 REQ(X-NONE) REQ(X-EMPTY) REQUEST_HEADER(x-twice)
-REQ(:AUTHORITY) REQ(:SCHEME) REQ(X-FORWARDED-PROTO) REQ(USER-AGENT) REQ(X-UTF8) REQ(X-BYTES)
+REQ(:AUTHORITY) REQ(HOST):3 REQ(X-NONE?HOST) REQ(:SCHEME) REQ(X-FORWARDED-PROTO) REQ(USER-AGENT) REQ(X-UTF8) REQ(X-BYTES)
 REQ(X-QUOTES) RESP(:STATUS) RESP(SERVER) RESP(X-NONE) RESPONSE_HEADER(content-type)
 RESP(CONTENT-LENGTH) TRAILER(x-t) RESPONSE_TRAILER(grpc-status)
 REQUEST_HEADERS_BYTES RESPONSE_TRAILERS_BYTES PATH PATH(NQ) PATH(WQ:ORIG) PATH(NQ:PATH)
@@ -476,6 +476,124 @@ def test_values_of_metadata(
         assert list(map(repr, left.values())) == list(map(repr, right.values())), part
     assert ours[0] == theirs[0]
     assert ours[1].split("|") == theirs[1].split("|")
+
+
+def compared(op: str, value: int, runtime_key: str) -> dict[str, Any]:
+    found = {"default_value": value, "runtime_key": runtime_key}
+    return {"status_code_filter": {"comparison": {"op": op, "value": found}}}
+
+
+def header(**matcher: Any) -> dict[str, Any]:
+    return {"header_filter": {"header": matcher}}
+
+
+def metadata(path: str, invert: bool, value: dict[str, Any], **more: Any) -> dict[str, Any]:
+    place = {"filter": "ns", "path": [{"key": each} for each in path.split()]}
+    return {"metadata_filter": {"matcher": {**place, "value": value, "invert": invert}, **more}}
+
+
+def log_filters() -> list[dict[str, Any]]:
+    ops, keys = ("EQ", "GE", "LE", "NE"), ("none", "two", "bad", "fraction", "text")
+    made = [compared(op, value, key) for op in ops for value in (0, 200) for key in keys]
+    made += [{name: {}} for name in ("traceable_filter", "response_flag_filter")]
+    made += [
+        {"response_flag_filter": {"flags": [flag]}} for flag in ("NR", "UF", "URX", "DC", "UT")
+    ]
+    for statuses in ([], ["OK"], ["UNKNOWN"], ["UNAVAILABLE", "NOT_FOUND"], ["CANCELED"]):
+        for exclude in (False, True):
+            made.append({"grpc_status_filter": {"statuses": statuses, "exclude": exclude}})
+    for percent in ({}, {"numerator": 50}, {"numerator": 3, "denominator": "TEN_THOUSAND"}):
+        for key in ("none", "two", "object", "fraction", "many"):
+            sampled = {"percent_sampled": percent} if percent else {}
+            made.append({"runtime_filter": {"runtime_key": key, **sampled}})
+    made += [
+        header(name="x-h"),
+        header(name="x-h", string_match={"exact": "v"}, invert_match=True),
+        header(name="X-H", string_match={"contains": "V", "ignore_case": True}),
+        header(name="x-h", string_match={"exact": ""}, treat_missing_header_as_empty=True),
+        header(name="host", string_match={"prefix": "a."}),
+        header(name="x-n", range_match={"start": 1, "end": 5}),
+    ]
+    for types in ([], ["DownstreamEnd"], ["DownstreamStart", "NotSet"]):
+        for exclude in (False, True):
+            made.append({"log_type_filter": {"types": types, "exclude": exclude}})
+    values: list[tuple[str, dict[str, Any]]] = [
+        ("text", {"string_match": {"exact": "text"}}),
+        ("number", {"double_match": {"exact": 1.5}}),
+        ("object k d", {"string_match": {"prefix": "de"}}),
+        ("list", {"list_match": {"one_of": {"string_match": {"exact": "two"}}}}),
+        ("x", {"present_match": False}),
+        ("null", {"null_match": {}}),
+    ]
+    for path, value in values:
+        for more in ({}, {"match_if_key_not_found": False}):
+            made += [metadata(path, invert, value, **more) for invert in (False, True)]
+    return [*made, {"metadata_filter": {}}]
+
+
+RUNTIME = {
+    "two": 2,
+    "bad": "x",
+    "fraction": 200.7,
+    "text": "404.2",
+    "many": 20000,
+    "object": {"numerator": 2, "denominator": "TEN_THOUSAND"},
+}
+ASKED = ["/echo", "/direct", "/none", "/refused", "/retried", "/stall", "/trailers"]
+IDS = ["00000001", "00000031", "00000032", "00002711", "0003d090"]
+REASONS = ["4000", "9000", "a000", "b000"]
+
+
+def test_filters_choose_alike(
+    both_logging: Callable[[str], list[peers.Server]], ports: dict[str, int]
+) -> None:
+    asked = [(path, "00000001-0000-4000") for path in ASKED]
+    asked += [("/direct", f"{first}-0000-4000") for first in IDS]
+    asked += [("/direct", f"00000001-0000-{reason}") for reason in REASONS]
+    filters = log_filters()
+    chosen = 0
+    line = {"inline_string": "%REQ(X-N)% %ACCESS_LOG_TYPE%\n"}
+    wrong = []
+    for start in range(0, len(filters), 60):
+        part = filters[start : start + 60]
+        logs = [
+            {**file_log(str(index), text_format_source=line), "filter": each}
+            for index, each in enumerate(part)
+        ]
+        options = {"flush_access_log_on_new_request": True}
+        text = config(
+            [*logs, file_log("all", text_format_source=line)],
+            preserve_external_request_id=True,
+            access_log_options=options,
+        )
+        made = json.loads(re.sub(r":\s*(\$\w+)", r': "\1"', text))
+        [listener] = made["static_resources"]["listeners"]
+        type_url = "type.googleapis.com/envoy.extensions.filters.http.set_metadata.v3.Config"
+        entry = {"metadata_namespace": "ns", "value": VALUES}
+        listener["filter_chains"][0]["filters"][0]["typed_config"]["http_filters"].insert(
+            0, {"name": "set", "typed_config": {"@type": type_url, "metadata": [entry]}}
+        )
+        made["layered_runtime"] = {"layers": [{"name": "static", "static_layer": RUNTIME}]}
+        both = both_logging(re.sub(r'"(\$\w+)"', r"\1", json.dumps(made)))[-2:]
+        for server in both:
+            for number, (path, identity) in enumerate(asked):
+                grpc = "Content-Type: application/grpc\r\n" if number % 2 else ""
+                with Connection(server.port) as connection:
+                    connection.send(
+                        f"GET {path} HTTP/1.1\r\nHost: {'b' if path == '/none' else 'a'}.com\r\n"
+                        f"X-N: {number}\r\nX-H: {'vV'[number % 2]}\r\n{grpc}"
+                        f"X-Request-Id: {identity}-8000-000000000000\r\n\r\n".encode()
+                    )
+                    connection.reply("GET")
+            lines_of(server.directory / "all", 2 * len(asked))
+            server.terminate()  # what is not written yet is written then
+        for index, each in enumerate(part):
+            ours, theirs = ((server.directory / str(index)).read_text() for server in both)
+            chosen += len(ours)
+            if ours != theirs:
+                wrong.append(f"{each}: ours {ours.split()}, theirs {theirs.split()}")
+    assert chosen
+    assert not wrong, f"{len(wrong)} of {len(filters)} differ\n" + "\n".join(wrong)
 
 
 # Conversions, ours and strftime's, and what only looks like one. Not more than 14 digits of a
