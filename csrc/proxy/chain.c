@@ -8,7 +8,7 @@
 #include "proxy/stream.h"
 
 /* RT-57: what the most specific place says, else the chain's own flag; the router always runs. */
-static bool is_disabled(const mc_filter_config *config, const mc_route_filters *routed, uint32_t slot) {
+bool mc_filter_is_disabled(const mc_filter_config *config, const mc_route_filters *routed, uint32_t slot) {
     const mc_route_filter *said = routed == NULL ? NULL : routed->items[slot];
     return config->type->terminal ? false : said == NULL ? config->disabled : said->disabled;
 }
@@ -24,7 +24,8 @@ mc_status mc_chain_open(mc_stream *stream) {
     const mc_route_filters *routed = mc_route_match_filters(&stream->match);
     uint32_t open = 0;
     for (uint32_t i = chain->begin; i < chain->end; i++) {
-        if (MC_UNLIKELY(routed != NULL || hcm->filters[i].disabled) && is_disabled(&hcm->filters[i], routed, i)) {
+        if (MC_UNLIKELY(routed != NULL || hcm->filters[i].disabled) &&
+            mc_filter_is_disabled(&hcm->filters[i], routed, i)) {
             continue;
         }
         mc_filter *filter = &stream->filters[open];

@@ -8,6 +8,7 @@
 #include "http/flags.h"
 #include "proxy/filters/kind.h"
 #include "proxy/router.h"
+#include "proxy/upstream_chain.h"
 
 #define TRY(call)                                                                                                      \
     do {                                                                                                               \
@@ -317,6 +318,10 @@ static mc_status read_kind(mc_hcm *hcm, const mc_value *typed, mc_filter_compile
         out->type = &mc_router_filter;
         return mc_router_options_read(typed, &hcm->router, compile->error);
     }
+    if (mc_slice_eq(type, MC_SLICE("envoy.extensions.filters.http.upstream_codec.v3.UpstreamCodec"))) {
+        out->type = &mc_upstream_codec_filter;
+        return MC_OK;
+    }
     out->kind = mc_filter_kind_find(type);
     if (out->kind == NULL) {
         return MC_OK;
@@ -349,14 +354,16 @@ static mc_status read_filter(mc_hcm *hcm, const mc_value *entry, const mc_hcm_co
     return MC_OK;
 }
 
-/* Section 5: the last filter must be terminal, and only it. */
-static mc_status check_order(const mc_hcm *hcm, const mc_filter_chain *chain, const char *field, size_t count,
-                             mc_error *error) {
+/* Section 5: the last filter must be terminal, and only it; `last` is that one of this kind of chain. */
+static mc_status check_order(const mc_hcm *hcm, const mc_filter_chain *chain, const mc_filter_type *last,
+                             const char *field, size_t count, mc_error *error) {
+    const char *name = last == &mc_router_filter ? "the router" : "the upstream codec";
     for (uint32_t i = chain->begin; i < chain->end; i++) {
-        bool last = i + 1 == chain->end;
-        if (hcm->filters[i].type->terminal != last) {
-            mc_error_set(error, MC_EINVAL, "",
-                         last ? "the last filter must be the router" : "the router must be the last filter");
+        const bool is_last = i + 1 == chain->end;
+        const mc_filter_type *type = hcm->filters[i].type;
+        if (is_last ? type != last : type->terminal) {
+            mc_error_set(error, MC_EINVAL, "", is_last ? "the last filter must be %s" : "%s must be the last filter",
+                         name);
             mc_error_under(error, "%s[%zu]", field,
                            chain->end - chain->begin == count ? (size_t)(i - chain->begin) : count - 1);
             return MC_EINVAL;
@@ -366,8 +373,8 @@ static mc_status check_order(const mc_hcm *hcm, const mc_filter_chain *chain, co
 }
 
 /* Reads the chain in a field of `object`. */
-static mc_status read_chain(mc_hcm *hcm, const mc_value *object, const char *field, const mc_hcm_context *context,
-                            mc_filter_compile *compile, mc_filter_chain *out) {
+static mc_status read_chain(mc_hcm *hcm, const mc_value *object, const char *field, const mc_filter_type *last,
+                            const mc_hcm_context *context, mc_filter_compile *compile, mc_filter_chain *out) {
     const mc_value *list;
     size_t count;
     TRY(mc_value_read_list(object, field, &list, &count, compile->error));
@@ -387,9 +394,10 @@ static mc_status read_chain(mc_hcm *hcm, const mc_value *object, const char *fie
     }
     out->end = hcm->filter_count;
     if (out->begin == out->end) {
-        return mc_error_set(compile->error, MC_EINVAL, field, "must end with the router");
+        return mc_error_set(compile->error, MC_EINVAL, field, "must end with the %s",
+                            last == &mc_router_filter ? "router" : "upstream codec");
     }
-    return check_order(hcm, out, field, count, compile->error);
+    return check_order(hcm, out, last, field, count, compile->error);
 }
 
 static size_t list_length(const mc_value *object, const char *field) {
@@ -397,11 +405,39 @@ static size_t list_length(const mc_value *object, const char *field) {
     return list != NULL && list->kind == MC_LIST ? list->count : 0;
 }
 
-/* All chains: the connection manager's, and those that upgrades bring (HC-45). */
+/* The last filter of the connection manager's chain, which check_order knows to be the router. */
+static const mc_value *router_of(const mc_value *config) {
+    const mc_value *filters = mc_value_get(config, "http_filters");
+    return filters == NULL || filters->kind != MC_LIST || filters->count == 0
+               ? NULL
+               : mc_value_get(&filters->items[filters->count - 1], "typed_config");
+}
+
+/* FL-1: the filters of tries. */
+static mc_status read_upstream_chain(mc_hcm *hcm, const mc_value *config, const mc_hcm_context *context,
+                                     mc_filter_compile *compile) {
+    static const char field[] = "upstream_http_filters";
+    const mc_value *router = router_of(config);
+    if (list_length(router, field) == 0) {
+        return MC_OK;
+    }
+    mc_status status = read_chain(hcm, router, field, &mc_upstream_codec_filter, context, compile, &hcm->upstream);
+    for (uint32_t i = hcm->upstream.begin; status == MC_OK && i + 1 < hcm->upstream.end; i++) {
+        if (hcm->filters[i].kind == NULL || !hcm->filters[i].kind->upstream) {
+            status = mc_error_set(compile->error, MC_EINVAL, field, "holds a filter that cannot stand there: %.*s",
+                                  MC_SLICE_ARG(hcm->filters[i].name));
+        }
+    }
+    return mc_error_in(status, compile->error, "http_filters[%zu].typed_config",
+                       list_length(config, "http_filters") - 1);
+}
+
+/* All chains: the connection manager's, those that upgrades bring (HC-45), and that of tries. */
 static mc_status read_filters(mc_hcm *hcm, const mc_value *config, const mc_hcm_context *context,
                               mc_filter_compile *compile) {
     const mc_value *upgrades;
     size_t upgrade_count, total = list_length(config, "http_filters");
+    total += list_length(router_of(config), "upstream_http_filters");
     TRY(mc_value_read_list(config, "upgrade_configs", &upgrades, &upgrade_count, compile->error));
     for (size_t i = 0; i < upgrade_count; i++) {
         total += list_length(&upgrades[i], "filters");
@@ -413,17 +449,18 @@ static mc_status read_filters(mc_hcm *hcm, const mc_value *config, const mc_hcm_
     if (hcm->filters == NULL) {
         return MC_ENOMEM;
     }
-    TRY(read_chain(hcm, config, "http_filters", context, compile, &hcm->chain));
+    TRY(read_chain(hcm, config, "http_filters", &mc_router_filter, context, compile, &hcm->chain));
     const mc_router_options router = hcm->router;
     for (size_t i = 0; i < upgrade_count; i++) {
         hcm->upgrades[i].chain = hcm->chain;
         if (list_length(&upgrades[i], "filters") > 0) {
-            TRY(mc_error_in(read_chain(hcm, &upgrades[i], "filters", context, compile, &hcm->upgrades[i].chain),
-                            compile->error, "upgrade_configs[%zu]", i));
+            TRY(mc_error_in(
+                read_chain(hcm, &upgrades[i], "filters", &mc_router_filter, context, compile, &hcm->upgrades[i].chain),
+                compile->error, "upgrade_configs[%zu]", i));
         }
     }
     hcm->router = router; /* the options of the main chain's router hold for all */
-    return MC_OK;
+    return read_upstream_chain(hcm, config, context, compile);
 }
 
 static void register_user_agents(mc_hcm *hcm, mc_slice stat_prefix) {

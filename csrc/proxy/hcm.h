@@ -190,6 +190,7 @@ typedef struct mc_hcm {
     mc_hcm_scopes *scopes;     /* NULL: none, `routes` are of all requests */
     mc_filter_config *filters; /* of all chains */
     uint32_t filter_count;
+    mc_filter_chain upstream; /* of tries (upstream_chain.c); empty: none */
     mc_filter_chain chain;
     mc_h1_limits h1;
     mc_string_match *ignored_upgrades;

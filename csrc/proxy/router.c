@@ -167,6 +167,9 @@ static void route_to_cluster(mc_filter *filter, bool end_stream) {
     }
     if (MC_UNLIKELY((stream->match.route->mirrors.count | r->cluster->policies.mirrors.count) > 0)) {
         mc_shadows_make(r);
+        if (stream->finished) {
+            return;
+        }
     }
     mc_try_start(r);
     if (MC_UNLIKELY(r->shadows != NULL) && !stream->finished) {

@@ -166,6 +166,13 @@ static inline mc_try *mc_router_newest(const mc_router *r) {
     return mc_list_empty(&r->tries) ? NULL : MC_CONTAINER(last, mc_try, link);
 }
 
+/* Whether tries pass through filters: a cluster's own, which is the codec alone, stand in for the router's. */
+static inline bool mc_router_filters_tries_to(const mc_router *r, const mc_cluster *cluster) {
+    const mc_filter_chain *chain = &r->stream->hcm->upstream;
+    return MC_UNLIKELY(chain->end > chain->begin) && !cluster->policies.unfiltered;
+}
+static inline bool mc_router_filters_tries(const mc_router *r) { return mc_router_filters_tries_to(r, r->cluster); }
+
 /* --- upstream_response.c -------------------------------------------------------------------------------------------- */
 
 extern const mc_attempt_events mc_try_events;

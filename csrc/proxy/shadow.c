@@ -4,6 +4,7 @@
  * request is whole outlives the stream. */
 #include "http/uri.h"
 #include "proxy/router_internal.h"
+#include "proxy/upstream_chain.h"
 #include "route/mutation_list.h"
 
 typedef struct mc_shadow {
@@ -405,6 +406,17 @@ static mc_status mutate(mc_router *r, const mc_mirror_policy *policy, mc_headers
                : status;
 }
 
+/* What filters change may lie in the stream, which ends before its shadow. */
+static mc_status filter_request(mc_router *r, mc_shadow *s) {
+    if (MC_LIKELY(!mc_router_filters_tries_to(r, s->upstream->cluster))) {
+        return MC_OK;
+    }
+    if (!mc_upstream_chain_headers(r->stream, MC_DECODE, &s->request, r->headers_only)) {
+        return MC_ENOMEM;
+    }
+    return mc_headers_set_known(&s->request, MC_H_PATH, mc_headers_get_known(&s->request, MC_H_PATH));
+}
+
 /* Without memory there is no copy, and nobody is told. */
 static void make(mc_router *r, const mc_mirror_policy *policy) {
     mc_proxy *proxy = r->stream->proxy;
@@ -434,7 +446,7 @@ static void make(mc_router *r, const mc_mirror_policy *policy) {
     mc_buffer_init(&s->body, mc_net_chunks(proxy->net));
     mc_headers_init(&s->request, &s->arena);
     if (copy_headers(&r->stream->request, &s->request) != MC_OK || mutate(r, policy, &s->request) != MC_OK ||
-        set_host(policy, &s->request) != MC_OK || sign(s, r->stream->hcm) != MC_OK) {
+        set_host(policy, &s->request) != MC_OK || sign(s, r->stream->hcm) != MC_OK || filter_request(r, s) != MC_OK) {
         arena = s->arena;
         mc_arena_fini(&arena);
         return;
@@ -456,7 +468,7 @@ void mc_shadows_make(mc_router *r) {
     if (mc_slice_eq(mc_headers_get_known(&r->stream->request, MC_H_METHOD), MC_SLICE("CONNECT"))) {
         return;
     }
-    for (uint32_t i = 0; i < policies->count; i++) {
+    for (uint32_t i = 0; i < policies->count && !r->stream->finished; i++) {
         if (mc_fraction_holds(&policies->items[i].fraction, r->stream->proxy->runtime, r->stream->random)) {
             make(r, &policies->items[i]);
         }

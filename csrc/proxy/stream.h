@@ -166,6 +166,9 @@ void mc_stream_emit_upstream_log(mc_stream *stream, mc_log_type type, const mc_s
 /* The stream as its route table's decisions see it; with its info where header formats read that. */
 MC_MUST_CHECK mc_status mc_stream_route_request(mc_stream *stream, mc_route_request *out);
 
+/* Whether the filter at `slot` of the configuration stands aside on this route; `routed` may be NULL. */
+bool mc_filter_is_disabled(const mc_filter_config *config, const mc_route_filters *routed, uint32_t slot);
+
 /* --- chain.c: the filter chain ------------------------------------------------------------------------------------ */
 
 /* Makes the per-stream state of the filters that are enabled at the stream's route; those of the chain alone when there is none yet. */

@@ -220,6 +220,9 @@ void mc_try_arm(mc_try *t) {
 
 void mc_try_ready_timers(mc_try *t) {
     mc_router *r = t->router;
+    if (MC_UNLIKELY(r->stream->finished)) {
+        return;
+    }
     if (MC_UNLIKELY(r->duration_ms != 0) && !mc_timer_armed(&t->duration)) {
         t->duration.fire = duration_fired;
         mc_timer_arm(r->stream->proxy->loop, &t->duration, r->duration_ms);

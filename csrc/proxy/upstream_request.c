@@ -1,5 +1,6 @@
 /* One try: choosing a host, getting a connection, writing the request. */
 #include "proxy/router_internal.h"
+#include "proxy/upstream_chain.h"
 
 /* --- writing ---------------------------------------------------------------------------------------------------------- */
 
@@ -34,6 +35,10 @@ void mc_try_write_end(mc_try *t) {
     if (MC_UNLIKELY(r->terminates)) {
         mc_conn_shutdown_write(conn);
     } else if (t->framing == MC_H1_CHUNKED) {
+        if (MC_UNLIKELY(r->trailers != NULL && mc_router_filters_tries(r)) &&
+            !mc_upstream_chain_trailers(r->stream, MC_DECODE, r->trailers)) {
+            return;
+        }
         const mc_headers *trailers = r->cluster->h1.enable_trailers ? r->trailers : NULL;
         mc_h1_spell(r->trailers, &r->cluster->h1);
         char *out = mc_net_scratch(r->stream->proxy->net, mc_h1_last_chunk_size(trailers));
@@ -319,6 +324,10 @@ void mc_try_start(mc_router *r) {
     mc_try *t = mc_arena_zalloc(&stream->arena, sizeof *t);
     mc_pool *pool;
     mc_status status = t == NULL ? MC_ENOMEM : set_try_headers(r, host);
+    if (MC_UNLIKELY(mc_router_filters_tries(r)) && status == MC_OK &&
+        !mc_upstream_chain_headers(stream, MC_DECODE, &stream->request, r->headers_only)) {
+        return;
+    }
     if (status == MC_OK && (status = find_pool(r, host, &pool)) == MC_ELIMIT) {
         mc_router_reply_no_host(r);
         return;

@@ -1,5 +1,6 @@
 /* What a try brings: another try, a redirect followed inside, or the response on its way down. */
 #include "proxy/router_internal.h"
+#include "proxy/upstream_chain.h"
 
 static mc_try *try_of(mc_attempt *attempt) { return MC_CONTAINER(attempt, mc_try, attempt); }
 
@@ -202,12 +203,16 @@ static void reply_handshake(mc_try *t, bool end_stream) {
 static mc_status respond(mc_try *t, bool end_stream) {
     mc_router *r = t->router;
     mc_stream *stream = r->stream;
-    const uint16_t grpc_status = MC_UNLIKELY(r->grpc) ? mc_grpc_http_status(&t->headers) : 0;
     bool refused;
     if (MC_UNLIKELY(r->websocket) && t->head.status != 101 && t->head.status < 400) {
         reply_handshake(t, end_stream);
         return MC_ECLOSED;
     }
+    if (MC_UNLIKELY(mc_router_filters_tries(r)) &&
+        !mc_upstream_chain_headers(stream, MC_ENCODE, &t->headers, end_stream)) {
+        return MC_ECLOSED;
+    }
+    const uint16_t grpc_status = MC_UNLIKELY(r->grpc) ? mc_grpc_http_status(&t->headers) : 0;
     t->awaiting = false;
     mc_upstream_report_response(r->upstream, t->host, &t->headers, t->head.status, grpc_status);
     mc_try_told(t);
@@ -346,6 +351,10 @@ static mc_status on_trailers(mc_attempt *attempt, mc_headers *trailers) {
 static void on_complete(mc_attempt *attempt) {
     mc_try *t = try_of(attempt);
     mc_router *r = t->router;
+    if (MC_UNLIKELY(t->trailers != NULL && mc_router_filters_tries(r)) &&
+        !mc_upstream_chain_trailers(r->stream, MC_ENCODE, t->trailers)) {
+        return;
+    }
     MC_FACT(r->stream, received, r->stream->facts);
     if (t->head.end_stream) {
         (void)respond(t, true);

@@ -436,3 +436,66 @@ def test_records_of_tries_that_go_on(sides: Pair) -> None:
     routes = [route("plain", "timeout: 0.6s"), route("kept", retried("retry_on: 5xx"))]
     cases = [request(f"GET /{target}") for target in ("plain/200", "plain/hang", "kept/500,slow")]
     check(sides(routes, router=router), cases)
+
+
+# --- filters of tries -----------------------------------------------------------------------------
+
+CODEC = (
+    "{name: codec, typed_config: {'@type': type.googleapis.com/"
+    "envoy.extensions.filters.http.upstream_codec.v3.UpstreamCodec}}"
+)
+
+
+def appended(name: str, value: str) -> str:
+    return f'{{append: {{header: {{key: {name}, value: "{value}"}}}}}}'
+
+
+def mutating(kind: str, requests: str, responses: str, more: str = "") -> str:
+    return (
+        "{'@type': type.googleapis.com/envoy.extensions.filters.http.header_mutation.v3."
+        f"{kind}, mutations: {{request_mutations: [{requests}],"
+        f" response_mutations: [{responses}]{more}}}}}"
+    )
+
+
+def test_filters_of_tries(sides: Pair) -> None:
+    query = ", query_parameter_mutations: [{append: {record: {key: q, value: v}}}]"
+    filters = {
+        "first": mutating(
+            "HeaderMutation",
+            f"{appended('x-up', 'one')}, {appended('x-n', '%REQ(x-envoy-attempt-count)%')}",
+            f"{appended('x-down', 'one')}, {appended('x-again', '1')}",
+        ),
+        "second": mutating(
+            "HeaderMutation",
+            f"{appended('x-up', 'two')}, {{remove: x-gone}}",
+            f"{appended('x-down', 'two')}, {{remove: x-secret}}",
+            query,
+        ),
+    }
+    chain = [f"{{name: {name}, typed_config: {value}}}" for name, value in filters.items()]
+    router = f"              upstream_http_filters: [{', '.join([*chain, CODEC])}]\n"
+    own = mutating("HeaderMutationPerRoute", appended("x-up", "route"), appended("x-down", "route"))
+    off = "{'@type': type.googleapis.com/envoy.config.route.v3.FilterConfig, disabled: true}"
+    routes = [
+        route("plain", "timeout: 1s"),
+        route("kept", retried("retry_on: 5xx, num_retries: 3")),
+        route(
+            "again", retried("retry_on: retriable-headers, retriable_headers: [{name: x-again}]")
+        ),
+        route("own", "timeout: 1s", more=f", typed_per_filter_config: {{first: {own}}}"),
+        route("aside", "timeout: 1s", more=f", typed_per_filter_config: {{second: {off}}}"),
+        route("copied", "request_mirror_policies: [{cluster: mirror}]"),
+        route("refused", f"cluster: refused, {retried('retry_on: 5xx')}"),
+        route("follow", "internal_redirect_policy: {}"),
+        route("codec", "cluster: codec"),
+    ]
+    cases = [
+        request(f"{method} /{name}/{step}", "x-gone: 1", "x-up: zero", body=body)
+        for name in "plain kept again own aside copied refused codec".split()
+        for step in ("200+x-secret=1", "500,500,200", "reset,200", "404")
+        for method, body in (("GET", b""), ("POST", b"abc"))
+    ]
+    cases.append(request("GET /follow/302+location=http:||b.com|plain|200,200", "x-up: zero"))
+    clusters = with_options("codec", f"http_filters: [{CODEC}]")
+    check(sides(routes, router=router, host=COUNTS, clusters=clusters), cases)
