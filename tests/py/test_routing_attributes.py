@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -325,6 +326,36 @@ def test_formats_know_what_was_matched() -> None:
     assert found is not None
     assert dict(found.finalize_request(asked))["x"] == "n c q r"
     assert dict(found.finalize_request(asked, context={"route_name": "z"}))["x"] == "z c q r"
+
+
+def test_direct_responses_out_of_files_and_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def table(body: dict[str, str]) -> RouteTable:
+        entry = {"match": {"prefix": "/"}, "direct_response": {"status": 200, "body": body}}
+        host = {"name": "v", "domains": ["*"], "routes": [entry]}
+        return RouteTable({"name": "t", "virtual_hosts": [host]})
+
+    def body(**source: str) -> bytes:
+        found = table(source).match([(":path", "/"), (":method", "GET")])
+        assert found is not None
+        assert found.direct_response is not None
+        return found.direct_response.body
+
+    file = tmp_path / "body"
+    file.write_bytes(b"\xff\x00 octets")
+    monkeypatch.setenv("A_BODY", "text")
+    assert body(filename=str(file)) == b"\xff\x00 octets"
+    assert body(environment_variable="A_BODY") == b"text"
+    file.write_bytes(b"x" * 4097)
+    for source in (
+        {"filename": str(file)},
+        {"filename": str(tmp_path / "none")},
+        {"environment_variable": "NO_SUCH_BODY"},
+    ):
+        with pytest.raises(ConfigError) as caught:
+            table(source)
+        assert "direct_response.body" in caught.value.path
 
 
 def test_a_direct_response_changes_no_request() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+from base64 import b64encode
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -185,22 +186,37 @@ _FORMATS: Final = ("text_format", "text_format_source", "json_format")
 
 def _format(tree: Tree) -> Tree:
     source = tree.get("text_format_source", {})
-    if "filename" in source or "environment_variable" in source:
-        tree = {**tree, "text_format_source": {"inline_string": _read(source)}}
+    if _is_outside(source):
+        try:
+            text = _read(source, "text_format_source").decode()
+        except UnicodeDecodeError as error:
+            raise _invalid(f"cannot be read: {error}", "text_format_source", "filename") from None
+        tree = {**tree, "text_format_source": {"inline_string": text}}
     return {k: with_process_values(v) if k in _FORMATS else v for k, v in tree.items()}
 
 
-def _read(source: Tree) -> str:
-    """A DataSource from outside the configuration, as text."""
+def _direct_response(tree: Tree) -> Tree:
+    source = tree.get("body", {})
+    if not _is_outside(source):
+        return tree
+    return {**tree, "body": {"inline_bytes": b64encode(_read(source, "body")).decode()}}
+
+
+def _is_outside(source: Tree) -> bool:
+    return "filename" in source or "environment_variable" in source
+
+
+def _read(source: Tree, field: str) -> bytes:
+    """A DataSource from outside the configuration."""
     if "environment_variable" in source:
         name = source["environment_variable"]
         if name not in os.environ:
-            raise _invalid(f"names no environment variable: {name}", "text_format_source")
-        return os.environ[name]
+            raise _invalid(f"names no environment variable: {name}", field)
+        return os.fsencode(os.environ[name])
     try:
-        return Path(source["filename"]).read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise _invalid(f"cannot be read: {error}", "text_format_source", "filename") from None
+        return Path(source["filename"]).read_bytes()
+    except OSError as error:
+        raise _invalid(f"cannot be read: {error}", field, "filename") from None
 
 
 def _overload_manager(tree: Tree) -> Tree:
@@ -247,6 +263,7 @@ HOOKS: Final[dict[str, Callable[[Tree], Tree]]] = {
     "envoy.config.listener.v3.Filter": _network_filter,
     "envoy.config.listener.v3.Listener": _listener,
     "envoy.config.overload.v3.OverloadManager": _overload_manager,
+    "envoy.config.route.v3.DirectResponseAction": _direct_response,
     "envoy.config.route.v3.RouteAction": _unique_upgrades,
     "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager": (
         _http_connection_manager
