@@ -36,7 +36,6 @@ ROOTS = re.compile(
 
 # Field numbers of descriptor.proto.
 SET_FILE = 1
-FILE_NAME = 1
 FILE_DEPENDENCY = 3
 
 

@@ -13,8 +13,6 @@ static const char *const TYPE_STATS[] = {MC_OUTLIER_TYPES(STAT)};
 #undef NAME
 #undef STAT
 
-const char *mc_outlier_type_stat(mc_outlier_type type) { return TYPE_STATS[type]; }
-
 const char *mc_outlier_type_name(mc_outlier_type type) {
     return type == MC_OUTLIER_DEGRADED ? "DEGRADED" : TYPE_NAMES[type];
 }

@@ -29,9 +29,8 @@ typedef enum mc_outlier_type {
     MC_OUTLIER_DEGRADED = MC_OUTLIER_TYPE_COUNT /* marks instead of ejecting, always and without a limit (OD-13) */
 } mc_outlier_type;
 
-/* "CONSECUTIVE_5XX" as in the event log; "consecutive_5xx" as in stat names. */
+/* "CONSECUTIVE_5XX" as in the event log. */
 const char *mc_outlier_type_name(mc_outlier_type type);
-const char *mc_outlier_type_stat(mc_outlier_type type);
 
 /* What happened to a request or connection (OD-3, OD-4). */
 typedef enum mc_outlier_event {

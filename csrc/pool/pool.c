@@ -680,8 +680,6 @@ mc_status mc_pool_start(mc_pool *pool, mc_attempt *attempt) {
     return MC_AGAIN;
 }
 
-mc_host *mc_pool_host(mc_pool *pool) { return pool->host; }
-
 mc_conn *mc_attempt_conn(mc_attempt *attempt) { return attempt->client == NULL ? NULL : &attempt->client->conn; }
 
 void mc_attempt_cancel(mc_attempt *attempt) {

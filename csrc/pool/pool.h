@@ -181,7 +181,6 @@ MC_MUST_CHECK mc_status mc_upstream_raw_pool(mc_upstream *upstream, mc_host *hos
                                              mc_pool **out);
 /* MC_OK: attached, write now (on_ready is not called). MC_AGAIN: queued. MC_ELIMIT: a circuit breaker refused (CB-7). */
 MC_MUST_CHECK mc_status mc_pool_start(mc_pool *pool, mc_attempt *attempt);
-mc_host *mc_pool_host(mc_pool *pool);
 /* Gives up: a queued attempt leaves the queue, an attached one takes its connection down. No event follows. */
 void mc_attempt_cancel(mc_attempt *attempt);
 /* In on_headers of an accepted upgrade: all further bytes come as on_body, until the connection ends. */

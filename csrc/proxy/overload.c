@@ -20,8 +20,6 @@ mc_overload_id mc_overload_find(mc_slice name) {
     return id;
 }
 
-const char *mc_overload_name(mc_overload_id id) { return names[id]; }
-
 void mc_overload_set(mc_overload *overload, mc_stats *stats, mc_overload_id id, double chance) {
     if (strncmp(names[id], POINT, strlen(POINT)) == 0 && atomic_load(&overload->count[id]) == 0) {
         char name[128];

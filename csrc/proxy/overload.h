@@ -32,7 +32,6 @@ typedef struct mc_overload {
 
 /* MC_OVERLOAD_COUNT: there is none of this name. */
 mc_overload_id mc_overload_find(mc_slice name);
-const char *mc_overload_name(mc_overload_id id);
 /* The control side only. */
 void mc_overload_set(mc_overload *overload, mc_stats *stats, mc_overload_id id, double chance);
 

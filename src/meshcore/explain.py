@@ -80,7 +80,7 @@ async def _explain(config: Config, request: Request, listener: str | None) -> Ex
         url = parse_url(request.url)
     except ValueError:
         raise ExplainError(f"not a URL with scheme and host: {request.url!r}") from None
-    found, why, passed = _choose_listener(config.document, url.scheme, url.port, listener)
+    found, why, passed = _choose_listener(config.document, url.port, listener)
     chain, manager = _manager_of(found)
     result: Explanation = {
         "request": {"method": request.method, "url": request.url, "headers": request.headers},
@@ -128,7 +128,7 @@ async def _explain(config: Config, request: Request, listener: str | None) -> Ex
 
 
 def _choose_listener(
-    document: Document, scheme: str, port: int, name: str | None
+    document: Document, port: int, name: str | None
 ) -> tuple[Document, str, list[Document]]:
     """The listener, why, and the others with why not."""
     listeners = document.get("static_resources", {}).get("listeners", [])

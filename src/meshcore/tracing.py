@@ -33,7 +33,6 @@ __all__ = ["OpenTelemetryApi", "Span", "SpanExporter"]
 Document = dict[str, Any]
 
 ZIPKIN = "type.googleapis.com/envoy.config.trace.v3.ZipkinConfig"
-OPENTELEMETRY = "type.googleapis.com/envoy.config.trace.v3.OpenTelemetryConfig"
 ENVIRONMENT_DETECTOR = "EnvironmentResourceDetectorConfig"
 STATIC_DETECTOR = "StaticConfigResourceDetectorConfig"
 MIN_FLUSH_SPANS = 5

@@ -11,7 +11,7 @@ import ipaddress
 import os
 import secrets
 import socket
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -258,6 +258,3 @@ def _cares(config: Mapping[str, Any]) -> Options:
         timeout_s=float(config.get("query_timeout_seconds") or defaults.timeout_s),
         tries=int(config.get("query_tries") or defaults.tries),
     )
-
-
-Sleep = Callable[[float], Awaitable[object]]

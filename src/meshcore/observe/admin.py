@@ -109,9 +109,9 @@ class Admin:
         self._failed = False
 
     async def on_request_headers(self, request: Request) -> Response:
-        return self.handle(request.method, request.path, request.headers.get("accept", ""))
+        return self.handle(request.method, request.path)
 
-    def handle(self, method: str, target: str, accept: str = "") -> Response:
+    def handle(self, method: str, target: str) -> Response:
         path, _, query = target.partition("?")
         page = PAGES.get(path)
         if page is None:

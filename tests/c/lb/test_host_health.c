@@ -1,4 +1,4 @@
-#include "health/status.h"
+#include "lb/lb.h"
 #include "test.h"
 
 TEST(reported_status) {
@@ -20,7 +20,6 @@ TEST(reported_status) {
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         CHECK_INT(mc_health_reported(cases[i].flags, cases[i].eds), cases[i].expected);
     }
-    CHECK_SLICE(mc_slice_cstr(mc_health_status_name(MC_EDS_DRAINING)), "DRAINING");
 }
 
 TEST(coarse_health_of_each_flag) {
@@ -32,11 +31,4 @@ TEST(coarse_health_of_each_flag) {
         CHECK_INT(mc_health_excluded(1u << bit), bit == 6 || bit == 7 || bit == 9);
     }
     CHECK_INT(mc_health_of(0), MC_HEALTHY);
-}
-
-TEST(new_hosts_under_active_checks) {
-    CHECK_INT(mc_health_initial_flags(MC_HOSTS_STATIC, true), MC_FAILED_ACTIVE_HC);
-    CHECK_INT(mc_health_initial_flags(MC_HOSTS_DYNAMIC, false), MC_FAILED_ACTIVE_HC);
-    CHECK_INT(mc_health_initial_flags(MC_HOSTS_DYNAMIC, true), MC_FAILED_ACTIVE_HC | MC_PENDING_ACTIVE_HC);
-    CHECK_INT(mc_health_initial_flags(MC_HOSTS_LOGICAL, true), 0);
 }
