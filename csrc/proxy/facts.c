@@ -12,6 +12,7 @@ static uint64_t now(const mc_facts *facts) { return since_start(facts, mc_loop_n
 static void forget_try(mc_facts *facts) {
     facts->remote.length = facts->local.length = 0;
     facts->connection = 0;
+    facts->attempted_count = facts->connection_count = 0; /* Envoy, too, tells of the last try alone */
     facts->received_earlier = facts->wire_received;
     facts->body_sent = facts->body_received = 0;
     facts->connect_begin = facts->connect_end = facts->send_begin = facts->send_end = MC_NO_TIME;

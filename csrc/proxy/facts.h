@@ -18,7 +18,7 @@ typedef struct mc_facts {
     const mc_value *cluster_metadata, *host_metadata;
     mc_address host, remote, local; /* the chosen host's; the connection's */
     mc_slice host_name;
-    const mc_address **attempted; /* hosts that a connection was had to, each once */
+    const mc_address **attempted; /* hosts that the last try had a connection to, each once */
     mc_slice *attempted_names;
     uint64_t *connections;
     uint32_t attempted_count, connection_count, room; /* at most so many of either */

@@ -391,6 +391,9 @@ static mc_status mutate_reply(mc_stream *stream, const mc_reply *reply, mc_heade
         return MC_OK;
     }
     mc_status status = mc_stream_route_request(stream, &request);
+    if (stream->info != NULL) { /* the status of an answer of our own is set later: headers cannot tell it */
+        stream->info->status = 0;
+    }
     return status == MC_OK ? mc_route_finalize_response(stream->routes->table, &stream->match, &request, headers)
                            : status;
 }

@@ -135,6 +135,9 @@ static mc_status add_response_headers(mc_router *r, mc_try *t) { /* RF-35 */
     const bool formats = mc_route_table_formats(stream->routes->table);
     if (MC_UNLIKELY(formats) && status == MC_OK) {
         status = mc_stream_route_request(stream, &request);
+        if (stream->info != NULL) {
+            stream->info->status = t->head.status;
+        }
     }
     return status == MC_OK ? mc_route_finalize_response(stream->routes->table, &stream->match,
                                                         formats ? &request : NULL, &t->headers)

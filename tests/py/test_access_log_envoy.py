@@ -725,3 +725,53 @@ def test_the_same_formats_are_refused(tmp_path: Path) -> None:
             wrong.append(f"{each!r}: {ours}")
     assert refused
     assert not wrong, f"{len(wrong)} of {len(formats)} differ\n" + "\n".join(wrong)
+
+
+# Without the sizes of headers, which grow with what is added.
+IN_HEADERS = [o for o in OPERATORS if "BYTES" not in o and "CONTENT-LENGTH" not in o]
+
+
+def added_headers(prefix: str) -> list[dict[str, Any]]:
+    return [
+        {
+            "header": {"key": f"{prefix}{index}", "value": f"<%{each}%>"},
+            "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",
+        }
+        for index, each in enumerate(IN_HEADERS)
+    ]
+
+
+def test_every_operator_in_headers(
+    both_logging: Callable[[str], list[peers.Server]], ports: dict[str, int]
+) -> None:
+    """Operators are evaluated while the request is on its way, and when it is answered."""
+    made = json.loads(re.sub(r":\s*(\$\w+)", r': "\1"', config([])))
+    [listener] = made["static_resources"]["listeners"]
+    manager = listener["filter_chains"][0]["filters"][0]["typed_config"]
+    [host] = manager["route_config"]["virtual_hosts"]
+    host["request_headers_to_add"] = added_headers("x-asked-")
+    host["response_headers_to_add"] = added_headers("x-answered-")
+    tree = {key(o): f"<%{o}%>" for o in IN_HEADERS}
+    manager["local_reply_config"] = {"body_format": {"json_format": tree}}
+    seen = []
+    for server in both_logging(re.sub(r'"(\$\w+)"', r"\1", json.dumps(made))):
+        for data in REQUESTS.values():
+            with Connection(server.port) as connection:
+                connection.send(data)
+                reply = connection.reply(data.split(b" ", 1)[0].decode())
+            body = json.loads(reply.body) if reply.body.startswith(b"{") else {}
+            pairs = [*reply.headers, *body.get("headers", [])]
+            told = {name: value for name, value in pairs if name.startswith(("x-asked", "x-answ"))}
+            told |= body if "headers" not in body else {}
+            seen.append(json.loads(hide_ports(told, ports, server)))
+    wrong = []
+    half = len(REQUESTS)
+    for name, mine, yours in zip(REQUESTS, seen[:half], seen[half:], strict=True):
+        for field in sorted(mine.keys() | yours.keys()):
+            left, right = mine.get(field), yours.get(field)
+            if left != right:
+                number = re.search(r"\d+$", field)
+                operator = IN_HEADERS[int(number[0])] if field.startswith("x-") and number else ""
+                wrong.append(f"{name}: {field} {operator}: ours {left!r}, theirs {right!r}")
+    assert any(seen)
+    assert not wrong, f"{len(wrong)} differ\n" + "\n".join(wrong)
