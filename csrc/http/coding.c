@@ -82,8 +82,9 @@ int mc_coding_choose(mc_slice accept, const mc_coding *codings, unsigned count, 
             best = (choice){q, coding};
         }
     }
-    *reason = best.q > 0 ? MC_CODING_IDENTITY : MC_CODING_NOT_VALID;
-    if (best.q <= 0 || best.coding == IDENTITY) {
+    const bool none = refused == (UINT32_C(1) << count) - 1; /* nothing is left that could be chosen */
+    *reason = best.q > 0 && !none ? MC_CODING_IDENTITY : MC_CODING_NOT_VALID;
+    if (best.q <= 0 || none || best.coding == IDENTITY) {
         return MC_CODING_NONE;
     }
     *reason = best.coding == WILDCARD ? MC_CODING_WILDCARD : MC_CODING_COMPRESSOR;

@@ -136,6 +136,9 @@ mc_status mc_match_header_compile(mc_arena *arena, const mc_value *value, mc_mat
     mc_slice name;
     MC_TRY(mc_read_name(arena, value, "name", &name, error));
     MC_TRY(mc_dup_lower(arena, name, &match->key.name));
+    if (mc_slice_eq(match->key.name, MC_SLICE("host"))) { /* what HTTP/1 calls so is no other header */
+        match->key.name = MC_SLICE(":authority");
+    }
     match->key.id = mc_header_lookup(match->key.name);
     MC_TRY(mc_value_read_bool(value, "invert_match", &match->invert, error));
     MC_TRY(mc_value_read_bool(value, "treat_missing_header_as_empty", &match->missing_is_empty, error));

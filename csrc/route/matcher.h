@@ -72,6 +72,9 @@ MC_MUST_CHECK mc_status mc_match_grpc_compile(mc_arena *arena, const mc_value *v
 MC_MUST_CHECK mc_status mc_match_connect_compile(mc_arena *arena, const mc_value *value, mc_matcher *out,
                                                  mc_error *error);
 MC_MUST_CHECK mc_status mc_match_tls_compile(mc_arena *arena, const mc_value *value, mc_matcher *out, mc_error *error);
+/* A URI template against the path with its query. */
+MC_MUST_CHECK mc_status mc_match_template_compile(mc_arena *arena, const mc_value *policy, mc_matcher *out,
+                                                  mc_error *error);
 MC_MUST_CHECK mc_status mc_match_metadata_compile(mc_arena *arena, const mc_value *value, mc_matcher *out,
                                                   mc_error *error);
 MC_MUST_CHECK mc_status mc_match_filter_state_compile(mc_arena *arena, const mc_value *value, mc_matcher *out,

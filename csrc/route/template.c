@@ -189,19 +189,45 @@ static mc_status read_extension(mc_compile *c, const mc_value *policy, const cha
     return mc_error_in(mc_read_name(c->arena, config, field, out, c->error), c->error, "typed_config");
 }
 
+static mc_status read_template(mc_compile *c, const mc_value *policy, mc_slice *text) {
+    *text = MC_SLICE_NONE;
+    return read_extension(c, policy, "/envoy.extensions.path.match.uri_template.v3.UriTemplateMatchConfig",
+                          "path_template", text);
+}
+
+/* A '*' in text is a repetition, and can stand where none may: no path matches. */
+#define NO_PATH MC_SLICE("[^\\x00-\\x{10FFFF}]")
+
+static int template_holds(const void *regex, const mc_match_input *in) {
+    return mc_regex_full(regex, mc_headers_get_known(in->request->headers, MC_H_PATH));
+}
+
+mc_status mc_match_template_compile(mc_arena *arena, const mc_value *policy, mc_matcher *out, mc_error *error) {
+    mc_compile c = {.arena = arena, .error = error};
+    mc_template template;
+    const mc_regex *regex;
+    mc_slice text;
+    MC_TRY(read_template(&c, policy, &text));
+    MC_TRY(mc_error_in(mc_template_parse(arena, text, &template, error), error, "typed_config.path_template"));
+    mc_status status = mc_regex_compile(arena, template.expression, 0, &regex, error);
+    if (status == MC_EINVAL) {
+        status = mc_regex_compile(arena, NO_PATH, 0, &regex, error);
+    }
+    *out = (mc_matcher){template_holds, regex};
+    return status;
+}
+
 mc_status mc_template_compile(mc_compile *c, const mc_value *policy, mc_path_pattern *out) {
     mc_template template;
-    mc_slice text = MC_SLICE_NONE;
-    MC_TRY(read_extension(c, policy, "/envoy.extensions.path.match.uri_template.v3.UriTemplateMatchConfig",
-                          "path_template", &text));
+    mc_slice text;
+    MC_TRY(read_template(c, policy, &text));
     out->template_length = text.n;
     mc_status status = mc_template_parse(c->arena, text, &template, c->error);
     if (status == MC_OK) {
         status = mc_path_expression(c, template.expression, out);
     }
-    if (status == MC_EINVAL &&
-        out->text.n > 0) { /* a '*' in text is a repetition, and can stand where none may: no path matches */
-        status = mc_path_expression(c, MC_SLICE("[^\\x00-\\x{10FFFF}]"), out);
+    if (status == MC_EINVAL && out->text.n > 0) {
+        status = mc_path_expression(c, NO_PATH, out);
     }
     return mc_error_in(status, c->error, "typed_config.path_template");
 }

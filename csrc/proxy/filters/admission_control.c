@@ -42,7 +42,6 @@ typedef struct window {
 typedef struct state {
     bool recording;
     bool counted;
-    bool is_grpc;
 } state;
 
 static window *find_window(mc_filter *filter, const config *config) {
@@ -130,7 +129,6 @@ static mc_filter_status decode_headers(mc_filter *filter, mc_headers *headers, b
         return MC_FILTER_STOP;
     }
     state->recording = true;
-    state->is_grpc = mc_grpc_content_type(mc_headers_get_known(headers, MC_H_CONTENT_TYPE));
     return MC_FILTER_CONTINUE;
 }
 
@@ -152,14 +150,21 @@ static bool grpc_success(const config *config, mc_slice text) {
     return mc_slice_u64(text, &status) == MC_OK && status < 32 && (config->grpc >> status & 1) != 0;
 }
 
+/* As Envoy tells: a head without a body by its status, another by code and type. */
+static bool is_grpc_response(const mc_headers *headers, bool end_stream) {
+    return end_stream ? mc_headers_has(headers, MC_H_GRPC_STATUS)
+                      : mc_slice_eq(mc_headers_get_known(headers, MC_H_STATUS), MC_SLICE("200")) &&
+                            mc_grpc_content_type(mc_headers_get_known(headers, MC_H_CONTENT_TYPE));
+}
+
 static mc_filter_status encode_headers(mc_filter *filter, mc_headers *headers, bool end_stream) {
     const config *config = mc_filter_get_config(filter);
     const state *state = mc_filter_get_state(filter);
     if (state == NULL || !state->recording) {
         return MC_FILTER_CONTINUE;
     }
-    if (mc_grpc_content_type(mc_headers_get_known(headers, MC_H_CONTENT_TYPE))) {
-        mc_slice status = mc_headers_get_known(headers, MC_H_GRPC_STATUS);
+    const mc_slice status = mc_headers_get_known(headers, MC_H_GRPC_STATUS);
+    if (is_grpc_response(headers, end_stream)) {
         if (status.p != NULL) {
             record(filter, grpc_success(config, status));
         } /* else the trailers tell */

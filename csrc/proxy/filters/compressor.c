@@ -67,7 +67,10 @@ typedef struct route {
 } route;
 
 typedef struct state {
-    mc_slice accept;  /* what the client accepts; p == NULL: it does not say */
+    mc_slice accept; /* what the client accepts; p == NULL: it does not say */
+    bool decided;    /* what follows was */
+    mc_coding_reason reason;
+    mc_slice chosen;  /* the coding; empty: none */
     void *streams[2]; /* by mc_direction */
 } state;
 
@@ -130,11 +133,13 @@ static bool type_allowed(const side *side, const mc_headers *headers) {
     return false;
 }
 
-static bool etag_allowed(mc_filter *filter, const config *config, const mc_headers *headers) {
+static bool etag_allowed(mc_filter *filter, const config *config, const mc_headers *headers, bool counts) {
     if (!config->refuse_etag || !mc_headers_has(headers, MC_H_ETAG)) {
         return true;
     }
-    mc_counter_inc(mc_filter_slab(filter), config->stats.not_compressed_etag);
+    if (counts) {
+        mc_counter_inc(mc_filter_slab(filter), config->stats.not_compressed_etag);
+    }
     return false;
 }
 
@@ -155,33 +160,52 @@ static bool transfer_allowed(const config *config, const mc_headers *headers) {
     return !has_token(codings, "gzip") && !has_token(codings, "deflate") && !has_token(codings, config->codec->name);
 }
 
-/* One decision for all compressors of the chain, counted by each (FL-42). */
-static bool accepted(mc_filter *filter, const config *config, const state *state, const mc_headers *headers) {
-    mc_stream *stream = mc_filter_stream(filter);
-    mc_slab *slab = mc_filter_slab(filter);
-    mc_coding codings[MC_CODING_MAX];
-    unsigned count = 0, mine = MC_CODING_MAX;
+/* The codings of the chain's compressors that take this content type, whether or not they are on here (FL-42). */
+static unsigned list_codings(mc_stream *stream, const mc_headers *headers, mc_coding out[MC_CODING_MAX]) {
+    unsigned count = 0;
     for (uint32_t i = 0; i < stream->filter_count && count < MC_CODING_MAX; i++) {
-        mc_filter *other = &stream->filters[i];
-        const struct config *theirs = other->type == &filter_type ? other->config : NULL;
-        if (theirs == NULL || !response_enabled(other, theirs) || !type_allowed(&theirs->response, headers)) {
+        const config *config = stream->filters[i].type == &filter_type ? stream->filters[i].config : NULL;
+        if (config == NULL || !type_allowed(&config->response, headers)) {
             continue;
         }
+        const mc_slice name = mc_slice_cstr(config->codec->name);
         unsigned at = 0;
-        while (at < count && !mc_slice_eq(codings[at].name, mc_slice_cstr(theirs->codec->name))) {
+        while (at < count && !mc_slice_eq(out[at].name, name)) {
             at++;
         }
         if (at == count) {
-            codings[count++] = (mc_coding){mc_slice_cstr(theirs->codec->name), theirs->choose_first};
+            out[count++] = (mc_coding){name, config->choose_first};
         }
-        mine = theirs->codec == config->codec ? at : mine;
     }
+    return count;
+}
+
+/* The decision of the first compressor that was asked is that of all. */
+static void decide(mc_filter *filter, state *state, const mc_headers *headers) {
+    mc_stream *stream = mc_filter_stream(filter);
+    mc_coding codings[MC_CODING_MAX];
+    for (uint32_t i = 0; i < stream->filter_count; i++) {
+        const struct state *other = stream->filters[i].type == &filter_type ? stream->filters[i].state : NULL;
+        if (other != NULL && other->decided) {
+            state->reason = other->reason;
+            state->chosen = other->chosen;
+            return;
+        }
+    }
+    const unsigned count = list_codings(stream, headers, codings);
+    const int chosen = mc_coding_choose(state->accept, codings, count, &state->reason);
+    state->chosen = chosen < 0 ? MC_SLICE_NONE : codings[chosen].name;
+    state->decided = true;
+}
+
+static bool accepted(mc_filter *filter, const config *config, state *state, const mc_headers *headers) {
+    mc_slab *slab = mc_filter_slab(filter);
     if (state->accept.p == NULL) {
         mc_counter_inc(slab, config->stats.no_accept_header);
         return false;
     }
-    mc_coding_reason reason;
-    const bool chosen = mc_coding_choose(state->accept, codings, count, &reason) == (int)mine;
+    decide(filter, state, headers);
+    const bool chosen = mc_slice_eq(state->chosen, mc_slice_cstr(config->codec->name));
     const mc_stat stats[] = {
         [MC_CODING_NO_HEADER] = config->stats.no_accept_header,
         [MC_CODING_IDENTITY] = config->stats.header_identity,
@@ -190,7 +214,7 @@ static bool accepted(mc_filter *filter, const config *config, const state *state
             chosen ? config->stats.header_compressor_used : config->stats.header_compressor_overshadowed,
         [MC_CODING_NOT_VALID] = config->stats.header_not_valid,
     };
-    mc_counter_inc(slab, stats[reason]);
+    mc_counter_inc(slab, stats[state->reason]);
     return chosen;
 }
 
@@ -316,14 +340,9 @@ static mc_status add_status(mc_filter *filter, mc_headers *headers, const char *
     const config *config = mc_filter_get_config(filter);
     mc_slice parts[] = {mc_slice_cstr(config->codec->name), MC_SLICE(";"), mc_slice_cstr(what), mc_slice_cstr(then),
                         length};
-    mc_slice text, name = MC_SLICE("x-envoy-compression-status");
+    mc_slice text;
     MC_TRY(mc_arena_concat(mc_filter_arena(filter), parts, 5, &text));
-    mc_slice before = mc_headers_get(headers, name);
-    if (before.n > 0) {
-        mc_slice both[] = {before, MC_SLICE(","), text};
-        MC_TRY(mc_arena_concat(mc_filter_arena(filter), both, 3, &text));
-    }
-    return mc_headers_set(headers, name, text);
+    return mc_headers_add(headers, MC_SLICE("x-envoy-compression-status"), text);
 }
 
 static mc_status begin_response(mc_filter *filter, const config *config, mc_headers *headers) {
@@ -349,16 +368,19 @@ static const char *refusal(bool length, bool type, bool etag, bool code) {
 
 static mc_status decide_response(mc_filter *filter, mc_headers *headers, bool end_stream) {
     const config *config = mc_filter_get_config(filter);
-    const state *state = mc_filter_get_state(filter);
+    state *state = mc_filter_get_state(filter);
     mc_slab *slab = mc_filter_slab(filter);
-    const bool enabled = response_enabled(filter, config);
+    const bool kept = mc_filter_stream(filter)->upgrade ||
+                      has_token(mc_headers_get_known(headers, MC_H_CACHE_CONTROL), "no-transform");
+    const bool coded = mc_headers_has(headers, MC_H_CONTENT_ENCODING);
+    /* As Envoy: where the status is told, what may not be touched is not looked at further. */
+    const bool enabled = response_enabled(filter, config) && !(config->tell_status && (kept || coded));
     const bool length = enabled && length_allowed(filter, &config->response, headers);
     const bool type = type_allowed(&config->response, headers), code = code_allowed(config, headers);
-    const bool plain = length && !mc_filter_stream(filter)->upgrade && type &&
-                       !has_token(mc_headers_get_known(headers, MC_H_CACHE_CONTROL), "no-transform");
-    const bool etag = !plain || etag_allowed(filter, config, headers);
-    const bool compressible = plain && etag && !mc_headers_has(headers, MC_H_CONTENT_ENCODING) && code;
-    /* As Envoy counts: where the status is told, Accept-Encoding is looked at last, and the length twice. */
+    const bool plain = length && !kept && type;
+    const bool etag = !plain || etag_allowed(filter, config, headers, !config->tell_status || !end_stream);
+    const bool compressible = plain && etag && !coded && code;
+    /* And Accept-Encoding is looked at last there, the length counted twice. */
     const bool asks = !end_stream && length && (compressible || !config->tell_status);
     if (config->tell_status && enabled && !end_stream && !length) {
         mc_counter_inc(slab, config->response.stats.content_length_too_small);

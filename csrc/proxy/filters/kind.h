@@ -18,7 +18,8 @@ typedef struct mc_filter_compile {
     mc_stats *stats;
     mc_slice scope; /* "http.<stat_prefix>." */
     mc_slice node_cluster;
-    bool is_route; /* for a place in the route table */
+    bool is_route;   /* for a place in the route table */
+    const void *own; /* there: what the chain's filter of this name was made of; NULL: there is none of this kind */
     uint32_t (*cluster_slot)(void *ctx, mc_slice name);
     void *ctx;
 } mc_filter_compile;
@@ -59,6 +60,7 @@ typedef struct mc_route_filters_compile {
     mc_filter_compile compile;
     const mc_filter_config *chain;
     uint32_t count;
+    mc_slice name; /* of the filter that is being compiled for */
 } mc_route_filters_compile;
 MC_MUST_CHECK mc_status mc_route_filters_compile_level(void *ctx, const mc_value *configs,
                                                        const mc_route_filters *outer, const mc_route_filters **out,

@@ -3,6 +3,7 @@
 #include "base/value_edit.h"
 #include "proxy/filters/kind.h"
 #include "proxy/stream.h"
+#include "route/match_metadata.h"
 #include "route/matcher.h"
 #include "route/matcher_tree.h"
 
@@ -22,6 +23,7 @@ typedef enum rule_kind {
     RULE_REMOTE_IP, /* of the client, after x-forwarded-for */
     RULE_AUTHENTICATED,
     RULE_MATCHER, /* of the route room */
+    RULE_ROUTE_METADATA,
 } rule_kind;
 
 typedef struct rule {
@@ -32,6 +34,7 @@ typedef struct rule {
     mc_header_key header;
     mc_matcher matcher;
     mc_string_match text;
+    mc_metadata_match metadata; /* RULE_ROUTE_METADATA */
     mc_cidr cidr;
 } rule;
 
@@ -142,6 +145,11 @@ static int rule_holds(const rule *rule, const subject *subject) {
     case RULE_REMOTE_IP: return in_range(&rule->cidr, info->downstream_remote);
     case RULE_AUTHENTICATED: return authenticated(rule, subject);
     case RULE_MATCHER: return rule->matcher.match(rule->matcher.self, &subject->input);
+    case RULE_ROUTE_METADATA: {
+        const mc_route_match *match = mc_filter_match(subject->filter);
+        const mc_value *metadata = match == NULL || match->route == NULL ? NULL : match->route->metadata;
+        return mc_metadata_match_test(&rule->metadata, metadata);
+    }
     }
     return 0;
 }
@@ -176,6 +184,8 @@ typedef struct outcome {
 typedef struct engines {
     engine enforced, shadow;
     bool track_rules;
+    mc_slice prefix, shadow_prefix; /* of metadata, as given */
+    mc_slice scope, shadow_scope;   /* of stats: the chain's, also for a route */
 } engines;
 
 #define ENFORCED(X) X(allowed) X(denied)
@@ -383,6 +393,24 @@ static mc_status read_cidr(mc_filter_compile *c, const mc_value *value, rule *ou
 static mc_status read_metadata(mc_filter_compile *c, const mc_value *value, rule *out) {
     return mc_match_metadata_compile(c->arena, value, &out->matcher, c->error);
 }
+static mc_status read_sourced(mc_filter_compile *c, const mc_value *value, rule *out) {
+    const mc_value *matcher;
+    mc_slice source = MC_SLICE_NONE;
+    MC_TRY(mc_value_read_string(value, "metadata_source", &source, c->error));
+    MC_TRY(mc_value_read_object(value, "metadata_matcher", &matcher, c->error));
+    if (matcher == NULL) {
+        return mc_error_set(c->error, MC_EINVAL, "metadata_matcher", "is required");
+    }
+    if (!mc_slice_eq(source, MC_SLICE("ROUTE"))) {
+        return mc_error_in(read_metadata(c, matcher, out), c->error, "metadata_matcher");
+    }
+    out->kind = RULE_ROUTE_METADATA;
+    return mc_error_in(mc_metadata_match_compile(c->arena, matcher, &out->metadata, c->error), c->error,
+                       "metadata_matcher");
+}
+static mc_status read_template(mc_filter_compile *c, const mc_value *value, rule *out) {
+    return mc_match_template_compile(c->arena, value, &out->matcher, c->error);
+}
 static mc_status read_filter_state(mc_filter_compile *c, const mc_value *value, rule *out) {
     return mc_match_filter_state_compile(c->arena, value, &out->matcher, c->error);
 }
@@ -411,6 +439,8 @@ static const struct {
     {"remote_ip", RULE_REMOTE_IP, read_cidr},
     {"authenticated", RULE_AUTHENTICATED, read_authenticated},
     {"metadata", RULE_MATCHER, read_metadata},
+    {"sourced_metadata", RULE_MATCHER, read_sourced},
+    {"uri_template", RULE_MATCHER, read_template},
     {"filter_state", RULE_MATCHER, read_filter_state},
 };
 
@@ -545,35 +575,47 @@ static mc_status name_keys(mc_filter_compile *c, mc_slice prefix, const char *po
     return mc_arena_concat(c->arena, result_parts, 2, &out->result_key);
 }
 
+/* What a route does not name is named by the chain; and stats are always the chain's. */
+static mc_status read_prefixes(mc_filter_compile *c, const mc_value *value, engines *out) {
+    const engines *own = c->is_route ? c->own : NULL;
+    MC_TRY(scope_of(c, value, "rules_stat_prefix", &out->prefix, &out->scope));
+    MC_TRY(scope_of(c, value, "shadow_rules_stat_prefix", &out->shadow_prefix, &out->shadow_scope));
+    if (own != NULL) {
+        out->prefix = out->prefix.n == 0 ? own->prefix : out->prefix;
+        out->shadow_prefix = out->shadow_prefix.n == 0 ? own->shadow_prefix : out->shadow_prefix;
+        out->scope = own->scope;
+        out->shadow_scope = own->shadow_scope;
+    }
+    return MC_OK;
+}
+
 static mc_status read_engines(mc_filter_compile *c, const mc_value *value, engines *out, config *stats) {
     const mc_value *rules, *shadow;
-    mc_slice prefix, scope, shadow_prefix, shadow_scope;
     MC_TRY(mc_value_read_object(value, "rules", &rules, c->error));
     MC_TRY(mc_value_read_object(value, "shadow_rules", &shadow, c->error));
     MC_TRY(mc_value_read_bool(value, "track_per_rule_stats", &out->track_rules, c->error));
-    MC_TRY(scope_of(c, value, "rules_stat_prefix", &prefix, &scope));
-    MC_TRY(scope_of(c, value, "shadow_rules_stat_prefix", &shadow_prefix, &shadow_scope));
+    MC_TRY(read_prefixes(c, value, out));
     MC_TRY(rules == NULL ? MC_OK : mc_error_in(read_engine(c, rules, &out->enforced), c->error, "rules"));
     MC_TRY(shadow == NULL ? MC_OK : mc_error_in(read_engine(c, shadow, &out->shadow), c->error, "shadow_rules"));
     MC_TRY(read_tree(c, value, "matcher", &out->enforced));
     MC_TRY(read_tree(c, value, "shadow_matcher", &out->shadow));
-    MC_TRY(name_keys(c, prefix, "enforced_effective_policy_id", "enforced_engine_result", &out->enforced));
-    MC_TRY(name_keys(c, shadow_prefix, "shadow_effective_policy_id", "shadow_engine_result", &out->shadow));
+    MC_TRY(name_keys(c, out->prefix, "enforced_effective_policy_id", "enforced_engine_result", &out->enforced));
+    MC_TRY(name_keys(c, out->shadow_prefix, "shadow_effective_policy_id", "shadow_engine_result", &out->shadow));
     for (uint32_t i = 0; i < out->enforced.count && out->track_rules; i++) {
         policy *policy = &out->enforced.policies[i];
-        policy->allowed = policy_stat(c, scope, policy->name, "allowed");
-        policy->denied = policy_stat(c, scope, policy->name, "denied");
+        policy->allowed = policy_stat(c, out->scope, policy->name, "allowed");
+        policy->denied = policy_stat(c, out->scope, policy->name, "denied");
     }
     for (uint32_t i = 0; i < out->shadow.count && out->track_rules; i++) {
         policy *policy = &out->shadow.policies[i];
-        policy->shadow_allowed = policy_stat(c, shadow_scope, policy->name, "shadow_allowed");
-        policy->shadow_denied = policy_stat(c, shadow_scope, policy->name, "shadow_denied");
+        policy->shadow_allowed = policy_stat(c, out->shadow_scope, policy->name, "shadow_allowed");
+        policy->shadow_denied = policy_stat(c, out->shadow_scope, policy->name, "shadow_denied");
     }
     if (stats != NULL) {
-#define COUNTER(name) stats->stats.name = mc_filter_stat(c, MC_COUNTER, scope, #name);
+#define COUNTER(name) stats->stats.name = mc_filter_stat(c, MC_COUNTER, out->scope, #name);
         ENFORCED(COUNTER)
 #undef COUNTER
-#define COUNTER(name) stats->stats.name = mc_filter_stat(c, MC_COUNTER, shadow_scope, #name);
+#define COUNTER(name) stats->stats.name = mc_filter_stat(c, MC_COUNTER, out->shadow_scope, #name);
         SHADOW(COUNTER)
 #undef COUNTER
     }

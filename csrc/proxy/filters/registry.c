@@ -93,6 +93,11 @@ static mc_status compile_any(mc_route_filters_compile *c, const mc_value *any, b
         return MC_OK;
     }
     out->kind = kind;
+    c->compile.own = NULL;
+    for (uint32_t i = 0; i < c->count && c->compile.own == NULL; i++) {
+        const mc_filter_config *own = &c->chain[i];
+        c->compile.own = own->kind == kind && mc_slice_eq(own->name, c->name) ? own->config : NULL;
+    }
     return kind->compile_route(&c->compile, any, &out->config);
 }
 
@@ -163,6 +168,7 @@ mc_status mc_route_filters_compile_level(void *ctx, const mc_value *configs, con
     MC_TRY(start_level(c, outer, &level));
     for (size_t i = 0; i < configs->count; i++) {
         entry what = {0};
+        c->name = configs->names[i];
         mc_status status = compile_entry(c, &configs->items[i], &what);
         if (status == MC_EINVAL) {
             mc_error_under(error, "[\"%.*s\"]", MC_SLICE_ARG(configs->names[i]));
