@@ -115,6 +115,9 @@ void mc_router_reply_redirect(mc_stream *stream);
 void mc_router_reply_direct(mc_stream *stream, const mc_direct_response *direct);
 /* RF-3; NULL: the request's headers are as they should be. */
 const char *mc_router_strict_check(const mc_headers *request, uint8_t strict, mc_reply *reply, mc_arena *arena);
+/* RF-4, CL-7: whether a request to this cluster is refused, which may draw a number. */
+bool mc_draws_maintenance(const mc_proxy *proxy, const mc_cluster *cluster);
+bool mc_draws_drop(const mc_proxy *proxy, const mc_upstream *upstream);
 /* RF-4: true when the request was answered. */
 bool mc_router_maintenance(mc_router *r);
 /* CL-7: discovery wants a share of the requests refused; true when this one was answered. */

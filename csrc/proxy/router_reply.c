@@ -155,18 +155,28 @@ const char *mc_router_strict_check(const mc_headers *request, uint8_t strict, mc
 static const mc_header overloaded = {
     .name = MC_SLICE_INIT("x-envoy-overloaded"), .value = MC_SLICE_INIT("true"), .id = MC_H_X_ENVOY_OVERLOADED};
 
-bool mc_router_maintenance(mc_router *r) {
+bool mc_draws_maintenance(const mc_proxy *proxy, const mc_cluster *cluster) {
     static const char key[] = "upstream.maintenance_mode.";
-    mc_stream *stream = r->stream;
+    const mc_slice name = cluster->name;
     char text[256];
-    if (MC_LIKELY(stream->proxy->runtime == NULL) || r->cluster->name.n > sizeof text - sizeof key) {
+    if (MC_LIKELY(proxy->runtime == NULL) || name.n > sizeof text - sizeof key) {
         return false;
     }
     memcpy(text, key, sizeof key - 1);
-    memcpy(text + sizeof key - 1, r->cluster->name.p, r->cluster->name.n);
-    uint64_t percent =
-        mc_runtime_u64(stream->proxy->runtime, mc_slice_of(text, sizeof key - 1 + r->cluster->name.n), 0);
-    if (percent == 0 || (percent < 100 && mc_random_next(mc_loop_random(stream->proxy->loop)) % 100 >= percent)) {
+    memcpy(text + sizeof key - 1, name.p, name.n);
+    const uint64_t percent = mc_runtime_u64(proxy->runtime, mc_slice_of(text, sizeof key - 1 + name.n), 0);
+    return percent >= 100 || (percent > 0 && mc_random_next(mc_loop_random(proxy->loop)) % 100 < percent);
+}
+
+bool mc_draws_drop(const mc_proxy *proxy, const mc_upstream *upstream) {
+    const double share = mc_hosts_drop(upstream->hosts);
+    return MC_UNLIKELY(share > 0) &&
+           (share >= 1 || mc_random_next(mc_loop_random(proxy->loop)) <= (uint64_t)(share * 18446744073709551615.0));
+}
+
+bool mc_router_maintenance(mc_router *r) {
+    mc_stream *stream = r->stream;
+    if (MC_LIKELY(!mc_draws_maintenance(stream->proxy, r->cluster))) {
         return false;
     }
     mc_router_charge(r, 503, NULL, false);
@@ -185,12 +195,10 @@ bool mc_router_drop_overload(mc_router *r) {
         {.name = MC_SLICE_INIT("x-envoy-drop-overload"), .value = MC_SLICE_INIT("true")},
         {.name = MC_SLICE_INIT("x-envoy-unconditional-drop-overload"), .value = MC_SLICE_INIT("true")}};
     mc_stream *stream = r->stream;
-    const double share = mc_hosts_drop(r->upstream->hosts);
-    const bool all = share >= 1;
-    if (MC_LIKELY(share <= 0) ||
-        (!all && mc_random_next(mc_loop_random(stream->proxy->loop)) > (uint64_t)(share * 18446744073709551615.0))) {
+    if (MC_LIKELY(!mc_draws_drop(stream->proxy, r->upstream))) {
         return false;
     }
+    const bool all = mc_hosts_drop(r->upstream->hosts) >= 1;
     mc_router_charge(r, 503, NULL, false);
     mc_stream_reply(stream,
                     &(mc_reply){.status = 503,

@@ -486,9 +486,27 @@ static void request_whole(mc_shadow *s) {
     }
 }
 
+/* RF-4, CL-7: a shadow's cluster refuses it as it would others. */
+static bool refused(mc_shadow *s) {
+    const bool maintenance = mc_draws_maintenance(s->proxy, s->upstream->cluster);
+    if (MC_LIKELY(!maintenance && !mc_draws_drop(s->proxy, s->upstream))) {
+        return false;
+    }
+    charge(s, 503);
+    if (maintenance) {
+        S_COUNT(s, upstream_rq_maintenance_mode);
+    }
+    s->flags |= maintenance ? MC_FLAG(UO) : mc_hosts_drop(s->upstream->hosts) >= 1 ? MC_FLAG(UDO) : MC_FLAG(DO);
+    finish(s);
+    return true;
+}
+
 static void start(mc_shadow *s, bool end_stream) {
-    mc_host *host = mc_upstream_choose(s->upstream, &(mc_lb_request){.now_ms = mc_loop_now_ms(s->proxy->loop)});
     mc_counter_inc(s->proxy->slab, s->router->stream->hcm->stats.shadow_rq_total);
+    if (refused(s)) {
+        return;
+    }
+    mc_host *host = mc_upstream_choose(s->upstream, &(mc_lb_request){.now_ms = mc_loop_now_ms(s->proxy->loop)});
     if (host == NULL) {
         charge(s, 503);
         s->flags |= MC_FLAG(UH);

@@ -111,6 +111,34 @@ def test_circuit_breakers(sides: Pair) -> None:
     check(sides(routes, clusters=clusters, host=COUNTS, router=quiet), cases[:8])
 
 
+def test_clusters_that_refuse(sides: Pair) -> None:
+    def dropping(name: str, share: str) -> str:
+        policy = f"policy: {{drop_overloads: [{{category: a, drop_percentage: {share}}}]}}"
+        return cluster(name, "$web").replace("load_assignment: {", f"load_assignment: {{{policy}, ")
+
+    shares = {
+        "all": "{numerator: 100}",
+        "none": "{numerator: 0}",
+        "million": "{numerator: 1000000, denominator: MILLION}",
+    }
+    runtime = (
+        "layered_runtime: {layers: [{name: static, static_layer:"
+        " {upstream.maintenance_mode.refused: 100, upstream.maintenance_mode.mirror: 0}}]}\n"
+    )
+    routes = [route(name, f"cluster: {name}") for name in (*shares, "refused")]
+    routes.append(route("kept", f"cluster: all, {retried('retry_on: 5xx')}"))
+    routes.append(route("copied", "request_mirror_policies: [{cluster: all}, {cluster: refused}]"))
+    cases = [
+        request(f"{method} /{name}/200", *headers)
+        for method in ("GET", "HEAD")
+        for name in (*shares, "refused", "kept", "copied")
+        for headers in ((), (GRPC,))
+    ]
+    clusters = "".join(dropping(name, share) for name, share in shares.items())
+    for router in ("", "              suppress_envoy_headers: true\n"):
+        check(sides(routes, clusters=clusters, top=runtime, host=COUNTS, router=router), cases)
+
+
 # --- numbers and lists in headers -----------------------------------------------------------------
 
 

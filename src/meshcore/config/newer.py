@@ -46,6 +46,10 @@ _NEWER: Final[dict[str, tuple[tuple[str, ...], str]]] = {
         (),
         "OutlierDetection 26 detect_degraded_hosts .google.protobuf.BoolValue",
     ),
+    "envoy/extensions/filters/http/router/v3/router.proto": (
+        (),
+        "Router 10 reject_connect_request_early_data .google.protobuf.BoolValue",
+    ),
     "envoy/type/matcher/v3/address.proto": ((), "AddressMatcher 2 invert_match bool"),
 }
 
