@@ -35,7 +35,7 @@ struct mc_downstream {
     bool spoke;               /* what came is HTTP so far */
     bool old;                 /* the last one was of HTTP/1.0 */
     bool protocol_error;      /* what came was no HTTP */
-    bool soft_drain;          /* http1_safe_max_connection_duration: the next response ends it */
+    bool soft_drain;          /* http1_safe_max_connection_duration: the next request is the last */
     bool closing;             /* nothing further is read; what is written still leaves */
     bool clean;               /* closing after a request that asked for it and came whole: nobody is kept waiting */
     bool leaving;             /* its listener is going */
@@ -189,7 +189,7 @@ bool mc_downstream_ends(mc_downstream *d) {
         COUNT(d, downstream_cx_drain_close);
         d->drain = DRAIN_CLOSING;
     }
-    return d->drain != DRAIN_NONE || d->soft_drain;
+    return d->drain != DRAIN_NONE;
 }
 
 static void headers_timeout(mc_downstream *d) {
@@ -292,6 +292,9 @@ static mc_status request_headers(void *ctx, const mc_h1_head *head) {
         mc_stream_count_response(stream, 100);
     } else if (MC_UNLIKELY(head->version_minor == 0) && !hcm->proxy_100_continue) {
         mc_headers_remove_known(&stream->request, MC_H_EXPECT); /* ignored, RFC 9110 section 10.1.1 */
+    }
+    if (MC_UNLIKELY(d->soft_drain)) { /* the response under way when it was decided does not end it */
+        stream->close_connection = true;
     }
     d->old = head->version_minor == 0;
     if (MC_LIKELY(!stream->overloaded)) {

@@ -421,8 +421,26 @@ static bool is_upgrade(const mc_headers *headers) {
     return false;
 }
 
+static const mc_header_id hop_by_hop[] = {MC_H_TRANSFER_ENCODING, MC_H_KEEP_ALIVE, MC_H_PROXY_CONNECTION};
+
+/* HC-20; a client outside has lost x-envoy-force-trace by HC-16, unless it was refused before. */
+static mc_status answer_request_id(mc_stream *stream) {
+    if (!stream->hcm->always_set_request_id_in_response &&
+        MC_LIKELY(!mc_headers_has(&stream->request, MC_H_X_ENVOY_FORCE_TRACE))) {
+        return MC_OK;
+    }
+    mc_slice id = mc_headers_get_known(&stream->request, MC_H_X_REQUEST_ID);
+    return id.p == NULL ? MC_OK : mc_headers_set_known_ref(stream->response, MC_H_X_REQUEST_ID, id);
+}
+
+mc_status mc_sanitize_interim(mc_stream *stream) {
+    mc_headers_remove_known(stream->response, MC_H_CONNECTION);
+    mc_headers_remove_known(stream->response, MC_H_UPGRADE);
+    REMOVE(stream->response, hop_by_hop);
+    return answer_request_id(stream);
+}
+
 mc_status mc_sanitize_response(mc_stream *stream) { /* HC-35 */
-    static const mc_header_id hop_by_hop[] = {MC_H_TRANSFER_ENCODING, MC_H_KEEP_ALIVE, MC_H_PROXY_CONNECTION};
     const mc_hcm *hcm = stream->hcm;
     mc_headers *headers = stream->response;
     mc_status status = MC_OK;
@@ -442,11 +460,8 @@ mc_status mc_sanitize_response(mc_stream *stream) { /* HC-35 */
          (hcm->server_header == MC_SERVER_APPEND_IF_ABSENT && !mc_headers_has(headers, MC_H_SERVER)))) {
         status = mc_headers_set_known_ref(headers, MC_H_SERVER, hcm->server_name);
     }
-    /* HC-20; a client outside has lost x-envoy-force-trace by HC-16, unless it was refused before. */
-    if (status == MC_OK && (hcm->always_set_request_id_in_response ||
-                            MC_UNLIKELY(mc_headers_has(&stream->request, MC_H_X_ENVOY_FORCE_TRACE)))) {
-        mc_slice id = mc_headers_get_known(&stream->request, MC_H_X_REQUEST_ID);
-        status = id.p == NULL ? MC_OK : mc_headers_set_known_ref(headers, MC_H_X_REQUEST_ID, id);
+    if (status == MC_OK) {
+        status = answer_request_id(stream);
     }
     if (status == MC_OK && hcm->via.n > 0) {
         status = mc_headers_append_value(headers, MC_H_VIA, MC_SLICE(", "), hcm->via);

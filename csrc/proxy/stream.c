@@ -594,7 +594,7 @@ void mc_stream_send_headers(mc_stream *stream, bool end_stream) {
     if (MC_UNLIKELY(stream->hcm->tracing != NULL) && !informational) {
         mc_tracing_response(stream);
     }
-    if (mc_sanitize_response(stream) != MC_OK) {
+    if ((MC_UNLIKELY(informational) ? mc_sanitize_interim(stream) : mc_sanitize_response(stream)) != MC_OK) {
         out_of_memory(stream);
         return;
     }

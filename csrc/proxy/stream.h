@@ -194,6 +194,8 @@ bool mc_client_find(mc_stream *stream, const mc_address *peer, const mc_address 
 MC_MUST_CHECK mc_status mc_client_add_external_address(mc_stream *stream);
 /* HC-35 and friends. MC_ENOMEM on failure. */
 MC_MUST_CHECK mc_status mc_sanitize_response(mc_stream *stream);
+/* The same of a 1xx, which gets nothing of ours but the request's id. */
+MC_MUST_CHECK mc_status mc_sanitize_interim(mc_stream *stream);
 
 /* --- downstream.c, as the stream sees its connection -------------------------------------------------------------------- */
 

@@ -90,11 +90,11 @@ void mc_router_settle(mc_router *r) {
 
 /* --- informational responses ---------------------------------------------------------------------------------------------- */
 
-/* HC-47. Envoy passes none of them on unless it passes 100 on. */
+/* HC-47. Envoy passes none of them on unless it passes 100 on, and sees no second one of a response. */
 static mc_status on_informational(mc_router *r, mc_try *t) {
     mc_stream *stream = r->stream;
     const uint16_t status = t->head.status;
-    if (status != 100 && (status < 102 || status > 104)) {
+    if ((status != 100 && (status < 102 || status > 104)) || r->final == t) {
         return MC_OK;
     }
     mc_router_charge(r, status, t->host, mc_try_is_canary(t));

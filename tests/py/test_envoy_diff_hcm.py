@@ -537,6 +537,10 @@ CASES: dict[str, Case] = {
             request("GET /a", "Upgrade: connect-udp"),
         ],
     ),
+    "informational passes": (
+        {"proxy_100_continue": "true", "always_set_request_id_in_response": "true", "via": "x"},
+        [request(f"GET /raw/{path}") for path in ("100", "102", "1xx")],
+    ),
     "informational": (
         {},
         [request("GET /raw/103"), request("GET /raw/102"), request("GET /raw/100")],
@@ -738,6 +742,8 @@ ANSWERS = {
     "/raw/102": b"HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
     "/raw/103": b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n"
     b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+    "/raw/1xx": b"HTTP/1.1 103 Early Hints\r\nConnection: x\r\n\r\n"
+    b"HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
     "a.com:80": b"HTTP/1.1 200 OK\r\n\r\n",
     "/raw/early": b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n",
 }
@@ -878,6 +884,36 @@ def test_generated_configurations(index: int, both: Pair, ports: dict[str, int])
 def test_routes_and_clusters_too(name: str, both: Pair, ports: dict[str, int]) -> None:
     manager, routes, clusters, requests = ROUTED[name]
     compare(both(config(manager, routes, clusters), **ports), requests)
+
+
+def test_interim_answers_are_passed_as_they_are(both: Pair, ports: dict[str, int]) -> None:
+    """The first of several, with nothing of ours (HC-47); the reason phrase apart."""
+    manager = {"proxy_100_continue": "true", "via": "x"}
+    heads = []
+    for server in both(config(manager, ROUTES), **ports):
+        with clients.Connection(server.port) as connection:
+            connection.send(request("GET /raw/1xx"))
+            interim, final = connection.head(), connection.head()
+        assert (interim.status, interim.headers) == (103, [])
+        heads.append((final.status, [name for name, _ in final.headers]))
+    assert heads[0] == heads[1]
+    assert heads[0][0] == 200
+
+
+def test_an_early_end_of_a_connection(both: Pair, ports: dict[str, int]) -> None:
+    """Decided while a request is under way, it spares that one's response and ends the next's."""
+    manager = {
+        "common_http_protocol_options": "{max_connection_duration: 0.2s}",
+        "http1_safe_max_connection_duration": "true",
+        "stream_idle_timeout": "0.5s",
+    }
+    for server in both(config(manager, ROUTES), **ports):
+        with clients.Connection(server.port) as connection:
+            closing = []
+            for path in ("/stall", "/direct"):
+                connection.send(request(f"GET {path}"))
+                closing.append(connection.reply().header("connection"))
+        assert closing == [None, "close"]
 
 
 def test_answers_without_content(both: Pair, ports: dict[str, int]) -> None:
