@@ -58,8 +58,12 @@ static mc_status parse_glob(parser *p, mc_slice *rest) {
     return MC_OK;
 }
 
-static mc_status parse_literal(parser *p, mc_slice *rest) {
+/* Up to the next '/' or, where a name may follow, '{'. */
+static mc_status parse_literal(parser *p, mc_slice *rest, bool name_may_follow) {
     mc_slice literal = mc_slice_until(*rest, mc_slice_find(*rest, '/'));
+    if (name_may_follow) {
+        literal = mc_slice_until(literal, mc_slice_find(literal, '{'));
+    }
     if (!is_literal_text(literal, false)) {
         return bad(p, "has a segment that is neither text of a path nor *, **, {name}");
     }
@@ -82,7 +86,7 @@ static mc_status parse_variable_pattern(parser *p, mc_slice pattern) {
         if (pattern.p[0] == '*') {
             MC_TRY(parse_glob(p, &pattern));
         } else {
-            MC_TRY(parse_literal(p, &pattern));
+            MC_TRY(parse_literal(p, &pattern, false));
         }
         if (pattern.n > 0) {
             if (pattern.p[0] != '/' || pattern.n == 1) {
@@ -134,21 +138,25 @@ static mc_status parse_variable(parser *p) {
     return MC_OK;
 }
 
+/* Text, then a glob or name, then text: one of them, or a name with text around it. */
+static mc_status parse_segment(parser *p) {
+    if (p->rest.p[0] != '*' && p->rest.p[0] != '{') {
+        MC_TRY(parse_literal(p, &p->rest, true));
+        if (p->rest.n == 0 || p->rest.p[0] == '/') {
+            return MC_OK;
+        }
+    }
+    MC_TRY(p->rest.p[0] == '*' ? parse_glob(p, &p->rest) : parse_variable(p));
+    return p->rest.n == 0 || p->rest.p[0] == '/' ? MC_OK : parse_literal(p, &p->rest, false);
+}
+
 static mc_status parse_segments(parser *p) {
     while (p->rest.n > 0) {
-        char head = p->rest.p[0];
-        MC_TRY(head == '*' ? parse_glob(p, &p->rest) : head == '{' ? parse_variable(p) : parse_literal(p, &p->rest));
-        if (p->rest.n == 0) {
-            break;
+        MC_TRY(parse_segment(p));
+        if (p->rest.n > 0) {
+            put(p, MC_SLICE("/"));
+            p->rest = mc_slice_from(p->rest, 1);
         }
-        if (p->rest.p[0] != '/') { /* text behind a glob or name */
-            MC_TRY(parse_literal(p, &p->rest));
-            if (p->rest.n == 0) {
-                break;
-            }
-        }
-        put(p, MC_SLICE("/"));
-        p->rest = mc_slice_from(p->rest, 1);
     }
     return MC_OK;
 }

@@ -61,6 +61,7 @@ TEMPLATES = {
     "/{x}/{y=**}": f"/(?P<x>{_SEGMENT}+)/(?P<y>{_REST}*)",
     "/{x=a/*}": f"/(?P<x>a/{_SEGMENT}+)",
     "/{x}b": f"/(?P<x>{_SEGMENT}+)b",
+    "/a{x}/**": f"/a(?P<x>{_SEGMENT}+)/{_REST}*",
 }
 _MATCH = "type.googleapis.com/envoy.extensions.path.match.uri_template.v3.UriTemplateMatchConfig"
 _REWRITE = (
