@@ -37,12 +37,13 @@ from meshcore._core.filter import Binding
 from meshcore._core.stats import Store
 from meshcore._log import logger as log
 from meshcore.config import Config, load, load_file
+from meshcore.config.program_size import with_program_size
 from meshcore.discovery import dns_fields, sources
 from meshcore.errors import ConfigError, MeshcoreError
 from meshcore.filters.http import methods, registered
 from meshcore.health.events import EventLog, outlier_event
 from meshcore.overload import Overload
-from meshcore.tracing import Tracers, prepared
+from meshcore.tracing import Tracers, prepared, runtime_values
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -312,6 +313,7 @@ def _prepare(
 ) -> tuple[dict[str, Any], list[tuple[str, Binding]]]:
     """The document as the core reads it: addresses resolved, Python filters under names of their
     own (two entries may share a filter and differ in configuration)."""
+    document = with_program_size(document, runtime_values(document))
     resources = dict(document.get("static_resources", {}))
     filters: list[tuple[str, Binding]] = []
     listeners = []
