@@ -5,8 +5,9 @@
 One worker proxies to nginx while, on the control side, another cluster gets new hosts over and
 over: one host of 10 000 changes, with weights and with a Maglev table, and all of 100 000 endpoints
 are applied again with other weights. What an update computes needs a core that load, worker and
-origin want too: how much of a change that alone makes is shown by the row with a busy stranger. A table before it has the CPU
-time that the control side and a worker spend on such a change (bench/micro/adoption.c).
+origin want too: how much of a change that alone makes is shown by the row with a busy stranger. A
+table before it has the CPU time that the control side and a worker spend on such a change
+(bench/micro/adoption.c).
 """
 
 from __future__ import annotations
