@@ -59,7 +59,7 @@ static mc_status append(builder *b, draft *d) {
     return status;
 }
 
-/* SB-2: the host goes into each subset that the selector's keys, from `key` on, lead to. */
+/* SB-2: the host, which has all keys, goes into each subset that the selector's keys, from `key` on, lead to. */
 static mc_status follow(builder *b, const mc_subset_selector *selector, size_t key, const mc_value *metadata) {
     if (key == selector->key_count) {
         draft *d;
@@ -68,9 +68,6 @@ static mc_status follow(builder *b, const mc_subset_selector *selector, size_t k
         return status == MC_OK ? append(b, d) : status;
     }
     const mc_value *value = mc_lb_field(metadata, selector->keys[key]);
-    if (value == NULL) {
-        return MC_OK;
-    }
     const bool any = b->config->list_as_any && value->kind == MC_LIST;
     const size_t before = b->path.n;
     mc_status status = MC_OK;
@@ -82,12 +79,28 @@ static mc_status follow(builder *b, const mc_subset_selector *selector, size_t k
     return status;
 }
 
+/* Of the keys only those after the last one whose value is a list of nothing lead anywhere, if values are to be any of a list: so
+ * does Envoy. The number of keys: nowhere. */
+static size_t first_key(const builder *b, const mc_subset_selector *selector, const mc_value *metadata) {
+    size_t first = 0;
+    for (size_t i = 0; i < selector->key_count; i++) {
+        const mc_value *value = mc_lb_field(metadata, selector->keys[i]);
+        if (value == NULL) {
+            return selector->key_count;
+        }
+        first = b->config->list_as_any && value->kind == MC_LIST && value->count == 0 ? i + 1 : first;
+    }
+    return first;
+}
+
 static mc_status add_host(builder *b, const mc_host *host) {
     const mc_lb_metadata *metadata = host->metadata;
     mc_status status = MC_OK;
     for (size_t i = 0; status == MC_OK && metadata != NULL && i < b->config->selector_count; i++) {
+        const mc_subset_selector *selector = &b->config->selectors[i];
+        const size_t first = first_key(b, selector, &metadata->object);
         b->path.n = 0;
-        status = follow(b, &b->config->selectors[i], 0, &metadata->object);
+        status = first == selector->key_count ? MC_OK : follow(b, selector, first, &metadata->object);
     }
     return status;
 }

@@ -777,12 +777,15 @@ class Subsets:
     def paths(self, host: Host, keys: list[str]) -> Iterable[tuple[tuple[str, str], ...]]:
         if any(key not in host.metadata for key in keys):
             return
-        values = []
+        values: list[list[tuple[str, str]]] = []
         for key in keys:
             has = host.metadata[key]
             several = self.config.get("list_as_any") and isinstance(has, list)
             values.append([(key, text(each)) for each in (has if several else [has])])
-        yield from itertools.product(*values)
+            if not values[-1]:  # Envoy forgets what came before a list of nothing
+                values = []
+        if values:
+            yield from itertools.product(*values)
 
     def update(self, sets: list[HostSet], o: Options, now: int) -> None:
         hosts = [(p, h) for p, s in enumerate(sets) for h in s.hosts]

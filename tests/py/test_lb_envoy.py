@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import http.client
+import json
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -11,6 +12,7 @@ from typing import Any
 
 import peers
 import pytest
+from test_lb_model import World
 
 import meshcore
 
@@ -457,3 +459,58 @@ def test_zone_aware_shares_are_the_same(origin: int, policy: str) -> None:
             found = [chr(int(body.split(".")[2])) for body in answers(server.port, "zones", count)]
             shares = {name: found.count(name) / count for name in wanted}
             assert all(abs(shares[name] - wanted[name]) < 0.05 for name in wanted), shares
+
+
+# --- clusters of all kinds ------------------------------------------------------------------------
+
+KEYS = 12
+
+
+def generated(seed: int, port: int) -> tuple[dict[str, Any], list[dict[str, Any] | None]]:
+    """A cluster whose policy hashes, over random hosts, and what requests ask of their host."""
+    world = World(seed, ["RING_HASH", "MAGLEV"])
+    assignment = {"cluster_name": "fleet", **world.assignment()}
+    fields = {key: value for key, value in world.cluster.items() if key != "name"}
+    text = json.dumps({**fields, "load_assignment": assignment})
+    text = text.replace('"10.0.', '"127.1.').replace('"port_value": 80', f'"port_value": {port}')
+    asked = json.dumps([world.metadata(0.6) for _ in range(5)])
+    # In YAML, as Envoy is given it, a number with a point is text to Envoy.
+    criteria = json.loads(asked, parse_float=lambda number: int(float(number)))
+    cluster = json.loads(text, parse_float=lambda number: int(float(number)))
+    return cluster, [None, *(each for each in criteria if each)]
+
+
+@pytest.mark.parametrize("block", range(4))
+def test_generated_clusters_choose_the_same_hosts(origin: int, block: int) -> None:
+    seeds = range(block * 25, block * 25 + 25)
+    made = {f"c{seed}": generated(seed, origin) for seed in seeds}
+    config = configuration({name: cluster for name, (cluster, _) in made.items()})
+    listener = config["static_resources"]["listeners"][0]
+    manager = listener["filter_chains"][0]["filters"][0]["typed_config"]
+    manager["route_config"]["virtual_hosts"][0]["routes"] = [
+        {
+            "match": {"prefix": f"/{name}/{index}/"},
+            "route": {
+                "cluster": name,
+                "hash_policy": [{"header": {"header_name": "x-key"}}],
+                **({"metadata_match": {"filter_metadata": {"envoy.lb": wanted}}} if wanted else {}),
+            },
+        }
+        for name, (_, criteria) in made.items()
+        for index, wanted in enumerate(criteria)
+    ]
+    with peers.envoy(config) as server:
+        for name, (cluster, criteria) in made.items():
+            balancer = meshcore.LoadBalancer(cluster)
+            for index, wanted in enumerate(criteria):
+                hosts = [
+                    balancer.choose(
+                        f"user-{number}", None if wanted is None else {"envoy.lb": wanted}
+                    )
+                    for number in range(KEYS)
+                ]
+                expected = ["503" if host is None else host.address.split(":")[0] for host in hosts]
+                assert whereabouts(server.port, f"/{name}/{index}/", KEYS) == expected, (
+                    name,
+                    wanted,
+                )

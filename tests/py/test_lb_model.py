@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import lb_model as model
@@ -16,8 +16,9 @@ from meshcore.balancing import Host, Retry
 
 TYPED = "type.googleapis.com/envoy.extensions.load_balancing_policies."
 ZONES = [None, ("r", "a", ""), ("r", "b", ""), ("q", "c", "s")]
+POLICIES = ("ROUND_ROBIN", "LEAST_REQUEST", "RANDOM", "RING_HASH", "MAGLEV", "PEAK_EWMA")
 STATUSES = ["HEALTHY", "UNKNOWN", "UNHEALTHY", "DRAINING", "TIMEOUT", "DEGRADED"]
-VALUES = ["x", "y", 1, 1.0, "1", True, None, ["x", "y"], ["x", "x", 2], [], {"k": 1}]
+VALUES = ["x", "v", 1, 1.0, "1", True, None, ["x", "v"], ["x", "x", 2], [], {"k": 1}]
 RUNS = int(os.environ.get("LB_MODEL_RUNS", "1"))
 UNCOUNTED = ("lb_recalculate_zone_structures", "lb_zone_cluster_too_small")
 
@@ -25,8 +26,9 @@ UNCOUNTED = ("lb_recalculate_zone_structures", "lb_zone_cluster_too_small")
 class World:
     """One balancer and its model under the same operations."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, policies: Sequence[str] = POLICIES) -> None:
         self.r = random.Random(seed)
+        self.policies = policies
         self.now = self.r.choice([0, 5, 10**6])
         self.settings = model.Settings()
         self.zones = self.r.random() < 0.6
@@ -46,7 +48,7 @@ class World:
         source, again = random.Random(seed), random.Random(seed)
         self.balancer = LoadBalancer(
             self.cluster,
-            self._assignment(),
+            self.assignment(),
             random=self._recorder(source, self.drawn),
             now=lambda: self.now,
             local=self.local_groups and {"endpoints": self.local_groups},
@@ -73,9 +75,7 @@ class World:
 
     def _cluster(self) -> dict[str, Any]:
         r, s = self.r, self.settings
-        s.policy = r.choice(
-            ["ROUND_ROBIN", "LEAST_REQUEST", "RANDOM", "RING_HASH", "MAGLEV", "PEAK_EWMA"]
-        )
+        s.policy = r.choice(self.policies)
         fields = {
             "ROUND_ROBIN": self._round_robin,
             "LEAST_REQUEST": self._least_request,
@@ -212,7 +212,7 @@ class World:
             config["subset_selectors"].append(selector)
         if r.random() < 0.7:
             config["fallback_policy"] = r.choice(["NO_FALLBACK", "ANY_ENDPOINT", "DEFAULT_SUBSET"])
-        config["default_subset"] = self._metadata(0.3)
+        config["default_subset"] = self.metadata(0.3)
         switches = ["locality_weight_aware", "scale_locality_weight", "panic_mode_any"]
         switches += ["list_as_any", "allow_redundant_keys"]
         config |= {name: True for name in switches if r.random() < 0.4}
@@ -226,7 +226,7 @@ class World:
             "subset_lb_policy": {"policies": inside},
         }
 
-    def _metadata(self, often: float) -> dict[str, Any]:
+    def metadata(self, often: float) -> dict[str, Any]:
         r = self.r
         found: dict[str, Any] = {k: r.choice(VALUES) for k in "abc" if r.random() < often}
         if r.random() < 0.1:
@@ -272,7 +272,7 @@ class World:
         host.priority = priority
         host.locality_weight = self.locality_weights.get((priority, locality), 0)
         host.weight = 1 if self.even else r.choice([1, 1, 2, 3, 7, 100])
-        host.metadata = self._metadata(0.7)
+        host.metadata = self.metadata(0.7)
         host.status = "HEALTHY" if r.random() < self.healthy else r.choice(STATUSES)
         eds = 0x4 | 0x10 | 0x200
         host.flags = host.flags & ~eds | model.FLAG_OF.get(host.status, 0)
@@ -287,7 +287,7 @@ class World:
             "metadata": {"filter_metadata": {"envoy.lb": host.metadata}},
         }
 
-    def _assignment(self) -> dict[str, Any]:
+    def assignment(self) -> dict[str, Any]:
         policy = {
             "overprovisioning_factor": self.factor,
             "weighted_priority_health": self.weighted,
@@ -363,11 +363,11 @@ class World:
         if r.random() < 0.7:
             request.hash = fields["hash"] = r.choice([0, 1, r.getrandbits(64), 2**64 - 1])
         if r.random() < 0.7:
-            request.criteria = fields["metadata"] = self._metadata(0.6)
+            request.criteria = fields["metadata"] = self.metadata(0.6)
             if r.random() < 0.3:
                 fallbacks: list[Any] = [
                     [],
-                    [self._metadata(0.4), self._metadata(0.4), "x"],
+                    [self.metadata(0.4), self.metadata(0.4), "x"],
                     "no list",
                 ]
                 request.criteria["fallback_list"] = r.choice(fallbacks)
