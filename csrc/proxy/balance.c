@@ -1,4 +1,5 @@
 /* The router and the balancer: what a request asks of its host, and what the balancer is told of how it went. */
+#include "base/hash.h"
 #include "http/grpc.h"
 #include "lb/client_weights.h"
 #include "lb/metadata.h"
@@ -79,9 +80,12 @@ static mc_host *named_host(mc_router *r) {
 
 /* --- the choice ---------------------------------------------------------------------------------------------------------- */
 
+/* A host is its address: the same twice is one host, and stays it when discovery replaces it. */
+static uint64_t identity(const mc_host *host) { return mc_xxh64(host->address_text.p, host->address_text.n, 0); }
+
 static bool tried_before(const mc_router *r, const mc_host *host) {
     for (uint32_t i = 0; r->tried != NULL && i < r->tried_count && i < MC_TRIED_MAX; i++) {
-        if (r->tried[i] == host) {
+        if (r->tried[i] == identity(host)) {
             return true;
         }
     }
@@ -165,7 +169,7 @@ static void note_host(mc_router *r, const mc_host *host) {
         r->tried = mc_arena_alloc(&r->stream->arena, MC_TRIED_MAX * sizeof *r->tried);
     }
     if (r->tried != NULL) {
-        r->tried[r->tried_count++ % MC_TRIED_MAX] = host;
+        r->tried[r->tried_count++ % MC_TRIED_MAX] = identity(host);
     }
 }
 

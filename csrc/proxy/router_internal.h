@@ -94,7 +94,7 @@ struct mc_router {
     bool payload_waits;    /* until the upstream accepted the upgrade (HC-46) */
     bool body_paused;      /* too much is held while connecting */
     bool response_started; /* headers, perhaps informational, went to the chain */
-    const mc_host **tried; /* MC_TRIED_MAX, compared only, the newest replace the oldest; NULL: nobody asks (RF-26) */
+    uint64_t *tried; /* hashes of addresses, MC_TRIED_MAX, the newest replace the oldest; NULL: nobody asks (RF-26) */
     uint32_t tried_count;
     mc_slice names; /* addresses of hosts that the request names, those of earlier tries aside */
     bool named;     /* they were looked for */

@@ -449,3 +449,26 @@ TEST(any_allocation_may_fail) {
         end();
     }
 }
+
+/* --- which host (RF-26) ------------------------------------------------------------------------------------------------------ */
+
+static void first_host_fails(pipeline_peer *server) {
+    server->owner->response = mc_slice_eq(server->host->address_text, MC_SLICE("10.0.0.1:80")) ? BAD : OK;
+    pipeline_serve_default(server);
+}
+
+TEST(a_host_is_its_address) { /* listed twice, it was tried all the same */
+    begin(CONFIG(
+        LISTENER("",
+                 ROUTE(POLICY(",\"num_retries\":1,\"host_selection_retry_max_attempts\":20,\"retry_host_predicate\":"
+                              "[{\"name\":\"envoy.retry_host_predicates.previous_hosts\"}]"))),
+        CLUSTER("", ENDPOINT("10.0.0.1") "," ENDPOINT("10.0.0.1") "," ENDPOINT("10.0.0.2"))));
+    p.serve = first_host_fails;
+    for (int i = 0; i < 9; i++) {
+        send_now(GET);
+        pipeline_run(&p, 10);
+        CHECK_HAS(received(), "200 OK");
+    }
+    CHECK_U64(web("upstream_rq_retry"), 9);
+    end();
+}
