@@ -42,6 +42,9 @@ for group in "$@"; do
     check)
         need clang clang
         need llvm-symbolizer llvm
+        # So that every coding is built and tested where everything is.
+        echo '#include <brotli/encode.h>' | gcc -E -x c - >/dev/null 2>&1 || missing="$missing libbrotli-dev"
+        echo '#include <zstd.h>' | gcc -E -x c - >/dev/null 2>&1 || missing="$missing libzstd-dev"
         # libFuzzer and the sanitizers of clang are a package of their own.
         echo 'int LLVMFuzzerTestOneInput(const char *d, long n) { return d && n < 0; }' |
             clang -x c -fsanitize=fuzzer,address -o /dev/null - 2>/dev/null ||

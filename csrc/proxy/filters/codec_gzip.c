@@ -90,7 +90,7 @@ static void *open_stream(const void *config, bool compress) {
 static mc_status run(void *object, mc_slice in, bool finish, mc_buffer *out) {
     stream *stream = object;
     unsigned char piece[CHUNK];
-    const uint64_t limit = stream->ratio * in.n;
+    const uint64_t limit = out->length + stream->ratio * in.n;
     stream->z.next_in = (unsigned char *)in.p;
     stream->z.avail_in = (unsigned)in.n;
     if (stream->failed || stream->ended) {
