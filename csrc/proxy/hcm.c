@@ -311,12 +311,13 @@ static mc_status read_factory(const mc_value *typed, const mc_hcm_context *conte
     return MC_OK;
 }
 
-static mc_status read_kind(mc_hcm *hcm, const mc_value *typed, mc_filter_compile *compile, mc_filter_config *out) {
+static mc_status read_kind(const mc_value *typed, mc_filter_compile *compile, mc_filter_config *out,
+                           mc_router_options *router) {
     mc_slice type = mc_any_type(typed);
     if (mc_slice_eq(type, MC_SLICE("envoy.extensions.filters.http.router.v3.Router")) ||
         (typed == NULL && mc_slice_eq(out->name, MC_SLICE("envoy.filters.http.router")))) {
         out->type = &mc_router_filter;
-        return mc_router_options_read(typed, &hcm->router, compile->error);
+        return mc_router_options_read(typed, router, compile->error);
     }
     if (mc_slice_eq(type, MC_SLICE("envoy.extensions.filters.http.upstream_codec.v3.UpstreamCodec"))) {
         out->type = &mc_upstream_codec_filter;
@@ -336,7 +337,7 @@ static mc_status read_kind(mc_hcm *hcm, const mc_value *typed, mc_filter_compile
 
 /* out->type stays NULL for an unknown filter that is optional. */
 static mc_status read_filter(mc_hcm *hcm, const mc_value *entry, const mc_hcm_context *context,
-                             mc_filter_compile *compile, mc_filter_config *out) {
+                             mc_filter_compile *compile, mc_filter_config *out, mc_router_options *router) {
     const mc_value *typed;
     mc_error *error = compile->error;
     bool is_optional = false;
@@ -344,7 +345,7 @@ static mc_status read_filter(mc_hcm *hcm, const mc_value *entry, const mc_hcm_co
     TRY(mc_value_read_bool(entry, "is_optional", &is_optional, error));
     TRY(mc_value_read_bool(entry, "disabled", &out->disabled, error));
     TRY(mc_value_read_object(entry, "typed_config", &typed, error));
-    TRY(read_kind(hcm, typed, compile, out));
+    TRY(read_kind(typed, compile, out, router));
     if (out->type == NULL && !(is_optional && find_factory(context, out->name) == NULL)) {
         TRY(read_factory(typed, context, out, error));
     }
@@ -381,7 +382,7 @@ static mc_status read_chain(mc_hcm *hcm, const mc_value *object, const char *fie
     out->begin = hcm->filter_count;
     for (size_t i = 0; i < count; i++) {
         mc_filter_config *filter = &hcm->filters[hcm->filter_count];
-        mc_status status = read_filter(hcm, &list[i], context, compile, filter);
+        mc_status status = read_filter(hcm, &list[i], context, compile, filter, &out->router);
         if (status != MC_OK) {
             mc_error_under(compile->error, "%s[%zu]", field, i);
             return status;
@@ -450,7 +451,6 @@ static mc_status read_filters(mc_hcm *hcm, const mc_value *config, const mc_hcm_
         return MC_ENOMEM;
     }
     TRY(read_chain(hcm, config, "http_filters", &mc_router_filter, context, compile, &hcm->chain));
-    const mc_router_options router = hcm->router;
     for (size_t i = 0; i < upgrade_count; i++) {
         hcm->upgrades[i].chain = hcm->chain;
         if (list_length(&upgrades[i], "filters") > 0) {
@@ -459,7 +459,6 @@ static mc_status read_filters(mc_hcm *hcm, const mc_value *config, const mc_hcm_
                 compile->error, "upgrade_configs[%zu]", i));
         }
     }
-    hcm->router = router; /* the options of the main chain's router hold for all */
     return read_upstream_chain(hcm, config, context, compile);
 }
 

@@ -165,6 +165,7 @@ typedef enum mc_slash_action {
 /* A chain is a run of mc_hcm.filters; the last one is terminal. */
 typedef struct mc_filter_chain {
     uint32_t begin, end;
+    mc_router_options router; /* of the last one, if that is the router */
 } mc_filter_chain;
 
 typedef struct mc_upgrade_config {
@@ -215,7 +216,6 @@ typedef struct mc_hcm {
     bool strip_any_port, strip_matching_port, strip_trailing_dot;
     bool add_user_agent, proxy_100_continue;
     bool keep_open_on_error; /* stream-error mode, H1-15 */
-    mc_router_options router;
     const mc_tracing *tracing;   /* NULL: none */
     mc_code_scopes *code_scopes; /* of virtual clusters and routes (RF-46); NULL: nothing counts there */
     mc_upgrade_config *upgrades;

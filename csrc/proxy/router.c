@@ -11,7 +11,7 @@ static mc_router *router_new(mc_filter *filter, mc_upstream *upstream) {
         r->stream = stream;
         r->upstream = upstream;
         r->cluster = upstream->cluster;
-        r->options = &stream->hcm->router;
+        r->options = &stream->chain->router;
         r->timeout.fire = mc_router_timeout_fired;
         r->backoff.fire = mc_router_backoff_fired;
         mc_list_init(&r->tries);

@@ -10,7 +10,7 @@ void mc_router_reply_redirect(mc_stream *stream) {
     if (mc_stream_route_request(stream, &request) != MC_OK ||
         mc_route_redirect_location(&stream->match, &request, &location.value) != MC_OK ||
         mc_route_redirect_rewrite(&stream->match, &request, &stream->request,
-                                  stream->hcm->router.suppress_envoy_headers) != MC_OK) {
+                                  stream->chain->router.suppress_envoy_headers) != MC_OK) {
         mc_stream_reset(stream, MC_FLAG(LR), "out_of_memory");
         return;
     }

@@ -378,7 +378,7 @@ static mc_status sign(mc_shadow *s, const mc_hcm *hcm) {
         status = mc_headers_append_value(&s->request, MC_H_X_FORWARDED_FOR, MC_SLICE(","),
                                          mc_slice_of(text, mc_address_ip(&hcm->node_address, text)));
     }
-    if (status == MC_OK && s->timeout_ms != 0 && !hcm->router.suppress_envoy_headers) {
+    if (status == MC_OK && s->timeout_ms != 0 && !hcm->chain.router.suppress_envoy_headers) {
         status = mc_headers_set_known(&s->request, MC_H_X_ENVOY_EXPECTED_RQ_TIMEOUT_MS,
                                       mc_slice_of(digits, mc_format_u64(digits, s->timeout_ms)));
     }

@@ -289,7 +289,7 @@ static mc_status route_of_refused(mc_stream *stream) {
 
 /* As soon as a request is known to be one it is refused: without filters, without a route (BOOT-16). */
 static void refuse_overloaded(mc_stream *stream) {
-    static const mc_filter_chain no_filters = {0, 0};
+    static const mc_filter_chain no_filters = {.end = 0};
     stream->chain = &no_filters;
     mc_stream_reply(stream,
                     &(mc_reply){.status = 503, .body = MC_SLICE_INIT("envoy overloaded"), .details = "overload"});

@@ -313,7 +313,7 @@ void mc_tracing_start(mc_stream *stream) {
 mc_span *mc_tracing_spawn(mc_stream *stream) {
     const mc_span *parent = stream->span;
     if (parent == NULL || parent->none ||
-        !(stream->hcm->tracing->spawn_upstream_span || stream->hcm->router.start_child_span)) {
+        !(stream->hcm->tracing->spawn_upstream_span || stream->chain->router.start_child_span)) {
         return NULL;
     }
     mc_span *child = mc_arena_zalloc(&stream->arena, sizeof *child);

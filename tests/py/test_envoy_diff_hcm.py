@@ -683,6 +683,19 @@ ROUTED: dict[str, tuple[dict[str, str], list[str], str, list[bytes]]] = {
             request("GET /raw/200", "Connection: upgrade", "Upgrade: b"),
         ],
     ),
+    "routers of upgrades": (
+        {
+            "upgrade_configs": "[{upgrade_type: websocket, filters: [{name: r, typed_config: "
+            f'{{"@type": {TYPE}{ROUTER}, suppress_envoy_headers: true}}}}]}}]'
+        },
+        to("raw", "timeout: 7s"),
+        "",
+        [
+            request("GET /raw/101", *WEBSOCKET),
+            request("GET /raw/200", *WEBSOCKET),
+            request("GET /raw/200"),
+        ],
+    ),
     "connect refused": ({}, to("raw", "timeout: 1s", "{connect_matcher: {}}"), "", [CONNECT]),
     "connect": (
         {"upgrade_configs": "[{upgrade_type: CONNECT}]", "strip_any_host_port": "true"},
