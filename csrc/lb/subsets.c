@@ -21,7 +21,9 @@ typedef struct builder {
     mc_map by_path; /* path -> index + 1 */
     mc_text path;   /* of the host at hand */
     mc_host_index at;
-    size_t duplicates, duplicates_in; /* SB-9: of that priority */
+    const mc_hosts *previous; /* may be NULL */
+    bool updated;             /* the priority at hand is not as it was */
+    size_t duplicates;        /* SB-9: of the last priority that was updated */
 } builder;
 
 static mc_status find_draft(builder *b, mc_slice path, bool single, draft **out) {
@@ -43,13 +45,12 @@ static mc_status find_draft(builder *b, mc_slice path, bool single, draft **out)
 static mc_status append(builder *b, draft *d) {
     if (d->count > 0) {
         const mc_host_index last = d->members[d->count - 1];
+        if (d->single && last.priority == b->at.priority) { /* the same host too: by another selector, or a list */
+            b->duplicates += b->updated;
+            return MC_OK;
+        }
         if (last.priority == b->at.priority && last.index == b->at.index) {
             return MC_OK; /* a list that names a value twice */
-        }
-        if (d->single && last.priority == b->at.priority) {
-            b->duplicates = (b->duplicates_in == b->at.priority ? b->duplicates : 0) + 1;
-            b->duplicates_in = b->at.priority;
-            return MC_OK;
         }
     }
     mc_status status = mc_grow(&d->members, &d->cap, d->count + 1, sizeof *d->members);
@@ -109,6 +110,9 @@ static mc_status add_host(builder *b, const mc_host *host) {
 static mc_status each_host(builder *b, mc_status (*call)(builder *b, const mc_host *host)) {
     for (size_t p = 0; p < b->hosts->priority_count; p++) {
         const mc_host_list all = b->hosts->sets[p]->all;
+        b->updated =
+            b->previous == NULL || p >= b->previous->priority_count || b->previous->sets[p] != b->hosts->sets[p];
+        b->duplicates = b->updated ? 0 : b->duplicates;
         for (size_t i = 0; i < all.count; i++) {
             b->at = (mc_host_index){(uint32_t)p, (uint32_t)i};
             mc_status status = call(b, all.items[i]);
@@ -202,7 +206,11 @@ static mc_status finish(builder *b, const mc_hosts *previous) {
 }
 
 mc_status mc_subsets_new(const mc_hosts *hosts, const mc_hosts *previous, mc_subsets **out) {
-    builder b = {.hosts = hosts, .config = hosts->config.subsets, .out = mc_calloc(1, sizeof *b.out)};
+    builder b = {.hosts = hosts,
+                 .previous = previous,
+                 .duplicates = previous == NULL || previous->subsets == NULL ? 0 : previous->subsets->duplicates,
+                 .config = hosts->config.subsets,
+                 .out = mc_calloc(1, sizeof *b.out)};
     if (b.out == NULL) {
         return MC_ENOMEM;
     }
