@@ -16,6 +16,7 @@ import pytest
 from clients import Connection, Reply
 from route_cases import Headers, Tree, request, table
 from route_configs import CONFIGS
+from route_corners import CORNERS
 from upstreams import Exchange, Upstream
 
 from meshcore import ConfigError
@@ -166,6 +167,25 @@ def test_the_same_decisions(
     assert not different, f"seed {seed}: {len(different)} of {TABLES * REQUESTS}: {different[0]}"
     assert set(kinds) == {"none", "redirect", "direct", "cluster", "no cluster"}
     assert min(kinds.values()) > 10, kinds
+
+
+def test_odd_corners(envoy: Callable[..., peers.Server], upstream: Callable[..., Upstream]) -> None:
+    origin = upstream(echo)
+    tables = [config for config, _ in CORNERS]
+    ports = list({peers.free_port(): None for _ in range(2 * len(tables))})[: len(tables)]
+    listeners = [listener(port, config) for port, config in zip(ports, tables, strict=True)]
+    first = listener(0, tables[0]) | {"address": listener_address()}
+    envoy(bootstrap([first, *listeners], origin.port))
+    different = []
+    for port, (config, requests) in zip(ports, CORNERS, strict=True):
+        compiled = RouteTable(config)
+        with Connection(port) as client:
+            for headers in requests:
+                seen = [*headers, ("x-forwarded-proto", "http")]
+                mine, other = ours(compiled.match(seen), seen), theirs(ask(client, headers))
+                if mine != other:
+                    different.append((config["virtual_hosts"], headers, mine, other))
+    assert not different, f"{len(different)}: {different[:3]}"
 
 
 def listener_address() -> Tree:
