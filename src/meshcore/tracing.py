@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from meshcore._log import logger as log
+from meshcore._protobuf import varint
 from meshcore._version import __version__
 
 if TYPE_CHECKING:
@@ -215,31 +216,22 @@ def addresses_of(document: Document, assignments: Mapping[str, Any], cluster: st
 # --- formats --------------------------------------------------------------------------------------
 
 
-def _varint(value: int) -> bytes:
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
-
-
 def _bytes(number: int, value: bytes | str) -> bytes:
     """A length-delimited field; nothing for an empty value, as proto3 has it."""
     octets = value.encode() if isinstance(value, str) else value
-    return _varint(number << 3 | 2) + _varint(len(octets)) + octets if octets else b""
+    return varint(number << 3 | 2) + varint(len(octets)) + octets if octets else b""
 
 
 def _message(number: int, value: bytes) -> bytes:
-    return _varint(number << 3 | 2) + _varint(len(value)) + value
+    return varint(number << 3 | 2) + varint(len(value)) + value
 
 
 def _number(number: int, value: int) -> bytes:
-    return _varint(number << 3) + _varint(value) if value else b""
+    return varint(number << 3) + varint(value) if value else b""
 
 
 def _fixed64(number: int, value: int) -> bytes:
-    return _varint(number << 3 | 1) + value.to_bytes(8, "little")
+    return varint(number << 3 | 1) + value.to_bytes(8, "little")
 
 
 @dataclass(frozen=True)

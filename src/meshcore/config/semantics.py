@@ -7,13 +7,13 @@ can know (overlapping domains, weights that sum to zero) are the core's.
 
 from __future__ import annotations
 
-import ipaddress
 import os
 from base64 import b64encode
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
+from meshcore._addresses import is_ip
 from meshcore.config.process import with_process_values
 from meshcore.config.schema import PYTHON_FILTER, TYPE_PREFIX
 
@@ -36,14 +36,6 @@ def _unique(items: Iterable[Tree], field: str, what: str) -> None:
             first = f"{field}[{seen[name]}]"
             raise _invalid(f"{what} {name!r} is already defined by {first}", field, index, "name")
         seen[name] = index
-
-
-def _is_ip(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _static_resources(tree: Tree) -> Tree:
@@ -70,7 +62,7 @@ def _static_resources(tree: Tree) -> Tree:
 
 def _listener(tree: Tree) -> Tree:
     host = tree.get("address", {}).get("socket_address", {}).get("address")
-    if host is not None and not _is_ip(host):
+    if host is not None and not is_ip(host):
         raise _invalid(
             f"must be an IP address, not {host!r}", "address", "socket_address", "address"
         )
@@ -90,7 +82,7 @@ def _cluster(tree: Tree) -> Tree:
     )
     for path, socket in _endpoints(tree) if resolved else ():
         host = socket.get("address", "")
-        if not _is_ip(host) and not socket.get("resolver_name"):
+        if not is_ip(host) and not socket.get("resolver_name"):
             reason = (
                 f"must be an IP address, not {host!r}; a name needs the cluster type STRICT_DNS"
             )

@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import json
 import random
 import socket
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
+from meshcore._addresses import is_ip
 from meshcore._core.stats import Store
 from meshcore._log import logger as log
 from meshcore.config.defaults import default
@@ -84,7 +84,7 @@ class DnsCluster:
     def names(self) -> list[str]:
         """The distinct names among the endpoints' addresses, in order."""
         found = [_address(endpoint).get("address", "") for endpoint in self._endpoints()]
-        return [name for name in dict.fromkeys(found) if not _is_ip(name)]
+        return [name for name in dict.fromkeys(found) if not is_ip(name)]
 
     def _endpoints(self) -> Iterator[dict[str, Any]]:
         for group in self._cluster.get("load_assignment", {}).get("endpoints", ()):
@@ -195,7 +195,7 @@ class DnsCluster:
     ) -> Iterator[dict[str, Any]]:
         socket_address = _address(endpoint)
         name, port = socket_address.get("address", ""), socket_address.get("port_value", 0)
-        addresses = [name] if _is_ip(name) else [a for a, _ in self._answers.get(name, ())]
+        addresses = [name] if is_ip(name) else [a for a, _ in self._answers.get(name, ())]
         for address in addresses:
             if (address, port) in seen:
                 continue
@@ -216,11 +216,3 @@ def _address(endpoint: dict[str, Any]) -> dict[str, Any]:
         endpoint.get("endpoint", {}).get("address", {}).get("socket_address", {})
     )
     return found
-
-
-def _is_ip(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from meshcore._addresses import is_ip
 from meshcore.discovery.wire import AAAA, NXDOMAIN, A, Answer, DnsFormatError, decode, encode
 
 __all__ = ["Resolver", "StubResolver", "SystemResolver", "read_resolver"]
@@ -78,7 +79,7 @@ class SystemFiles:
     ) -> SystemFiles:
         out = cls()
         for words in _lines(resolv, "#;"):
-            if words[0] == "nameserver" and len(words) > 1 and _is_ip(words[1]):
+            if words[0] == "nameserver" and len(words) > 1 and is_ip(words[1]):
                 out.servers.append((words[1], 53))
             elif words[0] in ("search", "domain"):
                 out.search = words[1:]
@@ -87,7 +88,7 @@ class SystemFiles:
                     if word.startswith("ndots:") and word[6:].isdigit():
                         out.ndots = min(int(word[6:]), 15)
         for words in _lines(hosts, "#"):
-            if _is_ip(words[0]):
+            if is_ip(words[0]):
                 for name in words[1:]:
                     out.hosts.setdefault(name.lower(), []).append(words[0])
         out.servers = out.servers[:3] or [("127.0.0.1", 53)]
@@ -106,14 +107,6 @@ def _lines(path: Path, comments: str) -> list[list[str]]:
         if words := line.split():
             lines.append(words)
     return lines
-
-
-def _is_ip(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text.split("%", 1)[0])
-    except ValueError:
-        return False
-    return True
 
 
 class StubResolver:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from meshcore._protobuf import read_varint, varint
 from meshcore.errors import ConfigError
 from meshcore.health.state import Failure
 
@@ -61,7 +62,7 @@ class GrpcSpec:
     def request(self) -> bytes:
         """A HealthCheckRequest: the service's name as field 1."""
         name = self.service.encode()
-        return b"\x0a" + _varint(len(name)) + name if name else b""
+        return b"\x0a" + varint(len(name)) + name if name else b""
 
 
 def _why(code: str, details: str) -> Failure:
@@ -69,42 +70,21 @@ def _why(code: str, details: str) -> Failure:
     return failure if any(sign in details for sign in signs) else Failure.ACTIVE
 
 
-def _varint(value: int) -> bytes:
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
-
-
 def serving(response: bytes) -> bool:
     """Whether a HealthCheckResponse says SERVING: field 1, the last one counts."""
     status, at = 0, 0
     while at < len(response):
-        tag, at = _read_varint(response, at)
+        tag, at = read_varint(response, at)
         kind = tag & 7
         if kind == 0:
-            value, at = _read_varint(response, at)
+            value, at = read_varint(response, at)
             status = value if tag >> 3 == 1 else status
         elif kind == 2:
-            size, at = _read_varint(response, at)
+            size, at = read_varint(response, at)
             at += size
         else:
             return False
     return status == SERVING and at == len(response)
-
-
-def _read_varint(data: bytes, at: int) -> tuple[int, int]:
-    value = shift = 0
-    while at < len(data):
-        byte = data[at]
-        at += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, at
-        shift += 7
-    return value, at + 1  # cut off: beyond the end
 
 
 class GrpcProbe:
