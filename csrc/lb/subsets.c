@@ -110,8 +110,9 @@ static mc_status add_host(builder *b, const mc_host *host) {
 static mc_status each_host(builder *b, mc_status (*call)(builder *b, const mc_host *host)) {
     for (size_t p = 0; p < b->hosts->priority_count; p++) {
         const mc_host_list all = b->hosts->sets[p]->all;
-        b->updated =
-            b->previous == NULL || p >= b->previous->priority_count || b->previous->sets[p] != b->hosts->sets[p];
+        b->updated = b->previous == NULL || p >= b->previous->priority_count
+                         ? all.count > 0
+                         : b->previous->sets[p] != b->hosts->sets[p];
         b->duplicates = b->updated ? 0 : b->duplicates;
         for (size_t i = 0; i < all.count; i++) {
             b->at = (mc_host_index){(uint32_t)p, (uint32_t)i};
