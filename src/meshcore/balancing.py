@@ -14,7 +14,7 @@ import json
 import math
 import secrets
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -547,7 +547,7 @@ class LoadBalancer:
 
     def choose(
         self,
-        hash: int | str | bytes | None = None,  # noqa: A002
+        hash: int | str | bytes | Sequence[str | bytes] | None = None,  # noqa: A002
         metadata: Mapping[str, Any] | None = None,
         *,
         retry: Any = None,
@@ -558,7 +558,8 @@ class LoadBalancer:
         """The host for one request, or None when none can be selected.
 
         hash: what the hash policies look for: an integer of 64 bits, such as `Route.hash` gives;
-            text or bytes are hashed with XXH64, as Envoy hashes a header. None: a draw instead.
+            text or bytes are hashed with XXH64, several one after the other, as Envoy hashes the
+            values of a header. None: a draw instead.
         metadata: what the request asks of a subset, as a route's ``metadata_match``: by filter
             name, or only what `envoy.lb` holds. None: nothing was asked, which is not the same as
             an empty mapping for the fallbacks of selectors.
@@ -822,6 +823,11 @@ def _hash_of(value: Any) -> int | None:
         return xxh64(value.encode())
     if isinstance(value, bytes | bytearray | memoryview):
         return xxh64(value)
+    if isinstance(value, list | tuple):  # HA-2
+        seed = 0
+        for each in value:
+            seed = xxh64(each.encode() if isinstance(each, str) else each, seed)
+        return seed
     if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
         raise ValueError(f"hash must be an integer, text or bytes, not {value!r}")
     if value is not None and not 0 <= value <= _U64:

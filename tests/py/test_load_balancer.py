@@ -874,3 +874,12 @@ def test_client_side_weights_are_medians_of_their_priority_and_outlive_updates()
         assert [host.weight for host in balancer.hosts] == expected
     balancer.update(None, hosts)
     assert [host.weight for host in balancer.hosts] == [20, 1, 10, 10, 10, 10, 10]
+
+
+def test_several_strings_are_hashed_as_those_of_a_header() -> None:
+    hashed = LoadBalancer("MAGLEV", THREE)
+    for strings, value in ((["alpha", "beta"], 5981147922904442091), ("alphabeta", None)):
+        expected = 12820489739864339850 if value is None else value
+        assert hashed.choose(strings) == hashed.choose(expected)
+    with pytest.raises(ValueError, match="hash must be"):
+        hashed.choose(1.5)  # type: ignore[arg-type]
