@@ -396,14 +396,14 @@ static mc_upstream *find_upstream(const mc_router *r, const mc_mirror_policy *po
 }
 
 static mc_status mutate(mc_router *r, const mc_mirror_policy *policy, mc_headers *headers) {
-    mc_route_request request = {.info = NULL};
-    mc_status status = MC_OK;
-    if (policy->mutations != NULL && policy->mutations->formats) {
-        status = mc_stream_route_request(r->stream, &request);
+    const mc_stream_info *info = NULL;
+    if (MC_LIKELY(policy->mutations == NULL)) {
+        return MC_OK;
     }
-    return status == MC_OK && policy->mutations != NULL
-               ? mc_mutation_list_apply(policy->mutations, headers, request.info)
-               : status;
+    if (policy->mutations->formats && (info = mc_stream_collect_info(r->stream)) == NULL) {
+        return MC_ENOMEM;
+    }
+    return mc_mutation_list_apply(policy->mutations, headers, info);
 }
 
 /* What filters change may lie in the stream, which ends before its shadow. */

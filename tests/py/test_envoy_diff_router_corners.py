@@ -527,3 +527,37 @@ def test_filters_of_tries(sides: Pair) -> None:
     cases.append(request("GET /follow/302+location=http:||b.com|plain|200,200", "x-up: zero"))
     clusters = with_options("codec", f"http_filters: [{CODEC}]")
     check(sides(routes, router=router, host=COUNTS, clusters=clusters), cases)
+
+
+# --- whose copies, and what they carry ------------------------------------------------------------
+
+
+def test_whose_copies_are_made(sides: Pair) -> None:
+    changes = (
+        'request_headers_mutations: [{append: {header: {key: x-s, value: "%REQ(x-a)%/%PROTOCOL%/'
+        '%UPSTREAM_CLUSTER%/%ROUTE_NAME%"}}}, {remove: x-gone}, {append: {header: {key: x-a,'
+        " value: z}, append_action: OVERWRITE_IF_EXISTS_OR_ADD}}]"
+    )
+    mirror = "request_mirror_policies: "
+    clusters = with_options(
+        "own", mirror + "[{cluster: mirror, host_rewrite_literal: own.example}]"
+    )
+    clusters += with_options("named", mirror + "[{cluster_header: x-m}]")
+    kept = "disable_shadow_host_suffix_append: true"
+    rewritten = "host_rewrite_literal: new.example, prefix_rewrite: /x/, "
+    routes = [
+        route("own", f"cluster: own, {mirror}[{{cluster: mirror}}, {{cluster: mirror}}]"),
+        route("named", "cluster: named"),
+        route("host", "timeout: 3s"),
+        route("kept", f"{mirror}[{{cluster: mirror, {kept}, {changes}}}]"),
+        route("literal", f"{mirror}[{{cluster: mirror, {changes}, host_rewrite_literal: l}}]"),
+        route("rewritten", f"{rewritten}{mirror}[{{cluster: mirror}}]"),
+    ]
+    host = f"              {mirror}[{{cluster: mirror, host_rewrite_literal: host.example}}]\n"
+    cases = [
+        f"GET /{name}/200 HTTP/1.1\r\nHost: {authority}\r\nx-a: 1\r\nx-gone: 1\r\n"
+        "x-m: mirror\r\n\r\n".encode()
+        for name in "own named host kept literal rewritten".split()
+        for authority in "a.com a.com:80 [::1]:8080 [::1] 1.2.3.4 a.com:".split()
+    ]
+    check(sides(routes, clusters=clusters, host=host), cases)

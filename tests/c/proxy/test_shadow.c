@@ -122,6 +122,22 @@ TEST(a_shadow_lasts_no_longer_than_its_cluster_allows) { /* RF-15 */
     end();
 }
 
+TEST(a_shadow_has_headers_of_its_own) {
+    begin(MIRRORED("", "{\"cluster\":\"mirror\",\"host_rewrite_literal\":\"other\",\"request_headers_mutations\":["
+                       "{\"append\":{\"header\":{\"key\":\"x-s\",\"value\":\"%REQ(x-a)%/%UPSTREAM_CLUSTER%\"}}},"
+                       "{\"remove\":\"x-a\"}]}"));
+    p.serve = silent;
+    send_now("GET / HTTP/1.1\r\nHost: h\r\nx-a: 1\r\n\r\n");
+    mc_slice got = heard_by(SHADOW);
+    CHECK_HAS(got, "x-s: 1/web\r\n");
+    CHECK(!contains(got, "x-a: 1"));
+    CHECK_HAS(heard_by(MAIN), "x-a: 1\r\n");
+    answer(MAIN, OK);
+    answer(SHADOW, OK);
+    CHECK_HAS(received(), "200 OK");
+    end();
+}
+
 TEST(a_shadow_outlives_its_request) {
     begin(MIRRORED("", TO_MIRROR));
     p.serve = silent;
