@@ -299,12 +299,17 @@ def _is_bootstrap(config: Mapping[str, Any]) -> bool:
 def _hash_policies(cluster: Mapping[str, Any]) -> list[dict[str, Any]]:
     """consistent_hashing_lb_config.hash_policy of the policy that counts."""
     policy = cluster.get("load_balancing_policy", {})
+    inner = ("subset_lb_policy", "endpoint_picking_policy", "fallback_policy")
     while policy:
-        config = policy["policies"][0].get("typed_extension_config", {}).get("typed_config", {})
+        extensions = [each.get("typed_extension_config", {}) for each in policy["policies"]]
+        configs = [extension.get("typed_config", {}) for extension in extensions]
+        config: dict[str, Any] = next(
+            (c for c in configs if "TypedStruct" not in c.get("@type", "")), {}
+        )
         own = config.get("consistent_hashing_lb_config", {}).get("hash_policy")
         if own:
             return list(own)
-        policy = config.get("subset_lb_policy") or config.get("endpoint_picking_policy") or {}
+        policy = next((config[name] for name in inner if isinstance(config.get(name), dict)), {})
     return []
 
 
