@@ -118,9 +118,6 @@ void mc_hcm_routes_fini(mc_hcm *hcm) {
 mc_status mc_hcm_routes_find(const mc_hcm *hcm, const mc_headers *headers, mc_arena *arena, const mc_hcm_routes **out) {
     uint32_t place;
     *out = &hcm->routes;
-    if (MC_LIKELY(hcm->scopes == NULL)) {
-        return MC_OK;
-    }
     MC_TRY(mc_scopes_find(hcm->scopes->keys, headers, arena, &place));
     if (place != UINT32_MAX) {
         *out = &hcm->scopes->routes[place];

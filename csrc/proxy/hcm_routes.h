@@ -27,7 +27,7 @@ typedef struct mc_hcm_scopes {
 MC_MUST_CHECK mc_status mc_hcm_routes_read(mc_hcm *hcm, const mc_value *config, const mc_hcm_context *context,
                                            const mc_filter_compile *compile, mc_error *error);
 void mc_hcm_routes_fini(mc_hcm *hcm);
-/* Of a request: those of its scope, hcm->routes when it has none. */
+/* Where there are scopes: the routes of the request's own, hcm->routes when it has none. */
 MC_MUST_CHECK mc_status mc_hcm_routes_find(const mc_hcm *hcm, const mc_headers *headers, mc_arena *arena,
                                            const mc_hcm_routes **out);
 

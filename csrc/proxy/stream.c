@@ -244,6 +244,13 @@ static void note_cluster(mc_stream *stream) {
     mc_facts_note_cluster(stream->facts, upstream == NULL ? NULL : upstream->cluster);
 }
 
+/* The routes of the request's scope, where there are scopes. */
+static inline mc_status find_scope(mc_stream *stream) {
+    return MC_LIKELY(stream->hcm->scopes == NULL)
+               ? MC_OK
+               : mc_hcm_routes_find(stream->hcm, &stream->request, &stream->arena, &stream->routes);
+}
+
 mc_status mc_stream_match_route(mc_stream *stream) {
     stream->route_stale = false;
     mc_route_request request = {
@@ -254,7 +261,7 @@ mc_status mc_stream_match_route(mc_stream *stream) {
         .arena = &stream->arena,
         .runtime = stream->proxy->runtime,
     };
-    MC_TRY(mc_hcm_routes_find(stream->hcm, &stream->request, &stream->arena, &stream->routes));
+    MC_TRY(find_scope(stream));
     if (MC_UNLIKELY(mc_route_table_reads_info(stream->routes->table)) &&
         (request.info = mc_stream_collect_info(stream)) == NULL) {
         return MC_ENOMEM;
@@ -312,7 +319,7 @@ void mc_stream_request_headers(mc_stream *stream, const mc_h1_head *head) {
         refuse_overloaded(stream);
         return;
     }
-    if (mc_hcm_routes_find(stream->hcm, &stream->request, &stream->arena, &stream->routes) != MC_OK) {
+    if (find_scope(stream) != MC_OK) {
         out_of_memory(stream);
         return;
     }
