@@ -222,6 +222,11 @@ static void fail_host(void *ctx, mc_upstream *upstream, mc_host *host) {
     }
 }
 
+static mc_upstream *find_upstream(void *ctx, mc_slice name) {
+    const mc_proxy *proxy = &((mc_worker *)ctx)->proxy;
+    return mc_proxy_upstream(proxy, proxy->find_slot(proxy->ctx, name));
+}
+
 static void apply_cluster(mc_worker *worker, const mc_snapshot_cluster *entry, mc_lb_plan *plan) {
     mc_upstream **at = &worker->proxy.upstreams[entry->cluster->slot];
     if (*at != NULL && (*at)->cluster == entry->cluster) {
@@ -238,6 +243,7 @@ static void apply_cluster(mc_worker *worker, const mc_snapshot_cluster *entry, m
     fresh->on_outcome = report_outcome;
     fresh->on_fail_host = fail_host;
     fresh->on_new_host = new_host;
+    fresh->find = find_upstream;
     fresh->ctx = worker;
     if (*at != NULL) {
         mc_upstream_retire(*at);

@@ -674,18 +674,27 @@ static mc_status read_happy_eyeballs(const mc_value *cluster, mc_lb_config *out,
     return MC_OK;
 }
 
-/* CL-15: the request names its host, in clusters of one type alone. */
+static bool is_aggregate(const mc_value *cluster) {
+    const mc_value *typed = mc_value_get(mc_value_get(cluster, "cluster_type"), "typed_config");
+    const mc_value *type = mc_value_get(typed, "@type");
+    return type != NULL && type->kind == MC_STRING &&
+           mc_slice_eq(type->string,
+                       MC_SLICE("type.googleapis.com/envoy.extensions.clusters.aggregate.v3.ClusterConfig"));
+}
+
+/* CL-15, CL-16: the request names its host, or another cluster has it, in clusters of these types alone. */
 static mc_status check_provided(const mc_value *cluster, mc_slice type, mc_error *error) {
     mc_slice policy = MC_SLICE("ROUND_ROBIN");
     mc_status status = mc_value_read_string(cluster, "lb_policy", &policy, error);
-    const bool original = mc_slice_eq(type, MC_SLICE("ORIGINAL_DST"));
+    const bool original = mc_slice_eq(type, MC_SLICE("ORIGINAL_DST")) || is_aggregate(cluster);
     const bool provided = mc_slice_eq(policy, MC_SLICE("CLUSTER_PROVIDED"));
     if (status != MC_OK) {
         return status;
     }
     if (original ? !provided : provided && mc_value_get(cluster, "load_balancing_policy") == NULL) {
-        return mc_error_set(error, MC_EINVAL, "lb_policy",
-                            "must be CLUSTER_PROVIDED with the type ORIGINAL_DST, and only with it");
+        return mc_error_set(
+            error, MC_EINVAL, "lb_policy",
+            "must be CLUSTER_PROVIDED with the type ORIGINAL_DST and with aggregates, and only with them");
     }
     if (provided && mc_value_get(cluster, "lb_subset_config") != NULL) {
         return mc_error_set(error, MC_EINVAL, "lb_subset_config", "does not go with the lb_policy CLUSTER_PROVIDED");

@@ -288,6 +288,10 @@ static mc_host *choose_once(mc_lb *lb, const mc_lb_request *request, bool peekin
     uint64_t draw = draw_once(lb, peeking);
     bool degraded;
     size_t priority = mc_priority_choose(loads, hosts->priority_count, draw, &degraded);
+    if (MC_UNLIKELY(request->forced != NULL) && request->forced->priority < hosts->priority_count) {
+        priority = request->forced->priority;
+        degraded = request->forced->degraded;
+    }
     count_panic(lb, priority);
     mc_lb_priority *p = &lb->priorities[priority];
     size_t source = choose_source(lb, p, hosts->loads[priority].panic, degraded);

@@ -320,6 +320,12 @@ typedef struct mc_subset_criteria {
 MC_MUST_CHECK mc_status mc_subset_criteria_init(mc_subset_criteria *criteria, mc_arena *arena,
                                                 const mc_value *const *objects, size_t count);
 
+/* All load on one priority, and on its healthy or its degraded hosts (CL-16). Policies that hash do not care (RH-8). */
+typedef struct mc_lb_forced {
+    uint32_t priority;
+    bool degraded;
+} mc_lb_forced;
+
 typedef struct mc_lb_request {
     bool has_hash;
     uint64_t hash;
@@ -332,6 +338,7 @@ typedef struct mc_lb_request {
     void *ctx;
     const mc_subset_criteria *criteria;       /* NULL: none; read only with subsets */
     struct mc_retry_priority *retry_priority; /* of a request that is tried again (PR-12); NULL: none */
+    const mc_lb_forced *forced;               /* instead of all loads; NULL: none */
     mc_slice override_host;                   /* address text to be tried first (ED-13); empty: none */
     bool override_strict;                     /* that host or none */
 } mc_lb_request;

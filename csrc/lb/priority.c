@@ -5,17 +5,18 @@ static uint64_t min_u64(uint64_t a, uint64_t b) { return a < b ? a : b; }
 /* PR-1. */
 void mc_priority_availability(const mc_priority_counts *c, const mc_priority_options *options, mc_priority_load *load) {
     uint64_t hosts = c->hosts - c->excluded, healthy = c->healthy, degraded = c->degraded;
+    const uint64_t factor = c->overprovisioning != 0 ? c->overprovisioning : options->overprovisioning;
     load->health = load->degraded = 0;
     if (hosts == 0) {
         return;
     }
-    if (options->weighted_health) {
+    if (options->weighted_health || c->weighted) {
         hosts = c->hosts_weight - c->excluded_weight;
         healthy = c->healthy_weight;
         degraded = c->degraded_weight;
     }
-    load->health = (uint32_t)min_u64(100, options->overprovisioning * healthy / hosts);
-    load->degraded = (uint32_t)min_u64(100, options->overprovisioning * degraded / hosts);
+    load->health = (uint32_t)min_u64(100, factor * healthy / hosts);
+    load->degraded = (uint32_t)min_u64(100, factor * degraded / hosts);
 }
 
 /* PR-3 for one kind; returns what remains. */

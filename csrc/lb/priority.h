@@ -11,6 +11,8 @@
 typedef struct mc_priority_counts {
     uint64_t hosts, healthy, degraded, excluded;
     uint64_t hosts_weight, healthy_weight, degraded_weight, excluded_weight;
+    uint32_t overprovisioning; /* of this priority alone; 0: that of the options */
+    bool weighted;             /* as weighted_health, for this priority */
 } mc_priority_counts;
 
 typedef struct mc_priority_options {

@@ -146,10 +146,11 @@ typedef struct mc_cluster {
     mc_connect_options connect; /* upstream_bind_config */
     bool has_connect;
     bool close_on_health_failure;
-    bool close_on_host_set_change;   /* CL-13 */
-    mc_original_dst *original_dst;   /* NULL: of another type */
-    mc_outlier_config *outlier;      /* NULL: not watched */
-    uint64_t update_merge_window_ms; /* CL-12; 0: off */
+    bool close_on_host_set_change;         /* CL-13 */
+    mc_original_dst *original_dst;         /* NULL: of another type */
+    struct mc_aggregate_config *aggregate; /* NULL: of another type */
+    mc_outlier_config *outlier;            /* NULL: not watched */
+    uint64_t update_merge_window_ms;       /* CL-12; 0: off */
     mc_breakers breakers[MC_PRIORITIES];
     mc_stats *stats_store;
     mc_cluster_stats stats;

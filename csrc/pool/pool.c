@@ -4,6 +4,7 @@
 
 #include "base/alloc.h"
 #include "base/hash.h"
+#include "pool/aggregate.h"
 #include "pool/client.h"
 #include "pool/race.h"
 
@@ -841,6 +842,12 @@ mc_upstream *mc_upstream_new(mc_cluster *cluster, mc_hosts *hosts, mc_lb_plan *p
         mc_free(upstream);
         return NULL;
     }
+    if (cluster->aggregate != NULL &&
+        (upstream->aggregate = mc_aggregate_new(cluster->aggregate, cluster->lb.panic_threshold)) == NULL) {
+        mc_lb_free(upstream->lb);
+        mc_free(upstream);
+        return NULL;
+    }
     upstream->cluster = mc_cluster_ref(cluster);
     upstream->hosts = mc_hosts_ref(hosts);
     upstream->net = net;
@@ -944,6 +951,7 @@ void mc_upstream_free(mc_upstream *upstream) {
     mc_deferred_cancel(&upstream->dying);
     forget_own_hosts(upstream, NULL);
     mc_map_fini(&upstream->pool_of);
+    mc_aggregate_free(upstream->aggregate);
     mc_lb_free(upstream->lb);
     mc_hosts_unref(upstream->hosts);
     mc_cluster_unref(upstream->cluster);
@@ -1023,10 +1031,30 @@ void mc_upstream_set_local(mc_upstream *upstream, mc_hosts *local) {
     }
 }
 
-mc_host *mc_upstream_choose(mc_upstream *upstream, const mc_lb_request *request) {
+static mc_host *choose_here(mc_upstream *upstream, const mc_lb_request *request, const mc_lb_forced *forced) {
     mc_lb_request counted = *request;
     counted.cluster_active = cluster_active(upstream->cluster);
-    mc_host *host = mc_lb_choose(upstream->lb, &counted);
+    counted.forced = forced;
+    return mc_lb_choose(upstream->lb, &counted);
+}
+
+static mc_host *choose_member(mc_upstream *upstream, const mc_lb_request *request, mc_upstream **from) {
+    mc_lb_forced forced;
+    const uint64_t draw = mc_random_next(mc_loop_random(mc_net_loop(upstream->net)));
+    mc_upstream *member = upstream->find == NULL
+                              ? NULL
+                              : mc_aggregate_choose(upstream->aggregate, upstream->find, upstream->ctx, draw, &forced);
+    if (member == NULL) {
+        return NULL;
+    }
+    *from = member;
+    return choose_here(member, request, &forced);
+}
+
+mc_host *mc_upstream_choose(mc_upstream *upstream, const mc_lb_request *request, mc_upstream **from) {
+    *from = upstream;
+    mc_host *host = MC_UNLIKELY(upstream->aggregate != NULL) ? choose_member(upstream, request, from)
+                                                             : choose_here(upstream, request, NULL);
     if (host == NULL) {
         COUNT(upstream, upstream_cx_none_healthy);
     }

@@ -111,12 +111,13 @@ struct mc_upstream {
     mc_lb *lb;
     mc_net *net;
     mc_slab *slab;
-    const mc_connector *connector; /* NULL: sockets */
-    mc_map pool_of;                /* by the pool's key */
-    mc_list own_hosts;             /* of an ORIGINAL_DST cluster, made here and not yet in the membership */
-    mc_list pools;                 /* oldest first: what walks them all does so in a replayable order */
-    uint32_t clients;              /* connections alive, over all pools */
-    uint32_t holds;                /* attempts' owners that still use it: mc_upstream_hold/release */
+    const mc_connector *connector;  /* NULL: sockets */
+    mc_map pool_of;                 /* by the pool's key */
+    struct mc_aggregate *aggregate; /* NULL: hosts are its own */
+    mc_list own_hosts;              /* of an ORIGINAL_DST cluster, made here and not yet in the membership */
+    mc_list pools;                  /* oldest first: what walks them all does so in a replayable order */
+    uint32_t clients;               /* connections alive, over all pools */
+    uint32_t holds;                 /* attempts' owners that still use it: mc_upstream_hold/release */
     bool retired;
     mc_deferred dying;
     mc_pool_load *load; /* the worker's, or its own */
@@ -125,6 +126,8 @@ struct mc_upstream {
     void (*on_outcome)(void *ctx, mc_upstream *upstream, mc_host *host, unsigned types);
     /* A response said x-envoy-immediate-health-check-fail; NULL: nobody listens. */
     void (*on_fail_host)(void *ctx, mc_upstream *upstream, mc_host *host);
+    /* The upstream of a cluster by name, for members of an aggregate; NULL: there is none. */
+    mc_upstream *(*find)(void *ctx, mc_slice name);
     /* A host was made here (CL-15). */
     void (*on_new_host)(void *ctx, mc_upstream *upstream, mc_host *host);
     void *ctx;
@@ -155,8 +158,9 @@ static inline void mc_upstream_report(mc_upstream *upstream, mc_host *host, mc_o
 }
 /* The newest hosts of the cluster that the proxy belongs to; NULL: there is none. Without memory there is no zone-aware routing. */
 void mc_upstream_set_local(mc_upstream *upstream, mc_hosts *local);
-/* A host by the cluster's policy, or NULL (counted upstream_cx_none_healthy). Borrowed until the membership changes. */
-mc_host *mc_upstream_choose(mc_upstream *upstream, const mc_lb_request *request);
+/* A host by the cluster's policy, or NULL (counted upstream_cx_none_healthy). Borrowed until the membership changes. *from: whose host
+ * it is: of an aggregate cluster (CL-16) that of a member, else `upstream`. */
+mc_host *mc_upstream_choose(mc_upstream *upstream, const mc_lb_request *request, mc_upstream **from);
 
 /* The host asked to be taken out (HC-14). */
 static inline void mc_upstream_fail_host(mc_upstream *upstream, mc_host *host) {

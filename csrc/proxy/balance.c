@@ -44,7 +44,8 @@ static mc_status set_criteria(mc_router *r) {
 
 mc_status mc_router_ask(mc_router *r, const mc_route_request *request) {
     mc_status status = set_hash(r, request);
-    return MC_LIKELY(r->cluster->lb.subsets == NULL) || status != MC_OK ? status : set_criteria(r);
+    const bool asks = r->cluster->lb.subsets != NULL || r->cluster->aggregate != NULL;
+    return MC_LIKELY(!asks) || status != MC_OK ? status : set_criteria(r);
 }
 
 /* --- a host by its name ------------------------------------------------------------------------------------------------- */
@@ -130,7 +131,7 @@ static mc_host *choose_original(mc_router *r) {
     return host;
 }
 
-static mc_host *choose(mc_router *r) {
+static mc_host *choose(mc_router *r, mc_upstream **from) {
     const mc_retry_policy *policy = r->retry.with.policy;
     r->lb.now_ms = mc_loop_now_ms(r->stream->proxy->loop);
     /* A session's host is for the first try alone (ED-13). */
@@ -142,7 +143,8 @@ static mc_host *choose(mc_router *r) {
         r->lb.ctx = r;
         r->lb.retry_priority = r->retry_priority;
     }
-    return MC_UNLIKELY(r->cluster->original_dst != NULL) ? choose_original(r) : mc_upstream_choose(r->upstream, &r->lb);
+    return MC_UNLIKELY(r->cluster->original_dst != NULL) ? choose_original(r)
+                                                         : mc_upstream_choose(r->upstream, &r->lb, from);
 }
 
 /* PR-12. Without memory the priorities tried are not left aside. */
@@ -173,9 +175,10 @@ static void note_host(mc_router *r, const mc_host *host) {
     }
 }
 
-mc_host *mc_router_choose_host(mc_router *r) {
+mc_host *mc_router_choose_host(mc_router *r, mc_upstream **from) {
+    *from = r->upstream;
     mc_host *host = MC_UNLIKELY(r->cluster->lb.override_source_count > 0) ? named_host(r) : NULL;
-    host = MC_LIKELY(host == NULL) ? choose(r) : host;
+    host = MC_LIKELY(host == NULL) ? choose(r, from) : host;
     if (host != NULL) {
         if (MC_UNLIKELY(r->retry.with.policy != NULL)) {
             note_host(r, host);
@@ -187,7 +190,7 @@ mc_host *mc_router_choose_host(mc_router *r) {
 
 /* --- what came of it -------------------------------------------------------------------------------------------------------- */
 
-static bool peak(const mc_try *t) { return t->router->cluster->lb.policy == MC_LB_PEAK_EWMA; }
+static bool peak(const mc_try *t) { return t->upstream->cluster->lb.policy == MC_LB_PEAK_EWMA; }
 
 static uint64_t now_us(const mc_try *t) { return mc_loop_now_us(t->router->stream->proxy->loop); }
 
@@ -232,11 +235,11 @@ static void measure(mc_try *t, uint16_t status) {
         answer.grpc_status = headers_only_grpc(t);
         answer.has_retry_after = read_hint(&t->headers, &answer.retry_after_ms);
     }
-    mc_peak_answered(t->host, &t->router->cluster->lb.peak, &answer, (now - t->given_us) * 1000, now * 1000);
+    mc_peak_answered(t->host, &t->upstream->cluster->lb.peak, &answer, (now - t->given_us) * 1000, now * 1000);
 }
 
 static void report_load(mc_try *t) {
-    const mc_client_weights_config *config = &t->router->cluster->lb.weights;
+    const mc_client_weights_config *config = &t->upstream->cluster->lb.weights;
     const mc_slice text = mc_headers_get(&t->headers, MC_SLICE("endpoint-load-metrics"));
     const mc_slice binary = mc_headers_get(&t->headers, MC_SLICE("endpoint-load-metrics-bin"));
     mc_load_report report;
@@ -253,7 +256,7 @@ static void report_load(mc_try *t) {
 }
 
 void mc_try_told(mc_try *t) {
-    switch (t->router->cluster->lb.policy) {
+    switch (t->upstream->cluster->lb.policy) {
     case MC_LB_PEAK_EWMA: measure(t, t->head.status); break;
     case MC_LB_CLIENT_WEIGHTS: report_load(t); break;
     default: break;
@@ -273,7 +276,7 @@ void mc_try_taken_back(mc_try *t) {
     }
     if (!t->measured) {
         const uint64_t now = now_us(t);
-        mc_peak_observe(t->host, &t->router->cluster->lb.peak, (now - t->given_us) * 1000, now * 1000);
+        mc_peak_observe(t->host, &t->upstream->cluster->lb.peak, (now - t->given_us) * 1000, now * 1000);
     }
     atomic_fetch_sub_explicit(&t->host->pending, 1, memory_order_relaxed);
 }

@@ -27,9 +27,10 @@ typedef struct mc_router mc_router;
 typedef struct mc_try {
     mc_attempt attempt;
     mc_router *router;
-    mc_link link;  /* on the router's tries */
-    mc_host *host; /* referenced */
-    mc_span *span; /* of this try alone; NULL: none */
+    mc_link link;          /* on the router's tries */
+    mc_host *host;         /* referenced */
+    mc_upstream *upstream; /* whose host it is */
+    mc_span *span;         /* of this try alone; NULL: none */
     mc_headers headers;
     mc_headers *trailers;
     mc_headers *arrived; /* the headers before anything was changed, for who logs tries; NULL: `headers` */
@@ -46,6 +47,7 @@ typedef struct mc_try {
     bool canary;
     bool canceled;
     bool failed; /* for `reason` */
+    bool holds;  /* `upstream`, which is not the router's own first */
     mc_reset_reason reason;
     uint64_t flags;    /* response flags of its own: why it was given up, or would have been */
     uint32_t number;   /* tries before it */
@@ -138,8 +140,8 @@ void mc_router_out_of_memory(mc_router *r);
 
 /* What the request asks of its host: hash and metadata. */
 MC_MUST_CHECK mc_status mc_router_ask(mc_router *r, const mc_route_request *request);
-/* A host for the next try, which then counts as tried; NULL: none. */
-mc_host *mc_router_choose_host(mc_router *r);
+/* A host for the next try, which then counts as tried, and whose it is; NULL: none. */
+mc_host *mc_router_choose_host(mc_router *r, mc_upstream **from);
 /* What balancers that go by answers are told: a try has its host; its response begins; it failed; it is over. */
 void mc_try_given(mc_try *t);
 void mc_try_told(mc_try *t);

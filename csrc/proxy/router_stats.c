@@ -215,7 +215,7 @@ bool mc_try_is_canary(const mc_try *t) {
 }
 
 void mc_try_report(mc_try *t, mc_outlier_event event, unsigned code) {
-    mc_upstream_report(t->router->upstream, t->host, event, code);
+    mc_upstream_report(t->upstream, t->host, event, code);
 }
 
 void mc_upstream_report_response(mc_upstream *upstream, mc_host *host, const mc_headers *response, uint16_t status,

@@ -506,7 +506,13 @@ static void start(mc_shadow *s, bool end_stream) {
     if (refused(s)) {
         return;
     }
-    mc_host *host = mc_upstream_choose(s->upstream, &(mc_lb_request){.now_ms = mc_loop_now_ms(s->proxy->loop)});
+    mc_upstream *from;
+    mc_host *host = mc_upstream_choose(s->upstream, &(mc_lb_request){.now_ms = mc_loop_now_ms(s->proxy->loop)}, &from);
+    if (MC_UNLIKELY(from != s->upstream)) { /* of an aggregate cluster */
+        mc_upstream_hold(from);
+        mc_upstream_release(s->upstream);
+        s->upstream = from;
+    }
     if (host == NULL) {
         charge(s, 503);
         s->flags |= MC_FLAG(UH);

@@ -39,8 +39,8 @@ void mc_try_write_end(mc_try *t) {
             !mc_upstream_chain_trailers(r->stream, MC_DECODE, r->trailers)) {
             return;
         }
-        const mc_headers *trailers = r->cluster->h1.enable_trailers ? r->trailers : NULL;
-        mc_h1_spell(r->trailers, &r->cluster->h1);
+        const mc_headers *trailers = t->upstream->cluster->h1.enable_trailers ? r->trailers : NULL;
+        mc_h1_spell(r->trailers, &t->upstream->cluster->h1);
         char *out = mc_net_scratch(r->stream->proxy->net, mc_h1_last_chunk_size(trailers));
         if (out == NULL) {
             mc_conn_abort(conn, MC_CLOSE_RESET);
@@ -92,7 +92,7 @@ static void write_request(mc_try *t) {
         mc_try_accept_connect(t);
         return;
     }
-    mc_h1_spell(&stream->request, &r->cluster->h1);
+    mc_h1_spell(&stream->request, &t->upstream->cluster->h1);
     if (MC_UNLIKELY(stream->span != NULL) && mc_tracing_inject(stream, t->span) != MC_OK) {
         mc_conn_abort(conn, MC_CLOSE_RESET);
         return;
@@ -111,8 +111,8 @@ static void write_request(mc_try *t) {
     mc_h1_encode how = {
         .end_stream = r->headers_only,
         .upgrade = stream->upgrade,
-        .absolute = r->cluster->h1.send_absolute_target,
-        .enable_trailers = r->cluster->h1.enable_trailers,
+        .absolute = t->upstream->cluster->h1.send_absolute_target,
+        .enable_trailers = t->upstream->cluster->h1.enable_trailers,
     };
     size_t n = mc_h1_encode_request(&stream->request, &how, out, &t->framing);
     t->ready = true;
@@ -167,7 +167,7 @@ void mc_try_on_low(mc_attempt *attempt) {
 
 static mc_span_end end_of(const mc_try *t) {
     return (mc_span_end){
-        .upstream = mc_upstream_address(t->router->upstream, t->host),
+        .upstream = mc_upstream_address(t->upstream, t->host),
         .headers = t->head.status == 0  ? NULL
                    : t->arrived != NULL ? t->arrived
                                         : &t->headers,
@@ -228,6 +228,9 @@ void mc_try_drop(mc_try *t) {
     }
     mc_try_taken_back(t);
     mc_host_unref(t->host);
+    if (MC_UNLIKELY(t->holds)) {
+        mc_upstream_release(t->upstream);
+    }
 }
 
 void mc_try_cancel(mc_try *t) {
@@ -290,10 +293,10 @@ static bool replayable(const mc_router *r) {
     return false;
 }
 
-static mc_status find_pool(const mc_router *r, mc_host *host, mc_pool **out) {
+static mc_status find_pool(const mc_router *r, mc_upstream *from, mc_host *host, mc_pool **out) {
     const mc_rq_priority priority = r->retry.with.priority;
-    return MC_UNLIKELY(r->terminates) ? mc_upstream_raw_pool(r->upstream, host, priority, out)
-                                      : mc_upstream_pool(r->upstream, host, priority, out);
+    return MC_UNLIKELY(r->terminates) ? mc_upstream_raw_pool(from, host, priority, out)
+                                      : mc_upstream_pool(from, host, priority, out);
 }
 
 /* A further try goes to the cluster as it is then (RF-29): its hosts may be others. False: there is none any more. */
@@ -316,7 +319,8 @@ static bool follow_cluster(mc_router *r) {
 
 void mc_try_start(mc_router *r) {
     mc_stream *stream = r->stream;
-    mc_host *host = follow_cluster(r) ? mc_router_choose_host(r) : NULL;
+    mc_upstream *from;
+    mc_host *host = follow_cluster(r) ? mc_router_choose_host(r, &from) : NULL;
     if (host == NULL) { /* RF-5 */
         mc_router_reply_no_host(r);
         return;
@@ -328,7 +332,7 @@ void mc_try_start(mc_router *r) {
         !mc_upstream_chain_headers(stream, MC_DECODE, &stream->request, r->headers_only)) {
         return;
     }
-    if (status == MC_OK && (status = find_pool(r, host, &pool)) == MC_ELIMIT) {
+    if (status == MC_OK && (status = find_pool(r, from, host, &pool)) == MC_ELIMIT) {
         mc_router_reply_no_host(r);
         return;
     }
@@ -338,6 +342,11 @@ void mc_try_start(mc_router *r) {
     }
     t->router = r;
     t->host = mc_host_ref(host);
+    t->upstream = from;
+    if (MC_UNLIKELY(from != r->upstream || r->retried)) {
+        t->holds = true;
+        mc_upstream_hold(from);
+    }
     mc_try_given(t);
     t->awaiting = true;
     t->attempt.events = &mc_try_events;
@@ -348,7 +357,7 @@ void mc_try_start(mc_router *r) {
         t->number = stream->attempts - 1u;
         t->span = mc_tracing_spawn(stream);
     }
-    stream->upstream_address = *mc_upstream_address(r->upstream, host);
+    stream->upstream_address = *mc_upstream_address(from, host);
     MC_FACT(stream, host, stream->facts, host);
     mc_try_arm(t);
     status = mc_pool_start(pool, &t->attempt);

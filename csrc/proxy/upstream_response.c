@@ -217,7 +217,7 @@ static mc_status respond(mc_try *t, bool end_stream) {
     }
     const uint16_t grpc_status = MC_UNLIKELY(r->grpc) ? mc_grpc_http_status(&t->headers) : 0;
     t->awaiting = false;
-    mc_upstream_report_response(r->upstream, t->host, &t->headers, t->head.status, grpc_status);
+    mc_upstream_report_response(t->upstream, t->host, &t->headers, t->head.status, grpc_status);
     mc_try_told(t);
     if (retry_response(r, t, &refused)) {
         give_up(t, end_stream); /* RF-29 */
@@ -240,7 +240,7 @@ static mc_status respond(mc_try *t, bool end_stream) {
         t->grpc_deferred = !mc_host_count_response(stream->proxy->slab, t->host, r->grpc, grpc_status, end_stream);
     }
     stream->details = "via_upstream";
-    stream->upstream_address = *mc_upstream_address(t->router->upstream, t->host);
+    stream->upstream_address = *mc_upstream_address(t->upstream, t->host);
     r->response_started = true;
     r->final = t;
     if (r->waiting) {

@@ -79,7 +79,7 @@ TEST(availability_of_rule_pr_5) {
 
 /* One heavy healthy host of four is 70 % of the weight; panic still counts heads. */
 TEST(weighted_priority_health) {
-    mc_priority_counts counts[] = {{4, 1, 0, 0, 10, 7, 0, 0}, {4, 4, 0, 0, 4, 4, 0, 0}};
+    mc_priority_counts counts[] = {{4, 1, 0, 0, 10, 7, 0, 0, 0, false}, {4, 4, 0, 0, 4, 4, 0, 0, 0, false}};
     mc_priority_options options = {100, 50, true};
     mc_priority_load loads[2] = {{0}};
     mc_priority_compute(counts, 2, &options, loads);

@@ -1,0 +1,157 @@
+#include "pool/aggregate.h"
+
+#include "base/alloc.h"
+#include "lb/assignment.h"
+#include "lb/hosts.h"
+
+#define TYPE MC_SLICE("type.googleapis.com/envoy.extensions.clusters.aggregate.v3.ClusterConfig")
+
+/* --- configuration --------------------------------------------------------------------------------------------------- */
+
+static mc_status read_names(const mc_value *typed, mc_arena *arena, mc_aggregate_config *out, mc_error *error) {
+    const mc_value *list;
+    size_t count;
+    mc_status status = mc_value_read_list(typed, "clusters", &list, &count, error);
+    mc_slice *names = status == MC_OK ? mc_arena_alloc(arena, count * sizeof *names) : NULL;
+    if (names == NULL) {
+        return status == MC_OK ? MC_ENOMEM : status;
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (list[i].kind != MC_STRING) {
+            return mc_error_set(error, MC_EINVAL, "clusters", "must be names of clusters");
+        }
+        if ((status = mc_arena_dup(arena, list[i].string, &names[i])) != MC_OK) {
+            return status;
+        }
+    }
+    out->clusters = names;
+    out->count = (uint32_t)count;
+    return MC_OK;
+}
+
+mc_status mc_aggregate_compile(const mc_value *cluster, mc_arena *arena, mc_aggregate_config **out, mc_error *error) {
+    const mc_value *type, *typed = NULL;
+    mc_slice name = MC_SLICE_NONE;
+    mc_status status = mc_value_read_object(cluster, "cluster_type", &type, error);
+    *out = NULL;
+    if (status != MC_OK || (status = mc_value_read_object(type, "typed_config", &typed, error)) != MC_OK ||
+        (status = mc_value_read_string(typed, "@type", &name, error)) != MC_OK || !mc_slice_eq(name, TYPE)) {
+        return status;
+    }
+    mc_aggregate_config *config = mc_arena_zalloc(arena, sizeof *config);
+    status = config == NULL ? MC_ENOMEM : read_names(typed, arena, config, error);
+    if (status != MC_OK) {
+        mc_error_under(error, "cluster_type.typed_config");
+        return status;
+    }
+    *out = config;
+    return MC_OK;
+}
+
+/* --- a worker's view --------------------------------------------------------------------------------------------------- */
+
+/* One priority of one member. */
+typedef struct part {
+    uint32_t member, priority;
+} part;
+
+struct mc_aggregate {
+    const mc_aggregate_config *config;
+    uint32_t panic_threshold;
+    mc_hosts **seen; /* by member, referenced; NULL: the cluster is not there */
+    part *parts;
+    mc_priority_load *loads; /* by part */
+    size_t count;
+};
+
+mc_aggregate *mc_aggregate_new(const mc_aggregate_config *config, uint32_t panic_threshold) {
+    mc_aggregate *a = mc_calloc(1, sizeof *a);
+    if (a != NULL) {
+        a->config = config;
+        a->panic_threshold = panic_threshold;
+        a->seen = mc_calloc(config->count, sizeof(mc_hosts *));
+        if (a->seen == NULL) {
+            mc_aggregate_free(a);
+            return NULL;
+        }
+    }
+    return a;
+}
+
+void mc_aggregate_free(mc_aggregate *a) {
+    if (a != NULL) {
+        for (uint32_t i = 0; a->seen != NULL && i < a->config->count; i++) {
+            mc_hosts_unref(a->seen[i]);
+        }
+        mc_free(a->seen);
+        mc_free(a->parts);
+        mc_free(a->loads);
+        mc_free(a);
+    }
+}
+
+static size_t count_parts(const mc_aggregate *a) {
+    size_t count = 0;
+    for (uint32_t i = 0; i < a->config->count; i++) {
+        count += a->seen[i] == NULL ? 0 : a->seen[i]->priority_count;
+    }
+    return count;
+}
+
+/* Each priority is judged by what its own cluster says of overprovisioning and weights. */
+static mc_priority_counts counts_of(const mc_hosts *hosts, size_t priority) {
+    mc_priority_counts counts = hosts->sets[priority]->counts;
+    counts.overprovisioning = hosts->options.overprovisioning;
+    counts.weighted = hosts->options.weighted_health;
+    return counts;
+}
+
+/* The loads of the members as they are now; without memory there are none. */
+static void rebuild(mc_aggregate *a) {
+    const size_t most = count_parts(a);
+    mc_priority_counts *counts = mc_malloc(most * sizeof *counts);
+    mc_free(a->parts);
+    mc_free(a->loads);
+    a->count = 0;
+    a->parts = mc_malloc(most * sizeof *a->parts);
+    a->loads = mc_calloc(most, sizeof *a->loads);
+    if (counts != NULL && a->parts != NULL && a->loads != NULL) {
+        for (uint32_t i = 0; i < a->config->count; i++) {
+            const mc_hosts *hosts = a->seen[i];
+            for (uint32_t p = 0; hosts != NULL && p < hosts->priority_count; p++) {
+                if (hosts->sets[p]->all.count > 0) {
+                    counts[a->count] = counts_of(hosts, p);
+                    a->parts[a->count++] = (part){i, p};
+                }
+            }
+        }
+        const mc_priority_options options = {.panic_threshold = a->panic_threshold};
+        if (a->count > 0) {
+            mc_priority_compute(counts, a->count, &options, a->loads);
+        }
+    }
+    mc_free(counts);
+}
+
+mc_upstream *mc_aggregate_choose(mc_aggregate *a, mc_upstream *(*find)(void *ctx, mc_slice name), void *ctx,
+                                 uint64_t draw, mc_lb_forced *out) {
+    bool changed = false;
+    for (uint32_t i = 0; i < a->config->count; i++) {
+        const mc_upstream *member = find(ctx, a->config->clusters[i]);
+        mc_hosts *hosts = member == NULL ? NULL : member->hosts;
+        if (hosts != a->seen[i]) {
+            mc_hosts_unref(a->seen[i]);
+            a->seen[i] = hosts == NULL ? NULL : mc_hosts_ref(hosts);
+            changed = true;
+        }
+    }
+    if (changed) {
+        rebuild(a);
+    }
+    if (a->count == 0) {
+        return NULL;
+    }
+    const part *chosen = &a->parts[mc_priority_choose(a->loads, a->count, draw, &out->degraded)];
+    out->priority = chosen->priority;
+    return find(ctx, a->config->clusters[chosen->member]);
+}

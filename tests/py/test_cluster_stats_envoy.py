@@ -1,0 +1,561 @@
+"""Clusters in all kinds of trouble, through meshcore and real Envoy: the same answers, counters,
+states of hosts and events. Every case has a cluster and a route of its own in one configuration."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import socket
+import threading
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import clients
+import peers
+from upstreams import Behaviour, Exchange, Upstream, raw, respond
+
+Make = Callable[..., peers.Server]
+HTTP = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+AGGREGATE = "type.googleapis.com/envoy.extensions.clusters.aggregate.v3.ClusterConfig"
+
+CONFIG = """\
+$flush
+admin: {address: {socket_address: {address: 127.0.0.1, port_value: $admin_port}}}
+cluster_manager: {outlier_detection: {event_log_path: "$events"}}
+layered_runtime: {layers: [{name: s, static_layer: {upstream.maintenance_mode.maintained: 100}}]}
+static_resources:
+  listeners:
+  - name: main
+    address: {socket_address: {address: 127.0.0.1, port_value: $port}}
+    filter_chains:
+    - filters:
+      - name: envoy.filters.network.http_connection_manager
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
+          stat_prefix: main
+          http_filters:
+          - name: envoy.filters.http.router
+            typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}
+          route_config: {virtual_hosts: [{name: all, domains: ["*"], routes: $routes}]}
+  clusters: $clusters
+"""  # noqa: E501
+
+# Left out: bytes, what depends on time, on newer Envoys, or on what meshcore has no room for.
+IGNORED = re.compile(
+    r"_bytes_|_ms$|upstream_rq_time|remaining_cx_pools|upstream_rq_active_overflow"
+    r"|rx_reset_no_error|external\.|internal\.|update_|assignment_|lb_subsets|lb_zone|lb_recalc"
+    r"|upstream_cx_http[123]|load_balancer|default\.total_match|upstream_rq_per_cx|http1\.|retry\."
+)
+
+
+def ok(body: bytes = b"") -> Behaviour:
+    return respond(200, body)
+
+
+async def slow(exchange: Exchange) -> None:
+    await asyncio.sleep(1)
+    await respond(200, b"")(exchange)
+
+
+async def early(exchange: Exchange) -> None:
+    await exchange.head(200, [("content-length", "0")])
+
+
+class Setting:
+    """What a case may use: upstreams by letter, and the server under test."""
+
+    def __init__(self, name: str, stack: ExitStack) -> None:
+        self.name = name
+        self.stack = stack
+        self.letters: dict[int, str] = {}
+        self.server: peers.Server | None = None
+
+    def host(self, behaviour: Behaviour | None, **more: Any) -> dict[str, Any]:
+        """An endpoint; without a behaviour nobody listens there."""
+        if behaviour is None:
+            port = peers.free_port()
+        else:
+            port = self.stack.enter_context(Upstream(behaviour)).port
+        self.letters[port] = chr(ord("A") + len(self.letters))
+        address = {"socket_address": {"address": "127.0.0.1", "port_value": port}}
+        return {"endpoint": {"address": address}, **more}
+
+    def cluster(self, *priorities: list[dict[str, Any]], name: str = "", **more: Any) -> Any:
+        name = name or self.name
+        groups = [{"priority": i, "lb_endpoints": hosts} for i, hosts in enumerate(priorities)]
+        return {
+            "name": name,
+            "type": "STATIC",
+            "connect_timeout": "0.5s",
+            "load_assignment": {"cluster_name": name, "endpoints": groups},
+            **more,
+        }
+
+    def get(self, times: int = 1, path: str = "") -> list[int]:
+        assert self.server is not None
+        target = f"/{self.name}/{path}"
+        found = []
+        for _ in range(times):
+            try:
+                found.append(clients.fetch(self.server.port, target).status)
+            except EOFError:  # the answer was cut off
+                found.append(0)
+        return found
+
+    def calmly(self, times: int) -> list[int]:
+        """Sorted; after each of them there is time for a decision to arrive."""
+        found = []
+        for _ in range(times):
+            found += self.get()
+            time.sleep(0.05)
+        return sorted(found)
+
+    def at_once(self, times: int, path: str = "") -> list[int]:
+        found: list[int] = []
+        threads = []
+        for _ in range(times):
+            threads.append(threading.Thread(target=lambda: found.extend(self.get(path=path))))
+            threads[-1].start()
+            time.sleep(0.05)
+        for thread in threads:
+            thread.join()
+        return sorted(found)
+
+    def bodies(self, times: int) -> set[tuple[int, bytes]]:
+        assert self.server is not None
+        port, target = self.server.port, f"/{self.name}/"
+        replies = [clients.fetch(port, target) for _ in range(times)]
+        return {(reply.status, reply.body if reply.status == 200 else b"") for reply in replies}
+
+    def pause(self, seconds: float) -> bool:
+        time.sleep(seconds)
+        return True
+
+    def leave(self, data: bytes, after: float) -> bool:
+        assert self.server is not None
+        with socket.create_connection(("127.0.0.1", self.server.port)) as client:
+            client.sendall(data.replace(b"PATH", f"/{self.name}/".encode()))
+            return self.pause(after)
+
+
+# A case makes its clusters (and what its route says besides), then asks.
+Case = Iterator[Any]
+CASES: dict[str, Callable[[Setting], Case]] = {}
+DRAWN = {"all_in_panic"}  # how often which host was chosen is a draw
+
+
+def case(function: Callable[[Setting], Case]) -> Callable[[Setting], Case]:
+    CASES[function.__name__] = function
+    return function
+
+
+def watched(**fields: Any) -> dict[str, Any]:
+    outlier = {"interval": "60s", "max_ejection_percent": 50, **fields}
+    common = {"update_merge_window": "0s", "healthy_panic_threshold": {"value": 0}}
+    return {"outlier_detection": outlier, "common_lb_config": common}
+
+
+def limited(*thresholds: Any, **more: Any) -> dict[str, Any]:
+    tracked = [{"track_remaining": True, **each} for each in thresholds]
+    return {"circuit_breakers": {"thresholds": tracked, **more}}
+
+
+def speaking(**common: Any) -> dict[str, Any]:
+    options = {
+        "@type": f"type.googleapis.com/{HTTP}",
+        "explicit_http_config": {"http_protocol_options": {}},
+        "common_http_protocol_options": common,
+    }
+    return {"typed_extension_protocol_options": {HTTP: options}}
+
+
+# --- outlier detection ----------------------------------------------------------------------------
+
+
+@case
+def priorities(s: Setting) -> Case:
+    """CL-11, CL-12: both priorities hear of it, at once."""
+    yield [s.cluster([s.host(respond(500))], [s.host(ok())], **watched(consecutive_5xx=3))]
+    yield s.calmly(3), s.pause(0.3), s.calmly(3)
+
+
+@case
+def gateway_failures(s: Setting) -> Case:
+    outlier = watched(
+        consecutive_5xx=4, consecutive_gateway_failure=2, enforcing_consecutive_gateway_failure=0
+    )
+    yield [s.cluster([s.host(respond(503)), s.host(ok())], **outlier)]
+    yield s.calmly(14)
+
+
+@case
+def overflow(s: Setting) -> Case:
+    outlier = watched(consecutive_5xx=2, max_ejection_percent=10)
+    yield [s.cluster([s.host(respond(503)), s.host(ok())], **outlier)]
+    yield s.calmly(8)
+
+
+@case
+def refused(s: Setting) -> Case:
+    yield [s.cluster([s.host(None), s.host(ok())], **watched(consecutive_5xx=2))]
+    yield s.calmly(8)
+
+
+@case
+def split(s: Setting) -> Case:
+    outlier = watched(
+        consecutive_5xx=3,
+        consecutive_local_origin_failure=2,
+        split_external_local_origin_errors=True,
+        max_ejection_percent=80,
+    )
+    yield [s.cluster([s.host(None), s.host(respond(502)), s.host(ok())], **outlier)]
+    yield s.calmly(16)
+
+
+@case
+def statistics(s: Setting) -> Case:
+    outlier = watched(
+        interval="5s",
+        consecutive_5xx=1000,
+        success_rate_minimum_hosts=3,
+        success_rate_request_volume=4,
+        success_rate_stdev_factor=1000,
+        failure_percentage_minimum_hosts=3,
+        failure_percentage_request_volume=4,
+        enforcing_failure_percentage=100,
+    )
+    yield [s.cluster([*(s.host(ok()) for _ in range(4)), s.host(respond(500))], **outlier)]
+    yield sorted(s.get(30)), s.pause(5)
+
+
+@case
+def degraded(s: Setting) -> Case:
+    outlier = watched(interval="0.5s", base_ejection_time="1s", detect_degraded_hosts=True)
+    yield [s.cluster([s.host(respond(200, b"", [("x-envoy-degraded", "1")]))], **outlier)]
+    yield s.get(1), s.pause(1.8)
+
+
+@case
+def returns(s: Setting) -> Case:
+    outlier = watched(interval="0.5s", base_ejection_time="1s", consecutive_5xx=2)
+    yield [s.cluster([s.host(respond(500)), s.host(ok())], **outlier)]
+    yield s.calmly(4), s.pause(1.8)
+
+
+# --- circuit breakers -----------------------------------------------------------------------------
+
+
+@case
+def one_connection(s: Setting) -> Case:
+    limits = limited({"max_connections": 1, "max_pending_requests": 1})
+    yield [s.cluster([s.host(slow)], **limits)]
+    yield s.at_once(3)
+
+
+@case
+def one_connection_a_host(s: Setting) -> Case:
+    limits = limited({}, per_host_thresholds=[{"max_connections": 1}])
+    yield [s.cluster([s.host(slow), s.host(slow)], **limits)]
+    yield s.at_once(4)
+
+
+@case
+def one_pool(s: Setting) -> Case:
+    hosts = [s.host(ok()), s.host(ok())]
+    yield [s.cluster(hosts, **limited({"max_connection_pools": 1}))]
+    yield sorted(s.get(4))
+
+
+@case
+def no_connection(s: Setting) -> Case:
+    yield [s.cluster([s.host(ok())], **limited({"max_connections": 0}))]
+    yield s.get(2)
+
+
+RETRIED = {"retry_policy": {"retry_on": "5xx", "num_retries": 2}}
+
+
+@case
+def no_retry(s: Setting) -> Case:
+    yield [s.cluster([s.host(respond(503))], **limited({"max_retries": 0}))], RETRIED
+    yield s.get(2)
+
+
+@case
+def budget(s: Setting) -> Case:
+    limits = limited({"retry_budget": {"min_retry_concurrency": 1}})
+    yield [s.cluster([s.host(respond(503))], **limits)], RETRIED
+    yield s.get(2)
+
+
+# --- pools ----------------------------------------------------------------------------------------
+
+
+@case
+def requests_of_a_connection(s: Setting) -> Case:
+    yield [s.cluster([s.host(ok())], **speaking(max_requests_per_connection=2))]
+    yield s.get(5)
+
+
+@case
+def idle(s: Setting) -> Case:
+    yield [s.cluster([s.host(ok())], **speaking(idle_timeout="0.3s"))]
+    yield s.get(2), s.pause(0.6)
+
+
+@case
+def lifetime(s: Setting) -> Case:
+    yield [s.cluster([s.host(slow)], **speaking(max_connection_duration="0.3s"))]
+    yield s.get(2)
+
+
+@case
+def made_ahead(s: Setting) -> Case:
+    policy = {"per_upstream_preconnect_ratio": 2.0}
+    yield [s.cluster([s.host(ok())], preconnect_policy=policy)]
+    yield s.get(2)
+
+
+ANSWERS = {
+    "asks_to_close": respond(200, b"x", [("connection", "close")]),
+    "until_close": raw(b"HTTP/1.1 200 OK\r\n\r\nabc", close=True),
+    "http_10": raw(b"HTTP/1.0 200 OK\r\ncontent-length: 1\r\n\r\nx", close=True),
+    "cut": raw(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nx", close=True),
+    "garbage": raw(b"garbage\r\n\r\n"),
+    "extra": raw(b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\nxHTTP/1.1 200 OK\r\n\r\n"),
+    "silent": raw(b"", close=True),
+    "nobody": None,
+}
+
+
+def answered(behaviour: Behaviour | None) -> Callable[[Setting], Case]:
+    def function(s: Setting) -> Case:
+        yield [s.cluster([s.host(behaviour)])]
+        yield s.get(2)
+
+    return function
+
+
+CASES |= {name: answered(behaviour) for name, behaviour in ANSWERS.items()}
+
+
+@case
+def answers_early(s: Setting) -> Case:
+    yield [s.cluster([s.host(early)])]
+    yield s.leave(b"POST PATH HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\nabc", 0.3)
+
+
+@case
+def client_leaves(s: Setting) -> Case:
+    yield [s.cluster([s.host(slow)])]
+    yield s.leave(b"GET PATH HTTP/1.1\r\nhost: x\r\n\r\n", 0.2)
+
+
+@case
+def maintained(s: Setting) -> Case:
+    yield [s.cluster([s.host(ok())])]
+    yield s.get(2)
+
+
+# --- aggregates (CL-16) ---------------------------------------------------------------------------
+
+
+def aggregate(s: Setting, *members: Any, **more: Any) -> list[Any]:
+    names = [member["name"] for member in members]
+    typed = {"@type": AGGREGATE, "clusters": [*names[:1], "nowhere", *names[1:]]}
+    return [
+        {
+            "name": s.name,
+            "connect_timeout": "0.5s",
+            "lb_policy": "CLUSTER_PROVIDED",
+            "cluster_type": {"name": "envoy.clusters.aggregate", "typed_config": typed},
+            **more,
+        },
+        *members,
+    ]
+
+
+def members(s: Setting, *statuses: str, **more: Any) -> list[Any]:
+    """The first has two priorities."""
+    a, b, c = (
+        s.host(ok(x), health_status=y) for x, y in zip((b"A", b"B", b"C"), statuses, strict=True)
+    )
+    return [s.cluster([a], [b], name=f"{s.name}_1", **more), s.cluster([c], name=f"{s.name}_2")]
+
+
+@case
+def first_of_all(s: Setting) -> Case:
+    yield aggregate(s, *members(s, "HEALTHY", "HEALTHY", "HEALTHY"))
+    yield s.bodies(6)
+
+
+@case
+def next_priority(s: Setting) -> Case:
+    yield aggregate(s, *members(s, "UNHEALTHY", "HEALTHY", "HEALTHY"))
+    yield s.bodies(6)
+
+
+@case
+def next_cluster(s: Setting) -> Case:
+    yield aggregate(s, *members(s, "UNHEALTHY", "UNHEALTHY", "HEALTHY"))
+    yield s.bodies(6)
+
+
+@case
+def healthy_before_degraded(s: Setting) -> Case:
+    yield aggregate(s, *members(s, "DEGRADED", "UNHEALTHY", "HEALTHY"))
+    yield s.bodies(6)
+
+
+@case
+def all_in_panic(s: Setting) -> Case:
+    yield aggregate(s, *members(s, "UNHEALTHY", "UNHEALTHY", "UNHEALTHY"))
+    yield s.bodies(60)
+
+
+@case
+def nobody_at_all(s: Setting) -> Case:
+    yield aggregate(s, s.cluster([], name=f"{s.name}_1"))
+    yield s.get(2)
+
+
+@case
+def moves_on(s: Setting) -> Case:
+    """An ejection in the first member is its own; tries count with the aggregate."""
+    one = s.cluster(
+        [s.host(respond(503))],
+        name=f"{s.name}_1",
+        **watched(consecutive_5xx=2, max_ejection_percent=100),
+    )
+    two = s.cluster([s.host(ok())], name=f"{s.name}_2")
+    yield aggregate(s, one, two, **limited({})), RETRIED
+    yield s.get(1), s.pause(0.3), s.get(3)
+
+
+# --- comparing ------------------------------------------------------------------------------------
+
+
+def admin(server: peers.Server, path: str) -> str:
+    with urllib.request.urlopen(f"http://127.0.0.1:{server.admin_port}{path}") as answer:
+        text: str = answer.read().decode()
+        return text
+
+
+def counters(server: peers.Server, name: str) -> dict[str, str]:
+    """Those of the case's clusters that are not zero, and how often histograms were fed."""
+    pattern = re.compile(rf"cluster\.({name}(?:_[12])?\..*): (\d+)")
+    lines = admin(server, f"/stats?filter=^cluster[.]{name}").splitlines()
+    found = {m[1]: m[2] for line in lines if (m := pattern.fullmatch(line)) and m[2] != "0"}
+    return {key: value for key, value in found.items() if not IGNORED.search(key)}
+
+
+FED = re.compile(
+    r"envoy_cluster_(upstream_cx_length_ms|upstream_cx_connect_ms|upstream_rq_per_cx)_count"
+    r'\{envoy_cluster_name="(\w+)"\} (\d+)'
+)
+
+
+def fed(server: peers.Server) -> dict[str, dict[str, str]]:
+    found: dict[str, dict[str, str]] = {}
+    for line in admin(server, "/stats/prometheus").splitlines():
+        match = FED.fullmatch(line)
+        if match and match[3] != "0":
+            found.setdefault(match[2], {})[match[1]] = match[3]
+    return found
+
+
+def states(server: peers.Server, setting: Setting) -> list[Any]:
+    """Of hosts and clusters, as /clusters tells them; which of two alike was first is a draw."""
+    hosts: dict[tuple[str, str], list[str]] = {}
+    for line in admin(server, "/clusters").splitlines():
+        name, host, rest = [*line.split("::", 2), ""][:3]
+        if name not in (setting.name, f"{setting.name}_1", f"{setting.name}_2"):
+            continue
+        told = r"health_flags|success_rate|local_origin|priority|cx_|rq_total"
+        if host == "outlier" or re.match(told, rest):
+            hosts.setdefault((name, host), []).append(rest)
+    return sorted([name, *sorted(lines)] for (name, _), lines in hosts.items())
+
+
+def events(path: Path, settings: dict[str, Setting]) -> dict[str, list[Any]]:
+    found: dict[str, list[Any]] = {}
+    for line in path.read_text().splitlines():
+        event = json.loads(line)
+        del event["timestamp"]
+        name = re.sub(r"_[12]$", "", event["cluster_name"])
+        port = int(event["upstream_url"].rpartition(":")[2])
+        event["upstream_url"] = settings[name].letters[port]
+        found.setdefault(name, []).append(json.dumps(event, sort_keys=True))
+    return {name: sorted(lines) for name, lines in found.items()}
+
+
+@contextmanager
+def prepared(name: str) -> Iterator[tuple[Setting, Case, list[Any], dict[str, Any]]]:
+    with ExitStack() as stack:
+        setting = Setting(name, stack)
+        steps = CASES[name](setting)
+        made = next(steps)
+        own_clusters, route = made if isinstance(made, tuple) else (made, {})
+        yield setting, steps, own_clusters, route
+
+
+def observe(make: Make, log: Path, *, envoy: bool) -> dict[str, dict[str, Any]]:
+    with ExitStack() as stack:
+        cases = {name: stack.enter_context(prepared(name)) for name in CASES}
+        server = stack.enter_context(
+            make(
+                CONFIG,
+                flush="stats_flush_interval: 0.1s" if envoy else "",
+                events=str(log),
+                clusters=json.dumps([each for case in cases.values() for each in case[2]]),
+                routes=json.dumps(
+                    [
+                        {"match": {"prefix": f"/{name}/"}, "route": {"cluster": name, **case[3]}}
+                        for name, case in cases.items()
+                    ]
+                ),
+            )
+        )
+        found: dict[str, dict[str, Any]] = {name: {} for name in CASES}
+
+        def run(name: str) -> None:
+            setting, steps, _, _ = cases[name]
+            setting.server = server
+            found[name]["answers"] = next(steps)
+
+        threads = [threading.Thread(target=run, args=(name,)) for name in CASES]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        time.sleep(0.5)  # merge windows and flushes of statistics have passed
+        histograms = fed(server)
+        for name, (setting, *_) in cases.items():
+            if name in DRAWN:
+                continue
+            found[name] |= {
+                "counters": counters(server, name),
+                "hosts": states(server, setting),
+                "histograms": {k: v for k, v in histograms.items() if k.startswith(name)},
+            }
+        found[""] = {
+            line.split(": ")[0]: line.split(": ")[1]
+            for line in admin(server, "/stats?filter=^cluster_manager").splitlines()
+            if re.match(r"cluster_manager\.(cluster_(added|removed|modified)|active)", line)
+        }
+    for name, lines in events(log, {name: case[0] for name, case in cases.items()}).items():
+        found[name]["events"] = lines
+    return found
+
+
+def test_clusters_in_trouble(meshcore_server: Make, envoy: Make, tmp_path: Path) -> None:
+    ours = observe(meshcore_server, tmp_path / "ours", envoy=False)
+    theirs = observe(envoy, tmp_path / "theirs", envoy=True)
+    for name, reference in theirs.items():
+        assert ours[name] == reference, name
