@@ -31,7 +31,6 @@ class Support:
 
     values: tuple[Any, ...] | None = None
     types: tuple[str, ...] | None = None
-    keys: tuple[str, ...] | None = None
     max_items: int | None = None
     optional: str | None = None
     table: str | None = None
@@ -102,10 +101,6 @@ class _Walk:
         support = field.support
         if support.max_items is not None and len(value) > support.max_items:
             self._report(f"more than {support.max_items} is {REASON}")
-        if support.keys is not None:
-            for key in value:
-                if key not in support.keys:
-                    self._report(f"the key {key!r} is {REASON}", key)
         if field.kind == "list":
             for index, item in enumerate(value):
                 self._path.append(index)
@@ -202,8 +197,6 @@ def _conditions(support: Support) -> Iterator[str]:
         yield f"only {_listed(support.values)}"
     if support.types is not None:
         yield "only " + ", ".join(f"`{name}`" for name in support.types)
-    if support.keys is not None:
-        yield "only the keys " + ", ".join(f"`{key}`" for key in support.keys)
     if support.max_items is not None:
         yield f"at most {support.max_items}"
     if support.optional is not None:

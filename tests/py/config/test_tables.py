@@ -64,11 +64,6 @@ def test_conditions() -> None:
     assert problems(listener, {"enable_reuse_port": False}) == [
         ("enable_reuse_port", "false is not supported yet by meshcore (supported: true)")
     ]
-    metadata = "envoy.config.core.v3.Metadata"
-    assert problems(metadata, {"filter_metadata": {"envoy.lb": {"hash_key": "a"}}}) == []
-    assert problems(metadata, {"filter_metadata": {"a.b": {}}}) == [
-        ('filter_metadata["a.b"]', "the key 'a.b' is not supported yet by meshcore")
-    ]
     any_filter = {"typed_config": {"@type": "type.googleapis.com/google.protobuf.Empty"}}
     assert problems("envoy.config.listener.v3.Filter", any_filter) == [
         ("typed_config", "google.protobuf.Empty is not supported yet by meshcore")
