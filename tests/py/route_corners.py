@@ -113,6 +113,31 @@ SPECIFIERS: tuple[Tree, ...] = (
 )
 
 
+# What the path index takes off an expression as its literal beginning must change no answer.
+EXPRESSIONS = (
+    *("/a|/b", "^/a", "/a$", "(?i)/A", r"/a\b.*", "/a(?:b|c)?", "[^?]*", "/[[:alpha:]]+", r"/\w+"),
+    *(r"/a\.b", "/.?", "/a{2,3}", "/(a|b)+/c", r"/\Qa.b\E", r"/a\x62", "a", "/a.*|", "()/a"),
+    *("/%C3%A9", "(?m)^/a$", "/a[|]", "/a[]|]b"),
+)
+EXPRESSED = (
+    *("/a", "/b", "/A", "/a/b", "/ab", "/ac", "/a.b", "/axb", "/aa", "/aaa", "/aaaa", "/abc"),
+    *("/a/c", "/ab/c", "/%C3%A9", "/a-b", "/", "/abab/c", "/a|", "/a|b", "/a]b"),
+)
+
+
+def expressions() -> Iterable[Corner]:
+    asked = [ask(path) for path in EXPRESSED]
+
+    def regex(name: str, text: str) -> Tree:
+        return answer(name, {"safe_regex": {"regex": text}})
+
+    for text in EXPRESSIONS:
+        yield table(regex("hit", text)), asked
+    prefix, path = answer("prefix", {"prefix": "/ab"}), answer("path", {"path": "/ab"})
+    yield table(regex("first", "/a.*"), prefix, regex("last", "/.*"), path), asked
+    yield table(path, regex("first", "/ab.*"), prefix, regex("last", "/a[^/]*/c")), asked
+
+
 def matching() -> Iterable[Corner]:
     for header in HEADERS:
         asked = [ask("/", "h", ("x-a", value)) for value in (*NUMBERS, *BOUNDS)]
@@ -249,4 +274,4 @@ def mutating() -> Iterable[Corner]:
     yield table(swapped), [asked, ask("/q?k")]
 
 
-CORNERS: list[Corner] = [*matching(), *hosts(), *changing(), *mutating()]
+CORNERS: list[Corner] = [*matching(), *expressions(), *hosts(), *changing(), *mutating()]
