@@ -70,6 +70,41 @@ static mc_status remove_nominated(mc_h1_parser *parser, mc_headers *headers, mc_
     return MC_OK;
 }
 
+/* Makes one line of `connection`, of the options that stay; none when none does. */
+static mc_status keep_options(mc_headers *headers, bool (*stays)(const mc_headers *, mc_slice)) {
+    mc_slice joined, rest, token;
+    mc_status status = mc_headers_joined(headers, MC_SLICE("connection"), headers->arena, &joined);
+    char *kept = status == MC_OK ? mc_arena_bytes(headers->arena, joined.n) : NULL;
+    if (kept == NULL) {
+        return MC_ENOMEM;
+    }
+    size_t n = 0;
+    for (rest = joined; mc_slice_next(&rest, ',', &token);) {
+        if (token.n > 0 && stays(headers, token)) {
+            if (n > 0) {
+                kept[n++] = ',';
+            }
+            memcpy(kept + n, token.p, token.n);
+            n += token.n;
+        }
+    }
+    if (n > 0) {
+        return mc_headers_set_known_ref(headers, MC_H_CONNECTION, (mc_slice){kept, n});
+    }
+    mc_headers_remove_known(headers, MC_H_CONNECTION);
+    return MC_OK;
+}
+
+static bool is_no_removed_header(const mc_headers *headers, mc_slice token) {
+    return classify(token) != MC_H1_OPTION_NOMINATION ||
+           (mc_slice_ieq(token, MC_SLICE("te")) && mc_headers_has(headers, MC_H_TE));
+}
+
+static bool is_not_of_h2c(const mc_headers *headers, mc_slice token) {
+    (void)headers;
+    return classify(token) != MC_H1_OPTION_UPGRADE && classify(token) != MC_H1_OPTION_SETTINGS;
+}
+
 /* H1-8 */
 mc_status mc_h1_sanitize_connection(mc_h1_parser *parser, mc_headers *headers, const mc_h1_options *found) {
     if (found->count >= 10) {
@@ -87,35 +122,14 @@ mc_status mc_h1_sanitize_connection(mc_h1_parser *parser, mc_headers *headers, c
             }
         }
     }
-    return MC_OK;
+    return found->seen[MC_H1_OPTION_NOMINATION] > 0 ? keep_options(headers, is_no_removed_header) : MC_OK;
 }
 
 /* The value of `connection` without the tokens of an h2c upgrade, as one line; the line goes when nothing is left. */
 mc_status mc_h1_strip_h2c(mc_headers *headers) {
-    mc_slice joined, rest, token;
-    mc_status status = mc_headers_joined(headers, MC_SLICE("connection"), headers->arena, &joined);
-    char *kept = status == MC_OK ? mc_arena_bytes(headers->arena, joined.n) : NULL;
-    if (kept == NULL) {
-        return MC_ENOMEM;
-    }
-    size_t n = 0;
-    for (rest = joined; mc_slice_next(&rest, ',', &token);) {
-        mc_h1_option kind = classify(token);
-        if (token.n > 0 && kind != MC_H1_OPTION_UPGRADE && kind != MC_H1_OPTION_SETTINGS) {
-            if (n > 0) {
-                kept[n++] = ',';
-            }
-            memcpy(kept + n, token.p, token.n);
-            n += token.n;
-        }
-    }
     mc_headers_remove_known(headers, MC_H_UPGRADE);
     mc_headers_remove(headers, MC_SLICE("http2-settings"));
-    if (n > 0) {
-        return mc_headers_set_known_ref(headers, MC_H_CONNECTION, (mc_slice){kept, n});
-    }
-    mc_headers_remove_known(headers, MC_H_CONNECTION);
-    return MC_OK;
+    return keep_options(headers, is_not_of_h2c);
 }
 
 mc_status mc_h1_ignore_upgrades(const mc_h1_limits *limits, mc_headers *headers) {

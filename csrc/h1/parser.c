@@ -95,7 +95,7 @@ static int on_value(llhttp_t *llhttp, const char *p, size_t n) {
 
 __attribute__((cold)) bool mc_h1_too_many(const mc_h1_parser *parser, mc_h1_message *message, mc_slice name) {
     if (message->head_done) {
-        return true;
+        return parser->limits->enable_trailers; /* those that are dropped are not counted */
     }
     const mc_headers_kind kind = parser->_role == MC_H1_REQUEST ? MC_HEADERS_OF_REQUEST : MC_HEADERS_OF_RESPONSE;
     const mc_headers *headers = message->headers;

@@ -97,6 +97,11 @@ static bool normalize_path(mc_stream *stream, mc_reply *reply) {
     if (status == MC_ENOMEM) {
         return false;
     }
+    if (had_escaped && options.reject_escaped_slashes) { /* its route is looked for, and logged, by what it means */
+        TRY(mc_uri_path_normalize(path, &(mc_uri_path_options){.unescape_slashes = true}, &stream->arena, &out,
+                                  &had_escaped));
+        TRY(mc_headers_set_known_ref(&stream->request, MC_H_PATH, out));
+    }
     if (status != MC_OK) {
         return path_refused(stream, reply);
     }

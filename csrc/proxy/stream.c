@@ -288,8 +288,7 @@ static void request_ended(mc_stream *stream) {
  * already, which before HC-13 is the client's x-forwarded-proto. */
 static mc_status route_of_refused(mc_stream *stream) {
     return mc_headers_has(&stream->request, MC_H_X_FORWARDED_PROTO) &&
-                   mc_headers_get_known(&stream->request, MC_H_PATH).n > 0 &&
-                   mc_headers_has(&stream->request, MC_H_AUTHORITY)
+                   mc_headers_get_known(&stream->request, MC_H_PATH).n > 0
                ? mc_stream_match_route(stream)
                : MC_OK;
 }

@@ -431,7 +431,15 @@ CASES: dict[str, Case] = {
         {"http_protocol_options": "{enable_trailers: true}"},
         [
             request("POST /a", "Transfer-Encoding: chunked", body=b"1\r\na\r\n0\r\nX-T: 1\r\n\r\n"),
+            request("POST /a", CHUNKED, body=b"0\r\n" + b"x: 1\r\n" * 100 + b"\r\n"),
             request("GET /raw/trailers"),
+        ],
+    ),
+    "trailers dropped": (
+        {},
+        [
+            request("POST /a", CHUNKED, body=b"0\r\n" + b"x: 1\r\n" * count + b"\r\n")
+            for count in (1, 100, 101, 200)
         ],
     ),
     "custom methods": (
@@ -694,6 +702,34 @@ ROUTED: dict[str, tuple[dict[str, str], list[str], str, list[bytes]]] = {
             request("GET /raw/101", *WEBSOCKET),
             request("GET /raw/200", *WEBSOCKET),
             request("GET /raw/200"),
+        ],
+    ),
+    "routes of the refused": (
+        {"path_with_escaped_slashes_action": "REJECT_REQUEST"},
+        [
+            f"{{match: {match}, route: {{cluster: echo}}, "
+            f"response_headers_to_add: [{{header: {{key: r, value: r{index}}}}}]}}"
+            for index, match in enumerate(
+                [
+                    f"{{prefix: /, headers: [{{name: {name}, present_match: true}}]}}"
+                    for name in ("x-a", "connection", "keep-alive", "x-envoy-internal")
+                ]
+                + ["{prefix: /a/b}", "{prefix: /}"]
+            )
+        ],
+        "",
+        [
+            request(f"GET {path}", "X-Forwarded-Proto: http", *headers, host=host)
+            for path, host in (("/a#b", "a.com"), ("/a", None), ("/a%2Fb", "a.com"))
+            for headers in (
+                (),
+                ("X-A: 1",),
+                ("X-A: 1", "Connection: X-A"),
+                ("X-A: 1", "Connection: keep-alive, X-A"),
+                ("Connection: y",),
+                ("Keep-Alive: 5",),
+                ("x-envoy-internal: true",),
+            )
         ],
     ),
     "connect refused": ({}, to("raw", "timeout: 1s", "{connect_matcher: {}}"), "", [CONNECT]),

@@ -444,15 +444,15 @@ TEST(custom_methods_allowed) {
 
 TEST(nominated_headers_go) {
     REQUEST("GET / HTTP/1.1\r\nX-A: 1\r\nTE: gzip, Trailers\r\nConnection: x-a, TE, close\r\nHost: h\r\nx-a: 2\r\n\r\n",
-            "header :method=GET\nheader :path=/\nheader te=trailers\nheader connection=x-a, TE, close\nheader "
+            "header :method=GET\nheader :path=/\nheader te=trailers\nheader connection=TE,close\nheader "
             ":authority=h\nhead 1.1 close end\ncomplete\n");
     REQUEST("GET / HTTP/1.1\r\nTE: trailers;q=1\r\nConnection: TE\r\n\r\n",
-            "header :method=GET\nheader :path=/\nheader connection=TE\nhead 1.1 end\ncomplete\n");
+            "header :method=GET\nheader :path=/\nhead 1.1 end\ncomplete\n");
     REQUEST("POST / HTTP/1.1\r\nConnection: content-length\r\nContent-Length: 1\r\n\r\nx",
-            "header :method=POST\nheader :path=/\nheader connection=content-length\nhead 1.1 length=1\nbody "
+            "header :method=POST\nheader :path=/\nhead 1.1 length=1\nbody "
             "\"x\"\ncomplete\n");
     REQUEST("GET / HTTP/1.1\r\nConnection: upgrade, http2-settings, y\r\nUpgrade: h2c\r\nHTTP2-Settings: z\r\n\r\n",
-            "header :method=GET\nheader :path=/\nheader connection=y\nhead 1.1 end\ncomplete\n");
+            "header :method=GET\nheader :path=/\nhead 1.1 end\ncomplete\n");
 }
 
 TEST(as_sent_keeps_everything) {
