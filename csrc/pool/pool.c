@@ -612,6 +612,7 @@ static void pool_serve(mc_deferred *deferred) {
         pending_leave(pool, attempt);
         if (mc_breaker_open(&pool->breakers->requests)) { /* CB-6: also when leaving the queue */
             COUNT(upstream, upstream_rq_pending_overflow);
+            attempt->refused = true;
             attempt->events->on_failure(attempt, MC_RESET_OVERFLOW);
             continue;
         }
@@ -657,6 +658,7 @@ mc_status mc_pool_start(mc_pool *pool, mc_attempt *attempt) {
     if (MC_LIKELY(idle != NULL)) {
         if (mc_breaker_open(&pool->breakers->requests)) {
             COUNT(upstream, upstream_rq_pending_overflow);
+            attempt->refused = true;
             return MC_ELIMIT;
         }
         client_attach(MC_CONTAINER(idle, mc_client, link), attempt);

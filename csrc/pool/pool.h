@@ -85,6 +85,7 @@ struct mc_attempt {
     bool
         request_sent; /* set by the owner when the last request byte was written: else the connection is not reused (CP-10) */
     bool tunnel;                    /* see mc_attempt_tunnel */
+    bool refused;                   /* with an overflow: it had a connection, which may not take one more request */
     mc_connect_error connect_error; /* with on_failure */
     uint64_t rx_bytes;              /* what the connection had received, of all attempts, when this one was detached */
     /* Set by the owner: sending the request twice does no harm, and it can. Then a connection that had served before and is closed

@@ -145,8 +145,8 @@ static void charge_time(mc_shadow *s) {
 }
 
 static void failed(mc_shadow *s, mc_reset_reason reason) {
+    s->selected = s->selected || reason != MC_RESET_OVERFLOW || s->attempt.refused;
     if (reason != MC_RESET_OVERFLOW) {
-        s->selected = true;
         mc_upstream_report(s->upstream, s->host, MC_OUTLIER_CONNECT_FAILED, 0);
     }
     if (s->grpc_deferred) {

@@ -143,7 +143,7 @@ void mc_try_on_ready(mc_attempt *attempt) { write_request(try_of(attempt)); }
 void mc_try_on_failure(mc_attempt *attempt, mc_reset_reason reason) {
     mc_try *t = try_of(attempt);
     MC_FACT(t->router->stream, failed, t->router->stream->facts);
-    t->selected = reason != MC_RESET_OVERFLOW; /* that is the cluster's, no host's (RF-31) */
+    t->selected = reason != MC_RESET_OVERFLOW || attempt->refused; /* else it is the cluster's, no host's */
     mc_try_failed(t, reason);
 }
 
@@ -364,6 +364,7 @@ void mc_try_start(mc_router *r) {
     if (status == MC_OK) {
         write_request(t);
     } else if (status == MC_ELIMIT) {
+        t->selected = t->attempt.refused;
         mc_try_failed(t, MC_RESET_OVERFLOW);
     } else if (status != MC_AGAIN) {
         t->selected = true;
