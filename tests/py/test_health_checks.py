@@ -295,3 +295,18 @@ def test_grpc() -> None:
     finally:
         server.stop(None)
     assert {name for name, _ in seen} == {"", "db"}
+
+
+def test_a_grpc_status_that_the_server_sent_is_its_answer() -> None:
+    """HC-12: it flips the host at once; no answer counts towards the threshold."""
+    from meshcore.health.grpc import _why
+    from meshcore.health.state import Failure
+
+    assert (
+        _why("UNAVAILABLE", "failed to connect to all addresses; last error: ...")
+        is Failure.NETWORK
+    )
+    assert _why("UNAVAILABLE", "shutting down") is Failure.ACTIVE
+    assert _why("UNAVAILABLE", "Received http2 header with status: 503") is Failure.ACTIVE
+    assert _why("DEADLINE_EXCEEDED", "Deadline Exceeded") is Failure.NETWORK_TIMEOUT
+    assert _why("UNIMPLEMENTED", "") is Failure.ACTIVE

@@ -255,7 +255,7 @@ JUDGED: dict[str, tuple[dict[str, Any], list[Step]]] = {
 
 
 def kinds(log: Path) -> list[tuple[str, Any]]:
-    """What an event log tells, without when; newer Envoys add the status."""
+    """What an event log tells, without when; difference: check-event-status."""
     found = []
     for line in log.read_text().splitlines():
         event = json.loads(line)

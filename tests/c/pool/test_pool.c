@@ -1,5 +1,7 @@
 /* Pools of one worker: which connection serves, who waits, who is refused, and how a pool ends. Attempts are made by hand against
  * the worker's own upstream; the servers are those of pipeline.h. */
+#include "pool/client.h"
+
 #include "../proxy/proxy_test.h"
 
 #define POOL(more)       CONFIG(LISTENER("", TO_WEB), CLUSTER(more, ENDPOINT("10.0.0.1")))
@@ -148,6 +150,25 @@ TEST(the_connection_used_last_serves_next) { /* CP-2 */
     answer(1);
     CHECK(tries[0].complete);
     CHECK_INT(p.connects, 3);
+    end();
+}
+
+/* Who walked the idle connections would never come to an end here. */
+TEST(a_checkout_looks_at_one_connection) {
+    begin(PLAIN);
+    for (int i = 0; i < 3; i++) {
+        CHECK_INT(start(i), MC_AGAIN);
+    }
+    for (int i = 0; i < 3; i++) {
+        answer(i);
+    }
+    mc_pool *pool = NULL;
+    CHECK_INT(mc_upstream_pool(upstream, host, MC_PRIORITY_DEFAULT, &pool), MC_OK);
+    mc_link *second = mc_list_first(&pool->idle)->next, *third = second->next;
+    second->next = second;
+    CHECK_INT(start(0), MC_OK);
+    second->next = third;
+    CHECK_INT(pool->state_count[MC_CLIENT_IDLE], 2);
     end();
 }
 
