@@ -215,7 +215,7 @@ typedef struct mc_hcm {
     bool normalize_path, merge_slashes;
     bool strip_any_port, strip_matching_port, strip_trailing_dot;
     bool add_user_agent, proxy_100_continue;
-    bool keep_open_on_error; /* stream-error mode, H1-15 */
+    bool keep_open_on_error;     /* stream-error mode, H1-15 */
     const mc_tracing *tracing;   /* NULL: none */
     mc_code_scopes *code_scopes; /* of virtual clusters and routes (RF-46); NULL: nothing counts there */
     mc_upgrade_config *upgrades;

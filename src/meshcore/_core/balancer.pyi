@@ -1,5 +1,5 @@
 from collections.abc import Callable
-from typing import final
+from typing import Self, final
 
 from meshcore._core.stats import Store
 
@@ -9,7 +9,7 @@ EVENTS: tuple[str, ...]
 
 @final
 class RetryPriority:
-    def __init__(self, frequency: int) -> None: ...
+    def __new__(cls, frequency: int) -> Self: ...
     def tried(self, priority: int) -> None: ...
     def look(self, balancer: Balancer) -> None: ...
 
