@@ -106,6 +106,10 @@ static void show(const mc_member *member) {
     mc_gauge_set(stats, cluster->stats.membership_healthy, mc_hosts_healthy(member->hosts));
     mc_gauge_set(stats, cluster->stats.membership_degraded, mc_hosts_degraded(member->hosts));
     mc_gauge_set(stats, cluster->stats.membership_excluded, mc_hosts_excluded(member->hosts));
+    const bool dynamic = !cluster->lb.keep_duplicates && !cluster->lb.logical && cluster->original_dst == NULL;
+    if (dynamic && mc_hosts_count(member->hosts) > 0) { /* CL-11: only what EDS and STRICT_DNS bring */
+        mc_gauge_set(stats, cluster->stats.max_host_weight, mc_hosts_max_weight(member->hosts));
+    }
     mc_hosts_set_gauges(member->hosts, cluster->stat_name, stats, member->engine->slab);
 }
 

@@ -492,3 +492,12 @@ size_t mc_hosts_healthy(const mc_hosts *hosts) { return sum_counts(hosts, offset
 size_t mc_hosts_degraded(const mc_hosts *hosts) { return sum_counts(hosts, offsetof(mc_priority_counts, degraded)); }
 
 size_t mc_hosts_excluded(const mc_hosts *hosts) { return sum_counts(hosts, offsetof(mc_priority_counts, excluded)); }
+
+uint32_t mc_hosts_max_weight(const mc_hosts *hosts) {
+    const mc_host_list all = hosts->sets[hosts->priority_count - 1]->all;
+    uint32_t max = 1;
+    for (size_t i = 0; i < all.count; i++) {
+        max = all.items[i]->weight > max ? all.items[i]->weight : max;
+    }
+    return max;
+}

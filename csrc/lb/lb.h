@@ -249,6 +249,8 @@ bool mc_hosts_has(const mc_hosts *hosts, const mc_host *host);
 size_t mc_hosts_healthy(const mc_hosts *hosts);
 size_t mc_hosts_degraded(const mc_hosts *hosts);
 size_t mc_hosts_excluded(const mc_hosts *hosts);
+/* The greatest weight in the last priority, at least 1. */
+uint32_t mc_hosts_max_weight(const mc_hosts *hosts);
 
 /* Number of priorities, and their loads, borrowed. */
 size_t mc_hosts_priorities(const mc_hosts *hosts, const mc_priority_load **loads);

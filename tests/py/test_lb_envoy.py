@@ -6,13 +6,16 @@ import copy
 import http.client
 import json
 import threading
+import urllib.request
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import peers
 import pytest
 from test_lb_model import World
+from waiting import wait_until
 
 import meshcore
 
@@ -514,3 +517,42 @@ def test_generated_clusters_choose_the_same_hosts(origin: int, block: int) -> No
                     name,
                     wanted,
                 )
+
+
+def test_the_greatest_weight_is_that_of_the_last_priority(tmp_path: Path) -> None:
+    assignment = {
+        "cluster_name": "eds",
+        "endpoints": [
+            {
+                "priority": priority,
+                "lb_endpoints": [
+                    endpoint(f"10.0.{priority}.{weight}:1", weight) for weight in weights
+                ],
+            }
+            for priority, weights in enumerate([(3, 9), (2, 4)])
+        ],
+    }
+    kind = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment"
+    resources = [{"@type": kind, **assignment}]
+    (tmp_path / "eds.json").write_text(json.dumps({"version_info": "1", "resources": resources}))
+    source = {"path_config_source": {"path": str(tmp_path / "eds.json")}}
+    config = configuration(
+        {
+            "static": cluster_of([{"lb_endpoints": [endpoint("10.0.0.1:1", 7)]}]),
+            "eds": {"type": "EDS", "eds_cluster_config": {"eds_config": source}},
+        }
+    )
+    config["node"] = {"id": "node", "cluster": "ours"}
+    config["admin"] = {
+        "address": {"socket_address": {"address": "127.0.0.1", "port_value": "$admin_port"}}
+    }
+    wanted = ["cluster.eds.max_host_weight: 4", "cluster.static.max_host_weight: 0"]
+
+    def shows(server: peers.Server) -> bool:
+        url = f"http://127.0.0.1:{server.admin_port}/stats?filter=max_host_weight"
+        with urllib.request.urlopen(url) as response:
+            return sorted(response.read().decode().splitlines()) == wanted
+
+    with peers.meshcore(config) as ours, peers.envoy(config) as theirs:
+        for server in (ours, theirs):
+            wait_until(lambda server=server: shows(server))
