@@ -472,3 +472,49 @@ TEST(a_host_is_its_address) { /* listed twice, it was tried all the same */
     CHECK_U64(web("upstream_rq_retry"), 9);
     end();
 }
+
+/* --- filters of tries (FL-1) --------------------------------------------------------------------------------------------------- */
+
+#define FILTER(name, type, more)                                                                                       \
+    "{\"name\":\"" name "\",\"typed_config\":{\"@type\":\"type.googleapis.com/envoy.extensions.filters.http." type     \
+    "\"" more "}}"
+#define CODEC FILTER("codec", "upstream_codec.v3.UpstreamCodec", "")
+#define CHANGE                                                                                                         \
+    FILTER("change", "header_mutation.v3.HeaderMutation",                                                              \
+           ",\"mutations\":{\"request_mutations\":["                                                                   \
+           "{\"append\":{\"header\":{\"key\":\"x-up\",\"value\":\"%REQ(x-a)%\"}}}],\"response_mutations\":["           \
+           "{\"append\":{\"header\":{\"key\":\"x-down\",\"value\":\"1\"}}}]}")
+#define FILTERED(filters)                                                                                              \
+    CONFIG("{\"name\":\"main\",\"address\":{\"socket_address\":{\"address\":\"127.0.0.1\",\"port_value\":10000}},"     \
+           "\"filter_chains\":[{\"filters\":[{\"name\":\"hcm\",\"typed_config\":{" HCM "\"stat_prefix\":\"in\","       \
+           "\"http_filters\":[" FILTER("router", "router.v3.Router",                                                   \
+                                       ",\"upstream_http_filters\":[" filters                                          \
+                                       "]") "],\"route_config\":{\"name\":\"local\",\"virtual_hosts\":[{\"name\":"     \
+                                            "\"all\",\"domains\":[\"*\"],\"routes\":[" ROUTE(POLICY("")) "]}]}}}]}]}", \
+           CLUSTER("", ENDPOINT("10.0.0.1")))
+
+TEST(tries_pass_through_filters_of_their_own) {
+    begin(FILTERED(CHANGE "," CODEC));
+    p.serve = silent;
+    send_now("GET / HTTP/1.1\r\nHost: h\r\nx-a: 7\r\n\r\n");
+    mc_slice got = heard(0);
+    CHECK_HAS(got, "x-up: 7\r\n");
+    say(0, BAD);
+    pipeline_run(&p, 10);
+    got = heard(0);
+    CHECK_HAS(got, "x-up: 7\r\nx-up: 7\r\n"); /* the second try's beside the first's, as in Envoy */
+    say(0, OK);
+    CHECK_HAS(received(), "x-down: 1\r\n");
+    end();
+}
+
+TEST(filters_of_tries_end_with_the_codec) {
+    static const char *const configs[] = {
+        FILTERED(CHANGE), FILTERED(CODEC "," CHANGE), FILTERED(CODEC "," CODEC),
+        FILTERED(FILTER("buffer", "buffer.v3.Buffer", ",\"max_request_bytes\":9") "," CODEC)};
+    for (size_t i = 0; i < sizeof configs / sizeof *configs; i++) {
+        mc_error error = {0};
+        CHECK_INT(pipeline_open(&p, configs[i], 1, &error), MC_EINVAL);
+        CHECK(strstr(error.path, "upstream_http_filters") != NULL);
+    }
+}
