@@ -128,8 +128,8 @@ class _Walk:
         elif field.message is not None:
             self.message(field.message, value)
 
-    def _report(self, reason: str, *below: str) -> None:
-        self.found.append(ConfigError(format_path([*self._path, *below]), reason))
+    def _report(self, reason: str) -> None:
+        self.found.append(ConfigError(format_path(self._path), reason))
 
 
 @dataclass(frozen=True, slots=True)
