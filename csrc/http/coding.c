@@ -71,6 +71,7 @@ int mc_coding_choose(mc_slice accept, const mc_coding *codings, unsigned count, 
     choice best = {0, IDENTITY};
     mc_slice name;
     double q;
+    bool drawn = false; /* a '*' no better than what was best: as Envoy, '*' then chooses nothing */
     while (next_token(&accept, &name, &q)) {
         unsigned coding = index_of(name, codings, count);
         if (coding == OTHER || (coding < count && (refused >> coding & 1) != 0)) {
@@ -78,6 +79,7 @@ int mc_coding_choose(mc_slice accept, const mc_coding *codings, unsigned count, 
         }
         bool first = coding < count && codings[coding].choose_first;
         bool chosen_first = best.coding < count && codings[best.coding].choose_first;
+        drawn = drawn || (coding == WILDCARD && q == best.q);
         if (q > best.q || (q == best.q && q > 0 && first && !chosen_first)) {
             best = (choice){q, coding};
         }
@@ -91,7 +93,7 @@ int mc_coding_choose(mc_slice accept, const mc_coding *codings, unsigned count, 
     if (best.coding < count) {
         return (int)best.coding;
     }
-    for (unsigned i = 0; i < count; i++) {
+    for (unsigned i = 0; i < count && !drawn; i++) {
         if ((refused >> i & 1) == 0) {
             return (int)i;
         }

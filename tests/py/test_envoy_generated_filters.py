@@ -670,7 +670,7 @@ def fault(draw: Draw) -> Case:
 
 
 def ip_tagging(draw: Draw) -> Case:
-    # Of several tags for one address Envoy's order is that of a hash.
+    # One tag an address: explained("tag-order").
     blocks = draw.sample(
         (("10.0.0.0", 8), ("10.9.0.0", 16), ("192.168.1.7", 32), ("1.0.0.0", 7)), 3
     )
@@ -828,7 +828,7 @@ def stateful_session(draw: Draw) -> Case:
     def own() -> Tree:
         return {"disabled": True} if draw.some(0.3) else {"stateful_session": config()}
 
-    # Envoy takes an address for a message where it happens to be one, such as 10.0.0.9:80.
+    # An address that is no message by chance: explained("plain-session").
     gone = base64.b64encode(b"127.0.0.9:80").decode()
     values = ("", "!", gone, base64.b64encode(b"\n\x03a:1").decode())
 

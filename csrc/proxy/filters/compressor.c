@@ -163,9 +163,10 @@ static bool transfer_allowed(const config *config, const mc_headers *headers) {
 /* The codings of the chain's compressors that take this content type, whether or not they are on here (FL-42). */
 static unsigned list_codings(mc_stream *stream, const mc_headers *headers, mc_coding out[MC_CODING_MAX]) {
     unsigned count = 0;
+    const bool typed = mc_headers_get_known(headers, MC_H_CONTENT_TYPE).n > 0;
     for (uint32_t i = 0; i < stream->filter_count && count < MC_CODING_MAX; i++) {
         const config *config = stream->filters[i].type == &filter_type ? stream->filters[i].config : NULL;
-        if (config == NULL || !type_allowed(&config->response, headers)) {
+        if (config == NULL || (typed && !type_allowed(&config->response, headers))) {
             continue;
         }
         const mc_slice name = mc_slice_cstr(config->codec->name);

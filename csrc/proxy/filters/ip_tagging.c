@@ -54,7 +54,7 @@ static mc_status set_tags(mc_filter *filter, const config *config, mc_headers *h
     uint32_t at = 0;
     const mc_header *there = config->append ? mc_headers_next(headers, config->header, &at) : NULL;
     if (there != NULL) {
-        mc_slice parts[] = {there->value, MC_SLICE(","), tags};
+        mc_slice parts[] = {there->value, there->value.n > 0 ? MC_SLICE(",") : MC_SLICE_NONE, tags};
         return mc_arena_concat(mc_filter_arena(filter), parts, 3, &headers->items[there - headers->items].value);
     }
     return mc_headers_add(headers, config->header, tags);
