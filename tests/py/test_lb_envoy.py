@@ -14,6 +14,7 @@ from typing import Any
 
 import peers
 import pytest
+from differences import explained
 from test_lb_model import World
 from waiting import wait_until
 
@@ -517,6 +518,37 @@ def test_generated_clusters_choose_the_same_hosts(origin: int, block: int) -> No
                     name,
                     wanted,
                 )
+
+
+GAUGES = {
+    "ring_hash_lb.size": "",
+    "ring_hash_lb.min_hashes_per_host": "",
+    "ring_hash_lb.max_hashes_per_host": "",
+    "maglev_lb.min_entries_per_host": explained("maglev-of-one"),
+    "maglev_lb.max_entries_per_host": explained("maglev-of-one"),
+}
+
+
+def test_generated_clusters_have_the_same_gauges() -> None:
+    made = {f"c{seed}": generated(seed, 9)[0] for seed in range(200, 300)}
+    with peers.envoy(configuration(made)) as server:
+        url = f"http://127.0.0.1:{server.admin_port}/stats?format=json&filter=^cluster.c"
+        with urllib.request.urlopen(url) as response:
+            rows = json.load(response)["stats"]
+    theirs = {row["name"]: row["value"] for row in rows if "name" in row}
+    for name, cluster in made.items():
+        balancer = meshcore.LoadBalancer(cluster)
+        ours, subsets = balancer.stats, "lb_subsets_active" in balancer.stats
+        duplicates = "lb_subsets_single_host_per_subset_duplicate"
+        compared = [duplicates] if subsets else list(GAUGES)  # else explained("subset-tables")
+        for gauge in compared:
+            theirs_too = theirs.get(f"cluster.{name}.{gauge}", 0)
+            if theirs_too == 1 and GAUGES.get(gauge):
+                continue
+            assert ours.get(gauge, 0) == theirs_too, f"{name} {gauge}"
+        if subsets:  # explained("subset-counts"): its main thread and one worker
+            active = theirs.get(f"cluster.{name}.lb_subsets_active", 0)
+            assert ours["lb_subsets_active"] * 2 == active, name
 
 
 def test_the_greatest_weight_is_that_of_the_last_priority(tmp_path: Path) -> None:

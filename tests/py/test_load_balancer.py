@@ -649,6 +649,7 @@ def test_subsets_have_hash_tables_of_their_own_and_follow_updates() -> None:
 
 
 def test_an_unchanged_subset_keeps_its_place_in_the_cycle() -> None:
+    # difference: kept-schedulers
     hosts = [host_with(n, group="ab"[n % 2]) for n in range(6)]
     balancer = subsets(hosts, ["group"], lb_policy="ROUND_ROBIN")
     assert [number(balancer.choose(metadata={"group": "a"})) for _ in range(2)] == [0, 2]
