@@ -71,6 +71,7 @@ void mc_race_won(mc_client *client) {
     }
     MC_LIST_EACH(&race->others, node) {
         mc_client *other = MC_CONTAINER(node, mc_client, link);
+        mc_link_unlink(&other->link);
         other->race = NULL;
         mc_conn_abort(&other->conn, MC_CLOSE_LOCAL);
     }
