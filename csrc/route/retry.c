@@ -21,7 +21,7 @@ uint32_t mc_retry_on_parse(mc_slice tokens, bool *unknown) {
         }
         if (i < sizeof retry_tokens / sizeof retry_tokens[0]) {
             bits |= retry_tokens[i].bit;
-        } else if (unknown != NULL) {
+        } else if (unknown != NULL && token.n > 0) {
             *unknown = true;
         }
     }

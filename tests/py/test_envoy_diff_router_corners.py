@@ -176,6 +176,30 @@ def test_numbers_and_lists_in_headers(sides: Pair) -> None:
     check(sides(routes, manager=INTERNAL), cases)
 
 
+def test_strict_headers(sides: Pair) -> None:
+    numbers = "+5000||5000 |-1|1.5|18446744073709551616|4294967296"
+    given = {
+        "x-envoy-upstream-rq-timeout-ms": numbers,
+        "x-envoy-max-retries": numbers,
+        "x-envoy-retry-on": "5xx,||,|5xx, ,reset |5xx,unavailable|5XX|http3-post-connect-failure",
+        "x-envoy-retry-grpc-on": "unavailable, cancelled|5xx|",
+    }
+    router = f"              strict_check_headers: [{', '.join(given)}]\n"
+    routes = [
+        route("plain", "timeout: 1s"),
+        route("kept", retried("retry_on: 5xx")),
+        "{match: {path: /direct}, direct_response: {status: 200}}",
+    ]
+    headers = [f"{name}: {value}" for name, values in given.items() for value in values.split("|")]
+    cases = [
+        request(f"GET {target}", header)
+        for target in ("/plain/200", "/kept/500,200", "/direct", "/none")
+        for header in headers
+    ]
+    cases += [request("HEAD /plain/200", header, GRPC) for header in headers]
+    check(sides(routes, router=router, manager=INTERNAL, host=COUNTS), cases)
+
+
 # --- whose policy counts --------------------------------------------------------------------------
 
 
