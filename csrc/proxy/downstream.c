@@ -370,8 +370,9 @@ static size_t downstream_data(mc_conn *conn, mc_slice data) {
         if (d->closing) {
             return data.n; /* drained until the peer closes too */
         }
-        if (d->stream != NULL && d->stream->request_complete && !d->stream->upgrade) {
-            d->keep = true; /* pipelined: wait for the response under way */
+        const bool busy = d->stream == NULL ? conn->above_high : d->stream->request_complete && !d->stream->upgrade;
+        if (busy) {
+            d->keep = true; /* pipelined: wait for the response under way, and for what waits to leave */
             mc_conn_pause_reading(conn);
             return used;
         }
@@ -402,6 +403,14 @@ static void downstream_eof(mc_conn *conn) {
     mc_conn_abort(conn, MC_CLOSE_REMOTE); /* downstream_close gives the stream up */
 }
 
+/* With the request that was kept. */
+static void read_on(mc_downstream *d) {
+    if (d->keep) {
+        d->keep = false;
+        mc_conn_resume_reading(&d->conn);
+    }
+}
+
 static void downstream_drained(mc_conn *conn) { tell_buffered(MC_CONTAINER(conn, mc_downstream, conn)); }
 
 static void downstream_high(mc_conn *conn) {
@@ -417,6 +426,8 @@ static void downstream_low(mc_conn *conn) {
     tell_buffered(d);
     if (d->stream != NULL) {
         mc_stream_write_blocked(d->stream, false);
+    } else {
+        read_on(d);
     }
 }
 
@@ -573,9 +584,8 @@ void mc_downstream_stream_done(mc_downstream *d, mc_stream *stream, bool close) 
     d->response_ends[0] = d->response_ends[1];
     d->response_ends[1] = mc_conn_written(&d->conn);
     set_idle(d);
-    if (d->keep) {
-        d->keep = false;
-        mc_conn_resume_reading(&d->conn);
+    if (!d->conn.above_high) {
+        read_on(d);
     }
 }
 

@@ -250,6 +250,30 @@ TEST(a_connection_without_a_request_closes_at_once) {
     close_fixture(&f);
 }
 
+/* A response whose end waits to leave: the next request is not looked at before, or its response would wait beside it without
+ * a limit. */
+TEST(a_client_that_does_not_read_is_not_served_ahead) {
+    static char big[1 << 21];
+    const size_t body =
+        1114050; /* in 17 pieces, of which one is on its way and the rest, with the head, is just above the limit */
+    fixture f;
+    open_fixture(&f, WITH(""));
+    const int head = snprintf(big, sizeof big, "HTTP/1.1 200 OK\r\ncontent-length: %zu\r\n\r\n", body);
+    memset(big + head, 'x', body);
+    f.p.response = big;
+    mc_conn_pause_reading(&f.client.conn);
+    pipeline_send(&f.client, MC_SLICE(GET("") GET("")));
+    pipeline_run(&f.p, 1000);
+    CHECK_U64(pipeline_counter(&f.p, "http.in.downstream_rq_2xx"), 1);
+    CHECK_U64(pipeline_gauge(&f.p, "http.in.downstream_rq_active"), 0);
+    CHECK_U64(pipeline_counter(&f.p, "http.in.downstream_rq_total"), 1);
+    mc_conn_resume_reading(&f.client.conn);
+    pipeline_run(&f.p, 1000);
+    CHECK_U64(pipeline_counter(&f.p, "http.in.downstream_rq_2xx"), 2);
+    CHECK(f.client.in.length > 2 * body);
+    close_fixture(&f);
+}
+
 TEST(a_connection_lives_so_long) {
     fixture f;
     open_fixture(&f, WITH("\"common_http_protocol_options\":{\"max_connection_duration\":\"5s\"},"));
