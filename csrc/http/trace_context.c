@@ -22,6 +22,16 @@ static bool read_hex(mc_slice s, uint64_t *out) {
     return true;
 }
 
+/* As Envoy reads the many headers: with 0x, with any number of leading zeroes. */
+static bool read_number(mc_slice s, uint64_t *out) {
+    if (s.n > 2 && s.p[0] == '0' && (s.p[1] == 'x' || s.p[1] == 'X')) {
+        s = mc_slice_from(s, 2);
+    }
+    for (; s.n > ID && s.p[0] == '0'; s = mc_slice_from(s, 1)) {
+    }
+    return read_hex(s, out);
+}
+
 static mc_slice part(mc_slice s, size_t at, size_t n) { return mc_slice_until(mc_slice_from(s, at), n); }
 
 static bool hex_at(mc_slice s, size_t at, uint64_t *out) {
@@ -102,11 +112,11 @@ static b3_headers find_b3(const mc_headers *headers) {
 }
 
 static mc_trace_found read_multi(const b3_headers *found, mc_trace_context *out) {
-    bool trace = found->trace.n == 2 * ID
-                     ? hex_at(found->trace, 0, &out->trace_high) && hex_at(found->trace, ID, &out->trace_low)
-                     : read_hex(found->trace, &out->trace_low);
-    bool parent = found->parent.n == 0 || read_hex(found->parent, &out->parent);
-    return trace && parent && read_hex(found->span, &out->span) ? MC_TRACE_PRESENT : MC_TRACE_INVALID;
+    bool trace = found->trace.n == 2 * ID ? read_number(part(found->trace, 0, ID), &out->trace_high) &&
+                                                read_number(part(found->trace, ID, ID), &out->trace_low)
+                                          : read_number(found->trace, &out->trace_low);
+    bool parent = found->parent.n == 0 || read_number(found->parent, &out->parent);
+    return trace && parent && read_number(found->span, &out->span) ? MC_TRACE_PRESENT : MC_TRACE_INVALID;
 }
 
 mc_trace_found mc_b3_read(const mc_headers *headers, bool w3c, mc_trace_context *out, int *sampled) {
@@ -120,11 +130,15 @@ mc_trace_found mc_b3_read(const mc_headers *headers, bool w3c, mc_trace_context 
     if (found.sampled.p != NULL) {
         *sampled = mc_slice_eq(found.sampled, MC_SLICE("1")) || mc_slice_eq(found.sampled, MC_SLICE("true"));
     }
+    mc_trace_context other;
+    const bool has_other = w3c && mc_w3c_read(headers, &other) == MC_TRACE_PRESENT;
     if (found.trace.p != NULL && found.span.p != NULL) {
+        *sampled = *sampled < 0 && has_other ? other.sampled : *sampled;
         return read_multi(&found, out);
     }
-    if (w3c && mc_w3c_read(headers, out) == MC_TRACE_PRESENT) {
-        *sampled = *sampled < 0 ? out->sampled : *sampled;
+    if (has_other) { /* its flag beats all but a clear yes */
+        *sampled = *sampled == 1 || other.sampled;
+        *out = other;
         return MC_TRACE_PRESENT;
     }
     *out = (mc_trace_context){0};

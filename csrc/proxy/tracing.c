@@ -34,7 +34,7 @@ static mc_status read_percent(const mc_value *object, const char *field, const c
             return mc_error_set(error, MC_EINVAL, field, "must be between 0 and 100");
         }
         /* Envoy rounds where it has the resolution, and cuts where it counts whole percents. */
-        out->numerator = (uint32_t)(value * denominator / 100 + (denominator > 100 ? 0.5 : 0));
+        out->numerator = (uint32_t)(denominator * (value / 100) + (denominator > 100 ? 0.5 : 0));
     }
     return MC_OK;
 }
@@ -108,7 +108,7 @@ static mc_status read_tracing(mc_arena *arena, const mc_value *value, const mc_h
     out->max_path_tag_length = 256;
     TRY(read_percent(value, "client_sampling", MC_TRACING_CLIENT_KEY, 100, &out->client_sampling, error));
     TRY(read_percent(value, "random_sampling", MC_TRACING_RANDOM_KEY, 10000, &out->random_sampling, error));
-    TRY(read_percent(value, "overall_sampling", MC_TRACING_OVERALL_KEY, 100, &out->overall_sampling, error));
+    TRY(read_percent(value, "overall_sampling", MC_TRACING_OVERALL_KEY, 10000, &out->overall_sampling, error));
     TRY(mc_value_read_bool(value, "verbose", &out->verbose, error));
     TRY(mc_value_read_bool(value, "spawn_upstream_span", &out->spawn_upstream_span, error));
     TRY(mc_value_read_bool(value, "no_context_propagation", &out->no_context_propagation, error));
@@ -183,6 +183,7 @@ void mc_tracing_decide(mc_stream *stream) {
     const uint64_t drawn = number % 10000;
     const sampling parts = sampling_of(stream);
     mc_trace_reason reason = mc_request_id_reason(id);
+    bool decided = false; /* anew: then the id is to say so */
     if (reason == MC_TRACE_NOT_TRACEABLE) {
         if (mc_headers_has(headers, MC_H_X_CLIENT_TRACE_ID) &&
             mc_fraction_holds(parts.client, runtime, mc_random_next(mc_loop_random(stream->proxy->loop)))) {
@@ -192,12 +193,16 @@ void mc_tracing_decide(mc_stream *stream) {
         } else if (mc_fraction_holds(parts.random, runtime, drawn)) {
             reason = MC_TRACE_SAMPLED;
         }
+        decided = reason != MC_TRACE_NOT_TRACEABLE;
     }
     if (reason != MC_TRACE_NOT_TRACEABLE && !mc_fraction_holds(parts.overall, runtime, drawn)) {
         reason = MC_TRACE_NOT_TRACEABLE;
+        decided = true;
     }
     stream->trace_reason = (uint8_t)reason;
-    pack(stream, id, reason);
+    if (decided) {
+        pack(stream, id, reason);
+    }
 }
 
 /* --- beginning (TR-2, TR-5, TR-7) -------------------------------------------------------------------------------------------- */
@@ -257,6 +262,7 @@ static mc_status begin_opentelemetry(mc_stream *stream, mc_span *span, bool trac
     if (sampler->kind != MC_SAMPLER_NONE) {
         context->sampled = sampled_by(sampler, context, context->parent == 0 ? NULL : context);
     }
+    context->sampled = context->sampled && traced; /* others only narrow our decision */
     return MC_OK;
 }
 

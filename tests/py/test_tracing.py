@@ -417,6 +417,81 @@ def announcing(arrived: threading.Event) -> Any:
     return behaviour
 
 
+Propagated = list[tuple[str, str]]
+IDENTITIES = ["00000001-0000-4", "00000001-0000-9", "00001387-0000-c", "00001388-0000-0", "x"]
+
+
+def sent_contexts() -> list[Headers]:
+    """Trace contexts of both kinds, whole and broken, with request ids that decide otherwise."""
+    parents = [None, *(PARENT[:-2] + flags for flags in ("00", "01", "zz", "ff"))]
+    b3s = [
+        (None, None),
+        ("1", "2"),
+        ("0x1", "2"),
+        ("1", "+2"),
+        ("-1", "2"),
+        ("0" * 20 + "1", "2"),
+        ("1" * 17, "2"),
+    ]
+    contexts: list[Headers] = []
+    for number, parent in enumerate(parents):
+        for trace, span in b3s:
+            for sampled in (None, "0", "1", "x"):
+                identity = IDENTITIES[(number + len(contexts)) % len(IDENTITIES)]
+                pairs = [
+                    ("traceparent", parent),
+                    ("x-b3-traceid", trace),
+                    ("x-b3-spanid", span),
+                    ("x-b3-sampled", sampled),
+                    ("x-request-id", f"{identity}000-8000-000000000000"),
+                ]
+                contexts.append([(name, value) for name, value in pairs if value is not None])
+    return contexts
+
+
+@pytest.mark.parametrize(
+    ("provider", "options"),
+    [
+        (zipkin(), {"random_sampling": {"value": 49.995}}),
+        (zipkin(trace_context_option="USE_B3_WITH_W3C_PROPAGATION"), {}),
+        (opentelemetry(), {"overall_sampling": {"value": 49.99}}),
+    ],
+    ids=["zipkin", "both", "opentelemetry"],
+)
+def test_contexts_travel_as_envoys(
+    provider: dict[str, Any], options: dict[str, Any], origin: Upstream, collector: Collector
+) -> None:
+    contexts = sent_contexts()
+
+    def config(port: Any) -> dict[str, Any]:
+        ports = {"port": port, "echo": origin.port, "collector": collector.server.port}
+        manager = {"preserve_external_request_id": True}
+        return bootstrap(provider, ports, manager=manager, **options)
+
+    def run(port: int) -> list[Propagated]:
+        seen = []
+        for headers in contexts:
+            origin.requests.clear()
+            fetch(port, "/", headers=headers)
+            names = Names(headers)
+            got = sorted(origin.requests[-1].headers)
+            kept = [(k, v) for k, v in got if k.startswith("x-b3-") or k == "traceparent"]
+            ids = [(k, v) for k, v in got if k == "x-request-id"]
+            seen.append([*ids, *((k, names.header(k, v)) for k, v in kept)])
+        return seen
+
+    with meshcore.Gateway(config(0), workers=1) as gateway:
+        ours = run(gateway.listeners["main"][1])
+    with peers.envoy(json.dumps(config("$port")).replace('"$port"', "$port")) as server:
+        theirs = run(server.port)
+    wrong = [
+        f"{sent}: ours {mine}, theirs {envoy}"
+        for sent, mine, envoy in zip(contexts, ours, theirs, strict=True)
+        if mine != envoy
+    ]
+    assert not wrong, f"{len(wrong)} of {len(contexts)} differ\n" + "\n".join(wrong)
+
+
 SAMPLERS = "type.googleapis.com/envoy.extensions.tracers.opentelemetry.samplers.v3."
 HALF = {
     "name": "half",
