@@ -33,7 +33,7 @@ static mc_status read_percent(const mc_value *object, const char *field, const c
         if (!(value >= 0 && value <= 100)) {
             return mc_error_set(error, MC_EINVAL, field, "must be between 0 and 100");
         }
-        /* Envoy rounds where it has the resolution, and cuts where it counts whole percents. */
+        /* Envoy rounds to its resolution, and cuts the percents of clients. */
         out->numerator = (uint32_t)(denominator * (value / 100) + (denominator > 100 ? 0.5 : 0));
     }
     return MC_OK;

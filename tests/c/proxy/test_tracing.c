@@ -72,7 +72,7 @@ TEST(decisions) {
         {"\"random_sampling\":{},", "x-request-id: 00000000-0000-a000-8000-000000000000\r\n", "00000000-0000-a", true},
         {"\"overall_sampling\":{},", "x-request-id: 00000000-0000-a000-8000-000000000000\r\n", "00000000-0000-4",
          false},
-        {"\"overall_sampling\":{\"value\":0.9},", "x-request-id: 00000000-0000-9000-8000-000000000000\r\n",
+        {"\"overall_sampling\":{\"value\":0.004},", "x-request-id: 00000000-0000-9000-8000-000000000000\r\n",
          "00000000-0000-4", false},
         {"", "x-request-id: not an id\r\n", "not an id", false},
     };
