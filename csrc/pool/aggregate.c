@@ -62,6 +62,7 @@ struct mc_aggregate {
     part *parts;
     mc_priority_load *loads; /* by part */
     size_t count;
+    bool stale; /* there was no memory for the newest */
 };
 
 mc_aggregate *mc_aggregate_new(const mc_aggregate_config *config, uint32_t panic_threshold) {
@@ -106,7 +107,7 @@ static mc_priority_counts counts_of(const mc_hosts *hosts, size_t priority) {
     return counts;
 }
 
-/* The loads of the members as they are now; without memory there are none. */
+/* The loads of the members as they are now; without memory there are none yet. */
 static void rebuild(mc_aggregate *a) {
     const size_t most = count_parts(a);
     mc_priority_counts *counts = mc_malloc(most * sizeof *counts);
@@ -115,7 +116,8 @@ static void rebuild(mc_aggregate *a) {
     a->count = 0;
     a->parts = mc_malloc(most * sizeof *a->parts);
     a->loads = mc_calloc(most, sizeof *a->loads);
-    if (counts != NULL && a->parts != NULL && a->loads != NULL) {
+    a->stale = most > 0 && (counts == NULL || a->parts == NULL || a->loads == NULL);
+    if (most > 0 && !a->stale) {
         for (uint32_t i = 0; i < a->config->count; i++) {
             const mc_hosts *hosts = a->seen[i];
             for (uint32_t p = 0; hosts != NULL && p < hosts->priority_count; p++) {
@@ -145,7 +147,7 @@ mc_upstream *mc_aggregate_choose(mc_aggregate *a, mc_upstream *(*find)(void *ctx
             changed = true;
         }
     }
-    if (changed) {
+    if (changed || a->stale) {
         rebuild(a);
     }
     if (a->count == 0) {
