@@ -272,7 +272,7 @@ def _mutations(config: Mapping[str, Any], path: str) -> Route | None:
         return None
     from meshcore.routing import RouteTable
 
-    route = {"match": {"prefix": "/"}, "route": {"cluster": "any"}, **own}
+    route = {"match": {"prefix": "/"}, "route": {"cluster_header": "none"}, **own}
     try:
         table = RouteTable({"virtual_hosts": [{"name": "v", "domains": ["*"], "routes": [route]}]})
     except ConfigError as error:
