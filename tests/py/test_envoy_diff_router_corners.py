@@ -319,18 +319,15 @@ def test_upgrades(sides: Pair) -> None:
             ),
         ),
         route("refused", f"cluster: refused, {retried('retry_on: 5xx')}"),
-        route("copied", "request_mirror_policies: [{cluster: mirror}]"),
         route("forbidden", "upgrade_configs: [{upgrade_type: websocket, enabled: false}]"),
     ]
     manager = "          upgrade_configs: [{upgrade_type: websocket}, {upgrade_type: other}]\n"
     steps = "101 200 204 302 403 500,101 503,200 slow reset,101 garbage".split()
     cases = [
         request(f"GET /{name}/{step}", "Connection: Upgrade", f"Upgrade: {protocol}")
-        for name in "plain kept refused copied forbidden".split()
+        for name in "plain kept refused forbidden".split()
         for step in steps
         for protocol in ("websocket", "other")
-        # Both ends leave at once: whether the copy was answered by then is anybody's guess.
-        if not (name == "copied" and protocol == "other")
     ]
     cases.append(request("GET /plain/hang", "Connection: Upgrade", "Upgrade: websocket"))
     cases.append(request("GET /plain/200", "Connection: Upgrade", "Upgrade: unknown"))
