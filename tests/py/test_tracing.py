@@ -546,6 +546,18 @@ def test_samplers_beside_envoys(
 # --- alone ----------------------------------------------------------------------------------------
 
 
+def test_a_span_of_zero_is_no_parent(origin: Upstream, collector: Collector) -> None:
+    """difference: b3-zero-span"""
+    ports = {"port": 0, "echo": origin.port, "collector": collector.server.port}
+    with meshcore.Gateway(
+        bootstrap(zipkin(shared_span_context=False), ports), workers=1
+    ) as gateway:
+        sent = [("x-b3-traceid", "00000000000000aa"), ("x-b3-spanid", "0" * 16)]
+        fetch(gateway.listeners["main"][1], "/", headers=sent)
+    assert origin.requests[-1].header("x-b3-traceid") == "00000000000000aa"
+    assert origin.requests[-1].header("x-b3-parentspanid") is None
+
+
 def test_samples_follow_the_request_id(origin: Upstream, collector: Collector) -> None:
     ports = {"port": 0, "echo": origin.port, "collector": collector.server.port}
     config = bootstrap(zipkin(), ports, random_sampling={"value": 50})
