@@ -970,10 +970,6 @@ uint64_t mc_upstream_seed(const mc_cluster *cluster, const mc_loop *loop) {
     return mc_xxh64(cluster->name.p, cluster->name.n, mc_loop_seed(loop));
 }
 
-mc_status mc_upstream_update(mc_upstream *upstream, mc_hosts *hosts) {
-    return mc_upstream_update_planned(upstream, hosts, NULL);
-}
-
 mc_status mc_upstream_update_planned(mc_upstream *upstream, mc_hosts *hosts, mc_lb_plan *plan) {
     mc_status status = mc_lb_update_planned(upstream->lb, hosts, plan, mc_loop_now_ms(mc_net_loop(upstream->net)));
     if (status != MC_OK) {

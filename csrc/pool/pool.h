@@ -143,10 +143,9 @@ void mc_upstream_retire(mc_upstream *upstream);
 void mc_upstream_free(mc_upstream *upstream);
 static inline void mc_upstream_hold(mc_upstream *upstream) { upstream->holds++; }
 void mc_upstream_release(mc_upstream *upstream);
-/* New membership: pools of hosts that left are drained (CL-13). */
-MC_MUST_CHECK mc_status mc_upstream_update(mc_upstream *upstream, mc_hosts *hosts);
-/* The seed of a cluster's balancer on the worker with this loop, and an update with what was made ahead for it (NULL: nothing). */
+/* The seed of a cluster's balancer on the worker with this loop. */
 uint64_t mc_upstream_seed(const mc_cluster *cluster, const mc_loop *loop);
+/* New membership, with what was made ahead for the balancer (NULL: nothing): pools of hosts that left are drained (CL-13). */
 MC_MUST_CHECK mc_status mc_upstream_update_planned(mc_upstream *upstream, mc_hosts *hosts, mc_lb_plan *plan);
 /* The host's health failed: its idle connections close, the others after their request (CL-14, "drain existing" of CP-14). */
 void mc_upstream_drain_host(mc_upstream *upstream, mc_host *host);

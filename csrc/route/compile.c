@@ -273,7 +273,6 @@ static mc_status compile_plugins(mc_compile *c, const mc_value *config) {
 static mc_status compile_table(mc_compile *c, const mc_value *config) {
     mc_route_table *table = c->table;
     mc_slice header = MC_SLICE_NONE;
-    table->has_vhds = mc_value_get(config, "vhds") != NULL;
     MC_TRY(compile_plugins(c, config));
     MC_TRY(mc_compile_mirrors(c, config, &table->mirrors));
     MC_TRY(mc_compile_metadata(c, config, "metadata", &table->metadata));
@@ -342,7 +341,6 @@ void mc_route_table_unref(mc_route_table *table) {
 
 mc_slice mc_route_table_name(const mc_route_table *table) { return table->name; }
 const mc_value *mc_route_table_filter_configs(const mc_route_table *table) { return table->filter_configs; }
-bool mc_route_table_has_vhds(const mc_route_table *table) { return table->has_vhds; }
 bool mc_route_table_reads_info(const mc_route_table *table) { return table->reads_info; }
 uint32_t mc_route_table_cluster_count(const mc_route_table *table) { return (uint32_t)table->cluster_count; }
 mc_slice mc_route_table_cluster_name(const mc_route_table *table, uint32_t id) { return table->clusters[id]; }

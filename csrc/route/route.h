@@ -38,8 +38,6 @@ void mc_route_table_unref(mc_route_table *table);
 mc_slice mc_route_table_name(const mc_route_table *table);
 /* typed_per_filter_config of the whole table; NULL: none. */
 const mc_value *mc_route_table_filter_configs(const mc_route_table *table);
-/* Further virtual hosts may be asked for (VHDS, RT-59). */
-bool mc_route_table_has_vhds(const mc_route_table *table);
 
 /* Every cluster named by the table has a small id, so that whoever publishes the table resolves names once.
  */

@@ -62,7 +62,7 @@ struct mc_route_table {
     mc_domains domains;
     mc_slice vhost_header; /* lower-case; empty: :authority */
     bool ignore_port, ignore_path_parameters, most_specific_wins;
-    bool reads_info, has_vhds;
+    bool reads_info;
     bool formats; /* some header is made with a format */
     const mc_value *filter_configs;
     const mc_value *metadata;

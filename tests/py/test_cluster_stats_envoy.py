@@ -10,7 +10,7 @@ import socket
 import threading
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from typing import Any
 import clients
 import peers
 from upstreams import Behaviour, Exchange, Upstream, raw, respond
+from waiting import wait_until
 
 Make = Callable[..., peers.Server]
 HTTP = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
@@ -506,6 +507,17 @@ def prepared(name: str) -> Iterator[tuple[Setting, Case, list[Any], dict[str, An
         yield setting, steps, own_clusters, route
 
 
+def settle(server: peers.Server, names: Iterable[str]) -> None:
+    """Merge windows and flushes of statistics have passed: for a while nothing changes."""
+    seen: list[object] = []
+
+    def unchanged() -> bool:
+        seen.append([counters(server, name) for name in names])
+        return len(seen) > 3 and seen[-1] == seen[-2] == seen[-3]
+
+    wait_until(unchanged, every_s=0.2)
+
+
 def observe(make: Make, log: Path, *, envoy: bool) -> dict[str, dict[str, Any]]:
     with ExitStack() as stack:
         cases = {name: stack.enter_context(prepared(name)) for name in CASES}
@@ -535,7 +547,7 @@ def observe(make: Make, log: Path, *, envoy: bool) -> dict[str, dict[str, Any]]:
             thread.start()
         for thread in threads:
             thread.join()
-        time.sleep(0.5)  # merge windows and flushes of statistics have passed
+        settle(server, cases)
         histograms = fed(server)
         for name, (setting, *_) in cases.items():
             if name in DRAWN:

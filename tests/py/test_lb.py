@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 import math
 import threading
+from typing import Any
 from collections import Counter
 from collections.abc import Callable, Iterator
 
@@ -371,6 +372,13 @@ def test_edf_empty_and_bad_seed() -> None:
         edf.peek()
     with pytest.raises(ValueError, match="seed must be an integer"):
         meshcore.EdfScheduler([(1, "a")], seed=-1)
+
+
+@pytest.mark.parametrize("kind", [meshcore.RingHash, meshcore.Maglev])
+def test_objects_that_were_never_built(kind: Any) -> None:
+    for use in (len, lambda table: table.pick(1), lambda table: table.host(1)):
+        with pytest.raises(TypeError, match="__init__ was not called"):
+            use(kind.__new__(kind))
 
 
 def test_objects_are_built_once() -> None:

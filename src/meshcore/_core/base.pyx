@@ -195,6 +195,8 @@ cdef class BackOff:
         """The next wait."""
         cdef mc_random drawn
         cdef uint64_t value
+        if self.backoff.base == 0:
+            raise TypeError("BackOff.__init__ was not called")
         if self.random is None:
             return mc_backoff_next(&self.backoff, &self.generator)
         value = PyLong_AsUnsignedLongLongMask(self.random())

@@ -198,10 +198,16 @@ cdef class RingHash:
         self.fleet = fleet
         self.ring = ring
 
+    cdef int built(self) except -1:
+        if self.ring == NULL:
+            raise TypeError("RingHash.__init__ was not called")
+        return 0
+
     def __dealloc__(self):
         mc_ring_free(self.ring)
 
     def __len__(self):
+        self.built()
         return self.ring.count
 
     @property
@@ -216,6 +222,7 @@ cdef class RingHash:
         attempt: 1, 2, ... for the host to try when those of the earlier attempts are refused (it
             may be the same one again).
         """
+        self.built()
         return mc_ring_pick(
             self.ring,
             as_unsigned(hash, "hash", UINT64_MAX),
@@ -268,10 +275,16 @@ cdef class Maglev:
         self.fleet = fleet
         self.maglev = maglev
 
+    cdef int built(self) except -1:
+        if self.maglev == NULL:
+            raise TypeError("Maglev.__init__ was not called")
+        return 0
+
     def __dealloc__(self):
         mc_maglev_free(self.maglev)
 
     def __len__(self):
+        self.built()
         return self.maglev.size
 
     @property
@@ -283,6 +296,7 @@ cdef class Maglev:
     def table(self):
         """The whole table, a new list: the host's index for each slot."""
         cdef uint64_t slot
+        self.built()
         return [mc_maglev_at(self.maglev, slot) for slot in range(self.maglev.size)]
 
     @cython.binding(False)
@@ -292,6 +306,7 @@ cdef class Maglev:
         attempt: 1, 2, ... for the host to try when those of the earlier attempts are refused (it
             may be the same one again).
         """
+        self.built()
         return mc_maglev_pick(
             self.maglev,
             as_unsigned(hash, "hash", UINT64_MAX),

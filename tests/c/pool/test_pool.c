@@ -440,7 +440,7 @@ TEST(connections_may_end_with_a_change_of_hosts) {
         answer(1);
         mc_hosts *hosts;
         CHECK_INT(mc_hosts_refresh(upstream->hosts, &hosts), MC_OK);
-        CHECK_INT(mc_upstream_update(upstream, hosts), MC_OK);
+        CHECK_INT(mc_upstream_update_planned(upstream, hosts, NULL), MC_OK);
         mc_hosts_unref(hosts);
         pipeline_settle(&p);
         CHECK_INT(upstream->clients, closes ? 1 : 2);
