@@ -5,9 +5,9 @@ from __future__ import annotations
 import heapq
 import math
 import threading
-from typing import Any
 from collections import Counter
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
