@@ -101,7 +101,6 @@ mc_status mc_lb_set_local(mc_lb *lb, mc_hosts *local) {
         return MC_OK;
     }
     lb->local = local == NULL ? NULL : mc_hosts_ref(local);
-    mc_hosts_unref(old);
     if (local == NULL) {
         mc_zone_fini(&lb->zone);
     } else if (old == NULL || old->sets[0] != local->sets[0]) {
@@ -111,6 +110,7 @@ mc_status mc_lb_set_local(mc_lb *lb, mc_hosts *local) {
         mc_status of_child = lb->children[i] == NULL ? MC_OK : mc_lb_set_local(lb->children[i], local);
         status = status == MC_OK ? of_child : status;
     }
+    mc_hosts_unref(old);
     return status;
 }
 
