@@ -11,7 +11,7 @@ CFLAGS ?= -O2 -g
 BUILD ?= build/core
 PYTHON ?= python3
 VENV ?= .venv
-FUZZ_SECONDS ?= 30
+FUZZ_SECONDS ?= 10
 # Most of the Python tests wait for programs, so more of them run than there are cores.
 JOBS ?= $(shell expr 2 \* $$(nproc))
 # V=1 shows the commands.
