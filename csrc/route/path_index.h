@@ -36,15 +36,16 @@ MC_MUST_CHECK mc_status mc_path_expression(mc_compile *c, mc_slice text, mc_path
 int mc_path_pattern_test(const mc_path_pattern *pattern, const mc_match_input *in);
 
 /* One cache line a node: a way down meets one line for each branching, and the text of a label only where it is longer than the
- * byte that was branched on. */
-enum { MC_TRIE_HEADS = 22 };
+ * byte that was branched on. Many a label ends alike ("7/items/", "8/items/"): such neighbours share the text behind that byte. */
+enum { MC_TRIE_HEADS = 21 };
 typedef struct mc_trie_node {
     const mc_candidates *prefix, *separated; /* lists that end here, or NULL */
     const mc_candidates *late;               /* expressions: candidates without route, or NULL */
-    const char *label;                       /* bytes between the parent and this node, at least one but for the root */
-    uint32_t label_n;
+    const char *label; /* bytes between the parent and this node, behind the first of them, `head` */
+    uint32_t label_n;  /* with `head`; 0: the root */
     uint32_t first_child;
     uint16_t child_count;
+    char head;
     char heads[MC_TRIE_HEADS]; /* first bytes of the first children's labels */
 } mc_trie_node;
 
