@@ -45,22 +45,14 @@ LENGTH = re.compile(rb"(?i)\ncontent-length: (\d+)\r\n(?:.*?\r\n)?\r\n", re.S)
 # --- the service ----------------------------------------------------------------------------------
 
 
-def spin(turns: int) -> None:
-    for _ in range(turns):
+def spin() -> None:
+    """COST_MS of CPU, whatever the host gives a core at the moment."""
+    end = time.process_time() + COST_MS / 1000
+    while time.process_time() < end:
         pass
 
 
-def turns_of_a_request() -> int:
-    """How often `spin` turns in COST_MS of CPU: the best of a few trials."""
-    turns, best = 100_000, float("inf")
-    for _ in range(10):
-        begin = time.process_time()
-        spin(turns)
-        best = min(best, time.process_time() - begin)
-    return round(turns * COST_MS / 1000 / best)
-
-
-def work(listening: socket.socket, turns: int) -> None:
+def work(listening: socket.socket) -> None:
     """One process of the service: requests one after another, each for COST_MS of CPU."""
     os.nice(10)
     selector = selectors.DefaultSelector()
@@ -72,16 +64,16 @@ def work(listening: socket.socket, turns: int) -> None:
                 accepted, _ = listening.accept()
                 accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 selector.register(accepted, selectors.EVENT_READ)
-            elif not serve(sock, turns):
+            elif not serve(sock):
                 selector.unregister(sock)
                 sock.close()
 
 
-def serve(sock: socket.socket, turns: int) -> bool:
+def serve(sock: socket.socket) -> bool:
     try:
         if not sock.recv(4096):
             return False
-        spin(turns)
+        spin()
         sock.sendall(REPLY)
     except OSError:  # the gateway gave the request up: the work was for nothing
         return False
@@ -92,14 +84,14 @@ def serve(sock: socket.socket, turns: int) -> bool:
 def service() -> Iterator[int]:
     """Its port."""
     processes = []
-    port, turns = 0, turns_of_a_request()
+    port = 0
     for _ in os.sched_getaffinity(0):
         listening = socket.socket()
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         listening.bind(("127.0.0.1", port))
         listening.listen(4096)
         port = listening.getsockname()[1]
-        process = multiprocessing.get_context("fork").Process(target=work, args=(listening, turns))
+        process = multiprocessing.get_context("fork").Process(target=work, args=(listening,))
         process.start()
         listening.close()
         processes.append(process)
