@@ -409,7 +409,8 @@ def main(arguments: list[str]) -> None:
     print(table(rows(found)))
     if "--write" in arguments:
         here = machine()
-        place = f"{here['processor']}, {here['cores']} cores, {int(rounds)} rounds of {seconds:g} s"
+        times = "one round" if rounds == 1 else f"{int(rounds)} rounds"
+        place = f"{here['processor']}, {here['cores']} cores, {times} of {seconds:g} s"
         text = f"![Useful answers against offered load](goodput.svg)\n\n{markdown(rows(found))}\n"
         put_block(PAGE, "goodput", f"{text}{place}.\n")
         PICTURE.write_text(picture(found))
