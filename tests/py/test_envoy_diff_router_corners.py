@@ -434,19 +434,20 @@ TOLD = (
     " %REQ(:PATH)% %RESP(CONTENT-LENGTH)% %BYTES_SENT% %BYTES_RECEIVED%"
     " %REQ(X-ENVOY-ATTEMPT-COUNT)% %UPSTREAM_CLUSTER% %UPSTREAM_PROTOCOL%"
 )
+UPSTREAM_LOG = (
+    "              upstream_log:\n"
+    "              - name: file\n"
+    "                typed_config:\n"
+    '                  "@type": type.googleapis.com/'
+    "envoy.extensions.access_loggers.file.v3.FileAccessLog\n"
+    "                  path: $directory/access\n"
+    f'                  log_format: {{text_format_source: {{inline_string: "{TOLD}\\n"}}}}\n'
+)
 
 
 @pytest.mark.parametrize("when", ["at the end", "also when connected"])
 def test_records_of_tries(sides: Pair, when: str) -> None:
-    router = (
-        "              upstream_log:\n"
-        "              - name: file\n"
-        "                typed_config:\n"
-        '                  "@type": type.googleapis.com/'
-        "envoy.extensions.access_loggers.file.v3.FileAccessLog\n"
-        "                  path: $directory/access\n"
-        f'                  log_format: {{text_format_source: {{inline_string: "{TOLD}\\n"}}}}\n'
-    )
+    router = UPSTREAM_LOG
     if when == "also when connected":
         router += (
             "              upstream_log_options: {flush_upstream_log_on_upstream_stream: true}\n"
@@ -472,14 +473,7 @@ def test_records_of_tries(sides: Pair, when: str) -> None:
 
 
 def test_records_of_tries_that_go_on(sides: Pair) -> None:
-    router = (
-        "              upstream_log:\n"
-        "              - name: file\n"
-        "                typed_config:\n"
-        '                  "@type": type.googleapis.com/'
-        "envoy.extensions.access_loggers.file.v3.FileAccessLog\n"
-        "                  path: $directory/access\n"
-        f'                  log_format: {{text_format_source: {{inline_string: "{TOLD}\\n"}}}}\n'
+    router = UPSTREAM_LOG + (
         "              upstream_log_options: {upstream_log_flush_interval: 0.4s}\n"
     )
     routes = [route("plain", "timeout: 0.6s"), route("kept", retried("retry_on: 5xx"))]
