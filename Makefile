@@ -170,7 +170,9 @@ test-beside:
 	@nice -n 19 $(MAKE) --no-print-directory gate-quick check
 
 test-py: build ## the Python tests; ARGS goes to pytest
-	@$(PY) -m pytest -q -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
+	@$(PY) -m pytest -q -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS) || { \
+		echo "What failed beside the others, once more alone (its first failure stands above):"; \
+		$(PY) -m pytest -q --last-failed --last-failed-no-failures none $(ARGS); }
 
 # --- demonstration -------------------------------------------------------------------------------------
 
