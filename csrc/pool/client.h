@@ -53,6 +53,19 @@ struct mc_pool {
     mc_deferred serve, dying;
 };
 
+#define COUNT(upstream, name)        mc_counter_inc((upstream)->slab, (upstream)->cluster->stats.name)
+#define GAUGE(upstream, name, delta) mc_gauge_add((upstream)->slab, (upstream)->cluster->stats.name, delta)
+
+/* One more connection of the pool, counted. */
+MC_MUST_CHECK mc_status mc_client_connect(mc_pool *pool);
+/* The attempt is this idle connection's. */
+void mc_client_attach(mc_client *client, mc_attempt *attempt);
+/* Ends the attempt's hold on the connection and returns it, NULL: it had none; the gauges of an active stream go back. */
+mc_attempt *mc_client_detach(mc_client *client);
+/* The attempt, if any, ends with on_reset. */
+void mc_client_reset(mc_client *client, mc_reset_reason reason);
+/* Closes what is idle or connecting. */
+void mc_client_close(mc_client *client);
 /* A connection under way to that address, not counted yet. */
 MC_MUST_CHECK mc_status mc_client_new(mc_pool *pool, uint32_t address_index, mc_client **out);
 /* After on_close, or before a connect. */
@@ -61,5 +74,27 @@ void mc_client_free(mc_client *client);
 void mc_client_failed(mc_client *client, mc_close_reason why, int error);
 /* `client` takes the place of `leader`, which no longer counts. */
 void mc_client_replace(mc_client *leader, mc_client *client);
+
+/* The pool of that host, priority and kind; NULL: none. */
+mc_pool *mc_pool_find(const mc_upstream *upstream, const mc_host *host, mc_rq_priority priority, bool raw);
+void mc_pool_free(mc_pool *pool);
+/* CP-14: a pool that nothing uses goes, after this callback; so may its upstream. */
+void mc_pool_maybe_free(mc_pool *pool);
+/* An attempt whose connection went away waits again, before all others. */
+void mc_pool_take_back(mc_pool *pool, mc_attempt *attempt);
+void mc_pool_fail_pending(mc_pool *pool, mc_reset_reason reason, mc_connect_error error);
+/* A draining pool keeps no connection that nobody waits for. */
+void mc_pool_trim(mc_pool *pool);
+/* CP-14, "drain and delete". */
+void mc_pool_drain(mc_pool *pool);
+/* CP-14, "drain existing". */
+void mc_pool_drain_existing(mc_pool *pool);
+/* CL-14: idle and busy connections close at once. */
+void mc_pool_close_all(mc_pool *pool);
+/* At the end: attempts are reset, connections closed. */
+void mc_pool_drop(mc_pool *pool);
+
+/* A retired upstream that nothing uses goes, after this callback. */
+void mc_upstream_maybe_die(mc_upstream *upstream);
 
 #endif
