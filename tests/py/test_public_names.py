@@ -38,3 +38,42 @@ def test_importing_the_package_imports_nothing_else():
 def test_primitives_import_nothing_optional():
     added = loaded_by("from meshcore import stats, xxh64, TokenBucket")
     assert not added & {"asyncio", "ssl", "yaml", "google.protobuf", "prometheus_client", "logging"}
+
+
+UNFINISHED = """
+import importlib, inspect, pkgutil, sys
+import meshcore._core
+
+VALUES = [(), (None,), (None, None), (None, None, None), ("x",), (b"x",), (1,), (1, 2), ("x", "y"),
+          ("x", 1), ([],), ([], []), ({},), (1, 2, 3)]
+WAITS = {"__class__", "__init__", "__new__", "__subclasshook__", "__init_subclass__"}
+
+
+def tried(function, values):
+    try:
+        return function(*values)
+    except Exception:
+        return None
+
+
+for module in pkgutil.iter_modules(meshcore._core.__path__, "meshcore._core."):
+    for _, found in inspect.getmembers(importlib.import_module(module.name), inspect.isclass):
+        if found.__module__ != module.name:
+            continue
+        print(found.__module__, found.__qualname__, file=sys.stderr, flush=True)
+        for values in VALUES[1:4]:
+            tried(found, values)
+        unfinished = tried(found.__new__, (found,))
+        for name in set(dir(unfinished)) - WAITS if unfinished is not None else ():
+            member = tried(getattr, (unfinished, name))
+            for values in VALUES if callable(member) else ():
+                tried(member, values)
+"""
+
+
+def test_no_class_crashes_when_it_is_made_without_its_constructor():
+    run = subprocess.run(
+        [sys.executable, "-c", UNFINISHED], capture_output=True, text=True, timeout=120
+    )
+    assert run.returncode == 0, run.stderr[-400:]
+    assert run.stderr.count("\n") > 20

@@ -120,7 +120,7 @@ cdef class Balancer:
     cdef object failure
     cdef dict indexes  # address of the mc_host: index
 
-    def __init__(
+    def __cinit__(
         self,
         bytes cluster,
         bytes assignment,
@@ -134,8 +134,6 @@ cdef class Balancer:
         bytes runtime=b"{}",
         bytes outlier=None,
     ):
-        if self.lb != NULL:
-            raise TypeError("a Balancer is made once")
         self.name = name.encode("utf-8", "surrogateescape")
         self.store = Store()
         self.slab = mc_slab_open(self.store.stats)

@@ -119,11 +119,19 @@ cdef int refuse(mc_status status, mc_error *error) except -1:
     raise ConfigError(text_of(error.path), text_of(error.reason))
 
 
+# What a factory hands to __cinit__: without it, not even __new__ makes an object that refers to nothing.
+cdef object MADE_HERE = object()
+
+
 @cython.final
 cdef class Snapshot:
     """A compiled configuration."""
 
     cdef mc_snapshot *snapshot
+
+    def __cinit__(self, key=None):
+        if key is not MADE_HERE:
+            raise TypeError("a Snapshot comes from Engine.compile")
 
     def __dealloc__(self):
         mc_snapshot_unref(self.snapshot)
@@ -197,7 +205,7 @@ cdef class Engine:
         cdef mc_error error
         cdef const mc_value *value
         cdef mc_status status
-        cdef Snapshot snapshot = Snapshot.__new__(Snapshot)
+        cdef Snapshot snapshot = Snapshot.__new__(Snapshot, MADE_HERE)
         cdef mc_slice json = bytes_slice(config)
         cdef Py_ssize_t count = len(filters), i
         cdef mc_filter_factory *factories

@@ -213,6 +213,7 @@ cdef class RingHash:
     @property
     def hosts(self):
         """The (address, weight) pairs the ring was built of, by index."""
+        self.built()
         return self.fleet.hosts
 
     @cython.binding(False)
@@ -290,6 +291,7 @@ cdef class Maglev:
     @property
     def hosts(self):
         """The (address, weight) pairs the table was built of, by index."""
+        self.built()
         return self.fleet.hosts
 
     @property

@@ -199,6 +199,10 @@ cdef object internal_redirect_object(const mc_internal_redirect_policy *policy):
     )
 
 
+# What a factory hands to __cinit__: without it, not even __new__ makes an object that refers to nothing.
+cdef object MADE_HERE = object()
+
+
 @cython.final
 cdef class CorsPolicy:
     """Which origins may read a response, and what a preflight is told."""
@@ -206,8 +210,9 @@ cdef class CorsPolicy:
     cdef const mc_cors_policy *policy
     cdef object owner
 
-    def __init__(self):
-        raise TypeError("a CorsPolicy comes from a Route")
+    def __cinit__(self, key=None):
+        if key is not MADE_HERE:
+            raise TypeError("a CorsPolicy comes from a Route")
 
     def allows(self, origin):
         """Whether a page of this origin may read the response."""
@@ -268,7 +273,7 @@ cdef object cors_policy_object(const mc_cors_policy *policy, object owner):
     cdef CorsPolicy made
     if policy == NULL:
         return None
-    made = CorsPolicy.__new__(CorsPolicy)
+    made = CorsPolicy.__new__(CorsPolicy, MADE_HERE)
     made.policy = policy
     made.owner = owner
     return made

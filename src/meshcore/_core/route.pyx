@@ -123,6 +123,10 @@ cdef dict flatten(mapping, str prefix, dict out):
     return out
 
 
+# What a factory hands to __cinit__: without it, not even __new__ makes an object that refers to nothing.
+cdef object MADE_HERE = object()
+
+
 cdef class Runtime:
     cdef mc_arena arena
     cdef mc_runtime runtime
@@ -220,7 +224,7 @@ cdef class RouteTable:
             check(mc_route_table_match(self.table, &c.request, &found))
             if found.route == NULL and not found.tls_redirect:
                 return None
-            route = Route.__new__(Route)
+            route = Route.__new__(Route, MADE_HERE)
             route.table = self
             route.found = found
             route.cluster = slice_str(found.cluster)
@@ -253,8 +257,9 @@ cdef class Route:
     cdef readonly str virtual_cluster
     cdef Context context
 
-    def __init__(self):
-        raise TypeError("a Route comes from RouteTable.match")
+    def __cinit__(self, key=None):
+        if key is not MADE_HERE:
+            raise TypeError("a Route comes from RouteTable.match")
 
     def __repr__(self):
         return f"<Route {self.name or self.cluster!r} of {self.virtual_host.name!r}>"
@@ -502,7 +507,7 @@ cdef class Route:
         cdef HashPolicy policy
         if not self.forwards() or self.found.route.hash_policy_count == 0:
             return None
-        policy = HashPolicy.__new__(HashPolicy)
+        policy = HashPolicy.__new__(HashPolicy, MADE_HERE)
         policy.route = self
         return policy
 
@@ -629,8 +634,9 @@ cdef class HashPolicy:
 
     cdef Route route
 
-    def __init__(self):
-        raise TypeError("a HashPolicy comes from a Route")
+    def __cinit__(self, key=None):
+        if key is not MADE_HERE:
+            raise TypeError("a HashPolicy comes from a Route")
 
     def generate_hash(
         self, headers, *, remote_address=None, local_address=None, set_cookies=None, context=None

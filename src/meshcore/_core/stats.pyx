@@ -94,6 +94,10 @@ def _look_up(table, key, what):
         raise ValueError(f"{what} must be one of {expected}, not {key!r}") from None
 
 
+# What a factory hands to __cinit__: without it, not even __new__ makes an object that refers to nothing.
+cdef object MADE_HERE = object()
+
+
 @cython.final
 cdef class Store:
     """A set of stats by name. Share it, and everything that comes from it, between threads.
@@ -103,9 +107,9 @@ cdef class Store:
     name and kind.
     """
 
-    def __init__(self):
+    def __cinit__(self, key=None):
         cdef mc_stats *stats
-        if self.slabs == NULL:
+        if key is not MADE_HERE:
             stats = mc_stats_new()
             if stats == NULL:
                 raise MemoryError()
@@ -114,7 +118,7 @@ cdef class Store:
     @staticmethod
     cdef Store of(mc_stats *stats):
         """A face for a store that somebody else made; takes a reference of its own."""
-        cdef Store self = Store.__new__(Store)
+        cdef Store self = Store.__new__(Store, MADE_HERE)
         self.take(mc_stats_ref(stats))
         return self
 
@@ -204,7 +208,7 @@ cdef int _label(Store store, mc_stat stat, str extracted, tags) except -1:
 
 
 cdef Stat _make(type cls, Store store, mc_stat_kind kind, mc_unit unit, str name, tags):
-    cdef Stat self = cls.__new__(cls)
+    cdef Stat self = cls.__new__(cls, MADE_HERE)
     cdef list pairs = sorted(tags.items()) if tags else []
     cdef bytes full
     self.store = store
@@ -266,8 +270,9 @@ class Scope:
 cdef class Stat:
     """One stat of a store. A stat that could not be made absorbs what is recorded."""
 
-    def __init__(self):
-        raise TypeError(f"{type(self).__name__} objects come from a Store")
+    def __cinit__(self, key=None):
+        if key is not MADE_HERE:
+            raise TypeError(f"{type(self).__name__} objects come from a Store")
 
     def __repr__(self):
         return f"{type(self).__name__}({self.name!r})"
@@ -403,7 +408,7 @@ cdef class Snapshot:
     cdef bint ready
     cdef Store store
 
-    def __init__(self, Store store, bint merge=False, bint latch=False, bint live=False):
+    def __init__(self, Store store not None, bint merge=False, bint latch=False, bint live=False):
         cdef unsigned flags = MC_VIEW_MERGE if merge else 0
         flags |= MC_VIEW_LATCH if latch else 0
         flags |= MC_VIEW_LIVE if live else 0
