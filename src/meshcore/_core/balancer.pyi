@@ -16,8 +16,8 @@ class RetryPriority:
 @final
 class Balancer:
     store: Store
-    def __init__(
-        self,
+    def __new__(
+        cls,
         cluster: bytes,
         assignment: bytes,
         *,
@@ -29,7 +29,7 @@ class Balancer:
         local: bytes | None = None,
         runtime: bytes = ...,
         outlier: bytes | None = None,
-    ) -> None: ...
+    ) -> Balancer: ...
     def set_local(self, assignment: bytes) -> None: ...
     def update(self, assignment: bytes, now_ms: int) -> None: ...
     def refresh(self, now_ms: int) -> None: ...

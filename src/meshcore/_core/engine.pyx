@@ -119,7 +119,8 @@ cdef int refuse(mc_status status, mc_error *error) except -1:
     raise ConfigError(text_of(error.path), text_of(error.reason))
 
 
-# What a factory hands to __cinit__: without it, not even __new__ makes an object that refers to nothing.
+# What a factory hands to __cinit__: without it not even __new__ makes an object that refers to
+# nothing.
 cdef object MADE_HERE = object()
 
 

@@ -199,7 +199,8 @@ cdef object internal_redirect_object(const mc_internal_redirect_policy *policy):
     )
 
 
-# What a factory hands to __cinit__: without it, not even __new__ makes an object that refers to nothing.
+# What a factory hands to __cinit__: without it not even __new__ makes an object that refers to
+# nothing.
 cdef object MADE_HERE = object()
 
 

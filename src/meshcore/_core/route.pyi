@@ -62,7 +62,7 @@ class RouteTable:
 
 @final
 class Route:
-    def __init__(self, *args: Never, **kwargs: Never) -> None: ...
+    def __new__(cls, *args: Never, **kwargs: Never) -> Route: ...
     @property
     def cluster(self) -> str: ...
     @property
@@ -165,7 +165,7 @@ class Route:
 
 @final
 class HashPolicy:
-    def __init__(self, *args: Never, **kwargs: Never) -> None: ...
+    def __new__(cls, *args: Never, **kwargs: Never) -> HashPolicy: ...
     def generate_hash(
         self,
         headers: _Headers,

@@ -123,7 +123,8 @@ cdef dict flatten(mapping, str prefix, dict out):
     return out
 
 
-# What a factory hands to __cinit__: without it, not even __new__ makes an object that refers to nothing.
+# What a factory hands to __cinit__: without it not even __new__ makes an object that refers to
+# nothing.
 cdef object MADE_HERE = object()
 
 

@@ -94,7 +94,8 @@ def _look_up(table, key, what):
         raise ValueError(f"{what} must be one of {expected}, not {key!r}") from None
 
 
-# What a factory hands to __cinit__: without it, not even __new__ makes an object that refers to nothing.
+# What a factory hands to __cinit__: without it not even __new__ makes an object that refers to
+# nothing.
 cdef object MADE_HERE = object()
 
 
