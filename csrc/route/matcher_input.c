@@ -1,12 +1,16 @@
 #include "route/matcher_input.h"
 
+#include <stdlib.h>
+
 #include "base/read.h"
 #include "base/value_edit.h"
 
-#define NETWORK "envoy.extensions.matching.common_inputs.network.v3."
-#define SSL     "envoy.extensions.matching.common_inputs.ssl.v3."
+#define COMMON  "envoy.extensions.matching.common_inputs."
+#define NETWORK COMMON "network.v3."
+#define SSL     COMMON "ssl.v3."
 static const mc_name_value inputs[] = {{"envoy.type.matcher.v3.HttpRequestHeaderMatchInput", MC_INPUT_HEADER},
                                        {"envoy.type.matcher.v3.HttpRequestQueryParamMatchInput", MC_INPUT_QUERY},
+                                       {COMMON "environment_variable.v3.Config", MC_INPUT_ENVIRONMENT},
                                        {NETWORK "DestinationIPInput", MC_INPUT_DESTINATION_IP},
                                        {NETWORK "DestinationPortInput", MC_INPUT_DESTINATION_PORT},
                                        {NETWORK "SourceIPInput", MC_INPUT_SOURCE_IP},
@@ -21,6 +25,14 @@ static const mc_name_value inputs[] = {{"envoy.type.matcher.v3.HttpRequestHeader
                                        {SSL "SubjectInput", MC_INPUT_SUBJECT},
                                        {NULL, 0}};
 
+static mc_status read_environment(mc_arena *arena, const mc_value *config, mc_slice *out, mc_error *error) {
+    mc_slice name, text;
+    MC_TRY(mc_read_name(arena, config, "name", &name, error));
+    MC_TRY(mc_arena_concat(arena, (mc_slice[]){name, mc_slice_of("", 1)}, 2, &text));
+    const char *value = getenv(text.p);
+    return value == NULL ? MC_OK : mc_arena_dup(arena, mc_slice_cstr(value), out);
+}
+
 mc_status mc_tree_input_compile(mc_arena *arena, const mc_value *value, mc_tree_input *out, bool *reads_info,
                                 mc_error *error) {
     const mc_value *config;
@@ -31,12 +43,13 @@ mc_status mc_tree_input_compile(mc_arena *arena, const mc_value *value, mc_tree_
     *reads_info = *reads_info || kind >= MC_INPUT_DIRECT_SOURCE_IP;
     switch (out->kind) {
     case MC_INPUT_HEADER:
-        status = mc_read_name(arena, config, "header_name", &out->name, error);
+        status = mc_read_text(arena, config, "header_name", &out->name, error); /* an empty one is no header */
         if (status == MC_OK) {
             status = mc_dup_lower(arena, out->name, &out->name);
         }
         break;
     case MC_INPUT_QUERY: status = mc_read_name(arena, config, "query_param", &out->name, error); break;
+    case MC_INPUT_ENVIRONMENT: status = read_environment(arena, config, &out->name, error); break;
     case MC_INPUT_FILTER_STATE: status = mc_read_name(arena, config, "key", &out->name, error); break;
     case MC_INPUT_METADATA: status = mc_metadata_place_read(arena, config, "filter", &out->place, error); break;
     default: break;
@@ -97,6 +110,7 @@ mc_status mc_tree_input_text(const mc_tree_input *input, const mc_match_input *i
     case MC_INPUT_HEADER: return mc_headers_joined(request->headers, input->name, request->arena, out);
     case MC_INPUT_QUERY:
         return mc_query_get(in->query, input->name, out) ? mc_percent_decode(*out, request->arena, out) : MC_OK;
+    case MC_INPUT_ENVIRONMENT: *out = input->name; return MC_OK;
     case MC_INPUT_DESTINATION_IP: return ip_text(in, request->local, false, out);
     case MC_INPUT_DESTINATION_PORT: return ip_text(in, request->local, true, out);
     case MC_INPUT_SOURCE_IP: return ip_text(in, request->remote, false, out);

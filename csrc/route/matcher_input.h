@@ -7,6 +7,7 @@
 typedef enum mc_tree_input_kind {
     MC_INPUT_HEADER,
     MC_INPUT_QUERY,
+    MC_INPUT_ENVIRONMENT,
     MC_INPUT_DESTINATION_IP,
     MC_INPUT_DESTINATION_PORT,
     MC_INPUT_SOURCE_IP,
@@ -23,7 +24,7 @@ typedef enum mc_tree_input_kind {
 
 typedef struct mc_tree_input {
     mc_tree_input_kind kind;
-    mc_slice name; /* header (lower-case), parameter, key */
+    mc_slice name; /* header (lower-case), parameter, key; what the environment variable held when it was compiled */
     mc_metadata_place place;
 } mc_tree_input;
 

@@ -5,6 +5,7 @@
 #include "route/compile.h"
 #include "route/format.h"
 #include "route/matcher.h"
+#include "route/matcher_input.h"
 #include "route/metadata.h"
 
 typedef enum action_kind {
@@ -18,6 +19,7 @@ typedef enum action_kind {
     ACTION_QUERY_VALUE_MATCH,
     ACTION_METADATA,
     ACTION_REMOTE_ADDRESS_MATCH,
+    ACTION_EXTENSION,
 } action_kind;
 
 typedef struct limit_action {
@@ -36,6 +38,7 @@ typedef struct limit_action {
     mc_metadata_place place;
     mc_cidrs ranges;
     bool invert; /* of ranges */
+    mc_tree_input input;
 } limit_action;
 
 typedef struct limit_entry {
@@ -188,6 +191,12 @@ static mc_status read_ranges(mc_arena *arena, const mc_value *value, limit_actio
     return mc_error_in(mc_value_read_bool(matcher, "invert_match", &out->invert, error), error, "address_matcher");
 }
 
+static mc_status read_extension(mc_arena *arena, const mc_value *value, limit_action *out, mc_error *error) {
+    bool reads_info = false; /* so do other actions */
+    MC_TRY(mc_read_name(arena, value, "name", &out->key, error));
+    return mc_tree_input_compile(arena, value, &out->input, &reads_info, error);
+}
+
 static const struct {
     const char *field;
     action_kind kind;
@@ -206,6 +215,7 @@ static const struct {
     {"metadata", ACTION_METADATA, {NULL, 0}, read_metadata},
     {"dynamic_metadata", ACTION_METADATA, {NULL, 0}, read_metadata},
     {"remote_address_match", ACTION_REMOTE_ADDRESS_MATCH, {NULL, 0}, read_ranges},
+    {"extension", ACTION_EXTENSION, {NULL, 0}, read_extension},
 };
 
 static mc_status compile_action(mc_arena *arena, const mc_value *value, limit_action *out, mc_error *error) {
@@ -218,8 +228,7 @@ static mc_status compile_action(mc_arena *arena, const mc_value *value, limit_ac
             return mc_error_in(kinds[i].read(arena, sub, out, error), error, "%s", kinds[i].field);
         }
     }
-    return mc_error_set(error, MC_EINVAL, mc_value_get(value, "extension") != NULL ? "extension" : "",
-                        "is no action that is supported");
+    return mc_error_set(error, MC_EINVAL, "", "is no action that is supported");
 }
 
 static mc_status compile_actions(mc_arena *arena, const mc_value *value, limit_entry *out, mc_error *error) {
@@ -473,6 +482,10 @@ static int evaluate(const scene *s, const limit_action *action, mc_slice *out, b
             return 0;
         }
         return make_value(s, action, out);
+    case ACTION_EXTENSION:
+        MC_TRY(mc_tree_input_text(&action->input, &(mc_match_input){.request = s->request, .query = s->query}, out));
+        *present = out->n > 0;
+        return out->p != NULL;
     }
     return 0;
 }

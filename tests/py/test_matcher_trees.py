@@ -183,20 +183,24 @@ def ours(table: RouteTable, host: str, headers: list[tuple[str, str]]) -> str | 
     return None if route is None else route.name
 
 
-@pytest.mark.oracle
-def test_the_same_trees(envoy: Callable[..., peers.Server]) -> None:
+def bootstrap(config: Tree) -> Tree:
     manager = {
         "@type": MANAGER,
         "stat_prefix": "ingress",
         "http_filters": [{"name": "router", "typed_config": {"@type": ROUTER}}],
-        "route_config": configuration(),
+        "route_config": config,
     }
     listener = {
         "address": {"socket_address": {"address": "127.0.0.1", "port_value": "$port"}},
         "filter_chains": [{"filters": [{"name": "hcm", "typed_config": manager}]}],
     }
+    return {"static_resources": {"listeners": [listener]}}
+
+
+@pytest.mark.oracle
+def test_the_same_trees(envoy: Callable[..., peers.Server]) -> None:
     table = RouteTable(configuration())
-    server = envoy({"static_resources": {"listeners": [listener]}})
+    server = envoy(bootstrap(configuration()))
     different = []
     with Connection(server.port) as client:
         for host, headers in requests():
@@ -249,15 +253,42 @@ def test_what_is_refused(tree: Tree, path: str) -> None:
 def test_envoy_refuses_them_too() -> None:
     for tree, _ in REFUSED:
         host = {"name": "v", "domains": ["*"], "matcher": tree}
-        manager = {
-            "@type": MANAGER,
-            "stat_prefix": "ingress",
-            "http_filters": [{"name": "router", "typed_config": {"@type": ROUTER}}],
-            "route_config": {"name": "r", "virtual_hosts": [host]},
-        }
-        listener = {
-            "address": {"socket_address": {"address": "127.0.0.1", "port_value": 10000}},
-            "filter_chains": [{"filters": [{"name": "hcm", "typed_config": manager}]}],
-        }
-        accepted, _ = peers.envoy_accepts({"static_resources": {"listeners": [listener]}})
+        accepted, _ = peers.envoy_accepts(bootstrap({"name": "r", "virtual_hosts": [host]}))
         assert not accepted, tree
+
+
+def test_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read once, when the table is compiled."""
+    kind = f"{T}envoy.extensions.matching.common_inputs.environment_variable.v3.Config"
+    monkeypatch.setenv("MESHCORE_COLOUR", "blue")
+    found = []
+    for name in ("MESHCORE_COLOUR", "MESHCORE_NONE"):
+        typed = {"name": "env", "typed_config": {"@type": kind, "name": name}}
+        single = {"input": typed, "value_match": {"exact": "blue"}}
+        tree = listed({"predicate": {"single_predicate": single}, "on_match": answer("blue")})
+        host = {"name": "v", "domains": ["*"], "matcher": tree}
+        found.append(RouteTable({"name": "t", "virtual_hosts": [host]}))
+    monkeypatch.delenv("MESHCORE_COLOUR")
+    asked = [(":authority", "h"), (":path", "/"), (":method", "GET")]
+    assert [table.match(asked) is not None for table in found] == [True, False]
+
+
+@pytest.mark.oracle
+def test_inputs_that_envoy_has_elsewhere() -> None:
+    """Addresses, names and metadata decide here too."""
+    kind = f"{T}envoy.extensions.matching.common_inputs.network.v3.SourceIPInput"
+    tree = {
+        "matcher_tree": {
+            "input": {"name": "ip", "typed_config": {"@type": kind}},
+            "exact_match_map": {"map": {"1.2.3.4": answer("it")}},
+        }
+    }
+    config = {"name": "t", "virtual_hosts": [{"name": "v", "domains": ["*"], "matcher": tree}]}
+    asked = [(":authority", "h"), (":path", "/"), (":method", "GET")]
+    table = RouteTable(config)
+    found = table.match(asked, context={"downstream_remote_address": "1.2.3.4:5"})
+    assert found is not None
+    assert found.name == "it"
+    accepted, why = peers.envoy_accepts(bootstrap(config))
+    assert not accepted  # difference: tree-inputs
+    assert "can only match on request headers" in why

@@ -56,6 +56,11 @@ def descriptors(
     return found.rate_limit_descriptors(asked, local_cluster="here")
 
 
+def extension(name: str) -> Tree:
+    kind = "type.googleapis.com/envoy.type.matcher.v3.HttpRequestHeaderMatchInput"
+    return {"extension": {"name": "k", "typed_config": {"@type": kind, "header_name": name}}}
+
+
 GIVEN = {"headers": (("x", "1"), ("x", "2"))}
 MATCH_X = {"headers": [{"name": "x"}]}
 MATCH_A = {"query_parameters": [{"name": "a"}]}
@@ -114,6 +119,9 @@ MATCH_A = {"query_parameters": [{"name": "a"}]}
             {},
             [("query_match", "v")],
         ),
+        (extension("X"), GIVEN, [("k", "1,2")]),
+        (extension("x"), {"headers": (("x", ""),)}, []),
+        (extension("x"), {}, None),
         (metadata(), {"context": {"dynamic_metadata": {"ns": {"a": "z"}}}}, [("k", "z")]),
         (metadata(), {"context": {"dynamic_metadata": {"ns": {"a": 5}}}}, None),
         (metadata(), {}, None),

@@ -211,6 +211,12 @@ def _read(source: Tree, field: str) -> bytes:
         raise _invalid(f"cannot be read: {error}", field, "filename") from None
 
 
+def _filter_config(tree: Tree) -> Tree:
+    if "config" not in tree and not tree.get("disabled"):
+        raise _invalid("is required unless disabled", "config")
+    return tree
+
+
 def _overload_manager(tree: Tree) -> Tree:
     """BOOT-15; the reasons are Envoy's."""
     monitors: set[str] = set()
@@ -256,6 +262,7 @@ HOOKS: Final[dict[str, Callable[[Tree], Tree]]] = {
     "envoy.config.listener.v3.Listener": _listener,
     "envoy.config.overload.v3.OverloadManager": _overload_manager,
     "envoy.config.route.v3.DirectResponseAction": _direct_response,
+    "envoy.config.route.v3.FilterConfig": _filter_config,
     "envoy.config.route.v3.RouteAction": _unique_upgrades,
     "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager": (
         _http_connection_manager

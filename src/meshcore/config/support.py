@@ -32,6 +32,7 @@ class Support:
     values: tuple[Any, ...] | None = None
     types: tuple[str, ...] | None = None
     max_items: int | None = None
+    empty: bool = False
     optional: str | None = None
     table: str | None = None
     note: str = ""
@@ -121,6 +122,8 @@ class _Walk:
             self._report(f"{shown} is {REASON} (supported: {_listed(support.values)})")
         if field.message == "google.protobuf.Any":
             kind = value.get("@type", "").removeprefix(schema.TYPE_PREFIX)
+            if not kind and support.empty:
+                return
             if support.types is not None and kind not in support.types:
                 self._report(f"{kind or 'an empty Any'} is {REASON}")
             elif kind not in OWN_SPELLING:
@@ -199,6 +202,8 @@ def _conditions(support: Support) -> Iterator[str]:
         yield "only " + ", ".join(f"`{name}`" for name in support.types)
     if support.max_items is not None:
         yield f"at most {support.max_items}"
+    if support.empty:
+        yield "or none"
     if support.optional is not None:
         yield f"others are left out where `{support.optional}` says so"
     if support.note:

@@ -121,6 +121,7 @@ def fault(message: str, tree: dict[str, Any]) -> tuple[str, str]:
 
 CLUSTER = "envoy.config.cluster.v3.Cluster"
 ROUTE = "envoy.config.route.v3.Route"
+FILTER_CONFIG = "envoy.config.route.v3.FilterConfig"
 VIRTUAL_HOST = "envoy.config.route.v3.VirtualHost"
 SOCKET = "envoy.config.core.v3.SocketAddress"
 MAX_REQUESTS = "max_requests_per_connection"
@@ -164,6 +165,21 @@ MAX_REQUESTS = "max_requests_per_connection"
             {"name": "a", "ring_hash_lb_config": {"minimum_ring_size": 8388609}},
             "ring_hash_lb_config.minimum_ring_size",
             "must be at most 8388608",
+        ),
+        # In the wrapper of a filter's configuration an empty one only enables.
+        (
+            VIRTUAL_HOST,
+            {
+                "name": "v",
+                "domains": ["*"],
+                "typed_per_filter_config": {
+                    "on": {"@type": f"type.googleapis.com/{FILTER_CONFIG}", "config": {}},
+                    "off": {"@type": f"type.googleapis.com/{FILTER_CONFIG}", "disabled": True},
+                    "wrong": {"@type": f"type.googleapis.com/{FILTER_CONFIG}"},
+                },
+            },
+            "typed_per_filter_config.wrong.config",
+            "is required unless disabled",
         ),
         # Durations are never negative, annotated or not.
         (
