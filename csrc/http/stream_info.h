@@ -21,16 +21,17 @@ typedef struct mc_slices {
 
 /* One end's certificate. */
 typedef struct mc_certificate {
-    mc_slice subject, issuer, serial; /* RFC 2253 names; serial in lower-case hex */
-    mc_slice sha256, sha1;            /* lower-case hex */
-    mc_slice pem, chain_pem;          /* not encoded for a URL */
+    mc_slice subject, issuer, serial;      /* RFC 2253 names; serial in lower-case hex */
+    mc_slice sha256, sha1;                 /* lower-case hex */
+    mc_slice issuer_serial, issuer_sha256; /* of the certificate that signed this one */
+    mc_slice pem, chain_pem;               /* not encoded for a URL */
     mc_slices uri_sans, dns_sans, ip_sans, email_sans, other_sans;
     mc_slices chain_serials, chain_sha256, chain_sha1; /* of the certificates presented, the leaf first */
     uint64_t valid_from_s, valid_to_s;                 /* Unix time; MC_NO_TIME: unknown */
 } mc_certificate;
 
 typedef struct mc_tls_info {
-    mc_slice version, cipher, session_id, sni, alpn, ja3, ja4;
+    mc_slice version, cipher, session_id, sni, alpn, group, ja3, ja4;
     const mc_certificate *peer; /* NULL: presented none */
     const mc_certificate *local;
     bool validated; /* the peer's certificate was checked */

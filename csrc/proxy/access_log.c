@@ -244,8 +244,8 @@ static const mc_certificate *keep_certificate(mc_log_span *span, const mc_certif
     if (cert == NULL) {
         return NULL;
     }
-    mc_slice *texts[] = {&cert->subject, &cert->issuer, &cert->serial,   &cert->sha256,
-                         &cert->sha1,    &cert->pem,    &cert->chain_pem};
+    mc_slice *texts[] = {&cert->subject, &cert->issuer,    &cert->serial,        &cert->sha256,       &cert->sha1,
+                         &cert->pem,     &cert->chain_pem, &cert->issuer_serial, &cert->issuer_sha256};
     mc_slices *lists[] = {&cert->uri_sans,   &cert->dns_sans,      &cert->ip_sans,      &cert->email_sans,
                           &cert->other_sans, &cert->chain_serials, &cert->chain_sha256, &cert->chain_sha1};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
@@ -262,7 +262,8 @@ static const mc_tls_info *keep_tls(mc_log_span *span, const mc_tls_info *from) {
     if (tls == NULL) {
         return NULL;
     }
-    mc_slice *texts[] = {&tls->version, &tls->cipher, &tls->session_id, &tls->sni, &tls->alpn, &tls->ja3, &tls->ja4};
+    mc_slice *texts[] = {&tls->version, &tls->cipher, &tls->session_id, &tls->sni,
+                         &tls->alpn,    &tls->group,  &tls->ja3,        &tls->ja4};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
         keep(span, texts[i]);
     }

@@ -109,6 +109,8 @@ static mc_status set_certificate(const reader *r, unsigned variant, const mc_val
     case MC_CERT_SERIAL: return read_text(r, value, &cert->serial);
     case MC_CERT_SHA256: return read_text(r, value, &cert->sha256);
     case MC_CERT_SHA1: return read_text(r, value, &cert->sha1);
+    case MC_CERT_ISSUER_SERIAL: return read_text(r, value, &cert->issuer_serial);
+    case MC_CERT_ISSUER_SHA256: return read_text(r, value, &cert->issuer_sha256);
     case MC_CERT_PEM: return read_text(r, value, &cert->pem);
     case MC_CERT_URI_SAN: return read_texts(r, value, &cert->uri_sans);
     case MC_CERT_DNS_SAN: return read_texts(r, value, &cert->dns_sans);
@@ -151,6 +153,8 @@ static mc_status set_tls(const reader *r, unsigned variant, const mc_value *valu
     case MC_TLS_VERSION: return read_text(r, value, &tls->version);
     case MC_TLS_CIPHER: return read_text(r, value, &tls->cipher);
     case MC_TLS_SESSION_ID: return read_text(r, value, &tls->session_id);
+    case MC_TLS_SNI: return read_text(r, value, &tls->sni);
+    case MC_TLS_GROUP: return read_text(r, value, &tls->group);
     case MC_TLS_JA3: return read_text(r, value, &tls->ja3);
     case MC_TLS_JA4: return read_text(r, value, &tls->ja4);
     default: break;
@@ -170,6 +174,8 @@ static mc_status read_certificate(reader *r, const mc_value *value, const mc_cer
                   {"sha256", MC_CERT_SHA256},
                   {"fingerprint_1", MC_CERT_SHA1},
                   {"sha1", MC_CERT_SHA1},
+                  {"issuer_serial", MC_CERT_ISSUER_SERIAL},
+                  {"issuer_fingerprint_256", MC_CERT_ISSUER_SHA256},
                   {"cert", MC_CERT_PEM},
                   {"pem", MC_CERT_PEM},
                   {"uri_san", MC_CERT_URI_SAN},
@@ -214,10 +220,8 @@ static mc_status read_tls(reader *r, const mc_value *value, const mc_tls_info **
     static const struct {
         const char *name;
         uint8_t variant;
-    } fields[] = {{"version", MC_TLS_VERSION},
-                  {"cipher", MC_TLS_CIPHER},
-                  {"session_id", MC_TLS_SESSION_ID},
-                  {"ja3", MC_TLS_JA3},
+    } fields[] = {{"version", MC_TLS_VERSION}, {"cipher", MC_TLS_CIPHER}, {"session_id", MC_TLS_SESSION_ID},
+                  {"sni", MC_TLS_SNI},         {"group", MC_TLS_GROUP},   {"ja3", MC_TLS_JA3},
                   {"ja4", MC_TLS_JA4}};
     if (value->kind != MC_OBJECT) {
         return refuse(r, "a mapping");
@@ -241,8 +245,6 @@ static mc_status read_tls(reader *r, const mc_value *value, const mc_tls_info **
             if (presented && open_certificate(r, &tls->peer) == NULL) {
                 return MC_ENOMEM;
             }
-        } else if (mc_slice_eq(name, MC_SLICE("sni"))) {
-            MC_TRY(read_text(r, item, &tls->sni));
         } else if (mc_slice_eq(name, MC_SLICE("alpn"))) {
             MC_TRY(read_text(r, item, &tls->alpn));
         } else {

@@ -80,10 +80,10 @@ mc_status mc_format_bind(mc_arena *arena, const mc_format_command *command, mc_s
     return command->parse == NULL ? MC_OK : command->parse(arena, op, argument, error);
 }
 
-static mc_status compile_operator(mc_arena *arena, const parts *cut, mc_format_op *op, mc_error *error) {
+static mc_status compile_operator(mc_arena *arena, const parts *cut, bool extended, mc_format_op *op, mc_error *error) {
     const mc_format_command *command = mc_format_find(cut->command);
     mc_slice argument = MC_SLICE_NONE;
-    if (command == NULL) {
+    if (command == NULL || ((command->syntax & MC_SYNTAX_EXTENSION) && !extended)) {
         return mc_error_set(error, MC_EINVAL, "", "%%%.*s%% is not a known operator", MC_SLICE_ARG(cut->command));
     }
     op->has_length = cut->has_length;
@@ -111,7 +111,7 @@ static mc_status take_literal(mc_arena *arena, mc_slice text, size_t from, size_
     return MC_OK;
 }
 
-mc_status mc_format_parse(mc_arena *arena, mc_slice text, mc_format_ops *out, mc_error *error) {
+mc_status mc_format_parse(mc_arena *arena, mc_slice text, bool extended, mc_format_ops *out, mc_error *error) {
     size_t most = 1;
     for (size_t i = 0; i < text.n; i++) {
         most += text.p[i] == '%';
@@ -131,7 +131,7 @@ mc_status mc_format_parse(mc_arena *arena, mc_slice text, mc_format_ops *out, mc
             return mc_error_set(error, MC_EINVAL, "", "has no valid operator at position %zu: %.*s", at,
                                 MC_SLICE_ARG(text));
         }
-        MC_TRY(compile_operator(arena, &operator, &ops[count++], error));
+        MC_TRY(compile_operator(arena, &operator, extended, &ops[count++], error));
         at += operator.size;
     }
     if (count == 0) {
@@ -141,36 +141,57 @@ mc_status mc_format_parse(mc_arena *arena, mc_slice text, mc_format_ops *out, mc
     return MC_OK;
 }
 
-mc_status mc_format_compile_text(mc_arena *arena, mc_slice text, bool omit_empty, const mc_format **out,
-                                 mc_error *error) {
+static mc_status compile_text(mc_arena *arena, mc_slice text, bool omit_empty, bool extended, const mc_format **out,
+                              mc_error *error) {
     mc_format *format = mc_arena_zalloc(arena, sizeof *format);
     if (format == NULL) {
         return MC_ENOMEM;
     }
     format->omit_empty = omit_empty;
-    MC_TRY(mc_format_parse(arena, text, &format->ops, error));
+    MC_TRY(mc_format_parse(arena, text, extended, &format->ops, error));
     *out = format;
+    return MC_OK;
+}
+
+mc_status mc_format_compile_text(mc_arena *arena, mc_slice text, bool omit_empty, const mc_format **out,
+                                 mc_error *error) {
+    return compile_text(arena, text, omit_empty, false, out, error);
+}
+
+/* `formatters`: whether one of them knows operators that are not always there. */
+static mc_status read_formatters(const mc_value *message, bool *extended, mc_error *error) {
+    static const char without_query[] = "/envoy.extensions.formatter.req_without_query.v3.ReqWithoutQuery";
+    const mc_value *items;
+    size_t count;
+    MC_TRY(mc_value_read_list(message, "formatters", &items, &count, error));
+    for (size_t i = 0; i < count; i++) {
+        const mc_value *config = mc_value_get(&items[i], "typed_config");
+        mc_slice type = MC_SLICE_NONE;
+        MC_TRY(mc_value_read_string(config, "@type", &type, error));
+        *extended = *extended || mc_slice_has_suffix(type, mc_slice_cstr(without_query));
+    }
     return MC_OK;
 }
 
 mc_status mc_format_compile(mc_arena *arena, const mc_value *message, const mc_format **out, mc_error *error) {
     const mc_value *json;
     mc_slice text = MC_SLICE_NONE;
-    bool omit_empty = false;
+    bool omit_empty = false, extended = false;
     MC_TRY(mc_value_read_bool(message, "omit_empty_values", &omit_empty, error));
+    MC_TRY(read_formatters(message, &extended, error));
     MC_TRY(mc_value_read_object(message, "json_format", &json, error));
     if (json != NULL) {
-        return mc_error_in(mc_format_compile_json(arena, json, omit_empty, out, error), error, "json_format");
+        return mc_error_in(mc_format_json(arena, json, omit_empty, extended, out, error), error, "json_format");
     }
     if (mc_value_get(message, "text_format_source") != NULL) {
         MC_TRY(mc_read_data_source(arena, message, "text_format_source", &text, error));
-        return mc_error_in(mc_format_compile_text(arena, text, omit_empty, out, error), error, "text_format_source");
+        return mc_error_in(compile_text(arena, text, omit_empty, extended, out, error), error, "text_format_source");
     }
     if (mc_value_get(message, "text_format") == NULL) {
         return mc_error_set(error, MC_EINVAL, "", "must have text_format, text_format_source or json_format");
     }
     MC_TRY(mc_value_read_string(message, "text_format", &text, error));
-    return mc_error_in(mc_format_compile_text(arena, text, omit_empty, out, error), error, "text_format");
+    return mc_error_in(compile_text(arena, text, omit_empty, extended, out, error), error, "text_format");
 }
 
 mc_status mc_format_content_type(mc_arena *arena, const mc_value *message, mc_slice *out, mc_error *error) {

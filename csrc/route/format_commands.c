@@ -103,17 +103,20 @@ static mc_status parse_choice(mc_arena *arena, const mc_value *entry, mc_format_
         MC_TRY(mc_value_read_string(entry, "command", &name, error));
         MC_TRY(mc_value_read_string(entry, "param", &param, error));
     }
-    if (entry->kind == MC_OBJECT && mc_value_get(entry, "max_length") != NULL) {
-        uint64_t length = 0;
-        MC_TRY(mc_value_read_u64(entry, "max_length", &length, error));
-        if (length == 0) {
-            return mc_error_set(error, MC_EINVAL, "", "%%COALESCE%%: max_length must be positive");
+    for (size_t i = 0; entry->kind == MC_OBJECT && i < entry->count; i++) {
+        const mc_value *most = &entry->items[i];
+        uint64_t length = 0; /* a number: neither digits in quotes nor null */
+        if (!mc_slice_eq(entry->names[i], MC_SLICE("max_length"))) {
+            continue;
+        }
+        if (most->kind != MC_NUMBER || mc_value_read_u64(entry, "max_length", &length, error) != MC_OK || length == 0) {
+            return mc_error_set(error, MC_EINVAL, "", "%%COALESCE%%: max_length must be a positive integer");
         }
         op->has_length = true;
         op->length = length;
     }
     const mc_format_command *command = mc_format_find(name);
-    if (command == NULL) {
+    if (command == NULL || (command->syntax & MC_SYNTAX_EXTENSION)) {
         return mc_error_set(error, MC_EINVAL, "", "%%COALESCE%%: unknown operator %.*s", MC_SLICE_ARG(name));
     }
     return mc_format_bind(arena, command, param, op, error);
@@ -164,6 +167,7 @@ static MC_FORMAT_EVAL(eval_coalesce) {
 #define REQUIRED  MC_SYNTAX_ARGUMENT
 #define OPTIONAL  MC_SYNTAX_OPTIONAL
 #define LENGTH    MC_SYNTAX_LENGTH
+#define EXTENSION MC_SYNTAX_EXTENSION
 #define AT(field) offsetof(mc_stream_info, field)
 
 #define TEXT(NAME, field)    {NAME, BARE, 0, AT(field), 0, NULL, eval_slice, MC_INFO_SLICE}
@@ -191,7 +195,7 @@ static MC_FORMAT_EVAL(eval_coalesce) {
         TLS(NAME "_LOCAL_DNS_SAN", field, MC_CERT_LOCAL | MC_CERT_DNS_SAN),                                            \
         TLS(NAME "_LOCAL_IP_SAN", field, MC_CERT_LOCAL | MC_CERT_IP_SAN),                                              \
         TLS(NAME "_TLS_VERSION", field, MC_TLS_VERSION), TLS(NAME "_TLS_CIPHER", field, MC_TLS_CIPHER),                \
-        TLS(NAME "_TLS_SESSION_ID", field, MC_TLS_SESSION_ID),                                                         \
+        TLS(NAME "_TLS_SESSION_ID", field, MC_TLS_SESSION_ID), TLS(NAME "_TLS_GROUP", field, MC_TLS_GROUP),            \
         CERT_TIME(NAME "_PEER_CERT_V_START", field, MC_CERT_V_START),                                                  \
         CERT_TIME(NAME "_PEER_CERT_V_END", field, MC_CERT_V_END)
 #define METADATA(NAME, syntax, field, read)                                                                            \
@@ -210,6 +214,9 @@ static MC_FORMAT_EVAL(eval_coalesce) {
 static const mc_format_command commands[] = {
     HEADER("REQ", MC_MAP_REQUEST),
     HEADER("REQUEST_HEADER", MC_MAP_REQUEST),
+    HEADER("STREAM_INFO_REQ", MC_MAP_REQUEST),
+    {"REQ_WITHOUT_QUERY", OPTIONAL | LENGTH | EXTENSION, MC_MAP_REQUEST, 0, 0, mc_format_parse_headers,
+     mc_format_eval_header_without_query, MC_INFO_OTHER},
     HEADER("RESP", MC_MAP_RESPONSE),
     HEADER("RESPONSE_HEADER", MC_MAP_RESPONSE),
     HEADER("TRAILER", MC_MAP_TRAILERS),
@@ -322,6 +329,7 @@ static const mc_format_command commands[] = {
     FILTER_STATE("UPSTREAM_FILTER_STATE", upstream_filter_state),
 
     CERTIFICATES("UPSTREAM", upstream_tls),
+    TLS("UPSTREAM_SERVER_NAME", upstream_tls, MC_TLS_SNI),
     CERTIFICATES("DOWNSTREAM", downstream_tls),
     TLS("DOWNSTREAM_PEER_EMAIL_SAN", downstream_tls, MC_CERT_EMAIL_SAN),
     TLS("DOWNSTREAM_PEER_OTHERNAME_SAN", downstream_tls, MC_CERT_OTHER_SAN),
@@ -331,6 +339,8 @@ static const mc_format_command commands[] = {
     TLS("DOWNSTREAM_PEER_FINGERPRINT_256", downstream_tls, MC_CERT_SHA256),
     TLS("DOWNSTREAM_PEER_FINGERPRINT_1", downstream_tls, MC_CERT_SHA1),
     TLS("DOWNSTREAM_PEER_SERIAL", downstream_tls, MC_CERT_SERIAL),
+    TLS("DOWNSTREAM_PEER_ISSUER_SERIAL", downstream_tls, MC_CERT_ISSUER_SERIAL),
+    TLS("DOWNSTREAM_PEER_ISSUER_FINGERPRINT_256", downstream_tls, MC_CERT_ISSUER_SHA256),
     TLS("DOWNSTREAM_PEER_CHAIN_FINGERPRINTS_256", downstream_tls, MC_CERT_CHAIN_SHA256),
     TLS("DOWNSTREAM_PEER_CHAIN_FINGERPRINTS_1", downstream_tls, MC_CERT_CHAIN_SHA1),
     TLS("DOWNSTREAM_PEER_CHAIN_SERIALS", downstream_tls, MC_CERT_CHAIN_SERIALS),

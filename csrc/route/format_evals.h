@@ -26,6 +26,7 @@ static inline mc_format_result mc_format_slice(mc_slice text, mc_text *out) {
 /* format_headers.c */
 MC_FORMAT_PARSER(mc_format_parse_headers);
 MC_FORMAT_EVAL(mc_format_eval_header); /* variant: mc_header_map */
+MC_FORMAT_EVAL(mc_format_eval_header_without_query);
 MC_FORMAT_EVAL(mc_format_eval_header_bytes);
 MC_FORMAT_PARSER(mc_format_parse_path);
 MC_FORMAT_EVAL(mc_format_eval_path);
@@ -48,6 +49,8 @@ enum {
     MC_CERT_SERIAL,
     MC_CERT_SHA256,
     MC_CERT_SHA1,
+    MC_CERT_ISSUER_SERIAL,
+    MC_CERT_ISSUER_SHA256,
     MC_CERT_PEM,
     MC_CERT_URI_SAN,
     MC_CERT_DNS_SAN,
@@ -62,6 +65,8 @@ enum {
     MC_TLS_VERSION,
     MC_TLS_CIPHER,
     MC_TLS_SESSION_ID,
+    MC_TLS_SNI,
+    MC_TLS_GROUP,
     MC_TLS_JA3,
     MC_TLS_JA4,
     MC_CERT_LOCAL = 64, /* or'ed: the local certificate instead of the peer's */

@@ -57,6 +57,15 @@ MC_FORMAT_EVAL(mc_format_eval_header) {
     return text_of(value.p == NULL ? find(headers, op->second) : value, out);
 }
 
+MC_FORMAT_EVAL(mc_format_eval_header_without_query) {
+    const size_t start = out->n;
+    mc_format_result result = mc_format_eval_header(op, info, out);
+    if (out->n > start) {
+        out->n = start + mc_slice_find(mc_slice_of(out->p + start, out->n - start), '?');
+    }
+    return result;
+}
+
 MC_FORMAT_EVAL(mc_format_eval_header_bytes) {
     const mc_headers *headers = map_of(info, op->command->variant);
     uint64_t known = MC_FORMAT_FIELD(uint64_t, op, info);
@@ -305,7 +314,7 @@ MC_FORMAT_EVAL(mc_format_eval_server_name) {
 size_t mc_format_header_names(const mc_format_op *op, mc_slice names[4], mc_header_map maps[4]) {
     size_t count = 0;
 #define READS(map, name) (names[count] = (name), maps[count++] = (map))
-    if (op->command->eval == mc_format_eval_header) {
+    if (op->command->parse == mc_format_parse_headers) {
         READS(op->command->variant, op->text);
         if (op->second.n > 0) {
             READS(op->command->variant, op->second);

@@ -66,7 +66,12 @@ void mc_text_value(mc_text *out, const mc_value *value) {
 
 /* --- compiling ----------------------------------------------------------------------------------------------------------- */
 
-static mc_status compile_node(mc_arena *arena, const mc_value *value, mc_json_node *out, mc_error *error);
+typedef struct compiler {
+    mc_arena *arena;
+    bool extended; /* operators of extensions are known */
+} compiler;
+
+static mc_status compile_node(const compiler *c, const mc_value *value, mc_json_node *out, mc_error *error);
 
 static mc_status constant_json(mc_arena *arena, const mc_value *value, mc_slice tail, mc_slice *out) {
     mc_text text;
@@ -79,48 +84,49 @@ static mc_status constant_json(mc_arena *arena, const mc_value *value, mc_slice 
 }
 
 /* Fields in the order of their names. */
-static mc_status compile_object(mc_arena *arena, const mc_value *value, mc_json_node *items, mc_json_node *out,
+static mc_status compile_object(const compiler *c, const mc_value *value, mc_json_node *items, mc_json_node *out,
                                 mc_error *error) {
     for (const mc_slice *name = next_name(value, NULL); name != NULL; name = next_name(value, name)) {
         mc_json_node *node = &items[out->count++];
         mc_value key = {.kind = MC_STRING, .string = *name};
-        MC_TRY(constant_json(arena, &key, MC_SLICE(":"), &node->key));
-        MC_TRY(mc_error_in(compile_node(arena, &value->items[name - value->names], node, error), error, "%.*s",
+        MC_TRY(constant_json(c->arena, &key, MC_SLICE(":"), &node->key));
+        MC_TRY(mc_error_in(compile_node(c, &value->items[name - value->names], node, error), error, "%.*s",
                            MC_SLICE_ARG(*name)));
     }
     return MC_OK;
 }
 
-static mc_status compile_list(mc_arena *arena, const mc_value *value, mc_json_node *items, mc_json_node *out,
+static mc_status compile_list(const compiler *c, const mc_value *value, mc_json_node *items, mc_json_node *out,
                               mc_error *error) {
     for (; out->count < value->count; out->count++) {
         const size_t i = out->count;
-        MC_TRY(mc_error_in(compile_node(arena, &value->items[i], &items[i], error), error, "[%zu]", i));
+        MC_TRY(mc_error_in(compile_node(c, &value->items[i], &items[i], error), error, "[%zu]", i));
     }
     return MC_OK;
 }
 
-static mc_status compile_node(mc_arena *arena, const mc_value *value, mc_json_node *out, mc_error *error) {
+static mc_status compile_node(const compiler *c, const mc_value *value, mc_json_node *out, mc_error *error) {
     if (value->kind == MC_STRING && mc_slice_find(value->string, '%') < value->string.n) {
         out->kind = TEMPLATE;
-        return mc_format_parse(arena, value->string, &out->ops, error);
+        return mc_format_parse(c->arena, value->string, c->extended, &out->ops, error);
     }
     if (value->kind != MC_OBJECT && value->kind != MC_LIST) {
         out->kind = CONSTANT;
-        return constant_json(arena, value, MC_SLICE_NONE, &out->constant);
+        return constant_json(c->arena, value, MC_SLICE_NONE, &out->constant);
     }
-    mc_json_node *items = mc_arena_zalloc(arena, value->count * sizeof *items);
+    mc_json_node *items = mc_arena_zalloc(c->arena, value->count * sizeof *items);
     if (items == NULL) {
         return MC_ENOMEM;
     }
     out->items = items;
     out->kind = value->kind == MC_OBJECT ? OBJECT : LIST;
-    return value->kind == MC_OBJECT ? compile_object(arena, value, items, out, error)
-                                    : compile_list(arena, value, items, out, error);
+    return value->kind == MC_OBJECT ? compile_object(c, value, items, out, error)
+                                    : compile_list(c, value, items, out, error);
 }
 
-mc_status mc_format_compile_json(mc_arena *arena, const mc_value *tree, bool omit_empty, const mc_format **out,
-                                 mc_error *error) {
+mc_status mc_format_json(mc_arena *arena, const mc_value *tree, bool omit_empty, bool extended, const mc_format **out,
+                         mc_error *error) {
+    const compiler c = {arena, extended};
     mc_format *format = mc_arena_zalloc(arena, sizeof *format);
     mc_json_node *root = mc_arena_zalloc(arena, sizeof *root);
     if (format == NULL || root == NULL) {
@@ -131,9 +137,14 @@ mc_status mc_format_compile_json(mc_arena *arena, const mc_value *tree, bool omi
     }
     format->omit_empty = omit_empty;
     format->json = root;
-    MC_TRY(compile_node(arena, tree, root, error));
+    MC_TRY(compile_node(&c, tree, root, error));
     *out = format;
     return MC_OK;
+}
+
+mc_status mc_format_compile_json(mc_arena *arena, const mc_value *tree, bool omit_empty, const mc_format **out,
+                                 mc_error *error) {
+    return mc_format_json(arena, tree, omit_empty, false, out, error);
 }
 
 /* --- running --------------------------------------------------------------------------------------------------------------- */

@@ -40,6 +40,7 @@ enum {
     MC_SYNTAX_ARGUMENT = 1, /* required */
     MC_SYNTAX_OPTIONAL = 2,
     MC_SYNTAX_LENGTH = 4,
+    MC_SYNTAX_EXTENSION = 8, /* known where an extension of `formatters` is configured */
 };
 
 struct mc_format_command {
@@ -83,12 +84,16 @@ const mc_format_command *mc_format_find(mc_slice name);
 /* Checks the syntax and reads the argument; has_length and length are set already. */
 MC_MUST_CHECK mc_status mc_format_bind(mc_arena *arena, const mc_format_command *command, mc_slice argument,
                                        mc_format_op *op, mc_error *error);
-MC_MUST_CHECK mc_status mc_format_parse(mc_arena *arena, mc_slice text, mc_format_ops *out, mc_error *error);
+MC_MUST_CHECK mc_status mc_format_parse(mc_arena *arena, mc_slice text, bool extended, mc_format_ops *out,
+                                        mc_error *error);
 /* Evaluates and cuts text to the operator's length. */
 mc_format_result mc_format_eval(const mc_format_op *op, const mc_stream_info *info, mc_text *out);
 /* Appends what the operator yields as plain text; false: absent. */
 bool mc_format_eval_text(const mc_format_op *op, const mc_stream_info *info, mc_text *out);
 
+/* mc_format_compile_json, where `extended` operators may be known. */
+MC_MUST_CHECK mc_status mc_format_json(mc_arena *arena, const mc_value *tree, bool omit_empty, bool extended,
+                                       const mc_format **out, mc_error *error);
 void mc_format_run_json(const mc_format *format, const mc_stream_info *info, mc_text *out);
 void mc_format_tell_op(const mc_format_op *op, mc_format_reads *reads);
 void mc_format_tell_json(const mc_json_node *node, mc_format_reads *reads);

@@ -39,6 +39,8 @@ static mc_format_result of_certificate(const mc_format_op *op, const mc_certific
     case MC_CERT_SERIAL: return mc_format_slice(cert->serial, out);
     case MC_CERT_SHA256: return mc_format_slice(cert->sha256, out);
     case MC_CERT_SHA1: return mc_format_slice(cert->sha1, out);
+    case MC_CERT_ISSUER_SERIAL: return mc_format_slice(cert->issuer_serial, out);
+    case MC_CERT_ISSUER_SHA256: return mc_format_slice(cert->issuer_sha256, out);
     case MC_CERT_PEM: return url_encoded(cert->pem, out);
     case MC_CERT_URI_SAN: return join(cert->uri_sans, out);
     case MC_CERT_DNS_SAN: return join(cert->dns_sans, out);
@@ -63,6 +65,8 @@ MC_FORMAT_EVAL(mc_format_eval_tls) {
     case MC_TLS_VERSION: return mc_format_slice(tls->version, out);
     case MC_TLS_CIPHER: return mc_format_slice(tls->cipher, out);
     case MC_TLS_SESSION_ID: return mc_format_slice(tls->session_id, out);
+    case MC_TLS_SNI: return mc_format_slice(tls->sni, out);
+    case MC_TLS_GROUP: return mc_format_slice(tls->group, out);
     case MC_TLS_JA3: return mc_format_slice(tls->ja3, out);
     case MC_TLS_JA4: return mc_format_slice(tls->ja4, out);
     default: break;

@@ -56,6 +56,8 @@ DYNAMIC_METADATA(ns) DYNAMIC_METADATA(ns:k):3 CLUSTER_METADATA(ns) CLUSTER_METAD
 CLUSTER_METADATA(ns:list) CLUSTER_METADATA(ns:deep:n) UPSTREAM_METADATA(ns:k) METADATA(ROUTE:ns:k)
 METADATA(CLUSTER:ns:text) METADATA(VIRTUAL_HOST:ns:k) FILTER_STATE(none) FILTER_STATE(none:PLAIN)
 DOWNSTREAM_TLS_VERSION DOWNSTREAM_PEER_SUBJECT UPSTREAM_TLS_VERSION TLS_JA3_FINGERPRINT
+DOWNSTREAM_TLS_GROUP DOWNSTREAM_PEER_ISSUER_SERIAL UPSTREAM_TLS_GROUP UPSTREAM_SERVER_NAME
+STREAM_INFO_REQ(X-NONE?:PATH):3
 DOWNSTREAM_PEER_CERT_V_START DOWNSTREAM_LOCAL_DNS_SAN
 COALESCE({"operators":["ROUTE_NAME",{"command":"REQ","param":":AUTHORITY","max_length":3}]})
 COALESCE({"operators":["CUSTOM_FLAGS","RESPONSE_CODE"]}) COALESCE({"operators":["PROTOCOL"]}):2
@@ -390,6 +392,41 @@ def test_text_and_default_format(
         ), name
 
 
+WITHOUT_QUERY = """
+REQ_WITHOUT_QUERY(:PATH) REQ_WITHOUT_QUERY(X-NONE?:PATH) REQ_WITHOUT_QUERY(:PATH):3
+REQ_WITHOUT_QUERY REQ_WITHOUT_QUERY() REQ_WITHOUT_QUERY(X-NONE) REQ_WITHOUT_QUERY(USER-AGENT)
+METADATA(ROUTE:ns:k)
+""".split()
+
+
+def test_formatters(
+    both_logging: Callable[[str], list[peers.Server]], ports: dict[str, int]
+) -> None:
+    kind = "type.googleapis.com/envoy.extensions.formatter"
+    formatters = [
+        {"name": "q", "typed_config": {"@type": f"{kind}.req_without_query.v3.ReqWithoutQuery"}},
+        {"name": "m", "typed_config": {"@type": f"{kind}.metadata.v3.Metadata"}},
+    ]
+    tree = {o: f"%{o}%" for o in WITHOUT_QUERY} | {"all": [f"<%{o}%>" for o in WITHOUT_QUERY]}
+    text = " ".join(tree["all"]) + "\n"
+    logs = [
+        file_log("json", json_format=tree, formatters=formatters),
+        file_log("text", text_format_source={"inline_string": text}, formatters=formatters),
+    ]
+    names = ["plain", "values", "rewritten"]
+    ours, theirs = both_logging(config(logs))
+    for file in ("json", "text"):
+        mine, yours = (kept_of(server, names, file) for server in (ours, theirs))
+        assert mine == yours
+
+
+def kept_of(server: peers.Server, names: list[str], file: str) -> list[str]:
+    path = server.directory / file
+    if not path.exists() or not path.stat().st_size:
+        run(server, names, file)
+    return lines_of(path, len(names))
+
+
 def kept(server: peers.Server, names: list[str], file: str) -> dict[str, str]:
     return dict(zip(names, lines_of(server.directory / file, len(names)), strict=True))
 
@@ -650,6 +687,7 @@ REQ RESP TRAILER START_TIME EMIT_TIME_LOCAL DURATION PROTOCOL RESPONSE_CODE_DETA
 DYNAMIC_METADATA CLUSTER_METADATA UPSTREAM_METADATA METADATA FILTER_STATE UPSTREAM_FILTER_STATE
 PATH QUERY_PARAM QUERY_PARAMS GRPC_STATUS GRPC_STATUS_NUMBER REQUESTED_SERVER_NAME ENVIRONMENT
 DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT DOWNSTREAM_PEER_CERT_V_START HOSTNAME STREAM_ID UNIQUE_ID
+UPSTREAM_SERVER_NAME UPSTREAM_TLS_GROUP REQ_WITHOUT_QUERY
 UPSTREAM_HOSTS_ATTEMPTED UPSTREAM_PEER_SERIAL DOWNSTREAM_PEER_SERIAL nope NOPE A_1
 """.split()
 PLAIN_ARGUMENTS = """

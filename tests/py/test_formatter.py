@@ -33,8 +33,15 @@ CONTEXT = {
     "filter_state": {"k": "v", "o": {"f": "field"}},
     "tls": {
         "version": "TLSv1.3",
-        "peer": {"subject": "CN=peer", "dns_san": ["a.com", "b.com"], "cert_v_start": 0},
+        "group": "X25519",
+        "peer": {
+            "subject": "CN=peer",
+            "issuer_serial": "0a",
+            "dns_san": ["a.com", "b.com"],
+            "cert_v_start": 0,
+        },
     },
+    "upstream_server_name": "up.com",
     "time_points": {"US_RX_BEG": 5, "mine": 8},
     "access_log_type": "DownstreamEnd",
 }
@@ -64,6 +71,8 @@ CONTEXT = {
         ("%FILTER_STATE(k):2% %FILTER_STATE(k:FIELD:f)%", '"v -'),
         ("%DOWNSTREAM_TLS_VERSION% %DOWNSTREAM_PEER_SUBJECT%", "TLSv1.3 CN=peer"),
         ("%DOWNSTREAM_PEER_DNS_SAN% %DOWNSTREAM_PEER_CERT_V_START(%Y)%", "a.com,b.com 1970"),
+        ("%DOWNSTREAM_TLS_GROUP% %DOWNSTREAM_PEER_ISSUER_SERIAL%", "X25519 0a"),
+        ("%UPSTREAM_SERVER_NAME% %UPSTREAM_TLS_GROUP%", "up.com -"),
         ("%PATH(NQ)% %QUERY_PARAM(a)% %ACCESS_LOG_TYPE%", "/p 1+ DownstreamEnd"),
         ("%HOSTNAME%", socket.gethostname()),
         ("%ENVIRONMENT(MESHCORE_TEST)% %ENVIRONMENT(MESHCORE_TEST):2%", "50% v 50"),
@@ -133,6 +142,12 @@ def test_json_escapes():
 @pytest.mark.parametrize(
     ("format_", "path", "reason"),
     [
+        ("%REQ_WITHOUT_QUERY(a)%", "", "%REQ_WITHOUT_QUERY% is not a known operator"),
+        (
+            '%COALESCE({"operators":[{"command":"PROTOCOL","max_length":null}]})%',
+            "",
+            "%COALESCE%: max_length must be a positive integer",
+        ),
         ("%NOPE%", "", "%NOPE% is not a known operator"),
         ("%REQ%", "", "%REQ% requires parameters"),
         ("%PROTOCOL:1%", "", "%PROTOCOL% does not take any parameters or length"),
