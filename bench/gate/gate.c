@@ -295,6 +295,21 @@ static void request_close(void *state) {
     mc_free(self);
 }
 
+/* --- connection: accepted, one request that asks for the close, closed --------------------------------------------- */
+
+static void *connection_open(size_t size) {
+    request_job *self = request_open(size);
+    pipeline_client_close(&self->client);
+    self->text = "GET / HTTP/1.1\r\nHost: www.example.com\r\nConnection: close\r\n\r\n";
+    return self;
+}
+static void connection_run(void *state) {
+    request_job *self = state;
+    REQUIRE(pipeline_client(&self->pipeline, &self->client, "main") == MC_OK);
+    request_run(self);
+    REQUIRE(self->client.closed);
+}
+
 /* ---------------------------------------------------------------------------------------------------------------- */
 
 static const job jobs[] = {
@@ -307,6 +322,7 @@ static const job jobs[] = {
     {"pick_maglev", pick_open, pick_run, pick_close, MC_LB_MAGLEV},
     {"request", request_open, request_run, request_close, false},
     {"request_12_headers", request_open, request_run, request_close, true},
+    {"connection", connection_open, connection_run, request_close, false},
 };
 
 static double now_ns(void) {

@@ -133,7 +133,7 @@ static void written(mc_conn *conn, size_t before) {
     if (now > 0 || conn->write_failed || conn->state == MC_CONN_CLOSED) {
         return;
     }
-    if (before > 0 && conn->state == MC_CONN_OPEN && events->on_drained != NULL) {
+    if (before > 0 && (conn->state == MC_CONN_OPEN || conn->linger) && events->on_drained != NULL) {
         events->on_drained(conn);
     }
     /* A callback may have queued more, or closed. */

@@ -60,7 +60,8 @@ typedef struct mc_conn_events {
     void (*on_eof)(mc_conn *conn);
     void (*on_high)(mc_conn *conn);
     void (*on_low)(mc_conn *conn);
-    /* All written bytes have left (buffer empty again after having been non-empty). After on_low. */
+    /* All written bytes have left (buffer empty again after having been non-empty), also of a connection that lingers.
+     * After on_low. */
     void (*on_drained)(mc_conn *conn);
     void (*on_close)(mc_conn *conn, mc_close_reason reason);
 } mc_conn_events;
@@ -115,7 +116,7 @@ struct mc_conn {
     struct mc_memory_end *memory; /* memory transport's side, else NULL */
 };
 
-/* CLOSING: flushing or lingering, no more callbacks but on_close. CLOSED: the descriptor is gone, on_close
+/* CLOSING: flushing or lingering, no more callbacks but on_close (and, lingering, on_drained). CLOSED: the descriptor is gone, on_close
  * called or queued. */
 enum { MC_CONN_CONNECTING = 1, MC_CONN_OPEN, MC_CONN_CLOSING, MC_CONN_CLOSED };
 

@@ -37,7 +37,6 @@ struct mc_downstream {
     bool protocol_error;      /* what came was no HTTP */
     bool soft_drain;          /* http1_safe_max_connection_duration: the next request is the last */
     bool closing;             /* nothing further is read; what is written still leaves */
-    bool clean;               /* closing after a request that asked for it and came whole: nobody is kept waiting */
     bool leaving;             /* its listener is going */
     bool keep;                /* paused: the rest of the input waits for the stream's end */
     struct object *objects;   /* mc_downstream_object */
@@ -126,22 +125,24 @@ static void close_now(mc_downstream *d) {
     mc_conn_abort(&d->conn, MC_CLOSE_LOCAL);
 }
 
-/* Everything written leaves, FIN, then the peer has delayed_close_timeout to close (rules section 1.5). */
+/* Everything written leaves, FIN, then the peer has delayed_close_timeout to close (rules section 1.5). A client that asked for
+ * the end and whose request came whole (`clean`) sends no more that a close could meet, and is not waited for. */
 static void close_after_flush(mc_downstream *d, bool clean) {
     uint64_t delay = d->pin->hcm->delayed_close_ms;
     if (d->closing) {
         return;
     }
     d->closing = true;
-    d->clean = clean;
     d->local_reason = "deferred_close_on_drained_connection";
     mc_timer_cancel(d->proxy->loop, &d->timer);
-    if (delay == 0) {
+    if (delay == 0 || (clean && !d->conn.readable)) {
         mc_conn_close(&d->conn, true);
-        return;
+    } else {
+        mc_conn_close_linger(&d->conn);
     }
-    mc_conn_close_linger(&d->conn);
-    mc_timer_arm(d->proxy->loop, &d->timer, delay);
+    if (delay != 0 && d->conn.state != MC_CONN_CLOSED) {
+        mc_timer_arm(d->proxy->loop, &d->timer, delay);
+    }
 }
 
 /* HTTP/1 has no notice to send, so the client may still use the connection until drain_timeout has passed. */
@@ -206,11 +207,12 @@ static void headers_timeout(mc_downstream *d) {
 static void timer_fired(mc_timer *timer) {
     mc_downstream *d = MC_CONTAINER(timer, mc_downstream, timer);
     uint64_t now = mc_loop_now_ms(d->proxy->loop), timeout = d->pin->hcm->connection_idle_ms;
-    if (d->closing) {
-        if (!d->clean) {
-            COUNT(d, downstream_cx_delayed_close_timeout);
-            d->local_reason = "triggered_delayed_close_timeout";
-        }
+    if (d->closing && d->conn.out.length > 0 && d->conn.tx_bytes != d->tx_counted) { /* a slow reader, but it reads */
+        count_tx(d);
+        mc_timer_arm(d->proxy->loop, timer, d->pin->hcm->delayed_close_ms);
+    } else if (d->closing) {
+        COUNT(d, downstream_cx_delayed_close_timeout);
+        d->local_reason = "triggered_delayed_close_timeout";
         mc_conn_abort(&d->conn, MC_CLOSE_LOCAL);
     } else if (d->head_pending) {
         headers_timeout(d);
@@ -411,7 +413,13 @@ static void read_on(mc_downstream *d) {
     }
 }
 
-static void downstream_drained(mc_conn *conn) { tell_buffered(MC_CONTAINER(conn, mc_downstream, conn)); }
+static void downstream_drained(mc_conn *conn) {
+    mc_downstream *d = MC_CONTAINER(conn, mc_downstream, conn);
+    tell_buffered(d);
+    if (mc_timer_armed(&d->timer) && d->closing) { /* the wait for the peer begins when it has everything */
+        mc_timer_arm(d->proxy->loop, &d->timer, d->pin->hcm->delayed_close_ms);
+    }
+}
 
 static void downstream_high(mc_conn *conn) {
     mc_downstream *d = MC_CONTAINER(conn, mc_downstream, conn);

@@ -274,6 +274,80 @@ TEST(a_client_that_does_not_read_is_not_served_ahead) {
     close_fixture(&f);
 }
 
+/* --- the end of a connection -------------------------------------------------------------------------------------------- */
+
+enum { LARGE = 600000 };
+
+/* A response of LARGE bytes and more that the client, which asked for the end, does not read yet. */
+static void ask_large(fixture *f, char *big, size_t n) {
+    const int head = snprintf(big, n, "HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n", LARGE);
+    memset(big + head, 'x', LARGE);
+    f->p.response = big;
+    mc_conn_pause_reading(&f->client.conn);
+    pipeline_send(&f->client, MC_SLICE(GET("connection: close\r\n")));
+    pipeline_settle(&f->p);
+    CHECK_U64(pipeline_counter(&f->p, "http.in.downstream_rq_completed"), 1);
+}
+
+static void read_some(fixture *f) {
+    mc_conn_resume_reading(&f->client.conn);
+    mc_loop_turn(f->p.worker->loop, 0);
+    mc_conn_pause_reading(&f->client.conn);
+}
+
+TEST(a_slow_reader_gets_everything) { /* delayed_close_timeout counts from its last read */
+    static char big[LARGE + 100];
+    fixture f;
+    int reads = 0;
+    open_fixture(&f, WITH(""));
+    for (ask_large(&f, big, sizeof big); !f.client.eof && reads < 100; reads++) {
+        read_some(&f);
+        pipeline_run(&f.p, 900);
+    }
+    CHECK(reads > 3);
+    CHECK(f.client.in.length > LARGE);
+    CHECK_U64(pipeline_counter(&f.p, "http.in.downstream_cx_delayed_close_timeout"), 0);
+    close_fixture(&f);
+}
+
+TEST(a_reader_that_stops_is_cut_off) {
+    static char big[LARGE + 100];
+    fixture f;
+    open_fixture(&f, WITH(""));
+    ask_large(&f, big, sizeof big);
+    read_some(&f);
+    pipeline_run(&f.p, 2000);
+    CHECK_U64(pipeline_gauge(&f.p, "http.in.downstream_cx_active"), 0);
+    CHECK_U64(pipeline_counter(&f.p, "http.in.downstream_cx_delayed_close_timeout"), 1);
+    CHECK_U64(pipeline_counter(&f.p, "http.in.downstream_cx_destroy_local"), 1);
+    close_fixture(&f);
+}
+
+/* Who asked for the end has nothing more to say; who did not may be sending the next request. */
+TEST(only_who_did_not_ask_for_the_end_is_waited_for) {
+    fixture f;
+    open_fixture(&f, WITH("\"common_http_protocol_options\":{\"max_requests_per_connection\":1},"));
+    mc_conn_pause_reading(&f.client.conn); /* such that it does not answer the FIN */
+    pipeline_send(&f.client, MC_SLICE(GET("connection: close\r\n")));
+    pipeline_settle(&f.p);
+    CHECK_U64(pipeline_gauge(&f.p, "http.in.downstream_cx_active"), 0);
+    CHECK_U64(pipeline_counter(&f.p, "http.in.downstream_cx_destroy_local"), 1);
+    mc_conn_resume_reading(&f.client.conn);
+    pipeline_settle(&f.p);
+    CHECK_HAS(pipeline_received(&f.client, f.text, sizeof f.text), "hello");
+    pipeline_client_close(&f.client);
+
+    CHECK_INT(pipeline_client(&f.p, &f.client, "main"), MC_OK);
+    mc_conn_pause_reading(&f.client.conn);
+    pipeline_send(&f.client, MC_SLICE(GET("")));
+    pipeline_run(&f.p, 900);
+    CHECK_U64(pipeline_gauge(&f.p, "http.in.downstream_cx_active"), 1);
+    pipeline_run(&f.p, 200);
+    CHECK_U64(pipeline_gauge(&f.p, "http.in.downstream_cx_active"), 0);
+    CHECK_U64(pipeline_counter(&f.p, "http.in.downstream_cx_delayed_close_timeout"), 1);
+    close_fixture(&f);
+}
+
 TEST(a_connection_lives_so_long) {
     fixture f;
     open_fixture(&f, WITH("\"common_http_protocol_options\":{\"max_connection_duration\":\"5s\"},"));
