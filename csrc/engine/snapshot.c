@@ -297,7 +297,7 @@ static mc_status set_limits(const mc_compile_context *context, const mc_snapshot
     return MC_OK;
 }
 
-static mc_status compile_listener(const mc_value *config, const mc_value *node, const mc_compile_context *context,
+static mc_status compile_listener(const mc_value *config, const mc_value *bootstrap, const mc_compile_context *context,
                                   mc_snapshot *snapshot, mc_listener_config *out, mc_error *error) {
     char scope_text[MC_ADDRESS_TEXT * 2], address_text[MC_ADDRESS_TEXT];
     hcm_lookup lookup = {context->slots, snapshot};
@@ -312,7 +312,7 @@ static mc_status compile_listener(const mc_value *config, const mc_value *node, 
                           .cluster_exists = lookup_exists,
                           .ctx = &lookup};
     mc_slice name = MC_SLICE_NONE, direction = MC_SLICE_NONE;
-    const mc_value *manager;
+    const mc_value *manager, *node;
     out->backlog = (uint32_t)MC_DEFAULT_TCP_BACKLOG;
     out->reuse_port = out->bind = true;
     TRY(read_address(config, &out->address, error));
@@ -329,8 +329,11 @@ static mc_status compile_listener(const mc_value *config, const mc_value *node, 
     TRY(mc_value_read_u32(config, "per_connection_buffer_limit_bytes", &hcm.buffer_limit, error));
     TRY(mc_value_read_string(config, "traffic_direction", &direction, error));
     hcm.egress = mc_slice_eq(direction, MC_SLICE("OUTBOUND"));
+    TRY(mc_value_read_object(bootstrap, "node", &node, error));
     TRY(mc_value_read_string(node, "id", &hcm.node_id, error));
     TRY(mc_value_read_string(node, "cluster", &hcm.node_cluster, error));
+    TRY(mc_value_read_string(mc_value_get(bootstrap, "cluster_manager"), "local_cluster_name", &hcm.local_cluster,
+                             error));
     TRY(mc_value_read_string(mc_value_get(node, "locality"), "zone", &hcm.node_zone, error));
     TRY(find_hcm(config, &manager, &hcm, error));
     hcm.listener_scope = stat_scope(config, out, scope_text);
@@ -346,9 +349,8 @@ static mc_status compile_listener(const mc_value *config, const mc_value *node, 
 
 static mc_status compile_listeners(const mc_value *bootstrap, const mc_value *resources,
                                    const mc_compile_context *context, mc_snapshot *snapshot, mc_error *error) {
-    const mc_value *list, *node;
+    const mc_value *list;
     size_t count;
-    TRY(mc_value_read_object(bootstrap, "node", &node, error));
     TRY(mc_value_read_list(resources, "listeners", &list, &count, error));
     snapshot->listeners = mc_arena_zalloc(&snapshot->arena, count * sizeof *snapshot->listeners);
     if (snapshot->listeners == NULL) {
@@ -356,7 +358,7 @@ static mc_status compile_listeners(const mc_value *bootstrap, const mc_value *re
     }
     for (size_t i = 0; i < count; i++) {
         mc_listener_config *listener = &snapshot->listeners[snapshot->listener_count++];
-        mc_status status = compile_listener(&list[i], node, context, snapshot, listener, error);
+        mc_status status = compile_listener(&list[i], bootstrap, context, snapshot, listener, error);
         for (size_t j = 0; status == MC_OK && j < i; j++) {
             if (mc_slice_eq(snapshot->listeners[j].name, listener->name)) {
                 status = mc_error_set(error, MC_EINVAL, "name", "is given twice: %.*s", MC_SLICE_ARG(listener->name));

@@ -603,6 +603,7 @@ static mc_status compile(mc_hcm *hcm, const mc_value *config, const mc_hcm_conte
                                  .error = error,
                                  .stats = context->stats,
                                  .node_cluster = hcm->node_cluster,
+                                 .local_cluster = context->local_cluster,
                                  .cluster_slot = context->cluster_slot,
                                  .ctx = context->ctx};
     const mc_slice scope[] = {MC_SLICE("http."), stat_prefix, MC_SLICE(".")};

@@ -239,6 +239,7 @@ typedef struct mc_hcm_context {
     mc_slice listener_scope; /* address part of the listener's stats, e.g. "127.0.0.1_10000" */
     uint32_t buffer_limit;   /* listener per_connection_buffer_limit_bytes */
     mc_slice node_id, node_cluster, node_zone;
+    mc_slice local_cluster; /* the cluster that this node is part of; empty: not told */
     mc_address node_address;
     const mc_runtime *runtime; /* NULL: no values */
     mc_slice filter_chain_name;

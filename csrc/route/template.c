@@ -207,7 +207,9 @@ static mc_status read_template(mc_compile *c, const mc_value *policy, mc_slice *
 #define NO_PATH MC_SLICE("[^\\x00-\\x{10FFFF}]")
 
 static int template_holds(const void *regex, const mc_match_input *in) {
-    return mc_regex_full(regex, mc_headers_get_known(in->request->headers, MC_H_PATH));
+    mc_slice path = mc_headers_get_known(in->request->headers, MC_H_PATH);
+    path = mc_slice_until(path, mc_slice_find(path, '#'));
+    return mc_regex_full(regex, mc_slice_until(path, mc_slice_find(path, '?')));
 }
 
 mc_status mc_match_template_compile(mc_arena *arena, const mc_value *policy, mc_matcher *out, mc_error *error) {

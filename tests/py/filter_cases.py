@@ -763,6 +763,7 @@ def local_ratelimit() -> list[Case]:
         chain = [http_filter("rl", kind, stat_prefix=name, **config)]
         return Case(name, chain, requests, routes or [to_upstream()], stats=(f"{name}.http_local",))
 
+    shared = {"local_cluster_rate_limit": {}, "enable_x_ratelimit_headers": "DRAFT_VERSION_03"}
     by_user = {
         "actions": [
             {
@@ -832,6 +833,16 @@ def local_ratelimit() -> list[Case]:
             always_consume_default_token_bucket=False,
             **on,
             **bucket(3),
+        ),
+        limited("rl_shared", [ask()] * 3, **shared, **on, **bucket(7)),
+        limited(
+            "rl_shared_users",
+            users,
+            rate_limits=[{**by_user, "hits_addend": {"number": 2}}],
+            descriptors=[{"entries": [entry("u")], **bucket(15)}],
+            **shared,
+            **on,
+            **bucket(100),
         ),
         limited("rl_no_bucket", users, rate_limits=[by_user], descriptors=descriptors, **on),
         limited(
@@ -911,8 +922,17 @@ def compressor() -> list[Case]:
             "match": {"prefix": "/direct"},
             "direct_response": {"status": 200, "body": {"inline_string": text}},
         },
+        to_upstream(
+            "/br",
+            **per_route(
+                "c",
+                "compressor.v3.CompressorPerRoute",
+                overrides=library("compressor", "brotli", "Brotli"),
+            ),
+        ),
         to_upstream(),
     ]
+    both = [answer(accept, path="/br") for accept in ("gzip", "br", "*", "gzip, br;q=0.5")]
     placed = [answer("gzip", path=path) for path in ("/off", "/on", "/direct", "/")]
 
     def case(name: str, requests: list[Request], **config: Any) -> Case:
@@ -928,7 +948,7 @@ def compressor() -> list[Case]:
     }
     return [
         case("gz_old", [*plain, *answers, *placed]),
-        case("gz", [*plain, *answers, *placed], response_direction_config={}),
+        case("gz", [*plain, *answers, *placed, *both], response_direction_config={}),
         case("gz_off", placed, response_direction_config={"common_config": off}),
         case(
             "gz_tells",
@@ -944,6 +964,7 @@ def compressor() -> list[Case]:
         case(
             "gz_request",
             [
+                ask("POST /br", text.encode()),
                 ask("POST /", text.encode()),
                 ask("POST /", b"short"),
                 ask("POST /", text.encode(), content_encoding="br"),

@@ -487,7 +487,13 @@ def local_ratelimit(draw: Draw) -> Case:
                 ],
                 vh_rate_limits=["OVERRIDE", "INCLUDE", "IGNORE"],
                 stage=[1],
-                local_rate_limit_per_downstream_connection=[True],
+            ),
+            **draw.choice(
+                (
+                    {},
+                    {"local_rate_limit_per_downstream_connection": True},
+                    {"local_cluster_rate_limit": {}},
+                )
             ),
         }
 
@@ -552,10 +558,17 @@ def compressor(draw: Draw) -> Case:
         if draw.some(0.3):
             return {"disabled": True}
         fields = draw.fields(0.7, remove_accept_encoding_header=[True, False])
-        return {"overrides": {"response_direction_config": fields}}
+        coding = draw.choice(((), ("brotli", "Brotli"), ("zstd", "Zstd")))
+        return {
+            "overrides": draw.fields(
+                0.6,
+                response_direction_config=[fields],
+                compressor_library=lambda: library("compressor", *coding)["compressor_library"],
+            )
+        }
 
     qs = ("", "", ";q=0", ";q=0.5", "; q=1", ";q=x", ";q=1.5", ";Q=0.1")
-    codings = ("gzip", "br", "*", "identity", "deflate", "GZIP", "", "x-gzip")
+    codings = ("gzip", "br", "zstd", "*", "identity", "deflate", "GZIP", "", "x-gzip")
 
     def request() -> Request:
         drawn = ask(draw, "x-a")

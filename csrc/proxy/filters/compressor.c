@@ -47,9 +47,14 @@ typedef struct side {
     } stats;
 } side;
 
+/* A coding and how it is made. */
+typedef struct library {
+    const mc_codec *codec; /* NULL: none is said */
+    void *config;
+} library;
+
 typedef struct config {
-    const mc_codec *codec;
-    void *library;
+    library library;
     bool choose_first;
     side request, response;
     bool refuse_etag, hide_accept, tell_status;
@@ -64,17 +69,32 @@ typedef struct route {
     bool disabled;
     bool response;      /* response compression is on here */
     int8_t hide_accept; /* -1: as the filter */
+    library library;    /* takes the place of the filter's */
 } route;
 
 typedef struct state {
     mc_slice accept; /* what the client accepts; p == NULL: it does not say */
     bool decided;    /* what follows was */
     mc_coding_reason reason;
-    mc_slice chosen;  /* the coding; empty: none */
-    void *streams[2]; /* by mc_direction */
+    mc_slice chosen;           /* the coding; empty: none */
+    void *streams[2];          /* by mc_direction */
+    const mc_codec *codecs[2]; /* of streams */
 } state;
 
 static const mc_filter_type filter_type;
+
+static const library *library_of(mc_filter *filter) {
+    const config *config = mc_filter_get_config(filter);
+    for (const mc_route_filter *at = mc_filter_route(filter); at != NULL; at = at->outer) {
+        const route *route = at->config;
+        if (route != NULL) {
+            return route->library.codec == NULL ? &config->library : &route->library;
+        }
+    }
+    return &config->library;
+}
+
+static mc_slice coding_of(mc_filter *filter) { return mc_slice_cstr(library_of(filter)->codec->name); }
 
 /* --- conditions ---------------------------------------------------------------------------------------------------------- */
 
@@ -155,13 +175,16 @@ static bool code_allowed(const config *config, const mc_headers *headers) {
     return true;
 }
 
-static bool transfer_allowed(const config *config, const mc_headers *headers) {
+static bool transfer_allowed(mc_filter *filter, const mc_headers *headers) {
     mc_slice codings = mc_headers_get_known(headers, MC_H_TRANSFER_ENCODING);
-    return !has_token(codings, "gzip") && !has_token(codings, "deflate") && !has_token(codings, config->codec->name);
+    return codings.p == NULL || (!has_token(codings, "gzip") && !has_token(codings, "deflate") &&
+                                 !has_token(codings, library_of(filter)->codec->name));
 }
 
-/* The codings of the chain's compressors that take this content type, whether or not they are on here (FL-42). */
-static unsigned list_codings(mc_stream *stream, const mc_headers *headers, mc_coding out[MC_CODING_MAX]) {
+/* The codings of the chain's compressors that take this content type, whether or not they are on here (FL-42). As Envoy: of
+ * what routes say, only the asking compressor's own library counts. */
+static unsigned list_codings(mc_filter *filter, const mc_headers *headers, mc_coding out[MC_CODING_MAX]) {
+    const mc_stream *stream = mc_filter_stream(filter);
     unsigned count = 0;
     const bool typed = mc_headers_get_known(headers, MC_H_CONTENT_TYPE).n > 0;
     for (uint32_t i = 0; i < stream->filter_count && count < MC_CODING_MAX; i++) {
@@ -169,7 +192,8 @@ static unsigned list_codings(mc_stream *stream, const mc_headers *headers, mc_co
         if (config == NULL || (typed && !type_allowed(&config->response, headers))) {
             continue;
         }
-        const mc_slice name = mc_slice_cstr(config->codec->name);
+        const bool own = &stream->filters[i] == filter;
+        const mc_slice name = own ? coding_of(filter) : mc_slice_cstr(config->library.codec->name);
         unsigned at = 0;
         while (at < count && !mc_slice_eq(out[at].name, name)) {
             at++;
@@ -193,7 +217,7 @@ static void decide(mc_filter *filter, state *state, const mc_headers *headers) {
             return;
         }
     }
-    const unsigned count = list_codings(stream, headers, codings);
+    const unsigned count = list_codings(filter, headers, codings);
     const int chosen = mc_coding_choose(state->accept, codings, count, &state->reason);
     state->chosen = chosen < 0 ? MC_SLICE_NONE : codings[chosen].name;
     state->decided = true;
@@ -206,7 +230,7 @@ static bool accepted(mc_filter *filter, const config *config, state *state, cons
         return false;
     }
     decide(filter, state, headers);
-    const bool chosen = mc_slice_eq(state->chosen, mc_slice_cstr(config->codec->name));
+    const bool chosen = mc_slice_eq(state->chosen, coding_of(filter));
     const mc_stat stats[] = {
         [MC_CODING_NO_HEADER] = config->stats.no_accept_header,
         [MC_CODING_IDENTITY] = config->stats.header_identity,
@@ -222,13 +246,14 @@ static bool accepted(mc_filter *filter, const config *config, state *state, cons
 /* --- bodies ---------------------------------------------------------------------------------------------------------------- */
 
 static mc_status begin(mc_filter *filter, mc_direction direction, mc_headers *headers, mc_header_id encoding) {
-    const config *config = mc_filter_get_config(filter);
+    const library *library = library_of(filter);
     state *state = mc_filter_get_state(filter);
-    state->streams[direction] = config->codec->open(config->library, true);
+    state->codecs[direction] = library->codec;
+    state->streams[direction] = library->codec->open(library->config, true);
     mc_headers_remove_known(headers, MC_H_CONTENT_LENGTH);
     return state->streams[direction] == NULL
                ? MC_ENOMEM
-               : mc_headers_set_known_ref(headers, encoding, mc_slice_cstr(config->codec->name));
+               : mc_headers_set_known_ref(headers, encoding, mc_slice_cstr(library->codec->name));
 }
 
 /* What comes out goes on; with `end_stream` as the last of the body. */
@@ -241,7 +266,7 @@ static mc_filter_status transform(mc_filter *filter, mc_direction direction, mc_
     mc_net *net = stream->proxy->net;
     mc_buffer out;
     mc_buffer_init(&out, mc_net_chunks(net));
-    if (config->codec->run(state->streams[direction], data, finish, &out) != MC_OK) {
+    if (state->codecs[direction]->run(state->streams[direction], data, finish, &out) != MC_OK) {
         mc_buffer_clear(&out);
         return mc_filter_out_of_memory(filter);
     }
@@ -266,7 +291,7 @@ static bool compress_request(mc_filter *filter, const config *config, const mc_h
     const side *side = &config->request;
     return side->set && mc_feature_flag_on(&side->enabled, mc_filter_runtime(filter)) &&
            !mc_filter_stream(filter)->upgrade && length_allowed(filter, side, headers) && type_allowed(side, headers) &&
-           !mc_headers_has(headers, MC_H_CONTENT_ENCODING) && transfer_allowed(config, headers);
+           !mc_headers_has(headers, MC_H_CONTENT_ENCODING) && transfer_allowed(filter, headers);
 }
 
 static mc_filter_status decode_headers(mc_filter *filter, mc_headers *headers, bool end_stream) {
@@ -338,9 +363,7 @@ static mc_status add_vary(mc_headers *headers) {
 
 static mc_status add_status(mc_filter *filter, mc_headers *headers, const char *what, const char *then,
                             mc_slice length) {
-    const config *config = mc_filter_get_config(filter);
-    mc_slice parts[] = {mc_slice_cstr(config->codec->name), MC_SLICE(";"), mc_slice_cstr(what), mc_slice_cstr(then),
-                        length};
+    mc_slice parts[] = {coding_of(filter), MC_SLICE(";"), mc_slice_cstr(what), mc_slice_cstr(then), length};
     mc_slice text;
     MC_TRY(mc_arena_concat(mc_filter_arena(filter), parts, 5, &text));
     return mc_headers_add(headers, MC_SLICE("x-envoy-compression-status"), text);
@@ -386,7 +409,7 @@ static mc_status decide_response(mc_filter *filter, mc_headers *headers, bool en
     if (config->tell_status && enabled && !end_stream && !length) {
         mc_counter_inc(slab, config->response.stats.content_length_too_small);
     }
-    if (asks && accepted(filter, config, state, headers) && compressible && transfer_allowed(config, headers)) {
+    if (asks && accepted(filter, config, state, headers) && compressible && transfer_allowed(filter, headers)) {
         mc_counter_inc(slab, config->response.stats.compressed);
         MC_TRY(begin_response(filter, config, headers));
     } else {
@@ -417,11 +440,10 @@ static mc_filter_status encode_data(mc_filter *filter, mc_slice bytes, bool end_
 static mc_filter_status encode_trailers(mc_filter *filter, mc_headers *map) { return trailers(filter, MC_ENCODE); }
 
 static void close_filter(mc_filter *filter) {
-    const config *config = mc_filter_get_config(filter);
     state *state = mc_filter_get_state(filter);
     for (int i = 0; state != NULL && i < 2; i++) {
         if (state->streams[i] != NULL) {
-            config->codec->close(state->streams[i]);
+            state->codecs[i]->close(state->streams[i]);
             state->streams[i] = NULL;
         }
     }
@@ -483,7 +505,7 @@ static mc_status read_response(mc_filter_compile *c, const mc_value *value, conf
     return read_codes(c, value, out);
 }
 
-static mc_status read_library(mc_filter_compile *c, const mc_value *value, config *out, mc_slice *name) {
+static mc_status read_library(mc_filter_compile *c, const mc_value *value, library *out, mc_slice *name) {
     const mc_value *library, *typed;
     MC_TRY(mc_value_read_object(value, "compressor_library", &library, c->error));
     MC_TRY(mc_value_read_string(library, "name", name, c->error));
@@ -493,7 +515,7 @@ static mc_status read_library(mc_filter_compile *c, const mc_value *value, confi
         return mc_error_set(c->error, MC_EINVAL, "compressor_library.typed_config",
                             "is no compression that this build has: %.*s", MC_SLICE_ARG(mc_any_type(typed)));
     }
-    return mc_error_in(out->codec->compile(c->arena, typed, true, &out->library, c->error), c->error,
+    return mc_error_in(out->codec->compile(c->arena, typed, true, &out->config, c->error), c->error,
                        "compressor_library.typed_config");
 }
 
@@ -507,7 +529,8 @@ static mc_status register_side(mc_filter_compile *c, mc_slice prefix, const char
 }
 
 static mc_status register_stats(mc_filter_compile *c, mc_slice library, bool split, config *out) {
-    mc_slice parts[] = {MC_SLICE("compressor."), library, MC_SLICE("."), mc_slice_cstr(out->codec->prefix)}, prefix;
+    mc_slice parts[] = {MC_SLICE("compressor."), library, MC_SLICE("."), mc_slice_cstr(out->library.codec->prefix)},
+             prefix;
     MC_TRY(mc_arena_concat(c->arena, parts, 4, &prefix));
     MC_TRY(register_side(c, prefix, "request.", &out->request));
     MC_TRY(register_side(c, prefix, split ? "response." : "", &out->response));
@@ -525,7 +548,7 @@ static mc_status compile(mc_filter_compile *c, const mc_value *value, void **out
     if (config == NULL) {
         return MC_ENOMEM;
     }
-    MC_TRY(read_library(c, value, config, &library));
+    MC_TRY(read_library(c, value, &config->library, &library));
     MC_TRY(mc_value_read_bool(value, "choose_first", &config->choose_first, c->error));
     MC_TRY(mc_value_read_object(value, "request_direction_config", &request, c->error));
     MC_TRY(mc_value_read_object(value, "response_direction_config", &response, c->error));
@@ -560,6 +583,10 @@ static mc_status compile_route(mc_filter_compile *c, const mc_value *value, void
     }
     MC_TRY(mc_value_read_object(overrides, "response_direction_config", &response, c->error));
     route->response = response != NULL;
+    if (mc_value_get(overrides, "compressor_library") != NULL) {
+        mc_slice name;
+        MC_TRY(mc_error_in(read_library(c, overrides, &route->library, &name), c->error, "overrides"));
+    }
     if (mc_value_get(response, "remove_accept_encoding_header") != NULL) {
         MC_TRY(mc_value_read_bool(response, "remove_accept_encoding_header", &hide, c->error));
         route->hide_accept = hide;

@@ -18,7 +18,8 @@ typedef struct mc_filter_compile {
     mc_stats *stats;
     mc_slice scope; /* "http.<stat_prefix>." */
     mc_slice node_cluster;
-    bool is_route;   /* for a place in the route table */
+    mc_slice local_cluster; /* the cluster that this node is part of; empty: not told */
+    bool is_route;          /* for a place in the route table */
     const void *own; /* there: what the chain's filter of this name was made of; NULL: there is none of this kind */
     uint32_t (*cluster_slot)(void *ctx, mc_slice name);
     void *ctx;

@@ -49,6 +49,8 @@ typedef struct config {
     uint16_t status;
     mc_fraction enabled, enforced;
     bool has_bucket, per_connection, always_default, resource_exhausted, headers;
+    uint32_t
+        sharers; /* slot of the cluster whose hosts share the tokens; UINT32_MAX: this process has them for itself */
     limit limit;
     bucket bucket;
     descriptor *descriptors;
@@ -247,8 +249,16 @@ static bucket *default_bucket(mc_filter *filter, config *config) {
     return own == NULL ? &config->bucket : own;
 }
 
+/* FL-32: each of n that share the tokens pays n times the price. */
+static double share(mc_filter *filter, const config *config) {
+    const mc_upstream *upstream =
+        config->sharers == UINT32_MAX ? NULL : mc_proxy_upstream(mc_filter_stream(filter)->proxy, config->sharers);
+    const size_t hosts = upstream == NULL ? 0 : mc_hosts_count(upstream->hosts);
+    return hosts == 0 ? 1 : (double)hosts;
+}
+
 static bool take(mc_filter *filter, const config *config, const hit *hit, bucket *seen) {
-    const double cost = hit->request->has_hits ? (double)hit->request->hits_addend : 1;
+    const double cost = share(filter, config) * (hit->request->has_hits ? (double)hit->request->hits_addend : 1);
     const uint64_t now = now_ns(filter);
     descriptor *descriptor = hit->descriptor;
     if (descriptor->wildcard) {
@@ -288,7 +298,7 @@ static mc_status decide(mc_filter *filter, config *config, bool *allowed) {
     }
     bucket *otherwise = config->has_bucket ? default_bucket(filter, config) : NULL;
     if (otherwise != NULL && (count == 0 || config->always_default)) {
-        *allowed = mc_token_bucket_consume(&otherwise->tokens, now_ns(filter), 1);
+        *allowed = mc_token_bucket_consume(&otherwise->tokens, now_ns(filter), share(filter, config));
         if (!*allowed) {
             tell(filter, otherwise);
             return MC_OK;
@@ -503,6 +513,23 @@ static mc_status read_options(mc_filter_compile *c, const mc_value *value, confi
     return mc_rate_limits_compile(c->arena, value, "rate_limits", &out->own_limits, c->error);
 }
 
+static mc_status read_sharers(mc_filter_compile *c, const mc_value *value, config *out) {
+    static const char field[] = "local_cluster_rate_limit";
+    out->sharers = UINT32_MAX;
+    if (mc_value_get(value, field) == NULL) {
+        return MC_OK;
+    }
+    if (out->per_connection) {
+        return mc_error_set(c->error, MC_EINVAL, field,
+                            "must not be set with local_rate_limit_per_downstream_connection");
+    }
+    if (c->local_cluster.n == 0) {
+        return mc_error_set(c->error, MC_EINVAL, field, "needs cluster_manager.local_cluster_name");
+    }
+    out->sharers = c->cluster_slot(c->ctx, c->local_cluster);
+    return out->sharers == UINT32_MAX ? MC_ENOMEM : MC_OK;
+}
+
 static mc_status compile(mc_filter_compile *c, const mc_value *value, void **out) {
     const mc_value *bucket;
     mc_slice prefix = MC_SLICE_NONE, scope;
@@ -538,6 +565,7 @@ static mc_status compile(mc_filter_compile *c, const mc_value *value, void **out
     MC_TRY(mc_header_options_compile(c->arena, value, "request_headers_to_add_when_not_enforced",
                                      &config->request_headers, c->error));
     MC_TRY(read_options(c, value, config));
+    MC_TRY(read_sharers(c, value, config));
     return read_descriptors(c, value, config);
 }
 

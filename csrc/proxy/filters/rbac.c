@@ -100,13 +100,9 @@ static int authenticated(const rule *rule, const subject *subject) {
     if (peer == NULL) {
         return mc_string_match_test(&rule->text, MC_SLICE(""));
     }
-    if (peer->uri_sans.count > 0) {
-        return any_text(&rule->text, peer->uri_sans);
-    }
-    if (peer->dns_sans.count > 0) {
-        return any_text(&rule->text, peer->dns_sans);
-    }
-    return mc_string_match_test(&rule->text, peer->subject);
+    int holds = any_text(&rule->text, peer->uri_sans);
+    holds = holds == 0 ? any_text(&rule->text, peer->dns_sans) : holds;
+    return holds == 0 ? mc_string_match_test(&rule->text, peer->subject) : holds;
 }
 
 static int all_hold(const rule *rule, const subject *subject) {
