@@ -380,9 +380,11 @@ static size_t downstream_data(mc_conn *conn, mc_slice data) {
         }
         long n = mc_h1_parser_feed(&d->parser, mc_slice_from(data, used));
         if (n < 0) {
-            if (!d->closing && d->parser.error.reply_code != 0) {
+            if (d->closing) { /* by the answer to it */
+                d->spoke = true;
+            } else if (d->parser.error.reply_code != 0) {
                 codec_error(d);
-            } else if (!d->closing) { /* no memory for a stream */
+            } else { /* no memory for a stream */
                 close_now(d);
             }
             return data.n;

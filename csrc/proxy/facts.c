@@ -117,7 +117,7 @@ static void note_pool(mc_facts *facts) { facts->pool_ready = (mc_loop_now_us(fac
 
 void mc_facts_note_failed(mc_facts *facts) { note_pool(facts); }
 
-void mc_facts_note_ready(mc_facts *facts, const mc_conn *conn) {
+void mc_facts_note_ready(mc_facts *facts, const mc_conn *conn, bool raw) {
     note_attempt(facts, conn->id);
     facts->remote = facts->host;
     if (facts->wants_local && conn->io.fd >= 0 && mc_socket_local(conn->io.fd, &facts->local) != 0) {
@@ -127,7 +127,8 @@ void mc_facts_note_ready(mc_facts *facts, const mc_conn *conn) {
     facts->connect_begin = since_start(facts, conn->opened_us);
     facts->connect_end = since_start(facts, conn->connected_us);
     note_pool(facts);
-    facts->send_begin = now(facts);
+    facts->raw = raw;
+    facts->send_begin = raw ? MC_NO_TIME : now(facts);
     facts->received_before = conn->rx_bytes;
 }
 
@@ -166,6 +167,7 @@ void mc_facts_note_sent_head(mc_facts *facts, mc_slice head) {
 }
 
 void mc_facts_note_sent(mc_facts *facts, size_t body, size_t framing) {
+    facts->send_begin = facts->send_begin == MC_NO_TIME ? now(facts) : facts->send_begin;
     facts->body_sent += body;
     facts->wire_sent += body + framing;
 }
@@ -226,7 +228,7 @@ void mc_facts_fill(const mc_facts *facts, const mc_conn *client, mc_stream_info 
     info->attempted_connection_count = facts->connection_count;
     info->attempted_connections = facts->connections;
     info->upstream_connection_id = facts->connection;
-    info->upstream_protocol = info->upstream_remote == NULL ? MC_SLICE_NONE : MC_SLICE("HTTP/1.1");
+    info->upstream_protocol = info->upstream_remote == NULL || facts->raw ? MC_SLICE_NONE : MC_SLICE("HTTP/1.1");
     info->upstream_close_type = info->upstream_host == NULL ? MC_SLICE_NONE : MC_SLICE("Normal");
     info->at.upstream_connect_begin = facts->connect_begin;
     info->at.upstream_connect_end = facts->connect_end;

@@ -23,6 +23,7 @@ typedef struct mc_facts {
     uint64_t *connections;
     uint32_t attempted_count, connection_count, room; /* at most so many of either */
     uint64_t connection;
+    bool raw;
     /* The client's side: what its connection had received and written when the request began; bytes of headers. */
     uint64_t asked_at, answered_at, request_header_bytes, response_header_bytes;
     uint64_t try_us;          /* when the last try began */
@@ -45,7 +46,7 @@ void mc_facts_note_head(mc_facts *facts, mc_slice head);              /* of the 
 void mc_facts_note_trailers(mc_facts *facts, const mc_headers *trailers);
 void mc_facts_note_cluster(mc_facts *facts, const mc_cluster *cluster); /* of the route; NULL: none */
 void mc_facts_note_host(mc_facts *facts, mc_host *host);
-void mc_facts_note_ready(mc_facts *facts, const mc_conn *conn);
+void mc_facts_note_ready(mc_facts *facts, const mc_conn *conn, bool raw); /* raw: no HTTP is spoken on it */
 void mc_facts_note_failed(mc_facts *facts);
 void mc_facts_note_sent_head(mc_facts *facts, mc_slice head);
 void mc_facts_note_sent(mc_facts *facts, size_t body, size_t framing);

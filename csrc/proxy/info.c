@@ -140,7 +140,7 @@ static void tell_try(const mc_stream *stream, const mc_span_end *try, bool ready
     info->flag_order = 0;
     info->attempts = 0;
     info->protocol = info->upstream_protocol;
-    if (info->protocol.n == 0) { /* no connection, nothing to tell of */
+    if (info->upstream_remote == NULL) { /* no connection, nothing to tell of */
         info->downstream_wire_received = info->downstream_wire_sent = 0;
         info->downstream_header_received = info->downstream_plain_header_received = 0;
         info->downstream_header_sent = info->downstream_plain_header_sent = 0;

@@ -604,6 +604,9 @@ void mc_stream_send_headers(mc_stream *stream, bool end_stream) {
         out_of_memory(stream);
         return;
     }
+    if (MC_UNLIKELY(stream->tunnel) && stream->hcm->access.on_tunnel) {
+        mc_stream_log(stream, MC_LOG_DOWNSTREAM_TUNNEL);
+    }
     mc_h1_spell(stream->response, &stream->hcm->h1);
     char *out = mc_net_scratch(net, mc_h1_head_size(stream->response));
     if (out == NULL) {
@@ -628,9 +631,6 @@ void mc_stream_send_headers(mc_stream *stream, bool end_stream) {
     stream->headers_sent = true;
     stream->headers_sent_us = mc_loop_now_us(stream->proxy->loop);
     stream->framing = framing;
-    if (stream->tunnel && stream->hcm->access.on_tunnel) {
-        mc_stream_log(stream, MC_LOG_DOWNSTREAM_TUNNEL);
-    }
     if (framing == MC_H1_UNTIL_CLOSE || stream->tunnel) {
         stream->close_connection = true;
     }

@@ -79,7 +79,7 @@ static void write_request(mc_try *t) {
     mc_stream *stream = r->stream;
     mc_conn *conn = mc_attempt_conn(&t->attempt);
     t->selected = true;
-    MC_FACT(stream, ready, stream->facts, conn);
+    MC_FACT(stream, ready, stream->facts, conn, r->terminates);
     if (MC_UNLIKELY(stream->hcm->access.on_upstream)) {
         log_ready(t);
     }

@@ -331,6 +331,9 @@ void mc_try_accept_connect(mc_try *t) {
         return;
     }
     stream->first_upstream_us = mc_loop_now_us(stream->proxy->loop);
+    if (MC_UNLIKELY(stream->hcm->access.upstream != NULL)) {
+        t->arrived = copy_headers(&t->headers);
+    }
     mc_router_disarm_handshake(r, t);
     if (respond(t, false) == MC_OK) {
         mc_try_write_payload(t);

@@ -3,10 +3,13 @@ the lines compared value by value."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 import re
+import socket as stdlib_socket
 import string
+import threading
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -16,7 +19,7 @@ import peers
 import pytest
 from clients import Connection
 from differences import explained
-from upstreams import Behaviour, Upstream, echo, raw, reset, stall
+from upstreams import Behaviour, Exchange, Upstream, echo, raw, reset, stall
 from waiting import wait_until
 
 import meshcore
@@ -235,11 +238,7 @@ def both_logging(ports: dict[str, int]) -> Iterator[Callable[[str], list[peers.S
     servers: list[peers.Server] = []
 
     def start(text: str) -> list[peers.Server]:
-        servers.append(
-            peers.meshcore(
-                text, args=("--concurrency", "1", "--allow-unsupported", *FLUSH), **ports
-            )
-        )
+        servers.append(peers.meshcore(text, args=("--concurrency", "1", *FLUSH), **ports))
         servers.append(peers.envoy(text, args=FLUSH, **ports))
         return servers
 
@@ -363,6 +362,185 @@ def test_every_operator_in_every_kind_of_record(
         assert len(mine) == len(yours), file
         for index, pair in enumerate(zip(mine, yours, strict=True)):
             wrong += differences(f"{file}[{index}]", *pair, file, ports, both)
+    assert not wrong, f"{len(wrong)} differ\n" + "\n".join(wrong)
+
+
+async def bytes_back(exchange: Exchange) -> None:
+    """A tunnel that returns what it gets."""
+    exchange.body_read = True
+    if "none" in exchange.request.target:
+        await exchange.head(403, [("content-length", "0")])
+        return
+    if exchange.request.method == "CONNECT":
+        await exchange.head(200)
+    else:
+        await exchange.head(101, [("connection", "Upgrade"), ("upgrade", "websocket")])
+    while data := await exchange.reader.read(100):
+        await exchange.write(data)
+    exchange.writer.close()
+
+
+async def in_two_parts(exchange: Exchange) -> None:
+    await exchange.read_body()
+    await exchange.head(200, [("transfer-encoding", "chunked")])
+    await exchange.chunk(b"begin")
+    await exchange.upstream.gate()
+    await exchange.chunk(b"end")
+    await exchange.chunk(b"")
+
+
+@pytest.fixture
+def no_http() -> Iterator[int]:
+    """The port of a server that returns the bytes it gets, whatever they are."""
+    listening = stdlib_socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = listening.accept()
+                with client:
+                    while data := client.recv(100):
+                        client.sendall(data)
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    yield int(listening.getsockname()[1])
+    listening.shutdown(stdlib_socket.SHUT_RDWR)
+    listening.close()
+    thread.join()
+
+
+def upgrade(target: str) -> bytes:
+    head = f"GET {target} HTTP/1.1\r\nHost: a.com\r\nConnection: Upgrade\r\n"
+    return f"{head}Upgrade: websocket\r\n\r\n".encode()
+
+
+def connect(host: str) -> bytes:
+    return f"CONNECT {host}:80 HTTP/1.1\r\nHost: {host}:80\r\n\r\n".encode()
+
+
+LASTING = {
+    "websocket": upgrade("/tunnel"),
+    "refused websocket": upgrade("/tunnel/none"),
+    "websocket nowhere": upgrade("/refused"),
+    "connect ends here": connect("here.com"),
+    "connect goes on": connect("on.com"),
+    "connect without route": connect("a.com"),
+    "slow": b"GET /slow HTTP/1.1\r\nHost: a.com\r\n\r\n",
+    "slow post": b"POST /slow HTTP/1.1\r\nHost: a.com\r\nContent-Length: 3\r\n\r\nabc",
+}
+FILES = ("requests", "tries", "connections")
+
+
+def connect_route(host: str, name: str, **action: Any) -> dict[str, Any]:
+    only = {"name": ":authority", "string_match": {"prefix": host}}
+    return {"match": {"connect_matcher": {}, "headers": [only]}, "name": name, "route": action}
+
+
+def lasting_config() -> str:
+    options = {
+        "access_log_flush_interval": "0.3s",
+        "flush_access_log_on_new_request": True,
+        "flush_log_on_tunnel_successfully_established": True,
+    }
+    upgrades = [{"upgrade_type": "websocket"}, {"upgrade_type": "CONNECT"}]
+    logs = {name: [file_log(name, json_format=formats())] for name in FILES}
+    text = config(logs["requests"], access_log_options=options, upgrade_configs=upgrades)
+    made: dict[str, Any] = json.loads(re.sub(r":\s*(\$\w+)", r': "\1"', text))
+    [listener] = made["static_resources"]["listeners"]
+    listener["access_log"] = logs["connections"]
+    manager = listener["filter_chains"][0]["filters"][0]["typed_config"]
+    manager["http_filters"][0]["typed_config"] |= {
+        "upstream_log": logs["tries"],
+        "upstream_log_options": {
+            "flush_upstream_log_on_upstream_stream": True,
+            "upstream_log_flush_interval": "0.3s",
+        },
+    }
+    [host] = manager["route_config"]["virtual_hosts"]
+    host["domains"] += ["here.com:*", "on.com:*"]
+    ends = [{"upgrade_type": "CONNECT", "connect_config": {}}]
+    host["routes"] = [
+        connect_route("here", "ends", cluster="resetting", upgrade_configs=ends),
+        connect_route("on", "goes on", cluster="stalled"),
+        route("/tunnel", route={"cluster": "stalled"}),
+        route("/slow", route={"cluster": "trailing"}),
+        *host["routes"],
+    ]
+    return re.sub(r'"(\$\w+)"', r"\1", json.dumps(made))
+
+
+def records(server: peers.Server, file: str) -> list[dict[str, Any]]:
+    path = server.directory / file
+    text = path.read_text("utf-8", "surrogateescape") if path.exists() else ""
+    return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+
+
+def one_more_of_each(server: peers.Server, count: dict[str, int]) -> None:
+    """Until each of two logs has told of what lasts, once more than it had."""
+    before = {file: len(records(server, file)) for file in count}
+    wait_until(lambda: all(len(records(server, f)) > n + 1 for f, n in before.items()))
+
+
+def lasting_records(
+    server: peers.Server, data: bytes, slowly: Upstream
+) -> dict[str, dict[str, dict[str, Any]]]:
+    """The last record of each type, by file."""
+    start = {file: len(records(server, file)) for file in FILES}
+    method = data.split(b" ", 1)[0].decode()
+    with Connection(server.port) as connection:
+        connection.send(data)
+        if b"/slow" in data:
+            connection.head()
+            connection.chunk()
+            one_more_of_each(server, {"requests": 0, "tries": 0})
+            slowly.release()
+            while connection.chunk():
+                pass
+        elif connection.reply(method).status == (200 if method == "CONNECT" else 101):
+            connection.send(b"hello")
+            told = b""
+            while len(told) < 5:
+                told += connection.piece(5 - len(told))
+            one_more_of_each(server, {"requests": 0, "tries": 0})
+
+    def new_records() -> dict[str, list[dict[str, Any]]]:
+        return {file: records(server, file)[start[file] :] for file in FILES}
+
+    def complete() -> bool:
+        types = {f: [one["ACCESS_LOG_TYPE"] for one in each] for f, each in new_records().items()}
+        routed = b"CONNECT a.com" not in data
+        ended = "DownstreamEnd" in types["requests"] and "NotSet" in types["connections"]
+        return ended and ("UpstreamEnd" in types["tries"] or not routed)
+
+    wait_until(complete)
+    new = new_records()
+    return {file: {one["ACCESS_LOG_TYPE"]: one for one in each} for file, each in new.items()}
+
+
+def test_records_of_what_lasts(
+    upstream: Callable[[Behaviour], Upstream],
+    no_http: int,
+    both_logging: Callable[[str], list[peers.Server]],
+    ports: dict[str, int],
+) -> None:
+    slowly = upstream(in_two_parts)
+    ports |= {
+        "stalled": upstream(bytes_back).port,
+        "trailing": slowly.port,
+        "resetting": no_http,
+    }
+    both = both_logging(lasting_config())
+    wrong = []
+    for name, data in LASTING.items():
+        ours, theirs = (lasting_records(server, data, slowly) for server in both)
+        assert {f: list(each) for f, each in ours.items()} == {
+            f: list(each) for f, each in theirs.items()
+        }, name
+        for file in FILES:
+            for kind_, mine in ours[file].items():
+                pair = (json.dumps(mine), json.dumps(theirs[file][kind_]))
+                wrong += differences(f"{name}: {file}: {kind_}", *pair, file, ports, both)
     assert not wrong, f"{len(wrong)} differ\n" + "\n".join(wrong)
 
 
