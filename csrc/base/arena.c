@@ -119,7 +119,17 @@ void *mc_arena_zalloc(mc_arena *arena, size_t size) {
     return out;
 }
 
-mc_status mc_arena_dup(mc_arena *arena, mc_slice s, mc_slice *out) { return mc_arena_concat(arena, &s, 1, out); }
+mc_status mc_arena_dup(mc_arena *arena, mc_slice s, mc_slice *out) {
+    char *copy = mc_arena_bytes(arena, s.n);
+    if (copy == NULL) {
+        return MC_ENOMEM;
+    }
+    if (s.n > 0) {
+        memcpy(copy, s.p, s.n);
+    }
+    *out = (mc_slice){copy, s.n};
+    return MC_OK;
+}
 
 mc_status mc_arena_concat(mc_arena *arena, const mc_slice *parts, size_t count, mc_slice *out) {
     size_t total = 0;

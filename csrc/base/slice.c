@@ -60,10 +60,9 @@ mc_status mc_slice_u64(mc_slice s, uint64_t *out) {
     }
     for (size_t i = 0; i < s.n; i++) {
         unsigned digit = (unsigned char)s.p[i] - (unsigned)'0';
-        if (digit > 9 || value > (UINT64_MAX - digit) / 10) {
+        if (digit > 9 || __builtin_mul_overflow(value, 10u, &value) || __builtin_add_overflow(value, digit, &value)) {
             return MC_EINVAL;
         }
-        value = value * 10 + digit;
     }
     *out = value;
     return MC_OK;
@@ -110,14 +109,12 @@ bool mc_slice_next(mc_slice *rest, char sep, mc_slice *item) {
 }
 
 size_t mc_format_u64(char *out, uint64_t value) {
-    char digits[20];
-    size_t n = 0;
+    char digits[20], *at = digits + sizeof digits;
     do {
-        digits[n++] = (char)('0' + value % 10);
+        *--at = (char)('0' + value % 10);
         value /= 10;
     } while (value != 0);
-    for (size_t i = 0; i < n; i++) {
-        out[i] = digits[n - 1 - i];
-    }
+    const size_t n = (size_t)(digits + sizeof digits - at);
+    memcpy(out, at, n);
     return n;
 }

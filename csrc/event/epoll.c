@@ -91,19 +91,18 @@ static uint64_t read_clock(clockid_t clock) {
 
 static void refresh(mc_loop *base) {
     epoll_loop *loop = (epoll_loop *)base;
-    base->now_us = read_clock(CLOCK_MONOTONIC);
+    mc_loop_set_now(base, read_clock(CLOCK_MONOTONIC));
     if (base->now_us - loop->wall_synced_us >= WALL_SYNC_US || loop->wall_synced_us == 0) {
         loop->wall_synced_us = base->now_us;
-        base->wall_minus_now_ms = read_clock(CLOCK_REALTIME) / 1000 - base->now_us / 1000;
+        base->wall_minus_now_ms = read_clock(CLOCK_REALTIME) / 1000 - base->now_ms;
     }
 }
 
 static int wait_ms(const mc_loop *base, int64_t timeout_ms) {
     uint64_t next = mc_wheel_next(&base->wheel);
     if (next != UINT64_MAX && timeout_ms != 0) {
-        uint64_t now = base->now_us;
-        /* Divided before multiplied: deadlines reach to the end of uint64_t milliseconds. */
-        uint64_t left = next <= now / 1000 ? 0 : next - now / 1000;
+        /* In milliseconds: deadlines reach to the end of what counts those. */
+        uint64_t left = next <= base->now_ms ? 0 : next - base->now_ms;
         if (timeout_ms < 0 || left < (uint64_t)timeout_ms) {
             timeout_ms = left > INT_MAX ? INT_MAX : (int64_t)left;
         }

@@ -10,7 +10,7 @@ void mc_loop_init(mc_loop *loop, const mc_backend *backend, uint64_t seed) {
     mc_random_seed(&loop->random, seed);
     mc_random_seed(&loop->order, ~seed);
     backend->refresh(loop);
-    mc_wheel_init(&loop->wheel, loop->now_us / 1000);
+    mc_wheel_init(&loop->wheel, loop->now_ms);
 }
 
 void mc_loop_free(mc_loop *loop) {
@@ -23,14 +23,14 @@ void mc_loop_free(mc_loop *loop) {
 
 int mc_loop_fd(mc_loop *loop) { return loop->backend->fd(loop); }
 
-uint64_t mc_loop_now_ms(const mc_loop *loop) { return loop->now_us / 1000; }
+uint64_t mc_loop_now_ms(const mc_loop *loop) { return loop->now_ms; }
 uint64_t mc_loop_now_us(const mc_loop *loop) { return loop->now_us; }
 void mc_loop_refresh(mc_loop *loop) {
     if (!loop->in_turn) {
         loop->backend->refresh(loop);
     }
 }
-uint64_t mc_loop_wall_ms(const mc_loop *loop) { return loop->now_us / 1000 + loop->wall_minus_now_ms; }
+uint64_t mc_loop_wall_ms(const mc_loop *loop) { return loop->now_ms + loop->wall_minus_now_ms; }
 mc_random *mc_loop_random(mc_loop *loop) { return &loop->random; }
 
 uint64_t mc_loop_seed(const mc_loop *loop) { return loop->seed; }
@@ -53,12 +53,16 @@ void mc_loop_after_callback(mc_loop *loop) {
 
 void mc_loop_shuffle(mc_loop *loop, bool on) { loop->shuffle = on && mc_loop_is_virtual(loop); }
 
-/* Moves what is queued now into a batch: what callbacks add waits for the next turn, so that nothing starves the rest. */
-static void take_batch(mc_loop *loop, mc_list *batch, mc_list *queue) {
+/* Moves what is queued now into a batch: what callbacks add waits for the next turn, so that nothing starves the rest. False:
+ * nothing is queued. */
+static bool take_batch(mc_loop *loop, mc_list *batch, mc_list *queue) {
+    if (mc_list_empty(queue)) {
+        return false;
+    }
     mc_list_init(batch);
     if (!loop->shuffle) {
         mc_list_splice(batch, queue);
-        return;
+        return true;
     }
     for (mc_link *link; (link = mc_list_pop_front(queue)) != NULL;) {
         if ((mc_random_next(&loop->order) & 1) != 0) {
@@ -67,11 +71,14 @@ static void take_batch(mc_loop *loop, mc_list *batch, mc_list *queue) {
             mc_list_push_back(batch, link);
         }
     }
+    return true;
 }
 
 static void run_ready(mc_loop *loop) {
     mc_list batch;
-    take_batch(loop, &batch, &loop->ready);
+    if (!take_batch(loop, &batch, &loop->ready)) {
+        return;
+    }
     for (mc_link *link; (link = mc_list_pop_front(&batch)) != NULL;) {
         mc_io *io = MC_CONTAINER(link, mc_io, ready);
         uint32_t events = io->injected;
@@ -82,9 +89,11 @@ static void run_ready(mc_loop *loop) {
 }
 
 static void run_timers(mc_loop *loop) {
-    mc_wheel_advance(&loop->wheel, mc_loop_now_ms(loop));
     mc_list batch;
-    take_batch(loop, &batch, &loop->wheel.due);
+    mc_wheel_advance(&loop->wheel, mc_loop_now_ms(loop));
+    if (!take_batch(loop, &batch, &loop->wheel.due)) {
+        return;
+    }
     for (mc_link *link; (link = mc_list_pop_front(&batch)) != NULL;) {
         mc_timer *timer = MC_CONTAINER(link, mc_timer, link);
         timer->fire(timer);
@@ -92,9 +101,11 @@ static void run_timers(mc_loop *loop) {
     }
 }
 
+static bool has_mail(const mc_loop *loop) { return atomic_load_explicit(&loop->mailbox, memory_order_relaxed) != NULL; }
+
 static bool has_work(const mc_loop *loop) {
     return !mc_list_empty(&loop->ready) || !mc_list_empty(&loop->wheel.due) || !mc_list_empty(&loop->deferred) ||
-           atomic_load_explicit(&loop->mailbox, memory_order_relaxed) != NULL;
+           has_mail(loop);
 }
 
 long mc_loop_turn(mc_loop *loop, int64_t timeout_ms) {
@@ -109,7 +120,9 @@ long mc_loop_turn(mc_loop *loop, int64_t timeout_ms) {
     }
     mc_status status = loop->backend->wait(loop, loop->ran > 0 || has_work(loop) ? 0 : timeout_ms);
     if (status == MC_OK) {
-        mc_mailbox_run(loop);
+        if (has_mail(loop)) {
+            mc_mailbox_run(loop);
+        }
         run_ready(loop);
         run_timers(loop);
     }
@@ -191,7 +204,7 @@ void mc_timer_arm(mc_loop *loop, mc_timer *timer, uint64_t delay_ms) {
     }
 }
 
-void mc_timer_cancel(mc_loop *loop, mc_timer *timer) { mc_wheel_remove(&loop->wheel, timer); }
+void mc_timer_disarm(mc_loop *loop, mc_timer *timer) { mc_wheel_remove(&loop->wheel, timer); }
 
 void mc_loop_defer(mc_loop *loop, mc_deferred *deferred) {
     if (!mc_link_linked(&deferred->link)) {

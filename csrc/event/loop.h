@@ -97,8 +97,13 @@ typedef struct mc_timer {
 } mc_timer;
 
 void mc_timer_arm(mc_loop *loop, mc_timer *timer, uint64_t delay_ms);
-void mc_timer_cancel(mc_loop *loop, mc_timer *timer);
 static inline bool mc_timer_armed(const mc_timer *timer) { return mc_link_linked(&timer->link); }
+void mc_timer_disarm(mc_loop *loop, mc_timer *timer); /* an armed one; for mc_timer_cancel */
+static inline void mc_timer_cancel(mc_loop *loop, mc_timer *timer) {
+    if (mc_timer_armed(timer)) {
+        mc_timer_disarm(loop, timer);
+    }
+}
 
 /* --- deferred work
  * ----------------------------------------------------------------------------------------------- */

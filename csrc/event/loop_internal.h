@@ -27,7 +27,7 @@ typedef struct mc_backend {
 
 struct mc_loop {
     const mc_backend *backend;
-    uint64_t now_us;
+    uint64_t now_us, now_ms;
     uint64_t wall_minus_now_ms;
     bool in_turn;
     bool stopped;
@@ -45,6 +45,10 @@ struct mc_loop {
 };
 
 void mc_loop_init(mc_loop *loop, const mc_backend *backend, uint64_t seed);
+static inline void mc_loop_set_now(mc_loop *loop, uint64_t us) {
+    loop->now_us = us;
+    loop->now_ms = us / 1000;
+}
 /* Adds events for an io to the ready list. */
 static inline void mc_io_mark(mc_loop *loop, mc_io *io, uint32_t events) {
     io->injected |= events;

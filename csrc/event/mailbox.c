@@ -15,9 +15,6 @@ void mc_mailbox_post(mc_loop *loop, mc_message *message) {
 
 /* Everything posted so far, oldest first. */
 static mc_message *take(mc_loop *loop) {
-    if (atomic_load_explicit(&loop->mailbox, memory_order_relaxed) == NULL) {
-        return NULL;
-    }
     mc_message *newest = atomic_exchange_explicit(&loop->mailbox, NULL, memory_order_acquire);
     mc_message *oldest = NULL;
     while (newest != NULL) {

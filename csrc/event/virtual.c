@@ -23,7 +23,7 @@ static mc_status jump(mc_loop *loop, int64_t timeout_ms) {
         now = next;
         mc_wheel_advance(&loop->wheel, now);
     }
-    loop->now_us = now * 1000;
+    mc_loop_set_now(loop, now * 1000);
     return MC_OK;
 }
 

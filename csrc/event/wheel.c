@@ -73,6 +73,9 @@ uint64_t mc_wheel_next(const mc_wheel *wheel) {
 void mc_wheel_advance(mc_wheel *wheel, uint64_t now_ms) {
     uint64_t start;
     unsigned level, b;
+    if (now_ms <= wheel->now_ms) { /* a busy loop turns many times within a millisecond */
+        return;
+    }
     for (mc_list *bucket; (bucket = first_bucket(wheel, &start, &level, &b)) != NULL && start <= now_ms;) {
         mc_list moving;
         mc_list_init(&moving);
@@ -84,7 +87,5 @@ void mc_wheel_advance(mc_wheel *wheel, uint64_t now_ms) {
             mc_wheel_add(wheel, timer, timer->deadline_ms);
         }
     }
-    if (now_ms > wheel->now_ms) {
-        wheel->now_ms = now_ms;
-    }
+    wheel->now_ms = now_ms;
 }

@@ -59,7 +59,14 @@ static mc_status read_detections(mc_arena *arena, const mc_value *config, mc_cli
     const mc_value *list;
     size_t count;
     MC_TRY(mc_value_read_list(config, field, &list, &count, error));
-    if (count == 0) {
+    if (count == 0) { /* HC-12: what is built in, which the peer's address is not added by */
+        mc_detection *builtin = mc_arena_zalloc(arena, sizeof *builtin);
+        if (builtin == NULL) {
+            return MC_ENOMEM;
+        }
+        *builtin = (mc_detection){.kind = MC_DETECT_XFF, .trusted_hops = out->trusted_hops, .skip_append = true};
+        out->detections = builtin;
+        out->detection_count = 1;
         return MC_OK;
     }
     if (out->use_remote_address || out->trusted_hops > 0) {
@@ -165,9 +172,8 @@ static void by_header(const mc_headers *headers, const mc_detection *rule, findi
 /* HC-12; false: the request is refused. */
 static bool by_detection(mc_stream *stream, const mc_address *peer, finding *out, mc_reply *reply) {
     const mc_client_rules *rules = &stream->hcm->client;
-    const mc_detection builtin = {.kind = MC_DETECT_XFF, .trusted_hops = rules->trusted_hops, .skip_append = true};
-    const mc_detection *at = rules->detection_count == 0 ? &builtin : rules->detections;
-    for (const mc_detection *end = at + (at == &builtin ? 1 : rules->detection_count); at < end && !out->found; at++) {
+    const mc_detection *at = rules->detections;
+    for (const mc_detection *end = at + rules->detection_count; at < end && !out->found; at++) {
         if (at->kind == MC_DETECT_XFF) {
             by_xff(&stream->request, at, peer, out);
         } else {
