@@ -282,8 +282,9 @@ static uint64_t draw_once(mc_lb *lb, bool peeking) {
 
 static mc_host *choose_once(mc_lb *lb, const mc_lb_request *request, bool peeking) {
     const mc_hosts *hosts = lb->hosts;
-    const mc_priority_load *loads =
-        request->retry_priority == NULL ? NULL : mc_retry_priority_loads(request->retry_priority, hosts);
+    const mc_priority_load *loads = request->retry_priority == NULL || request->forced != NULL
+                                        ? NULL
+                                        : mc_retry_priority_loads(request->retry_priority, hosts);
     loads = loads == NULL ? hosts->loads : loads;
     uint64_t draw = draw_once(lb, peeking);
     bool degraded;

@@ -15,11 +15,11 @@ void mc_retry_priority_tried(mc_retry_priority *retry, uint32_t priority) {
 }
 
 /* Availability of what is not excluded, into the loads; the sum, at most 100. */
-static uint32_t available(mc_retry_priority *retry, const mc_hosts *hosts, size_t count) {
+static uint32_t available(mc_retry_priority *retry, const mc_retry_counts *counts) {
     uint32_t total = 0;
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < counts->count; i++) {
         mc_priority_load *load = &retry->loads[i];
-        mc_priority_availability(&hosts->sets[i]->counts, &hosts->options, load);
+        mc_priority_availability(counts->at(counts->of, i), counts->options, load);
         if (retry->excluded[i]) {
             load->health = load->degraded = 0;
         }
@@ -40,13 +40,14 @@ static uint32_t hand_out(mc_retry_priority *retry, size_t count, uint32_t total,
 }
 
 /* False: nothing is available, not even with nothing excluded. */
-static bool adjust(mc_retry_priority *retry, const mc_hosts *hosts, size_t count) {
-    uint32_t total = available(retry, hosts, count);
+static bool adjust(mc_retry_priority *retry, const mc_retry_counts *counts) {
+    const size_t count = counts->count;
+    uint32_t total = available(retry, counts);
     if (total == 0) {
         memset(retry->tried, 0, sizeof retry->tried);
         memset(retry->excluded, 0, sizeof retry->excluded);
         retry->attempted = 0;
-        total = available(retry, hosts, count);
+        total = available(retry, counts);
     }
     if (total == 0) {
         return false;
@@ -62,18 +63,26 @@ static bool adjust(mc_retry_priority *retry, const mc_hosts *hosts, size_t count
     return true;
 }
 
-const mc_priority_load *mc_retry_priority_loads(mc_retry_priority *retry, const mc_hosts *hosts) {
-    const size_t count = hosts->priority_count < MC_RETRY_PRIORITIES ? hosts->priority_count : MC_RETRY_PRIORITIES;
-    if (retry->attempted < retry->frequency) {
+const mc_priority_load *mc_retry_priority_adjust(mc_retry_priority *retry, const mc_retry_counts *counts) {
+    if (retry->attempted < retry->frequency || counts->count > MC_RETRY_PRIORITIES) {
         return NULL;
     }
     if (retry->attempted % retry->frequency == 0) {
         for (size_t i = 0; i < MC_RETRY_PRIORITIES; i++) {
             retry->excluded[i] |= retry->tried[i];
         }
-        if (!adjust(retry, hosts, count)) {
+        if (!adjust(retry, counts)) {
             return NULL;
         }
     }
     return retry->loads;
+}
+
+static const mc_priority_counts *counts_of_hosts(const void *of, size_t priority) {
+    return &((const mc_hosts *)of)->sets[priority]->counts;
+}
+
+const mc_priority_load *mc_retry_priority_loads(mc_retry_priority *retry, const mc_hosts *hosts) {
+    return mc_retry_priority_adjust(retry,
+                                    &(mc_retry_counts){counts_of_hosts, hosts, hosts->priority_count, &hosts->options});
 }

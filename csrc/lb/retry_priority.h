@@ -22,4 +22,14 @@ void mc_retry_priority_tried(mc_retry_priority *retry, uint32_t priority);
 /* The loads to choose by now, as many as the membership has; NULL: the membership's own. */
 const mc_priority_load *mc_retry_priority_loads(mc_retry_priority *retry, const mc_hosts *hosts);
 
+/* Where counts come from, by priority. */
+typedef struct mc_retry_counts {
+    const mc_priority_counts *(*at)(const void *of, size_t priority);
+    const void *of;
+    size_t count;
+    const mc_priority_options *options;
+} mc_retry_counts;
+/* The same of any list of priorities; NULL: leave the loads as they are. */
+const mc_priority_load *mc_retry_priority_adjust(mc_retry_priority *retry, const mc_retry_counts *counts);
+
 #endif

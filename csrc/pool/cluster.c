@@ -4,7 +4,7 @@
 
 #include "base/alloc.h"
 #include "base/defaults.h"
-#include "pool/aggregate.h"
+#include "lb/aggregate.h"
 
 mc_cluster *mc_cluster_ref(mc_cluster *cluster) {
     atomic_fetch_add_explicit(&cluster->refs, 1, memory_order_relaxed);

@@ -161,6 +161,8 @@ void mc_upstream_set_local(mc_upstream *upstream, mc_hosts *local);
 /* A host by the cluster's policy, or NULL (counted upstream_cx_none_healthy). Borrowed until the membership changes. *from: whose host
  * it is: of an aggregate cluster (CL-16) that of a member, else `upstream`. */
 mc_host *mc_upstream_choose(mc_upstream *upstream, const mc_lb_request *request, mc_upstream **from);
+/* The priority of a host chosen so, as the upstream counts priorities (PR-12). */
+uint32_t mc_upstream_priority_of(const mc_upstream *upstream, const mc_upstream *from, const mc_host *host);
 
 /* The host asked to be taken out (HC-14). */
 static inline void mc_upstream_fail_host(mc_upstream *upstream, mc_host *host) {

@@ -1,6 +1,6 @@
 #include "base/alloc.h"
 #include "base/hash.h"
-#include "pool/aggregate.h"
+#include "lb/aggregate.h"
 #include "pool/client.h"
 #include "pool/own_hosts.h"
 
@@ -32,7 +32,7 @@ mc_upstream *mc_upstream_new(mc_cluster *cluster, mc_hosts *hosts, mc_lb_plan *p
         return NULL;
     }
     if (cluster->aggregate != NULL &&
-        (upstream->aggregate = mc_aggregate_new(cluster->aggregate, cluster->lb.panic_threshold)) == NULL) {
+        (upstream->aggregate = mc_aggregate_new(cluster->aggregate->count, cluster->lb.panic_threshold)) == NULL) {
         mc_lb_free(upstream->lb);
         mc_free(upstream);
         return NULL;
@@ -144,17 +144,37 @@ static mc_host *choose_here(mc_upstream *upstream, const mc_lb_request *request,
     return mc_lb_choose(upstream->lb, &counted);
 }
 
+static mc_upstream *find_member(const mc_upstream *upstream, uint32_t member) {
+    return upstream->find == NULL ? NULL
+                                  : upstream->find(upstream->ctx, upstream->cluster->aggregate->clusters[member]);
+}
+
 static mc_host *choose_member(mc_upstream *upstream, const mc_lb_request *request, mc_upstream **from) {
     mc_lb_forced forced;
+    uint32_t member;
+    for (uint32_t i = 0; i < upstream->cluster->aggregate->count; i++) {
+        const mc_upstream *found = find_member(upstream, i);
+        mc_aggregate_see(upstream->aggregate, i, found == NULL ? NULL : found->hosts);
+    }
     const uint64_t draw = mc_random_next(mc_loop_random(mc_net_loop(upstream->net)));
-    mc_upstream *member = upstream->find == NULL
-                              ? NULL
-                              : mc_aggregate_choose(upstream->aggregate, upstream->find, upstream->ctx, draw, &forced);
-    if (member == NULL) {
+    if (!mc_aggregate_choose(upstream->aggregate, request->retry_priority, draw, &member, &forced)) {
         return NULL;
     }
-    *from = member;
-    return choose_here(member, request, &forced);
+    *from = find_member(upstream, member);
+    return choose_here(*from, request, &forced);
+}
+
+uint32_t mc_upstream_priority_of(const mc_upstream *upstream, const mc_upstream *from, const mc_host *host) {
+    const uint32_t priority = atomic_load_explicit(&host->priority, memory_order_relaxed);
+    if (MC_LIKELY(upstream->aggregate == NULL)) {
+        return priority;
+    }
+    for (uint32_t i = 0; i < upstream->cluster->aggregate->count; i++) {
+        if (find_member(upstream, i) == from) {
+            return mc_aggregate_place(upstream->aggregate, i, priority);
+        }
+    }
+    return MC_AGGREGATE_NOWHERE;
 }
 
 mc_host *mc_upstream_choose(mc_upstream *upstream, const mc_lb_request *request, mc_upstream **from) {

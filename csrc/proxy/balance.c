@@ -148,7 +148,7 @@ static mc_host *choose(mc_router *r, mc_upstream **from) {
 }
 
 /* PR-12. Without memory the priorities tried are not left aside. */
-static void note_priority(mc_router *r, const mc_host *host) {
+static void note_priority(mc_router *r, const mc_upstream *from, const mc_host *host) {
     const mc_retry_policy *policy = r->retry.with.policy;
     if (policy->previous_priorities_update == 0) {
         return;
@@ -158,7 +158,7 @@ static void note_priority(mc_router *r, const mc_host *host) {
         mc_retry_priority_init(r->retry_priority, policy->previous_priorities_update);
     }
     if (r->retry_priority != NULL) {
-        mc_retry_priority_tried(r->retry_priority, atomic_load_explicit(&host->priority, memory_order_relaxed));
+        mc_retry_priority_tried(r->retry_priority, mc_upstream_priority_of(r->upstream, from, host));
     }
 }
 
@@ -182,7 +182,7 @@ mc_host *mc_router_choose_host(mc_router *r, mc_upstream **from) {
     if (host != NULL) {
         if (MC_UNLIKELY(r->retry.with.policy != NULL)) {
             note_host(r, host);
-            note_priority(r, host);
+            note_priority(r, *from, host);
         }
     }
     return host;

@@ -181,6 +181,8 @@ class Host:
     """region, zone and sub_zone, those that are not empty."""
     metadata: Mapping[str, Any] = field(hash=False)
     """By filter name; the balancers read ``envoy.lb``."""
+    cluster: str = ""
+    """The name of the cluster it belongs to."""
 
     def __str__(self) -> str:
         return self.address
@@ -262,6 +264,20 @@ class Retry:
             self.omit_host_metadata.append(filter_metadata(labels or {}).get("envoy.lb", {}))
         else:
             raise ConfigError("retry", f"there is no host predicate {name!r}")
+
+    def _tried(
+        self, core: _balancer.Balancer, priority_of: Callable[[Any], int]
+    ) -> _balancer.RetryPriority:
+        """The request's state with the hosts that are new to it, as if they were chosen there."""
+        state = self._priority or _balancer.RetryPriority(self.update_frequency)
+        self._priority = state
+        fresh = self.attempted[self._noted :]
+        self._noted = len(self.attempted)
+        for place, host in enumerate(fresh):
+            if place > 0:
+                state.look(core)
+            state.tried(priority_of(host))
+        return state
 
     def refuses(self, host: Host) -> bool:
         """Whether a host is to be passed over."""
@@ -514,6 +530,13 @@ class LoadBalancer:
             raise KeyError(f"no host {host}")
         return found
 
+    def _has(self, host: Any) -> bool:
+        try:
+            self._index(host)
+        except KeyError:
+            return False
+        return True
+
     def _host(self, index: int) -> Host:
         known = self._known.get(index)
         if known is None:
@@ -526,6 +549,7 @@ class LoadBalancer:
                 priority,
                 {k: v for k, v in zip(("region", "zone", "sub_zone"), names, strict=True) if v},
                 self._rows[index].get("metadata", {}).get("filter_metadata", {}),
+                self.name,
             )
         return known
 
@@ -571,44 +595,37 @@ class LoadBalancer:
         active_requests: requests in progress in the whole cluster, which bounded load
             (``hash_balance_factor``) compares with; None: the sum over the hosts.
         """
-        now = self._now()
-        self._catch_up(now)
-        fields: dict[str, Any] = {}
-        if metadata is not None:
-            fields["criteria"] = _encode(filter_metadata(metadata).get("envoy.lb", {}))
-        if override_host is not None:
-            fields["override"] = str(override_host).encode()
-            fields["strict"] = override_host_strict
         again = None if retry is None else Retry.of(retry)
-        if again is not None and again.attempted:
-            fields |= self._again(again)
-        index = self._core.choose(now, _hash_of(hash), active=active_requests, **fields)
-        host = None if index is None else self._host(index)
+        fields: dict[str, Any] = {"active": active_requests}
+        if again is not None and again.attempted and again.update_frequency:
+            fields["priority"] = again._tried(self._core, self._priority_of)
+        host = self._choose(hash, metadata, again, override_host, override_host_strict, **fields)
         self._none += host is None
         if again is not None and host is not None:
             again.attempted.append(host)
         return host
 
-    def _again(self, retry: Retry) -> dict[str, Any]:
-        fields: dict[str, Any] = {
-            "attempts": retry.max_attempts,
-            "refuses": lambda index: retry.refuses(self._host(index)),
-        }
-        if retry.update_frequency:
-            fields["priority"] = self._tried(retry)
-        return fields
-
-    def _tried(self, retry: Retry) -> _balancer.RetryPriority:
-        """The request's state with the hosts that are new to it, as if they were chosen here."""
-        state = retry._priority or _balancer.RetryPriority(retry.update_frequency)
-        retry._priority = state
-        fresh = retry.attempted[retry._noted :]
-        retry._noted = len(retry.attempted)
-        for place, host in enumerate(fresh):
-            if place > 0:
-                state.look(self._core)
-            state.tried(self._priority_of(host))
-        return state
+    def _choose(
+        self,
+        hash: Any,  # noqa: A002
+        metadata: Mapping[str, Any] | None,
+        retry: Retry | None,
+        override_host: Any,
+        override_host_strict: bool,
+        **fields: Any,
+    ) -> Host | None:
+        now = self._now()
+        self._catch_up(now)
+        if metadata is not None:
+            fields["criteria"] = _encode(filter_metadata(metadata).get("envoy.lb", {}))
+        if override_host is not None:
+            fields["override"] = str(override_host).encode()
+            fields["strict"] = override_host_strict
+        if retry is not None and retry.attempted:
+            fields["attempts"] = retry.max_attempts
+            fields["refuses"] = lambda index: retry.refuses(self._host(index))
+        index = self._core.choose(now, _hash_of(hash), **fields)
+        return None if index is None else self._host(index)
 
     def _priority_of(self, host: Any) -> int:
         """Of a host that may have left since."""

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from meshcore._aggregate import Aggregate, members_of
 from meshcore.balancing import Host, LoadBalancer, Retry
 from meshcore.config import load
 from meshcore.config.runtime import static_runtime
@@ -52,6 +53,10 @@ class ClusterManager:
     Hosts known by name are looked up on the event loop that ``async with`` or `start` runs on:
     STRICT_DNS, LOGICAL_DNS and EDS from files, refreshed as they ask. Without a loop, such clusters
     have no hosts but those given by `update`. Everything else works in any thread.
+
+    A cluster of the type aggregate chooses among the priorities of its members, in order, as if
+    they were one cluster's: one draw for it, then the member's own choice. `Host.cluster` says
+    whose host it is; requests count there.
     """
 
     def __init__(
@@ -91,6 +96,11 @@ class ClusterManager:
             except ConfigError as error:
                 path = f"static_resources.clusters[{index}].{error.path}"
                 raise ConfigError(path, error.reason) from None
+        self._aggregates = {
+            each["name"]: Aggregate(self._balancers[each["name"]], members, self._balancers)
+            for each in found
+            if (members := members_of(each)) is not None
+        }
 
     def _initial(self, name: str) -> dict[str, Any]:
         """The hosts that are known without looking."""
@@ -167,16 +177,26 @@ class ClusterManager:
             as `LoadBalancer.choose` has it.
         """
         balancer = self.balancer(cluster)
-        policy = self._policy(cluster)
-        if policy is not None:
-            hash = policy.generate_hash(list(headers or ()))  # noqa: A001
-        return balancer.choose(
-            hash,
-            metadata,
-            retry=retry,
-            override_host=override_host,
-            override_host_strict=override_host_strict,
-        )
+        fields: dict[str, Any] = {
+            "metadata": metadata,
+            "override_host": override_host,
+            "override_host_strict": override_host_strict,
+        }
+
+        def hash_for(name: str) -> Any:
+            policy = self._policy(name)
+            return hash if policy is None else policy.generate_hash(list(headers or ()))
+
+        aggregate = self._aggregates.get(cluster)
+        if aggregate is not None:
+            again = None if retry is None else Retry.of(retry)
+            return aggregate.choose(again, hash_for, **fields)
+        return balancer.choose(hash_for(cluster), retry=retry, **fields)
+
+    def _home(self, cluster: str, host: Any) -> LoadBalancer:
+        """The balancer whose host it is: for an aggregate, a member's."""
+        aggregate = self._aggregates.get(cluster)
+        return self.balancer(cluster) if aggregate is None else aggregate.home(host)
 
     def _policy(self, cluster: str) -> HashPolicy | None:
         if cluster not in self._policies:
@@ -201,7 +221,7 @@ class ClusterManager:
         A host that left the cluster meanwhile is no error.
         """
         try:
-            self.balancer(cluster).report(
+            self._home(cluster, host).report(
                 host,
                 status,
                 error=error,
@@ -279,7 +299,7 @@ class Attempt:
         )
 
     def _count(self, delta: int) -> None:
-        self._manager.balancer(self.cluster).add_active_requests(self.host, delta)
+        self._manager._home(self.cluster, self.host).add_active_requests(self.host, delta)
 
 
 def _bootstrap_of(config: Any) -> dict[str, Any]:

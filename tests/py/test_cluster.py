@@ -182,3 +182,113 @@ def test_a_wrong_cluster_is_named() -> None:
     with pytest.raises(meshcore.ConfigError) as caught:
         ClusterManager([{"name": "a"}, {"name": "b", "lb_policy": "CLUSTER_PROVIDED"}])
     assert caught.value.path == "static_resources.clusters[1].lb_policy"
+
+
+# --- aggregates (CL-16) ---------------------------------------------------------------------------
+
+AGGREGATE = "type.googleapis.com/envoy.extensions.clusters.aggregate.v3.ClusterConfig"
+
+
+def member(number: int, *priorities: Sequence[str], **fields: Any) -> dict[str, Any]:
+    """A cluster whose hosts are 10.<number>.<priority>.<n>, each as healthy as it is called."""
+    groups = [
+        {
+            "priority": priority,
+            "lb_endpoints": [
+                {
+                    "health_status": health,
+                    "endpoint": {
+                        "address": {
+                            "socket_address": {
+                                "address": f"10.{number}.{priority}.{n}",
+                                "port_value": 80,
+                            }
+                        }
+                    },
+                }
+                for n, health in enumerate(healths)
+            ],
+        }
+        for priority, healths in enumerate(priorities)
+    ]
+    return {
+        "lb_policy": "ROUND_ROBIN",
+        "load_assignment": {"cluster_name": "x", "endpoints": groups},
+        **fields,
+    }
+
+
+def aggregate(*names: str, **fields: Any) -> dict[str, Any]:
+    typed = {"@type": AGGREGATE, "clusters": list(names)}
+    return {
+        "lb_policy": "CLUSTER_PROVIDED",
+        "cluster_type": {"name": "envoy.clusters.aggregate", "typed_config": typed},
+        **fields,
+    }
+
+
+UP, DOWN = "HEALTHY", "UNHEALTHY"
+
+
+def test_an_aggregate_lists_the_priorities_of_its_members() -> None:
+    draws = [0]
+    no_panic = {"healthy_panic_threshold": {"value": 0}}
+    clusters = ClusterManager(
+        {
+            "all": aggregate("missing", "one", "inner", "two"),
+            "one": member(1, [UP, DOWN, DOWN], [], [DOWN], common_lb_config=no_panic),
+            "two": member(2, [UP, UP], [UP]),
+            "inner": aggregate("two"),
+        },
+        random=lambda: draws[-1],
+    )
+    # One third is healthy: 46 % of the load; the empty priority and the inner aggregate are none.
+    for draw, address, name in (
+        (0, "10.1.0.0", "one"),
+        (45, "10.1.0.0", "one"),
+        (46, "10.2", "two"),
+    ):
+        draws.append(draw)
+        host = clusters.choose("all")
+        assert host is not None
+        assert host.address.startswith(address)
+        assert host.cluster == name
+    assert clusters.choose("inner") is not None
+
+
+def test_requests_through_an_aggregate_count_at_the_member() -> None:
+    clusters = ClusterManager(
+        {
+            "all": aggregate("one"),
+            "one": member(1, [UP], outlier_detection={"max_ejection_percent": 100}),
+        }
+    )
+    with clusters.request("all") as attempt:
+        assert clusters.balancer("one").active_requests(attempt.host) == 1
+        attempt.status = 200
+    assert clusters.balancer("one").active_requests("10.1.0.0:80") == 0
+    for _ in range(5):
+        clusters.report("all", "10.1.0.0:80", 503)
+    assert clusters.balancer("one").health("10.1.0.0:80") == "/failed_outlier_check"
+
+
+def test_an_aggregate_without_hosts_has_none() -> None:
+    clusters = ClusterManager({"all": aggregate("one"), "one": member(1, [])})
+    assert clusters.choose("all") is None
+    assert clusters.stats["cluster.all.upstream_cx_none_healthy"] == 1
+    clusters.update("one", ["10.9.9.9:80"])
+    assert str(clusters.choose("all")) == "10.9.9.9:80"
+
+
+def test_a_retry_goes_to_the_next_member() -> None:
+    clusters = ClusterManager(
+        {
+            "all": aggregate("one", "two", "three"),
+            "one": member(1, [UP]),
+            "two": member(2, [DOWN], [UP]),
+            "three": member(3, [UP]),
+        }
+    )
+    retry = Retry((), priority=1)
+    names = [clusters.choose("all", retry=retry).cluster for _ in range(4)]  # type: ignore[union-attr]
+    assert names == ["one", "two", "three", "one"]

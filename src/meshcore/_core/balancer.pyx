@@ -17,6 +17,7 @@ from meshcore._core.cbase cimport (
     mc_arena_init,
     mc_error,
     mc_random,
+    mc_random_next,
     mc_random_seed,
     mc_runtime,
     mc_runtime_fini,
@@ -96,7 +97,12 @@ cdef class RetryPriority:
 
     def look(self, Balancer balancer):
         """What a choice would do to the state."""
-        mc_retry_priority_loads(&self.state, balancer.hosts)
+        cdef mc_lb_forced unused
+        cdef uint32_t member
+        if balancer.aggregate == NULL:
+            mc_retry_priority_loads(&self.state, balancer.hosts)
+        else:
+            mc_aggregate_choose(balancer.aggregate, &self.state, 0, &member, &unused)
 
 
 @cython.final
@@ -108,6 +114,7 @@ cdef class Balancer:
     cdef mc_hosts *hosts
     cdef mc_hosts *local
     cdef mc_lb *lb
+    cdef mc_aggregate *aggregate  # NULL unless `gather` was called
     cdef mc_random random
     cdef mc_random chance  # of outlier detection
     cdef mc_outlier outlier
@@ -160,6 +167,7 @@ cdef class Balancer:
 
     def __dealloc__(self):
         mc_lb_free(self.lb)
+        mc_aggregate_free(self.aggregate)
         if self.watched:
             mc_outlier_fini(&self.outlier)
         mc_hosts_unref(self.hosts)
@@ -334,11 +342,14 @@ cdef class Balancer:
         bytes override=b"",
         bint strict=False,
         RetryPriority priority=None,
+        tuple forced=None,
     ):
         """The index of a host, or None.
 
-        criteria: a list of objects; override: an address, tried first.
+        criteria: a list of objects; override: an address, tried first; forced: all load on this
+        priority, and whether on its degraded hosts.
         """
+        cdef mc_lb_forced all_load
         cdef mc_lb_request request = self.request(now_ms, hash)
         cdef mc_arena arena
         cdef mc_subset_criteria wanted
@@ -348,6 +359,9 @@ cdef class Balancer:
         request.override_strict = strict
         if priority is not None:
             request.retry_priority = &priority.state
+        if forced is not None:
+            all_load.priority, all_load.degraded = forced
+            request.forced = &all_load
         if refuses is not None:
             self.refuses = refuses
             request.refuse = <c_bool (*)(void *, const mc_host *) noexcept nogil>refuse_one
@@ -360,6 +374,37 @@ cdef class Balancer:
             return self.answer(mc_lb_choose(self.lb, &request))
         finally:
             mc_arena_fini(&arena)
+
+    @cython.critical_section
+    def gather(self, list members):
+        """Of an aggregate: the balancers of its members as they are now, None where there is none.
+        Their number never changes."""
+        cdef uint32_t i
+        cdef Balancer member
+        if self.aggregate == NULL:
+            self.aggregate = mc_aggregate_new(<uint32_t>len(members), self.config.panic_threshold)
+            if self.aggregate == NULL:
+                raise MemoryError()
+        for i in range(<uint32_t>len(members)):
+            member = members[i]
+            mc_aggregate_see(self.aggregate, i, NULL if member is None else member.hosts)
+
+    @cython.critical_section
+    def choose_member(self, RetryPriority priority=None):
+        """Of an aggregate: the member whose turn it is, and what of it: index, priority, whether
+        its degraded hosts. None: there is no host anywhere."""
+        cdef mc_lb_forced forced
+        cdef uint32_t member
+        cdef mc_retry_priority *state = NULL if priority is None else &priority.state
+        cdef uint64_t draw = mc_random_next(&self.random)
+        self.settle()
+        if not mc_aggregate_choose(self.aggregate, state, draw, &member, &forced):
+            return None
+        return member, forced.priority, bool(forced.degraded)
+
+    def place(self, uint32_t member, uint32_t priority):
+        """Of an aggregate: where a member's priority stands among all."""
+        return mc_aggregate_place(self.aggregate, member, priority)
 
     cdef int read_criteria(
         self, bytes criteria, mc_arena *arena, mc_subset_criteria *out
@@ -387,6 +432,7 @@ cdef class Balancer:
         request.ctx = NULL
         request.criteria = NULL
         request.retry_priority = NULL
+        request.forced = NULL
         request.override_host = bytes_slice(b"")
         request.override_strict = False
         return request

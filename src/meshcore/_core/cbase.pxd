@@ -39,6 +39,7 @@ cdef extern from "base/random.h" nogil:
         uint64_t (*draw)(void *ctx) noexcept nogil
         void *ctx
     void mc_random_seed(mc_random *random, uint64_t seed)
+    uint64_t mc_random_next(mc_random *random)
 
 cdef extern from "base/text.h" nogil:
     ctypedef struct mc_text:

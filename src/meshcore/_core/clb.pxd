@@ -82,6 +82,7 @@ cdef extern from "lb/lb.h" nogil:
         mc_lb_policy policy
         mc_peak_config peak
         mc_client_weights_config weights
+        uint32_t panic_threshold
     ctypedef struct mc_lb_node:
         mc_locality_name locality
         c_bool local_cluster
@@ -121,6 +122,9 @@ cdef extern from "lb/lb.h" nogil:
     mc_status mc_subset_criteria_init(
         mc_subset_criteria *criteria, mc_arena *arena, const mc_value **objects, size_t count
     )
+    ctypedef struct mc_lb_forced:
+        uint32_t priority
+        c_bool degraded
     ctypedef struct mc_lb_request:
         c_bool has_hash
         uint64_t hash
@@ -131,6 +135,7 @@ cdef extern from "lb/lb.h" nogil:
         void *ctx
         const mc_subset_criteria *criteria
         mc_retry_priority *retry_priority
+        const mc_lb_forced *forced
         mc_slice override_host
         c_bool override_strict
     mc_lb_stats mc_lb_stats_of(mc_stats *stats, mc_slab *slab, mc_slice cluster_name)
@@ -155,6 +160,21 @@ cdef extern from "lb/retry_priority.h" nogil:
     const mc_priority_load *mc_retry_priority_loads(
         mc_retry_priority *retry, const mc_hosts *hosts
     )
+
+cdef extern from "lb/aggregate.h" nogil:
+    ctypedef struct mc_aggregate:
+        pass
+    mc_aggregate *mc_aggregate_new(uint32_t members, uint32_t panic_threshold)
+    void mc_aggregate_free(mc_aggregate *aggregate)
+    void mc_aggregate_see(mc_aggregate *aggregate, uint32_t member, mc_hosts *hosts)
+    c_bool mc_aggregate_choose(
+        mc_aggregate *aggregate,
+        mc_retry_priority *retry,
+        uint64_t draw,
+        uint32_t *member,
+        mc_lb_forced *out,
+    )
+    uint32_t mc_aggregate_place(const mc_aggregate *aggregate, uint32_t member, uint32_t priority)
 
 cdef extern from "lb/peak_ewma.h" nogil:
     ctypedef struct mc_peak_answer:
