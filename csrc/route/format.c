@@ -205,13 +205,28 @@ mc_status mc_format_content_type(mc_arena *arena, const mc_value *message, mc_sl
 
 /* --- running ------------------------------------------------------------------------------------------------------------ */
 
+void mc_format_cut(const mc_format_op *op, size_t start, mc_text *out) {
+    if (op->has_length && out->n - start > op->length) {
+        out->n = start + op->length;
+    }
+}
+
 mc_format_result mc_format_eval(const mc_format_op *op, const mc_stream_info *info, mc_text *out) {
     const size_t start = out->n;
     mc_format_result result = op->command->eval(op, info, out);
-    if (op->has_length && result.kind == MC_FORMAT_TEXT && out->n - start > op->length) {
-        out->n = start + op->length;
+    if (result.kind == MC_FORMAT_TEXT) {
+        mc_format_cut(op, start, out);
     }
     return result;
+}
+
+bool mc_format_null(const mc_format_op *op, mc_text *out) {
+    const mc_slice text = MC_SLICE("null");
+    if (!op->has_length || op->length >= text.n) {
+        return false;
+    }
+    mc_text_add(out, mc_slice_until(text, op->length));
+    return true;
 }
 
 bool mc_format_eval_text(const mc_format_op *op, const mc_stream_info *info, mc_text *out) {
@@ -223,18 +238,19 @@ bool mc_format_eval_text(const mc_format_op *op, const mc_stream_info *info, mc_
     case MC_FORMAT_NUMBER: mc_text_u64(out, result.number); break;
     case MC_FORMAT_VALUE:
         if (result.value->kind == MC_NULL) {
-            return false;
+            return mc_format_null(op, out);
         }
         if (result.value->kind == MC_STRING && !result.typed) {
             mc_text_add(out, result.value->string);
         } else {
             mc_text_value(out, result.value);
         }
+        if (result.limited != NULL) {
+            mc_format_cut(result.limited, start, out);
+        }
         break;
     }
-    if (op->has_length && out->n - start > op->length) {
-        out->n = start + op->length;
-    }
+    mc_format_cut(op, start, out);
     return true;
 }
 

@@ -150,11 +150,15 @@ static MC_FORMAT_EVAL(eval_coalesce) {
     for (uint32_t i = 0; i < op->choice_count; i++) {
         const size_t start = out->n;
         mc_format_result result = mc_format_eval(&op->choices[i], info, out);
+        if (result.kind == MC_FORMAT_VALUE && result.value->kind == MC_NULL && mc_format_null(&op->choices[i], out)) {
+            return MC_FORMAT_SOME;
+        }
         bool empty_text = result.kind == MC_FORMAT_TEXT && out->n == start;
         bool empty_value =
             result.kind == MC_FORMAT_VALUE &&
             (result.value->kind == MC_NULL || (result.value->kind == MC_STRING && result.value->string.n == 0));
         if (result.kind != MC_FORMAT_ABSENT && !empty_text && !empty_value) {
+            result.limited = op->choices[i].has_length ? &op->choices[i] : NULL;
             return result;
         }
     }

@@ -235,6 +235,10 @@ static bool run_single(const mc_format_op *op, const mc_stream_info *info, mc_te
         mc_text_json_number(out, (double)result.number);
         return true;
     case MC_FORMAT_VALUE:
+        if (result.limited != NULL && !result.typed && cut_value(result.limited, result.value, out)) {
+            mc_format_cut(op, start + 1, out);
+            break;
+        }
         if (!result.typed && cut_value(op, result.value, out)) {
             break;
         }

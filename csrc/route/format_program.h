@@ -7,17 +7,19 @@
 
 /* What an evaluation yielded. Text was appended to the output; a number or value is the caller's to write, because JSON writes
  * them otherwise than plain text. */
+typedef struct mc_format_op mc_format_op;
+
 typedef enum mc_format_kind { MC_FORMAT_ABSENT, MC_FORMAT_TEXT, MC_FORMAT_NUMBER, MC_FORMAT_VALUE } mc_format_kind;
 typedef struct mc_format_result {
     mc_format_kind kind;
-    bool typed; /* a value: its text is JSON, a string's too */
+    bool typed;                  /* a value: its text is JSON, a string's too */
+    const mc_format_op *limited; /* a value: what COALESCE chose has a length of its own; NULL: it has none */
     union {
         uint64_t number;
         const mc_value *value;
     };
 } mc_format_result;
 
-typedef struct mc_format_op mc_format_op;
 typedef struct mc_format_command mc_format_command;
 typedef struct mc_time_format mc_time_format; /* format_time.c */
 
@@ -86,6 +88,10 @@ MC_MUST_CHECK mc_status mc_format_bind(mc_arena *arena, const mc_format_command 
                                        mc_format_op *op, mc_error *error);
 MC_MUST_CHECK mc_status mc_format_parse(mc_arena *arena, mc_slice text, bool extended, mc_format_ops *out,
                                         mc_error *error);
+/* Cuts what was appended since `start` to the operator's length. */
+void mc_format_cut(const mc_format_op *op, size_t start, mc_text *out);
+/* Null has a text where it is cut, for Envoy compares what is left of it: appended then; false: it is absent. */
+bool mc_format_null(const mc_format_op *op, mc_text *out);
 /* Evaluates and cuts text to the operator's length. */
 mc_format_result mc_format_eval(const mc_format_op *op, const mc_stream_info *info, mc_text *out);
 /* Appends what the operator yields as plain text; false: absent. */

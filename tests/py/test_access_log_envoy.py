@@ -636,7 +636,12 @@ VALUES = {
     "objects": [{"a": 1}],
 }
 PLACES = ["ns", *(f"ns:{name}" for name in VALUES), "ns:object:k:d", "ns:text:x", "x", "ns:x"]
-OF_PLACES = ["DYNAMIC_METADATA({0})", "DYNAMIC_METADATA({0}):4", "METADATA(DYNAMIC:{0}):4"]
+OF_PLACES = [
+    "DYNAMIC_METADATA({0})",
+    *(f"DYNAMIC_METADATA({{0}}):{length}" for length in range(6)),
+    "METADATA(DYNAMIC:{0}):4",
+    "METADATA(DYNAMIC:{0}):2",
+]
 KINDS = ["LISTENER", "LISTENER_FILTER_CHAIN", "VIRTUAL_HOST", "ROUTE", "CLUSTER", "UPSTREAM_HOST"]
 CHOICES = [
     ["empty", "text"],
@@ -654,6 +659,11 @@ def metadata_operators() -> list[str]:
         listed = [{"command": "DYNAMIC_METADATA", "param": f"ns:{name}"} for name in names]
         coalesce = f"COALESCE({json.dumps({'operators': listed}, separators=(',', ':'))})"
         operators += [coalesce, f"{coalesce}:4"]
+    for name in ("text", "odd", "null", "integer", "percent", "object", "list", "big", "false"):
+        for most in (1, 2, 9):
+            choice = {"command": "DYNAMIC_METADATA", "param": f"ns:{name}", "max_length": most}
+            of_one = json.dumps({"operators": [choice, "PROTOCOL"]}, separators=(",", ":"))
+            operators += [f"COALESCE({of_one})", f"COALESCE({of_one}):3"]
     return operators
 
 
