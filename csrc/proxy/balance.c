@@ -9,12 +9,19 @@
 
 /* --- what is asked ------------------------------------------------------------------------------------------------------ */
 
+/* Only who uses a hash asks for it, and a cookie that nobody asked for is not made. Who chooses among the clusters of an
+ * aggregate is not known yet. */
+static bool hashes(const mc_cluster *cluster) {
+    const mc_lb_policy policy = cluster->lb.policy;
+    return policy == MC_LB_RING_HASH || policy == MC_LB_MAGLEV || cluster->aggregate != NULL;
+}
+
 /* HA-5, RT-45: the balancer's own policies stand in for the cluster's, and those for the route's. */
 static mc_status set_hash(mc_router *r, const mc_route_request *request) {
     const mc_hash_policies *of_cluster = &r->cluster->policies.hash, *own = r->cluster->lb.hash_policies;
     const mc_route *route = r->stream->match.route;
     own = own == NULL && of_cluster->count > 0 ? of_cluster : own;
-    if (MC_LIKELY(own == NULL && route->hash_policy_count == 0)) {
+    if (MC_LIKELY(own == NULL && route->hash_policy_count == 0) || !hashes(r->cluster)) {
         return MC_OK;
     }
     mc_status status =

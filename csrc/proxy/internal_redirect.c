@@ -125,7 +125,17 @@ static outcome change(mc_router *r, mc_try *t, const mc_uri_absolute *target, mc
     mc_stream *stream = r->stream;
     const mc_route *from = stream->match.route;
     const bool http = came_by_http(stream), target_http = is_http(target->scheme);
-    if (prepare_headers(r, &t->headers, target) != MC_OK || mc_stream_match_route(stream) != MC_OK) {
+    if (prepare_headers(r, &t->headers, target) != MC_OK) {
+        return FAILED;
+    }
+    if (!mc_headers_has(&stream->request, MC_H_X_FORWARDED_PROTO)) { /* RT-4: the route's mutations took it away */
+        stream->match = (mc_route_match){.cluster_id = MC_NO_CLUSTER};
+        if (stream->facts != NULL) {
+            mc_facts_note_cluster(stream->facts, NULL);
+        }
+        return REFUSE(r, no_route);
+    }
+    if (mc_stream_match_route(stream) != MC_OK) {
         return FAILED;
     }
     if (stream->match.route == NULL && !stream->match.tls_redirect) {

@@ -9,13 +9,16 @@ mc_status mc_string_match_compile(mc_arena *arena, const mc_value *value, mc_str
     static const char *const known[] = {"exact", "prefix", "suffix", "contains", "safe_regex", "ignore_case", NULL};
     MC_TRY(mc_refuse_unknown(value, known, error));
     const mc_value *regex;
+    bool ignore_case = false;
+    MC_TRY(mc_value_read_bool(value, "ignore_case", &ignore_case, error));
     MC_TRY(mc_value_read_object(value, "safe_regex", &regex, error));
+    if (regex != NULL && ignore_case) {
+        return mc_error_set(error, MC_EINVAL, "ignore_case", "has no effect for safe_regex");
+    }
     if (regex != NULL) {
         *out = (mc_string_match){.kind = MC_STRING_REGEX};
         return mc_error_in(mc_regex_read(arena, regex, &out->regex, error), error, "safe_regex");
     }
-    bool ignore_case = false;
-    MC_TRY(mc_value_read_bool(value, "ignore_case", &ignore_case, error));
     for (int kind = MC_STRING_EXACT; kind <= MC_STRING_CONTAINS; kind++) {
         if (mc_value_get(value, kind_names[kind]) == NULL) {
             continue;

@@ -54,10 +54,7 @@ static mc_status compile_header(mc_compile *c, const mc_value *header, mc_header
     }
     MC_TRY(check_name(name, "key", c->error));
     MC_TRY(mc_dup_lower(c->arena, name, &out->name));
-    if (mc_value_get(header, "raw_value") != NULL) {
-        return mc_value_read_bytes(header, "raw_value", c->arena, &out->value, c->error);
-    }
-    return compile_value(c, header, out);
+    return compile_value(c, header, out); /* raw_value is for what is no format: Envoy does not look at it here */
 }
 
 static mc_status compile_addition(mc_compile *c, const mc_value *value, mc_header_addition *out) {

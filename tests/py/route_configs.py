@@ -54,6 +54,12 @@ CONFIGS: list[Tree] = [
     match(prefix="/", headers=[{"name": "a", "string_match": {}}]),
     match(prefix="/", headers=[{"name": "a", "string_match": {"prefix": ""}}]),
     match(prefix="/", headers=[{"name": "a", "prefix_match": ""}]),
+    match(
+        prefix="/",
+        headers=[
+            {"name": "a", "string_match": {"safe_regex": {"regex": "a"}, "ignore_case": True}}
+        ],
+    ),
     match(prefix="/", headers=[{"name": "a b"}]),
     match(prefix="/", headers=[{"name": "a", "range_match": {"start": 5, "end": 2}}]),
     match(prefix="/", query_parameters=[{"name": ""}]),

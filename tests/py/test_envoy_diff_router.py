@@ -283,6 +283,7 @@ def test_internal_redirects(sides: Pair, inside: bool) -> None:
         route("rewritten", follow() + ", prefix_rewrite: /one/, host_rewrite_literal: b"),
         route("retried", follow() + f", retry_policy: {{retry_on: 5xx, {BACKOFF}}}"),
         route("plain", "timeout: 5s"),
+        route("untold", follow(), more=", request_headers_to_remove: [x-forwarded-proto]"),
         "{match: {path: /direct}, direct_response: {status: 200, body: {inline_string: hi}}}",
     ]
     targets = [
@@ -311,6 +312,7 @@ def test_internal_redirects(sides: Pair, inside: bool) -> None:
         cases.append(request(f"PUT /{name}/302,200", CHUNKED) + b"3\r\nabc\r\n0\r\n\r\n")
     again = "http:||b.com|previous|200"
     cases.append(request(f"GET /previous/{redirected(again)},{redirected(again)},200"))
+    cases.append(request(f"GET /untold/{redirected('http:||b.com|plain|200')},200"))
     check(sides(routes, manager=INTERNAL if inside else ""), cases)
 
 

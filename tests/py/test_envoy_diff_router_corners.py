@@ -417,13 +417,16 @@ def test_whose_hash_counts(sides: Pair) -> None:
     )
     clusters += with_options("none", "", more=ring, endpoints=both)
     by = "hash_policy: [{header: {header_name: x-b}}]"
+    cookie = "hash_policy: [{cookie: {name: c, ttl: 10s}}]"
     routes = [route("own", f"cluster: own, {by}"), route("none", f"cluster: none, {by}")]
+    routes.append(route("turns", f"cluster: web, {cookie}"))  # nobody asks for the hash
     cases = [
         request(f"GET /{name}/200", f"x-a: {a}", f"x-b: {b}")
         for name in ("own", "none")
         for a in range(4)
         for b in range(4)
     ]
+    cases.append(request("GET /turns/200"))
     check(sides(routes, clusters=clusters, same_ports=True), cases)
 
 

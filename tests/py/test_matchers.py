@@ -52,7 +52,7 @@ def test_headers(config: dict[str, Any], headers: Any, holds: bool) -> None:
         ({"contains": "B", "ignore_case": True}, "abc", True),
         ({"safe_regex": {"regex": "a.c"}}, "abc", True),
         ({"safe_regex": {"regex": "a.c"}}, "abcd", False),
-        ({"safe_regex": {"regex": "A.C"}, "ignore_case": True}, "abc", False),
+        ({"safe_regex": {"regex": "(?i)A.C"}}, "abc", True),
         ("exact: text", "text", True),
     ],
 )
@@ -110,6 +110,11 @@ def test_metadata(value: dict[str, Any], metadata: dict[str, Any], holds: bool) 
         (meshcore.HeaderMatcher, {}, "name"),
         (meshcore.HeaderMatcher, {"name": "a", "safe_regex_match": {"regex": "("}}, None),
         (meshcore.StringMatcher, {"safe_regex": {"regex": "(aaaa){100}"}}, "safe_regex.regex"),
+        (
+            meshcore.StringMatcher,
+            {"safe_regex": {"regex": "a"}, "ignore_case": True},
+            "ignore_case",
+        ),
         (meshcore.StringMatcher, {}, ""),
         (meshcore.PathMatcher, {"path": {"safe_regex": {"regex": "*"}}}, "path.safe_regex.regex"),
         (meshcore.QueryParameterMatcher, {"name": ""}, "name"),
