@@ -354,11 +354,18 @@ mc_status mc_engine_refresh(mc_engine *engine, mc_slice cluster) {
 
 void mc_engine_set_overload(mc_engine *engine, mc_overload_id id, double chance) {
     mc_overload_set(&engine->overload, engine->stats, id, chance);
-    if (id == MC_OVERLOAD_STOP_ACCEPTING_CONNECTIONS) {
+    const bool heavy = id == MC_OVERLOAD_RESET_HIGH_MEMORY_STREAM;
+    if (heavy || id == MC_OVERLOAD_STOP_ACCEPTING_CONNECTIONS || id == MC_OVERLOAD_REDUCE_TIMEOUTS) {
         for (uint32_t i = 0; i < engine->worker_count; i++) {
-            mc_worker_post(&engine->workers[i].overload_order);
+            mc_worker_post(heavy ? &engine->workers[i].heavy_order : &engine->workers[i].overload_order);
         }
     }
+}
+
+void mc_engine_track_heavy(mc_engine *engine, unsigned shift) {
+    const mc_slice count = MC_SLICE("envoy.overload_actions.reset_high_memory_stream.count");
+    atomic_store(&engine->overload.heavy_resets, mc_stats_counter(engine->stats, count));
+    atomic_store(&engine->overload.heavy_shift, shift);
 }
 
 void mc_engine_drain(mc_engine *engine) {

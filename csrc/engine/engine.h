@@ -81,6 +81,12 @@ MC_MUST_CHECK mc_status mc_engine_refresh(mc_engine *engine, mc_slice cluster);
 
 /* An overload action or load shed point from now on. */
 void mc_engine_set_overload(mc_engine *engine, mc_overload_id id, double chance);
+/* reset_high_memory_stream tells streams apart from 2^shift bytes on. */
+void mc_engine_track_heavy(mc_engine *engine, unsigned shift);
+/* Of clients, over all workers, as the limit on them counts. */
+static inline uint32_t mc_engine_connections(const mc_engine *engine) {
+    return atomic_load_explicit(&engine->connections, memory_order_relaxed);
+}
 
 /* Stops listening, lets connections finish (HC-40). mc_engine_drained() turns true when none is left. */
 void mc_engine_drain(mc_engine *engine);

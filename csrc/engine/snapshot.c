@@ -385,7 +385,7 @@ static mc_status compile_runtime(const mc_value *bootstrap, mc_snapshot *snapsho
 
 /* The resource monitor for connections, or the runtime in its place; and whether others may ask for something: they, and what
  * they ask for, are the control side's. */
-static mc_status compile_overload(const mc_value *bootstrap, mc_snapshot *snapshot, mc_error *error) {
+static mc_status compile_overload(const mc_value *bootstrap, mc_stats *stats, mc_snapshot *snapshot, mc_error *error) {
     const mc_value *manager, *monitors, *typed, *list;
     size_t count, actions, points;
     snapshot->max_connections = UINT64_MAX;
@@ -404,6 +404,9 @@ static mc_status compile_overload(const mc_value *bootstrap, mc_snapshot *snapsh
         TRY(mc_value_read_string(typed, "@type", &type, error));
         if (mc_slice_eq(type, MC_SLICE(DOWNSTREAM_LIMIT))) {
             TRY(mc_value_read_u64(typed, "max_active_downstream_connections", &snapshot->max_connections, error));
+            snapshot->connection_monitor = true;
+            snapshot->failed_allocations = mc_stats_counter(
+                stats, MC_SLICE("overload.envoy.resource_monitors.global_downstream_max_connections.failed_updates"));
         }
     }
     return MC_OK;
@@ -460,7 +463,7 @@ mc_status mc_snapshot_compile(const mc_value *bootstrap, const mc_compile_contex
     mc_map_init(&snapshot->by_name);
     mc_status status = compile_runtime(bootstrap, snapshot, error);
     if (status == MC_OK) {
-        status = compile_overload(bootstrap, snapshot, error);
+        status = compile_overload(bootstrap, context->stats, snapshot, error);
     }
     if (status == MC_OK) {
         status = read_node(bootstrap, snapshot, &local_cluster, error);

@@ -34,14 +34,16 @@ typedef struct mc_snapshot {
     uint32_t listener_count;
     mc_snapshot_cluster *clusters;
     uint32_t cluster_count;
-    uint32_t slot_count;      /* every slot is below */
-    mc_map by_name;           /* cluster name -> mc_snapshot_cluster */
-    uint64_t max_connections; /* of all listeners together; UINT64_MAX: no limit */
-    bool sheds_load;          /* overload_manager has actions or load shed points */
-    mc_runtime runtime;       /* static layers of layered_runtime */
-    bool has_runtime;         /* it has values */
-    mc_lb_node node;          /* where this proxy stands; while compiling */
-    uint32_t local_slot;      /* of local_cluster_name (ZA-1); UINT32_MAX: none */
+    uint32_t slot_count;        /* every slot is below */
+    mc_map by_name;             /* cluster name -> mc_snapshot_cluster */
+    uint64_t max_connections;   /* of all listeners together; UINT64_MAX: no limit */
+    bool connection_monitor;    /* max_connections is a resource monitor's */
+    mc_stat failed_allocations; /* of that: connections refused */
+    bool sheds_load;            /* overload_manager has actions or load shed points */
+    mc_runtime runtime;         /* static layers of layered_runtime */
+    bool has_runtime;           /* it has values */
+    mc_lb_node node;            /* where this proxy stands; while compiling */
+    uint32_t local_slot;        /* of local_cluster_name (ZA-1); UINT32_MAX: none */
 } mc_snapshot;
 
 /* Names of clusters as small integers, for the engine's life. Control thread only. */

@@ -2,6 +2,7 @@
 
 #include "base/alloc.h"
 #include "engine/engine.h"
+#include "proxy/relief.h"
 
 /* --- listeners ---------------------------------------------------------------------------------------------------------- */
 
@@ -37,6 +38,9 @@ static bool over_limit(const mc_worker_listener *listener) {
     if (worker->snapshot->max_connections != UINT64_MAX && !listener->ignore_global_limit &&
         atomic_load_explicit(&worker->engine->connections, memory_order_relaxed) >= worker->snapshot->max_connections) {
         mc_counter_inc(worker->slab, listener->global_cx_overflow);
+        if (worker->snapshot->connection_monitor) {
+            mc_counter_inc(worker->slab, worker->snapshot->failed_allocations);
+        }
         return true;
     }
     if (MC_UNLIKELY(listener->source.overload != NULL) && rejects(listener)) {
@@ -129,6 +133,23 @@ static void accept_or_wait(mc_worker_listener *listener) {
 
 static void overload_changed(mc_worker *worker) {
     MC_LIST_EACH(&worker->listeners, node) { accept_or_wait(MC_CONTAINER(node, mc_worker_listener, link)); }
+    mc_relief_rescale(&worker->proxy);
+}
+
+static void reset_heavy(mc_worker *worker) {
+    const mc_overload *overload = &worker->engine->overload;
+    const unsigned shift = atomic_load(&overload->heavy_shift);
+    const double value = mc_overload_value(overload, MC_OVERLOAD_RESET_HIGH_MEMORY_STREAM);
+    if (shift != 0 && value > 0) {
+        mc_counter_add(worker->slab, atomic_load(&overload->heavy_resets),
+                       mc_relief_reset_heavy(&worker->proxy, shift, value));
+    }
+}
+
+static bool sheds_connection(void *ctx) {
+    mc_worker *worker = ctx;
+    return worker->snapshot->sheds_load && mc_overload_acts(&worker->engine->overload, MC_OVERLOAD_SHED_NEW_CONNECTION,
+                                                            mc_loop_random(worker->loop), worker->slab);
 }
 
 static void apply_listener(mc_worker *worker, const mc_listener_config *config, int fd) {
@@ -244,6 +265,7 @@ static void apply_cluster(mc_worker *worker, const mc_snapshot_cluster *entry, m
     fresh->on_fail_host = fail_host;
     fresh->on_new_host = new_host;
     fresh->find = find_upstream;
+    fresh->sheds = sheds_connection;
     fresh->ctx = worker;
     if (*at != NULL) {
         mc_upstream_retire(*at);
@@ -403,6 +425,7 @@ mc_status mc_worker_init(mc_worker *worker, mc_engine *engine, uint32_t index, m
     order_init(&worker->drain_order, worker, mc_worker_drain);
     order_init(&worker->stop_order, worker, mc_worker_stop);
     order_init(&worker->overload_order, worker, overload_changed);
+    order_init(&worker->heavy_order, worker, reset_heavy);
     mc_list_init(&worker->listeners);
     worker->net = mc_net_new(loop);
     worker->slab = worker->net == NULL ? NULL : mc_slab_open(stats);

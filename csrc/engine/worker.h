@@ -44,7 +44,7 @@ typedef struct mc_worker {
     const mc_connector *connector; /* tests: upstream connections from elsewhere */
     bool stopping;
     mc_timer reaper;
-    mc_worker_order close_order, drain_order, stop_order, overload_order;
+    mc_worker_order close_order, drain_order, stop_order, overload_order, heavy_order;
     _Atomic uint64_t applied; /* number of configurations taken over */
     _Atomic bool idle;        /* draining and no connection left */
     _Atomic bool stopped;     /* everything is closed, the loop has stopped */

@@ -30,11 +30,15 @@ static bool more_wanted(const mc_pool *pool, float ratio, uint32_t expected) {
     return (float)(pool->pending_count + active + expected) * ratio > (float)(unused + active);
 }
 
-/* CP-5, CP-6: up to three new connections, as long as the breaker has room; a pool without any gets one in any case. */
+/* CP-5, CP-6: up to three new connections, as long as the breaker has room; a pool without any gets one in any case. MC_ELIMIT: resources
+ * run short (BOOT-17). */
 static mc_status pool_grow(mc_pool *pool) {
     mc_upstream *upstream = pool->upstream;
     const float ratio = upstream->cluster->per_upstream_preconnect;
     for (int i = 0; i < 3 && more_wanted(pool, ratio, 0); i++) {
+        if (MC_UNLIKELY(upstream->sheds != NULL) && upstream->sheds(upstream->ctx)) {
+            return MC_ELIMIT;
+        }
         const bool room = may_connect(pool);
         if (!room) {
             COUNT(upstream, upstream_cx_overflow);
@@ -109,8 +113,10 @@ static void pool_serve(mc_deferred *deferred) {
         attempt->events->on_ready(attempt);
     }
     mc_pool_trim(pool);
-    if (!mc_list_empty(&pool->pending) && pool_grow(pool) != MC_OK && pool->client_count == 0) {
-        mc_pool_fail_pending(pool, MC_RESET_LOCAL_CONNECTION_FAILURE, MC_CONNECT_ERROR_NONE);
+    const mc_status status = mc_list_empty(&pool->pending) ? MC_OK : pool_grow(pool);
+    if (status != MC_OK && pool->client_count == 0) {
+        mc_pool_fail_pending(pool, status == MC_ELIMIT ? MC_RESET_OVERFLOW : MC_RESET_LOCAL_CONNECTION_FAILURE,
+                             MC_CONNECT_ERROR_NONE);
     }
     mc_pool_maybe_free(pool);
 }
@@ -165,9 +171,13 @@ mc_status mc_pool_start(mc_pool *pool, mc_attempt *attempt) {
     mc_status status = pool_grow(pool);
     if (status != MC_OK && pool->client_count == 0) {
         pending_leave(pool, attempt);
-        COUNT(upstream, upstream_rq_pending_failure_eject);
+        if (status == MC_ELIMIT) {
+            COUNT(upstream, upstream_rq_cancelled);
+        } else {
+            COUNT(upstream, upstream_rq_pending_failure_eject);
+        }
         mc_pool_maybe_free(pool);
-        return MC_ECLOSED;
+        return status == MC_ELIMIT ? status : MC_ECLOSED;
     }
     return MC_AGAIN;
 }

@@ -131,6 +131,8 @@ struct mc_upstream {
     mc_upstream *(*find)(void *ctx, mc_slice name);
     /* A host was made here (CL-15). */
     void (*on_new_host)(void *ctx, mc_upstream *upstream, mc_host *host);
+    /* Whether a new connection is to be refused because resources run short; NULL: never. */
+    bool (*sheds)(void *ctx);
     void *ctx;
 };
 

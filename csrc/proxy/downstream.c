@@ -1,48 +1,7 @@
 #include "base/alloc.h"
-#include "proxy/stream.h"
+#include "proxy/downstream_internal.h"
 
-/* DRAINING: responses say close, and drain_timeout runs; CLOSING: it ends as soon as no stream is left. */
-typedef enum drain_state { DRAIN_NONE, DRAINING, DRAIN_CLOSING } drain_state;
-
-typedef struct object {
-    struct object *next;
-    const void *key;
-    _Alignas(16) char data[];
-} object;
-
-struct mc_downstream {
-    mc_conn conn;
-    mc_h1_parser parser;
-    mc_proxy *proxy;
-    mc_downstream_source *source;
-    mc_hcm_pin *pin;   /* the codec's limits live there */
-    mc_stream *stream; /* the one request under way */
-    mc_link link;      /* proxy->connections */
-    mc_timer timer;    /* idle, request headers, or delayed close: by state */
-    mc_timer duration; /* max_connection_duration; then, while DRAINING, drain_timeout */
-    mc_address peer, local;
-    uint64_t opened_ms, idle_ms;
-    uint64_t tx_counted;       /* of conn.tx_bytes */
-    size_t rx_told, tx_told;   /* by tell_buffered */
-    uint64_t response_ends[2]; /* where the last responses but one, and the last, end among the bytes written */
-    uint64_t consumed;         /* bytes that the parser took */
-    uint32_t requests;
-    uint64_t ended, premature; /* streams, and those among them that a client gave up at once (HC-42) */
-    drain_state drain;
-    uint8_t agent; /* MC_AGENT_* */
-    bool agent_known;
-    bool used;                /* something came */
-    bool spoke;               /* what came is HTTP so far */
-    bool old;                 /* the last one was of HTTP/1.0 */
-    bool protocol_error;      /* what came was no HTTP */
-    bool soft_drain;          /* http1_safe_max_connection_duration: the next request is the last */
-    bool closing;             /* nothing further is read; what is written still leaves */
-    bool leaving;             /* its listener is going */
-    bool keep;                /* paused: the rest of the input waits for the stream's end */
-    struct object *objects;   /* mc_downstream_object */
-    const char *local_reason; /* why we close; NULL: we do not */
-    bool head_pending;        /* a head has begun and is not complete: request_headers_timeout runs */
-};
+typedef struct mc_downstream_object object;
 
 #define COUNT_AGENT(d, name)  mc_counter_inc((d)->proxy->slab, (d)->pin->hcm->stats.user_agents[(d)->agent].name)
 #define COUNT(d, name)        mc_counter_inc((d)->proxy->slab, (d)->pin->hcm->stats.name)
@@ -53,6 +12,7 @@ const mc_address *mc_downstream_local(const mc_downstream *downstream) { return 
 mc_conn *mc_downstream_conn(mc_downstream *downstream) { return &downstream->conn; }
 uint64_t mc_downstream_consumed(const mc_downstream *downstream) { return downstream->consumed; }
 const mc_tls_info *mc_downstream_tls(const mc_downstream *downstream) { return NULL; }
+mc_overload *mc_downstream_overload(const mc_downstream *downstream) { return downstream->source->overload; }
 
 void *mc_downstream_object(mc_downstream *d, const void *key, size_t size) {
     for (object *at = d->objects; at != NULL; at = at->next) {
@@ -112,7 +72,7 @@ static void count_agent(mc_downstream *d, mc_slice agent) {
 /* --- timers ------------------------------------------------------------------------------------------------------------- */
 
 static void set_idle(mc_downstream *d) {
-    uint64_t timeout = d->pin->hcm->connection_idle_ms;
+    const uint64_t timeout = mc_downstream_idle_ms(d);
     d->idle_ms = mc_loop_now_ms(d->proxy->loop);
     d->head_pending = false;
     if (timeout != 0 && !mc_timer_armed(&d->timer)) { /* an armed one looks at idle_ms when it fires */
@@ -152,14 +112,14 @@ static void start_drain(mc_downstream *d, const char *reason) {
         mc_timer_cancel(d->proxy->loop, &d->duration);
         d->closing = true;
         mc_conn_close(&d->conn, true);
-    } else if (d->drain == DRAIN_NONE) {
-        d->drain = DRAINING;
+    } else if (d->drain == MC_DRAIN_NONE) {
+        d->drain = MC_DRAINING;
         mc_timer_arm(d->proxy->loop, &d->duration, d->pin->hcm->drain_ms);
     }
 }
 
 static void drain_ended(mc_downstream *d) {
-    d->drain = DRAIN_CLOSING;
+    d->drain = MC_DRAIN_CLOSING;
     if (d->stream == NULL) {
         close_after_flush(d, false);
     } else {
@@ -180,17 +140,17 @@ static bool is_overloaded(mc_downstream *d) {
 }
 
 bool mc_downstream_ends(mc_downstream *d) {
-    if (d->drain == DRAIN_NONE && MC_UNLIKELY(d->source->overload != NULL) &&
+    if (d->drain == MC_DRAIN_NONE && MC_UNLIKELY(d->source->overload != NULL) &&
         overload_acts(d, MC_OVERLOAD_DISABLE_HTTP_KEEPALIVE)) {
         COUNT(d, downstream_cx_overload_disable_keepalive);
         COUNT(d, downstream_cx_drain_close);
         start_drain(d, NULL);
     }
-    if (d->drain == DRAIN_NONE && MC_UNLIKELY(d->leaving || d->proxy->draining)) {
+    if (d->drain == MC_DRAIN_NONE && MC_UNLIKELY(d->leaving || d->proxy->draining)) {
         COUNT(d, downstream_cx_drain_close);
-        d->drain = DRAIN_CLOSING;
+        d->drain = MC_DRAIN_CLOSING;
     }
-    return d->drain != DRAIN_NONE;
+    return d->drain != MC_DRAIN_NONE;
 }
 
 static void headers_timeout(mc_downstream *d) {
@@ -206,7 +166,7 @@ static void headers_timeout(mc_downstream *d) {
 
 static void timer_fired(mc_timer *timer) {
     mc_downstream *d = MC_CONTAINER(timer, mc_downstream, timer);
-    uint64_t now = mc_loop_now_ms(d->proxy->loop), timeout = d->pin->hcm->connection_idle_ms;
+    uint64_t now = mc_loop_now_ms(d->proxy->loop), timeout = mc_downstream_idle_ms(d);
     if (d->closing && d->conn.out.length > 0 && d->conn.tx_bytes != d->tx_counted) { /* a slow reader, but it reads */
         count_tx(d);
         mc_timer_arm(d->proxy->loop, timer, d->pin->hcm->delayed_close_ms);
@@ -226,7 +186,7 @@ static void timer_fired(mc_timer *timer) {
 
 static void duration_fired(mc_timer *timer) {
     mc_downstream *d = MC_CONTAINER(timer, mc_downstream, duration);
-    if (d->drain == DRAINING) {
+    if (d->drain == MC_DRAINING) {
         drain_ended(d);
         return;
     }
@@ -280,7 +240,7 @@ static mc_status request_headers(void *ctx, const mc_h1_head *head) {
     }
     if (hcm->max_requests_per_connection != 0 && d->requests >= hcm->max_requests_per_connection) {
         COUNT(d, downstream_cx_max_requests_reached);
-        d->drain = DRAIN_CLOSING;
+        d->drain = MC_DRAIN_CLOSING;
     }
     MC_FACT(stream, asked, stream->facts, &stream->request);
     if (MC_UNLIKELY(head->dropped > 0)) {
@@ -339,30 +299,62 @@ static const mc_h1_handler request_handler = {
 
 /* --- connection events ------------------------------------------------------------------------------------------------------- */
 
-/* H1-1: a codec error is answered, then the connection closes. */
-static void codec_error(mc_downstream *d) {
-    COUNT(d, downstream_cx_protocol_error);
-    d->protocol_error = true;
-    const mc_h1_error *error = &d->parser.error;
+/* What came is given up. */
+static void answer_error(mc_downstream *d, uint16_t status, const char *details) {
     if (d->stream == NULL && request_begin(d) == NULL) {
         close_now(d);
         return;
     }
-    mc_stream *stream = d->stream;
-    uint16_t status = error->reply_code == 0 ? 400 : error->reply_code;
-    stream->late_flags = MC_FLAG(DPE);
+    d->stream->late_flags = MC_FLAG(DPE);
+    mc_stream_reply(d->stream, &(mc_reply){.status = status, .body = mc_h1_reason(status), .details = details});
+}
+
+/* H1-1: a codec error is answered, then the connection closes. */
+static void codec_error(mc_downstream *d) {
+    const mc_h1_error *error = &d->parser.error;
+    COUNT(d, downstream_cx_protocol_error);
+    d->protocol_error = true;
     if (error->details != NULL && strcmp(error->details, "http1.unexpected_underscore") == 0) {
         mc_counter_inc(d->proxy->slab, d->pin->hcm->stats.http1.requests_rejected_with_underscores_in_headers);
     }
-    mc_stream_reply(stream, &(mc_reply){.status = status,
-                                        .body = mc_h1_reason(status),
-                                        .details = error->details == NULL ? "http1.codec_error" : error->details});
+    answer_error(d, error->reply_code == 0 ? 400 : error->reply_code,
+                 error->details == NULL ? "http1.codec_error" : error->details);
+}
+
+/* Load shed points before anything of what came is looked at; true: it is dropped (BOOT-17). */
+static bool sheds_connection(mc_downstream *d) {
+    if (!d->used && overload_acts(d, MC_OVERLOAD_SHED_CODEC)) {
+        COUNT(d, downstream_rq_overload_close);
+    } else if (!overload_acts(d, MC_OVERLOAD_SHED_GO_AWAY_AND_CLOSE)) {
+        return false;
+    }
+    d->overloaded = true;
+    close_after_flush(d, false);
+    return true;
+}
+
+/* The same for what is about to be parsed: a request is given up as if it were malformed. */
+static bool sheds_dispatch(mc_downstream *d) {
+    if (!d->told_go_away && overload_acts(d, MC_OVERLOAD_SHED_GO_AWAY)) { /* which HTTP/1 says with its next response */
+        d->told_go_away = true;
+        start_drain(d, NULL);
+    }
+    if (!overload_acts(d, MC_OVERLOAD_SHED_HTTP1_DISPATCH)) {
+        return false;
+    }
+    COUNT(d, downstream_rq_overload_close);
+    d->overloaded = true;
+    answer_error(d, 500, "overload");
+    return true;
 }
 
 static size_t downstream_data(mc_conn *conn, mc_slice data) {
     mc_downstream *d = MC_CONTAINER(conn, mc_downstream, conn);
     size_t used = 0;
     mc_counter_add(d->proxy->slab, d->pin->hcm->stats.downstream_cx_rx_bytes_total, data.n);
+    if (MC_UNLIKELY(d->source->overload != NULL) && !d->closing && sheds_connection(d)) {
+        return data.n;
+    }
     if (MC_UNLIKELY(!d->used)) { /* what is spoken is known by the first bytes */
         d->used = true;
         COUNT(d, downstream_cx_http1_total);
@@ -377,6 +369,9 @@ static size_t downstream_data(mc_conn *conn, mc_slice data) {
             d->keep = true; /* pipelined: wait for the response under way, and for what waits to leave */
             mc_conn_pause_reading(conn);
             return used;
+        }
+        if (MC_UNLIKELY(d->source->overload != NULL) && sheds_dispatch(d)) {
+            return data.n;
         }
         long n = mc_h1_parser_feed(&d->parser, mc_slice_from(data, used));
         if (n < 0) {
@@ -511,7 +506,7 @@ static void log_connection(mc_downstream *d, mc_close_reason reason) {
     info.bytes_sent = d->conn.tx_bytes;
     info.protocol = !d->spoke ? MC_SLICE_NONE : d->old ? MC_SLICE("HTTP/1.0") : MC_SLICE("HTTP/1.1");
     info.downstream_close_reason = d->local_reason == NULL ? MC_SLICE_NONE : mc_slice_cstr(d->local_reason);
-    info.flags = d->protocol_error ? MC_FLAG(DPE) : 0;
+    info.flags = (d->protocol_error ? MC_FLAG(DPE) : 0) | (d->overloaded ? MC_FLAG(OM) : 0);
     mc_access_logs_emit(d->pin->hcm->access.connections, &info, &port);
 }
 
@@ -587,7 +582,7 @@ void mc_downstream_stream_done(mc_downstream *d, mc_stream *stream, bool close) 
         return;
     }
     /* A response that began before the drain could not say close. */
-    if (close || d->drain == DRAIN_CLOSING || d->leaving || d->proxy->draining) {
+    if (close || d->drain == MC_DRAIN_CLOSING || d->leaving || d->proxy->draining) {
         close_after_flush(d, !stream->head.keep_alive && stream->request_complete);
         return;
     }
@@ -627,7 +622,7 @@ static void downstream_opened(mc_downstream *d) {
     mc_counter_inc(proxy->slab, d->source->cx_total);
     mc_gauge_add(proxy->slab, d->source->cx_active, 1);
     if (d->pin->hcm->max_connection_duration_ms != 0) {
-        mc_timer_arm(proxy->loop, &d->duration, d->pin->hcm->max_connection_duration_ms);
+        mc_timer_arm(proxy->loop, &d->duration, mc_downstream_max_ms(d));
     }
     set_idle(d);
 }

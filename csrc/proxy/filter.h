@@ -49,6 +49,8 @@ typedef struct mc_filter_type {
     /* The response path is full / has room again (for who produces the response). */
     void (*encode_high)(mc_filter *filter);
     void (*encode_low)(mc_filter *filter);
+    /* Bytes of the message that it keeps in buffers of its own; NULL: none. */
+    size_t (*held)(const mc_filter *filter);
 } mc_filter_type;
 
 /* One entry of a configured chain. */

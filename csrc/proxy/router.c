@@ -89,6 +89,18 @@ static const mc_reply *lacks_header(const mc_headers *headers) {
                : &no_path;
 }
 
+static bool sheds(mc_stream *stream) { /* BOOT-17 */
+    mc_overload *overload = mc_downstream_overload(stream->downstream);
+    if (MC_LIKELY(overload == NULL) || !mc_overload_acts(overload, MC_OVERLOAD_SHED_ROUTER,
+                                                         mc_loop_random(stream->proxy->loop), stream->proxy->slab)) {
+        return false;
+    }
+    MC_HCM_COUNT(stream, rq_overload_local_reply);
+    mc_stream_reply(stream,
+                    &(mc_reply){.status = 503, .body = MC_SLICE_INIT("envoy overloaded"), .details = "overload"});
+    return true;
+}
+
 /* RF-3, RF-4, RF-6. True: answered. */
 static bool refused(mc_router *r) {
     mc_stream *stream = r->stream;
@@ -140,6 +152,9 @@ static void route_to_cluster(mc_filter *filter, bool end_stream) {
         mc_stream_reply(stream, &(mc_reply){.status = stream->match.route->cluster_not_found_status,
                                             .details = "cluster_not_found",
                                             .flags = MC_FLAG(NC)});
+        return;
+    }
+    if (sheds(stream)) {
         return;
     }
     mc_router *r = router_new(filter, upstream);
@@ -331,6 +346,11 @@ static void router_low(mc_filter *filter) {
     }
 }
 
+static size_t router_held(const mc_filter *filter) {
+    const mc_router *r = mc_filter_get_state(filter);
+    return r == NULL ? 0 : r->body.length;
+}
+
 const mc_filter_type mc_router_filter = {
     .name = "envoy.filters.http.router",
     .terminal = true,
@@ -340,4 +360,5 @@ const mc_filter_type mc_router_filter = {
     .close = router_close,
     .encode_high = router_high,
     .encode_low = router_low,
+    .held = router_held,
 };

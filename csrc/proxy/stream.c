@@ -83,11 +83,15 @@ mc_stream *mc_stream_open(mc_downstream *downstream, mc_proxy *proxy, mc_hcm_pin
 
 /* --- timeouts (rules section 1.5) -------------------------------------------------------------------------------------- */
 
+static uint64_t idle_limit(const mc_stream *stream) {
+    return mc_overload_timeout(mc_downstream_overload(stream->downstream), MC_SCALED_STREAM_IDLE, stream->idle_ms);
+}
+
 static void idle_fired(mc_timer *timer) {
     mc_stream *stream = MC_CONTAINER(timer, mc_stream, idle);
-    uint64_t idle = mc_loop_now_ms(stream->proxy->loop) - stream->last_activity_ms;
-    if (idle < stream->idle_ms) { /* HC-36: events only move last_activity_ms */
-        mc_timer_arm(stream->proxy->loop, timer, stream->idle_ms - idle);
+    const uint64_t idle = mc_loop_now_ms(stream->proxy->loop) - stream->last_activity_ms, limit = idle_limit(stream);
+    if (idle < limit) { /* HC-36: events only move last_activity_ms */
+        mc_timer_arm(stream->proxy->loop, timer, limit - idle);
         return;
     }
     MC_HCM_COUNT(stream, downstream_rq_idle_timeout);
@@ -124,9 +128,17 @@ static void log_fired(mc_timer *timer) { /* AL-6 */
 static void set_idle(mc_stream *stream, uint64_t ms) {
     stream->idle_ms = ms;
     if (ms != 0) {
-        mc_timer_arm(stream->proxy->loop, &stream->idle, ms);
+        mc_timer_arm(stream->proxy->loop, &stream->idle, idle_limit(stream));
     } else {
         mc_timer_cancel(stream->proxy->loop, &stream->idle);
+    }
+}
+
+void mc_stream_rescale(mc_stream *stream) {
+    if (stream->idle_ms != 0 && !stream->finished) {
+        const uint64_t idle = mc_loop_now_ms(stream->proxy->loop) - stream->last_activity_ms,
+                       limit = idle_limit(stream);
+        mc_timer_arm(stream->proxy->loop, &stream->idle, idle < limit ? limit - idle : 0);
     }
 }
 
@@ -882,7 +894,7 @@ void mc_stream_reset(mc_stream *stream, uint64_t flags, const char *details) {
         stream->details_class = NULL;
     }
     stream->reset = true;
-    if (!(flags & (MC_FLAG(DC) | MC_FLAG(DPE)))) { /* the connection is what failed */
+    if (!(flags & (MC_FLAG(DC) | MC_FLAG(DPE) | MC_FLAG(OM)))) { /* the connection is what failed, or what must go */
         MC_HCM_COUNT(stream, downstream_rq_tx_reset);
     }
     finish(stream, true);

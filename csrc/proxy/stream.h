@@ -147,6 +147,8 @@ static inline void mc_stream_flag(mc_stream *stream, uint64_t flags) {
 }
 /* Counts response headers by their status, interim ones too (ST-1). */
 void mc_stream_count_response(mc_stream *stream, uint16_t status);
+/* Overload changed the limits of time. */
+void mc_stream_rescale(mc_stream *stream);
 /* Back-pressure from the client's connection. */
 void mc_stream_write_blocked(mc_stream *stream, bool blocked);
 
@@ -206,6 +208,8 @@ mc_conn *mc_downstream_conn(mc_downstream *downstream);
 uint64_t mc_downstream_consumed(const mc_downstream *downstream);
 /* NULL: no TLS. */
 const mc_tls_info *mc_downstream_tls(const mc_downstream *downstream);
+/* NULL: nothing is ever asked of it. */
+mc_overload *mc_downstream_overload(const mc_downstream *downstream);
 /* Whether the connection is to end after the response whose headers are due now (HC-40). */
 bool mc_downstream_ends(mc_downstream *downstream);
 

@@ -655,7 +655,7 @@ class _Run:
         self._overload = None
         if config is not None:
             stats = self.gateway._stats
-            self._overload = Overload(config, stats, self.loop, self.engine.set_overload)
+            self._overload = Overload(config, stats, self.loop, self.engine)
 
     def _on_assignment(self, name: str, assignment: dict[str, Any]) -> None:
         checker = self._checkers.get(name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -13,6 +14,7 @@ from typing import Any
 import peers
 import pytest
 from clients import Connection
+from upstreams import Upstream, raw
 from waiting import wait_until
 
 import meshcore
@@ -72,6 +74,12 @@ def bootstrap(path: Path, what: Tree, port: int | str = 0, admin: int | str = 0)
     }
 
 
+def manager(tree: Tree) -> Tree:
+    found: Tree = tree["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]
+    config: Tree = found["typed_config"]
+    return config
+
+
 def stats(admin: int) -> dict[str, str]:
     with urllib.request.urlopen(f"http://127.0.0.1:{admin}/stats") as page:
         return dict(line.split(": ", 1) for line in page.read().decode().splitlines())
@@ -104,18 +112,34 @@ CASES = {
             "reject_incoming_connections",
         )
     },
-    "http_connection_manager_decode_headers": point("http_connection_manager_decode_headers"),
-    "tcp_listener_accept": point("tcp_listener_accept"),
+    **{
+        name: point(name)
+        for name in (
+            "hcm_ondata_creating_codec",
+            "http1_server_abort_dispatch",
+            "http2_server_go_away_and_close_on_dispatch",
+            "http2_server_go_away_on_dispatch",
+            "http_connection_manager_decode_headers",
+            "tcp_listener_accept",
+        )
+    },
 }
+PROXIED = ("connection_pool_new_connection", "http_downstream_filter_check")
 
 
-def run(start: Callable[..., peers.Server], path: Path, what: Tree) -> list[Any]:
+def run(start: Callable[..., peers.Server], path: Path, what: Tree, **values: Any) -> list[Any]:
     inject(path, 0)
-    config = json.dumps(bootstrap(path, what, "$port", "$admin_port"))
+    tree = bootstrap(path, what, "$port", "$admin_port")
+    if values:
+        host = manager(tree)["route_config"]["virtual_hosts"][0]
+        host["routes"] = [{"match": {"prefix": "/"}, "route": {"cluster": "upstream"}}]
+    config = json.dumps(tree)
+    if values:
+        config = config.replace('"port_value": 1}', '"port_value": $upstream}')
     found: list[Any] = []
     for quoted in ("port", "admin_port"):
         config = config.replace(f'"${quoted}"', f"${quoted}")
-    with start(config) as server:
+    with start(config, **values) as server:
         assert server.admin_port is not None
         for value in (0.0, 1.0, 0.5):
             inject(path, value)
@@ -142,6 +166,166 @@ def test_as_envoy(name: str, tmp_path: Path) -> None:
     assert ours == theirs
     assert ours[0] == (200, [], b"hi")
     assert ours[2] != ours[0]
+
+
+@pytest.mark.parametrize("name", PROXIED)
+def test_as_envoy_on_the_way_up(name: str, tmp_path: Path) -> None:
+    """The first answer comes by a connection that the pool then gave up."""
+    with Upstream(raw(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")) as up:
+        what = point(name)
+        theirs = run(peers.envoy, tmp_path / "resource", what, upstream=up.port)
+        ours = run(peers.meshcore, tmp_path / "resource", what, upstream=up.port)
+    assert ours == theirs
+    assert [answer[0] for answer in ours[::2]] == [200, 503, 200]
+
+
+def timer(name: str, **least: Any) -> Tree:
+    kind = "type.googleapis.com/envoy.config.overload.v3.ScaleTimersOverloadActionConfig"
+    factors = [{"timer": f"HTTP_DOWNSTREAM_{name}", **least}]
+    scaled = trigger(scaled={"scaling_threshold": 0.5, "saturation_threshold": 0.9})
+    what = action("reduce_timeouts", scaled)
+    what["actions"][0]["typed_config"] = {"@type": kind, "timer_scale_factors": factors}
+    return what
+
+
+def is_closed(connection: Connection) -> bool:
+    try:
+        return not connection.socket.recv(1)
+    except TimeoutError:
+        return False
+
+
+@pytest.mark.parametrize(
+    ("name", "least"),
+    [
+        ("CONNECTION_IDLE", {"min_timeout": "0.05s"}),
+        ("CONNECTION_IDLE", {"min_scale": {"value": 0}}),
+        ("CONNECTION_MAX", {"min_timeout": "0s"}),
+    ],
+)
+def test_reduced_timeouts(name: str, least: Tree, tmp_path: Path) -> None:
+    """A connection that is open already feels it; while the pressure is low it stays."""
+    path = tmp_path / "resource"
+    inject(path, 0.5)
+    tree = bootstrap(path, timer(name, **least))
+    manager(tree)["common_http_protocol_options"] = {
+        "idle_timeout": "300s",
+        "max_connection_duration": "300s",
+    }
+    with meshcore.Gateway(tree, workers=1) as gateway:
+        assert gateway.admin_address is not None
+        until_pressure(gateway.admin_address[1], 50)
+        with Connection(gateway.listeners["main"][1], timeout=0.2) as connection:
+            assert not is_closed(connection)
+            inject(path, 1)
+            wait_until(lambda: is_closed(connection))
+
+
+def test_reduced_stream_idle_timeout(tmp_path: Path) -> None:
+    path = tmp_path / "resource"
+    inject(path, 0)
+    what = timer("STREAM_IDLE", min_timeout="0.01s")
+    with meshcore.Gateway(bootstrap(path, what), workers=1) as gateway:
+        port = gateway.listeners["main"][1]
+        with Connection(port, timeout=10) as connection:
+            connection.send(b"POST / HTTP/1.1\r\nhost: h\r\nx: ")
+            inject(path, 1)
+            assert connection.reply().status == 408
+
+
+def test_heavy_streams_are_reset(tmp_path: Path) -> None:
+    """With a value over 1/2 the five upper classes of eight go: from 2**(12 + 3) bytes on."""
+    path = tmp_path / "resource"
+    inject(path, 0)
+    scaled = trigger(scaled={"scaling_threshold": 0.4, "saturation_threshold": 0.8})
+    what = action("reset_high_memory_stream", scaled)
+    what["buffer_factory_config"] = {"minimum_account_to_track_power_of_two": 12}
+    tree = bootstrap(path, what)
+    buffer = {
+        "@type": f"{V3}.filters.http.buffer.v3.Buffer",
+        "max_request_bytes": 1 << 20,
+    }
+    manager(tree)["http_filters"].insert(0, {"name": "buffer", "typed_config": buffer})
+    with meshcore.Gateway(tree, workers=1) as gateway, contextlib.ExitStack() as open_:
+        port = gateway.listeners["main"][1]
+        sizes = [20000, 60000, 30000, 100]
+        connections = [open_.enter_context(Connection(port, timeout=0.2)) for _ in sizes]
+        for connection, size in zip(connections, sizes, strict=True):
+            head = b"POST / HTTP/1.1\r\nhost: h\r\ncontent-length: 100000\r\n\r\n"
+            connection.send(head + size * b"x")
+        received = gateway.stats.counter("http.example.downstream_cx_rx_bytes_total")
+        wait_until(lambda: received.value > sum(sizes))
+        inject(path, 0.61)
+        count = gateway.stats.counter("envoy.overload_actions.reset_high_memory_stream.count")
+        wait_until(lambda: count.value)
+        wait_until(lambda: is_closed(connections[1]))
+        assert count.value == 1
+        assert not any(is_closed(connections[i]) for i in (0, 2, 3))
+        inject(path, 1)
+        wait_until(lambda: count.value == 3)
+        assert not is_closed(connections[3])
+
+
+def test_heap_is_shrunk(tmp_path: Path) -> None:
+    path = tmp_path / "resource"
+    inject(path, 1)
+    what = action("shrink_heap")
+    kind = "type.googleapis.com/envoy.config.overload.v3.ShrinkHeapConfig"
+    what["actions"][0]["typed_config"] = {"@type": kind, "timer_interval": "0.02s"}
+    with meshcore.Gateway(bootstrap(path, what), workers=1) as gateway:
+        count = gateway.stats.counter("overload.envoy.overload_actions.shrink_heap.shrink_count")
+        wait_until(lambda: count.value > 1)
+
+
+def test_pressure_of_connections(tmp_path: Path) -> None:
+    name = "envoy.resource_monitors.global_downstream_max_connections"
+    kind = f"{V3}.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig"
+    limit = {"@type": kind, "max_active_downstream_connections": 4}
+    what = action("stop_accepting_requests", trigger(name, threshold={"value": 0.75}))
+    what["resource_monitors"] = [{"name": name, "typed_config": limit}]
+    with meshcore.Gateway(bootstrap(tmp_path / "x", what), workers=1) as gateway:
+        port = gateway.listeners["main"][1]
+        pressure = gateway.stats.gauge(f"overload.{name}.pressure")
+        with Connection(port), Connection(port):
+            wait_until(lambda: pressure.value == 50)
+            assert ask(port)[0] == 200
+            with Connection(port):
+                wait_until(lambda: pressure.value == 75)
+                assert ask(port)[0] == 503
+                with Connection(port):
+                    wait_until(lambda: pressure.value == 100)
+                    assert ask(port) == "closed"
+        failed = gateway.stats.counter(f"overload.{name}.failed_updates")
+        assert failed.value == 1
+
+
+def test_memory_of_this_process() -> None:
+    heap = overload.FixedHeap({"max_heap_size_bytes": 1 << 20})
+    before = heap.pressure()
+    assert before > 1
+    held = bytearray(64 << 20)
+    held[::4096] = b"x" * len(held[::4096])
+    assert heap.pressure() > before + 32
+
+
+def test_memory_of_a_control_group(tmp_path: Path) -> None:
+    def pressure(most: int = 0) -> float:
+        return overload.CgroupMemory({"max_memory_bytes": most}, tmp_path).pressure()
+
+    with pytest.raises(OSError, match="memory"):
+        pressure()
+    older = tmp_path / "memory"
+    older.mkdir()
+    (older / "memory.usage_in_bytes").write_text("300\n")
+    (older / "memory.limit_in_bytes").write_text("1200\n")
+    assert [pressure(), pressure(600), pressure(2400)] == [0.25, 0.5, 0.25]
+    (older / "memory.limit_in_bytes").write_text("9223372036854771712\n")
+    assert [pressure(), pressure(600)] == [0, 0.5]
+    (tmp_path / "memory.current").write_text("100\n")
+    (tmp_path / "memory.max").write_text("max\n")
+    assert [pressure(), pressure(50)] == [0, 2]
+    (tmp_path / "memory.max").write_text("400\n")
+    assert [pressure(), pressure(200)] == [0.25, 0.5]
 
 
 def test_scaled_sheds_a_share(tmp_path: Path) -> None:
@@ -247,6 +431,21 @@ def test_cpu_of_a_control_group(tmp_path: Path) -> None:
 
 
 STOP = "envoy.overload_actions.stop_accepting_requests"
+TIMERS = "type.googleapis.com/envoy.config.overload.v3.ScaleTimersOverloadActionConfig"
+
+
+def typed_action(name: str, *timers: str) -> Tree:
+    factors = [{"timer": each, "min_timeout": "1s"} for each in timers]
+    what = action(name)
+    what["actions"][0]["typed_config"] = {"@type": TIMERS, "timer_scale_factors": factors}
+    return what
+
+
+def monitor(kind: str, name: str, **fields: Any) -> Tree:
+    typed = {"@type": f"{V3}.resource_monitors.{kind}", **fields}
+    return {"resource_monitors": [{"name": name, "typed_config": typed}]}
+
+
 BELOW = {"scaling_threshold": 0.9, "saturation_threshold": 0.5}
 
 
@@ -283,6 +482,40 @@ BELOW = {"scaling_threshold": 0.9, "saturation_threshold": 0.5}
             "actions[0].triggers[0].scaled",
             "scaling_threshold must be less than saturation_threshold",
         ),
+        (
+            action("reduce_timeouts"),
+            "actions[0].typed_config",
+            "Unable to unpack as envoy.config.overload.v3.ScaleTimersOverloadActionConfig",
+        ),
+        (
+            typed_action("stop_accepting_requests", "HTTP_DOWNSTREAM_STREAM_IDLE"),
+            "actions[0].typed_config",
+            f'Overload action "{STOP}" has an unexpected value for the typed_config field',
+        ),
+        (
+            typed_action("reduce_timeouts", *2 * ["HTTP_DOWNSTREAM_STREAM_IDLE"]),
+            "actions[0].typed_config.timer_scale_factors[1].timer",
+            "Found duplicate entry for timer type HTTP_DOWNSTREAM_STREAM_IDLE",
+        ),
+        (
+            action("reset_high_memory_stream"),
+            "actions[0].name",
+            'reset_high_memory_stream" requires buffer_factory_config.',
+        ),
+        (
+            monitor("fixed_heap.v3.FixedHeapConfig", "heap"),
+            "resource_monitors[0].typed_config.max_heap_size_bytes",
+            "",
+        ),
+        (
+            monitor(
+                "downstream_connections.v3.DownstreamConnectionsConfig",
+                "x",
+                max_active_downstream_connections=1,
+            ),
+            "resource_monitors[0].name",
+            "must be envoy.resource_monitors.global_downstream_max_connections",
+        ),
     ],
 )
 def test_what_cannot_be(what: Tree, path: str, reason: str) -> None:
@@ -292,7 +525,7 @@ def test_what_cannot_be(what: Tree, path: str, reason: str) -> None:
     assert reason in caught.value.reason
 
 
-@pytest.mark.parametrize("what", [action("nothing"), point("nothing"), action("shrink_heap")])
+@pytest.mark.parametrize("what", [action("nothing"), point("nothing")])
 def test_what_is_not_known(what: Tree) -> None:
     with pytest.raises(meshcore.ConfigError, match=r"\[0\]\.name"):
         meshcore.config.load(bootstrap(Path("/x"), what))

@@ -199,7 +199,11 @@ cdef extern from "proxy/log_writer.h" nogil:
 
 cdef extern from "proxy/overload.h" nogil:
     enum: MC_OVERLOAD_COUNT
+    ctypedef struct mc_overload:
+        pass
     int mc_overload_find(mc_slice name)
+    void mc_overload_set_floor(mc_overload *overload, mc_slice name, uint64_t ms, double share)
+    void mc_overload_clear(mc_overload *overload)
 
 cdef extern from "engine/engine.h" nogil:
     ctypedef struct mc_worker:
@@ -214,6 +218,7 @@ cdef extern from "engine/engine.h" nogil:
         uint32_t worker_count
         mc_snapshot *current
         mc_members members
+        mc_overload overload
     ctypedef struct mc_engine_options:
         uint32_t workers
         uint64_t seed
@@ -241,6 +246,8 @@ cdef extern from "engine/engine.h" nogil:
                                    const mc_health_update *update)
     mc_status mc_engine_refresh(mc_engine *engine, mc_slice cluster)
     void mc_engine_set_overload(mc_engine *engine, int id, double chance)
+    void mc_engine_track_heavy(mc_engine *engine, unsigned shift)
+    uint32_t mc_engine_connections(const mc_engine *engine)
     void mc_engine_drain(mc_engine *engine)
     c_bool mc_engine_drained(const mc_engine *engine)
     void mc_engine_close_listeners(mc_engine *engine)

@@ -1,7 +1,7 @@
 """The engine: workers, configuration, and what they tell (csrc/engine)."""
 
 cimport cython
-from libc.stdint cimport uint32_t
+from libc.stdint cimport UINT64_MAX, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 
 from meshcore._core.cbase cimport (
@@ -51,7 +51,9 @@ from meshcore._core.cengine cimport (
     mc_engine_run_worker,
     mc_engine_set_assignment,
     mc_engine_set_health,
+    mc_engine_connections,
     mc_engine_set_overload,
+    mc_engine_track_heavy,
     mc_engine_span,
     mc_engine_spans_dropped,
     mc_engine_stop,
@@ -82,7 +84,9 @@ from meshcore._core.cengine cimport (
     mc_outlier_note,
     mc_outlier_note_fini,
     mc_outlier_type_name,
+    mc_overload_clear,
     mc_overload_find,
+    mc_overload_set_floor,
     mc_record,
     mc_snapshot,
     mc_snapshot_unref,
@@ -313,6 +317,25 @@ cdef class Engine:
         if found == MC_OVERLOAD_COUNT:
             raise ValueError(f"there is no {name!r}")
         mc_engine_set_overload(self.use(), found, chance)
+
+    def set_overload_floor(self, str timer, least_ms, double share):
+        """To how little reduce_timeouts may shorten a timer: milliseconds, or a share if None."""
+        cdef bytes text = timer.encode()
+        cdef uint64_t ms = UINT64_MAX if least_ms is None else least_ms
+        mc_overload_set_floor(&self.use().overload, bytes_slice(text), ms, share)
+
+    def track_heavy_streams(self, unsigned shift):
+        """reset_high_memory_stream tells streams apart from 2**shift bytes on."""
+        mc_engine_track_heavy(self.use(), shift)
+
+    def clear_overload(self):
+        """No timer is shortened and no stream is heavy until told."""
+        mc_overload_clear(&self.use().overload)
+
+    @property
+    def connections(self):
+        """Connections of clients, over all workers."""
+        return mc_engine_connections(self.use())
 
     def drain(self):
         mc_engine_drain(self.use())

@@ -50,6 +50,13 @@ _NEWER: Final[dict[str, tuple[tuple[str, ...], str]]] = {
         (),
         "Router 10 reject_connect_request_early_data .google.protobuf.BoolValue",
     ),
+    "envoy/config/overload/v3/overload.proto": (
+        (),
+        """
+        ShrinkHeapConfig 1 timer_interval           .google.protobuf.Duration
+        ShrinkHeapConfig 2 max_unfreed_memory_bytes uint64
+        """,
+    ),
     "envoy/type/matcher/v3/address.proto": ((), "AddressMatcher 2 invert_match bool"),
 }
 

@@ -217,6 +217,47 @@ def _filter_config(tree: Tree) -> Tree:
     return tree
 
 
+_MONITORS: Final = "type.googleapis.com/envoy.extensions.resource_monitors."
+_CONNECTIONS: Final = "envoy.resource_monitors.global_downstream_max_connections"
+
+
+def _monitor(monitor: Tree, *path: str | int) -> None:
+    typed = monitor["typed_config"]
+    kind = typed["@type"].removeprefix(_MONITORS)
+    if kind == "downstream_connections.v3.DownstreamConnectionsConfig":
+        if monitor["name"] != _CONNECTIONS:
+            raise _invalid(f"must be {_CONNECTIONS}", *path, "name")
+    elif kind == "fixed_heap.v3.FixedHeapConfig" and not int(typed["max_heap_size_bytes"]):
+        reason = "fixed_heap: max heap size must be greater than 0"
+        raise _invalid(reason, *path, "typed_config", "max_heap_size_bytes")
+
+
+def _action(tree: Tree, action: Tree, *path: str | int) -> None:
+    """What an action needs besides its triggers, and must not have."""
+    name, typed = action["name"], action.get("typed_config", {})
+    kind = typed.get("@type", "").rpartition(".")[2]
+    short = name.removeprefix("envoy.overload_actions.")
+    where = (*path, "typed_config")
+    wanted = {
+        "reduce_timeouts": "ScaleTimersOverloadActionConfig",
+        "shrink_heap": "ShrinkHeapConfig" if kind else "",
+    }
+    if kind != wanted.get(short, ""):
+        if short == "reduce_timeouts":
+            reason = "Unable to unpack as envoy.config.overload.v3.ScaleTimersOverloadActionConfig"
+        else:
+            reason = f'Overload action "{name}" has an unexpected value for the typed_config field'
+        raise _invalid(reason, *where)
+    if short == "reset_high_memory_stream" and "buffer_factory_config" not in tree:
+        raise _invalid(f'Overload action "{name}" requires buffer_factory_config.', *path, "name")
+    seen: set[str] = set()
+    for index, timer in enumerate(typed.get("timer_scale_factors", ())):
+        if timer["timer"] in seen:
+            reason = f"Found duplicate entry for timer type {timer['timer']}"
+            raise _invalid(reason, *where, "timer_scale_factors", index, "timer")
+        seen.add(timer["timer"])
+
+
 def _overload_manager(tree: Tree) -> Tree:
     """BOOT-15; the reasons are Envoy's."""
     monitors: set[str] = set()
@@ -226,6 +267,9 @@ def _overload_manager(tree: Tree) -> Tree:
                 f"Duplicate resource monitor {monitor['name']}", "resource_monitors", index, "name"
             )
         monitors.add(monitor["name"])
+        _monitor(monitor, "resource_monitors", index)
+    for index, action in enumerate(tree.get("actions", ())):
+        _action(tree, action, "actions", index)
     for field, what in (("actions", "overload action"), ("loadshed_points", "loadshed point")):
         names: set[str] = set()
         for index, entry in enumerate(tree.get(field, ())):
