@@ -20,6 +20,7 @@ ROOMS = (
     "http",
     "h1",
     "h2",
+    "cel",
     "route",
     "lb",
     "health",

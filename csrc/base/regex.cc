@@ -65,6 +65,12 @@ int mc_regex_full_from(const mc_regex *regex, mc_slice text, size_t start) try {
     return MC_ENOMEM;
 }
 
+int mc_regex_find(const mc_regex *regex, mc_slice text) try {
+    return regex->re.Match(piece(text), 0, text.n, RE2::UNANCHORED, nullptr, 0);
+} catch (...) {
+    return MC_ENOMEM;
+}
+
 int mc_regex_group_count(const mc_regex *regex) { return regex->re.NumberOfCapturingGroups(); }
 
 int mc_regex_groups(const mc_regex *regex, mc_slice text, size_t start, mc_slice *groups, int count) try {

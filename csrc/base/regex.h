@@ -17,6 +17,8 @@ MC_MUST_CHECK mc_status mc_regex_compile(mc_arena *arena, mc_slice pattern, uint
                                          const mc_regex **out, mc_error *error);
 /* Whether the whole text matches. */
 int mc_regex_full(const mc_regex *regex, mc_slice text);
+/* Whether some part of the text matches. */
+int mc_regex_find(const mc_regex *regex, mc_slice text);
 /* Whether all that stands behind the first `start` bytes matches; only \b, ^ and the like look at those before. */
 int mc_regex_full_from(const mc_regex *regex, mc_slice text, size_t start);
 /* Number of capturing groups. */

@@ -80,6 +80,8 @@ typedef struct mc_stream_info {
     const mc_value *dynamic_metadata, *route_metadata, *cluster_metadata, *upstream_metadata, *virtual_host_metadata;
     const mc_value *listener_metadata, *filter_chain_metadata;
     const mc_value *filter_state, *upstream_filter_state;
+    const mc_value *node;              /* of the bootstrap */
+    const mc_value *upstream_locality; /* of the chosen host: region, zone, sub_zone */
 
     mc_slice protocol, upstream_protocol; /* "HTTP/1.1" */
     mc_slice route_name, virtual_host_name, virtual_cluster_name, filter_chain_name;
@@ -105,9 +107,11 @@ typedef struct mc_stream_info {
     mc_random *random;                              /* for what is drawn afresh; NULL: derived from stream_id */
     uint16_t status;                                /* 0: no response code */
     uint32_t attempts;
+    uint32_t upstream_endpoints; /* of the cluster */
     bool health_check;
-    uint8_t trace_reason; /* 0 not traceable; TR-1 */
-    uint8_t log_type;     /* mc_log_type */
+    uint8_t listener_direction; /* envoy.config.core.v3.TrafficDirection */
+    uint8_t trace_reason;       /* 0 not traceable; TR-1 */
+    uint8_t log_type;           /* mc_log_type */
 
     uint64_t bytes_received, bytes_sent;                                          /* bodies */
     uint64_t request_header_bytes, response_header_bytes, response_trailer_bytes; /* 0: as the header maps are */
