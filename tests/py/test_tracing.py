@@ -128,6 +128,16 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], list[tuple[str, Headers]]
             ("/off", []),
         ],
     ),
+    "without context": (
+        zipkin(),
+        {"no_context_propagation": True, "spawn_upstream_span": True},
+        [("/decorated", B3), ("/direct", []), ("/refused", [])],
+    ),
+    "opentelemetry without context": (
+        opentelemetry(),
+        {"no_context_propagation": True, "direction": "OUTBOUND"},
+        [("/", []), ("/", [("traceparent", PARENT), ("tracestate", "a=b")]), ("/decorated", [])],
+    ),
     "opentelemetry children": (
         opentelemetry(service_name="mine"),
         {"direction": "OUTBOUND", "spawn_upstream_span": True, "custom_tags": TAGS},
@@ -329,7 +339,7 @@ def expected_spans(name: str, path: str) -> int:
     if "not sampled" in name:
         return 0
     tries = {"/refused": 2, "/direct": 0}.get(path, 1)
-    return 1 + (tries if "children" in name or name == "operations" else 0)
+    return 1 + (tries if "children" in name or name in ("operations", "without context") else 0)
 
 
 @pytest.mark.parametrize("name", CASES)

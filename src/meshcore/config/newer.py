@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["apply"]
 
 _ROUTE = "envoy/config/route/v3/route_components.proto"
+_HCM = "envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager.proto"
 
 # By file: what it must import besides, and the lines.
 _NEWER: Final[dict[str, tuple[tuple[str, ...], str]]] = {
@@ -57,6 +58,7 @@ _NEWER: Final[dict[str, tuple[tuple[str, ...], str]]] = {
         ShrinkHeapConfig 2 max_unfreed_memory_bytes uint64
         """,
     ),
+    _HCM: ((), "HttpConnectionManager.Tracing 13 no_context_propagation bool"),
     "envoy/type/matcher/v3/address.proto": ((), "AddressMatcher 2 invert_match bool"),
 }
 
