@@ -163,6 +163,11 @@ static bool same_address(const mc_address *a, const mc_address *b) {
     return a->length == b->length && memcmp(&a->any, &b->any, a->length) == 0;
 }
 
+/* The socket that it has serves what is wanted: also when a port that the kernel chose is now asked for by its number. */
+static bool serves(const mc_bound *bound, const mc_address *wanted) {
+    return same_address(&bound->wanted, wanted) || same_address(&bound->actual, wanted);
+}
+
 static int open_socket(const mc_bound *bound, const mc_listener_config *config, uint32_t worker) {
     mc_listen_options options = {.backlog = (int)config->backlog, .reuse_port = config->reuse_port};
     if (worker > 0 && !config->reuse_port) {
@@ -210,7 +215,7 @@ mc_status mc_engine_bind(mc_engine *engine, const mc_snapshot *snapshot, mc_erro
     for (uint32_t i = 0; i < snapshot->listener_count; i++) {
         const mc_listener_config *config = &snapshot->listeners[i];
         const mc_bound *bound = mc_engine_find_bound(engine, config->name);
-        if (!config->bind || (bound != NULL && same_address(&bound->wanted, &config->address))) {
+        if (!config->bind || (bound != NULL && serves(bound, &config->address))) {
             continue;
         }
         if (bound != NULL) {

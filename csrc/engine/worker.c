@@ -78,6 +78,14 @@ static void listener_close(mc_worker_listener *listener) {
     }
 }
 
+/* No new connections; those that wait to be accepted are served. */
+static void listener_finish(mc_worker_listener *listener) {
+    if (listener->open) {
+        mc_listener_finish(&listener->listener);
+        listener->open = false;
+    }
+}
+
 static mc_worker_listener *listener_new(mc_worker *worker, const mc_listener_config *config) {
     mc_worker_listener *listener = mc_calloc(1, sizeof *listener);
     char *name = mc_malloc(config->name.n);
@@ -177,7 +185,7 @@ static void apply_listener(mc_worker *worker, const mc_listener_config *config, 
         mc_socket_close(fd);
         return;
     }
-    listener_close(listener); /* a new socket replaces the old: the address changed */
+    listener_finish(listener); /* a new socket replaces the old: the address changed */
     if (mc_socket_local(fd, &listener->local) != 0 || mc_address_is_any(&listener->local)) {
         listener->local.length = 0;
     }
@@ -196,7 +204,7 @@ static bool snapshot_has(const mc_snapshot *snapshot, mc_slice name) {
 
 static void listener_remove(mc_worker_listener *listener) {
     listener->removed = true;
-    listener_close(listener);
+    listener_finish(listener);
     mc_downstream_drain(&listener->worker->proxy, &listener->source);
     listener_maybe_free(listener);
 }
@@ -342,16 +350,14 @@ static uint32_t find_slot(void *ctx, mc_slice name) {
 
 /* --- the end ---------------------------------------------------------------------------------------------------------------- */
 
-static void close_listeners(mc_worker *worker, bool own) {
+void mc_worker_close_listeners(mc_worker *worker) {
     MC_LIST_EACH(&worker->listeners, node) {
         mc_worker_listener *listener = MC_CONTAINER(node, mc_worker_listener, link);
-        if (own || !is_own(listener)) {
-            listener_close(listener);
+        if (!is_own(listener)) {
+            listener_finish(listener);
         }
     }
 }
-
-void mc_worker_close_listeners(mc_worker *worker) { close_listeners(worker, false); }
 
 static void proxy_idle(void *ctx) {
     mc_worker *worker = ctx;
@@ -391,7 +397,7 @@ void mc_worker_stop(mc_worker *worker) {
         return;
     }
     worker->stopping = true;
-    close_listeners(worker, true);
+    MC_LIST_EACH(&worker->listeners, node) { listener_close(MC_CONTAINER(node, mc_worker_listener, link)); }
     mc_proxy_drain(&worker->proxy, true);
     mc_timer_arm(worker->loop, &worker->reaper, 0);
 }

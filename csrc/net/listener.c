@@ -4,7 +4,7 @@
 
 #include "event/socket.h"
 
-enum { BATCH_MAX = 16, BACK_OFF_MS = 100 };
+enum { BATCH_MAX = 16, BACK_OFF_MS = 100, BACKLOG_MAX = 65536 };
 
 /* Watching off: the socket would be reported again and again. */
 static void back_off(mc_listener *listener) {
@@ -79,6 +79,20 @@ mc_status mc_listener_open(mc_listener *listener, mc_net *net, int fd,
         mc_io_close(mc_net_loop(net), &listener->io);
     }
     return status;
+}
+
+void mc_listener_finish(mc_listener *listener) {
+    for (uint32_t i = 0; i < BACKLOG_MAX && listener->io.fd >= 0 && !listener->paused; i++) {
+        mc_address peer;
+        int fd = mc_socket_accept(listener->io.fd, &peer);
+        if (fd >= 0) {
+            listener->accepted++;
+            listener->on_accept(listener, fd, &peer);
+        } else if (!only_this_one(-fd)) {
+            break;
+        }
+    }
+    mc_listener_close(listener);
 }
 
 void mc_listener_close(mc_listener *listener) {

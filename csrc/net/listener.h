@@ -24,6 +24,8 @@ typedef struct mc_listener {
 /* `fd` listens already (mc_socket_listen) and is taken over, also on failure. */
 MC_MUST_CHECK mc_status mc_listener_open(mc_listener *listener, mc_net *net, int fd,
                                          void (*on_accept)(mc_listener *, int fd, const mc_address *peer));
+/* Accepts what waits in the backlog, then closes: who has connected is served. Paused: as mc_listener_close. */
+void mc_listener_finish(mc_listener *listener);
 /* Closes the socket; connections still in its backlog are reset. Idempotent. */
 void mc_listener_close(mc_listener *listener);
 /* Not counted. */

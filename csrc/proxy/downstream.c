@@ -1,6 +1,8 @@
 #include "base/alloc.h"
 #include "proxy/downstream_internal.h"
 
+enum { FIRST_REQUEST_MS = 1000 }; /* how long a drain waits for the first request of a new connection */
+
 typedef struct mc_downstream_object object;
 
 #define COUNT_AGENT(d, name)  mc_counter_inc((d)->proxy->slab, (d)->pin->hcm->stats.user_agents[(d)->agent].name)
@@ -176,6 +178,8 @@ static void timer_fired(mc_timer *timer) {
         mc_conn_abort(&d->conn, MC_CLOSE_LOCAL);
     } else if (d->head_pending) {
         headers_timeout(d);
+    } else if (d->stream == NULL && d->leaving) {
+        close_after_flush(d, false);
     } else if (d->stream == NULL && now - d->idle_ms >= timeout) {
         COUNT(d, downstream_cx_idle_timeout);
         start_drain(d, "on_idle_timeout");
@@ -679,12 +683,15 @@ void mc_proxy_fini(mc_proxy *proxy) {
     mc_block_pool_fini(&proxy->blocks);
 }
 
+/* Who has just connected is about to ask: to close now would cost a request that no client may repeat by itself. */
 static void drain_one(mc_downstream *d, bool force) {
     d->leaving = true;
     if (force) {
         close_now(d);
-    } else if (d->stream == NULL) {
+    } else if (d->stream == NULL && d->requests > 0) {
         close_after_flush(d, false);
+    } else if (d->stream == NULL && !d->closing) {
+        mc_timer_arm(d->proxy->loop, &d->timer, FIRST_REQUEST_MS);
     }
 }
 

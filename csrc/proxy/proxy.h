@@ -49,7 +49,8 @@ static inline bool mc_proxy_health_failed(const mc_proxy *proxy) {
     return proxy->health_failed != NULL && atomic_load_explicit(proxy->health_failed, memory_order_relaxed);
 }
 
-/* Starts draining (HC-40): idle connections close now, others after their current response. `force` closes all now. */
+/* Starts draining (HC-40): idle connections close now, others after their current response, new ones
+ * after their first or when none comes within a second. `force` closes all now. */
 void mc_proxy_drain(mc_proxy *proxy, bool force);
 
 #endif

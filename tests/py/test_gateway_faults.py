@@ -368,3 +368,33 @@ def test_connect_reaches_a_server_that_speaks_no_http() -> None:
                 client.send(b"\x00\x01")
                 assert accepted.recv(100) == b"\x00\x01"
             assert client.read_to_end() == b""
+
+
+def listening(port: int) -> set[str]:
+    """The inodes of this machine's sockets that listen on a port of IPv4."""
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return {row[9] for row in rows if row[1].endswith(f":{port:04X}") and row[3] == "0A"}
+
+
+def test_a_port_now_asked_for_by_number_keeps_its_socket(upstream: Start) -> None:
+    config = proxy_to(upstream(respond(200, b"ok")).port)
+    with serving(config) as (gateway, port):
+        before = listening(port)
+        address = config["static_resources"]["listeners"][0]["address"]["socket_address"]
+        address["port_value"] = port
+        gateway.update(config)
+        assert before
+        assert listening(port) == before
+        assert clients.fetch(port, "/").status == 200
+
+
+def test_a_listener_that_goes_answers_who_has_connected(upstream: Start) -> None:
+    config = proxy_to(upstream(respond(200, b"ok")).port)
+    with serving(config) as (gateway, port), clients.Connection(port) as connection:
+        config["static_resources"]["listeners"] = []
+        gateway.update(config)
+        wait_until(lambda: not listening(port))
+        reply = connection.request("/")
+        assert reply.status == 200
+        assert reply.header("connection") == "close"
+        assert connection.read_to_end() == b""

@@ -101,6 +101,26 @@ TEST(a_paused_listener_leaves_the_backlog_alone) {
     world_close(&w);
 }
 
+TEST(finishing_takes_who_waits_in_the_backlog) {
+    world w;
+    world_open(&w);
+    come(&w, MANY);
+    mc_listener_finish(&w.server.listener);
+    CHECK_INT(w.server.count, MANY);
+    CHECK(w.server.listener.io.fd < 0);
+    world_close(&w);
+}
+
+TEST(finishing_while_paused_takes_nobody) {
+    world w;
+    world_open(&w);
+    come(&w, 2);
+    w.server.pause_at = 1;
+    mc_listener_finish(&w.server.listener);
+    CHECK_INT(w.server.count, 1);
+    world_close(&w);
+}
+
 TEST(closing_inside_on_accept_stops_the_batch) {
     world w;
     world_open(&w);
