@@ -193,10 +193,21 @@ bool mc_breakers_retry_open(const mc_breakers *b) {
     return count >= (budget > b->min_retry_concurrency ? budget : b->min_retry_concurrency);
 }
 
-static void show_budget(mc_breakers *b, mc_slab *slab) {
+static void clear_remaining(mc_breakers *b, mc_slab *slab) {
     if (b->retries.tracked && !atomic_exchange(&b->retries.cleared, true)) {
         mc_gauge_add(slab, b->retries.remaining, -(int64_t)b->retries.max);
     }
+}
+
+bool mc_breakers_may_retry(mc_breakers *b, mc_slab *slab) {
+    if (b->has_budget) {
+        clear_remaining(b, slab);
+    }
+    return !mc_breakers_retry_open(b);
+}
+
+static void show_budget(mc_breakers *b, mc_slab *slab) {
+    clear_remaining(b, slab);
     const bool open = mc_breakers_retry_open(b);
     if (atomic_exchange(&b->retries.shown_open, open) != open) {
         mc_gauge_add(slab, b->retries.open, open ? 1 : -1);

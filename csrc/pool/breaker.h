@@ -66,6 +66,8 @@ static inline void mc_breaker_give(mc_breaker *breaker, mc_slab *slab) {
 
 /* Retries have rules of their own: a budget may set their limit (CB-4). */
 bool mc_breakers_retry_open(const mc_breakers *breakers);
+/* Whether one more retry may start; the first question shows that a budget has no number of retries left to tell. */
+bool mc_breakers_may_retry(mc_breakers *breakers, mc_slab *slab);
 void mc_breakers_take_retry(mc_breakers *breakers, mc_slab *slab);
 void mc_breakers_give_retry(mc_breakers *breakers, mc_slab *slab);
 

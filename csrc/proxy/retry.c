@@ -196,7 +196,7 @@ static mc_retry_verdict decide(mc_retry *retry, bool wanted) {
         return MC_RETRY_NO;
     }
     retry->remaining--;
-    if (mc_breakers_retry_open(breakers_of(retry))) {
+    if (!mc_breakers_may_retry(breakers_of(retry), retry->with.slab)) {
         COUNT(retry, upstream_rq_retry_overflow, RETRY_OVERFLOW);
         return MC_RETRY_OVERFLOW;
     }

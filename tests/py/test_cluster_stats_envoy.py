@@ -17,7 +17,7 @@ from typing import Any
 
 import clients
 import peers
-from upstreams import Behaviour, Exchange, Upstream, raw, respond
+from upstreams import Behaviour, Exchange, Upstream, raw, reset, respond
 from waiting import wait_until
 
 Make = Callable[..., peers.Server]
@@ -28,7 +28,7 @@ CONFIG = """\
 $flush
 admin: {address: {socket_address: {address: 127.0.0.1, port_value: $admin_port}}}
 cluster_manager: {outlier_detection: {event_log_path: "$events"}}
-layered_runtime: {layers: [{name: s, static_layer: {upstream.maintenance_mode.maintained: 100}}]}
+layered_runtime: {layers: [{name: s, static_layer: $runtime}]}
 static_resources:
   listeners:
   - name: main
@@ -45,6 +45,11 @@ static_resources:
           route_config: {virtual_hosts: [{name: all, domains: ["*"], routes: $routes}]}
   clusters: $clusters
 """  # noqa: E501
+
+RUNTIME = {
+    "upstream.maintenance_mode.maintained": 100,
+    "circuit_breakers.overridden.default.max_requests": 1,
+}
 
 # Left out: bytes, what depends on time, and what others compare; difference: active-overflow.
 IGNORED = re.compile(
@@ -147,6 +152,14 @@ class Setting:
 # A case makes its clusters (and what its route says besides), then asks.
 Case = Iterator[Any]
 CASES: dict[str, Callable[[Setting], Case]] = {}
+FULL = {"four_requests", "overridden"}  # of requests: difference active-overflow
+TOLD_ONCE = {  # an interval later the rates are gone; the events have them
+    "statistics",
+    "split_statistics",
+    "percentage_alone",
+    "too_few_hosts",
+    "too_few_requests",
+}
 DRAWN = {"all_in_panic"}  # how often which host was chosen is a draw
 
 
@@ -249,6 +262,153 @@ def returns(s: Setting) -> Case:
     yield s.calmly(4), s.pause(1.8)
 
 
+@case
+def eject_one(s: Setting) -> Case:
+    """Half of them is too many for the share, but one may always go."""
+    outlier = watched(consecutive_5xx=2, max_ejection_percent=10, always_eject_one_host=True)
+    yield [s.cluster([s.host(respond(503)), s.host(ok())], **outlier)]
+    yield s.calmly(10)
+
+
+@case
+def not_enforced(s: Setting) -> Case:
+    outlier = watched(consecutive_5xx=2, enforcing_consecutive_5xx=0)
+    yield [s.cluster([s.host(respond(503)), s.host(ok())], **outlier)]
+    yield s.calmly(10)
+
+
+@case
+def both_consecutive(s: Setting) -> Case:
+    outlier = watched(
+        consecutive_5xx=2, consecutive_gateway_failure=2, enforcing_consecutive_gateway_failure=100
+    )
+    yield [s.cluster([s.host(respond(502)), s.host(ok())], **outlier)]
+    yield s.calmly(8)
+
+
+@case
+def not_the_gateway(s: Setting) -> Case:
+    outlier = watched(
+        consecutive_5xx=3, consecutive_gateway_failure=1, enforcing_consecutive_gateway_failure=100
+    )
+    yield [s.cluster([s.host(respond(500)), s.host(ok())], **outlier)]
+    yield s.calmly(10)
+
+
+def timed_out(split: bool) -> Callable[[Setting], Case]:
+    def function(s: Setting) -> Case:
+        outlier = watched(
+            consecutive_5xx=2,
+            consecutive_local_origin_failure=2,
+            split_external_local_origin_errors=split,
+        )
+        yield [s.cluster([s.host(slow), s.host(ok())], **outlier)], {"timeout": "0.1s"}
+        yield s.calmly(8)
+
+    return function
+
+
+CASES |= {"timed_out": timed_out(False), "timed_out_split": timed_out(True)}
+
+
+def reset_by(split: bool) -> Callable[[Setting], Case]:
+    def function(s: Setting) -> Case:
+        outlier = watched(
+            consecutive_5xx=2,
+            consecutive_local_origin_failure=3,
+            split_external_local_origin_errors=split,
+        )
+        yield [s.cluster([s.host(reset), s.host(ok())], **outlier)]
+        yield s.calmly(10)
+
+    return function
+
+
+CASES |= {"reset_by_it": reset_by(False), "reset_by_it_split": reset_by(True)}
+
+
+@case
+def split_not_enforced(s: Setting) -> Case:
+    outlier = watched(
+        consecutive_local_origin_failure=2,
+        enforcing_consecutive_local_origin_failure=0,
+        split_external_local_origin_errors=True,
+    )
+    yield [s.cluster([s.host(None), s.host(ok())], **outlier)]
+    yield s.calmly(8)
+
+
+@case
+def split_statistics(s: Setting) -> Case:
+    outlier = watched(
+        interval="5s",
+        consecutive_local_origin_failure=1000,
+        split_external_local_origin_errors=True,
+        success_rate_minimum_hosts=3,
+        success_rate_request_volume=4,
+        success_rate_stdev_factor=1000,
+        failure_percentage_minimum_hosts=3,
+        failure_percentage_request_volume=4,
+        enforcing_failure_percentage_local_origin=100,
+        max_ejection_percent=100,
+    )
+    yield [s.cluster([*(s.host(ok()) for _ in range(4)), s.host(None)], **outlier)]
+    yield sorted(s.get(30)), s.pause(5)
+
+
+@case
+def percentage_alone(s: Setting) -> Case:
+    outlier = watched(
+        interval="5s",
+        consecutive_5xx=1000,
+        enforcing_success_rate=0,
+        failure_percentage_threshold=50,
+        failure_percentage_minimum_hosts=2,
+        failure_percentage_request_volume=4,
+        enforcing_failure_percentage=100,
+        max_ejection_percent=100,
+    )
+    yield [s.cluster([s.host(ok()), s.host(respond(500)), s.host(ok())], **outlier)]
+    yield sorted(s.get(30)), s.pause(5)
+
+
+@case
+def too_few_hosts(s: Setting) -> Case:
+    outlier = watched(
+        interval="5s",
+        consecutive_5xx=1000,
+        success_rate_minimum_hosts=4,
+        success_rate_request_volume=4,
+        failure_percentage_minimum_hosts=4,
+    )
+    yield [s.cluster([s.host(ok()), s.host(respond(500)), s.host(ok())], **outlier)]
+    yield sorted(s.get(30)), s.pause(5)
+
+
+@case
+def too_few_requests(s: Setting) -> Case:
+    outlier = watched(
+        interval="5s",
+        consecutive_5xx=1000,
+        success_rate_minimum_hosts=3,
+        success_rate_request_volume=400,
+        failure_percentage_minimum_hosts=3,
+        failure_percentage_request_volume=4,
+        enforcing_failure_percentage=100,
+        max_ejection_percent=10,
+    )
+    yield [s.cluster([s.host(ok()), s.host(respond(500)), s.host(ok())], **outlier)]
+    yield sorted(s.get(30)), s.pause(5)
+
+
+@case
+def rpc_status(s: Setting) -> Case:
+    outlier = watched(consecutive_5xx=3, consecutive_gateway_failure=2)
+    bad = respond(200, b"", [("content-type", "application/grpc"), ("grpc-status", "14")])
+    yield [s.cluster([s.host(bad), s.host(ok())], **outlier)]
+    yield s.calmly(10)
+
+
 # --- circuit breakers -----------------------------------------------------------------------------
 
 
@@ -292,6 +452,62 @@ def no_retry(s: Setting) -> Case:
 def budget(s: Setting) -> Case:
     limits = limited({"retry_budget": {"min_retry_concurrency": 1}})
     yield [s.cluster([s.host(respond(503))], **limits)], RETRIED
+    yield s.get(2)
+
+
+@case
+def four_requests(s: Setting) -> Case:
+    limits = limited({"max_requests": 2})
+    yield [s.cluster([s.host(slow)], **limits)]
+    yield s.at_once(4)
+
+
+@case
+def nothing_waits(s: Setting) -> Case:
+    yield [s.cluster([s.host(ok())], **limited({"max_pending_requests": 0}))]
+    yield s.get(2)
+
+
+@case
+def high_priority(s: Setting) -> Case:
+    limits = limited({"max_requests": 1}, {"priority": "HIGH", "max_pending_requests": 0})
+    yield [s.cluster([s.host(ok())], **limits)], {"priority": "HIGH"}
+    yield s.get(2)
+
+
+@case
+def high_priority_by_default(s: Setting) -> Case:
+    yield [s.cluster([s.host(slow)], **limited({"max_requests": 1}))], {"priority": "HIGH"}
+    yield s.at_once(3)
+
+
+@case
+def overridden(s: Setting) -> Case:
+    """By the runtime."""
+    yield [s.cluster([s.host(slow)], **limited({"max_requests": 100}))]
+    yield s.at_once(3)
+
+
+@case
+def a_host_of_high_priority(s: Setting) -> Case:
+    limits = limited(
+        {"priority": "HIGH"}, per_host_thresholds=[{"priority": "HIGH", "max_connections": 1}]
+    )
+    yield [s.cluster([s.host(slow)], **limits)], {"priority": "HIGH"}
+    yield s.at_once(3)
+
+
+@case
+def generous_budget(s: Setting) -> Case:
+    budget = {"retry_budget": {"budget_percent": {"value": 100}, "min_retry_concurrency": 0}}
+    yield [s.cluster([s.host(respond(503))], **limited(budget))], RETRIED
+    yield s.get(2)
+
+
+@case
+def no_budget(s: Setting) -> Case:
+    budget = {"retry_budget": {"budget_percent": {"value": 0}, "min_retry_concurrency": 0}}
+    yield [s.cluster([s.host(respond(503))], **limited(budget))], RETRIED
     yield s.get(2)
 
 
@@ -440,6 +656,43 @@ def moves_on(s: Setting) -> Case:
     yield s.get(1), s.pause(0.3), s.get(3)
 
 
+@case
+def an_aggregate_within(s: Setting) -> Case:
+    first, second = members(s, "HEALTHY", "HEALTHY", "HEALTHY")
+    inner = {**aggregate(s, first)[0], "name": f"{s.name}_1"}
+    inner["cluster_type"]["typed_config"]["clusters"] = [f"{s.name}_0"]
+    first = {**first, "name": f"{s.name}_0"}
+    first["load_assignment"]["cluster_name"] = first["name"]
+    yield [*aggregate(s, inner, second), first]
+    yield s.bodies(6)
+
+
+def across(frequency: int) -> Callable[[Setting], Case]:
+    def function(s: Setting) -> Case:
+        bad = [s.host(respond(503, b"A")), s.host(respond(503, b"B"))]
+        one = s.cluster(bad[:1], bad[1:], name=f"{s.name}_1")
+        two = s.cluster([s.host(ok(b"C"))], name=f"{s.name}_2")
+        kind = "type.googleapis.com/envoy.extensions.retry.priority.previous_priorities"
+        retry = {
+            "retry_on": "5xx",
+            "num_retries": 2,
+            "retry_priority": {
+                "name": "envoy.retry_priorities.previous_priorities",
+                "typed_config": {
+                    "@type": f"{kind}.v3.PreviousPrioritiesConfig",
+                    "update_frequency": frequency,
+                },
+            },
+        }
+        yield aggregate(s, one, two), {"retry_policy": retry}
+        yield s.bodies(4)
+
+    return function
+
+
+CASES |= {"across_members": across(1), "across_members_slowly": across(2)}
+
+
 # --- comparing ------------------------------------------------------------------------------------
 
 
@@ -454,7 +707,10 @@ def counters(server: peers.Server, name: str) -> dict[str, str]:
     pattern = re.compile(rf"cluster\.({name}(?:_[12])?\..*): (\d+)")
     lines = admin(server, f"/stats?filter=^cluster[.]{name}").splitlines()
     found = {m[1]: m[2] for line in lines if (m := pattern.fullmatch(line)) and m[2] != "0"}
-    return {key: value for key, value in found.items() if not IGNORED.search(key)}
+    found = {key: value for key, value in found.items() if not IGNORED.search(key)}
+    if name in FULL:
+        found.pop(f"{name}.upstream_rq_pending_overflow", None)
+    return found
 
 
 FED = re.compile(
@@ -480,6 +736,8 @@ def states(server: peers.Server, setting: Setting) -> list[Any]:
         if name not in (setting.name, f"{setting.name}_1", f"{setting.name}_2"):
             continue
         told = r"health_flags|success_rate|local_origin|priority|cx_|rq_total"
+        if setting.name in TOLD_ONCE and re.match(r"success_rate|local_origin_success", rest):
+            continue
         if host == "outlier" or re.match(told, rest):
             hosts.setdefault((name, host), []).append(rest)
     return sorted([name, *sorted(lines)] for (name, _), lines in hosts.items())
@@ -526,6 +784,7 @@ def observe(make: Make, log: Path, *, envoy: bool) -> dict[str, dict[str, Any]]:
                 CONFIG,
                 flush="stats_flush_interval: 0.1s" if envoy else "",
                 events=str(log),
+                runtime=json.dumps(RUNTIME),
                 clusters=json.dumps([each for case in cases.values() for each in case[2]]),
                 routes=json.dumps(
                     [

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
@@ -58,7 +59,7 @@ def _u32(value: float) -> int:
 
 
 class EventLog:
-    """A file that lines are appended to, opened on first use; without a path nothing is written.
+    """A file that lines are appended to, there from the start; without a path nothing is written.
 
     What cannot be written is logged once and dropped: a full disk must not stop traffic."""
 
@@ -66,19 +67,26 @@ class EventLog:
         self._path = path
         self._file: IO[str] | None = None
         self._failed = False
+        if path:
+            self._try(self._open)
 
-    def write(self, event: dict[str, Any]) -> None:
-        if not self._path:
-            return
+    def _open(self) -> IO[str]:
+        if self._file is None:
+            self._file = Path(self._path or "").open("a", encoding="utf-8", buffering=1)  # noqa: SIM115
+        return self._file
+
+    def _try(self, action: Callable[[], object]) -> None:
         try:
-            if self._file is None:
-                path = Path(self._path)
-                self._file = path.open("a", encoding="utf-8", buffering=1)
-            self._file.write(json.dumps(event, separators=(",", ":")) + "\n")
+            action()
         except OSError as error:
             if not self._failed:
                 log.warning("cannot write the event log %s: %s", self._path, error)
             self._failed = True
+
+    def write(self, event: dict[str, Any]) -> None:
+        if self._path:
+            line = json.dumps(event, separators=(",", ":")) + "\n"
+            self._try(lambda: self._open().write(line))
 
     def close(self) -> None:
         if self._file is not None:
