@@ -62,7 +62,7 @@ static mc_status read_scope(scene *s, uint32_t place) {
     const mc_scope *scope = mc_scopes_at(s->hcm->scopes->keys, place);
     if (scope->route_configuration == NULL) {
         return mc_error_set(s->error, MC_EINVAL, "route_configuration_name",
-                            "is not supported: a scope must bring its route_configuration");
+                            "is for scopes of scoped_rds with a rds_config_source");
     }
     mc_hcm_routes *routes = &s->hcm->scopes->routes[s->hcm->scopes->count++];
     return mc_error_in(read_table(s, scope->route_configuration, routes), s->error, "route_configuration");

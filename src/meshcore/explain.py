@@ -18,6 +18,7 @@ from typing import Any
 
 from meshcore._core import route as _route
 from meshcore.config import Config, load
+from meshcore.discovery.rds import with_routes
 from meshcore.errors import MeshcoreError
 from meshcore.filters import Response, http_filter
 from meshcore.http import parse_url
@@ -80,7 +81,8 @@ async def _explain(config: Config, request: Request, listener: str | None) -> Ex
         url = parse_url(request.url)
     except ValueError:
         raise ExplainError(f"not a URL with scheme and host: {request.url!r}") from None
-    found, why, passed = _choose_listener(config.document, url.port, listener)
+    document = with_routes(config.document)
+    found, why, passed = _choose_listener(document, url.port, listener)
     chain, manager = _manager_of(found)
     result: Explanation = {
         "request": {"method": request.method, "url": request.url, "headers": request.headers},
@@ -94,13 +96,13 @@ async def _explain(config: Config, request: Request, listener: str | None) -> Ex
         "http_filters": [entry.get("name", "") for entry in manager.get("http_filters", ())],
     }
     secure = url.scheme == "https"
-    seen = await _through(_sandbox(config.document, found), request, secure, stop_at_probe=True)
+    seen = await _through(_sandbox(document, found), request, secure, stop_at_probe=True)
     if seen.headers is None:
         result["response"] = seen.response
         return result
     headers = seen.headers
     result["routed_as"] = headers
-    scope, table = await _routes_of(config.document, found, request)
+    scope, table = await _routes_of(document, found, request)
     result |= {"scope": scope} if scope is not None else {}
     result["route_config"] = table.get("name", "")
     context = {"downstream_remote_address": "127.0.0.1:0"}
@@ -109,7 +111,7 @@ async def _explain(config: Config, request: Request, listener: str | None) -> Ex
         headers,
         request.random_value,
         context,
-        runtime_values(config.document),
+        runtime_values(document),
     )
     result |= routes.explanation()
     if routes.route is None:
@@ -117,8 +119,8 @@ async def _explain(config: Config, request: Request, listener: str | None) -> Ex
     if "tls_redirect" in result:
         result["response"] = {"status": 301, "location": routes.route.redirect(headers)}
         return result
-    result |= _upstream_of(config.document, routes, headers)
-    narrowed = _sandbox(config.document, found, None if routes.is_tree else routes)
+    result |= _upstream_of(document, routes, headers)
+    narrowed = _sandbox(document, found, None if routes.is_tree else routes)
     last = await _through(narrowed, request, secure, stop_at_probe=False)
     result["sent"], result["response"] = last.sent, None if last.sent else last.response
     return result

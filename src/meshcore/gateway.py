@@ -39,6 +39,7 @@ from meshcore._log import logger as log
 from meshcore.config import Config, load, load_file
 from meshcore.config.program_size import with_program_size
 from meshcore.discovery import dns_fields, sources
+from meshcore.discovery.rds import FileRoutes, with_routes
 from meshcore.errors import ConfigError, MeshcoreError
 from meshcore.filters.http import methods, registered
 from meshcore.health.events import EventLog, outlier_event
@@ -293,7 +294,7 @@ def _check(config: Config) -> None:
         from meshcore.health.checker import validate
 
         validate(clusters, "static_resources.clusters")
-    document, filters = _prepare(prepared(config.document, lambda _: 0), None)
+    document, filters = _prepare(prepared(with_routes(config.document), lambda _: 0), None)
     engine = Engine(1, seed=0, record_capacity=1)
     try:
         engine.compile(_encode(document), filters)
@@ -417,6 +418,7 @@ class _Run:
         self._checkers: dict[str, Checker] = {}
         self._checked_as: dict[str, str] = {}
         self._overload: Overload | None = None
+        self.routes = FileRoutes(gateway._stats)
 
     # --- from other threads ---------------------------------------------------------------------
 
@@ -463,6 +465,7 @@ class _Run:
             self._threads.append(thread)
             thread.start()
         await self._until(lambda: self.engine.applied)
+        self.routes.start(self.loop, self._again)
         self.opened = True
         for name, (host, port) in self.addresses().items():
             log.info("listener %s on %s port %d", name, host, port)
@@ -496,6 +499,7 @@ class _Run:
     async def close(self) -> None:
         for source in self._sources.values():
             source.stop()
+        self.routes.stop()
         for checker in self._checkers.values():
             checker.stop()
         if self._overload is not None:
@@ -549,6 +553,9 @@ class _Run:
         await self._publish(config, wait=True)
         self.gateway._config = config
 
+    async def _again(self) -> None:
+        await self._publish(self.gateway._config, wait=True)
+
     async def _publish(self, config: Config, *, wait: bool) -> None:
         async with self._changes:
             fresh = await self._resolve(config.document)
@@ -557,7 +564,7 @@ class _Run:
                 checkers = await self._check(config.document)
                 views = {name: checker.view() for name, checker in checkers.items()}
                 own_listeners, own_filters = self._admin(config.document)
-                traced = self._tracers.prepare(config.document)
+                traced = self._tracers.prepare(self.routes.resolve(config.document))
                 assignments = {**self._assignments, **views}
                 document, filters = _prepare(traced, self.loop, assignments, own_listeners)
                 snapshot = self.engine.compile(_encode(document), [*filters, *own_filters])

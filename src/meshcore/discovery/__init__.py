@@ -1,4 +1,5 @@
-"""How clusters come to know their hosts: DNS (dns.py), files (eds.py)."""
+"""What is not told by the bootstrap: hosts of clusters from DNS (dns.py) and files (eds.py), routes
+from files (rds.py)."""
 
 from __future__ import annotations
 

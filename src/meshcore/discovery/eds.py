@@ -1,8 +1,4 @@
-"""EDS from a file: a DiscoveryResponse that is read again whenever it is replaced (rule CL-7).
-
-The file is looked at twice a second: a replaced file, a changed symlink on the way to it and a
-write in place are all seen by what it is (device, number, size, time), on every file system.
-"""
+"""EDS from a file (rule CL-7)."""
 
 from __future__ import annotations
 
@@ -10,20 +6,17 @@ import asyncio
 import json
 import time
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Any
 
 from meshcore._core.stats import Store
 from meshcore._log import logger as log
-from meshcore.config import load_file
+from meshcore.discovery.files import LOOK_S, ResourceFile, path_of
 from meshcore.errors import ConfigError
 from meshcore.health.state import milliseconds
 
 __all__ = ["FileEds"]
 
-RESPONSE = "envoy.service.discovery.v3.DiscoveryResponse"
 ASSIGNMENT = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment"
-LOOK_S = 0.5
 
 OnChange = Callable[[str, dict[str, Any]], None]
 
@@ -42,12 +35,10 @@ class FileEds:
         self.name: str = cluster["name"]
         config = cluster.get("eds_cluster_config", {})
         source = config.get("eds_config", {})
-        path = source.get("path_config_source", {}).get("path") or source.get("path", "")
-        self._path = Path(path)
+        self._file = ResourceFile(path_of(source))
         self._wanted: str = config.get("service_name") or self.name
         self._timeout_s = milliseconds(source.get("initial_fetch_timeout"), 15_000) / 1000
         self._sleep = sleep
-        self._seen: tuple[int, ...] | None = None
         self._task: asyncio.Task[None] | None = None
         self._on_change: OnChange | None = None
         self._last: dict[str, Any] | None = None
@@ -94,7 +85,7 @@ class FileEds:
 
     async def _follow(self, known: asyncio.Event) -> None:
         while True:
-            if self._changed() and self._read():
+            if self._file.changed() and self._read():
                 known.set()
             self._expire()
             await self._sleep(LOOK_S)
@@ -108,28 +99,16 @@ class FileEds:
             if self._on_change is not None:
                 self._on_change(self.name, self._last)
 
-    def _changed(self) -> bool:
-        try:
-            info = self._path.stat()
-        except OSError:
-            return False
-        seen = (info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns)
-        if seen == self._seen:
-            return False
-        self._seen = seen
-        return True
-
     def _read(self) -> bool:
         """True when the file had something to say, if only that there is nothing."""
         self._attempts.inc()
         try:
-            document = load_file(self._path, type=RESPONSE).document
-            resources = document.get("resources", [])
+            _, resources = self._file.read()
             assignment = self._choose(resources)
         except (OSError, ConfigError, ValueError) as error:
             self._failures.inc()
             self._rejected.inc()
-            log.warning("cluster %s: %s cannot be used: %s", self.name, self._path, error)
+            log.warning("cluster %s: %s cannot be used: %s", self.name, self._file.path, error)
             return False
         self._successes.inc()
         if assignment is None:

@@ -22,6 +22,7 @@ from urllib.parse import parse_qsl
 from meshcore._core.engine import Engine
 from meshcore._log import logger
 from meshcore._version import __version__
+from meshcore.discovery.rds import ROUTES, SCOPES, FileRoutes
 from meshcore.filters.http import Request, Response
 from meshcore.observe.stats_render import StatsPage, StatsQuery, StatsQueryError
 
@@ -80,6 +81,7 @@ class Run(Protocol):
     opened: bool
     draining: bool
     started_at: float
+    routes: FileRoutes
     stopping: asyncio.Event
     loop: asyncio.AbstractEventLoop
 
@@ -265,7 +267,7 @@ class Admin:
         return TEXT, "".join(lines)
 
     def config_dump(self, parameters: Mapping[str, str]) -> tuple[str, str]:
-        dumps = _dumps(self._gateway.config, self._run.started_at)
+        dumps = _dumps(self._gateway.config, self._run.started_at, self._run.routes)
         if "resource" in parameters:
             dumps = _resource(dumps, parameters["resource"])
         if "name_regex" in parameters:
@@ -525,12 +527,45 @@ def _of_managers(document: dict[str, Any], field: str) -> list[dict[str, Any]]:
 
 
 def _scopes(scoped: dict[str, Any]) -> list[dict[str, Any]]:
-    scopes = scoped["scoped_route_configurations_list"]["scoped_route_configurations"]
+    listed = scoped.get("scoped_route_configurations_list", {})
+    scopes = listed.get("scoped_route_configurations", ())
     return [_any("envoy.config.route.v3.ScopedRouteConfiguration", scope) for scope in scopes]
 
 
-def _dumps(document: dict[str, Any], started_at: float) -> list[dict[str, Any]]:
-    moment = datetime.fromtimestamp(started_at, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
+def _moment(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
+
+
+def _filled(**lists: list[dict[str, Any]]) -> dict[str, Any]:
+    return {name: each for name, each in lists.items() if each}
+
+
+def _discovered(routes: FileRoutes) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Route configurations and scopes that came from files."""
+    configs = [
+        {
+            "version_info": each.version,
+            "route_config": {"@type": ROUTES, **each.resources[0]},
+            "last_updated": _moment(each.updated_at),
+        }
+        for each in routes.known(ROUTES)
+    ]
+    scopes = [
+        {
+            "name": each.name,
+            "version_info": each.version,
+            "scoped_route_configs": [{"@type": SCOPES, **one} for one in each.resources],
+            "last_updated": _moment(each.updated_at),
+        }
+        for each in routes.known(SCOPES)
+    ]
+    return configs, scopes
+
+
+def _dumps(
+    document: dict[str, Any], started_at: float, discovered: FileRoutes
+) -> list[dict[str, Any]]:
+    moment = _moment(started_at)
     resources = document.get("static_resources", {})
     cluster_type = "envoy.config.cluster.v3.Cluster"
     listener_type = "envoy.config.listener.v3.Listener"
@@ -554,16 +589,23 @@ def _dumps(document: dict[str, Any], started_at: float) -> list[dict[str, Any]]:
             "last_updated": moment,
         }
         for routes in _of_managers(document, "scoped_routes")
+        if "scoped_rds" not in routes
     ]
+    dynamic_routes, dynamic_scopes = _discovered(discovered)
     return [
         _any("envoy.admin.v3.BootstrapConfigDump", {"bootstrap": document, "last_updated": moment}),
         _any("envoy.admin.v3.ClustersConfigDump", {"static_clusters": clusters}),
         _any("envoy.admin.v3.ListenersConfigDump", {"static_listeners": listeners}),
         _any(
             "envoy.admin.v3.ScopedRoutesConfigDump",
-            {"inline_scoped_route_configs": scoped} if scoped else {},
+            _filled(
+                inline_scoped_route_configs=scoped, dynamic_scoped_route_configs=dynamic_scopes
+            ),
         ),
-        _any("envoy.admin.v3.RoutesConfigDump", {"static_route_configs": routes}),
+        _any(
+            "envoy.admin.v3.RoutesConfigDump",
+            _filled(static_route_configs=routes, dynamic_route_configs=dynamic_routes),
+        ),
         _any("envoy.admin.v3.SecretsConfigDump", {}),
     ]
 
@@ -572,6 +614,11 @@ REPEATED = {
     "static_clusters": ("cluster", "envoy.admin.v3.ClustersConfigDump.StaticCluster"),
     "static_listeners": ("listener", "envoy.admin.v3.ListenersConfigDump.StaticListener"),
     "static_route_configs": ("route_config", "envoy.admin.v3.RoutesConfigDump.StaticRouteConfig"),
+    "dynamic_route_configs": ("route_config", "envoy.admin.v3.RoutesConfigDump.DynamicRouteConfig"),
+    "dynamic_scoped_route_configs": (
+        "",
+        "envoy.admin.v3.ScopedRoutesConfigDump.DynamicScopedRouteConfigs",
+    ),
     "inline_scoped_route_configs": (
         "",  # they have a name themselves
         "envoy.admin.v3.ScopedRoutesConfigDump.InlineScopedRouteConfigs",
@@ -581,8 +628,6 @@ EMPTY_REPEATED = (
     "dynamic_active_clusters",
     "dynamic_warming_clusters",
     "dynamic_listeners",
-    "dynamic_route_configs",
-    "dynamic_scoped_route_configs",
     "static_secrets",
     "dynamic_active_secrets",
     "dynamic_warming_secrets",

@@ -1,0 +1,236 @@
+"""Routes and scopes of routes from files: RDS and scoped RDS by path (RT-16, RT-59).
+
+A connection manager whose routes are in files is given to the core as one that has them itself, and
+again whenever a file has changed. What a file says wrong is counted and left aside: the routes of
+before stay, or none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any
+
+from meshcore._core.stats import Store
+from meshcore._log import logger as log
+from meshcore.discovery.files import LOOK_S, ResourceFile, path_of
+from meshcore.errors import ConfigError
+from meshcore.routing import RouteTable
+
+__all__ = ["ROUTES", "SCOPES", "FileRoutes", "with_routes"]
+
+ROUTES = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration"
+SCOPES = "type.googleapis.com/envoy.config.route.v3.ScopedRouteConfiguration"
+
+Tree = dict[str, Any]
+
+
+def with_routes(document: Tree) -> Tree:
+    """A bootstrap with the routes that its files have now."""
+    return FileRoutes(Store()).resolve(document)
+
+
+class Subscription:
+    """The routes of one name, or all scopes, of one file."""
+
+    def __init__(self, path: str, name: str, kind: str, scope: Any) -> None:
+        self.name = name
+        self.resources: list[Tree] = []
+        self.version = ""
+        self.updated_at = 0.0
+        self._file = ResourceFile(path)
+        self._kind = kind
+        self._before = self.resources, self.version
+        self._attempts = scope.counter("update_attempt")
+        self._successes = scope.counter("update_success")
+        self._failures = scope.counter("update_failure")
+        self._rejected = scope.counter("update_rejected")
+        self._empty = scope.counter("update_empty")
+        self._reloads = scope.counter("config_reload")
+        self._reload_time = scope.gauge("config_reload_time_ms")
+        scope.counter("init_fetch_timeout")
+
+    @property
+    def exists(self) -> bool:
+        return self._file.path.exists()
+
+    def look(self) -> bool:
+        """True when the file says something new, which is taken from now on."""
+        if not self._file.changed():
+            return False
+        self._attempts.inc()
+        try:
+            version, resources = self._file.read()
+        except (OSError, ConfigError, ValueError) as error:
+            self._failures.inc()
+            log.warning("%s cannot be used: %s", self._file.path, error)
+            return False
+        try:
+            resources = [self._checked(each) for each in resources]
+            if self._kind == ROUTES and len(resources) > 1:
+                raise ValueError(f"Unexpected RDS resource length: {len(resources)}")
+        except ValueError as error:  # a ConfigError is one
+            self.reject(error)
+            return False
+        if not resources and self._kind == ROUTES:
+            self._successes.inc()
+            self._empty.inc()
+            return False
+        if resources == self.resources:
+            self._successes.inc()
+            return False
+        self._before = self.resources, self.version
+        self.resources, self.version = resources, version
+        return True
+
+    def _checked(self, resource: Tree) -> Tree:
+        if resource.get("@type") != self._kind:
+            raise ValueError(f"the resource is a {resource.get('@type')}")
+        resource = {k: v for k, v in resource.items() if k != "@type"}
+        if self._kind == SCOPES:
+            return resource
+        if resource.get("name", "") != self.name:
+            name = resource.get("name", "")
+            raise ValueError(f"Unexpected RDS configuration (expecting {self.name}): {name}")
+        RouteTable(resource)
+        return resource
+
+    def accept(self) -> None:
+        self.updated_at = time.time()
+        self._successes.inc()
+        self._reloads.inc()
+        self._reload_time.set(round(self.updated_at * 1000))
+
+    def reject(self, error: Exception) -> None:
+        self._rejected.inc()
+        log.warning("%s cannot be used: %s", self._file.path, error)
+
+    def undo(self, error: Exception) -> None:
+        self.resources, self.version = self._before
+        self.reject(error)
+
+
+class FileRoutes:
+    """The subscriptions of all connection managers of a gateway."""
+
+    def __init__(self, stats: Store) -> None:
+        self._stats = stats
+        self._known: dict[tuple[str, ...], Subscription] = {}
+        self._used: dict[tuple[str, ...], Subscription] = {}
+        self._task: asyncio.Task[None] | None = None
+
+    def resolve(self, document: Tree) -> Tree:
+        """The bootstrap with what the files say; a file that is new is read.
+
+        :raises ConfigError: a path leads nowhere.
+        """
+        self._used = {}
+        resources = document.get("static_resources", {})
+        listeners = resources.get("listeners", ())
+        if not any("rds" in each or "scoped_routes" in each for each in _managers(listeners)):
+            self._known = {}
+            return document
+        path = "static_resources.listeners"
+        resolved = [self._listener(each, f"{path}[{i}]") for i, each in enumerate(listeners)]
+        self._known = self._used
+        return {**document, "static_resources": {**resources, "listeners": resolved}}
+
+    def _listener(self, listener: Tree, path: str) -> Tree:
+        chains = []
+        for c, chain in enumerate(listener.get("filter_chains", ())):
+            network = []
+            for f, each in enumerate(chain.get("filters", ())):
+                where = f"{path}.filter_chains[{c}].filters[{f}].typed_config"
+                typed = each.get("typed_config")
+                network.append(each if typed is None else {**each, **self._filter(typed, where)})
+            chains.append({**chain, "filters": network})
+        return {**listener, "filter_chains": chains}
+
+    def _filter(self, manager: Tree, path: str) -> Tree:
+        prefix = f"http.{manager.get('stat_prefix', '')}"
+        if "rds" in manager:
+            routes = self._routes(manager["rds"], prefix, f"{path}.rds")
+            rest = {k: v for k, v in manager.items() if k != "rds"}
+            return {"typed_config": {**rest, "route_config": routes}}
+        if "scoped_routes" in manager:
+            scoped = self._scoped(manager["scoped_routes"], prefix, f"{path}.scoped_routes")
+            return {"typed_config": {**manager, "scoped_routes": scoped}}
+        return {}
+
+    def _routes(self, rds: Tree, prefix: str, path: str) -> Tree:
+        name = rds.get("route_config_name", "")
+        found = self._subscribe(
+            rds.get("config_source", {}), name, ROUTES, f"{prefix}.rds.{name}", path
+        )
+        routes = found.resources[0] if found.resources else {"name": name}
+        return {"validate_clusters": False, **routes}
+
+    def _scoped(self, scoped: Tree, prefix: str, path: str) -> Tree:
+        if "scoped_rds" not in scoped:
+            return scoped
+        name = scoped.get("name", "")
+        source = scoped["scoped_rds"].get("scoped_rds_config_source", {})
+        stats = f"{prefix}.scoped_rds.{name}"
+        scopes = self._subscribe(source, name, SCOPES, stats, f"{path}.scoped_rds").resources
+        told = [self._scope(each, scoped, prefix, path) for each in scopes]
+        rest = {k: v for k, v in scoped.items() if k not in ("scoped_rds", "rds_config_source")}
+        return {**rest, "scoped_route_configurations_list": {"scoped_route_configurations": told}}
+
+    def _scope(self, scope: Tree, scoped: Tree, prefix: str, path: str) -> Tree:
+        name = scope.get("route_configuration_name")
+        if not name or "rds_config_source" not in scoped:
+            return scope
+        rds = {"config_source": scoped["rds_config_source"], "route_config_name": name}
+        routes = self._routes(rds, prefix, path)
+        rest = {k: v for k, v in scope.items() if k != "route_configuration_name"}
+        return {**rest, "route_configuration": routes}
+
+    def _subscribe(self, source: Tree, name: str, kind: str, stats: str, path: str) -> Subscription:
+        file = path_of(source)
+        key = (kind, stats, file)
+        found = self._used.get(key) or self._known.get(key)
+        if found is None:
+            found = Subscription(file, name, kind, self._stats.scope(stats.replace(":", "_")))
+            if not found.exists:
+                reason = f"paths must refer to an existing path in the system: {file!r}"
+                raise ConfigError(path, f"{reason} does not exist")
+            if found.look():
+                found.accept()
+        self._used[key] = found
+        return found
+
+    # --- following --------------------------------------------------------------------------------
+
+    def start(
+        self, loop: asyncio.AbstractEventLoop, publish: Callable[[], Awaitable[None]]
+    ) -> None:
+        """From now on a changed file is published."""
+        self._task = loop.create_task(self._follow(publish))
+
+    def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            self._task = None
+
+    async def _follow(self, publish: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            await asyncio.sleep(LOOK_S)
+            for each in list(self._known.values()):
+                if each.look():
+                    try:
+                        await publish()
+                        each.accept()
+                    except ConfigError as error:
+                        each.undo(error)
+
+    def known(self, kind: str) -> Iterator[Subscription]:
+        """Those of one kind that know something."""
+        return (each for key, each in self._known.items() if key[0] == kind and each.resources)
+
+
+def _managers(listeners: Any) -> Iterator[Tree]:
+    for listener in listeners:
+        for chain in listener.get("filter_chains", ()):
+            for each in chain.get("filters", ()):
+                yield each.get("typed_config", {})
