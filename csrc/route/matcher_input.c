@@ -1,7 +1,5 @@
 #include "route/matcher_input.h"
 
-#include <stdlib.h>
-
 #include "base/read.h"
 #include "base/value_edit.h"
 
@@ -25,12 +23,14 @@ static const mc_name_value inputs[] = {{"envoy.type.matcher.v3.HttpRequestHeader
                                        {SSL "SubjectInput", MC_INPUT_SUBJECT},
                                        {NULL, 0}};
 
+/* The control side puts "=" and what the variable holds in the place of its name, where it is set. */
 static mc_status read_environment(mc_arena *arena, const mc_value *config, mc_slice *out, mc_error *error) {
-    mc_slice name, text;
+    mc_slice name;
     MC_TRY(mc_read_name(arena, config, "name", &name, error));
-    MC_TRY(mc_arena_concat(arena, (mc_slice[]){name, mc_slice_of("", 1)}, 2, &text));
-    const char *value = getenv(text.p);
-    return value == NULL ? MC_OK : mc_arena_dup(arena, mc_slice_cstr(value), out);
+    if (name.p[0] == '=') {
+        *out = mc_slice_of(name.p + 1, name.n - 1);
+    }
+    return MC_OK;
 }
 
 mc_status mc_tree_input_compile(mc_arena *arena, const mc_value *value, mc_tree_input *out, bool *reads_info,

@@ -24,7 +24,7 @@ typedef enum mc_tree_input_kind {
 
 typedef struct mc_tree_input {
     mc_tree_input_kind kind;
-    mc_slice name; /* header (lower-case), parameter, key; what the environment variable held when it was compiled */
+    mc_slice name; /* header (lower-case), parameter, key; what an environment variable holds */
     mc_metadata_place place;
 } mc_tree_input;
 

@@ -211,6 +211,12 @@ def _read(source: Tree, field: str) -> bytes:
         raise _invalid(f"cannot be read: {error}", field, "filename") from None
 
 
+def _environment_variable(tree: Tree) -> Tree:
+    """For the core: "=" and the value in the place of the name, which cannot begin so."""
+    value = os.environ.get(tree["name"])
+    return tree if value is None else {**tree, "name": f"={value}"}
+
+
 def _filter_config(tree: Tree) -> Tree:
     if "config" not in tree and not tree.get("disabled"):
         raise _invalid("is required unless disabled", "config")
@@ -312,4 +318,7 @@ HOOKS: Final[dict[str, Callable[[Tree], Tree]]] = {
         _http_connection_manager
     ),
     "envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter": _http_filter,
+    "envoy.extensions.matching.common_inputs.environment_variable.v3.Config": (
+        _environment_variable
+    ),
 }
