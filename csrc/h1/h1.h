@@ -9,8 +9,6 @@
 #ifndef MC_H1_H1_H
 #define MC_H1_H1_H
 
-#include <llhttp.h>
-
 #include "base/value.h"
 #include "http/headers.h"
 
@@ -80,7 +78,6 @@ typedef struct mc_h1_error {
 } mc_h1_error;
 
 typedef struct mc_h1_parser {
-    llhttp_t llhttp;
     const mc_h1_limits *limits;
     const mc_h1_handler *handler;
     void *ctx;

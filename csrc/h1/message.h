@@ -5,6 +5,8 @@
 #ifndef MC_H1_MESSAGE_H
 #define MC_H1_MESSAGE_H
 
+#include <llhttp.h>
+
 #include "h1/h1.h"
 
 /* Text that arrives in pieces, growing in the message's arena. */
@@ -16,6 +18,7 @@ typedef struct mc_h1_text {
 typedef struct mc_h1_message {
     mc_headers *headers;
     mc_headers *trailers; /* NULL until the first trailer */
+    llhttp_t *llhttp;     /* NULL until it is needed */
     mc_h1_head head;
     bool head_done;             /* fields are trailers */
     bool connect;               /* the method is CONNECT */

@@ -206,27 +206,37 @@ static const llhttp_settings_t reads_chunks = {
 
 static const llhttp_settings_t reads_nothing = {.on_headers_complete = nothing};
 
-static void llhttp_start(mc_h1_parser *parser, const char *preamble, size_t n, const llhttp_settings_t *settings) {
-    llhttp_init(&parser->llhttp, HTTP_REQUEST, &reads_nothing);
+static mc_status llhttp_start(mc_h1_parser *parser, const char *preamble, size_t n, const llhttp_settings_t *settings) {
+    mc_h1_message *message = parser->_message;
+    if (message->llhttp == NULL) {
+        message->llhttp = mc_arena_alloc(message->headers->arena, sizeof *message->llhttp);
+    }
+    llhttp_t *llhttp = message->llhttp;
+    if (llhttp == NULL) {
+        return MC_ENOMEM;
+    }
+    llhttp_init(llhttp, HTTP_REQUEST, &reads_nothing);
     /* Length and coding are judged by mc_h1_finish_head, with the reasons of rule H1-7. */
-    llhttp_set_lenient_chunked_length(&parser->llhttp, 1);
-    llhttp_set_lenient_transfer_encoding(&parser->llhttp, 1);
-    llhttp_execute(&parser->llhttp, preamble, n);
-    parser->llhttp.settings = (void *)settings;
-    parser->llhttp.data = parser;
+    llhttp_set_lenient_chunked_length(llhttp, 1);
+    llhttp_set_lenient_transfer_encoding(llhttp, 1);
+    llhttp_execute(llhttp, preamble, n);
+    llhttp->settings = (void *)settings;
+    llhttp->data = parser;
+    return MC_OK;
 }
 
 /* Runs llhttp over [*at, end): MC_OK all consumed, MC_AGAIN paused at *at, or an error. */
 static mc_status llhttp_run(mc_h1_parser *parser, const char **at, const char *end) {
-    llhttp_resume(&parser->llhttp);
+    llhttp_t *llhttp = parser->_message->llhttp;
+    llhttp_resume(llhttp);
     parser->_status = MC_OK;
-    llhttp_errno_t result = llhttp_execute(&parser->llhttp, *at, (size_t)(end - *at));
+    llhttp_errno_t result = llhttp_execute(llhttp, *at, (size_t)(end - *at));
     if (result == HPE_OK) {
         *at = end;
         return MC_OK;
     }
     if (result == HPE_PAUSED) {
-        *at = llhttp_get_error_pos(&parser->llhttp);
+        *at = llhttp_get_error_pos(llhttp);
         return MC_AGAIN;
     }
     if (parser->_status != MC_OK) { /* a callback stopped it, under whatever name llhttp has for that */
@@ -235,7 +245,7 @@ static mc_status llhttp_run(mc_h1_parser *parser, const char **at, const char *e
     if (result == HPE_INVALID_TRANSFER_ENCODING) {
         return mc_h1_fail(parser, MC_EPROTO, 501, "http1.invalid_transfer_encoding");
     }
-    if (strcmp(llhttp_get_error_reason(&parser->llhttp), "Invalid header value char") == 0) {
+    if (strcmp(llhttp_get_error_reason(llhttp), "Invalid header value char") == 0) {
         return mc_h1_fail(parser, MC_EPROTO, 400, "http1.invalid_characters");
     }
     return mc_h1_malformed(parser);
@@ -244,7 +254,7 @@ static mc_status llhttp_run(mc_h1_parser *parser, const char **at, const char *e
 /* --- steps ------------------------------------------------------------------------------------------------------ */
 
 /* What follows the head, by its framing. */
-static void enter_body(mc_h1_parser *parser, mc_h1_message *message) {
+static mc_status enter_body(mc_h1_parser *parser, mc_h1_message *message) {
     const mc_h1_head *head = &message->head;
     if (head->end_stream) { /* whatever the framing says, as after HEAD */
         parser->_phase = PHASE_COMPLETE;
@@ -252,7 +262,7 @@ static void enter_body(mc_h1_parser *parser, mc_h1_message *message) {
         parser->_phase = PHASE_CHUNKED;
         message->field_count = 0;
         message->field_bytes = 0;
-        llhttp_start(parser, chunks_follow, sizeof chunks_follow - 1, &reads_chunks);
+        return llhttp_start(parser, chunks_follow, sizeof chunks_follow - 1, &reads_chunks);
     } else if (head->has_length && head->content_length > 0) {
         parser->_phase = PHASE_LENGTH;
         parser->_left = head->content_length;
@@ -261,6 +271,7 @@ static void enter_body(mc_h1_parser *parser, mc_h1_message *message) {
     } else { /* a refused upgrade without a body */
         parser->_phase = PHASE_COMPLETE;
     }
+    return MC_OK;
 }
 
 static mc_status head_complete(mc_h1_parser *parser) {
@@ -275,8 +286,8 @@ static mc_status head_complete(mc_h1_parser *parser) {
     }
     if (message->head.upgrade) {
         parser->_phase = PHASE_UPGRADE;
-    } else {
-        enter_body(parser, message);
+    } else if ((status = enter_body(parser, message)) != MC_OK) {
+        return status;
     }
     return parser->handler->on_headers(parser->ctx, &message->head);
 }
@@ -335,8 +346,8 @@ static mc_status step_line(mc_h1_parser *parser, const char **at, const char *en
         return mc_h1_malformed(parser);
     }
     parser->_phase = PHASE_FIELDS;
-    llhttp_start(parser, fields_follow, sizeof fields_follow - 1, &reads_fields);
-    return mc_h1_start_line(parser, message, mc_slice_until(line, line.n - 2));
+    status = llhttp_start(parser, fields_follow, sizeof fields_follow - 1, &reads_fields);
+    return status != MC_OK ? status : mc_h1_start_line(parser, message, mc_slice_until(line, line.n - 2));
 }
 
 static mc_status step_fields(mc_h1_parser *parser, const char **at, const char *end) {
@@ -472,4 +483,8 @@ void mc_h1_parser_expect(mc_h1_parser *parser, mc_slice method) {
 
 void mc_h1_parser_tunnel(mc_h1_parser *parser) { parser->_phase = PHASE_TUNNEL; }
 
-void mc_h1_parser_refuse(mc_h1_parser *parser) { enter_body(parser, parser->_message); }
+void mc_h1_parser_refuse(mc_h1_parser *parser) {
+    if (enter_body(parser, parser->_message) != MC_OK) {
+        stop(parser, MC_ENOMEM);
+    }
+}

@@ -5,6 +5,12 @@ enum { FIRST_REQUEST_MS = 1000 }; /* how long a drain waits for the first reques
 
 typedef struct mc_downstream_object object;
 
+/* An object, as few connections have one: max_connection_duration; then, while MC_DRAINING, drain_timeout. */
+typedef struct lifetime {
+    mc_timer timer;
+    mc_downstream *owner;
+} lifetime;
+
 #define COUNT_AGENT(d, name)  mc_counter_inc((d)->proxy->slab, (d)->pin->hcm->stats.user_agents[(d)->agent].name)
 #define COUNT(d, name)        mc_counter_inc((d)->proxy->slab, (d)->pin->hcm->stats.name)
 #define GAUGE(d, name, delta) mc_gauge_add((d)->proxy->slab, (d)->pin->hcm->stats.name, delta)
@@ -16,15 +22,20 @@ uint64_t mc_downstream_consumed(const mc_downstream *downstream) { return downst
 const mc_tls_info *mc_downstream_tls(const mc_downstream *downstream) { return NULL; }
 mc_overload *mc_downstream_overload(const mc_downstream *downstream) { return downstream->source->overload; }
 
-void *mc_downstream_object(mc_downstream *d, const void *key, size_t size) {
+static void *find_object(mc_downstream *d, const void *key) {
     for (object *at = d->objects; at != NULL; at = at->next) {
         if (at->key == key) {
             return at->data;
         }
     }
-    object *made = mc_calloc(1, sizeof *made + size);
+    return NULL;
+}
+
+void *mc_downstream_object(mc_downstream *d, const void *key, size_t size) {
+    void *found = find_object(d, key);
+    object *made = found != NULL ? NULL : mc_calloc(1, sizeof *made + size);
     if (made == NULL) {
-        return NULL;
+        return found;
     }
     *made = (object){.next = d->objects, .key = key};
     d->objects = made;
@@ -107,16 +118,25 @@ static void close_after_flush(mc_downstream *d, bool clean) {
     }
 }
 
-/* HTTP/1 has no notice to send, so the client may still use the connection until drain_timeout has passed. */
-static void start_drain(mc_downstream *d, const char *reason) {
-    if (!d->used) {
-        d->local_reason = reason;
-        mc_timer_cancel(d->proxy->loop, &d->duration);
-        d->closing = true;
-        mc_conn_close(&d->conn, true);
-    } else if (d->drain == MC_DRAIN_NONE) {
-        d->drain = MC_DRAINING;
-        mc_timer_arm(d->proxy->loop, &d->duration, d->pin->hcm->drain_ms);
+static void duration_fired(mc_timer *timer);
+
+static const char lifetime_key = 0;
+
+mc_status mc_downstream_limit(mc_downstream *d, uint64_t delay_ms) {
+    lifetime *limit = mc_downstream_object(d, &lifetime_key, sizeof *limit);
+    if (limit == NULL) {
+        return MC_ENOMEM;
+    }
+    limit->owner = d;
+    limit->timer.fire = duration_fired;
+    mc_timer_arm(d->proxy->loop, &limit->timer, delay_ms);
+    return MC_OK;
+}
+
+static void unlimit_lifetime(mc_downstream *d) {
+    lifetime *limit = find_object(d, &lifetime_key);
+    if (limit != NULL) {
+        mc_timer_cancel(d->proxy->loop, &limit->timer);
     }
 }
 
@@ -126,6 +146,21 @@ static void drain_ended(mc_downstream *d) {
         close_after_flush(d, false);
     } else {
         d->stream->close_connection = true;
+    }
+}
+
+/* HTTP/1 has no notice to send, so the client may still use the connection until drain_timeout has passed. */
+static void start_drain(mc_downstream *d, const char *reason) {
+    if (!d->used) {
+        d->local_reason = reason;
+        unlimit_lifetime(d);
+        d->closing = true;
+        mc_conn_close(&d->conn, true);
+    } else if (d->drain == MC_DRAIN_NONE) {
+        d->drain = MC_DRAINING;
+        if (mc_downstream_limit(d, d->pin->hcm->drain_ms) != MC_OK) {
+            drain_ended(d);
+        }
     }
 }
 
@@ -189,7 +224,7 @@ static void timer_fired(mc_timer *timer) {
 }
 
 static void duration_fired(mc_timer *timer) {
-    mc_downstream *d = MC_CONTAINER(timer, mc_downstream, duration);
+    mc_downstream *d = MC_CONTAINER(timer, lifetime, timer)->owner;
     if (d->drain == MC_DRAINING) {
         drain_ended(d);
         return;
@@ -473,7 +508,7 @@ static void count_close(mc_downstream *d, bool active, bool remote) {
     if (d->soft_drain) {
         GAUGE(d, downstream_cx_http1_soft_drain, -1);
     }
-    uint64_t lived = mc_loop_now_ms(d->proxy->loop) - d->opened_ms;
+    uint64_t lived = mc_loop_now_ms(d->proxy->loop) - d->conn.opened_us / 1000;
     mc_histogram_record(d->proxy->slab, d->pin->hcm->stats.downstream_cx_length_ms, lived);
     if (d->agent != MC_AGENT_NONE) {
         mc_histogram_record(d->proxy->slab, d->pin->hcm->stats.user_agents[d->agent].downstream_cx_length_ms, lived);
@@ -529,7 +564,7 @@ static void downstream_close(mc_conn *conn, mc_close_reason reason) {
         log_connection(d, reason);
     }
     mc_timer_cancel(proxy->loop, &d->timer);
-    mc_timer_cancel(proxy->loop, &d->duration);
+    unlimit_lifetime(d);
     mc_link_unlink(&d->link);
     free_objects(d);
     mc_hcm_pin_unref(d->pin);
@@ -558,14 +593,13 @@ static const mc_conn_events downstream_events = {
 static void count_premature(mc_downstream *d, const mc_stream *stream) {
     const mc_runtime *runtime = d->proxy->runtime;
     const uint64_t lived_s = (mc_loop_now_us(d->proxy->loop) - stream->start_us) / 1000000;
-    d->ended++;
     if (MC_LIKELY(stream->status != 0) ||
         lived_s > mc_runtime_u64(runtime, MC_SLICE("overload.premature_reset_min_stream_lifetime_seconds"), 1)) {
         return;
     }
     const uint64_t limit = mc_runtime_u64(runtime, MC_SLICE("overload.premature_reset_total_stream_count"), 500);
     d->premature++;
-    if (!d->closing && d->premature * 2 >= (d->ended < limit ? limit : d->ended)) {
+    if (!d->closing && UINT64_C(2) * d->premature >= (d->requests < limit ? limit : d->requests)) {
         COUNT(d, downstream_rq_too_many_premature_resets);
         close_now(d);
     }
@@ -606,8 +640,6 @@ static mc_downstream *downstream_new(mc_proxy *proxy, mc_downstream_source *sour
         d->proxy = proxy;
         d->source = source;
         d->timer.fire = timer_fired;
-        d->duration.fire = duration_fired;
-        d->opened_ms = mc_loop_now_ms(proxy->loop);
         mc_h1_parser_init(&d->parser, MC_H1_REQUEST, &source->pin->hcm->h1, &request_handler, d);
     }
     return d;
@@ -625,10 +657,10 @@ static void downstream_opened(mc_downstream *d) {
     GAUGE(d, downstream_cx_active, 1);
     mc_counter_inc(proxy->slab, d->source->cx_total);
     mc_gauge_add(proxy->slab, d->source->cx_active, 1);
-    if (d->pin->hcm->max_connection_duration_ms != 0) {
-        mc_timer_arm(proxy->loop, &d->duration, mc_downstream_max_ms(d));
-    }
     set_idle(d);
+    if (d->pin->hcm->max_connection_duration_ms != 0 && mc_downstream_limit(d, mc_downstream_max_ms(d)) != MC_OK) {
+        close_now(d);
+    }
 }
 
 mc_status mc_downstream_accept(mc_proxy *proxy, mc_downstream_source *source, int fd, const mc_address *peer,

@@ -22,17 +22,16 @@ struct mc_downstream {
     mc_stream *stream; /* the one request under way */
     mc_link link;      /* proxy->connections */
     mc_timer timer;    /* idle, request headers, or delayed close: by state */
-    mc_timer duration; /* max_connection_duration; then, while MC_DRAINING, drain_timeout */
     mc_address peer, local;
-    uint64_t opened_ms, idle_ms;
+    uint64_t idle_ms;
     uint64_t tx_counted;       /* of conn.tx_bytes */
     size_t rx_told, tx_told;   /* by tell_buffered */
     uint64_t response_ends[2]; /* where the last responses but one, and the last, end among the bytes written */
     uint64_t consumed;         /* bytes that the parser took */
-    uint32_t requests;
-    uint64_t ended, premature; /* streams, and those among them that a client gave up at once (HC-42) */
-    mc_drain_state drain;
-    uint8_t agent; /* MC_AGENT_* */
+    uint64_t requests;
+    uint32_t premature; /* of the requests, those that the client gave up at once (HC-42) */
+    uint8_t drain;      /* mc_drain_state */
+    uint8_t agent;      /* MC_AGENT_* */
     bool agent_known;
     bool used;                            /* something came */
     bool spoke;                           /* what came is HTTP so far */
@@ -42,12 +41,15 @@ struct mc_downstream {
     bool closing;                         /* nothing further is read; what is written still leaves */
     bool leaving;                         /* its listener is going */
     bool keep;                            /* paused: the rest of the input waits for the stream's end */
-    struct mc_downstream_object *objects; /* mc_downstream_object */
-    const char *local_reason;             /* why we close; NULL: we do not */
     bool overloaded;                      /* closed because resources run short */
     bool told_go_away;                    /* see MC_OVERLOAD_SHED_GO_AWAY */
     bool head_pending;                    /* a head has begun and is not complete: request_headers_timeout runs */
+    struct mc_downstream_object *objects; /* mc_downstream_object */
+    const char *local_reason;             /* why we close; NULL: we do not */
 };
+
+/* The connection's time is over after this long: max_connection_duration, or what is left of it; MC_ENOMEM: nothing changed. */
+mc_status mc_downstream_limit(mc_downstream *d, uint64_t delay_ms);
 
 /* Limits of time as they are now. */
 static inline uint64_t mc_downstream_idle_ms(const mc_downstream *d) {

@@ -16,7 +16,8 @@ void mc_relief_rescale(mc_proxy *proxy) {
             mc_timer_arm(proxy->loop, &d->timer, d->idle_ms + idle > now ? d->idle_ms + idle - now : 0);
         }
         if (max != 0 && d->drain == MC_DRAIN_NONE && !d->soft_drain) {
-            mc_timer_arm(proxy->loop, &d->duration, d->opened_ms + max > now ? d->opened_ms + max - now : 0);
+            const uint64_t end = d->conn.opened_us / 1000 + max;
+            (void)mc_downstream_limit(d, end > now ? end - now : 0);
         }
     }
 }
