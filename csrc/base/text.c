@@ -146,6 +146,9 @@ void mc_text_double(mc_text *text, double value, mc_double_style style) {
     mc_slice fixed_form = {plain, fixed(plain, digits, n, exponent)};
     mc_slice power_form = {power, scientific(power, digits, n, exponent)};
     bool use_power = style == MC_DOUBLE_SHORTER ? power_form.n < fixed_form.n : exponent < -4 || exponent >= 16;
+    if (!use_power && exponent >= 16) { /* all digits of a large integer, not the fewest */
+        fixed_form.n = (size_t)snprintf(plain, sizeof plain, "%.0f", value);
+    }
     mc_text_add(text, use_power ? power_form : fixed_form);
 }
 

@@ -12,7 +12,7 @@ static const mc_slice root_names[] = {
 
 static const struct {
     mc_slice name;
-    uint8_t root, reads;
+    uint16_t root, reads;
 } attributes[] = {
 #define ATTRIBUTE(id, root, name, reads) {MC_SLICE_INIT(name), MC_CEL_ROOT_##root, reads},
     MC_CEL_ATTRIBUTES_TABLE(ATTRIBUTE)
@@ -54,7 +54,7 @@ mc_cel mc_cel_root_value(mc_cel_root root, const mc_stream_info *info) {
     case MC_CEL_ROOT_FILTER_STATE:
         return (mc_cel){.kind = MC_CEL_MAP, .form = MC_CEL_FILTER_STATE, .json = info->filter_state};
     case MC_CEL_ROOT_UPSTREAM_FILTER_STATE:
-        return info->upstream_filter_state == NULL
+        return info->upstream_filter_state == NULL && info->upstream_remote == NULL
                    ? MC_CEL_FAILED
                    : (mc_cel){.kind = MC_CEL_MAP, .form = MC_CEL_FILTER_STATE, .json = info->upstream_filter_state};
     default: return (mc_cel){.kind = MC_CEL_MAP, .form = MC_CEL_ATTRIBUTES, .which = (uint16_t)root};

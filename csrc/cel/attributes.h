@@ -59,7 +59,7 @@ typedef enum mc_cel_root {
     X(UPSTREAM_ADDRESS, UPSTREAM, "address", 0)                                                                        \
     X(UPSTREAM_PORT, UPSTREAM, "port", 0)                                                                              \
     X(UPSTREAM_LOCAL_ADDRESS, UPSTREAM, "local_address", MC_CEL_READS_LOCAL)                                           \
-    X(UPSTREAM_LOCALITY, UPSTREAM, "locality", 0)                                                                      \
+    X(UPSTREAM_LOCALITY, UPSTREAM, "locality", MC_CEL_READS_PLACE)                                                     \
     X(UPSTREAM_FAILURE, UPSTREAM, "transport_failure_reason", 0)                                                       \
     X(UPSTREAM_ATTEMPTS, UPSTREAM, "request_attempt_count", 0)                                                         \
     X(UPSTREAM_POOL_READY, UPSTREAM, "cx_pool_ready_duration", 0)                                                      \
@@ -69,7 +69,7 @@ typedef enum mc_cel_root {
     X(SOURCE_PORT, SOURCE, "port", 0)                                                                                  \
     X(DESTINATION_ADDRESS, DESTINATION, "address", 0)                                                                  \
     X(DESTINATION_PORT, DESTINATION, "port", 0)                                                                        \
-    X(XDS_NODE, XDS, "node", 0)                                                                                        \
+    X(XDS_NODE, XDS, "node", MC_CEL_READS_PLACE)                                                                       \
     X(XDS_CLUSTER_NAME, XDS, "cluster_name", 0)                                                                        \
     X(XDS_CLUSTER_METADATA, XDS, "cluster_metadata", MC_CEL_READS_OTHER_METADATA)                                      \
     X(XDS_ROUTE_NAME, XDS, "route_name", 0)                                                                            \

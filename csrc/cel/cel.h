@@ -44,7 +44,7 @@ enum {
     MC_CEL_READS_OTHER_METADATA = 32,
     MC_CEL_READS_FILTER_STATE = 64,
     MC_CEL_READS_LOCAL = 128, /* the local address of the upstream connection */
-    MC_CEL_READS_ALL = 255,
+    MC_CEL_READS_PLACE = 256, /* the node, the locality of the host */
 };
 uint32_t mc_cel_reads(const mc_cel_program *program);
 

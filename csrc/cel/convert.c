@@ -78,7 +78,7 @@ static mc_cel to_double(const mc_cel *v) {
     }
 }
 
-static bool is_utf8(mc_slice s) {
+bool mc_cel_is_utf8(mc_slice s) {
     for (size_t i = 0; i < s.n;) {
         const unsigned char *p = (const unsigned char *)s.p + i, c = *p;
         size_t more = c < 0x80 ? 0 : c >= 0xc2 && c < 0xe0 ? 1 : (c & 0xf0) == 0xe0 ? 2 : c >= 0xf0 && c < 0xf5 ? 3 : 4;
@@ -104,7 +104,7 @@ static mc_cel to_string(const mc_cel *v, mc_cel_context *ctx) {
     mc_slice copy = MC_SLICE_NONE;
     switch (v->kind) {
     case MC_CEL_STRING: return *v;
-    case MC_CEL_BYTES: return is_utf8(v->text) ? mc_cel_string(v->text) : MC_CEL_FAILED;
+    case MC_CEL_BYTES: return mc_cel_is_utf8(v->text) ? mc_cel_string(v->text) : MC_CEL_FAILED;
     case MC_CEL_BOOL:
     case MC_CEL_INT:
     case MC_CEL_UINT:

@@ -160,9 +160,26 @@ bool mc_cel_print(const mc_cel *value, mc_text *out) {
 
 /* --- JSON ---------------------------------------------------------------------------------------------------------------------- */
 
+/* Text that is no UTF-8 is taken as bytes, each of which is a character. */
 static mc_status json_text(mc_arena *arena, mc_slice text, mc_value *out) {
     *out = mc_value_text(MC_SLICE_NONE);
-    return mc_arena_dup(arena, text, &out->string);
+    if (mc_cel_is_utf8(text)) {
+        return mc_arena_dup(arena, text, &out->string);
+    }
+    char *copy = mc_arena_bytes(arena, 2 * text.n);
+    size_t n = 0;
+    if (copy == NULL) {
+        return MC_ENOMEM;
+    }
+    for (size_t i = 0; i < text.n; i++) {
+        const unsigned char c = (unsigned char)text.p[i];
+        if (c >= 0x80) {
+            copy[n++] = (char)(0xc0 | c >> 6);
+        }
+        copy[n++] = (char)(c >= 0x80 ? 0x80 | (c & 0x3f) : c);
+    }
+    out->string = mc_slice_of(copy, n);
+    return MC_OK;
 }
 
 static mc_status json_time(const mc_cel *value, mc_arena *arena, mc_value *out) {
@@ -223,6 +240,15 @@ static mc_status json_list(const mc_cel *list, mc_arena *arena, mc_value *out) {
     return status;
 }
 
+/* Keys of two kinds may be one name; the last one counts. */
+static size_t find_name(const mc_slice *names, size_t count, bool may_repeat) {
+    size_t at = may_repeat ? 0 : count;
+    while (at < count && !mc_slice_eq(names[at], names[count])) {
+        at++;
+    }
+    return at;
+}
+
 static mc_status json_map(const mc_cel *map, mc_arena *arena, mc_value *out) {
     mc_cel_context ctx = {.arena = arena};
     const uint32_t slots = mc_cel_map_slots(map);
@@ -240,7 +266,11 @@ static mc_status json_map(const mc_cel *map, mc_arena *arena, mc_value *out) {
         }
         const mc_cel value = mc_cel_map_get(map, &key, &ctx);
         status = ctx.failed ? MC_ENOMEM : json_key(&key, arena, &names[count]);
-        status = status == MC_OK ? mc_cel_to_json(&value, arena, &items[count++]) : status;
+        if (status == MC_OK) {
+            const size_t at = find_name(names, count, map->form == MC_CEL_ITEMS);
+            status = mc_cel_to_json(&value, arena, &items[at]);
+            count += at == count;
+        }
     }
     *out = (mc_value){.kind = MC_OBJECT, .items = items, .names = names, .count = count};
     return status;

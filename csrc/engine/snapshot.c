@@ -329,7 +329,9 @@ static mc_status compile_listener(const mc_value *config, const mc_value *bootst
     TRY(mc_value_read_u32(config, "per_connection_buffer_limit_bytes", &hcm.buffer_limit, error));
     TRY(mc_value_read_string(config, "traffic_direction", &direction, error));
     hcm.egress = mc_slice_eq(direction, MC_SLICE("OUTBOUND"));
+    hcm.direction = hcm.egress ? 2 : mc_slice_eq(direction, MC_SLICE("INBOUND"));
     TRY(mc_value_read_object(bootstrap, "node", &node, error));
+    hcm.node = node;
     TRY(mc_value_read_string(node, "id", &hcm.node_id, error));
     TRY(mc_value_read_string(node, "cluster", &hcm.node_cluster, error));
     TRY(mc_value_read_string(mc_value_get(bootstrap, "cluster_manager"), "local_cluster_name", &hcm.local_cluster,

@@ -204,6 +204,32 @@ static const mc_headers *keep_headers(mc_log_span *span, const mc_headers *from,
     return map;
 }
 
+/* Every header, as often as it is there. */
+static const mc_headers *keep_all_headers(mc_log_span *span, const mc_headers *from) {
+    mc_headers *map = mc_log_span_take(span, sizeof *map);
+    mc_header *items = mc_log_span_take(span, from->live * sizeof *items);
+    if (map == NULL || items == NULL) {
+        return NULL;
+    }
+    mc_headers_init(map, NULL);
+    map->items = items;
+    map->cap = from->live;
+    MC_HEADERS_EACH(from, header) {
+        mc_slice name = header->name, value = header->value;
+        keep(span, &name);
+        keep(span, &value);
+        (void)!mc_headers_add_ref(map, (mc_header_id)header->id, name, value);
+    }
+    return map;
+}
+
+/* `whole`: the part that says that names are not enough. */
+static const mc_headers *keep_map(mc_log_span *span, const mc_headers *from, const mc_access_logs *logs,
+                                  mc_header_map which, uint32_t whole) {
+    return from != NULL && (logs->parts & whole) ? keep_all_headers(span, from)
+                                                 : keep_headers(span, from, logs->names[which]);
+}
+
 static void keep_value_into(mc_log_span *span, const mc_value *from, mc_value *to) {
     *to = *from;
     if (from->kind == MC_STRING) {
@@ -339,6 +365,8 @@ static void keep_trees(mc_log_span *span, mc_stream_info *info, uint32_t parts) 
     for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
         *others[i] = parts & all ? keep_value(span, *others[i]) : NULL;
     }
+    info->node = parts & MC_READS_PLACE ? keep_value(span, info->node) : NULL;
+    info->upstream_locality = parts & MC_READS_PLACE ? keep_value(span, info->upstream_locality) : NULL;
     info->filter_state = parts & MC_READS_FILTER_STATE ? keep_value(span, info->filter_state) : NULL;
     info->upstream_filter_state = parts & MC_READS_FILTER_STATE ? keep_value(span, info->upstream_filter_state) : NULL;
 }
@@ -358,9 +386,9 @@ static void capture(const mc_access_logs *logs, const mc_stream_info *from, mc_l
     info->request_header_bytes = size_of(from->request_header_bytes, from->request);
     info->response_header_bytes = size_of(from->response_header_bytes, from->response);
     info->response_trailer_bytes = size_of(from->response_trailer_bytes, from->response_trailers);
-    info->request = keep_headers(span, from->request, logs->names[MC_MAP_REQUEST]);
-    info->response = keep_headers(span, from->response, logs->names[MC_MAP_RESPONSE]);
-    info->response_trailers = keep_headers(span, from->response_trailers, logs->names[MC_MAP_TRAILERS]);
+    info->request = keep_map(span, from->request, logs, MC_MAP_REQUEST, MC_READS_REQUEST);
+    info->response = keep_map(span, from->response, logs, MC_MAP_RESPONSE, MC_READS_RESPONSE);
+    info->response_trailers = keep_map(span, from->response_trailers, logs, MC_MAP_TRAILERS, MC_READS_TRAILERS);
     keep_texts(span, info, logs->parts);
     keep_addresses(span, info);
     keep_trees(span, info, logs->parts);

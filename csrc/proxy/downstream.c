@@ -538,6 +538,8 @@ static void log_connection(mc_downstream *d, mc_close_reason reason) {
     info.downstream_tls = mc_downstream_tls(d);
     info.filter_chain_name = d->pin->hcm->filter_chain_name;
     info.listener_metadata = d->pin->hcm->listener_metadata;
+    info.node = d->pin->hcm->node;
+    info.listener_direction = d->pin->hcm->direction;
     info.filter_chain_metadata = d->pin->hcm->filter_chain_metadata;
     info.downstream_close_type = reason == MC_CLOSE_RESET ? MC_SLICE("RemoteReset") : MC_SLICE("Normal");
     info.connection_id = d->conn.id;

@@ -1,5 +1,6 @@
 #include "proxy/facts.h"
 
+#include "base/value_edit.h"
 #include "event/socket.h"
 #include "lb/metadata.h"
 
@@ -19,7 +20,7 @@ static void forget_try(mc_facts *facts) {
     facts->body_begin = facts->receive_end = facts->pool_ready = MC_NO_TIME;
 }
 
-mc_facts *mc_facts_new(mc_arena *arena, const mc_loop *loop, uint64_t start_us, bool wants_local) {
+mc_facts *mc_facts_new(mc_arena *arena, const mc_loop *loop, uint64_t start_us, bool wants_local, bool wants_place) {
     mc_facts *facts = mc_arena_zalloc(arena, sizeof *facts);
     if (facts == NULL) {
         return NULL;
@@ -28,6 +29,7 @@ mc_facts *mc_facts_new(mc_arena *arena, const mc_loop *loop, uint64_t start_us, 
     facts->loop = loop;
     facts->start_us = start_us;
     facts->wants_local = wants_local;
+    facts->wants_place = wants_place;
     forget_try(facts);
     return facts;
 }
@@ -54,6 +56,23 @@ void mc_facts_note_cluster(mc_facts *facts, const mc_cluster *cluster) {
     }
 }
 
+static const mc_value *locality(mc_facts *facts, const mc_host *host) {
+    static const mc_slice names[] = {MC_SLICE_INIT("region"), MC_SLICE_INIT("zone"), MC_SLICE_INIT("sub_zone")};
+    if (!facts->wants_place || host->region.n + host->zone.n + host->sub_zone.n == 0) {
+        return NULL;
+    }
+    mc_value *object = mc_arena_zalloc(facts->arena, 4 * sizeof *object);
+    if (object == NULL) {
+        return NULL;
+    }
+    mc_value *items = object + 1;
+    items[0] = mc_value_text(kept(facts, host->region));
+    items[1] = mc_value_text(kept(facts, host->zone));
+    items[2] = mc_value_text(kept(facts, host->sub_zone));
+    *object = (mc_value){.kind = MC_OBJECT, .items = items, .names = names, .count = 3};
+    return object;
+}
+
 static const mc_value *host_metadata(mc_facts *facts, mc_host *host) {
     mc_lb_metadata *metadata = mc_host_metadata(host);
     const mc_value *copy = NULL;
@@ -68,6 +87,7 @@ void mc_facts_note_host(mc_facts *facts, mc_host *host) {
     facts->host = host->address;
     facts->host_name = kept(facts, host->hostname);
     facts->host_metadata = host_metadata(facts, host);
+    facts->locality = locality(facts, host);
     facts->try_us = mc_loop_now_us(facts->loop);
     forget_try(facts);
 }
@@ -218,6 +238,8 @@ void mc_facts_fill(const mc_facts *facts, const mc_conn *client, mc_stream_info 
     info->upstream_cluster_raw = facts->cluster_raw;
     info->cluster_metadata = facts->cluster_metadata;
     info->upstream_metadata = facts->host_metadata;
+    info->upstream_locality = facts->locality;
+    info->upstream_endpoints = facts->endpoints;
     info->upstream_host = known(&facts->host);
     info->upstream_remote = known(&facts->remote);
     info->upstream_local = known(&facts->local);

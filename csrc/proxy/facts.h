@@ -13,9 +13,12 @@ typedef struct mc_facts {
     const mc_loop *loop;
     uint64_t start_us;
     bool wants_local; /* the local address costs a system call */
+    bool wants_place; /* the locality costs copies */
 
     mc_slice cluster, cluster_raw;
     const mc_value *cluster_metadata, *host_metadata;
+    const mc_value *locality;       /* of the host; NULL: none */
+    uint32_t endpoints;             /* of the cluster */
     mc_address host, remote, local; /* the chosen host's; the connection's */
     mc_slice host_name;
     const mc_address **attempted; /* hosts that the last try had a connection to, each once */
@@ -36,7 +39,8 @@ typedef struct mc_facts {
     uint64_t connect_begin, connect_end, send_begin, send_end, body_begin, receive_end, pool_ready;
 } mc_facts;
 
-MC_MUST_CHECK mc_facts *mc_facts_new(mc_arena *arena, const mc_loop *loop, uint64_t start_us, bool wants_local);
+MC_MUST_CHECK mc_facts *mc_facts_new(mc_arena *arena, const mc_loop *loop, uint64_t start_us, bool wants_local,
+                                     bool wants_place);
 /* `client` is the downstream connection; NULL: there is none. */
 void mc_facts_fill(const mc_facts *facts, const mc_conn *client, mc_stream_info *info);
 

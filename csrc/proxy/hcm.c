@@ -580,6 +580,8 @@ static mc_status compile(mc_hcm *hcm, const mc_value *config, const mc_hcm_conte
     TRY(mc_arena_dup(&hcm->arena, context->filter_chain_name, &hcm->filter_chain_name));
     TRY(copy_metadata(hcm, context->listener_metadata, &hcm->listener_metadata));
     TRY(copy_metadata(hcm, context->filter_chain_metadata, &hcm->filter_chain_metadata));
+    TRY(copy_metadata(hcm, context->node, &hcm->node));
+    hcm->direction = context->direction;
     TRY(read_timeouts(hcm, config, error));
     TRY(read_common(hcm, config, error));
     TRY(read_http1(hcm, config, error));
@@ -614,6 +616,8 @@ static mc_status compile(mc_hcm *hcm, const mc_value *config, const mc_hcm_conte
     hcm->keeps_facts = hcm->access.logs != NULL || hcm->access.upstream != NULL || formats || hcm->filter_count > 1;
     hcm->keeps_local = formats || hcm->access.upstream != NULL ||
                        (hcm->access.logs != NULL && (hcm->access.logs->parts & MC_READS_LOCAL));
+    hcm->keeps_place = formats || hcm->access.upstream != NULL ||
+                       (hcm->access.logs != NULL && (hcm->access.logs->parts & MC_READS_PLACE));
     register_stats(hcm, stat_prefix, context->listener_scope);
     return MC_OK;
 }

@@ -199,6 +199,8 @@ typedef struct mc_hcm {
     mc_slice default_host_10, server_name, via;
     mc_slice node_id, node_cluster, node_zone, filter_chain_name;
     const mc_value *listener_metadata, *filter_chain_metadata; /* namespace to object; NULL: none */
+    const mc_value *node;                                      /* of the bootstrap; NULL: none */
+    uint8_t direction;                                         /* the listener's traffic_direction */
     mc_address node_address; /* stands for a loopback peer in x-forwarded-for (HC-11); length 0: none */
     mc_server_header server_header;
     mc_slash_action slashes;
@@ -227,6 +229,7 @@ typedef struct mc_hcm {
     bool formats;     /* some header of a route is made with a format */
     bool keeps_facts; /* somebody may read what facts.h remembers */
     bool keeps_local; /* the local address of upstream connections among it */
+    bool keeps_place; /* the locality of hosts */
     uint32_t max_requests_per_connection;
     uint32_t buffer_limit;
     mc_stats *stats_store;
@@ -246,7 +249,9 @@ typedef struct mc_hcm_context {
     const mc_value *listener_metadata, *filter_chain_metadata; /* namespace to object; NULL: none */
     mc_access_logs *connection_logs;    /* of the listener, referenced by what is compiled; NULL: none */
     mc_log_writer *log_writer;          /* NULL: access logs are refused */
-    bool egress;                        /* the listener's traffic_direction is OUTBOUND */
+    const mc_value *node;               /* of the bootstrap; NULL: none */
+    uint8_t direction;                  /* the listener's traffic_direction: 1 INBOUND, 2 OUTBOUND */
+    bool egress;                        /* it is OUTBOUND */
     const mc_filter_factory *factories; /* known filters beside the router */
     size_t factory_count;
     /* The engine's small integer for a cluster name; UINT32_MAX when out of memory. */

@@ -68,6 +68,8 @@ const mc_stream_info *mc_stream_collect_info(mc_stream *stream) {
         .health_check = stream->health_check,
         .filter_chain_name = stream->hcm->filter_chain_name,
         .listener_metadata = stream->hcm->listener_metadata,
+        .node = stream->hcm->node,
+        .listener_direction = stream->hcm->direction,
         .filter_chain_metadata = stream->hcm->filter_chain_metadata,
         .downstream_close_type = MC_SLICE_INIT("Normal"),
         .bytes_received = stream->bytes_received,

@@ -25,7 +25,8 @@ static void free_stream(mc_deferred *deferred) {
 static void open_facts(mc_stream *stream) {
     if (MC_UNLIKELY(stream->hcm->keeps_facts)) {
         const mc_facts *before = stream->facts; /* of an earlier leg */
-        stream->facts = mc_facts_new(&stream->arena, stream->proxy->loop, stream->start_us, stream->hcm->keeps_local);
+        stream->facts = mc_facts_new(&stream->arena, stream->proxy->loop, stream->start_us, stream->hcm->keeps_local,
+                                     stream->hcm->keeps_place);
         if (stream->facts != NULL && before != NULL) {
             stream->facts->asked_at = before->asked_at;
             stream->facts->answered_at = before->answered_at;
@@ -254,6 +255,7 @@ static void note_cluster(mc_stream *stream) {
     const bool forwards = stream->match.route != NULL && stream->match.cluster.n > 0;
     const mc_upstream *upstream = forwards ? mc_stream_upstream(stream) : NULL;
     mc_facts_note_cluster(stream->facts, upstream == NULL ? NULL : upstream->cluster);
+    stream->facts->endpoints = upstream == NULL ? 0 : (uint32_t)mc_hosts_count(upstream->hosts);
 }
 
 /* The routes of the request's scope, where there are scopes. */

@@ -48,8 +48,12 @@ enum {
     MC_READS_REQUEST_SIZE = 32,
     MC_READS_RESPONSE_SIZE = 64,
     MC_READS_TRAILER_SIZE = 128,
-    MC_READS_BODY = 256,  /* the local reply's */
-    MC_READS_LOCAL = 512, /* the local address of the upstream connection */
+    MC_READS_BODY = 256,     /* the local reply's */
+    MC_READS_LOCAL = 512,    /* the local address of the upstream connection */
+    MC_READS_REQUEST = 1024, /* whole header maps */
+    MC_READS_RESPONSE = 2048,
+    MC_READS_TRAILERS = 4096,
+    MC_READS_PLACE = 8192, /* the node, the locality of the host */
 };
 typedef enum mc_header_map { MC_MAP_REQUEST, MC_MAP_RESPONSE, MC_MAP_TRAILERS, MC_MAP_COUNT } mc_header_map;
 typedef struct mc_format_reads {

@@ -279,6 +279,9 @@ static const mc_format_command commands[] = {
     {"ENVIRONMENT", REQUIRED | LENGTH, 0, 0, 0, NULL, eval_unknown_to_core, MC_INFO_OTHER},
     {"COALESCE", REQUIRED | LENGTH, 0, 0, 0, parse_coalesce, eval_coalesce, MC_INFO_OTHER},
 
+    {"CEL", REQUIRED | LENGTH, MC_CEL_PLAIN, 0, 0, mc_format_parse_cel, mc_format_eval_cel, MC_INFO_OTHER},
+    {"TYPED_CEL", REQUIRED | LENGTH, MC_CEL_TYPED, 0, 0, mc_format_parse_cel, mc_format_eval_cel, MC_INFO_OTHER},
+
     COUNTER("BYTES_RECEIVED", bytes_received),
     COUNTER("BYTES_SENT", bytes_sent),
     COUNTER("BYTES_RETRANSMITTED", bytes_retransmitted),
@@ -367,7 +370,7 @@ void mc_format_tell_op(const mc_format_op *op, mc_format_reads *reads) {
     if (op->command == NULL) {
         return;
     }
-    reads->parts |= op->command->reads;
+    reads->parts |= op->command->reads | mc_format_cel_reads(op);
     for (uint32_t i = 0; i < op->choice_count; i++) {
         mc_format_tell_op(&op->choices[i], reads);
     }

@@ -81,6 +81,16 @@ MC_FORMAT_EVAL(mc_format_eval_any_metadata);
 MC_FORMAT_PARSER(mc_format_parse_filter_state);
 MC_FORMAT_EVAL(mc_format_eval_filter_state);
 
+/* format_cel.c */
+enum { MC_CEL_PLAIN, MC_CEL_TYPED }; /* variant */
+MC_FORMAT_PARSER(mc_format_parse_cel);
+MC_FORMAT_EVAL(mc_format_eval_cel);
+/* A typed one is JSON where it stands alone in a JSON string. */
+bool mc_format_is_typed_cel(const mc_format_op *op);
+/* Appends the JSON; false: absent. */
+bool mc_format_eval_typed_cel(const mc_format_op *op, const mc_stream_info *info, mc_text *out);
+uint32_t mc_format_cel_reads(const mc_format_op *op);
+
 /* format_duration.c */
 MC_FORMAT_PARSER(mc_format_parse_start_time); /* variant: 1 local time */
 MC_FORMAT_EVAL(mc_format_eval_start_time);

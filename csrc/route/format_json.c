@@ -3,7 +3,7 @@
 #include <math.h>
 
 #include "route/compile.h"
-#include "route/format_program.h"
+#include "route/format_evals.h"
 
 typedef enum node_kind { CONSTANT, TEMPLATE, OBJECT, LIST } node_kind;
 
@@ -226,6 +226,9 @@ static bool cut_value(const mc_format_op *op, const mc_value *value, mc_text *ou
 /* One operator, in its own type; false: absent. */
 static bool run_single(const mc_format_op *op, const mc_stream_info *info, mc_text *out) {
     const size_t start = out->n;
+    if (mc_format_is_typed_cel(op)) {
+        return mc_format_eval_typed_cel(op, info, out);
+    }
     mc_text_lit(out, "\"");
     mc_format_result result = mc_format_eval(op, info, out);
     switch (result.kind) {

@@ -3,6 +3,7 @@
 #ifndef MC_ROUTE_FORMAT_PROGRAM_H
 #define MC_ROUTE_FORMAT_PROGRAM_H
 
+#include "cel/cel.h"
 #include "route/format.h"
 
 /* What an evaluation yielded. Text was appended to the output; a number or value is the caller's to write, because JSON writes
@@ -61,6 +62,7 @@ struct mc_format_op {
     mc_slice text, second;            /* of the argument, as the command's parse function says */
     mc_slices path;
     const mc_time_format *time;
+    const mc_cel_program *cel;   /* CEL */
     const mc_format_op *choices; /* COALESCE */
     uint32_t choice_count;
     uint8_t mode, scope; /* small choices of the argument */
