@@ -34,7 +34,7 @@ DOCS = Path(__file__).resolve().parent.parent / "docs"
 PAGE, PICTURE = DOCS / "overload.md", DOCS / "goodput.svg"
 V3 = "type.googleapis.com/envoy"
 HTTP = f"{V3}.extensions.filters.http"
-# The queue that forms before the CPU's moving average has noticed takes seconds to be worked off.
+# The queue that forms before a limit is at work takes a while to be worked off.
 COST_MS, DEADLINE_MS, WARM_S = 10, 250, 10.0
 LOADS = [0.5, 0.8, 1.0, 1.5, 2.0, 3.0, 5.0]
 REQUEST = b"GET / HTTP/1.1\r\nhost: service\r\n\r\n"
@@ -126,29 +126,9 @@ ADMISSION = {
         "max_rejection_probability": {"default_value": {"value": 95}},
     },
 }
-CPU = "envoy.resource_monitors.cpu_utilization"
 CPU_LIMIT = {
-    "refresh_interval": "0.05s",
-    "resource_monitors": [
-        {
-            "name": CPU,
-            "typed_config": {
-                "@type": f"{V3}.extensions.resource_monitors.cpu_utilization.v3"
-                ".CpuUtilizationConfig"
-            },
-        }
-    ],
-    "loadshed_points": [
-        {
-            "name": "envoy.load_shed_points.http_connection_manager_decode_headers",
-            "triggers": [
-                {
-                    "name": CPU,
-                    "scaled": {"scaling_threshold": 0.75, "saturation_threshold": 0.98},
-                }
-            ],
-        }
-    ],
+    "name": "cpu_limit",
+    "typed_config": {"@type": "type.googleapis.com/meshcore.CpuLimit"},
 }
 
 
@@ -157,13 +137,12 @@ class Protection:
     name: str
     colour: str
     filters: tuple[dict[str, Any], ...] = ()
-    overload: dict[str, Any] | None = None
 
 
 PROTECTIONS = [
     Protection("none", "#c00"),
     Protection("adaptive concurrency", "#06c", (ADAPTIVE,)),
-    Protection("CPU-aware limit", "#080", overload=CPU_LIMIT),
+    Protection("CPU-aware limit", "#080", (CPU_LIMIT,)),
     Protection("admission control", "#a60", (ADMISSION,)),
 ]
 
@@ -192,10 +171,7 @@ def bootstrap(port: int, protection: Protection) -> dict[str, Any]:
         "name": "service",
         "load_assignment": {"cluster_name": "service", "endpoints": endpoints},
     }
-    config: dict[str, Any] = {"static_resources": {"listeners": [listener], "clusters": [cluster]}}
-    if protection.overload is not None:
-        config["overload_manager"] = protection.overload
-    return config
+    return {"static_resources": {"listeners": [listener], "clusters": [cluster]}}
 
 
 # --- clients --------------------------------------------------------------------------------------

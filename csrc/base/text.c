@@ -130,7 +130,7 @@ static size_t scientific(char *out, const char *digits, int n, int exponent) {
 void mc_text_double(mc_text *text, double value, mc_double_style style) {
     char digits[20], plain[400], power[40];
     int exponent;
-    if (value < 0) {
+    if (signbit(value) && !isnan(value)) { /* minus zero too */
         mc_text_lit(text, "-");
         value = -value;
     }
@@ -154,7 +154,7 @@ void mc_text_double(mc_text *text, double value, mc_double_style style) {
 
 void mc_text_general(mc_text *text, double value, int precision) {
     char form[64];
-    if (value >= 0 && value < 1e6 && value == (double)(uint32_t)value && precision >= 6) {
+    if (!signbit(value) && value < 1e6 && value == (double)(uint32_t)value && precision >= 6) {
         mc_text_u64(text, (uint32_t)value);
         return;
     }

@@ -5,6 +5,7 @@
 
 #include <stdatomic.h>
 
+#include "event/cpu.h"
 #include "event/loop.h"
 #include "event/wheel.h"
 
@@ -41,6 +42,7 @@ struct mc_loop {
     mc_random random;
     bool shuffle;
     mc_random order;                          /* of shuffling */
+    mc_cpu_use cpu;                           /* of a virtual loop */
     _Alignas(64) mc_message *_Atomic mailbox; /* newest first; written by other threads: a cache line of its own */
 };
 

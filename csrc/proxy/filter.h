@@ -150,6 +150,7 @@ typedef struct mc_reply {
     const mc_header *headers; /* further headers, names lower-case; copied */
     size_t header_count;
     bool of_route; /* the route itself answers: what it adds to responses comes behind `headers` */
+    bool as_is;    /* a response, no refusal: nothing maps it, adds to it or makes it gRPC; without a body */
 } mc_reply;
 
 /* A local reply (HC-4, HC-5): through the encoder filters when nothing of a response was seen, else the stream is reset. */

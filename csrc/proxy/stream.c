@@ -478,11 +478,15 @@ static mc_status finish_plain_reply(mc_stream *stream, bool changed, mc_local_re
 static mc_status make_reply(mc_stream *stream, const mc_reply *asked, mc_headers *headers, mc_slice *body) {
     mc_local_reply reply = {.headers = headers, .status = asked->status, .body = asked->body};
     MC_TRY(set_number(headers, MC_H_STATUS, asked->status));
-    if (!asked->of_route) {
+    if (!asked->of_route && !asked->as_is) {
         MC_TRY(mutate_reply(stream, asked, headers));
     }
     for (size_t i = 0; i < asked->header_count; i++) {
         MC_TRY(mc_headers_add(headers, asked->headers[i].name, asked->headers[i].value));
+    }
+    if (asked->as_is) {
+        *body = MC_SLICE_NONE;
+        return MC_OK;
     }
     if (asked->of_route) {
         MC_TRY(mutate_reply(stream, asked, headers));

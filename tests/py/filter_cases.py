@@ -6,7 +6,7 @@ virtual host, by default everything to the upstream.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 HTTP = "type.googleapis.com/envoy.extensions.filters.http."
@@ -36,6 +36,9 @@ class Request:
     status: int = 200
     reply: list[tuple[str, str]] = field(default_factory=list)
     reply_body: str = "hello"
+    trailers: list[tuple[str, str]] = field(default_factory=list)
+    reply_trailers: list[tuple[str, str]] = field(default_factory=list)
+    interim: int = 0  # a status before the answer's
 
 
 def ask(line: str = "GET /", body: bytes | None = None, /, **headers: str) -> Request:
@@ -47,7 +50,7 @@ def answered(
     request: Request, *reply: tuple[str, str], status: int = 200, body: str = "hello"
 ) -> Request:
     """The request, answered by the upstream like this."""
-    return Request(request.line, request.headers, request.body, status, list(reply), body)
+    return replace(request, status=status, reply=list(reply), reply_body=body)
 
 
 def http_filter(name: str, kind: str, **config: Any) -> Tree:

@@ -22,11 +22,17 @@ MANAGER = (
     "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
 )
 ROUTER = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"
+OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+WITH_TRAILERS = {
+    "@type": f"type.googleapis.com/{OPTIONS}",
+    "explicit_http_config": {"http_protocol_options": {"enable_trailers": True}},
+}
 VOLATILE = {"date", "x-envoy-upstream-service-time", "x-request-id"}
 # Stats of the connection manager itself: others compare them.
 GENERAL = re.compile(r"(downstream_|no_|rq_|rs_|passthrough|tracing|user_agent|response_flags)")
 # difference: compressed-bytes
 UNEQUAL = re.compile(r"^compressor.*total_compressed_bytes|decompressor_library")
+CUT = re.compile(r"_incoming_size$")  # difference: last-piece
 Outcome = dict[str, Any]
 
 
@@ -45,6 +51,7 @@ def listener(case: Case, port: int | str) -> dict[str, Any]:
             ],
             **case.table,
         },
+        "http_protocol_options": {"enable_trailers": True},
         **case.manager,
     }
     chain = {"filters": [{"name": "hcm", "typed_config": manager}]}
@@ -69,6 +76,7 @@ def bootstrap(cases: list[Case], ports: dict[str, int], upstream: int) -> str:
                 {
                     "name": "up",
                     "type": "STATIC",
+                    "typed_extension_protocol_options": {OPTIONS: WITH_TRAILERS},
                     "load_assignment": {
                         "cluster_name": "up",
                         "endpoints": [
@@ -94,21 +102,36 @@ async def obey(exchange: Exchange) -> None:
     answer = json.loads(base64.b64decode(exchange.request.header("x-answer") or "e30="))
     body = answer.get("body", "hello").encode("latin-1")
     headers = [tuple(pair) for pair in answer.get("headers", [])]
-    status = answer.get("status", 200)
-    if status != 204 and not any(name == "transfer-encoding" for name, _ in headers):
+    status, trailers = answer.get("status", 200), answer.get("trailers", [])
+    if answer.get("interim"):
+        await exchange.head(answer["interim"], [("x-early", "1")])
+    bodiless = exchange.request.method == "HEAD" or status in (204, 304)
+    if trailers and not bodiless:
+        headers = [("transfer-encoding", "chunked"), *headers]
+    chunked = any(name == "transfer-encoding" for name, _ in headers)
+    if status != 204 and not chunked:
         headers.append(("content-length", str(len(body))))
     await exchange.head(status, headers)
-    if exchange.request.method != "HEAD" and status not in (204, 304):
-        if any(name == "transfer-encoding" for name, _ in headers):
+    if bodiless:
+        return
+    if chunked:
+        if body:
             await exchange.chunk(body)
-            await exchange.chunk(b"")
-        else:
-            await exchange.write(body)
+        ends = "".join(f"{name}: {value}\r\n" for name, value in trailers)
+        await exchange.write(f"0\r\n{ends}\r\n".encode())
+    else:
+        await exchange.write(body)
 
 
 def send(connection: Connection, request: Request) -> Outcome:
     answer = json.dumps(
-        {"status": request.status, "headers": request.reply, "body": request.reply_body}
+        {
+            "status": request.status,
+            "headers": request.reply,
+            "body": request.reply_body,
+            "trailers": request.reply_trailers,
+            "interim": request.interim,
+        }
     )
     headers = [*request.headers, ("x-answer", base64.b64encode(answer.encode()).decode())]
     method, target = request.line.split(" ", 1)
@@ -118,13 +141,19 @@ def send(connection: Connection, request: Request) -> Outcome:
         lines.append("Host: localhost")
     lines += [f"{name}: {value}" for name, value in headers]
     body = request.body or b""
+    if request.trailers and "transfer-encoding" not in names:
+        names.add("transfer-encoding")
+        lines.append("Transfer-Encoding: chunked")
     if "transfer-encoding" in names:
-        body = f"{len(body):x}\r\n".encode() + body + b"\r\n0\r\n\r\n"
+        ends = "".join(f"{name}: {value}\r\n" for name, value in request.trailers).encode()
+        chunk = f"{len(body):x}\r\n".encode() + body + b"\r\n" if body else b""
+        body = chunk + b"0\r\n" + ends + b"\r\n"
     elif request.body is not None:
         lines.append(f"Content-Length: {len(body)}")
     connection.send("\r\n".join([*lines, "", ""]).encode("latin-1") + body)
+    interim: list[int] = []
     try:
-        reply = connection.reply(method)
+        reply = connection.reply(method, interim)
     except EOFError as error:
         return {"closed": str(error)}
     # The same coding may write other bytes.
@@ -133,6 +162,7 @@ def send(connection: Connection, request: Request) -> Outcome:
         body = b"*"
     return {
         "status": reply.status,
+        "interim": interim,
         "headers": stable(reply.headers),
         "body": body.decode("latin-1"),
         "trailers": reply.trailers,
@@ -159,7 +189,8 @@ def stats(server: peers.Server, case: Case) -> dict[str, int]:
         name, _, value = line.partition(": ")
         own = name.removeprefix(f"http.{case.name}.")
         wanted = own != name and not GENERAL.match(own) and not UNEQUAL.search(own)
-        if (wanted or name.startswith(case.stats or ("\0",))) and value.isdecimal() and int(value):
+        wanted = wanted or name.startswith(case.stats or ("\0",))
+        if wanted and not CUT.search(name) and value.isdecimal() and int(value):
             found[name] = int(value)  # difference: zero-counters
     return found
 

@@ -12,6 +12,7 @@ import json
 import os
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import peers
@@ -912,13 +913,115 @@ MAKERS: tuple[Callable[[Draw], Case], ...] = (
     *(decompressor, fault, ip_tagging, set_metadata, grpc_stats, buffer, health_check),
     *(stateful_session, bandwidth_limit, admission_control),
 )
-NAMES = [maker.__name__ for maker in MAKERS]
+
+
+# --- filters together -----------------------------------------------------------------------------
+
+
+APART = {"buffer": "compressor"}  # filters of one name in both
+
+
+def together(draw: Draw) -> Case:
+    """Two or three filters in one chain, which routes switch on and off, with requests that have
+    trailers, are tried again, redirected, answered by the route or by an earlier filter."""
+    makers = draw.sample(MAKERS, draw.randint(2, 3))
+    names = {each.__name__ for each in makers}
+    parts = [
+        make(draw) for make in makers if APART.get(make.__name__, make.__name__ + "?") not in names
+    ]
+    chain = [each for part in parts for each in part.filters]
+    if draw.some(0.3):
+        abort = {"header_abort": {}, "percentage": {"numerator": 100}}
+        chain.insert(
+            draw.randrange(len(chain) + 1), http_filter("ab", "fault.v3.HTTPFault", abort=abort)
+        )
+    off = [each for each in chain if draw.some(0.15)]
+    for each in off:
+        each["disabled"] = True
+    own = [settings(part.routes[0]) for part in parts if len(part.routes) > 1]
+    merged = {name: config for each in own for name, config in each.items()}
+    for each in off:
+        if each["name"] not in merged and draw.some(0.7):
+            kind = "type.googleapis.com/envoy.config.route.v3.FilterConfig"
+            merged[each["name"]] = {"@type": kind, "config": {}}
+    limits = [
+        route["route"]["rate_limits"]
+        for part in parts
+        for route in part.routes
+        if "rate_limits" in route["route"]
+    ]
+    place: Tree = {"typed_per_filter_config": merged} if merged else {}
+    every = {"cluster": "up", **({"rate_limits": limits[0]} if limits else {})}
+    text = {"inline_string": TEXT}
+    routes: list[Tree] = [
+        {"match": {"prefix": "/own"}, "route": every, **place},
+        {
+            "match": {"prefix": "/off"},
+            "direct_response": {"status": draw.choice((200, 404, 500)), "body": text},
+            **(place if draw.some() else {}),
+        },
+        {
+            "match": {"prefix": "/b"},
+            "redirect": {"path_redirect": "/x"},
+            **(place if draw.some() else {}),
+        },
+        {"match": {"path": "/ab"}, "route": {"cluster": "empty"}, **place},
+        {
+            "match": {"prefix": "/a/"},
+            "route": {
+                "cluster": "up",
+                "timeout": "0s",  # what is left of it would tell the time
+                "retry_policy": {
+                    "retry_on": "5xx,retriable-4xx",
+                    "num_retries": 1,
+                    "retry_back_off": {"base_interval": "0.001s"},
+                },
+            },
+            **(place if draw.some() else {}),
+        },
+        {"match": {"prefix": "/"}, "route": every},
+    ]
+
+    def request() -> Request:
+        drawn = draw.choice(draw.choice(parts).requests)
+        more = draw.choice(draw.choice(parts).requests)
+        names = {name for name, _ in drawn.headers}
+        headers = drawn.headers + [
+            pair for pair in more.headers if pair[0] not in names and pair[0] != "host"
+        ]
+        headers = [pair for pair in headers if pair[0] != "transfer-encoding"]
+        reply = [pair for pair in drawn.reply if pair[0] != "transfer-encoding"]
+        changed = replace(drawn, headers=headers, reply=reply)
+        if draw.some(0.2):
+            changed.headers.append(("x-envoy-fault-abort-request", "418"))
+        if draw.some(0.2) and "content-type" not in names:
+            changed.headers.append(("content-type", "application/grpc"))
+        if draw.some(0.25) and changed.line[0] == "P":
+            changed.trailers = [("x-t", draw.choice(WORDS)), ("x-u", "2")]
+        if draw.some(0.25):
+            changed.reply_trailers = [("x-t", draw.choice(WORDS)), ("grpc-status", "0")]
+        if draw.some(0.1):
+            changed.interim = 103
+        return changed
+
+    stats = tuple({prefix for part in parts for prefix in part.stats})
+    return Case("", chain, draw.several(request, 2 * REQUESTS, 2 * REQUESTS), routes, stats=stats)
+
+
+def settings(route: Tree) -> Tree:
+    """What a route says of filters."""
+    found: Tree = route.get("typed_per_filter_config", {})
+    return found
+
+
+ALL_MAKERS = (*MAKERS, together)
+NAMES = [maker.__name__ for maker in ALL_MAKERS]
 
 
 def cases(seed: int, chosen: list[str]) -> list[Case]:
     out = []
-    for maker in MAKERS:
-        for number in range(CASES_EACH):
+    for maker in ALL_MAKERS:
+        for number in range(CASES_EACH * (3 if maker is together else 1)):
             case = maker(Draw(f"{seed} {maker.__name__} {number}"))
             case.name = f"{maker.__name__}_{number}"
             case.runtime = RUNTIME

@@ -122,6 +122,10 @@ def adaptive_concurrency(ask: Ask) -> None:
     assert ask().status == 200
 
 
+def cpu_limit(ask: Ask) -> None:
+    assert ask().status == 200
+
+
 def stateful_session(ask: Ask) -> None:
     cookie = (ask().header("set-cookie") or "").split(";")[0]
     assert cookie.startswith('session="')
@@ -148,6 +152,7 @@ SHOWN = {
         bandwidth_limit,
         admission_control,
         adaptive_concurrency,
+        cpu_limit,
         stateful_session,
     )
 }

@@ -35,6 +35,7 @@ typedef struct config {
     pthread_mutex_t lock; /* of what follows */
     bool begun, measuring;
     uint64_t next_update_ms, next_measure_ms;
+    uint64_t epoch_us; /* the last measurement's begin: what is older waited behind more requests than it tells of */
     uint64_t min_rtt_us;
     uint32_t saved_limit, at_minimum;
     uint32_t *samples; /* µs */
@@ -51,9 +52,10 @@ typedef struct state {
 static void show(config *config, mc_stat gauge, uint64_t value) { mc_gauge_set(config->store, gauge, value); }
 
 static void set_limit(config *config, uint32_t limit) {
-    atomic_store_explicit(&config->limit, limit, memory_order_relaxed);
+    const uint32_t old = atomic_exchange_explicit(&config->limit, limit, memory_order_relaxed);
+    const bool stays = !config->measuring && old == config->min_concurrency && limit == old;
     show(config, config->stats.concurrency_limit, limit);
-    config->at_minimum = limit == config->min_concurrency ? config->at_minimum + 1 : 0;
+    config->at_minimum = stays ? config->at_minimum + 1 : 0;
 }
 
 static int ascending(const void *a, const void *b) {
@@ -69,12 +71,13 @@ static uint64_t take_percentile(config *config) {
     return value;
 }
 
-static void begin_measuring(config *config) {
+static void begin_measuring(config *config, uint64_t now_us) {
     if (config->fixed_rtt_us != 0) {
         return;
     }
     config->measuring = true;
     config->count = 0;
+    config->epoch_us = now_us;
     config->saved_limit = atomic_load_explicit(&config->limit, memory_order_relaxed);
     set_limit(config, config->min_concurrency);
     show(config, config->stats.min_rtt_calculation_active, 1);
@@ -82,9 +85,8 @@ static void begin_measuring(config *config) {
 
 static void end_measuring(config *config, uint64_t now_ms, mc_random *random) {
     config->min_rtt_us = take_percentile(config);
-    config->measuring = false;
-    config->at_minimum = 0;
     set_limit(config, config->saved_limit);
+    config->measuring = false;
     uint64_t spread = (uint64_t)ceil((double)config->min_rtt_interval_ms * config->jitter);
     config->next_measure_ms =
         now_ms + config->min_rtt_interval_ms + (spread == 0 ? 0 : mc_random_next(random) % spread);
@@ -110,7 +112,8 @@ static void update(config *config) {
 }
 
 /* What time has made due. */
-static void advance(config *config, uint64_t now_ms) {
+static void advance(config *config, uint64_t now_us) {
+    const uint64_t now_ms = now_us / 1000;
     if (!config->begun) {
         config->begun = true;
         config->next_update_ms = now_ms + config->update_ms;
@@ -118,7 +121,7 @@ static void advance(config *config, uint64_t now_ms) {
         set_limit(config, config->min_concurrency);
         config->at_minimum = 0;
         if (config->fixed_rtt_us == 0) {
-            begin_measuring(config);
+            begin_measuring(config, now_us);
         } else {
             show(config, config->stats.min_rtt_msecs, config->fixed_rtt_us / 1000);
         }
@@ -133,7 +136,7 @@ static void advance(config *config, uint64_t now_ms) {
         }
     }
     if (config->fixed_rtt_us == 0 && (now_ms >= config->next_measure_ms || config->at_minimum >= AT_MINIMUM_MAX)) {
-        begin_measuring(config);
+        begin_measuring(config, now_us);
     }
 }
 
@@ -167,7 +170,7 @@ static mc_filter_status decode_headers(mc_filter *filter, mc_headers *headers, b
         return mc_filter_out_of_memory(filter);
     }
     pthread_mutex_lock(&config->lock);
-    advance(config, mc_loop_now_ms(mc_filter_loop(filter)));
+    advance(config, mc_loop_now_us(mc_filter_loop(filter)));
     pthread_mutex_unlock(&config->lock);
     if (atomic_fetch_add(&config->active, 1) >= atomic_load_explicit(&config->limit, memory_order_relaxed)) {
         atomic_fetch_sub(&config->active, 1);
@@ -193,10 +196,10 @@ static void leave(mc_filter *filter, bool sample) {
     mc_filter_set_state(filter, NULL);
     atomic_fetch_sub(&config->active, 1);
     pthread_mutex_lock(&config->lock);
-    if (sample) {
+    if (sample && state->begun_us >= config->epoch_us) {
         add_sample(config, mc_loop_now_us(loop) - state->begun_us, mc_loop_now_ms(loop), mc_loop_random(loop));
     }
-    advance(config, mc_loop_now_ms(loop));
+    advance(config, mc_loop_now_us(loop));
     pthread_mutex_unlock(&config->lock);
 }
 

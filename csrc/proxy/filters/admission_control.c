@@ -40,8 +40,8 @@ typedef struct window {
 } window;
 
 typedef struct state {
-    bool recording;
-    bool counted;
+    bool ignored;       /* not counted: turned away here, a health check, or the filter is off */
+    bool trailers_tell; /* of a gRPC response without a status yet */
 } state;
 
 static window *find_window(mc_filter *filter, const config *config) {
@@ -75,13 +75,11 @@ static slot *advance(window *window, uint64_t now_ms) {
 
 static void record(mc_filter *filter, bool success) {
     const config *config = mc_filter_get_config(filter);
-    state *state = mc_filter_get_state(filter);
     window *window = find_window(filter, config);
-    if (window == NULL || state->counted) {
+    if (window == NULL) {
         return;
     }
     slot *slot = advance(window, mc_loop_now_ms(mc_filter_loop(filter)));
-    state->counted = true;
     slot->requests++;
     window->requests++;
     slot->successes += success;
@@ -115,20 +113,19 @@ static bool rejects(mc_filter *filter, const config *config) {
 
 static mc_filter_status decode_headers(mc_filter *filter, mc_headers *headers, bool end_stream) {
     const config *config = mc_filter_get_config(filter);
-    if (!mc_feature_flag_on(&config->enabled, mc_filter_runtime(filter)) || mc_filter_stream(filter)->health_check) {
-        return MC_FILTER_CONTINUE;
-    }
     state *state = mc_arena_zalloc(mc_filter_arena(filter), sizeof *state);
     if (state == NULL) {
         return mc_filter_out_of_memory(filter);
     }
     mc_filter_set_state(filter, state);
-    if (rejects(filter, config)) {
+    state->ignored =
+        !mc_feature_flag_on(&config->enabled, mc_filter_runtime(filter)) || mc_filter_stream(filter)->health_check;
+    if (!state->ignored && rejects(filter, config)) {
+        state->ignored = true;
         mc_counter_inc(mc_filter_slab(filter), config->stats.rq_rejected);
         mc_filter_reply(filter, &(mc_reply){.status = 503, .details = "denied_by_admission_control"});
         return MC_FILTER_STOP;
     }
-    state->recording = true;
     return MC_FILTER_CONTINUE;
 }
 
@@ -157,17 +154,20 @@ static bool is_grpc_response(const mc_headers *headers, bool end_stream) {
                             mc_grpc_content_type(mc_headers_get_known(headers, MC_H_CONTENT_TYPE));
 }
 
+/* Without state: answered by a filter before this one, which counts too. As Envoy, what ends without an answer does not. */
 static mc_filter_status encode_headers(mc_filter *filter, mc_headers *headers, bool end_stream) {
     const config *config = mc_filter_get_config(filter);
-    const state *state = mc_filter_get_state(filter);
-    if (state == NULL || !state->recording) {
+    state *state = mc_filter_get_state(filter);
+    if (state != NULL && state->ignored) {
         return MC_FILTER_CONTINUE;
     }
     const mc_slice status = mc_headers_get_known(headers, MC_H_GRPC_STATUS);
     if (is_grpc_response(headers, end_stream)) {
         if (status.p != NULL) {
             record(filter, grpc_success(config, status));
-        } /* else the trailers tell */
+        } else if (state != NULL) {
+            state->trailers_tell = true;
+        }
     } else {
         record(filter, http_success(config, mc_headers_get_known(headers, MC_H_STATUS)));
     }
@@ -176,17 +176,10 @@ static mc_filter_status encode_headers(mc_filter *filter, mc_headers *headers, b
 
 static mc_filter_status encode_trailers(mc_filter *filter, mc_headers *trailers) {
     const state *state = mc_filter_get_state(filter);
-    if (state != NULL && state->recording) {
+    if (state != NULL && state->trailers_tell) {
         record(filter, grpc_success(mc_filter_get_config(filter), mc_headers_get_known(trailers, MC_H_GRPC_STATUS)));
     }
     return MC_FILTER_CONTINUE;
-}
-
-static void close_filter(mc_filter *filter) {
-    const state *state = mc_filter_get_state(filter);
-    if (state != NULL && state->recording) { /* without an answer */
-        record(filter, false);
-    }
 }
 
 static void close_worker(void *window) { mc_free(window); }
@@ -286,7 +279,6 @@ static const mc_filter_type filter_type = {
     .decode_headers = decode_headers,
     .encode_headers = encode_headers,
     .encode_trailers = encode_trailers,
-    .close = close_filter,
 };
 
 const mc_filter_kind mc_filter_kind_admission_control = {

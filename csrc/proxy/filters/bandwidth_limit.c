@@ -59,7 +59,6 @@ static void finish(mc_filter *filter, state *state, mc_direction direction) {
         flow->pending = false;
         flow->spent_ms = (mc_loop_now_us(mc_filter_loop(filter)) - flow->begun_us) / 1000;
         mc_gauge_add(mc_filter_slab(filter), stats->pending, -1);
-        mc_gauge_set(state->config->store, stats->incoming_size, 0); /* the end is a piece of no bytes */
         mc_histogram_record(mc_filter_slab(filter), stats->transfer_duration, flow->spent_ms);
     }
 }
@@ -104,6 +103,8 @@ static void passed(mc_shaper *shaper, size_t n, bool last) {
     }
     if (mc_filter_stream(filter)->filters[filter->index].sides[direction].end_held) {
         finish(filter, state, direction);
+        mc_gauge_set(state->config->store, stats->incoming_size,
+                     0); /* without trailers, the end is a piece of no bytes */
         if (direction == MC_ENCODE && state->config->trailers) {
             tell_delays(filter, state);
         }

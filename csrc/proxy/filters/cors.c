@@ -111,8 +111,10 @@ static void answer_preflight(mc_filter *filter, const state *state, const mc_hea
     add(headers, &count, "access-control-allow-private-network",
         policy->allow_private_network_access == 1 && mc_slice_eq(network, MC_SLICE("true")) ? MC_SLICE("true")
                                                                                             : MC_SLICE_NONE);
-    mc_filter_reply(filter,
-                    &(mc_reply){.status = 200, .details = "cors_response", .headers = headers, .header_count = count});
+    mc_filter_reply(
+        filter,
+        &(mc_reply){
+            .status = 200, .details = "cors_response", .headers = headers, .header_count = count, .as_is = true});
 }
 
 /* --- the filter --------------------------------------------------------------------------------------------------------- */

@@ -10,6 +10,7 @@
     X(buffer)                                                                                                          \
     X(compressor)                                                                                                      \
     X(cors)                                                                                                            \
+    X(cpu_limit)                                                                                                       \
     X(csrf)                                                                                                            \
     X(decompressor)                                                                                                    \
     X(fault)                                                                                                           \

@@ -10,6 +10,7 @@ cimport cython
 from cpython.ref cimport Py_DECREF, Py_INCREF, PyObject
 from libc.stdint cimport uint32_t
 from libc.stdlib cimport calloc, free
+from libc.string cimport memset
 
 from meshcore._core.cbase cimport (
     MC_ADDRESS_TEXT,
@@ -136,10 +137,10 @@ cdef int send_reply(mc_filter *filter, reply) except -1:
     for i in range(len(pairs)):
         items[i].name = borrowed(pairs[i][0])
         items[i].value = borrowed(pairs[i][1])
+    memset(&out, 0, sizeof(out))
     out.status = reply.status
     out.body = borrowed(body)
     out.details = "python_filter"
-    out.flags = 0
     out.headers = items
     out.header_count = len(pairs)
     mc_filter_reply(filter, &out)

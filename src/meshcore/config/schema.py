@@ -80,7 +80,8 @@ def _files() -> _Files:
     packed = files(__package__).joinpath("_schema.bin").read_bytes()
     protos = list(FileDescriptorSet.FromString(zlib.decompress(packed)).file)
     newer.apply(protos)
-    return _Files([*protos, _python_filter_file(), _health_degree_file(), _peak_ewma_file()])
+    ours = _python_filter_file(), _health_degree_file(), _peak_ewma_file(), _cpu_limit_file()
+    return _Files([*protos, *ours])
 
 
 @cache
@@ -159,6 +160,34 @@ def _peak_ewma_file() -> FileDescriptorProto:
         else:
             field.type = FieldDescriptorProto.TYPE_MESSAGE
             field.type_name = ".google.protobuf.Duration"
+    return proto
+
+
+def _cpu_limit_file() -> FileDescriptorProto:
+    """An HTTP filter: fewer requests at a time while the CPU is used up (docs/overload.md)."""
+    from google.protobuf.descriptor_pb2 import FieldDescriptorProto, FileDescriptorProto
+
+    proto = FileDescriptorProto(
+        name="meshcore/cpu_limit.proto",
+        package="meshcore",
+        syntax="proto3",
+        dependency=["google/protobuf/duration.proto", "google/protobuf/wrappers.proto"],
+    )
+    message = proto.message_type.add(name="CpuLimit")
+    types = {
+        "target_utilization": ".google.protobuf.DoubleValue",
+        "concurrency_per_core": ".google.protobuf.UInt32Value",
+        "update_interval": ".google.protobuf.Duration",
+        "container": None,
+    }
+    for number, (name, kind) in enumerate(types.items(), 1):
+        field = message.field.add(
+            name=name, json_name=name, number=number, label=FieldDescriptorProto.LABEL_OPTIONAL
+        )
+        field.type = FieldDescriptorProto.TYPE_BOOL
+        if kind is not None:
+            field.type = FieldDescriptorProto.TYPE_MESSAGE
+            field.type_name = kind
     return proto
 
 

@@ -1,4 +1,6 @@
-/* bandwidth_limit, admission_control, adaptive_concurrency. */
+/* bandwidth_limit, admission_control, adaptive_concurrency, cpu_limit. */
+#include "event/cpu.h"
+
 #include "filter_test.h"
 
 #define GET          "GET / HTTP/1.1\r\nHost: h\r\n\r\n"
@@ -152,6 +154,66 @@ TEST(the_limit_follows_the_latency) {
     CHECK_U64(GRADIENT("concurrency_limit"), 20);
     CHECK_U64(GRADIENT("min_rtt_msecs"), 10);
     end();
+}
+
+#define CPU_LIMIT(fields) "{'name':'cpu','typed_config':{'@type':'type.googleapis.com/meshcore.CpuLimit'" fields "}}"
+#define CPU(name)         gauge("http.in.cpu_limit." name)
+
+/* A tenth of a second in which one core worked this share of the time; then a request, which another client holds open. */
+static const char *after_work(double share, pipeline_peer *asking) {
+    static mc_cpu_use use;
+    static char got[4096];
+    use.cores = 1;
+    use.passed += 100;
+    use.worked += 100 * share;
+    mc_cpu_tell(p.worker->loop, use);
+    pipeline_run(&p, 100);
+    CHECK_INT(pipeline_client(&p, asking, "main"), MC_OK);
+    pipeline_send(asking, MC_SLICE(GET));
+    pipeline_run(&p, 1);
+    mc_slice text = pipeline_received(asking, got, sizeof got - 1);
+    got[text.n] = 0;
+    return got;
+}
+
+TEST(few_at_a_time_while_the_cpu_is_used_up) {
+    pipeline_peer others[12], asking;
+    begin((setup){.filters = CPU_LIMIT(",'concurrency_per_core':2")});
+    p.serve = hold;
+    for (int i = 0; i < 12; i++) { /* nobody knows how many are too many */
+        CHECK_SLICE(mc_slice_cstr(after_work(0.2, &others[i])), "");
+    }
+    CHECK_COUNT("cpu_limit.rq_blocked", 0);
+    for (int i = 0; i < 10; i++) {
+        after_work(1, &asking);
+        pipeline_client_close(&asking);
+    }
+    CHECK_U64(CPU("concurrency_limit"), 2);
+    CHECK_U64(CPU("utilization"), 100);
+    CHECK_HAS(after_work(1, &asking), "503");
+    pipeline_client_close(&asking);
+    for (int i = 1; i < 12; i++) { /* one is left: there is room for another */
+        pipeline_client_close(&others[i]);
+    }
+    CHECK_SLICE(mc_slice_cstr(after_work(1, &others[1])), "");
+    CHECK_HAS(after_work(1, &asking), "no CPU left");
+    pipeline_client_close(&asking);
+    for (int i = 2; i < 12; i++) { /* CPU is left: one more each time */
+        CHECK_SLICE(mc_slice_cstr(after_work(0.5, &others[i])), "");
+    }
+    CHECK(CPU("concurrency_limit") > 12);
+    for (int i = 0; i < 12; i++) {
+        pipeline_client_close(&others[i]);
+    }
+    p.serve = serve;
+    end();
+}
+
+TEST(wrong_cpu_limits) {
+    CHECK_SLICE(mc_slice_cstr(refused((setup){.filters = CPU_LIMIT(",'target_utilization':1.5")})),
+                "http_filters[0].typed_config.target_utilization");
+    CHECK_SLICE(mc_slice_cstr(refused((setup){.filters = CPU_LIMIT(",'update_interval':'0s'")})),
+                "http_filters[0].typed_config.update_interval");
 }
 
 TEST(wrong_controllers) {
