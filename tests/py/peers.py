@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import hashlib
 import os
 import platform
@@ -122,15 +123,42 @@ class Server:
 # --- ports, tools, text -------------------------------------------------------------------------
 
 
+@functools.cache
+def port_claims() -> int:
+    """A file in which the byte of each port is locked by the process that has claimed it."""
+    path = Path(tempfile.gettempdir()) / f"meshcore-ports-{os.getuid()}"
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+
+claimed: set[int] = set()
+
+
+def claim(port: int) -> bool:
+    """Claim a port until this process ends; false: it is claimed already, here or elsewhere.
+
+    That nothing listens on a port is not enough: listeners of two processes that were both given it
+    share it by SO_REUSEPORT, and each gets some of the connections meant for the other.
+    """
+    try:
+        fcntl.lockf(port_claims(), fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
+    except OSError:
+        return False
+    new = port not in claimed
+    claimed.add(port)
+    return new
+
+
 def free_port() -> int:
-    """A port of 127.0.0.1 that nothing listens on, outside the range clients connect from."""
+    """A port of 127.0.0.1 that nothing listens on, outside the range clients connect from, and
+    that no other call is given while this process lives."""
     for _ in range(1000):
-        port = random.SystemRandom().randrange(10_000, 30_000)
+        port = random.SystemRandom().randrange(10_000, 32_000)
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(("127.0.0.1", port))
-            return port
-    raise StartError("no free port between 10000 and 30000")
+            if claim(port):
+                return port
+    raise StartError("no free port between 10000 and 32000")
 
 
 def tool(name: str) -> str:

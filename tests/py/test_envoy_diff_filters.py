@@ -218,8 +218,7 @@ def results(request: pytest.FixtureRequest) -> dict[str, tuple[Outcome, Outcome]
         if isinstance(item, pytest.Function) and item.function is test_as_envoy
     ]
     cases = [CASES[name] for name in CASES if name in chosen]
-    free = list({peers.free_port(): None for _ in range(3 * len(cases))})
-    ports = {case.name: port for case, port in zip(cases, free, strict=False)}
+    ports = {case.name: peers.free_port() for case in cases}
     start: Callable[..., peers.Server]
     found: list[dict[str, Outcome]] = []
     with Upstream(obey) as upstream:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import clients
 import peers
@@ -120,3 +123,12 @@ def test_same_text_for_both_kinds_of_configuration() -> None:
     values = {"port": 1}
     assert peers.render("a: $port\nr: 'x$'", values) == "a: 1\nr: 'x$'"
     assert peers.render({"a": "$port"}, values) == "a: 1\n"
+
+
+def test_a_port_is_given_once() -> None:
+    port = peers.free_port()
+    assert not peers.claim(port)
+    elsewhere = f"import peers; assert not peers.claim({port}); assert peers.free_port() != {port}"
+    directory = Path(peers.__file__).parent
+    subprocess.run([sys.executable, "-c", elsewhere], cwd=directory, check=True)
+    assert not peers.claim(port)
