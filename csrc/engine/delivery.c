@@ -43,7 +43,8 @@ static void show(const mc_member *member) {
     mc_gauge_set(stats, cluster->stats.membership_healthy, mc_hosts_healthy(member->hosts));
     mc_gauge_set(stats, cluster->stats.membership_degraded, mc_hosts_degraded(member->hosts));
     mc_gauge_set(stats, cluster->stats.membership_excluded, mc_hosts_excluded(member->hosts));
-    const bool dynamic = !cluster->lb.keep_duplicates && !cluster->lb.logical && cluster->original_dst == NULL;
+    const bool dynamic = !cluster->lb.keep_duplicates && !cluster->lb.logical && cluster->original_dst == NULL &&
+                         cluster->forward == NULL;
     if (dynamic && mc_hosts_count(member->hosts) > 0) { /* CL-11: only what EDS and STRICT_DNS bring */
         mc_gauge_set(stats, cluster->stats.max_host_weight, mc_hosts_max_weight(member->hosts));
     }
@@ -114,6 +115,9 @@ static mc_status make_merges(mc_member *member, size_t count) {
 static mc_status deliver(mc_member *member) {
     mc_hosts *hosts;
     bool due[MC_MAX_PRIORITY + 1];
+    if (member->cluster->forward != NULL) { /* workers have its hosts by their names, one message each */
+        return MC_OK;
+    }
     for (size_t i = 0; i < sizeof due / sizeof *due; i++) {
         due[i] = i >= member->merge_count || member->merges[i].due_ms == 0;
     }

@@ -53,6 +53,7 @@ mc_status mc_engine_new(const mc_engine_options *options, mc_engine **out) {
     mc_slots_init(&engine->slots);
     mc_slots_init(&engine->listeners);
     mc_members_init(&engine->members, engine->stats);
+    mc_engine_names_init(&engine->names);
     engine->control = new_loop(options, 0);
     if (!options->is_virtual) {
         engine->log_writer = mc_log_writer_new(engine->stats, options->workers, &options->log);
@@ -95,6 +96,7 @@ void mc_engine_free(mc_engine *engine) {
         mc_loop_free(engine->control);
     }
     mc_free(engine->workers);
+    mc_engine_names_fini(&engine->names); /* after the loops: messages refer to caches */
     mc_snapshot_unref(engine->current);
     mc_slots_fini(&engine->slots);
     mc_slots_fini(&engine->listeners);

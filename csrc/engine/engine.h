@@ -7,6 +7,7 @@
 #define MC_ENGINE_ENGINE_H
 
 #include "engine/members.h"
+#include "engine/names.h"
 #include "engine/worker.h"
 
 typedef struct mc_engine_options {
@@ -39,6 +40,7 @@ struct mc_engine {
     mc_overload overload;
     mc_snapshot *current;
     mc_members members;
+    mc_engine_names names;
     mc_bound *bound;
     size_t bound_count, bound_cap;
     uint64_t published; /* number of configurations sent */

@@ -64,6 +64,7 @@ static void member_free(mc_member *member) {
     stop_timers(member);
     mc_member_unwatch(member);
     mc_member_delivery_fini(member);
+    mc_named_fini(&member->named);
     mc_hosts_unref(member->hosts);
     mc_cluster_unref(member->cluster);
     mc_free(member);
@@ -75,6 +76,7 @@ static mc_member *member_new(mc_engine *engine, mc_cluster *cluster) {
         member->engine = engine;
         member->cluster = mc_cluster_ref(cluster);
         member->weigh.fire = weigh_fired;
+        mc_named_init(&member->named);
         mc_member_delivery_init(member);
         mc_member_reap_unused(member);
         if (cluster->lb.policy == MC_LB_CLIENT_WEIGHTS) {
@@ -108,6 +110,9 @@ void mc_members_use(mc_engine *engine, mc_cluster *cluster, mc_hosts *hosts) {
     mc_hosts_unref(before);
     mc_member_take_hosts(member, hosts);
     mc_member_start_over(member, hosts);
+    if (cluster->forward != NULL && member->named.by_key.count == 0) {
+        mc_engine_names_introduce(engine, member);
+    }
 }
 
 void mc_members_drop(mc_engine *engine, uint32_t slot) {

@@ -30,6 +30,7 @@ typedef struct mc_member {
     mc_hosts *before; /* what they had before, while some may still have it: freeing a great one is not theirs to do */
     mc_timer sweep;
     mc_timer unused; /* an ORIGINAL_DST cluster lets go of hosts that nobody uses */
+    mc_named named;  /* hosts of a dynamic forward proxy cluster (CL-17), which are also in `hosts` */
     mc_timer weigh;  /* client-side weights are computed (lb/client_weights.h) */
 } mc_member;
 
@@ -105,6 +106,13 @@ void mc_members_add_host(mc_engine *engine, mc_cluster *cluster, mc_host *host);
 void mc_members_fail_host(mc_engine *engine, mc_cluster *cluster, mc_host *host);
 /* Moves one such host out, both referenced; false: none. */
 bool mc_members_take_failed(mc_members *members, mc_cluster **cluster, mc_host **host);
+
+/* A host that has a name comes or goes (CL-17). The workers hear of it from engine/names.c: here it is counted and watched. */
+MC_MUST_CHECK mc_status mc_member_add_named(mc_member *member, mc_host *host);
+MC_MUST_CHECK mc_status mc_member_remove_named(mc_member *member, mc_host *host);
+
+/* Where a host of the cluster is now; borrowed until that changes. */
+const mc_address *mc_member_address(const mc_member *member, const mc_host *host);
 
 /* Moves up to n notes out, oldest first; the caller unrefs what they refer to. */
 size_t mc_members_notes(mc_members *members, mc_outlier_note *out, size_t n);

@@ -13,6 +13,10 @@ struct order {
     mc_cluster *cluster;
     mc_hosts *hosts;
     mc_host *host;
+    mc_name_cache *cache; /* of the engine's life */
+    mc_address_list *addresses;
+    mc_slice key, details; /* own */
+    bool known;
     mc_lb_plan *plan;   /* for this worker's balancer of the hosts */
     mc_lb_plan **plans; /* for its balancers of the snapshot's clusters; NULL: none */
 };
@@ -26,6 +30,9 @@ static void order_free(order *o) {
     mc_cluster_unref(o->cluster);
     mc_hosts_unref(o->hosts);
     mc_host_unref(o->host);
+    mc_address_list_unref(o->addresses);
+    mc_free((void *)o->key.p);
+    mc_free((void *)o->details.p);
     mc_lb_plan_free(o->plan);
     mc_free(o->fds);
     mc_free(o);
@@ -120,6 +127,85 @@ mc_status mc_orders_hosts(mc_engine *engine, mc_cluster *cluster, mc_hosts *host
         orders[i]->cluster = mc_cluster_ref(cluster);
         orders[i]->hosts = mc_hosts_ref(hosts);
         orders[i]->plan = plan_for(engine, orders[i]->worker, cluster, hosts, previous);
+    }
+    orders_post(engine, orders);
+    return MC_OK;
+}
+
+/* --- names (CL-17) ---------------------------------------------------------------------------------------------------------- */
+
+static void run_name_cache(order *o) { mc_worker_add_names(o->worker, o->cache); }
+
+mc_status mc_orders_name_cache(mc_engine *engine, mc_name_cache *cache) {
+    order **orders = orders_new(engine, run_name_cache);
+    if (orders == NULL) {
+        return MC_ENOMEM;
+    }
+    for (uint32_t i = 0; i < engine->worker_count; i++) {
+        orders[i]->cache = cache;
+    }
+    orders_post(engine, orders);
+    return MC_OK;
+}
+
+static void run_name(order *o) {
+    mc_names *names = mc_map_get(&o->worker->proxy.names, o->cache->name);
+    if (names != NULL && o->known) {
+        mc_names_tell(names, o->key, o->details);
+    } else if (names != NULL) {
+        mc_names_forget(names, o->key);
+    }
+}
+
+static bool copy_text(mc_slice text, mc_slice *out) {
+    char *copy = mc_malloc(text.n);
+    if (copy != NULL && text.n > 0) {
+        memcpy(copy, text.p, text.n);
+    }
+    *out = mc_slice_of(copy, copy == NULL ? 0 : text.n);
+    return copy != NULL;
+}
+
+mc_status mc_orders_name(mc_engine *engine, mc_name_cache *cache, mc_slice key, bool known, mc_slice details) {
+    order **orders = orders_new(engine, run_name);
+    bool whole = orders != NULL;
+    for (uint32_t i = 0; orders != NULL && i < engine->worker_count; i++) {
+        orders[i]->cache = cache;
+        orders[i]->known = known;
+        whole = copy_text(key, &orders[i]->key) && copy_text(details, &orders[i]->details) && whole;
+    }
+    if (!whole) {
+        for (uint32_t i = 0; orders != NULL && i < engine->worker_count; i++) {
+            order_free(orders[i]);
+        }
+        mc_free(orders);
+        return MC_ENOMEM;
+    }
+    orders_post(engine, orders);
+    return MC_OK;
+}
+
+static void run_named(order *o) {
+    mc_upstream *upstream = mc_proxy_upstream(&o->worker->proxy, o->cluster->slot);
+    if (upstream == NULL || upstream->cluster != o->cluster) {
+        return;
+    }
+    if (o->addresses == NULL) {
+        mc_upstream_drop_named(upstream, o->host->address_text);
+    } else if (mc_upstream_put_named(upstream, o->host, o->addresses) != MC_OK) {
+        return; /* without memory there is no such host here; the next request that looks for it asks again */
+    }
+}
+
+mc_status mc_orders_named(mc_engine *engine, mc_cluster *cluster, mc_host *host, mc_address_list *addresses) {
+    order **orders = orders_new(engine, run_named);
+    if (orders == NULL) {
+        return MC_ENOMEM;
+    }
+    for (uint32_t i = 0; i < engine->worker_count; i++) {
+        orders[i]->cluster = mc_cluster_ref(cluster);
+        orders[i]->host = mc_host_ref(host);
+        orders[i]->addresses = mc_address_list_ref(addresses);
     }
     orders_post(engine, orders);
     return MC_OK;

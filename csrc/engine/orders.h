@@ -13,6 +13,14 @@ MC_MUST_CHECK mc_status mc_orders_apply(mc_engine *engine, mc_snapshot *snapshot
 /* New membership of a cluster. */
 MC_MUST_CHECK mc_status mc_orders_hosts(mc_engine *engine, mc_cluster *cluster, mc_hosts *hosts,
                                         const mc_hosts *previous);
+/* CL-17. A name is known, or known to have no address (`details` tell why); or it is forgotten (`known` false). */
+MC_MUST_CHECK mc_status mc_orders_name(mc_engine *engine, mc_name_cache *cache, mc_slice key, bool known,
+                                       mc_slice details);
+/* A host with a name has these addresses now; NULL: it is gone. */
+MC_MUST_CHECK mc_status mc_orders_named(mc_engine *engine, mc_cluster *cluster, mc_host *host,
+                                        mc_address_list *addresses);
+/* A cache is there. */
+MC_MUST_CHECK mc_status mc_orders_name_cache(mc_engine *engine, mc_name_cache *cache);
 /* Let go of a host's connections (CL-14). */
 MC_MUST_CHECK mc_status mc_orders_drain_host(mc_engine *engine, mc_cluster *cluster, mc_host *host);
 

@@ -146,9 +146,13 @@ static mc_status compile_cluster(const mc_value *config, const mc_compile_contex
     } else {
         TRY(mc_cluster_compile(config, &snapshot->node, hash, slot, context->stats, &out->cluster, error));
     }
+    mc_hosts *members = same ? context->members(context->members_ctx, slot) : NULL;
+    if (members != NULL && (out->cluster->original_dst != NULL || out->cluster->forward != NULL)) {
+        out->hosts = mc_hosts_ref(members); /* which no assignment names */
+        return MC_OK;
+    }
     mc_status status = mc_hosts_compile(assignment == NULL ? &no_assignment : assignment, &out->cluster->lb,
-                                        out->cluster->name, context->stats,
-                                        same ? context->members(context->members_ctx, slot) : NULL, &out->hosts, error);
+                                        out->cluster->name, context->stats, members, &out->hosts, error);
     if (status != MC_OK) {
         mc_error_under(error, "load_assignment");
         return status;

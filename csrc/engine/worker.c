@@ -338,6 +338,28 @@ void mc_worker_drain_host(mc_worker *worker, const mc_cluster *cluster, mc_host 
     }
 }
 
+static mc_status ask_name(void *ctx, mc_name_cache *cache, mc_slice key) {
+    return mc_engine_names_ask(((mc_worker *)ctx)->engine, cache, key);
+}
+
+void mc_worker_add_names(mc_worker *worker, mc_name_cache *cache) {
+    mc_map *known = &worker->proxy.names;
+    mc_names *names =
+        mc_map_get(known, cache->name) != NULL ? NULL : mc_names_new(cache, worker->slab, ask_name, worker);
+    if (names != NULL && mc_map_put(known, cache->name, names) != MC_OK) {
+        mc_names_free(names);
+    }
+}
+
+static void names_fini(mc_map *names) {
+    mc_slice name;
+    void *value;
+    for (size_t at = 0; mc_map_next(names, &at, &name, &value);) {
+        mc_names_free(value);
+    }
+    mc_map_fini(names);
+}
+
 static void spans_wait(void *ctx) {
     mc_worker *worker = ctx;
     mc_engine_wake(worker->engine);
@@ -454,6 +476,7 @@ void mc_worker_fini(mc_worker *worker) {
     }
     mc_free(worker->proxy.upstreams);
     worker->proxy.upstreams = NULL;
+    names_fini(&worker->proxy.names);
     mc_proxy_fini(&worker->proxy);
     mc_snapshot_unref(worker->snapshot);
     worker->snapshot = NULL;

@@ -60,6 +60,8 @@ void mc_worker_fini(mc_worker *worker);
 void mc_worker_apply(mc_worker *worker, mc_snapshot *snapshot, int *fds, mc_lb_plan *const *plans);
 /* `plan` may be NULL. */
 void mc_worker_set_hosts(mc_worker *worker, const mc_cluster *cluster, mc_hosts *hosts, mc_lb_plan *plan);
+/* CL-17. Without memory requests for its names are refused. */
+void mc_worker_add_names(mc_worker *worker, mc_name_cache *cache);
 void mc_worker_drain_host(mc_worker *worker, const mc_cluster *cluster, mc_host *host);
 /* All but the gateway's own (a name that starts with '~'): the admin interface answers while the rest drains. */
 void mc_worker_close_listeners(mc_worker *worker);

@@ -19,8 +19,8 @@ static void new_host_drop(mc_message *message) {
     mc_free(n);
 }
 
-/* All hosts that `keep` wants, and `more` (may be NULL). */
-static mc_status set_list(mc_member *member, bool (*keep)(mc_host *host), mc_host *more) {
+/* All hosts that `keep` wants, but `less`, and `more`; each may be NULL. */
+static mc_status set_list(mc_member *member, bool (*keep)(mc_host *host), const mc_host *less, mc_host *more) {
     const size_t count = mc_hosts_count(member->hosts);
     mc_host **list = mc_malloc((count + 1) * sizeof *list);
     mc_hosts *hosts;
@@ -30,7 +30,7 @@ static mc_status set_list(mc_member *member, bool (*keep)(mc_host *host), mc_hos
     }
     for (size_t i = 0; i < count; i++) {
         mc_host *host = mc_hosts_at(member->hosts, i);
-        if (keep == NULL || keep(host)) {
+        if (host != less && (keep == NULL || keep(host))) {
             list[n++] = host;
         }
     }
@@ -50,7 +50,7 @@ static void new_host_run(mc_message *message, mc_loop *loop) {
     new_host *n = MC_CONTAINER(message, new_host, message);
     mc_member *member = mc_members_find(&n->engine->members, n->cluster);
     if (member != NULL && mc_hosts_find(member->hosts, n->host->address_text) == NULL &&
-        set_list(member, NULL, n->host) != MC_OK) {
+        set_list(member, NULL, NULL, n->host) != MC_OK) {
         mc_counter_inc(n->engine->slab, n->cluster->stats.update_failure);
     }
     new_host_drop(message);
@@ -73,7 +73,7 @@ static bool still_used(mc_host *host) {
 
 static void unused_fired(mc_timer *timer) {
     mc_member *member = MC_CONTAINER(timer, mc_member, unused);
-    mc_status status = set_list(member, still_used, NULL);
+    mc_status status = set_list(member, still_used, NULL, NULL);
     if (status != MC_OK && status != MC_AGAIN) {
         mc_counter_inc(member->engine->slab, member->cluster->stats.update_failure);
     }
@@ -86,6 +86,18 @@ void mc_member_reap_unused(mc_member *member) {
         mc_timer_arm(member->engine->control, &member->unused, member->cluster->original_dst->cleanup_ms);
     }
 }
+
+/* --- that have a name (CL-17) ----------------------------------------------------------------------------------------- */
+
+const mc_address *mc_member_address(const mc_member *member, const mc_host *host) {
+    const mc_address *address = member->cluster->forward != NULL ? mc_named_address(&member->named, host, 0)
+                                                                 : mc_hosts_address(member->hosts, host, 0);
+    return address == NULL ? &host->address : address;
+}
+
+mc_status mc_member_add_named(mc_member *member, mc_host *host) { return set_list(member, NULL, NULL, host); }
+
+mc_status mc_member_remove_named(mc_member *member, mc_host *host) { return set_list(member, NULL, host, NULL); }
 
 /* --- that ask to be taken out (HC-14) --------------------------------------------------------------------------------- */
 

@@ -674,19 +674,21 @@ static mc_status read_happy_eyeballs(const mc_value *cluster, mc_lb_config *out,
     return MC_OK;
 }
 
-static bool is_aggregate(const mc_value *cluster) {
+#define CLUSTER_TYPES "type.googleapis.com/envoy.extensions.clusters."
+
+static bool is_of_type(const mc_value *cluster, mc_slice wanted) {
     const mc_value *typed = mc_value_get(mc_value_get(cluster, "cluster_type"), "typed_config");
     const mc_value *type = mc_value_get(typed, "@type");
-    return type != NULL && type->kind == MC_STRING &&
-           mc_slice_eq(type->string,
-                       MC_SLICE("type.googleapis.com/envoy.extensions.clusters.aggregate.v3.ClusterConfig"));
+    return type != NULL && type->kind == MC_STRING && mc_slice_eq(type->string, wanted);
 }
 
-/* CL-15, CL-16: the request names its host, or another cluster has it, in clusters of these types alone. */
+/* CL-15 to CL-17: the request names its host, or another cluster has it, in clusters of these types alone. */
 static mc_status check_provided(const mc_value *cluster, mc_slice type, mc_error *error) {
     mc_slice policy = MC_SLICE("ROUND_ROBIN");
     mc_status status = mc_value_read_string(cluster, "lb_policy", &policy, error);
-    const bool original = mc_slice_eq(type, MC_SLICE("ORIGINAL_DST")) || is_aggregate(cluster);
+    const bool original = mc_slice_eq(type, MC_SLICE("ORIGINAL_DST")) ||
+                          is_of_type(cluster, MC_SLICE(CLUSTER_TYPES "aggregate.v3.ClusterConfig")) ||
+                          is_of_type(cluster, MC_SLICE(CLUSTER_TYPES "dynamic_forward_proxy.v3.ClusterConfig"));
     const bool provided = mc_slice_eq(policy, MC_SLICE("CLUSTER_PROVIDED"));
     if (status != MC_OK) {
         return status;
@@ -694,7 +696,7 @@ static mc_status check_provided(const mc_value *cluster, mc_slice type, mc_error
     if (original ? !provided : provided && mc_value_get(cluster, "load_balancing_policy") == NULL) {
         return mc_error_set(
             error, MC_EINVAL, "lb_policy",
-            "must be CLUSTER_PROVIDED with the type ORIGINAL_DST and with aggregates, and only with them");
+            "must be CLUSTER_PROVIDED with ORIGINAL_DST, aggregates and dynamic forward proxies, and only with them");
     }
     if (provided && mc_value_get(cluster, "lb_subset_config") != NULL) {
         return mc_error_set(error, MC_EINVAL, "lb_subset_config", "does not go with the lb_policy CLUSTER_PROVIDED");

@@ -217,6 +217,16 @@ mc_host *mc_hosts_make_host(const mc_address *address, const mc_lb_config *confi
     return host;
 }
 
+mc_host *mc_hosts_make_named(mc_slice name, const mc_address *address, const mc_lb_config *config,
+                             mc_slice cluster_name, mc_stats *stats) {
+    const mc_host_spec spec = {.address = *address, .address_text = name, .hostname = name, .weight = 1};
+    mc_host *host = mc_host_new(&spec, config, cluster_name, stats);
+    if (host != NULL) {
+        atomic_init(&host->weight, 1);
+    }
+    return host;
+}
+
 /* One host of the new membership, before anything is changed. */
 typedef struct planned {
     mc_host *host;            /* one reference */

@@ -73,6 +73,7 @@ typedef struct mc_host {
     _Atomic uint32_t rq_active;    /* streams attached to a connection, all workers (ED-9) */
     _Atomic uint32_t cx_active;    /* connections, all workers (CB-5) */
     _Atomic bool used;             /* chosen since the last sweep (CL-15) */
+    _Atomic uint64_t used_ms;      /* when it was chosen last, by the loops' clock (CL-17); 0: never */
     _Atomic uint32_t health_flags; /* set and cleared with atomic_fetch_or/and: several parties own bits of it */
     _Atomic uint32_t pending;      /* requests that were given the host and have not ended (PE-2) */
     _Atomic uint32_t weight;       /* at least 1 (C-4) */
@@ -237,6 +238,9 @@ MC_MUST_CHECK mc_status mc_hosts_of(mc_hosts *old, mc_host *const *list, size_t 
 /* A host that no assignment names, weight 1, for mc_hosts_of. NULL: out of memory. */
 mc_host *mc_hosts_make_host(const mc_address *address, const mc_lb_config *config, mc_slice cluster_name,
                             mc_stats *stats);
+/* One that is known by a name of its own, not by its address. */
+mc_host *mc_hosts_make_named(mc_slice name, const mc_address *address, const mc_lb_config *config,
+                             mc_slice cluster_name, mc_stats *stats);
 size_t mc_hosts_count(const mc_hosts *hosts);
 /* The share of requests that discovery wants refused (drop_overloads), 0 to 1. */
 double mc_hosts_drop(const mc_hosts *hosts);

@@ -437,7 +437,7 @@ static mc_status socket_connect(const mc_upstream *upstream, mc_client *client, 
         return upstream->connector->connect(upstream->connector->ctx, &client->conn, upstream->net, host,
                                             &client_events);
     }
-    const mc_address *address = mc_hosts_address(upstream->hosts, host, client->address_index);
+    const mc_address *address = mc_upstream_address_at(upstream, host, client->address_index);
     address = address == NULL ? &host->address : address;
     if (MC_LIKELY(!upstream->cluster->has_connect)) {
         return mc_conn_connect(&client->conn, upstream->net, address, &client_events);

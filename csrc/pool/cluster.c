@@ -352,6 +352,7 @@ mc_status mc_cluster_compile(const mc_value *config, const mc_lb_node *node, uin
         (status = read_bind(config, cluster, error)) != MC_OK ||
         (status = mc_original_dst_compile(config, &cluster->arena, &cluster->original_dst, error)) != MC_OK ||
         (status = mc_aggregate_compile(config, &cluster->arena, &cluster->aggregate, error)) != MC_OK ||
+        (status = mc_forward_compile(config, &cluster->arena, &cluster->forward, error)) != MC_OK ||
         (status = mc_value_read_bool(config, "close_connections_on_host_health_failure",
                                      &cluster->close_on_health_failure, error)) != MC_OK ||
         (status = copy_text(name, &cluster->name, false)) != MC_OK ||

@@ -9,6 +9,7 @@
 #include "health/outlier.h"
 #include "lb/lb.h"
 #include "pool/breaker.h"
+#include "pool/names.h"
 #include "pool/original_dst.h"
 #include "route/route.h"
 #include "stats/code_stats.h"
@@ -149,6 +150,7 @@ typedef struct mc_cluster {
     bool close_on_host_set_change;         /* CL-13 */
     mc_original_dst *original_dst;         /* NULL: of another type */
     struct mc_aggregate_config *aggregate; /* NULL: of another type */
+    mc_forward *forward;                   /* NULL: of another type */
     mc_outlier_config *outlier;            /* NULL: not watched */
     uint64_t update_merge_window_ms;       /* CL-12; 0: off */
     mc_breakers breakers[MC_PRIORITIES];

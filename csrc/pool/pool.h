@@ -116,6 +116,7 @@ struct mc_upstream {
     mc_map pool_of;                 /* by the pool's key */
     struct mc_aggregate *aggregate; /* NULL: hosts are its own */
     mc_list own_hosts;              /* of an ORIGINAL_DST cluster, made here and not yet in the membership */
+    mc_named named;                 /* hosts of a dynamic forward proxy cluster: `hosts` has none of them (CL-17) */
     mc_list pools;                  /* oldest first: what walks them all does so in a replayable order */
     uint32_t clients;               /* connections alive, over all pools */
     uint32_t holds;                 /* attempts' owners that still use it: mc_upstream_hold/release */
@@ -176,9 +177,19 @@ static inline void mc_upstream_fail_host(mc_upstream *upstream, mc_host *host) {
 /* The host at an address of an ORIGINAL_DST cluster, made on first use; NULL: out of memory. Borrowed as with mc_upstream_choose. */
 mc_host *mc_upstream_original(mc_upstream *upstream, const mc_address *address);
 
+/* A host that has a name, with where it is now; and one that is gone, whose pools are drained. */
+MC_MUST_CHECK mc_status mc_upstream_put_named(mc_upstream *upstream, mc_host *host, mc_address_list *addresses);
+void mc_upstream_drop_named(mc_upstream *upstream, mc_slice key);
+
+/* The addresses that a connection to the host tries now; borrowed until the membership changes. NULL: there are not so many. */
+static inline const mc_address *mc_upstream_address_at(const mc_upstream *upstream, const mc_host *host,
+                                                       uint32_t index) {
+    return MC_UNLIKELY(upstream->cluster->forward != NULL) ? mc_named_address(&upstream->named, host, index)
+                                                           : mc_hosts_address(upstream->hosts, host, index);
+}
 /* Where the host is now; borrowed until the membership changes. */
 static inline const mc_address *mc_upstream_address(const mc_upstream *upstream, const mc_host *host) {
-    const mc_address *address = mc_hosts_address(upstream->hosts, host, 0);
+    const mc_address *address = mc_upstream_address_at(upstream, host, 0);
     return address == NULL ? &host->address : address;
 }
 

@@ -15,7 +15,7 @@ typedef struct mc_race {
 static mc_loop *loop_of(const mc_client *client) { return mc_net_loop(client->pool->upstream->net); }
 
 static bool has_address(const mc_pool *pool, uint32_t index) {
-    return mc_hosts_address(pool->upstream->hosts, pool->host, index) != NULL;
+    return mc_upstream_address_at(pool->upstream, pool->host, index) != NULL;
 }
 
 static void race_free(mc_race *race) {

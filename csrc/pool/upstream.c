@@ -46,6 +46,7 @@ mc_upstream *mc_upstream_new(mc_cluster *cluster, mc_hosts *hosts, mc_lb_plan *p
     mc_map_init(&upstream->pool_of);
     mc_list_init(&upstream->pools);
     mc_list_init(&upstream->own_hosts);
+    mc_named_init(&upstream->named);
     upstream->load = load != NULL ? load : &upstream->own_load;
     upstream->load->upstreams++;
     return upstream;
@@ -66,6 +67,7 @@ void mc_upstream_free(mc_upstream *upstream) {
     MC_LIST_EACH(&upstream->pools, node) { mc_pool_free(MC_CONTAINER(node, mc_pool, link)); }
     mc_deferred_cancel(&upstream->dying);
     mc_own_hosts_forget(upstream, NULL);
+    mc_named_fini(&upstream->named);
     mc_map_fini(&upstream->pool_of);
     mc_aggregate_free(upstream->aggregate);
     mc_lb_free(upstream->lb);
@@ -96,13 +98,29 @@ mc_status mc_upstream_update_planned(mc_upstream *upstream, mc_hosts *hosts, mc_
     MC_LIST_EACH(&upstream->pools, node) {
         mc_pool *pool = MC_CONTAINER(node, mc_pool, link);
         if (!pool->draining && !mc_hosts_has(hosts, pool->host) &&
-            mc_own_hosts_find(upstream, pool->host->address_text) != pool->host) {
+            mc_own_hosts_find(upstream, pool->host->address_text) != pool->host &&
+            mc_named_find(&upstream->named, pool->host->address_text) != pool->host) {
             mc_pool_drain(pool);
         } else if (upstream->cluster->close_on_host_set_change) {
             mc_pool_drain_existing(pool);
         }
     }
     return MC_OK;
+}
+
+mc_status mc_upstream_put_named(mc_upstream *upstream, mc_host *host, mc_address_list *addresses) {
+    return mc_named_put(&upstream->named, host, addresses);
+}
+
+void mc_upstream_drop_named(mc_upstream *upstream, mc_slice key) {
+    mc_host *host = mc_named_take(&upstream->named, key);
+    MC_LIST_EACH(&upstream->pools, node) {
+        mc_pool *pool = MC_CONTAINER(node, mc_pool, link);
+        if (pool->host == host) {
+            mc_pool_drain(pool);
+        }
+    }
+    mc_host_unref(host);
 }
 
 void mc_upstream_drain_host(mc_upstream *upstream, mc_host *host) {

@@ -17,6 +17,7 @@ typedef struct mc_proxy {
     /* Slot of a cluster known by name only at request time; UINT32_MAX: none. */
     uint32_t (*find_slot)(void *ctx, mc_slice name);
     void *ctx;
+    mc_map names;                      /* views of the caches of names, by the cache's name (CL-17) */
     const _Atomic bool *health_failed; /* this process is to fail its health checks; NULL: it is not */
     const mc_runtime *runtime; /* values in force; NULL: none. Read anew at each decision: an update replaces it */
     mc_record_ring records;

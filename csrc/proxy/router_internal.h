@@ -103,6 +103,8 @@ struct mc_router {
     struct mc_retry_priority *retry_priority; /* NULL: none, or nothing tried yet */
     mc_route_match *looked_at;                /* where a redirect leads that is not followed after all; NULL: none */
     struct mc_shadow *shadows;                /* that still take the request's body */
+    struct mc_name_seeker *seeker; /* its host has a name that was not known (CL-17); NULL: it never waited */
+    const char *no_host;           /* why there is none, in the arena or static; NULL: nobody knows better */
 };
 
 #define MC_R_COUNT(r, name) mc_counter_inc((r)->stream->proxy->slab, (r)->cluster->stats.name)
@@ -140,8 +142,11 @@ void mc_router_out_of_memory(mc_router *r);
 
 /* What the request asks of its host: hash and metadata. */
 MC_MUST_CHECK mc_status mc_router_ask(mc_router *r, const mc_route_request *request);
-/* A host for the next try, which then counts as tried, and whose it is; NULL: none. */
+/* A host for the next try, which then counts as tried, and whose it is; NULL: none, or (mc_router_seeks) not yet: then the try is
+ * started again when its name is known. */
 mc_host *mc_router_choose_host(mc_router *r, mc_upstream **from);
+bool mc_router_seeks(const mc_router *r);
+void mc_router_stop_seeking(mc_router *r);
 /* What balancers that go by answers are told: a try has its host; its response begins; it failed; it is over. */
 void mc_try_given(mc_try *t);
 void mc_try_told(mc_try *t);

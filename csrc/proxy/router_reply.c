@@ -235,7 +235,8 @@ void mc_router_reply_no_host(mc_router *r) {
     mc_router_charge(r, 503, NULL, false);
     mc_router_reply(r, &(mc_reply){.status = 503,
                                    .body = MC_SLICE_INIT("no healthy upstream"),
-                                   .details = "no_healthy_upstream",
+                                   .details = MC_LIKELY(r->no_host == NULL) ? "no_healthy_upstream" : r->no_host,
+                                   .details_class = "no_healthy_upstream",
                                    .flags = MC_FLAG(UH)});
 }
 

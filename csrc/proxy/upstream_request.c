@@ -321,8 +321,10 @@ void mc_try_start(mc_router *r) {
     mc_stream *stream = r->stream;
     mc_upstream *from;
     mc_host *host = follow_cluster(r) ? mc_router_choose_host(r, &from) : NULL;
-    if (host == NULL) { /* RF-5 */
-        mc_router_reply_no_host(r);
+    if (MC_UNLIKELY(host == NULL)) { /* RF-5 */
+        if (!mc_router_seeks(r)) {
+            mc_router_reply_no_host(r);
+        }
         return;
     }
     mc_try *t = mc_arena_zalloc(&stream->arena, sizeof *t);

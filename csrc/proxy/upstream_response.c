@@ -84,6 +84,7 @@ void mc_router_settle(mc_router *r) {
     mc_loop *loop = r->stream->proxy->loop;
     mc_retry_stop(&r->retry);
     r->waiting = false;
+    mc_router_stop_seeking(r);
     mc_timer_cancel(loop, &r->backoff);
     mc_timer_cancel(loop, &r->timeout);
 }
@@ -245,6 +246,7 @@ static mc_status respond(mc_try *t, bool end_stream) {
     r->final = t;
     if (r->waiting) {
         r->waiting = false;
+        mc_router_stop_seeking(r);
         mc_timer_cancel(stream->proxy->loop, &r->backoff);
     }
     if (MC_UNLIKELY(r->hedge)) { /* otherwise it is alone */

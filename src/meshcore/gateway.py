@@ -39,6 +39,7 @@ from meshcore._log import logger as log
 from meshcore.config import Config, load, load_file
 from meshcore.config.program_size import with_program_size
 from meshcore.discovery import dns_fields, sources
+from meshcore.discovery.dns_cache import NameCaches
 from meshcore.discovery.rds import FileRoutes, with_routes
 from meshcore.errors import ConfigError, MeshcoreError
 from meshcore.filters.http import methods, registered
@@ -419,6 +420,7 @@ class _Run:
         self._checked_as: dict[str, str] = {}
         self._overload: Overload | None = None
         self.routes = FileRoutes(gateway._stats)
+        self._names = NameCaches(gateway._stats, self.engine, loop)
 
     # --- from other threads ---------------------------------------------------------------------
 
@@ -500,6 +502,7 @@ class _Run:
         for source in self._sources.values():
             source.stop()
         self.routes.stop()
+        self._names.stop()
         for checker in self._checkers.values():
             checker.stop()
         if self._overload is not None:
@@ -527,6 +530,7 @@ class _Run:
 
     def _on_control(self) -> None:
         self.engine.turn_control()
+        self._names.answer()
         if spans := self.engine.spans():
             self._tracers.take(spans)
         for event in self.engine.outlier_events():
@@ -570,7 +574,9 @@ class _Run:
                 snapshot = self.engine.compile(_encode(document), [*filters, *own_filters])
                 self.engine.bind(snapshot)
                 self._start_log_writer()
+                self._names.follow(document)
                 self.engine.publish(snapshot)
+                self._names.forget(document)
             except BaseException:
                 self._keep_checkers(self._checkers, checkers)
                 for name, source in fresh.items():

@@ -157,6 +157,7 @@ def follow(script: Script, **fields: Any) -> tuple[list[Any], Store]:
     cluster = {
         "name": "c",
         "type": "STRICT_DNS",
+        "dns_lookup_family": "V4_ONLY",
         "load_assignment": {"endpoints": [{"lb_endpoints": [{"endpoint": address("a.test", 80)}]}]},
         **fields,
     }

@@ -132,6 +132,11 @@ def stateful_session(ask: Ask) -> None:
     assert ask(cookie=cookie).header("set-cookie") is None
 
 
+def dynamic_forward_proxy(ask: Ask) -> None:
+    reply = ask("/home")
+    assert (reply.header("got-host") or "").startswith("127.0.0.1:")
+
+
 SHOWN = {
     show.__name__: show
     for show in (
@@ -154,6 +159,7 @@ SHOWN = {
         adaptive_concurrency,
         cpu_limit,
         stateful_session,
+        dynamic_forward_proxy,
     )
 }
 

@@ -13,6 +13,7 @@
     X(cpu_limit)                                                                                                       \
     X(csrf)                                                                                                            \
     X(decompressor)                                                                                                    \
+    X(dynamic_forward_proxy)                                                                                           \
     X(fault)                                                                                                           \
     X(grpc_stats)                                                                                                      \
     X(header_mutation)                                                                                                 \

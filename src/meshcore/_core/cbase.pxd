@@ -5,6 +5,9 @@ from cpython.unicode cimport PyUnicode_DecodeUTF8
 from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
 
 
+cdef extern from "base/alloc.h" nogil:
+    void mc_free(void *block)
+
 cdef extern from "<stdbool.h>" nogil:
     ctypedef bint c_bool "bool"
 

@@ -167,9 +167,14 @@ cdef extern from "engine/members.h" nogil:
         double success_rate
         double average
         double threshold
+    const mc_address *mc_member_address(const mc_member *member, const mc_host *host)
     c_bool mc_members_take_failed(mc_members *members, mc_cluster **cluster, mc_host **host)
     size_t mc_members_notes(mc_members *members, mc_outlier_note *out, size_t n)
     void mc_outlier_note_fini(mc_outlier_note *note)
+
+cdef extern from "pool/names.h" nogil:
+    ctypedef struct mc_name_cache:
+        mc_slice name
 
 cdef extern from "engine/snapshot.h" nogil:
     ctypedef struct mc_listener_config:
@@ -261,3 +266,14 @@ cdef extern from "engine/engine.h" nogil:
     uint64_t mc_engine_records_dropped(const mc_engine *engine)
     bint mc_engine_span(mc_engine *engine, mc_text *out)
     uint64_t mc_engine_spans_dropped(const mc_engine *engine)
+
+cdef extern from "engine/names.h" nogil:
+    mc_status mc_engine_names_open(
+        mc_engine *engine, mc_slice cache, uint32_t max_hosts, uint32_t max_pending)
+    c_bool mc_engine_names_take(mc_engine *engine, mc_name_cache **cache, mc_slice *key)
+    mc_status mc_engine_names_count(mc_engine *engine, mc_slice cache, uint32_t hosts)
+    mc_status mc_engine_names_set(
+        mc_engine *engine, mc_slice cache, mc_slice key, const mc_address *addresses,
+        uint32_t count, mc_slice details)
+    void mc_engine_names_drop(mc_engine *engine, mc_slice cache, mc_slice key)
+    uint64_t mc_engine_names_age(const mc_engine *engine, mc_slice cache, mc_slice key)

@@ -12,11 +12,13 @@ from meshcore._core.cbase cimport (
     bytes_slice,
     mc_address,
     mc_address_ip,
+    mc_address_parse,
     mc_address_text,
     mc_arena,
     mc_arena_fini,
     mc_arena_init,
     mc_error,
+    mc_free,
     mc_slice,
     mc_slice_of,
     mc_status,
@@ -42,6 +44,12 @@ from meshcore._core.cengine cimport (
     mc_engine_drained,
     mc_engine_find_bound,
     mc_engine_free,
+    mc_engine_names_age,
+    mc_engine_names_count,
+    mc_engine_names_drop,
+    mc_engine_names_open,
+    mc_engine_names_set,
+    mc_engine_names_take,
     mc_engine_new,
     mc_engine_options,
     mc_engine_publish,
@@ -65,7 +73,6 @@ from meshcore._core.cengine cimport (
     mc_host_flags_text,
     mc_host_unref,
     mc_hosts,
-    mc_hosts_address,
     mc_hosts_at,
     mc_hosts_count,
     mc_log_writer,
@@ -78,9 +85,11 @@ from meshcore._core.cengine cimport (
     mc_loop_fd,
     mc_loop_turn,
     mc_member,
+    mc_member_address,
     mc_members_find,
     mc_members_notes,
     mc_members_take_failed,
+    mc_name_cache,
     mc_outlier_note,
     mc_outlier_note_fini,
     mc_outlier_type_name,
@@ -414,6 +423,71 @@ cdef class Engine:
             mc_host_unref(host)
         return out
 
+    # --- names that are resolved on demand ----------------------------------------------------
+
+    def open_names(self, str cache, uint32_t max_hosts, uint32_t max_pending):
+        """A cache of names, for every worker; or other limits of one that is open."""
+        cdef bytes name = cache.encode()
+        if mc_engine_names_open(
+            self.use(), bytes_slice(name), max_hosts, max_pending
+        ) != MC_OK:
+            raise MemoryError()
+
+    def asked_names(self):
+        """What requests wait for since the last call: (cache, key)."""
+        cdef mc_engine *engine = self.use()
+        cdef mc_name_cache *cache
+        cdef mc_slice key
+        cdef list out = []
+        while mc_engine_names_take(engine, &cache, &key):
+            try:
+                out.append((slice_str(cache.name), slice_str(key)))
+            finally:
+                mc_free(<void *>key.p)
+        return out
+
+    def count_names(self, str cache, uint32_t hosts):
+        """How many names the cache has, whether or not they are known yet."""
+        cdef bytes name = cache.encode()
+        mc_engine_names_count(self.use(), bytes_slice(name), hosts)
+
+    def set_name(self, str cache, str key, addresses, int port, str details):
+        """What a key stands for: IP addresses, or the reason why there are none."""
+        cdef mc_engine *engine = self.use()
+        cdef bytes name = cache.encode()
+        cdef bytes text = key.encode("utf-8", "surrogateescape")
+        cdef bytes why = details.encode()
+        cdef bytes ip
+        cdef Py_ssize_t count = len(addresses), i
+        cdef mc_status status
+        cdef mc_address *list_of = <mc_address *>calloc(count + 1, sizeof(mc_address))
+        if list_of == NULL:
+            raise MemoryError()
+        try:
+            for i in range(count):
+                ip = addresses[i].encode()
+                if mc_address_parse(&list_of[i], bytes_slice(ip), port) != MC_OK:
+                    raise ValueError(f"{addresses[i]!r} is not an IP address")
+            status = mc_engine_names_set(
+                engine, bytes_slice(name), bytes_slice(text), list_of, count, bytes_slice(why))
+        finally:
+            free(list_of)
+        if status == MC_ENOMEM:
+            raise MemoryError()
+
+    def drop_name(self, str cache, str key):
+        cdef bytes name = cache.encode()
+        cdef bytes text = key.encode("utf-8", "surrogateescape")
+        mc_engine_names_drop(self.use(), bytes_slice(name), bytes_slice(text))
+
+    def name_age_ms(self, str cache, str key):
+        """How long ago a request was sent there; None: never."""
+        cdef bytes name = cache.encode()
+        cdef bytes text = key.encode("utf-8", "surrogateescape")
+        cdef uint64_t age = mc_engine_names_age(
+            self.use(), bytes_slice(name), bytes_slice(text))
+        return None if age == 0xFFFFFFFFFFFFFFFF else age
+
     def outlier_events(self):
         """Ejections and returns since the last call, oldest first, a dict each."""
         cdef mc_engine *engine = self.use()
@@ -532,15 +606,15 @@ cdef dict cluster_dict(mc_engine *engine, mc_cluster *cluster):
         "observability_name": slice_str(cluster.stat_name),
         "breakers": [breakers_dict(&cluster.breakers[i]) for i in range(2)],
         "hosts": [] if hosts == NULL else [
-            host_dict(engine, hosts, mc_hosts_at(hosts, i)) for i in range(mc_hosts_count(hosts))
+            host_dict(engine, member, mc_hosts_at(hosts, i)) for i in range(mc_hosts_count(hosts))
         ],
     }
 
 
-cdef dict host_dict(mc_engine *engine, mc_hosts *hosts, mc_host *host):
+cdef dict host_dict(mc_engine *engine, mc_member *member, mc_host *host):
     cdef char flags[256]
     cdef char address[MC_ADDRESS_TEXT]
-    mc_address_text(mc_hosts_address(hosts, host, 0), address)
+    mc_address_text(mc_member_address(member, host), address)
     mc_host_flags_text(host.health_flags, flags, sizeof(flags))
     return {
         "address": text_of(address),

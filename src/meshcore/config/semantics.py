@@ -39,6 +39,7 @@ def _unique(items: Iterable[Tree], field: str, what: str) -> None:
 
 
 def _static_resources(tree: Tree) -> Tree:
+    _same_caches(tree)
     _unique(tree.get("clusters", ()), "clusters", "cluster")
     listeners = tree.get("listeners", ())
     _unique(listeners, "listeners", "listener")
@@ -76,6 +77,7 @@ def _cluster(tree: Tree) -> Tree:
         raise _invalid("does not go with the type ORIGINAL_DST", "load_assignment")
     if tree.get("type") == "EDS" and "eds_config" not in tree.get("eds_cluster_config", {}):
         raise _invalid("is required with EDS", "eds_cluster_config", "eds_config")
+    _forward_proxy(tree)
     resolved = (
         tree.get("type", "STATIC") not in ("STRICT_DNS", "LOGICAL_DNS")
         and "cluster_type" not in tree
@@ -87,6 +89,49 @@ def _cluster(tree: Tree) -> Tree:
                 f"must be an IP address, not {host!r}; a name needs the cluster type STRICT_DNS"
             )
             raise _invalid(reason, *path, "address")
+    return tree
+
+
+_FORWARD: Final = "envoy.extensions.clusters.dynamic_forward_proxy.v3.ClusterConfig"
+_HTTP_OPTIONS: Final = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+
+
+def _forward_proxy(cluster: Tree) -> None:
+    """CL-17: such a cluster names many hosts, so that who answers must be checked by name."""
+    typed = cluster.get("cluster_type", {}).get("typed_config", {})
+    if typed.get("@type") != TYPE_PREFIX + _FORWARD:
+        return
+    options = cluster.get("typed_extension_protocol_options", {}).get(_HTTP_OPTIONS)
+    given = options if options is not None else cluster
+    http = given.get("upstream_http_protocol_options")
+    if http is None and options is None:
+        return  # the older spelling turns both on by itself
+    safe = http is not None and http.get("auto_sni") and http.get("auto_san_validation")
+    if not safe and not typed.get("allow_insecure_cluster_options"):
+        raise _invalid(
+            "must have auto_sni and auto_san_validation unless allow_insecure_cluster_options",
+            "cluster_type",
+            "typed_config",
+        )
+
+
+def _cache(tree: Tree) -> Tree:
+    ahead, most = tree.get("preresolve_hostnames", ()), tree.get("max_hosts", 1024)
+    if len(ahead) > most:
+        reason = f"are {len(ahead)}, more than max_hosts={most}"
+        raise _invalid(reason, "preresolve_hostnames")
+    return tree
+
+
+def _same_caches(tree: Tree) -> Tree:
+    """One name, one cache: all that say something of it must say the same."""
+    from meshcore.discovery.dns_cache import cache_configs
+
+    known: dict[str, Tree] = {}
+    for config in cache_configs({"static_resources": tree}):
+        if known.setdefault(config["name"], config) != config:
+            reason = f"DNS cache {config['name']!r} has different settings elsewhere"
+            raise _invalid(reason)
     return tree
 
 
@@ -314,6 +359,7 @@ HOOKS: Final[dict[str, Callable[[Tree], Tree]]] = {
     "envoy.config.route.v3.DirectResponseAction": _direct_response,
     "envoy.config.route.v3.FilterConfig": _filter_config,
     "envoy.config.route.v3.RouteAction": _unique_upgrades,
+    "envoy.extensions.common.dynamic_forward_proxy.v3.DnsCacheConfig": _cache,
     "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager": (
         _http_connection_manager
     ),

@@ -15,10 +15,10 @@ from meshcore._core.stats import Store
 from meshcore._log import logger as log
 from meshcore.config.defaults import default
 from meshcore.discovery import dns_fields
-from meshcore.discovery.resolver import Resolver, read_resolver
+from meshcore.discovery.resolver import Resolver, look_up, read_resolver
 from meshcore.health.state import milliseconds
 
-__all__ = ["DnsCluster"]
+__all__ = ["FAMILIES", "DnsCluster"]
 
 OnChange = Callable[[str, dict[str, Any]], None]
 Found = list[tuple[str, int | None]]
@@ -135,14 +135,9 @@ class DnsCluster:
 
     async def _resolve(self, name: str) -> int | None:
         """The TTL, 0 when unknown; None on failure: the addresses known so far stay."""
-        found: Found = []
         self._attempts.inc()
         try:
-            for family in self._families:
-                seen = {address for address, _ in found}
-                found += [a for a in await self._resolver(name, family) if a[0] not in seen]
-                if found and self._first_only:
-                    break
+            found = await look_up(self._resolver, self._families, self._first_only, name)
             if self._logical and not found:  # CL-5
                 raise OSError("the name has no address")
         except (OSError, ValueError) as error:

@@ -19,7 +19,15 @@ from typing import Any, Protocol
 from meshcore._addresses import is_ip
 from meshcore.discovery.wire import AAAA, NXDOMAIN, A, Answer, DnsFormatError, decode, encode
 
-__all__ = ["Resolver", "StubResolver", "SystemResolver", "read_resolver"]
+__all__ = [
+    "Addresses",
+    "Resolver",
+    "StubResolver",
+    "SystemResolver",
+    "look_up",
+    "read_resolver",
+    "reason_of",
+]
 
 Found = list[tuple[str, int | None]]  # address, TTL in seconds; None: unknown
 Server = tuple[str, int]
@@ -29,6 +37,63 @@ GETADDRINFO = (
     "envoy.extensions.network.dns_resolver.getaddrinfo.v3.GetAddrInfoDnsResolverConfig"
 )
 KINDS = {socket.AF_INET: A, socket.AF_INET6: AAAA}
+
+
+# Why a name has no address, as c-ares says it.
+NOT_FOUND = "Domain name not found"
+NO_DATA = "DNS server returned answer with no data"
+BAD_NAME = "Misformatted domain name"
+REFUSALS = {
+    1: "DNS server claims query was misformatted",
+    2: "DNS server returned general failure",
+    4: "DNS server does not implement requested operation",
+    5: "DNS server refused query",
+}
+
+
+class Addresses(Found):
+    """What a name has; of an empty list `why`."""
+
+    why: str = NOT_FOUND
+
+
+class ResolveError(OSError):
+    """No answer; `why` in the words of c-ares."""
+
+    def __init__(self, text: str, why: str) -> None:
+        super().__init__(text)
+        self.why = why
+
+
+def reason_of(error: Exception) -> str:
+    if isinstance(error, ValueError):
+        return BAD_NAME
+    return getattr(error, "why", "Could not contact DNS servers")
+
+
+async def look_up(
+    resolver: Resolver, families: Sequence[int], first_only: bool, name: str
+) -> Addresses:
+    """One family after the other. It failed when there is no address and no family had an answer,
+    be it that there is none; where all families are wanted, when one had none."""
+    found = Addresses()
+    failure: Exception | None = None
+    answered = False
+    for family in families:
+        try:
+            more = await resolver(name, family)
+        except (OSError, ValueError) as error:
+            failure = error
+            continue
+        answered = True
+        seen = {address for address, _ in found}
+        found += [each for each in more if each[0] not in seen]
+        found.why = getattr(more, "why", NOT_FOUND)
+        if found and first_only:
+            break
+    if failure is not None and not found and not (answered and first_only):
+        raise failure
+    return found
 
 
 class Resolver(Protocol):
@@ -129,11 +194,14 @@ class StubResolver:
         if local or name.lower().rstrip(".") in files.hosts:
             return list(local)
         servers = self._options.servers or tuple(files.servers)
+        found = Addresses()
         for candidate in self._candidates(name, files):
             answer = await self._ask(servers, candidate, KINDS[socket.AddressFamily(family)])
+            found.why = NOT_FOUND if answer.code == NXDOMAIN else NO_DATA
             if answer.addresses:
-                return list(answer.addresses)
-        return []
+                found += answer.addresses
+                break
+        return found
 
     def _candidates(self, name: str, files: SystemFiles) -> list[str]:
         if name.endswith(".") or not self._options.search:
@@ -144,6 +212,7 @@ class StubResolver:
     async def _ask(self, servers: Sequence[Server], name: str, kind: int) -> Answer:
         """The first useful answer: every server in turn, as often as allowed."""
         error: Exception = OSError(f"no answer for {name}")
+        why = ""
         for _ in range(self._options.tries):
             for server in servers:
                 try:
@@ -152,11 +221,16 @@ class StubResolver:
                     )
                 except (OSError, EOFError, TimeoutError) as failure:
                     error = failure
+                    late = isinstance(failure, TimeoutError)
+                    why = (
+                        "Timeout while contacting" if late else "Could not contact"
+                    ) + " DNS servers"
                     continue
                 if answer.code in (0, NXDOMAIN):
                     return answer
                 error = OSError(f"{server[0]} refuses {name}: code {answer.code}")
-        raise OSError(str(error) or f"no answer for {name} in time") from error
+                why = REFUSALS.get(answer.code, REFUSALS[2])
+        raise ResolveError(str(error) or f"no answer for {name} in time", why) from error
 
     async def _exchange(self, server: Server, name: str, kind: int) -> Answer:
         if not self._options.tcp:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 import struct
 from dataclasses import dataclass
 
@@ -28,8 +29,14 @@ class Answer:
     addresses: tuple[tuple[str, int], ...]
 
 
+# What a host name may hold of ASCII; others are spelled by IDNA.
+_ODD = re.compile(r"[^-._*/A-Za-z0-9\x80-\U0010ffff]")
+
+
 def _labels(name: str) -> bytes:
     out = bytearray()
+    if _ODD.search(name):
+        raise DnsFormatError(f"{name!r} is not a host name")
     for label in name.rstrip(".").split("."):
         raw = label.encode("ascii") if label.isascii() else label.encode("idna")
         if not 0 < len(raw) < 64:
