@@ -422,7 +422,10 @@ static mc_status read_upstream_chain(mc_hcm *hcm, const mc_value *config, const 
     if (list_length(router, field) == 0) {
         return MC_OK;
     }
+    const mc_slice scope = compile->scope;
+    compile->scope = MC_SLICE(""); /* they count for no connection manager */
     mc_status status = read_chain(hcm, router, field, &mc_upstream_codec_filter, context, compile, &hcm->upstream);
+    compile->scope = scope;
     for (uint32_t i = hcm->upstream.begin; status == MC_OK && i + 1 < hcm->upstream.end; i++) {
         if (hcm->filters[i].kind == NULL || !hcm->filters[i].kind->upstream) {
             status = mc_error_set(compile->error, MC_EINVAL, field, "holds a filter that cannot stand there: %.*s",

@@ -547,6 +547,36 @@ def test_filters_of_tries(sides: Pair) -> None:
     check(sides(routes, router=router, host=COUNTS, clusters=clusters), cases)
 
 
+def test_rules_of_tries(sides: Pair) -> None:
+    """Who may be told what is asked before each try, and refused instead of it."""
+
+    def rules(action: str, header: str) -> str:
+        permission = f"{{header: {{name: {header}, string_match: {{exact: '1'}}}}}}"
+        policy = f"{{p: {{permissions: [{permission}], principals: [{{any: true}}]}}}}"
+        return f"{{action: {action}, policies: {policy}}}"
+
+    kind = "type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBAC"
+    own = f"{{'@type': {kind}PerRoute, rbac: {{rules: {rules('ALLOW', 'x-may')}}}}}"
+    typed = f"{{'@type': {kind}, rules: {rules('DENY', 'x-bad')}}}"
+    chain = f"{{name: rbac, typed_config: {typed}}}, {CODEC}"
+    router = f"              upstream_http_filters: [{chain}]\n"
+    routes = [
+        route("plain", "timeout: 1s"),
+        route("again", retried("retry_on: 5xx, num_retries: 2")),
+        route("own", "timeout: 1s", more=f", typed_per_filter_config: {{rbac: {own}}}"),
+        route("refused", f"cluster: refused, {retried('retry_on: 5xx')}"),
+        route("copied", "request_mirror_policies: [{cluster: mirror}]"),
+    ]
+    cases = [
+        request(f"{method} /{name}/{step}", *headers, body=body)
+        for name in "plain again own refused copied".split()
+        for step in ("200", "500,200")
+        for headers in ((), ("x-bad: 1",), ("x-may: 1",))
+        for method, body in (("GET", b""), ("POST", b"abc"))
+    ]
+    check(sides(routes, router=router), cases)
+
+
 # --- whose copies, and what they carry ------------------------------------------------------------
 
 

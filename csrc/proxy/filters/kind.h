@@ -29,7 +29,8 @@ typedef struct mc_filter_kind {
     const char *type;       /* full name of the message in the chain */
     const char *route_type; /* of the message in typed_per_filter_config; NULL: there is none */
     const mc_filter_type *filter;
-    bool upstream; /* may stand in the chain of a try: changes headers and trailers, at once, and nothing else */
+    bool
+        upstream; /* may stand in the chain of a try: it changes headers and trailers or answers, at once, and keeps no state */
     mc_status (*compile)(mc_filter_compile *c, const mc_value *config, void **out);
     mc_status (*compile_route)(mc_filter_compile *c, const mc_value *config, void **out);
     /* Frees what is in mc_filter_worker_state; called when the worker lets the configuration go. */
