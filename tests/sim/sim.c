@@ -27,6 +27,9 @@ static const char *const outcome_names[] = {"pending", "whole", "failed", "close
 typedef struct asked {
     uint32_t id;
     const char *method;
+    size_t at;   /* in the client's bytes to send: where it begins */
+    bool begun;  /* a byte of it was sent */
+    bool behind; /* then: two others that were sent before were not answered */
 } asked;
 
 /* What a response, or a request, says of itself while it is read. */
@@ -43,7 +46,8 @@ typedef struct reading {
 typedef struct client {
     pipeline_peer peer;
     bool open, stalled;
-    bool over; /* half a request was answered, with a body that an answer to the whole would not have */
+    bool over;       /* half a HEAD was answered, with a body that an answer to the whole would not have */
+    uint64_t expect; /* over: so many bytes of that body are to come */
     mc_h1_parser parser;
     reading response;
     asked asked[ASKED]; /* in order */
@@ -60,6 +64,8 @@ typedef struct server {
     mc_h1_parser parser;
     reading request;
     bool busy, answered, stalled, head;
+    bool heard, told;      /* the head of the newest request; a byte of its answer */
+    uint32_t requests;     /* of this connection */
     mc_text out, previous; /* the previous bytes may still be borrowed */
     size_t out_at;
     uint64_t due_ms;
@@ -81,8 +87,9 @@ typedef struct sim {
     client clients[CLIENTS];
     outcome outcomes[REQUESTS];
     uint32_t requests, answered, tally[4];
-    uint64_t received; /* by servers: heads of requests */
-    uint64_t ended;    /* connections, by servers */
+    uint64_t received;      /* by servers: heads of requests */
+    uint64_t ended;         /* connections that served before, by servers that had not begun to answer */
+    bool reached[REQUESTS]; /* a server, by request */
     uint64_t records;
     mc_cluster *clusters[KEPT];
     mc_host *hosts[KEPT];
@@ -285,7 +292,11 @@ static mc_status server_headers(void *ctx, const mc_h1_head *head) {
     r->id = (uint32_t)header_number(r, "x-sim-id");
     r->expected = header_number(r, "x-sim-size");
     s->received++;
+    v->heard = true;
+    v->told = false;
+    v->requests++;
     REQUIRE(s, r->id < s->requests, "a request that nobody sent");
+    s->reached[r->id] = true;
     r->seed = request_pattern(r->id);
     v->head = mc_slice_eq(mc_headers_get_known(&r->headers, MC_H_METHOD), MC_SLICE("HEAD"));
     REQUIRE(s, !head->has_length || head->content_length == r->expected, "length of %u", r->id);
@@ -345,6 +356,13 @@ static void server_gone(pipeline_peer *peer) {
     }
 }
 
+/* What met the end of a connection that was used before, without an answer to it, goes out once more. A reset takes back what of an
+ * answer was under way. */
+static void note_end(sim *s, server *v, bool reset) {
+    s->ended += v->requests > 1 && v->heard && (!v->told || reset);
+    v->heard = false;
+}
+
 /* Sends what is due: all of it, or a part. */
 static void server_step(sim *s, server *v, bool all) {
     size_t left = v->out.n - v->out_at;
@@ -353,13 +371,16 @@ static void server_step(sim *s, server *v, bool all) {
     }
     size_t n = left == 0 || all || chance(s, 60) ? left : 1 + below(s, left);
     pipeline_send(v->peer, mc_slice_of(v->out.p + v->out_at, n));
+    v->told |= n > 0;
     v->out_at += n;
     v->due_ms = now(s) + below(s, 30);
     if (n < left) {
         return;
     }
     v->busy = false;
-    s->ended += v->end != STAY;
+    if (v->end != STAY) {
+        note_end(s, v, v->end == RESET);
+    }
     if (v->end == CLOSE) {
         mc_conn_close(&v->peer->conn, true);
     } else if (v->end == RESET) {
@@ -411,9 +432,13 @@ static mc_status client_headers(void *ctx, const mc_h1_head *head) {
     if (head->status < 200) {
         return MC_OK;
     }
-    c->over = head->status == 408 && strcmp(c->asked[0].method, "HEAD") == 0;
     r->expected = header_number(r, "x-sim-size");
     r->id = (uint32_t)header_number(r, "x-sim-id");
+    c->over = head->status == 408 && strcmp(c->asked[0].method, "HEAD") == 0 && r->id == UINT32_MAX;
+    if (c->over) {
+        c->expect = head->content_length;
+        REQUIRE(s, head->has_length && !s->reached[c->asked[0].id], "half of %u was served", c->asked[0].id);
+    }
     if (r->id != UINT32_MAX) {
         REQUIRE(s, r->id == c->asked[0].id, "got the response to %u for %u", r->id, c->asked[0].id);
         r->seed = response_pattern(r->id);
@@ -457,6 +482,9 @@ static void client_read(sim *s, client *c) {
     while (c->peer.in.length > 0) {
         mc_slice front = mc_buffer_front(&c->peer.in);
         if (c->over) {
+            REQUIRE(s, c->peer.in.length <= c->expect, "an answer to half a request goes on: %.*s",
+                    MC_SLICE_ARG(front));
+            c->expect -= c->peer.in.length;
             mc_buffer_clear(&c->peer.in);
             break;
         }
@@ -473,8 +501,9 @@ static void client_read(sim *s, client *c) {
     if (c->asked_count > 0 && c->peer.eof && mc_h1_parser_eof(&c->parser) != MC_OK) {
         trace(s, "response to %u cut off", c->asked[0].id);
     }
-    /* Whom too many answers wait for is a flood. */
-    const bool flooded = c->asked_count > 0 && pipeline_counter(&s->p, "http1.response_flood") > s->floods;
+    /* H1-12: who asks for more while two answers have not left is a flood; nobody serves that request. */
+    const bool flooded = c->asked_count > 0 && c->asked[0].behind && !s->reached[c->asked[0].id] &&
+                         pipeline_counter(&s->p, "http1.response_flood") > s->floods;
     s->floods += flooded;
     for (uint32_t i = 0; i < c->asked_count; i++) {
         REQUIRE(s, !s->calm || flooded, "the connection of request %u was closed", c->asked[i].id);
@@ -510,7 +539,7 @@ static void client_ask(sim *s, client *c) {
         c->out.n = c->out_at = 0;
     }
     s->outcomes[s->requests++] = PENDING;
-    c->asked[c->asked_count++] = (asked){id, methods[kind]};
+    c->asked[c->asked_count++] = (asked){.id = id, .method = methods[kind], .at = c->out.n};
     add(&c->out, "%s /%u/%u HTTP/1.1\r\nHost: h%u\r\nx-sim-id: %u\r\nx-sim-size: %llu\r\n", methods[kind],
         (unsigned)below(s, s->calm ? 4 : 6), id, (unsigned)below(s, 3), id, (unsigned long long)size);
     if (chance(s, 20)) { /* some balancers heed it */
@@ -537,6 +566,12 @@ static void client_send(sim *s, client *c, bool all) {
     size_t left = c->out.n - c->out_at;
     if (left > 0 && !c->peer.closed) {
         size_t n = all || chance(s, 70) ? left : 1 + below(s, left);
+        for (uint32_t i = 0; i < c->asked_count; i++) {
+            if (!c->asked[i].begun && c->asked[i].at < c->out_at + n) {
+                c->asked[i].begun = true;
+                c->asked[i].behind = i >= 2;
+            }
+        }
         pipeline_send(&c->peer, mc_slice_of(c->out.p + c->out_at, n));
         c->out_at += n;
     }
@@ -987,7 +1022,7 @@ static void servers_step(sim *s, bool all) {
         server_step(s, v, all);
         if (!s->calm && !v->busy && chance(s, 1)) {
             trace(s, "server leaves");
-            s->ended++;
+            note_end(s, v, false);
             mc_conn_close(&peer->conn, true); /* an idle connection, perhaps in a race with the next request */
         }
     }
@@ -1081,7 +1116,6 @@ static void check_gauges(sim *s) {
         snprintf(name, sizeof name, "cluster.c%d.upstream_rq_retry", i);
         allowed += pipeline_counter(&s->p, name);
     }
-    /* What met the end of a connection that was used before went out once more, whatever of it had come to the server. */
     REQUIRE(s, s->received <= allowed + s->ended, "servers got %llu requests of %llu", (unsigned long long)s->received,
             (unsigned long long)allowed);
 }
