@@ -411,7 +411,7 @@ static mc_status filter_request(mc_router *r, mc_shadow *s) {
     if (MC_LIKELY(!mc_router_filters_tries_to(r, s->upstream->cluster))) {
         return MC_OK;
     }
-    if (!mc_upstream_chain_headers(r->stream, MC_DECODE, &s->request, r->headers_only)) {
+    if (!mc_upstream_chain_copy(r->stream, &s->request, r->headers_only)) {
         return MC_ENOMEM;
     }
     return mc_headers_set_known(&s->request, MC_H_PATH, mc_headers_get_known(&s->request, MC_H_PATH));

@@ -1,11 +1,13 @@
 #include "proxy/upstream_chain.h"
 
+#include "proxy/filters/kind.h"
+
 const mc_filter_type mc_upstream_codec_filter = {.name = "envoy.filters.http.upstream_codec", .terminal = true};
 
 typedef struct passage {
     mc_direction direction;
     mc_headers *headers;
-    bool trailers, end_stream;
+    bool trailers, end_stream, copy;
 } passage;
 
 static mc_filter_status pass_one(mc_filter *filter, const passage *what) {
@@ -27,6 +29,9 @@ static bool pass(mc_stream *stream, const passage *what) {
         const uint32_t slot = hcm->upstream.begin + (what->direction == MC_DECODE ? n : count - 1 - n);
         const mc_filter_config *config = &hcm->filters[slot];
         mc_filter filter = {.type = config->type, .config = config->config, .stream = stream, .slot = (uint8_t)slot};
+        if (what->copy && config->kind != NULL && config->kind->answers) {
+            continue;
+        }
         if (!mc_filter_is_disabled(config, routed, slot) && pass_one(&filter, what) != MC_FILTER_CONTINUE) {
             return false;
         }
@@ -36,6 +41,10 @@ static bool pass(mc_stream *stream, const passage *what) {
 
 bool mc_upstream_chain_headers(mc_stream *stream, mc_direction direction, mc_headers *headers, bool end_stream) {
     return pass(stream, &(passage){.direction = direction, .headers = headers, .end_stream = end_stream});
+}
+
+bool mc_upstream_chain_copy(mc_stream *stream, mc_headers *headers, bool end_stream) {
+    return pass(stream, &(passage){.direction = MC_DECODE, .headers = headers, .end_stream = end_stream, .copy = true});
 }
 
 bool mc_upstream_chain_trailers(mc_stream *stream, mc_direction direction, mc_headers *trailers) {

@@ -31,6 +31,7 @@ typedef struct mc_filter_kind {
     const mc_filter_type *filter;
     bool
         upstream; /* may stand in the chain of a try: it changes headers and trailers or answers, at once, and keeps no state */
+    bool answers; /* there: may answer in the upstream's place, so it is not asked about copies */
     mc_status (*compile)(mc_filter_compile *c, const mc_value *config, void **out);
     mc_status (*compile_route)(mc_filter_compile *c, const mc_value *config, void **out);
     /* Frees what is in mc_filter_worker_state; called when the worker lets the configuration go. */

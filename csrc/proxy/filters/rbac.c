@@ -642,6 +642,7 @@ const mc_filter_kind mc_filter_kind_rbac = {
     .route_type = "envoy.extensions.filters.http.rbac.v3.RBACPerRoute",
     .filter = &filter_type,
     .upstream = true,
+    .answers = true,
     .compile = compile,
     .compile_route = compile_route,
 };
