@@ -5,10 +5,14 @@
 
 typedef struct writer {
     mc_text text;
-    bool first; /* of the tags */
+    bool first;       /* of the tags */
+    bool keeps_empty; /* tags */
 } writer;
 
 static void tag(writer *out, mc_slice name, mc_slice value) {
+    if (value.n == 0 && !out->keeps_empty) {
+        return;
+    }
     if (!out->first) {
         mc_text_lit(&out->text, ",");
     }
@@ -80,6 +84,7 @@ static void begin(writer *out, const mc_loop *loop, const mc_tracing *tracing, c
     char id[MC_TRACE_ID_TEXT];
     mc_text_init(&out->text);
     out->first = true;
+    out->keeps_empty = tracing->tracer != MC_TRACER_ZIPKIN; /* whose tags all have values */
     mc_text_lit(&out->text, "{\"provider\":");
     mc_text_u64(&out->text, tracing->provider);
     bool wide = tracing->tracer == MC_TRACER_OPENTELEMETRY;
@@ -112,9 +117,9 @@ static void custom_tags(writer *out, const mc_custom_tags *tags, const mc_stream
         const mc_custom_tag *one = &tags->items[i];
         mc_text value;
         mc_text_init(&value);
-        mc_format_run(one->value, info, &value);
-        mc_slice text = value.n > 0 ? mc_text_slice(&value) : one->otherwise;
-        if (text.n > 0 && !value.failed) {
+        const bool present = mc_format_run_present(one->value, info, &value);
+        mc_slice text = present ? mc_text_slice(&value) : one->otherwise;
+        if ((text.n > 0 || (present && one->keeps_empty)) && !value.failed) {
             tag(out, one->name, text);
         }
         mc_text_fini(&value);

@@ -182,7 +182,8 @@ void mc_tracing_decide(mc_stream *stream) {
     }
     const uint64_t drawn = number % 10000;
     const sampling parts = sampling_of(stream);
-    mc_trace_reason reason = mc_request_id_reason(id);
+    /* An id that is not to be written is not read either. */
+    mc_trace_reason reason = stream->hcm->pack_trace_reason ? mc_request_id_reason(id) : MC_TRACE_NOT_TRACEABLE;
     bool decided = false; /* anew: then the id is to say so */
     if (reason == MC_TRACE_NOT_TRACEABLE) {
         if (mc_headers_has(headers, MC_H_X_CLIENT_TRACE_ID) &&
@@ -273,7 +274,10 @@ static void decorate(mc_stream *stream, mc_span *span) {
     const mc_decorator *decorator = route == NULL ? NULL : route->decorator;
     const bool formatted = tracing->operation != NULL ||
                            (route != NULL && route->tracing != NULL && route->tracing->operation_format != NULL);
-    if (decorator != NULL && decorator->operation.n > 0 && !formatted) {
+    if (formatted) { /* whatever a neighbour calls it */
+        return;
+    }
+    if (decorator != NULL && decorator->operation.n > 0) {
         span->name = decorator->operation;
         span->decorated = decorator->propagate ? decorator->operation : MC_SLICE_NONE;
     }
@@ -311,6 +315,12 @@ void mc_tracing_start(mc_stream *stream) {
     if (status == MC_OK) { /* without memory the request goes on untraced */
         decorate(stream, span);
         stream->span = span;
+    }
+}
+
+void mc_tracing_forget(mc_stream *stream) {
+    if (stream->span != NULL) {
+        stream->span->context.sampled = false;
     }
 }
 

@@ -61,6 +61,8 @@ typedef struct mc_span {
 void mc_tracing_decide(struct mc_stream *stream);
 /* The span of the request; NULL in the stream when memory ran out. */
 void mc_tracing_start(struct mc_stream *stream);
+/* What the request belongs to is not to be reported after all: a health check. */
+void mc_tracing_forget(struct mc_stream *stream);
 /* Operation names that travel with the response; counts. */
 void mc_tracing_response(struct mc_stream *stream);
 void mc_tracing_finish(struct mc_stream *stream);

@@ -86,6 +86,7 @@ static mc_status compile_tag(mc_arena *arena, const mc_value *entry, mc_custom_t
     } else if ((kind = mc_value_get(entry, "request_header")) != NULL) {
         MC_TRY(mc_error_in(request_header(arena, kind, &format, error), error, "request_header"));
     } else if ((kind = mc_value_get(entry, "metadata")) != NULL) {
+        out->keeps_empty = true;
         MC_TRY(mc_error_in(metadata(arena, kind, &format, error), error, "metadata"));
     } else if (mc_value_get(entry, "value") != NULL) {
         MC_TRY(mc_value_read_string(entry, "value", &format, error));

@@ -7,7 +7,8 @@
 typedef struct mc_custom_tag {
     mc_slice name;
     const mc_format *value;
-    mc_slice otherwise; /* when the value is empty; empty too: no tag */
+    mc_slice otherwise; /* when there is no value; empty: no tag */
+    bool keeps_empty;   /* of metadata, a value that is empty is a tag */
 } mc_custom_tag;
 
 typedef struct mc_custom_tags {

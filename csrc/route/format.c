@@ -269,6 +269,20 @@ void mc_format_run(const mc_format *format, const mc_stream_info *info, mc_text 
     }
 }
 
+bool mc_format_run_present(const mc_format *format, const mc_stream_info *info, mc_text *out) {
+    bool present = false;
+    for (uint32_t i = 0; i < format->ops.count; i++) {
+        const mc_format_op *op = &format->ops.items[i];
+        if (op->command != NULL) {
+            present = mc_format_eval_text(op, info, out) || present;
+        } else {
+            mc_text_add(out, op->text);
+            present = present || op->text.n > 0;
+        }
+    }
+    return present;
+}
+
 mc_status mc_format_run_arena(const mc_format *format, const mc_stream_info *info, mc_arena *arena, mc_slice *out) {
     if (mc_format_literal(format, out)) {
         return MC_OK;

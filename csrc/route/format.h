@@ -31,6 +31,8 @@ MC_MUST_CHECK mc_status mc_format_content_type(mc_arena *arena, const mc_value *
 
 /* Appends to `out`, whose `failed` tells of memory that ran out. */
 void mc_format_run(const mc_format *format, const mc_stream_info *info, mc_text *out);
+/* Also says whether anything of it was there, be it empty; an operator that is absent adds nothing. Text alone. */
+bool mc_format_run_present(const mc_format *format, const mc_stream_info *info, mc_text *out);
 /* Into an arena. */
 MC_MUST_CHECK mc_status mc_format_run_arena(const mc_format *format, const mc_stream_info *info, mc_arena *arena,
                                             mc_slice *out);

@@ -313,6 +313,16 @@ def _failed(span: Span) -> bool:
     return status.isdigit() and int(status) >= (500 if span.kind == "SERVER" else 400)
 
 
+_METHODS = frozenset("CONNECT DELETE GET HEAD OPTIONS PATCH POST PUT TRACE".split())
+
+
+def _semantic(tags: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """OpenTelemetry's conventions know some methods, and one name for all others."""
+    for name, value in tags.items():
+        unknown = name == "http.method" and value not in _METHODS
+        yield name, "_OTHER" if unknown else value
+
+
 def otlp(spans: Sequence[Span], resource: Mapping[str, str]) -> bytes:
     """OpenTelemetry's ExportTraceServiceRequest."""
     scope = _bytes(1, "meshcore") + _bytes(2, __version__)
@@ -329,7 +339,7 @@ def otlp(spans: Sequence[Span], resource: Mapping[str, str]) -> bytes:
             + _number(6, 2 if span.kind == "SERVER" else 3)
             + _fixed64(7, start)
             + _fixed64(8, start + span.duration * 1000)
-            + b"".join(_attribute(9, name, value) for name, value in span.tags.items())
+            + b"".join(_attribute(9, name, value) for name, value in _semantic(span.tags))
             + (_message(15, _number(3, 2)) if _failed(span) else b""),
         )
     attributes = b"".join(_attribute(1, name, value) for name, value in resource.items())

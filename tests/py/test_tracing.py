@@ -12,11 +12,11 @@ from typing import Any
 import peers
 import pytest
 from clients import fetch
-from tracing_cases import TAGS, bootstrap, cluster, collect, opentelemetry, zipkin
+from tracing_cases import ROUTER, TAGS, bootstrap, cluster, collect, opentelemetry, zipkin
 from upstreams import Upstream, echo
 
 import meshcore
-from meshcore.tracing import OpenTelemetryApi, Span
+from meshcore.tracing import OpenTelemetryApi, Span, otlp
 
 Headers = list[tuple[str, str]]
 B3: Headers = [
@@ -29,6 +29,25 @@ SINGLE = "463ac35c9f6413ad48485a3953bb6124-0020000000000001-1-0000000000000009"
 PARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 UNSAMPLED = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00"
 FORCED_ID = "ffffffff-0000-9000-8000-000000000000"
+
+HEALTH_CHECK = {
+    "name": "check",
+    "typed_config": {
+        "@type": "type.googleapis.com/envoy.extensions.filters.http.health_check.v3.HealthCheck",
+        "pass_through_mode": True,
+        "headers": [{"name": ":path", "string_match": {"exact": "/"}}],
+    },
+}
+ROUTER_FILTER = {"name": "router", "typed_config": {"@type": ROUTER}}
+UNPACKED = {
+    "preserve_external_request_id": True,
+    "request_id_extension": {
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.request_id.uuid.v3.UuidRequestIdConfig",
+            "pack_trace_reason": False,
+        }
+    },
+}
 
 CASES: dict[str, tuple[dict[str, Any], dict[str, Any], list[tuple[str, Headers]]]] = {
     "plain": (
@@ -106,7 +125,11 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], list[tuple[str, Headers]]
             "upstream_operation": "up-%REQ(:METHOD)%",
             "spawn_upstream_span": True,
         },
-        [("/decorated", []), ("/direct", [])],
+        [
+            ("/decorated", []),
+            ("/decorated", [("x-envoy-decorator-operation", "over")]),
+            ("/direct", []),
+        ],
     ),
     "opentelemetry": (
         opentelemetry(),
@@ -116,6 +139,7 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], list[tuple[str, Headers]]
             ("/", [("traceparent", PARENT), ("tracestate", "a=b"), ("tracestate", "c=d")]),
             ("/decorated", []),
             ("/direct", []),
+            ("/tagged", []),
         ],
     ),
     "opentelemetry not sampled": (
@@ -127,6 +151,16 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], list[tuple[str, Headers]]
             ("/", [("traceparent", PARENT.replace("00f067aa0ba902b7", "0" * 16))]),
             ("/off", []),
         ],
+    ),
+    "health checks not sampled": (
+        zipkin(),
+        {"manager": {"http_filters": [HEALTH_CHECK, ROUTER_FILTER]}},
+        [("/", []), ("/", [("x-request-id", FORCED_ID)]), ("/", B3)],
+    ),
+    "unpacked not sampled": (
+        zipkin(),
+        {"manager": UNPACKED, "random_sampling": {"value": 0}},
+        [("/", [("x-request-id", FORCED_ID)]), ("/decorated", [])],
     ),
     "without context": (
         zipkin(),
@@ -554,6 +588,15 @@ def test_samplers_beside_envoys(
 
 
 # --- alone ----------------------------------------------------------------------------------------
+
+
+def test_methods_of_opentelemetrys_conventions() -> None:
+    spans = [
+        Span("1" * 32, "2" * 16, "n", "SERVER", 1, 1, tags={"http.method": method})
+        for method in ("GET", "PROPFIND")
+    ]
+    exported = otlp_spans(otlp(spans, {"service.name": "s"}))
+    assert [span["tags"]["http.method"] for span in exported] == ["GET", "_OTHER"]
 
 
 def test_a_span_of_zero_is_no_parent(origin: Upstream, collector: Collector) -> None:

@@ -55,6 +55,16 @@ def cluster(name: str, port: int) -> dict[str, Any]:
     }
 
 
+def of_route(name: str) -> dict[str, Any]:
+    """A tag of the route's metadata."""
+    key = {"key": "ns", "path": [{"key": name}]}
+    kind: dict[str, Any] = {"route": {}}
+    return {
+        "tag": f"of-{name}",
+        "metadata": {"kind": kind, "metadata_key": key, "default_value": "dv"},
+    }
+
+
 ROUTES: list[dict[str, Any]] = [
     {
         "match": {"prefix": "/decorated"},
@@ -74,6 +84,7 @@ ROUTES: list[dict[str, Any]] = [
     {
         "match": {"prefix": "/tagged"},
         "route": {"cluster": "echo"},
+        "metadata": {"filter_metadata": {"ns": {"text": "", "null": None, "list": [1, "a"]}}},
         "tracing": {
             "custom_tags": [
                 {"tag": "lit", "literal": {"value": "100 % route"}},
@@ -85,6 +96,7 @@ ROUTES: list[dict[str, Any]] = [
                         "default_value": "dv",
                     },
                 },
+                *(of_route(name) for name in ("text", "null", "list")),
             ]
         },
     },

@@ -4,6 +4,7 @@
 #include "event/loop.h"
 #include "proxy/filters/kind.h"
 #include "proxy/stream.h"
+#include "proxy/tracing.h"
 #include "route/matcher.h"
 
 #define STATS(X)                                                                                                       \
@@ -145,6 +146,7 @@ static mc_filter_status decode_headers(mc_filter *filter, mc_headers *headers, b
     }
     mc_filter_set_state(filter, state);
     stream->health_check = true;
+    mc_tracing_forget(stream);
     state->mine = !config->pass_through || mc_proxy_health_failed(stream->proxy) || read_cache(filter, config, &cached);
     return hold(filter, end_stream);
 }
