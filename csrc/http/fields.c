@@ -86,3 +86,31 @@ size_t mc_http_date(int64_t unix_seconds, char out[32]) {
     at = put_text(at, " GMT", 4);
     return (size_t)(at - out);
 }
+
+static int64_t days_from_civil(int64_t year, unsigned month, unsigned day) {
+    const int64_t from_march = month > 2 ? year : year - 1;
+    const int64_t of_year = (153 * (int64_t)(month > 2 ? month - 3 : month + 9) + 2) / 5 + day - 1;
+    return 365 * from_march + from_march / 4 - from_march / 100 + from_march / 400 + of_year - 719468;
+}
+
+/* What is read is written again: only the one form of a date is that date. */
+mc_status mc_http_date_parse(mc_slice text, int64_t *unix_seconds) {
+    static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
+    uint64_t day, year, hour, minute, second;
+    char again[32];
+    unsigned month = 0;
+    if (text.n != 29 || mc_slice_u64(mc_slice_of(text.p + 5, 2), &day) != MC_OK ||
+        mc_slice_u64(mc_slice_of(text.p + 12, 4), &year) != MC_OK ||
+        mc_slice_u64(mc_slice_of(text.p + 17, 2), &hour) != MC_OK ||
+        mc_slice_u64(mc_slice_of(text.p + 20, 2), &minute) != MC_OK ||
+        mc_slice_u64(mc_slice_of(text.p + 23, 2), &second) != MC_OK) {
+        return MC_EINVAL;
+    }
+    while (month < 12 && memcmp(months + (size_t)3 * month, text.p + 8, 3) != 0) {
+        month++;
+    }
+    *unix_seconds = days_from_civil((int64_t)year, month % 12 + 1, (unsigned)day) * 86400 +
+                    (int64_t)(hour * 3600 + minute * 60 + second);
+    const size_t n = mc_http_date(*unix_seconds, again);
+    return mc_slice_eq(mc_slice_of(again, n), text) ? MC_OK : MC_EINVAL;
+}

@@ -99,6 +99,10 @@ static uint64_t penalty_of(const mc_peak_config *config, const mc_peak_answer *a
     return asked_ns > config->penalty_ns ? asked_ns : config->penalty_ns;
 }
 
+bool mc_peak_is_failure(const mc_peak_config *config, const mc_peak_answer *answer) {
+    return config->penalty_ns != 0 && penalty_of(config, answer) != 0;
+}
+
 void mc_peak_answered(mc_host *host, const mc_peak_config *config, const mc_peak_answer *answer, uint64_t rtt_ns,
                       uint64_t now_ns) {
     const uint64_t penalty = config->penalty_ns == 0 ? 0 : penalty_of(config, answer);

@@ -24,6 +24,8 @@ typedef struct mc_peak_answer {
     uint64_t retry_after_ms;
 } mc_peak_answer;
 
+/* Whether the answer counts as the penalty. */
+bool mc_peak_is_failure(const mc_peak_config *config, const mc_peak_answer *answer);
 /* An answer, or its failure: counts as the penalty, if one is configured. */
 void mc_peak_answered(mc_host *host, const mc_peak_config *config, const mc_peak_answer *answer, uint64_t rtt_ns,
                       uint64_t now_ns);

@@ -1,6 +1,7 @@
 /* The router and the balancer: what a request asks of its host, and what the balancer is told of how it went. */
 #include "base/hash.h"
 #include "http/grpc.h"
+#include "http/uri.h"
 #include "lb/client_weights.h"
 #include "lb/metadata.h"
 #include "lb/peak_ewma.h"
@@ -299,18 +300,29 @@ void mc_try_given(mc_try *t) {
     }
 }
 
-/* Retry-After in seconds, or grpc-retry-pushback-ms (PE-7). */
-static bool read_hint(const mc_headers *headers, uint64_t *ms) {
-    const mc_slice after = mc_headers_get(headers, MC_SLICE("retry-after"));
-    const mc_slice pushback = mc_headers_get(headers, MC_SLICE("grpc-retry-pushback-ms"));
-    if (pushback.n > 0) {
-        return mc_slice_u64(mc_slice_trim(pushback), ms) == MC_OK;
+/* Retry-After, seconds or a date. */
+static bool read_retry_after(mc_slice text, uint64_t wall_ms, uint64_t *ms) {
+    uint64_t seconds;
+    int64_t date;
+    if (mc_slice_u64(text, &seconds) == MC_OK) {
+        *ms = seconds < 1000000 ? seconds * 1000 : 1000000000;
+        return true;
     }
-    if (after.n == 0 || mc_slice_u64(mc_slice_trim(after), ms) != MC_OK) {
+    if (mc_http_date_parse(text, &date) != MC_OK) {
         return false;
     }
-    *ms = *ms < 1000000 ? *ms * 1000 : 1000000000;
+    const uint64_t at_ms = (uint64_t)date * 1000;
+    *ms = at_ms > wall_ms ? at_ms - wall_ms : 0;
     return true;
+}
+
+/* When the server wants to see another request (PE-7): HTTP's way with 429 and 503, else gRPC's. */
+static bool read_hint(const mc_try *t, uint16_t status, uint64_t *ms) {
+    if (status == 429 || status == 503) {
+        const mc_slice after = mc_slice_trim(mc_headers_get(&t->headers, MC_SLICE("retry-after")));
+        return read_retry_after(after, mc_loop_wall_ms(t->router->stream->proxy->loop), ms);
+    }
+    return mc_slice_u64(mc_slice_trim(mc_headers_get(&t->headers, MC_SLICE("grpc-retry-pushback-ms"))), ms) == MC_OK;
 }
 
 static int16_t headers_only_grpc(const mc_try *t) {
@@ -321,7 +333,8 @@ static int16_t headers_only_grpc(const mc_try *t) {
                : -1;
 }
 
-/* PE-5: once, when the response begins or the try fails (status 0). */
+/* Once, when the response is known for what it is or the try fails (status 0). A success with a body is measured by the first of it
+ * (PE-5). */
 static void measure(mc_try *t, uint16_t status) {
     mc_peak_answer answer = {.status = status, .grpc_status = -1};
     const uint64_t now = now_us(t);
@@ -331,9 +344,22 @@ static void measure(mc_try *t, uint16_t status) {
     t->measured = true;
     if (status != 0) {
         answer.grpc_status = headers_only_grpc(t);
-        answer.has_retry_after = read_hint(&t->headers, &answer.retry_after_ms);
+        answer.has_retry_after = read_hint(t, status, &answer.retry_after_ms);
     }
-    mc_peak_answered(t->host, &t->upstream->cluster->lb.peak, &answer, (now - t->given_us) * 1000, now * 1000);
+    const mc_peak_config *config = &t->upstream->cluster->lb.peak;
+    if (status != 0 && !t->head.end_stream && !mc_peak_is_failure(config, &answer)) {
+        t->measured = false;
+        t->body_awaited = true;
+        return;
+    }
+    mc_peak_answered(t->host, config, &answer, (now - t->given_us) * 1000, now * 1000);
+}
+
+void mc_try_body_came(mc_try *t) {
+    const uint64_t now = now_us(t);
+    t->body_awaited = false;
+    t->measured = true;
+    mc_peak_observe(t->host, &t->upstream->cluster->lb.peak, (now - t->given_us) * 1000, now * 1000);
 }
 
 static void report_load(mc_try *t) {

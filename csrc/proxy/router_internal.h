@@ -52,6 +52,7 @@ typedef struct mc_try {
     uint64_t flags;    /* response flags of its own: why it was given up, or would have been */
     uint32_t number;   /* tries before it */
     bool measured;     /* its latency is known to the balancer */
+    bool body_awaited; /* its latency will be known when the response's body begins */
     uint64_t given_us; /* when it was given its host, where latency counts */
     mc_timer per_try, per_try_idle, duration;
     mc_timer log; /* upstream_log_flush_interval */
@@ -150,6 +151,7 @@ void mc_router_stop_seeking(mc_router *r);
 /* What balancers that go by answers are told: a try has its host; its response begins; it failed; it is over. */
 void mc_try_given(mc_try *t);
 void mc_try_told(mc_try *t);
+void mc_try_body_came(mc_try *t);
 void mc_try_told_failure(mc_try *t);
 void mc_try_taken_back(mc_try *t);
 

@@ -346,6 +346,9 @@ static mc_status on_body(mc_attempt *attempt, mc_slice data) {
     mc_try *t = try_of(attempt);
     mc_router *r = t->router;
     mc_try_active(t);
+    if (MC_UNLIKELY(t->body_awaited)) {
+        mc_try_body_came(t);
+    }
     MC_FACT(r->stream, body, r->stream->facts, data.n, attempt);
     mc_filter_encode_data(r->filter, data, false);
     return r->stream->finished || r->final != t ? MC_ECLOSED : MC_OK;

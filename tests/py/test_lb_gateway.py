@@ -30,6 +30,7 @@ def running() -> Iterator[Origin]:
 @pytest.fixture
 def origin(running: Origin) -> Origin:
     running.behaviour.clear()
+    running.late.clear()
     return running
 
 
@@ -38,6 +39,7 @@ class Origin:
 
     def __init__(self) -> None:
         self.behaviour: dict[str, Callable[[], Answer]] = {}
+        self.late: dict[str, float] = {}  # seconds between head and body
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -53,6 +55,8 @@ class Origin:
                     self.send_header(name, value)
                 self.send_header("content-length", str(len(body)))
                 self.end_headers()
+                if address in outer.late:
+                    threading.Event().wait(outer.late[address])
                 self.wfile.write(body)
 
             def log_message(self, *arguments: object) -> None:
@@ -255,6 +259,16 @@ def test_peak_ewma_leaves_a_failing_host(origin: Origin) -> None:
     with serving(config) as (_, ask):
         answers = Counter(ask()[0] for _ in range(60))
     assert answers[500] <= 1
+
+
+def test_peak_ewma_waits_for_the_body(origin: Origin) -> None:
+    """PE-5: a head that comes at once makes nobody fast."""
+    origin.late["127.0.0.1"] = 0.5
+    kind = "type.googleapis.com/meshcore.PeakEwma"
+    groups = [group(endpoint(1, origin.port), endpoint(2, origin.port))]
+    with serving(bootstrap(groups, [route()], typed(kind))) as (_, ask):
+        answers = Counter(ask()[1] for _ in range(40))
+    assert answers["1"] <= 1
 
 
 def reporting(report: str) -> Answer:

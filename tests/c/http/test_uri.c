@@ -233,5 +233,26 @@ TEST(date) {
         size_t n = mc_http_date(cases[i].at, out);
         CHECK_INT(n, 29);
         CHECK_SLICE(((mc_slice){out, n}), cases[i].text);
+        int64_t back;
+        CHECK_INT(mc_http_date_parse(mc_slice_of(out, n), &back), MC_OK);
+        CHECK_INT(back, cases[i].at < 0 ? 0 : cases[i].at);
+    }
+}
+
+TEST(no_date) {
+    static const char *const cases[] = {
+        "",
+        "120",
+        "Thu, 01 Jan 1970 00:00:00 UTC",
+        "Fri, 01 Jan 1970 00:00:00 GMT", /* it was not */
+        "Wed, 30 Feb 2000 00:00:00 GMT",
+        "Tue, 29 Feb 2000 24:00:00 GMT",
+        "Tue, 29 Fib 2000 00:00:00 GMT",
+        "Wed, 31 Dec 1969 23:59:59 GMT",
+        "Sunday, 06-Nov-94 08:49:37 GMT",
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        int64_t at;
+        CHECK_INT(mc_http_date_parse(mc_slice_cstr(cases[i]), &at), MC_EINVAL);
     }
 }
