@@ -277,7 +277,7 @@ class Side:
 
     def request(self, request: Any, index: int) -> dict[str, Any]:
         def value(name: str, text: str) -> str:
-            if name == "x-envoy-expected-rq-timeout-ms" and index > 0:
+            if name in ("x-envoy-expected-rq-timeout-ms", "grpc-timeout") and index > 0:
                 return "less"  # what is left depends on the time that passed
             return VOLATILE.get(name, self.hide(text))
 

@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 
 import peers
 import pytest
-from upstreams import Behaviour, Upstream, respond
+from upstreams import Behaviour, Upstream, respond, slow
 
 from meshcore.bench import BenchError, Record, compare, measure
 
@@ -218,10 +218,11 @@ def test_goodput_is_drawn() -> None:
     assert shapes.count("polyline") == 1 + len(found) * (1 + len(goodput.LOADS))
 
 
-def test_open_load_counts_what_is_useful() -> None:
+def test_open_load_counts_what_is_useful(monkeypatch: pytest.MonkeyPatch) -> None:
     """Answers that come too late, and others than 200, are offered but not good."""
 
-    async def offer(behaviour: Behaviour) -> goodput.Load:
+    async def offer(behaviour: Behaviour, deadline_ms: float = 30_000) -> goodput.Load:
+        monkeypatch.setattr(goodput, "DEADLINE_MS", deadline_ms)
         with Upstream(behaviour) as server:
             load = goodput.Load(server.port, counting=True)
             await load.offer(200, 0.3)
@@ -231,6 +232,8 @@ def test_open_load_counts_what_is_useful() -> None:
     assert 20 < good.offered == good.good
     bad = asyncio.run(offer(respond(503, b"no")))
     assert (bad.offered, bad.good) == (good.offered, 0)
+    late = asyncio.run(offer(slow(5), deadline_ms=50))
+    assert (late.offered, late.good) == (good.offered, 0)
 
 
 def test_a_block_of_a_page_is_replaced(tmp_path: Path) -> None:

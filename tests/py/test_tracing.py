@@ -697,6 +697,9 @@ def test_a_collector_that_is_away(origin: Upstream) -> None:
 def test_a_real_zipkin_server(origin: Upstream) -> None:
     trace = "00000000000000aa"
     with peers.zipkin() as server:
+        for media in ("application/json", "application/x-protobuf"):  # the first of each is slow
+            content, body = [("content-type", media)], b"[]" if media.endswith("json") else b""
+            fetch(server.port, "/api/v2/spans", method="POST", headers=content, body=body)
         for version in ("HTTP_JSON", "HTTP_PROTO"):
             ports = {"port": 0, "echo": origin.port, "collector": server.port}
             provider = zipkin(collector_endpoint_version=version)
