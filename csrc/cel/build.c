@@ -182,7 +182,8 @@ mc_status mc_cel_build_select(mc_cel_builder *b, const mc_cel_node *from, mc_sli
                         ? mc_cel_root_reads((mc_cel_root)from->root)
                         : mc_cel_attribute_reads((mc_cel_attribute)node->attribute);
         if (!test && node->attribute != MC_CEL_ATTRIBUTE_COUNT) {
-            node->kind = MC_CEL_NODE_ATTRIBUTE;
+            const bool hidden = node->attribute == MC_CEL_XDS_NODE && b->options->hides_node;
+            node->kind = hidden ? MC_CEL_NODE_UNKNOWN : MC_CEL_NODE_ATTRIBUTE;
         }
     }
     return MC_OK;

@@ -23,6 +23,7 @@ typedef struct mc_cel_program mc_cel_program;
 /* envoy.config.core.v3.CelExpressionConfig. */
 typedef struct mc_cel_options {
     bool string_conversion, string_concat, string_functions;
+    bool hides_node; /* xds.node is absent: Envoy's filters and matchers do not know it */
 } mc_cel_options;
 MC_MUST_CHECK mc_status mc_cel_options_read(const mc_value *object, const char *field, mc_cel_options *out,
                                             mc_error *error);
@@ -33,6 +34,11 @@ MC_MUST_CHECK mc_status mc_cel_compile_text(mc_arena *arena, mc_slice text, cons
 /* A parsed expression: google.api.expr.v1alpha1.Expr or cel.expr.Expr. */
 MC_MUST_CHECK mc_status mc_cel_compile_expr(mc_arena *arena, const mc_value *expr, const mc_cel_options *options,
                                             const mc_cel_program **out, mc_error *error);
+
+/* The same out of an xds.type.v3.CelExpression. */
+MC_MUST_CHECK mc_status mc_cel_compile_expression(mc_arena *arena, const mc_value *message,
+                                                  const mc_cel_options *options, const mc_cel_program **out,
+                                                  mc_error *error);
 
 /* Parts of a stream info that a program may read, for who must keep them until later. */
 enum {

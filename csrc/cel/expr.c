@@ -185,3 +185,17 @@ mc_status mc_cel_compile_expr(mc_arena *arena, const mc_value *expr, const mc_ce
     *out = program;
     return MC_OK;
 }
+
+mc_status mc_cel_compile_expression(mc_arena *arena, const mc_value *message, const mc_cel_options *options,
+                                    const mc_cel_program **out, mc_error *error) {
+    static const char *const fields[] = {"cel_expr_parsed", "cel_expr_checked", "parsed_expr", "checked_expr"};
+    for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) {
+        const mc_value *given;
+        MC_TRY(mc_value_read_object(message, fields[i], &given, error));
+        if (given != NULL) {
+            mc_status status = mc_cel_compile_expr(arena, mc_value_get(given, "expr"), options, out, error);
+            return mc_error_in(mc_error_in(status, error, "expr"), error, "%s", fields[i]);
+        }
+    }
+    return mc_error_set(error, MC_EINVAL, "", "must have a parsed expression");
+}

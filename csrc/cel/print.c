@@ -1,5 +1,4 @@
 /* Values to text as Envoy's %CEL()% has them, and to JSON for its typed kin. */
-#include <math.h>
 #include <stdlib.h>
 
 #include "base/value_edit.h"
@@ -143,7 +142,6 @@ bool mc_cel_print(const mc_cel *value, mc_text *out) {
     case MC_CEL_INT: mc_text_i64(out, value->i); break;
     case MC_CEL_UINT: mc_text_u64(out, value->u); break;
     case MC_CEL_DOUBLE:
-        mc_text_add(out, value->d == 0 && signbit(value->d) ? MC_SLICE("-") : MC_SLICE_NONE);
         mc_text_general(out, value->d, 6);
         break;
     case MC_CEL_STRING:

@@ -107,6 +107,7 @@ static mc_status collect_reads(mc_access_logs *logs) {
     mc_status status = MC_OK;
     for (uint32_t i = 0; i < logs->count; i++) {
         mc_format_tell_reads(logs->items[i].format, &reads);
+        reads.parts |= logs->items[i].filter == NULL ? 0 : mc_log_filter_needs(logs->items[i].filter);
     }
     for (int map = 0; map < MC_MAP_COUNT; map++) {
         mc_slice *copy = mc_arena_alloc(&logs->arena, list.count[map] * sizeof *copy);

@@ -59,6 +59,8 @@ typedef struct mc_log_record {
 /* An AccessLogFilter. */
 MC_MUST_CHECK mc_status mc_log_filter_compile(mc_arena *arena, const mc_value *value, const mc_log_filter **out,
                                               mc_error *error);
+/* Of MC_READS_: what must be known when it is asked, and is not known unless somebody says so. */
+uint32_t mc_log_filter_needs(const mc_log_filter *filter);
 bool mc_log_filter_holds(const mc_log_filter *filter, const mc_stream_info *info, const mc_runtime *runtime,
                          mc_random *random);
 

@@ -1,4 +1,5 @@
 /* Filters of access logs (AL-5): whether a record is wanted, decided on the worker before anything is copied. */
+#include "cel/cel.h"
 #include "http/flags.h"
 #include "http/grpc.h"
 #include "http/trace_context.h"
@@ -20,6 +21,7 @@ typedef enum kind {
     GRPC_STATUS,
     METADATA,
     LOG_TYPE,
+    EXPRESSION,
 } kind;
 typedef enum comparison { EQ, GE, LE, NE } comparison;
 
@@ -33,6 +35,7 @@ struct mc_log_filter {
     uint64_t bits; /* flags, gRPC statuses or types */
     mc_matcher header;
     const mc_metadata_match *metadata; /* NULL: nothing to look for */
+    const mc_cel_program *expression;
     const mc_log_filter **items;
     size_t count;
 };
@@ -149,6 +152,25 @@ static mc_status compile_metadata(mc_arena *arena, const mc_value *message, mc_l
     return MC_OK;
 }
 
+static mc_status compile_expression(mc_arena *arena, const mc_value *message, mc_log_filter *filter, mc_error *error) {
+    static const mc_name_value types[] = {{"envoy.extensions.access_loggers.filters.cel.v3.ExpressionFilter", 0},
+                                          {NULL, 0}};
+    const mc_value *config;
+    uint64_t type;
+    mc_slice text = MC_SLICE_NONE;
+    mc_cel_options options;
+    MC_TRY(mc_read_extension(message, "typed_config", types, &config, &type, error));
+    mc_status status = mc_cel_options_read(config, "cel_config", &options, error);
+    if (status == MC_OK) {
+        status = mc_value_read_string(config, "expression", &text, error);
+    }
+    if (status == MC_OK) {
+        status =
+            mc_error_in(mc_cel_compile_text(arena, text, &options, &filter->expression, error), error, "expression");
+    }
+    return mc_error_in(status, error, "typed_config");
+}
+
 static mc_status compile_kind(mc_arena *arena, const mc_value *message, mc_log_filter *filter, mc_error *error) {
     switch (filter->kind) {
     case STATUS_CODE:
@@ -161,6 +183,7 @@ static mc_status compile_kind(mc_arena *arena, const mc_value *message, mc_log_f
     case GRPC_STATUS: return compile_names(message, "statuses", grpc_bit, filter, error);
     case LOG_TYPE: return compile_names(message, "types", type_bit, filter, error);
     case METADATA: return compile_metadata(arena, message, filter, error);
+    case EXPRESSION: return compile_expression(arena, message, filter, error);
     case NOT_HEALTH_CHECK:
     case TRACEABLE: return MC_OK;
     }
@@ -182,7 +205,8 @@ mc_status mc_log_filter_compile(mc_arena *arena, const mc_value *value, const mc
                  {"response_flag_filter", RESPONSE_FLAG},
                  {"grpc_status_filter", GRPC_STATUS},
                  {"metadata_filter", METADATA},
-                 {"log_type_filter", LOG_TYPE}};
+                 {"log_type_filter", LOG_TYPE},
+                 {"extension_filter", EXPRESSION}};
     mc_log_filter *filter = mc_arena_zalloc(arena, sizeof *filter);
     if (filter == NULL) {
         return MC_ENOMEM;
@@ -275,6 +299,14 @@ static bool metadata_holds(const mc_log_filter *filter, const mc_stream_info *in
     return mc_metadata_match_test(filter->metadata, info->dynamic_metadata) == 1;
 }
 
+static bool expression_holds(const mc_log_filter *filter, const mc_stream_info *info) {
+    mc_arena arena;
+    mc_arena_init(&arena, NULL);
+    bool holds = mc_cel_holds(filter->expression, info, &arena) == 1;
+    mc_arena_fini(&arena);
+    return holds;
+}
+
 static bool all_or_any(const mc_log_filter *filter, const mc_stream_info *info, const mc_runtime *runtime,
                        mc_random *random) {
     for (size_t i = 0; i < filter->count; i++) {
@@ -300,6 +332,17 @@ bool mc_log_filter_holds(const mc_log_filter *filter, const mc_stream_info *info
     case GRPC_STATUS: return ((filter->bits >> grpc_status(info)) & 1) != filter->exclude;
     case METADATA: return metadata_holds(filter, info);
     case LOG_TYPE: return ((filter->bits >> info->log_type) & 1) != filter->exclude;
+    case EXPRESSION: return expression_holds(filter, info);
     }
     return false;
+}
+
+uint32_t mc_log_filter_needs(const mc_log_filter *filter) {
+    const uint32_t reads = filter->expression == NULL ? 0 : mc_cel_reads(filter->expression);
+    uint32_t needs =
+        (reads & MC_CEL_READS_LOCAL ? MC_READS_LOCAL : 0) | (reads & MC_CEL_READS_PLACE ? MC_READS_PLACE : 0);
+    for (size_t i = 0; i < filter->count; i++) {
+        needs |= mc_log_filter_needs(filter->items[i]);
+    }
+    return needs;
 }

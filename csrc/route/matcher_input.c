@@ -21,6 +21,7 @@ static const mc_name_value inputs[] = {{"envoy.type.matcher.v3.HttpRequestHeader
                                        {SSL "UriSanInput", MC_INPUT_URI_SAN},
                                        {SSL "DnsSanInput", MC_INPUT_DNS_SAN},
                                        {SSL "SubjectInput", MC_INPUT_SUBJECT},
+                                       {"xds.type.matcher.v3.HttpAttributesCelMatchInput", MC_INPUT_ATTRIBUTES},
                                        {NULL, 0}};
 
 /* The control side puts "=" and what the variable holds in the place of its name, where it is set. */
@@ -129,6 +130,7 @@ mc_status mc_tree_input_text(const mc_tree_input *input, const mc_match_input *i
         return MC_OK;
     case MC_INPUT_FILTER_STATE: value = info == NULL ? NULL : mc_value_find(info->filter_state, input->name); break;
     case MC_INPUT_METADATA: value = mc_tree_input_metadata(input, in); break;
+    case MC_INPUT_ATTRIBUTES: return MC_OK;
     default: return of_certificate(input, in, out);
     }
     if (value != NULL && value->kind == MC_STRING) {

@@ -20,6 +20,7 @@ typedef enum mc_tree_input_kind {
     MC_INPUT_URI_SAN,
     MC_INPUT_DNS_SAN,
     MC_INPUT_SUBJECT,
+    MC_INPUT_ATTRIBUTES, /* of expressions, and for them alone */
 } mc_tree_input_kind;
 
 typedef struct mc_tree_input {

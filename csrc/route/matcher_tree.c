@@ -5,11 +5,12 @@
 #include "base/cidr.h"
 #include "base/hash.h"
 #include "base/read.h"
+#include "cel/cel.h"
 #include "route/matcher_input.h"
 
 /* --- conditions on inputs --- */
 
-typedef enum check_kind { CHECK_STRING, CHECK_IP, CHECK_METADATA, CHECK_FRACTION, CHECK_HASH } check_kind;
+typedef enum check_kind { CHECK_STRING, CHECK_IP, CHECK_METADATA, CHECK_FRACTION, CHECK_HASH, CHECK_CEL } check_kind;
 
 typedef struct check {
     check_kind kind;
@@ -20,6 +21,7 @@ typedef struct check {
     mc_fraction fraction;
     uint64_t seed;
     uint32_t threshold, modulo; /* CHECK_HASH: hash % modulo >= threshold */
+    const mc_cel_program *expression;
 } check;
 
 static mc_status compile_custom(mc_arena *arena, const mc_value *value, check *out, mc_error *error) {
@@ -28,7 +30,9 @@ static mc_status compile_custom(mc_arena *arena, const mc_value *value, check *o
         {"envoy.extensions.matching.input_matchers.metadata.v3.Metadata", CHECK_METADATA},
         {"envoy.extensions.matching.input_matchers.runtime_fraction.v3.RuntimeFraction", CHECK_FRACTION},
         {"envoy.extensions.matching.input_matchers.consistent_hashing.v3.ConsistentHashing", CHECK_HASH},
+        {"xds.type.matcher.v3.CelMatcher", CHECK_CEL},
         {NULL, 0}};
+    static const mc_cel_options options = {.hides_node = true};
     const mc_value *config, *sub;
     uint64_t kind;
     MC_TRY(mc_read_extension(value, "typed_config", types, &config, &kind, error));
@@ -43,6 +47,10 @@ static mc_status compile_custom(mc_arena *arena, const mc_value *value, check *o
         out->fraction = MC_FRACTION_ALL;
         MC_TRY(mc_fraction_read(arena, config, "runtime_fraction", &out->fraction, error));
         return mc_value_read_u64(config, "seed", &out->seed, error);
+    case CHECK_CEL:
+        MC_TRY(mc_value_read_object(config, "expr_match", &sub, error));
+        return mc_error_in(mc_cel_compile_expression(arena, sub, &options, &out->expression, error), error,
+                           "expr_match");
     default:
         MC_TRY(mc_value_read_u32(config, "threshold", &out->threshold, error));
         MC_TRY(mc_value_read_u32(config, "modulo", &out->modulo, error));
@@ -51,12 +59,28 @@ static mc_status compile_custom(mc_arena *arena, const mc_value *value, check *o
     }
 }
 
+/* Who matches without a stream knows the request's headers and addresses. */
+static int expression_holds(const mc_cel_program *expression, const mc_route_request *request) {
+    mc_stream_info info;
+    if (request->info != NULL) {
+        return mc_cel_holds(expression, request->info, request->arena);
+    }
+    mc_stream_info_init(&info);
+    info.request = request->headers;
+    info.downstream_remote = request->remote;
+    info.downstream_local = request->local;
+    return mc_cel_holds(expression, &info, request->arena);
+}
+
 static int check_holds(const check *check, const mc_tree_input *input, const mc_match_input *in) {
     mc_slice text;
     mc_address address;
     if (check->kind == CHECK_METADATA) {
         int holds = mc_value_match_test(&check->value, mc_tree_input_metadata(input, in));
         return holds < 0 ? holds : holds != check->invert;
+    }
+    if (check->kind == CHECK_CEL) {
+        return expression_holds(check->expression, in->request);
     }
     MC_TRY(mc_tree_input_text(input, in, &text));
     if (text.p == NULL) {
@@ -96,6 +120,9 @@ static mc_status compile_single(builder *b, const mc_value *value, predicate *ou
     MC_TRY(
         mc_error_in(mc_tree_input_compile(b->arena, input, &out->input, b->reads_info, b->error), b->error, "input"));
     MC_TRY(mc_value_read_object(value, "value_match", &sub, b->error));
+    if (sub != NULL && out->input.kind == MC_INPUT_ATTRIBUTES) {
+        return mc_error_set(b->error, MC_EINVAL, "value_match", "must be a custom_match of CelMatcher for this input");
+    }
     if (sub != NULL) {
         out->check.kind = CHECK_STRING;
         return mc_error_in(mc_string_match_compile(b->arena, sub, &out->check.string, b->error), b->error,
@@ -105,7 +132,11 @@ static mc_status compile_single(builder *b, const mc_value *value, predicate *ou
     if (sub == NULL) {
         return mc_error_set(b->error, MC_EINVAL, "", "must have one of value_match, custom_match");
     }
-    return mc_error_in(compile_custom(b->arena, sub, &out->check, b->error), b->error, "custom_match");
+    MC_TRY(mc_error_in(compile_custom(b->arena, sub, &out->check, b->error), b->error, "custom_match"));
+    return (out->check.kind == CHECK_CEL) == (out->input.kind == MC_INPUT_ATTRIBUTES)
+               ? MC_OK
+               : mc_error_set(b->error, MC_EINVAL, "custom_match",
+                              "must be a CelMatcher with the input HttpAttributesCelMatchInput, and only with that");
 }
 
 static mc_status compile_predicate(builder *b, const mc_value *value, predicate *out);
@@ -371,6 +402,9 @@ static mc_status compile_map(builder *b, const mc_value *tree, mc_matcher_tree *
     MC_TRY(mc_value_read_object(tree, "input", &input, b->error));
     MC_TRY(
         mc_error_in(mc_tree_input_compile(b->arena, input, &out->input, b->reads_info, b->error), b->error, "input"));
+    if (out->input.kind == MC_INPUT_ATTRIBUTES) {
+        return mc_error_set(b->error, MC_EINVAL, "input", "must be one of text");
+    }
     int form = 0;
     for (; form < 2 && sub == NULL; form++) {
         MC_TRY(mc_value_read_object(tree, fields[form], &sub, b->error));

@@ -60,6 +60,13 @@ def fault(ask: Ask) -> None:
     assert ask(**{"x-envoy-fault-delay-request": "10"}).status == 200
 
 
+def rbac_condition(ask: Ask) -> None:
+    assert ask("/public/a").status == 200
+    assert ask("/notes").status == 403
+    assert ask("/notes", **{"x-user": "ann", "x-owner": "ann"}).status == 200
+    assert ask("/notes", **{"x-user": "bob", "x-owner": "ann"}).status == 403
+
+
 def rbac(ask: Ask) -> None:
     assert ask().status == 200
     assert ask(method="DELETE").status == 403
@@ -146,6 +153,7 @@ SHOWN = {
         buffer,
         fault,
         rbac,
+        rbac_condition,
         local_ratelimit,
         health_check,
         header_to_metadata,

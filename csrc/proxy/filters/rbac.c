@@ -1,6 +1,7 @@
 /* rbac (FL-15 to FL-17): policies of permissions and principals, enforced or only counted in their shadow. */
 #include "base/cidr.h"
 #include "base/value_edit.h"
+#include "cel/cel.h"
 #include "proxy/filters/kind.h"
 #include "proxy/stream.h"
 #include "route/match_metadata.h"
@@ -154,8 +155,9 @@ static int rule_holds(const rule *rule, const subject *subject) {
 
 typedef struct policy {
     mc_slice name;
-    const char *details;          /* what a denial by it is told as */
-    rule permissions, principals; /* RULE_OR */
+    const char *details;             /* what a denial by it is told as */
+    rule permissions, principals;    /* RULE_OR */
+    const mc_cel_program *condition; /* NULL: none */
     mc_stat allowed, denied, shadow_allowed, shadow_denied;
 } policy;
 
@@ -203,6 +205,9 @@ static mc_status matching_policy(const engine *engine, const subject *subject, c
         const policy *policy = &engine->policies[i];
         int holds = rule_holds(&policy->permissions, subject);
         holds = holds == 1 ? rule_holds(&policy->principals, subject) : holds;
+        if (holds == 1 && policy->condition != NULL) {
+            holds = mc_cel_holds(policy->condition, subject->info, subject->request.arena);
+        }
         if (holds < 0) {
             return (mc_status)holds;
         }
@@ -470,14 +475,25 @@ static mc_stat policy_stat(mc_filter_compile *c, mc_slice prefix, mc_slice polic
     return mc_arena_concat(c->arena, parts, 4, &scope) == MC_OK ? mc_filter_stat(c, MC_COUNTER, scope, name) : 0;
 }
 
+/* checked_condition is looked at by nobody, as in Envoy. */
+static mc_status read_condition(mc_filter_compile *c, const mc_value *value, policy *out) {
+    const mc_value *condition;
+    mc_cel_options options;
+    MC_TRY(mc_cel_options_read(value, "cel_config", &options, c->error));
+    MC_TRY(mc_value_read_object(value, "condition", &condition, c->error));
+    options.hides_node = true;
+    return condition == NULL
+               ? MC_OK
+               : mc_error_in(mc_cel_compile_expr(c->arena, condition, &options, &out->condition, c->error), c->error,
+                             "condition");
+}
+
 static mc_status read_policy(mc_filter_compile *c, mc_slice name, const mc_value *value, policy *out) {
-    if (mc_value_get(value, "condition") != NULL || mc_value_get(value, "checked_condition") != NULL) {
-        return mc_error_set(c->error, MC_EINVAL, "condition", "is not supported");
-    }
     MC_TRY(mc_arena_dup(c->arena, name, &out->name));
     MC_TRY(name_details(c, out));
     MC_TRY(read_rules(c, value, "permissions", RULE_OR, &out->permissions));
-    return read_rules(c, value, "principals", RULE_OR, &out->principals);
+    MC_TRY(read_rules(c, value, "principals", RULE_OR, &out->principals));
+    return read_condition(c, value, out);
 }
 
 static void sort_by_name(policy *policies, size_t count) {
