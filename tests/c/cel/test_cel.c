@@ -714,7 +714,7 @@ TEST(options_bring_functions_of_strings) {
         {"['a', 1].join('-')", NULL},
         {"[].join()", ""},
     };
-    const mc_cel_options all = {true, true, true};
+    const mc_cel_options all = {.string_conversion = true, .string_concat = true, .string_functions = true};
     unsigned wrong = 0;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         wrong += !yields(cases[i].expression, &all, cases[i].text);
