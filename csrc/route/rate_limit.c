@@ -2,6 +2,7 @@
 
 #include "base/alloc.h"
 #include "base/cidr.h"
+#include "cel/cel.h"
 #include "route/compile.h"
 #include "route/format.h"
 #include "route/matcher.h"
@@ -19,7 +20,8 @@ typedef enum action_kind {
     ACTION_QUERY_VALUE_MATCH,
     ACTION_METADATA,
     ACTION_REMOTE_ADDRESS_MATCH,
-    ACTION_EXTENSION,
+    ACTION_INPUT,
+    ACTION_EXPRESSION,
 } action_kind;
 
 typedef struct limit_action {
@@ -39,6 +41,7 @@ typedef struct limit_action {
     mc_cidrs ranges;
     bool invert; /* of ranges */
     mc_tree_input input;
+    const mc_cel_program *expression; /* skip_if_absent: where it has no result */
 } limit_action;
 
 typedef struct limit_entry {
@@ -191,8 +194,24 @@ static mc_status read_ranges(mc_arena *arena, const mc_value *value, limit_actio
     return mc_error_in(mc_value_read_bool(matcher, "invert_match", &out->invert, error), error, "address_matcher");
 }
 
+static mc_status read_expression(mc_arena *arena, const mc_value *value, limit_action *out, mc_error *error) {
+    static const mc_cel_options options = {.string_conversion = false};
+    mc_slice text;
+    out->kind = ACTION_EXPRESSION;
+    MC_TRY(mc_read_name(arena, value, "descriptor_key", &out->key, error));
+    MC_TRY(mc_value_read_bool(value, "skip_if_error", &out->skip_if_absent, error));
+    MC_TRY(mc_read_name(arena, value, "text", &text, error));
+    return mc_error_in(mc_cel_compile_text(arena, text, &options, &out->expression, error), error, "text");
+}
+
+/* A producer of descriptors, or else an input of matchers. */
 static mc_status read_extension(mc_arena *arena, const mc_value *value, limit_action *out, mc_error *error) {
+    static const mc_slice expression = MC_SLICE_INIT("envoy.extensions.rate_limit_descriptors.expr.v3.Descriptor");
     bool reads_info = false; /* so do other actions */
+    const mc_value *typed = mc_value_get(value, "typed_config");
+    if (typed != NULL && mc_slice_eq(mc_any_type(typed), expression)) {
+        return mc_error_in(read_expression(arena, typed, out, error), error, "typed_config");
+    }
     MC_TRY(mc_read_name(arena, value, "name", &out->key, error));
     return mc_tree_input_compile(arena, value, &out->input, &reads_info, error);
 }
@@ -213,9 +232,8 @@ static const struct {
     {"header_value_match", ACTION_HEADER_VALUE_MATCH, {NULL, 0}, read_headers},
     {"query_parameter_value_match", ACTION_QUERY_VALUE_MATCH, {NULL, 0}, read_queries},
     {"metadata", ACTION_METADATA, {NULL, 0}, read_metadata},
-    {"dynamic_metadata", ACTION_METADATA, {NULL, 0}, read_metadata},
     {"remote_address_match", ACTION_REMOTE_ADDRESS_MATCH, {NULL, 0}, read_ranges},
-    {"extension", ACTION_EXTENSION, {NULL, 0}, read_extension},
+    {"extension", ACTION_INPUT, {NULL, 0}, read_extension},
 };
 
 static mc_status compile_action(mc_arena *arena, const mc_value *value, limit_action *out, mc_error *error) {
@@ -361,19 +379,23 @@ static const mc_value *dynamic_metadata(const scene *s) {
     return s->request->info == NULL ? NULL : s->request->info->dynamic_metadata;
 }
 
+/* What is known, in `bare` where the request comes without it. */
+static const mc_stream_info *info_of(const scene *s, mc_stream_info *bare) {
+    if (s->request->info != NULL) {
+        return s->request->info;
+    }
+    mc_stream_info_init(bare);
+    bare->request = s->request->headers;
+    bare->downstream_remote = s->request->remote;
+    bare->downstream_local = s->request->local;
+    return bare;
+}
+
 static int make_value(const scene *s, const limit_action *action, mc_slice *out) {
     *out = action->value;
     if (action->format != NULL) {
         mc_stream_info bare;
-        const mc_stream_info *info = s->request->info;
-        if (info == NULL) {
-            mc_stream_info_init(&bare);
-            bare.request = s->request->headers;
-            bare.downstream_remote = s->request->remote;
-            bare.downstream_local = s->request->local;
-            info = &bare;
-        }
-        MC_TRY(mc_format_run_arena(action->format, info, s->arena, out));
+        MC_TRY(mc_format_run_arena(action->format, info_of(s, &bare), s->arena, out));
     }
     if (out->n == 0) {
         *out = action->otherwise;
@@ -449,6 +471,18 @@ static int metadata_value(const scene *s, const limit_action *action, mc_slice *
     return out->n > 0;
 }
 
+static int expression_value(const scene *s, const limit_action *action, mc_slice *out) {
+    mc_stream_info bare;
+    mc_cel result;
+    mc_text text;
+    MC_TRY(mc_cel_eval(action->expression, info_of(s, &bare), s->arena, &result));
+    mc_text_init(&text);
+    const bool found = mc_cel_print(&result, &text);
+    mc_status status = text.failed ? MC_ENOMEM : mc_arena_dup(s->arena, mc_text_slice(&text), out);
+    mc_text_fini(&text);
+    return status == MC_OK ? found : status;
+}
+
 /* *present false: the entry is left out. */
 static int evaluate(const scene *s, const limit_action *action, mc_slice *out, bool *present) {
     const mc_headers *headers = s->request->headers;
@@ -482,7 +516,11 @@ static int evaluate(const scene *s, const limit_action *action, mc_slice *out, b
             return 0;
         }
         return make_value(s, action, out);
-    case ACTION_EXTENSION:
+    case ACTION_EXPRESSION:
+        holds = expression_value(s, action, out);
+        *present = holds == 1;
+        return holds < 0 ? holds : *present || action->skip_if_absent;
+    case ACTION_INPUT:
         MC_TRY(mc_tree_input_text(&action->input, &(mc_match_input){.request = s->request, .query = s->query}, out));
         *present = out->n > 0;
         return out->p != NULL;

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from meshcore import RouteTable
+from meshcore import ConfigError, RouteTable
 
 Tree = dict[str, Any]
 Entries = list[tuple[str, str]]
@@ -59,6 +59,12 @@ def descriptors(
 def extension(name: str) -> Tree:
     kind = "type.googleapis.com/envoy.type.matcher.v3.HttpRequestHeaderMatchInput"
     return {"extension": {"name": "k", "typed_config": {"@type": kind, "header_name": name}}}
+
+
+def expression(text: str, **more: Any) -> Tree:
+    kind = "type.googleapis.com/envoy.extensions.rate_limit_descriptors.expr.v3.Descriptor"
+    typed = {"@type": kind, "descriptor_key": "e", "text": text, **more}
+    return {"extension": {"name": "k", "typed_config": typed}}
 
 
 GIVEN = {"headers": (("x", "1"), ("x", "2"))}
@@ -122,6 +128,10 @@ MATCH_A = {"query_parameters": [{"name": "a"}]}
         (extension("X"), GIVEN, [("k", "1,2")]),
         (extension("x"), {"headers": (("x", ""),)}, []),
         (extension("x"), {}, None),
+        (expression("request.headers['x']"), GIVEN, [("e", "1,2")]),
+        (expression("size(request.path) + 1"), {"path": "/abc"}, [("e", "5")]),
+        (expression("request.headers['x']"), {}, None),
+        (expression("request.headers['x']", skip_if_error=True), {}, []),
         (metadata(), {"context": {"dynamic_metadata": {"ns": {"a": "z"}}}}, [("k", "z")]),
         (metadata(), {"context": {"dynamic_metadata": {"ns": {"a": 5}}}}, None),
         (metadata(), {}, None),
@@ -178,3 +188,10 @@ def test_overrides() -> None:
     assert found({"requests_per_unit": 42, "unit": "hour"}) == (None, None)
     assert found({"requests_per_unit": 42}, hits_addend={"number": 3}) == (None, 3)
     assert found("x", hits_addend={"format": "%REQ(x)%"}) == (None, 7)
+
+
+def test_what_envoy_does_not_take_any_more() -> None:
+    place = {"key": "ns", "path": [{"key": "a"}]}
+    action = {"dynamic_metadata": {"descriptor_key": "k", "metadata_key": place}}
+    with pytest.raises(ConfigError, match="no action that is supported"):
+        descriptors([{"actions": [action]}])
