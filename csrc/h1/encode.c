@@ -91,15 +91,16 @@ static void put_spelled_fields(writer *out, const mc_headers *headers) {
     MC_HEADERS_EACH(headers, item) {
         if (is_written(item)) {
             put_spelled(out, headers->spelling, item->name, item->value);
-        } else if (item->id == MC_H_AUTHORITY) {
-            put_spelled(out, headers->spelling, MC_SLICE("host"), item->value);
         }
     }
 }
 
-/* Every entry but pseudo-headers (:authority becomes host) and transfer-encoding, which is decided here. A proxy passes most
- * lines on as they came, so a run of them is copied as one piece. */
+/* Every entry but pseudo-headers and transfer-encoding, which is decided here; :authority comes first as host (RFC 9110 section 7.2).
+ * A proxy passes most lines on as they came, so a run of them is copied as one piece. */
 static void put_fields(writer *out, const mc_headers *headers) {
+    if (mc_headers_has(headers, MC_H_AUTHORITY)) {
+        put_spelled(out, headers->spelling, MC_SLICE("host"), mc_headers_get_known(headers, MC_H_AUTHORITY));
+    }
     if (MC_UNLIKELY(headers->spelling != NULL)) {
         put_spelled_fields(out, headers);
         return;
@@ -108,10 +109,9 @@ static void put_fields(writer *out, const mc_headers *headers) {
     while (item < last) {
         const mc_header *first = item++;
         if (!is_written(first)) {
-            if (first->id == MC_H_AUTHORITY && !first->removed) {
-                put_field(out, MC_SLICE("host"), first->value);
-            }
-        } else if (!is_line(first)) {
+            continue;
+        }
+        if (!is_line(first)) {
             put_field(out, first->name, first->value);
         } else {
             const char *end = first->value.p + first->value.n;

@@ -75,6 +75,7 @@ typedef struct mc_h1_handler {
 typedef struct mc_h1_error {
     uint16_t reply_code; /* 400, 403, 413, 426, 431, 501; 0: no error */
     const char *details; /* static: Envoy's response code details, e.g. "http1.codec_error" */
+    bool http_10;        /* of a request whose head came whole, in HTTP/1.0, where that is accepted: so is the answer */
 } mc_h1_error;
 
 typedef struct mc_h1_parser {

@@ -314,8 +314,10 @@ mc_status mc_h1_finish_head(mc_h1_parser *parser, mc_h1_message *message) {
     mc_h1_read_options(message->headers, MC_H_CONNECTION, &found);
     read_persistence(message, &found);
     mc_status status = read_framing(parser, message);
-    if (status != MC_OK) {
-        return status;
+    if (status == MC_OK) {
+        status =
+            parser->_role == MC_H1_REQUEST ? finish_request(parser, message, &found) : finish_response(parser, message);
     }
-    return parser->_role == MC_H1_REQUEST ? finish_request(parser, message, &found) : finish_response(parser, message);
+    parser->error.http_10 = status != MC_OK && message->head.version_minor == 0 && parser->limits->accept_http_10;
+    return status;
 }

@@ -29,7 +29,7 @@ void mc_h1_limits_init(mc_h1_limits *limits, mc_h1_role role) {
 }
 
 mc_status mc_h1_fail(mc_h1_parser *parser, mc_status status, uint16_t reply_code, const char *details) {
-    parser->error = (mc_h1_error){reply_code, details};
+    parser->error = (mc_h1_error){.reply_code = reply_code, .details = details};
     return status;
 }
 

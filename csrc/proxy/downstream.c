@@ -338,12 +338,16 @@ static const mc_h1_handler request_handler = {
 
 /* --- connection events ------------------------------------------------------------------------------------------------------- */
 
-/* What came is given up. */
-static void answer_error(mc_downstream *d, uint16_t status, const char *details) {
+/* There is one, or one is made; false: it could not be. */
+static bool begins_stream(mc_downstream *d) {
     if (d->stream == NULL && request_begin(d) == NULL) {
         close_now(d);
-        return;
     }
+    return d->stream != NULL;
+}
+
+/* What came is given up. */
+static void answer_error(mc_downstream *d, uint16_t status, const char *details) {
     d->stream->late_flags = MC_FLAG(DPE);
     mc_stream_reply(d->stream, &(mc_reply){.status = status, .body = mc_h1_reason(status), .details = details});
 }
@@ -356,8 +360,11 @@ static void codec_error(mc_downstream *d) {
     if (error->details != NULL && strcmp(error->details, "http1.unexpected_underscore") == 0) {
         mc_counter_inc(d->proxy->slab, d->pin->hcm->stats.http1.requests_rejected_with_underscores_in_headers);
     }
-    answer_error(d, error->reply_code == 0 ? 400 : error->reply_code,
-                 error->details == NULL ? "http1.codec_error" : error->details);
+    if (begins_stream(d)) {
+        d->stream->answers_10 = error->http_10;
+        answer_error(d, error->reply_code == 0 ? 400 : error->reply_code,
+                     error->details == NULL ? "http1.codec_error" : error->details);
+    }
 }
 
 /* Load shed points before anything of what came is looked at; true: it is dropped (BOOT-17). */
@@ -383,7 +390,9 @@ static bool sheds_dispatch(mc_downstream *d) {
     }
     COUNT(d, downstream_rq_overload_close);
     d->overloaded = true;
-    answer_error(d, 500, "overload");
+    if (begins_stream(d)) {
+        answer_error(d, 500, "overload");
+    }
     return true;
 }
 

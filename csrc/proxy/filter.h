@@ -46,7 +46,7 @@ typedef struct mc_filter_type {
     void (*encode_complete)(mc_filter *filter);
     /* Once, when the stream is over, however it ended. */
     void (*close)(mc_filter *filter);
-    /* The response path is full / has room again (for who produces the response). */
+    /* The response path is full / has room again, at one place of several: counted (for who produces the response). */
     void (*encode_high)(mc_filter *filter);
     void (*encode_low)(mc_filter *filter);
     /* Bytes of the message that it keeps in buffers of its own; NULL: none. */

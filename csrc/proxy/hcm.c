@@ -223,7 +223,9 @@ static mc_status read_scheme(mc_hcm *hcm, const mc_value *config, mc_error *erro
     const mc_value *scheme;
     TRY(mc_value_read_object(config, "scheme_header_transformation", &scheme, error));
     TRY(read_text(hcm, scheme, "scheme_to_overwrite", &hcm->scheme, error));
-    return mc_value_read_bool(scheme, "match_upstream", &hcm->scheme_match_upstream, error);
+    TRY(mc_value_read_bool(scheme, "match_upstream", &hcm->scheme_match_upstream, error));
+    hcm->scheme_match_upstream = hcm->scheme_match_upstream && hcm->scheme.n == 0; /* a given one is the last word */
+    return MC_OK;
 }
 
 /* A percentage that is decided once, when the configuration is compiled: only all of it counts as on. */

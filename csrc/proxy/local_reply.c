@@ -92,8 +92,9 @@ static mc_status map(const mapper *mapper, mc_stream_info *info, mc_local_reply 
     if (mapper->has_body) {
         reply->body = mapper->body;
     }
-    info->local_reply_body = reply->body;
+    info->local_reply_body = MC_SLICE_NONE; /* which is for bodies */
     MC_TRY(mc_header_mutations_apply(mapper->headers, reply->headers, info));
+    info->local_reply_body = reply->body;
     if (mapper->status == 0 || mapper->status == reply->status) {
         return MC_OK;
     }

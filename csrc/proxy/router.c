@@ -324,8 +324,8 @@ static void router_close(mc_filter *filter) {
 static void router_high(mc_filter *filter) {
     mc_router *r = mc_filter_get_state(filter);
     mc_try *t = r == NULL ? NULL : r->final != NULL ? r->final : mc_router_newest(r);
-    if (t != NULL && !t->paused && mc_attempt_conn(&t->attempt) != NULL) {
-        t->paused = true;
+    if (t != NULL && mc_attempt_conn(&t->attempt) != NULL) {
+        t->pauses++;
         MC_R_COUNT(r, upstream_flow_control_paused_reading_total);
         mc_conn_pause_reading(mc_attempt_conn(&t->attempt));
     }
@@ -338,8 +338,8 @@ static void router_low(mc_filter *filter) {
     }
     MC_LIST_EACH(&r->tries, node) {
         mc_try *t = MC_CONTAINER(node, mc_try, link);
-        if (t->paused && mc_attempt_conn(&t->attempt) != NULL) {
-            t->paused = false;
+        if (t->pauses > 0 && mc_attempt_conn(&t->attempt) != NULL) {
+            t->pauses--;
             MC_R_COUNT(r, upstream_flow_control_resumed_reading_total);
             mc_conn_resume_reading(mc_attempt_conn(&t->attempt));
         }

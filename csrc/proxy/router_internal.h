@@ -40,7 +40,7 @@ typedef struct mc_try {
     bool ready;            /* the request head was written */
     bool awaiting;         /* no response headers yet */
     bool blocked;          /* the request is paused because this connection is full */
-    bool paused;           /* the response is paused because the client is full */
+    uint8_t pauses;        /* of the response: the client's connection is full, a filter holds much */
     bool hedged;           /* another try was made because this one is slow (RF-16) */
     bool timeout_reported; /* to outlier detection */
     bool grpc_deferred;    /* success is known by the trailers (RF-32) */

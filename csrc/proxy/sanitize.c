@@ -23,6 +23,8 @@ static bool refuse(mc_reply *reply, uint16_t status, const char *details) {
 static bool codec_refuses(mc_stream *stream, mc_reply *reply, uint16_t status, const char *details, mc_slice body) {
     MC_HCM_COUNT(stream, downstream_cx_protocol_error);
     mc_headers_init(&stream->request, &stream->arena);
+    stream->answers_10 = stream->head.version_minor == 0;
+    stream->head.version_minor = 1;
     stream->head_request = false;
     stream->request_complete = false;
     stream->close_connection = true;
@@ -97,7 +99,7 @@ static bool normalize_path(mc_stream *stream, mc_reply *reply) {
     if (status == MC_ENOMEM) {
         return false;
     }
-    if (had_escaped && options.reject_escaped_slashes) { /* its route is looked for, and logged, by what it means */
+    if (had_escaped && status != MC_OK) { /* its route is looked for, and logged, by what it means */
         TRY(mc_uri_path_normalize(path, &(mc_uri_path_options){.unescape_slashes = true}, &stream->arena, &out,
                                   &had_escaped));
         TRY(mc_headers_set_known_ref(&stream->request, MC_H_PATH, out));
@@ -105,13 +107,13 @@ static bool normalize_path(mc_stream *stream, mc_reply *reply) {
     if (status != MC_OK) {
         return path_refused(stream, reply);
     }
+    TRY(mc_headers_set_known_ref(&stream->request, MC_H_PATH, out));
     if (had_escaped && hcm->slashes == MC_SLASH_UNESCAPE_REDIRECT) {
         if (mc_grpc_content_type(mc_headers_get_known(&stream->request, MC_H_CONTENT_TYPE))) { /* cannot follow */
             return path_refused(stream, reply);
         }
         return redirect_to(stream, out, reply);
     }
-    TRY(mc_headers_set_known_ref(&stream->request, MC_H_PATH, out));
     return true;
 }
 
@@ -250,11 +252,21 @@ static bool mutate_early(mc_stream *stream) { /* HC-10 */
     return true;
 }
 
+static bool is_upgrade(const mc_headers *headers) {
+    mc_slice rest = mc_headers_get_known(headers, MC_H_CONNECTION), token;
+    while (mc_headers_has(headers, MC_H_UPGRADE) && mc_slice_next(&rest, ',', &token)) {
+        if (mc_slice_ieq(token, MC_SLICE("upgrade"))) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static bool remove_hop_by_hop(mc_stream *stream) {
     static const mc_header_id always[] = {MC_H_X_ENVOY_INTERNAL, MC_H_KEEP_ALIVE, MC_H_PROXY_CONNECTION,
                                           MC_H_TRANSFER_ENCODING};
     mc_headers *headers = &stream->request;
-    if (!stream->head.upgrade) {
+    if (!stream->head.upgrade || (stream->connect && !is_upgrade(headers))) { /* a CONNECT is none */
         mc_headers_remove_known(headers, MC_H_CONNECTION);
         mc_headers_remove_known(headers, MC_H_UPGRADE);
         if (mc_headers_has(headers, MC_H_TE) && !keep_te_trailers(headers)) {
@@ -415,16 +427,6 @@ bool mc_sanitize_request(mc_stream *stream, const mc_address *peer, const mc_add
 }
 
 /* --- responses -------------------------------------------------------------------------------------------------------------------- */
-
-static bool is_upgrade(const mc_headers *headers) {
-    mc_slice rest = mc_headers_get_known(headers, MC_H_CONNECTION), token;
-    while (mc_headers_has(headers, MC_H_UPGRADE) && mc_slice_next(&rest, ',', &token)) {
-        if (mc_slice_ieq(token, MC_SLICE("upgrade"))) {
-            return true;
-        }
-    }
-    return false;
-}
 
 static const mc_header_id hop_by_hop[] = {MC_H_TRANSFER_ENCODING, MC_H_KEEP_ALIVE, MC_H_PROXY_CONNECTION};
 

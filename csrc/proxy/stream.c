@@ -633,7 +633,7 @@ void mc_stream_send_headers(mc_stream *stream, bool end_stream) {
     }
     mc_h1_encode how = {
         .end_stream = end_stream,
-        .http_10 = stream->head.version_minor == 0,
+        .http_10 = stream->head.version_minor == 0 || stream->answers_10,
         .head_request = stream->head_request,
         .upgrade = stream->tunnel,
         .enable_trailers = stream->hcm->h1.enable_trailers,

@@ -107,6 +107,7 @@ struct mc_stream {
     bool connect; /* the method is CONNECT */
     bool tunnel;  /* upgraded */
     bool head_request;
+    bool answers_10;       /* in HTTP/1.0, though the version of what cannot be parsed is told as 1.1 */
     bool finished;
     bool overloaded;       /* refused: resources run short */
     bool route_stale;      /* a filter asked for another look at the routes */
@@ -149,7 +150,7 @@ static inline void mc_stream_flag(mc_stream *stream, uint64_t flags) {
 void mc_stream_count_response(mc_stream *stream, uint16_t status);
 /* Overload changed the limits of time. */
 void mc_stream_rescale(mc_stream *stream);
-/* Back-pressure from the client's connection. */
+/* Back-pressure from the client's connection, or from a filter that holds much: each says blocked and then not, in turns. */
 void mc_stream_write_blocked(mc_stream *stream, bool blocked);
 
 /* --- info.c --------------------------------------------------------------------------------------------------------- */

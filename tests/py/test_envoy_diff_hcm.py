@@ -17,6 +17,8 @@ import pytest
 from test_envoy_diff import BODY, CHUNKED, ROUTER, address, ask, cluster, generated, request
 from upstreams import Behaviour, Upstream, echo, raw, stall
 
+import meshcore.config
+
 HCM = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
 TYPE = "type.googleapis.com/"
 TELL = (
@@ -407,6 +409,48 @@ CASES: dict[str, Case] = {
             b"GET /a HTTP/1.1\r\nHost: a\r\nProxy-Connection: close\r\n\r\n",
         ],
     ),
+    "http/1.0 refused": (
+        {"http_protocol_options": "{accept_http_10: true}"},
+        [
+            b"CONNECT /a HTTP/1.0\r\nHost: a\r\n\r\n",
+            b"CONNECT b.com HTTP/1.0\r\nHost: a\r\n\r\n",
+            b"TRACE * HTTP/1.0\r\nHost: a\r\n\r\n",
+            b"FOO /a HTTP/1.0\r\n\r\n",
+            b"GET ftp://a HTTP/1.0\r\nHost: a\r\n\r\n",
+            *(
+                f"GET /a HTTP/1.0\r\nHost: {line}\r\n\r\n".encode()
+                for line in (
+                    "a b",
+                    "a\r\nX: \x01",
+                    "a\r\nContent-Length: x",
+                    "a\r\nTransfer-Encoding: gzip",
+                    "a\r\nConnection: x-forwarded-for",
+                )
+            ),
+        ],
+    ),
+    "host among others": (
+        {},
+        [
+            b"GET /a HTTP/1.1\r\nX-A: 1\r\nHost: h\r\nX-B: 2\r\n\r\n",
+            b"GET http://b/a HTTP/1.1\r\nX-A: 1\r\nX-B: 2\r\n\r\n",
+        ],
+    ),
+    **{
+        f"path of what is refused, {action}": (
+            {
+                "path_with_escaped_slashes_action": action,
+                "normalize_path": "true",
+                "local_reply_config": "{body_format: {text_format: '%REQ(:path)%'}}",
+            },
+            [
+                request(f"GET {path}", *headers)
+                for path in ("/a%2fb", "/a%2fb%00", "/a%5cb/../c", "/a%2fb#c")
+                for headers in ((), ("Content-Type: application/grpc",))
+            ],
+        )
+        for action in ("REJECT_REQUEST", "UNESCAPE_AND_REDIRECT", "UNESCAPE_AND_FORWARD")
+    },
     "underscores dropped": (
         {"common_http_protocol_options": "{headers_with_underscores_action: DROP_HEADER}"},
         [request("GET /a", "x_y: 1", "x-z: 2")],
@@ -592,6 +636,7 @@ MAPPED = (
                 "{header_filter: {header: {name: x-map, string_match: {exact: teapot}}}}",
                 "status_code: 418, body: {inline_string: short}, "
                 "headers_to_add: [{header: {key: x-code, value: '%RESPONSE_CODE%'}}, "
+                "{header: {key: x-body, value: '%LOCAL_REPLY_BODY%'}}, "
                 "{header: {key: content-type, value: text/tea}, "
                 "append_action: OVERWRITE_IF_EXISTS_OR_ADD}]",
             ),
@@ -647,6 +692,12 @@ ROUTED: dict[str, tuple[dict[str, str], list[str], str, list[bytes]]] = {
             request("GET http://b.com:8/x", "X-Forwarded-Proto: https"),
             request("GET /direct", "X-Forwarded-Proto: https"),
         ],
+    ),
+    "a scheme for all": (
+        {"scheme_header_transformation": "{scheme_to_overwrite: https, match_upstream: true}"},
+        ROUTES,
+        upstream_http1("{send_fully_qualified_url: true}"),
+        [request("GET /a")],
     ),
     "whole urls": (
         {},
@@ -743,6 +794,7 @@ ROUTED: dict[str, tuple[dict[str, str], list[str], str, list[bytes]]] = {
             request("CONNECT a.com:80", "Content-Length: 5", host="a.com:80"),
             request("CONNECT a.com:80", "Content-Length: 0", host="a.com:80"),
             request("CONNECT a.com:80", "Transfer-Encoding: chunked", host="a.com:80"),
+            request("CONNECT a.com:80", "Connection: x", "TE: gzip", host="a.com:80"),
             request("GET /raw"),
         ],
     ),
@@ -1014,3 +1066,47 @@ def test_what_http_10_cannot_ask_for(both: Pair, ports: dict[str, int]) -> None:
                 assert connection.head().status == 100
                 connection.send(b"a")
             assert connection.reply().status == 200
+
+
+@pytest.mark.parametrize("fields", [{"http_filters": "[]"}, {"codec_type": "HTTP2"}])
+def test_what_would_not_serve_is_an_error(fields: dict[str, str], ports: dict[str, int]) -> None:
+    """difference: no-filters, and difference: http2-alone."""
+    values = {"port": 1, "admin_port": 2, **ports}
+    text = config(fields, ROUTES)
+    assert peers.envoy_accepts(text, **values)[0]
+    with pytest.raises(meshcore.ConfigError, match=next(iter(fields))):
+        meshcore.config.load(peers.render(text, values))
+
+
+def post(server: peers.Server, path: str) -> None:
+    assert server.admin_port is not None
+    with clients.Connection(server.admin_port) as connection:
+        assert connection.request(path, method="POST").status == 200
+
+
+def test_a_drain_closes_behind_the_answer(both: Pair, ports: dict[str, int]) -> None:
+    """difference: drain-at-once."""
+    for server, closes in zip(both(config({}, ROUTES), **ports), (True, False), strict=True):
+        with clients.Connection(server.port) as connection:
+            assert connection.request("/direct").header("connection") is None
+            post(server, "/healthcheck/fail")
+            assert connection.request("/direct").header("connection") == "close"
+            if closes:
+                assert connection.read_to_end() == b""
+            else:
+                assert connection.request("/direct").status == 200
+
+
+def test_failed_health_is_counted_twice(both: Pair, ports: dict[str, int]) -> None:
+    """difference: failed-health-count."""
+    check = typed(
+        "envoy.extensions.filters.http.health_check.v3.HealthCheck", "pass_through_mode: false"
+    )
+    manager = {"http_filters": f"[{check}, {ROUTER_FILTER}]"}
+    for server, count in zip(both(config(manager, ROUTES), **ports), (2, 1), strict=True):
+        post(server, "/healthcheck/fail")
+        with clients.Connection(server.port) as connection:
+            assert connection.request("/direct").status == 503
+        assert server.admin_port is not None
+        text = clients.fetch(server.admin_port, "/stats?usedonly").body.decode()
+        assert f"http.in.health_check.failed: {count}\n" in text
