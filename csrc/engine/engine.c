@@ -375,6 +375,10 @@ void mc_engine_track_heavy(mc_engine *engine, unsigned shift) {
     atomic_store(&engine->overload.heavy_shift, shift);
 }
 
+void mc_engine_fail_health(mc_engine *engine, bool fail) { atomic_store(&engine->health_failed, fail); }
+
+bool mc_engine_health_failed(const mc_engine *engine) { return atomic_load(&engine->health_failed); }
+
 void mc_engine_drain(mc_engine *engine) {
     engine->draining = true;
     for (uint32_t i = 0; i < engine->worker_count; i++) {

@@ -38,6 +38,7 @@ struct mc_engine {
     uint32_t listener_count;
     _Atomic uint32_t connections; /* of all listeners but the gateway's own */
     mc_overload overload;
+    _Atomic bool health_failed; /* this process is to fail its health checks (ADM-9) */
     mc_snapshot *current;
     mc_members members;
     mc_engine_names names;
@@ -89,6 +90,10 @@ void mc_engine_track_heavy(mc_engine *engine, unsigned shift);
 static inline uint32_t mc_engine_connections(const mc_engine *engine) {
     return atomic_load_explicit(&engine->connections, memory_order_relaxed);
 }
+
+/* Whether this process fails its health checks, and asks its clients to go elsewhere (LIS-16), from now on. */
+void mc_engine_fail_health(mc_engine *engine, bool fail);
+bool mc_engine_health_failed(const mc_engine *engine);
 
 /* Stops listening, lets connections finish (HC-40). mc_engine_drained() turns true when none is left. */
 void mc_engine_drain(mc_engine *engine);

@@ -297,7 +297,10 @@ static mc_status set_limits(const mc_compile_context *context, const mc_snapshot
             snprintf(key, sizeof key, "envoy.resource_limits.listener.%.*s.connection_limit", MC_SLICE_ARG(out->name));
         out->max_connections = mc_runtime_u64(&snapshot->runtime, mc_slice_of(key, (size_t)n), UINT64_MAX);
     }
-    out->ignore_global_limit |= out->name.n > 0 && out->name.p[0] == '~';
+    const bool own = out->name.n > 0 && out->name.p[0] == '~';
+    out->ignore_global_limit |= own;
+    out->bypass_overload |= own;
+    out->modify_only |= own;
     return MC_OK;
 }
 
@@ -315,7 +318,7 @@ static mc_status compile_listener(const mc_value *config, const mc_value *bootst
                           .cluster_slot = lookup_slot,
                           .cluster_exists = lookup_exists,
                           .ctx = &lookup};
-    mc_slice name = MC_SLICE_NONE, direction = MC_SLICE_NONE;
+    mc_slice name = MC_SLICE_NONE, direction = MC_SLICE_NONE, drain = MC_SLICE_NONE;
     const mc_value *manager, *node;
     out->backlog = (uint32_t)MC_DEFAULT_TCP_BACKLOG;
     out->reuse_port = out->bind = true;
@@ -329,6 +332,9 @@ static mc_status compile_listener(const mc_value *config, const mc_value *bootst
     TRY(mc_value_read_bool(config, "enable_reuse_port", &out->reuse_port, error));
     TRY(mc_value_read_bool(config, "bind_to_port", &out->bind, error));
     TRY(mc_value_read_bool(config, "ignore_global_conn_limit", &out->ignore_global_limit, error));
+    TRY(mc_value_read_bool(config, "bypass_overload_manager", &out->bypass_overload, error));
+    TRY(mc_value_read_string(config, "drain_type", &drain, error));
+    out->modify_only = mc_slice_eq(drain, MC_SLICE("MODIFY_ONLY"));
     TRY(set_limits(context, snapshot, out, error));
     TRY(mc_value_read_u32(config, "per_connection_buffer_limit_bytes", &hcm.buffer_limit, error));
     TRY(mc_value_read_string(config, "traffic_direction", &direction, error));

@@ -20,6 +20,8 @@ typedef struct mc_listener_config {
     _Atomic uint32_t *connections; /* over all workers; of the engine's life */
     uint64_t max_connections;      /* by runtime; UINT64_MAX: no limit */
     bool ignore_global_limit;
+    bool bypass_overload;
+    bool modify_only; /* drain_type */
 } mc_listener_config;
 
 typedef struct mc_snapshot_cluster {

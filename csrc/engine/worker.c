@@ -174,8 +174,9 @@ static void apply_listener(mc_worker *worker, const mc_listener_config *config, 
     if (listener != NULL) {
         listener->max_connections = config->max_connections;
         listener->ignore_global_limit = config->ignore_global_limit;
+        listener->source.modify_only = config->modify_only;
         listener->source.overload =
-            worker->snapshot->sheds_load && !is_own(listener) ? &worker->engine->overload : NULL;
+            worker->snapshot->sheds_load && !config->bypass_overload ? &worker->engine->overload : NULL;
         accept_or_wait(listener);
     }
     if (fd < 0) {
@@ -461,6 +462,7 @@ mc_status mc_worker_init(mc_worker *worker, mc_engine *engine, uint32_t index, m
         mc_worker_fini(worker);
         return MC_ENOMEM;
     }
+    worker->proxy.health_failed = &engine->health_failed;
     worker->proxy.find_slot = find_slot;
     worker->proxy.on_idle = proxy_idle;
     worker->proxy.on_spans = spans_wait;

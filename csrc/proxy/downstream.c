@@ -176,6 +176,9 @@ static bool is_overloaded(mc_downstream *d) {
     return true;
 }
 
+/* LIS-16. */
+static bool sent_away(const mc_downstream *d) { return mc_proxy_health_failed(d->proxy) && !d->source->modify_only; }
+
 bool mc_downstream_ends(mc_downstream *d) {
     if (d->drain == MC_DRAIN_NONE && MC_UNLIKELY(d->source->overload != NULL) &&
         overload_acts(d, MC_OVERLOAD_DISABLE_HTTP_KEEPALIVE)) {
@@ -183,7 +186,7 @@ bool mc_downstream_ends(mc_downstream *d) {
         COUNT(d, downstream_cx_drain_close);
         start_drain(d, NULL);
     }
-    if (d->drain == MC_DRAIN_NONE && MC_UNLIKELY(d->leaving || d->proxy->draining)) {
+    if (d->drain == MC_DRAIN_NONE && MC_UNLIKELY(d->leaving || d->proxy->draining || sent_away(d))) {
         COUNT(d, downstream_cx_drain_close);
         d->drain = MC_DRAIN_CLOSING;
     }

@@ -14,7 +14,7 @@ from typing import Any
 import peers
 import pytest
 from clients import Connection
-from filter_cases import CASES, Case, Request
+from filter_cases import CASES, Case, Request, http_filter
 from upstreams import Exchange, Upstream
 
 MANAGER = (
@@ -33,6 +33,8 @@ GENERAL = re.compile(r"(downstream_|no_|rq_|rs_|passthrough|tracing|user_agent|r
 # difference: compressed-bytes
 UNEQUAL = re.compile(r"^compressor.*total_compressed_bytes|decompressor_library")
 CUT = re.compile(r"_incoming_size$")  # difference: last-piece
+HEALTH_CHECK = "health_check.v3.HealthCheck"
+IS_CHECK = [{"name": ":path", "string_match": {"exact": "/hc"}}]
 Outcome = dict[str, Any]
 
 
@@ -241,3 +243,33 @@ def test_as_envoy(name: str, results: dict[str, tuple[Outcome, Outcome]]) -> Non
         print(request, "\nours:  ", mine, "\ntheirs:", envoys)
     assert not differing
     assert ours["stats"] == theirs["stats"]
+
+
+def failing(start: Callable[..., peers.Server], upstream: Upstream) -> list[Any]:
+    """What clients see before, while and after the process is to fail its health checks."""
+    case = Case(
+        "failing", [http_filter("hc", HEALTH_CHECK, pass_through_mode=True, headers=IS_CHECK)], []
+    )
+    found: list[Any] = []
+    with start(bootstrap([case], {"failing": peers.free_port()}, upstream.port)) as server:
+        with urllib.request.urlopen(f"http://127.0.0.1:{server.admin_port}/listeners") as page:
+            port = int(re.search(rb"failing::127.0.0.1:(\d+)", page.read())[1])  # type: ignore[index]
+        for order in ("ok", "fail", "ok"):
+            url = f"http://127.0.0.1:{server.admin_port}/healthcheck/{order}"
+            urllib.request.urlopen(urllib.request.Request(url, method="POST")).close()
+            for line in ("GET /hc", "GET /"):
+                with Connection(port) as connection:
+                    found.append(send(connection, Request(line)))
+        found.append(stats(server, case))
+    return found
+
+
+def test_a_process_that_is_to_fail() -> None:
+    """difference: failed-health-count."""
+    with Upstream(obey) as upstream:
+        theirs = failing(peers.envoy, upstream)
+        ours = failing(peers.meshcore, upstream)
+    counts = [side[-1].pop("http.failing.health_check.failed") for side in (ours, theirs)]
+    assert counts == [2, 1]
+    assert ours == theirs
+    assert [each["status"] for each in ours[:6]] == [200, 200, 503, 200, 200, 200]

@@ -17,7 +17,7 @@ import pytest
 from test_envoy_diff import BODY, CHUNKED, ROUTER, address, ask, cluster, generated, request
 from upstreams import Behaviour, Upstream, echo, raw, stall
 
-import meshcore.config
+import meshcore
 
 HCM = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
 TYPE = "type.googleapis.com/"
@@ -1075,7 +1075,7 @@ def test_what_would_not_serve_is_an_error(fields: dict[str, str], ports: dict[st
     text = config(fields, ROUTES)
     assert peers.envoy_accepts(text, **values)[0]
     with pytest.raises(meshcore.ConfigError, match=next(iter(fields))):
-        meshcore.config.load(peers.render(text, values))
+        meshcore.Gateway(peers.render(text, values)).start()
 
 
 def post(server: peers.Server, path: str) -> None:
@@ -1095,18 +1095,3 @@ def test_a_drain_closes_behind_the_answer(both: Pair, ports: dict[str, int]) -> 
                 assert connection.read_to_end() == b""
             else:
                 assert connection.request("/direct").status == 200
-
-
-def test_failed_health_is_counted_twice(both: Pair, ports: dict[str, int]) -> None:
-    """difference: failed-health-count."""
-    check = typed(
-        "envoy.extensions.filters.http.health_check.v3.HealthCheck", "pass_through_mode: false"
-    )
-    manager = {"http_filters": f"[{check}, {ROUTER_FILTER}]"}
-    for server, count in zip(both(config(manager, ROUTES), **ports), (2, 1), strict=True):
-        post(server, "/healthcheck/fail")
-        with clients.Connection(server.port) as connection:
-            assert connection.request("/direct").status == 503
-        assert server.admin_port is not None
-        text = clients.fetch(server.admin_port, "/stats?usedonly").body.decode()
-        assert f"http.in.health_check.failed: {count}\n" in text

@@ -253,6 +253,8 @@ cdef extern from "engine/engine.h" nogil:
     void mc_engine_set_overload(mc_engine *engine, int id, double chance)
     void mc_engine_track_heavy(mc_engine *engine, unsigned shift)
     uint32_t mc_engine_connections(const mc_engine *engine)
+    c_bool mc_engine_health_failed(const mc_engine *engine)
+    void mc_engine_fail_health(mc_engine *engine, c_bool fail)
     void mc_engine_drain(mc_engine *engine)
     c_bool mc_engine_drained(const mc_engine *engine)
     void mc_engine_close_listeners(mc_engine *engine)

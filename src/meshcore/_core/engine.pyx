@@ -42,7 +42,9 @@ from meshcore._core.cengine cimport (
     mc_engine_compile,
     mc_engine_drain,
     mc_engine_drained,
+    mc_engine_fail_health,
     mc_engine_find_bound,
+    mc_engine_health_failed,
     mc_engine_free,
     mc_engine_names_age,
     mc_engine_names_count,
@@ -345,6 +347,14 @@ cdef class Engine:
     def connections(self):
         """Connections of clients, over all workers."""
         return mc_engine_connections(self.use())
+
+    @property
+    def health_failed(self):
+        return mc_engine_health_failed(self.use())
+
+    def fail_health(self, bint fail):
+        """Whether this process fails its health checks from now on."""
+        mc_engine_fail_health(self.use(), fail)
 
     def drain(self):
         mc_engine_drain(self.use())

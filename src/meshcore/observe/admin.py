@@ -108,7 +108,6 @@ class Admin:
         self._run = run
         self._gateway = gateway
         self._stats = StatsPage(gateway.stats)
-        self._failed = False
 
     async def on_request_headers(self, request: Request) -> Response:
         return self.handle(request.method, request.path)
@@ -132,7 +131,7 @@ class Admin:
 
     def state(self) -> str:
         """ADM-12."""
-        if self._failed or self._run.draining:
+        if self._run.engine.health_failed or self._run.draining:
             return "DRAINING"
         return "LIVE" if self._run.opened else "INITIALIZING"
 
@@ -303,11 +302,11 @@ class Admin:
         return TEXT, "OK\n"
 
     def fail(self, _: Mapping[str, str]) -> tuple[str, str]:
-        self._failed = True
+        self._run.engine.fail_health(True)
         return TEXT, "OK\n"
 
     def ok(self, _: Mapping[str, str]) -> tuple[str, str]:
-        self._failed = False
+        self._run.engine.fail_health(False)
         return TEXT, "OK\n"
 
     def logging(self, parameters: Mapping[str, str]) -> tuple[str, str]:

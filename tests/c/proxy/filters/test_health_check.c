@@ -17,16 +17,13 @@ TEST(a_check_is_answered_here) {
 }
 
 TEST(a_process_that_is_to_fail) {
-    static _Atomic bool failed;
-    begin((setup){.filters = HC("'pass_through_mode':true")});
-    p.worker->proxy.health_failed = &failed;
-    atomic_store(&failed, true);
+    begin((setup){.filters = HC("'pass_through_mode':true"), .listener = "'drain_type':'MODIFY_ONLY',"});
+    mc_engine_fail_health(p.worker->engine, true);
     CHECK_HAS(send_head("GET /hc", ""), "503");
     CHECK_HAS(send_head("GET /", ""), "x-envoy-immediate-health-check-fail: true\r\n");
     CHECK_COUNT("health_check.failed", 2);
-    atomic_store(&failed, false);
+    mc_engine_fail_health(p.worker->engine, false);
     CHECK_HAS(send_head("GET /hc", ""), "hello");
-    p.worker->proxy.health_failed = NULL;
     end();
 }
 
