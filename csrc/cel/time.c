@@ -24,6 +24,9 @@ typedef struct civil {
 
 static int64_t floor_div(int64_t a, int64_t b) { return a / b - (a % b < 0); }
 
+/* Of the day. */
+static int64_t second_of(int64_t seconds) { return (seconds % DAY_S + DAY_S) % DAY_S; }
+
 /* Days since 1970-01-01; the year begins in March, so that the leap day is its last. */
 static int64_t days_of(civil date) {
     const int64_t year = date.year - (date.month <= 2);
@@ -217,7 +220,7 @@ mc_cel mc_cel_time_part(mc_cel_op op, const mc_cel *time, const mc_cel *zone) {
         __builtin_add_overflow(time->seconds, offset, &local)) {
         return MC_CEL_FAILED;
     }
-    const int64_t days = floor_div(local, DAY_S), second = local - days * DAY_S;
+    const int64_t days = floor_div(local, DAY_S), second = second_of(local);
     const civil date = date_of(days);
     switch (op) {
     case MC_CEL_GET_YEAR: return mc_cel_int(date.year);
@@ -300,7 +303,7 @@ void mc_cel_print_duration(const mc_cel *value, mc_text *out) {
 }
 
 static void put_date(const mc_cel *value, bool padded, mc_text *out) {
-    const int64_t days = floor_div(value->seconds, DAY_S), second = value->seconds - days * DAY_S;
+    const int64_t days = floor_div(value->seconds, DAY_S), second = second_of(value->seconds);
     const civil date = date_of(days);
     const uint64_t parts[] = {(uint64_t)date.month, (uint64_t)date.day, (uint64_t)(second / 3600),
                               (uint64_t)(second / 60 % 60), (uint64_t)(second % 60)};
