@@ -415,9 +415,15 @@ static mc_status read_inner(const mc_value *typed, const char *field, mc_lb_conf
     return status;
 }
 
+/* A subset finds no host by its address: an OverrideHost inside always falls back. */
 static mc_status read_subset_policy(const mc_value *typed, mc_lb_config *out, mc_error *error) {
+    const mc_override_source *sources = out->override_sources;
+    const size_t count = out->override_source_count;
     mc_status status = read_subsets(typed, true, out, error);
-    return status == MC_OK ? read_inner(typed, "subset_lb_policy", out, error) : status;
+    status = status == MC_OK ? read_inner(typed, "subset_lb_policy", out, error) : status;
+    out->override_sources = sources;
+    out->override_source_count = count;
+    return status;
 }
 
 static mc_status read_wrr_locality(const mc_value *typed, mc_lb_config *out, mc_error *error) {

@@ -167,9 +167,15 @@ static mc_upstream *find_member(const mc_upstream *upstream, uint32_t member) {
                                   : upstream->find(upstream->ctx, upstream->cluster->aggregate->clusters[member]);
 }
 
-static mc_host *choose_member(mc_upstream *upstream, const mc_lb_request *request, mc_upstream **from) {
+/* An aggregate has no hosts of its own, where a session's would be looked for (ED-13). */
+static mc_host *choose_member(mc_upstream *upstream, const mc_lb_request *asked, mc_upstream **from) {
+    mc_lb_request without = *asked, *request = &without;
     mc_lb_forced forced;
     uint32_t member;
+    if (asked->override_host.n > 0 && asked->override_strict) {
+        return NULL;
+    }
+    without.override_host = MC_SLICE_NONE;
     for (uint32_t i = 0; i < upstream->cluster->aggregate->count; i++) {
         const mc_upstream *found = find_member(upstream, i);
         mc_aggregate_see(upstream->aggregate, i, found == NULL ? NULL : found->hosts);

@@ -33,12 +33,30 @@ class Aggregate:
         self._balancers = balancers
 
     def choose(
-        self, retry: Retry | None, hash_for: Callable[[str], Any], **fields: Any
+        self,
+        retry: Retry | None,
+        hash_for: Callable[[str], Any],
+        metadata: Mapping[str, Any] | None,
+        *,
+        nobody: bool = False,
     ) -> Host | None:
-        """A host of a member; the fields are those of the member's choice.
+        """A host of a member.
 
-        hash_for: the request's hash for a member, whose own hash policy may have it.
+        hash_for: the request's hash for a member, whose own hash policy may have it. nobody: a
+            session insists on its host, which an aggregate, having none, does not find (ED-13).
         """
+        host = None if nobody else self._choose(retry, hash_for, metadata)
+        self._own._none += host is None
+        if retry is not None and host is not None:
+            retry.attempted.append(host)
+        return host
+
+    def _choose(
+        self,
+        retry: Retry | None,
+        hash_for: Callable[[str], Any],
+        metadata: Mapping[str, Any] | None,
+    ) -> Host | None:
         core, found = self._own._core, [self._balancers.get(name) for name in self._members]
         core.gather([None if balancer is None else balancer._core for balancer in found])
         state = None
@@ -46,14 +64,10 @@ class Aggregate:
             state = retry._tried(core, self._place)
         chosen = core.choose_member(state)
         balancer = None if chosen is None else found[chosen[0]]
-        host = None
-        if chosen is not None and balancer is not None:
-            asked = hash_for(self._members[chosen[0]])
-            host = balancer._choose(asked, retry=retry, forced=chosen[1:], **fields)
-        self._own._none += host is None
-        if retry is not None and host is not None:
-            retry.attempted.append(host)
-        return host
+        if chosen is None or balancer is None:
+            return None
+        asked = hash_for(self._members[chosen[0]])
+        return balancer._choose(asked, metadata, retry, None, False, forced=chosen[1:])
 
     def home(self, host: Any) -> LoadBalancer:
         """The balancer of the member that a host is of; the aggregate's own when there is none."""

@@ -177,11 +177,6 @@ class ClusterManager:
             as `LoadBalancer.choose` has it.
         """
         balancer = self.balancer(cluster)
-        fields: dict[str, Any] = {
-            "metadata": metadata,
-            "override_host": override_host,
-            "override_host_strict": override_host_strict,
-        }
 
         def hash_for(name: str) -> Any:
             policy = self._policy(name)
@@ -190,8 +185,15 @@ class ClusterManager:
         aggregate = self._aggregates.get(cluster)
         if aggregate is not None:
             again = None if retry is None else Retry.of(retry)
-            return aggregate.choose(again, hash_for, **fields)
-        return balancer.choose(hash_for(cluster), retry=retry, **fields)
+            strict = override_host is not None and override_host_strict
+            return aggregate.choose(again, hash_for, metadata, nobody=strict)
+        return balancer.choose(
+            hash_for(cluster),
+            metadata,
+            retry=retry,
+            override_host=override_host,
+            override_host_strict=override_host_strict,
+        )
 
     def _home(self, cluster: str, host: Any) -> LoadBalancer:
         """The balancer whose host it is: for an aggregate, a member's."""
