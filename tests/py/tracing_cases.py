@@ -84,6 +84,7 @@ ROUTES: list[dict[str, Any]] = [
     {
         "match": {"prefix": "/tagged"},
         "route": {"cluster": "echo"},
+        # One field an object: the order of several is difference: tag-objects.
         "metadata": {"filter_metadata": {"ns": {"text": "", "null": None, "list": [1, "a"]}}},
         "tracing": {
             "custom_tags": [
