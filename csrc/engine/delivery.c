@@ -43,8 +43,8 @@ static void show(const mc_member *member) {
     mc_gauge_set(stats, cluster->stats.membership_healthy, mc_hosts_healthy(member->hosts));
     mc_gauge_set(stats, cluster->stats.membership_degraded, mc_hosts_degraded(member->hosts));
     mc_gauge_set(stats, cluster->stats.membership_excluded, mc_hosts_excluded(member->hosts));
-    const bool dynamic = !cluster->lb.keep_duplicates && !cluster->lb.logical && cluster->original_dst == NULL &&
-                         cluster->forward == NULL;
+    const bool dynamic =
+        !cluster->lb.fixed && !cluster->lb.logical && cluster->original_dst == NULL && cluster->forward == NULL;
     if (dynamic && mc_hosts_count(member->hosts) > 0) { /* CL-11: only what EDS and STRICT_DNS bring */
         mc_gauge_set(stats, cluster->stats.max_host_weight, mc_hosts_max_weight(member->hosts));
     }

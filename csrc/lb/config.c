@@ -734,7 +734,8 @@ static mc_status compile(const mc_value *cluster, const mc_lb_node *node, mc_lb_
         (status = read_override(cluster, out, error)) != MC_OK) {
         return status;
     }
-    out->keep_duplicates = mc_slice_eq(type, MC_SLICE("STATIC"));
+    out->fixed = mc_slice_eq(type, MC_SLICE("STATIC"));
+    out->keep_duplicates = out->fixed || mc_slice_eq(type, MC_SLICE("STRICT_DNS"));
     out->logical = mc_slice_eq(type, MC_SLICE("LOGICAL_DNS"));
     if ((status = check_provided(cluster, type, error)) != MC_OK ||
         (status = check_hostnames(cluster, type, error)) != MC_OK ||

@@ -189,7 +189,8 @@ typedef struct mc_lb_config {
     bool logical;                 /* LOGICAL_DNS: one host, whose addresses change in place (CL-5) */
     int happy_first_family;       /* happy_eyeballs_config: AF_INET, AF_INET6, 0: that of the first address */
     uint32_t happy_first_count;
-    bool keep_duplicates;      /* cluster type STATIC: the same address twice is two hosts; otherwise the first
+    bool fixed;                /* cluster type STATIC: the hosts are those of the configuration */
+    bool keep_duplicates;      /* types STATIC and STRICT_DNS: the same address twice is two hosts; otherwise the first
                              wins (CL-7) */
     uint8_t override_statuses; /* bits by mc_eds_status: what an override host may report (ED-13) */
     mc_zone_config zone;

@@ -37,6 +37,12 @@ struct mc_client {
     bool informational;   /* the current message is a 1xx that does not end the attempt */
 };
 
+/* What a pool is found by: the host with the priority, and the downstream connection that has it alone, 0: it is everybody's. */
+typedef struct mc_pool_key {
+    uintptr_t host;
+    uint64_t owner;
+} mc_pool_key;
+
 struct mc_pool {
     mc_link link;  /* on its upstream's list */
     mc_host *host; /* referenced */
@@ -46,10 +52,11 @@ struct mc_pool {
     uint32_t pending_count;
     uint32_t client_count; /* counted or not */
     uint32_t state_count[MC_CLIENT_STATES];
-    uintptr_t key; /* of the upstream's map: the host and the priority */
+    mc_pool_key key; /* of the upstream's map */
     mc_breakers *breakers;
-    bool raw;      /* its connections speak no HTTP */
-    bool draining; /* the host left: no reuse */
+    bool raw;       /* its connections speak no HTTP */
+    bool draining;  /* the host left: no reuse */
+    bool forgotten; /* it is in no map and under no limit any more (CP-12) */
     mc_deferred serve, dying;
 };
 

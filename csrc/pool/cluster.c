@@ -355,6 +355,8 @@ mc_status mc_cluster_compile(const mc_value *config, const mc_lb_node *node, uin
         (status = mc_forward_compile(config, &cluster->arena, &cluster->forward, error)) != MC_OK ||
         (status = mc_value_read_bool(config, "close_connections_on_host_health_failure",
                                      &cluster->close_on_health_failure, error)) != MC_OK ||
+        (status = mc_value_read_bool(config, "connection_pool_per_downstream_connection", &cluster->pool_per_connection,
+                                     error)) != MC_OK ||
         (status = copy_text(name, &cluster->name, false)) != MC_OK ||
         (status = copy_text(alt.n > 0 ? alt : name, &cluster->stat_name, true)) != MC_OK ||
         (status = read_metadata(config, cluster, error)) != MC_OK || (status = init_codes(cluster)) != MC_OK) {

@@ -147,6 +147,7 @@ typedef struct mc_cluster {
     mc_connect_options connect; /* upstream_bind_config */
     bool has_connect;
     bool close_on_health_failure;
+    bool pool_per_connection;              /* connection_pool_per_downstream_connection */
     bool close_on_host_set_change;         /* CL-13 */
     mc_original_dst *original_dst;         /* NULL: of another type */
     struct mc_aggregate_config *aggregate; /* NULL: of another type */

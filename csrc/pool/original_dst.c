@@ -67,10 +67,11 @@ static bool parse(mc_slice text, mc_address *out) {
         return false;
     }
     mc_slice ip = mc_slice_of(text.p, colon - 1);
-    if (ip.n > 2 && ip.p[0] == '[' && ip.p[ip.n - 1] == ']') {
+    const bool brackets = ip.n > 2 && ip.p[0] == '[' && ip.p[ip.n - 1] == ']';
+    if (brackets) {
         ip = mc_slice_of(ip.p + 1, ip.n - 2);
     }
-    return mc_address_parse(out, ip, (uint16_t)port) == MC_OK;
+    return mc_address_parse(out, ip, (uint16_t)port) == MC_OK && (out->any.sa_family == AF_INET6) == brackets;
 }
 
 static bool take(mc_slice text, mc_address *out, uint32_t *invalid) {
@@ -103,11 +104,18 @@ static mc_slice metadata_text(const mc_original_dst *config, const mc_value *met
     return at != NULL && at->kind == MC_STRING ? at->string : MC_SLICE_NONE;
 }
 
+static bool from_state(const mc_value *state, mc_address *out) {
+    const mc_value *value = mc_value_get(state, "envoy.network.transport_socket.original_dst_address");
+    return value != NULL && value->kind == MC_STRING && parse(value->string, out);
+}
+
 bool mc_original_dst_address(const mc_original_dst *config, const mc_headers *request, const mc_value *metadata,
-                             const mc_address *restored, mc_address *out, uint32_t *invalid) {
+                             const mc_value *filter_state, const mc_address *restored, mc_address *out,
+                             uint32_t *invalid) {
     *invalid = 0;
-    bool found = config->metadata.n > 0 && take(metadata_text(config, metadata), out, invalid);
-    found = found || (config->use_header && take(mc_headers_get(request, config->header), out, invalid));
+    bool found = (MC_UNLIKELY(filter_state != NULL) && from_state(filter_state, out)) ||
+                 (config->metadata.n > 0 && take(metadata_text(config, metadata), out, invalid)) ||
+                 (config->use_header && take(mc_headers_get(request, config->header), out, invalid));
     if (!found && restored != NULL) {
         *out = *restored;
         found = true;

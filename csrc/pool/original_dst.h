@@ -20,9 +20,10 @@ typedef struct mc_original_dst {
 /* NULL for a cluster of another type. Lives in `arena`. */
 MC_MUST_CHECK mc_status mc_original_dst_compile(const mc_value *cluster, mc_arena *arena, mc_original_dst **out,
                                                 mc_error *error);
-/* The address from metadata, header, or the connection's restored destination (`restored` may be NULL), in this order. False: there is
- * none. *invalid counts sources whose text is no address. */
+/* The address from filter state, metadata, header, or the connection's restored destination (`restored` may be NULL), in this order.
+ * False: there is none. *invalid counts sources whose text is no address; in the filter state such a text is as good as none. */
 bool mc_original_dst_address(const mc_original_dst *config, const mc_headers *request, const mc_value *metadata,
-                             const mc_address *restored, mc_address *out, uint32_t *invalid);
+                             const mc_value *filter_state, const mc_address *restored, mc_address *out,
+                             uint32_t *invalid);
 
 #endif

@@ -199,7 +199,10 @@ void mc_attempt_cancel(mc_attempt *attempt) {
     mc_client_close(client);
 }
 
-static mc_slice pool_key(const mc_pool *pool) { return mc_slice_of(&pool->key, sizeof pool->key); }
+/* Without an owner its part is left out: what most pools cost. */
+static mc_slice pool_key(const mc_pool_key *key) {
+    return mc_slice_of(key, MC_LIKELY(key->owner == 0) ? sizeof key->host : sizeof *key);
+}
 
 /* Hosts are aligned, so the lowest bit is free. */
 static uintptr_t key_of(const mc_host *host, mc_rq_priority priority, bool raw) {
@@ -211,12 +214,20 @@ mc_pool *mc_pool_find(const mc_upstream *upstream, const mc_host *host, mc_rq_pr
     return mc_map_get(&upstream->pool_of, mc_slice_of(&key, sizeof key));
 }
 
+/* Nobody finds it any more, and it does not count. */
+static void pool_forget(mc_pool *pool) {
+    if (!pool->forgotten) {
+        pool->forgotten = true;
+        mc_breaker_give(&pool->breakers->pools, pool->upstream->slab);
+        mc_map_remove(&pool->upstream->pool_of, pool_key(&pool->key));
+    }
+}
+
 void mc_pool_free(mc_pool *pool) {
     mc_deferred_cancel(&pool->serve);
     mc_deferred_cancel(&pool->dying);
-    mc_breaker_give(&pool->breakers->pools, pool->upstream->slab);
+    pool_forget(pool);
     mc_link_unlink(&pool->link);
-    mc_map_remove(&pool->upstream->pool_of, pool_key(pool));
     mc_host_unref(pool->host);
     mc_free(pool);
 }
@@ -238,13 +249,13 @@ void mc_pool_maybe_free(mc_pool *pool) {
     mc_upstream_maybe_die(pool->upstream);
 }
 
-static mc_pool *pool_new(mc_upstream *upstream, mc_host *host, mc_rq_priority priority, bool raw) {
+static mc_pool *pool_new(mc_upstream *upstream, mc_host *host, mc_rq_priority priority, bool raw, uint64_t owner) {
     mc_pool *pool = mc_calloc(1, sizeof *pool);
     if (pool == NULL) {
         return NULL;
     }
     pool->host = host;
-    pool->key = key_of(host, priority, raw);
+    pool->key = (mc_pool_key){key_of(host, priority, raw), owner};
     pool->raw = raw;
     pool->upstream = upstream;
     pool->breakers = &upstream->cluster->breakers[priority];
@@ -254,7 +265,7 @@ static mc_pool *pool_new(mc_upstream *upstream, mc_host *host, mc_rq_priority pr
     mc_list_init(&pool->busy);
     mc_list_init(&pool->connecting);
     mc_list_init(&pool->pending);
-    if (mc_map_put(&upstream->pool_of, pool_key(pool), pool) != MC_OK) {
+    if (mc_map_put(&upstream->pool_of, pool_key(&pool->key), pool) != MC_OK) {
         mc_free(pool);
         return NULL;
     }
@@ -264,20 +275,34 @@ static mc_pool *pool_new(mc_upstream *upstream, mc_host *host, mc_rq_priority pr
     return pool;
 }
 
-static mc_status find_pool(mc_upstream *upstream, mc_host *host, mc_rq_priority priority, bool raw, mc_pool **out) {
-    mc_pool *pool = mc_pool_find(upstream, host, priority, raw);
-    if (MC_UNLIKELY(pool == NULL)) {
-        if (mc_breaker_open(&upstream->cluster->breakers[priority]
-                                 .pools)) { /* CP-12: no other pool serves this host and priority */
-            COUNT(upstream, upstream_cx_pool_overflow);
-            return MC_ELIMIT;
-        }
-        if ((pool = pool_new(upstream, host, priority, raw)) == NULL) {
-            return MC_ENOMEM;
+/* CP-12: another pool of the host and the priority makes room, if it has nothing to do. */
+static bool make_room(mc_upstream *upstream, const mc_host *host, mc_rq_priority priority) {
+    const mc_breakers *breakers = &upstream->cluster->breakers[priority];
+    MC_LIST_EACH(&upstream->pools, node) {
+        mc_pool *pool = MC_CONTAINER(node, mc_pool, link);
+        if (pool->host == host && pool->breakers == breakers && !pool->forgotten && pool->pending_count == 0 &&
+            mc_list_empty(&pool->busy)) {
+            pool_forget(pool);
+            mc_pool_drain(pool);
+            return true;
         }
     }
-    *out = pool;
-    return MC_OK;
+    return false;
+}
+
+static mc_status make_pool(mc_upstream *upstream, mc_host *host, mc_rq_priority priority, bool raw, uint64_t owner,
+                           mc_pool **out) {
+    if (mc_breaker_open(&upstream->cluster->breakers[priority].pools) && !make_room(upstream, host, priority)) {
+        COUNT(upstream, upstream_cx_pool_overflow);
+        return MC_ELIMIT;
+    }
+    *out = pool_new(upstream, host, priority, raw, owner);
+    return *out == NULL ? MC_ENOMEM : MC_OK;
+}
+
+static mc_status find_pool(mc_upstream *upstream, mc_host *host, mc_rq_priority priority, bool raw, mc_pool **out) {
+    *out = mc_pool_find(upstream, host, priority, raw);
+    return MC_LIKELY(*out != NULL) ? MC_OK : make_pool(upstream, host, priority, raw, 0, out);
 }
 
 mc_status mc_upstream_pool(mc_upstream *upstream, mc_host *host, mc_rq_priority priority, mc_pool **out) {
@@ -286,6 +311,13 @@ mc_status mc_upstream_pool(mc_upstream *upstream, mc_host *host, mc_rq_priority 
 
 mc_status mc_upstream_raw_pool(mc_upstream *upstream, mc_host *host, mc_rq_priority priority, mc_pool **out) {
     return find_pool(upstream, host, priority, true, out);
+}
+
+mc_status mc_upstream_own_pool(mc_upstream *upstream, mc_host *host, mc_rq_priority priority, uint64_t connection,
+                               mc_pool **out) {
+    const mc_pool_key key = {key_of(host, priority, false), connection};
+    *out = mc_map_get(&upstream->pool_of, pool_key(&key));
+    return *out != NULL ? MC_OK : make_pool(upstream, host, priority, false, connection, out);
 }
 
 void mc_pool_trim(mc_pool *pool) {

@@ -195,6 +195,9 @@ static inline const mc_address *mc_upstream_address(const mc_upstream *upstream,
 
 /* The pool of a host, made on first use. MC_ELIMIT: the circuit breaker has no room for another one, as good as no host (CB-7). */
 MC_MUST_CHECK mc_status mc_upstream_pool(mc_upstream *upstream, mc_host *host, mc_rq_priority priority, mc_pool **out);
+/* A pool for one downstream connection alone, whose id is not 0 (CP-1). */
+MC_MUST_CHECK mc_status mc_upstream_own_pool(mc_upstream *upstream, mc_host *host, mc_rq_priority priority,
+                                             uint64_t connection, mc_pool **out);
 /* Connections that speak no HTTP: each carries one attempt, whose bytes come by on_body and end with on_complete (HC-46). */
 MC_MUST_CHECK mc_status mc_upstream_raw_pool(mc_upstream *upstream, mc_host *host, mc_rq_priority priority,
                                              mc_pool **out);

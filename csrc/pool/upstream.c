@@ -123,7 +123,19 @@ void mc_upstream_drop_named(mc_upstream *upstream, mc_slice key) {
     mc_host_unref(host);
 }
 
+static void drain_own_pools(mc_upstream *upstream, const mc_host *host) {
+    MC_LIST_EACH(&upstream->pools, node) {
+        mc_pool *pool = MC_CONTAINER(node, mc_pool, link);
+        if (pool->host == host && pool->key.owner != 0) {
+            mc_pool_drain_existing(pool);
+        }
+    }
+}
+
 void mc_upstream_drain_host(mc_upstream *upstream, mc_host *host) {
+    if (upstream->cluster->pool_per_connection) {
+        drain_own_pools(upstream, host);
+    }
     for (mc_rq_priority priority = MC_PRIORITY_DEFAULT; priority < MC_PRIORITIES; priority++) {
         for (int raw = 0; raw < 2; raw++) {
             mc_pool *pool = mc_pool_find(upstream, host, priority, raw == 1);

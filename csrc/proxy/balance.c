@@ -130,8 +130,8 @@ static mc_host *choose_original(mc_router *r) {
     mc_stream *stream = r->stream;
     mc_address address;
     uint32_t invalid;
-    const bool found =
-        mc_original_dst_address(r->cluster->original_dst, &stream->request, stream->metadata, NULL, &address, &invalid);
+    const bool found = mc_original_dst_address(r->cluster->original_dst, &stream->request, stream->metadata,
+                                               stream->filter_state, NULL, &address, &invalid);
     mc_counter_add(stream->proxy->slab, r->cluster->stats.original_dst_host_invalid, invalid);
     mc_host *host = found ? mc_upstream_original(r->upstream, &address) : NULL;
     if (host == NULL) {

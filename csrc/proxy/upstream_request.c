@@ -295,6 +295,9 @@ static bool replayable(const mc_router *r) {
 
 static mc_status find_pool(const mc_router *r, mc_upstream *from, mc_host *host, mc_pool **out) {
     const mc_rq_priority priority = r->retry.with.priority;
+    if (MC_UNLIKELY(from->cluster->pool_per_connection) && !r->terminates && r->stream->downstream != NULL) {
+        return mc_upstream_own_pool(from, host, priority, mc_downstream_conn(r->stream->downstream)->id, out);
+    }
     return MC_UNLIKELY(r->terminates) ? mc_upstream_raw_pool(from, host, priority, out)
                                       : mc_upstream_pool(from, host, priority, out);
 }

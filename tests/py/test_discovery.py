@@ -474,3 +474,27 @@ def test_discovery_may_refuse_requests(upstream: Start, tmp_path: Path) -> None:
         reply = clients.fetch(gateway.listeners["main"][1], "/")
         assert (reply.status, reply.body) == (503, b"unconditional drop overload")
         assert gateway.records()[0]["flags"] == "UDO"
+
+
+def test_every_endpoint_asks_for_itself(upstream: Start) -> None:
+    """Equal addresses of two endpoints are two hosts, and an IP address is its own answer."""
+    origin = upstream(respond(200, b"ok"))
+    with DnsServer({("web.test", "A"): [("127.0.0.1", 60)]}) as server:
+        config = dns_config(server, origin.port)
+        cluster = config["static_resources"]["clusters"][0]
+        names = ["web.test", "web.test", "127.0.0.1", "::1"]
+        cluster["load_assignment"]["endpoints"][0]["lb_endpoints"] = [
+            {"endpoint": address(name, origin.port)} for name in names
+        ]
+        with meshcore.Gateway(config, workers=1) as gateway:
+            wait_until(lambda: hosts(gateway) == ["127.0.0.1"] * 3)
+            name = cluster["name"]
+
+            def count(of: str) -> int:
+                return gateway.stats.counter(f"cluster.{name}.update_{of}").value
+
+            # ::1 is of no family that is asked for.
+            wait_until(lambda: (count("success"), count("failure")) == (3, 1))
+            assert count("attempt") == 4
+            assert clients.fetch(gateway.listeners["main"][1], "/").body == b"ok"
+        assert len(server.questions) == 2

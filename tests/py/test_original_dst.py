@@ -71,7 +71,10 @@ def test_connections_are_used_again(upstream: Start) -> None:
     assert origin.connections == 1
 
 
-@pytest.mark.parametrize("header", [None, "nowhere", "127.0.0.1", "127.0.0.1:99999", "[::1:80"])
+@pytest.mark.parametrize(
+    "header",
+    [None, "", "nowhere", "127.0.0.1", "127.0.0.1:99999", "[::1:80", "::1:80", "[127.0.0.1]:80"],
+)
 def test_no_address_is_no_host(header: str | None) -> None:
     with meshcore.Gateway(config(), workers=1) as gateway:
         reply = ask(gateway, *([] if header is None else [(HEADER, header)]))

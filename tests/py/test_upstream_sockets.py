@@ -10,7 +10,8 @@ from typing import Any
 
 import clients
 import pytest
-from upstreams import Behaviour, Exchange, Upstream
+from upstreams import Behaviour, Exchange, Upstream, respond
+from waiting import wait_until
 
 import meshcore
 
@@ -99,3 +100,37 @@ def test_the_cluster_s_own_limit_of_requests(upstream: Start) -> None:
         for _ in range(4):
             clients.fetch(gateway.listeners["main"][1], "/")
     assert len({request.connection for request in origin.requests}) == 2
+
+
+def own_pools(port: int, **fields: Any) -> dict[str, Any]:
+    config = proxy_to(port)
+    cluster = config["static_resources"]["clusters"][0]
+    cluster |= {"connection_pool_per_downstream_connection": True, **fields}
+    return config
+
+
+def test_a_pool_for_each_client_connection(upstream: Start) -> None:
+    origin = upstream(respond(200, b"ok"))
+    with meshcore.Gateway(own_pools(origin.port), workers=1) as gateway:
+        port = gateway.listeners["main"][1]
+        with clients.Connection(port) as one, clients.Connection(port) as two:
+            assert [each.request().status for each in (one, two, one, two)] == [200] * 4
+            assert origin.connections == 2
+        with clients.Connection(port) as three:
+            assert three.request().status == 200
+        assert origin.connections == 3
+
+
+def test_an_idle_pool_makes_room_for_another(upstream: Start) -> None:
+    """CP-12."""
+    origin = upstream(respond(200, b"ok"))
+    limit = {"thresholds": [{"max_connection_pools": 1}]}
+    with meshcore.Gateway(own_pools(origin.port, circuit_breakers=limit), workers=1) as gateway:
+        name = gateway.config["static_resources"]["clusters"][0]["name"]
+        port = gateway.listeners["main"][1]
+        with clients.Connection(port) as one, clients.Connection(port) as two:
+            assert [each.request().status for each in (one, two, one)] == [200] * 3
+        assert origin.connections == 3
+        assert gateway.stats.counter(f"cluster.{name}.upstream_cx_pool_overflow").value == 0
+        active = gateway.stats.gauge(f"cluster.{name}.upstream_cx_active")
+        wait_until(lambda: active.value == 1)

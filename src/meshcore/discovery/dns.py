@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import random
 import socket
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
-from meshcore._addresses import is_ip
 from meshcore._core.stats import Store
 from meshcore._log import logger as log
 from meshcore.config.defaults import default
@@ -36,7 +36,7 @@ FAMILIES = {
 
 
 class DnsCluster:
-    """One cluster whose endpoints are names; every name is resolved on its own timer."""
+    """One cluster whose endpoints are names; every endpoint is resolved on its own timer."""
 
     def __init__(
         self,
@@ -63,7 +63,7 @@ class DnsCluster:
         if failure is not None:
             self._failure_base = milliseconds(failure.get("base_interval"))
             self._failure_max = milliseconds(failure.get("max_interval"), 10 * self._failure_base)
-        self._answers: dict[str, Found] = {}
+        self._answers: dict[int, Found] = {}  # by the endpoint's index
         self._tasks: list[asyncio.Task[None]] = []
         self._on_change: OnChange | None = None
         self._last: dict[str, Any] | None = None
@@ -82,9 +82,8 @@ class DnsCluster:
         )
 
     def names(self) -> list[str]:
-        """The distinct names among the endpoints' addresses, in order."""
-        found = [_address(endpoint).get("address", "") for endpoint in self._endpoints()]
-        return [name for name in dict.fromkeys(found) if not is_ip(name)]
+        """The endpoints' addresses, in order; IP addresses are their own answers."""
+        return [_address(endpoint).get("address", "") for endpoint in self._endpoints()]
 
     def _endpoints(self) -> Iterator[dict[str, Any]]:
         for group in self._cluster.get("load_assignment", {}).get("endpoints", ()):
@@ -94,7 +93,10 @@ class DnsCluster:
         """Begin to resolve; every assignment goes to the callback, an unchanged one too."""
         self._on_change = on_change
         if not self._tasks:
-            self._tasks = [loop.create_task(self._follow(name)) for name in self.names()]
+            self._tasks = [
+                loop.create_task(self._follow(index, name))
+                for index, name in enumerate(self.names())
+            ]
         elif self._assignment() != self._last:
             self._tell()
 
@@ -102,7 +104,9 @@ class DnsCluster:
         """Resolves from now on; returns what is known as soon as one name was answered (CL-4)."""
         known = asyncio.Event()
         names = self.names()
-        self._tasks = [loop.create_task(self._follow(name, known)) for name in names]
+        self._tasks = [
+            loop.create_task(self._follow(index, name, known)) for index, name in enumerate(names)
+        ]
         if names and self._waits_for_first:
             await known.wait()
         self._last = self._assignment()
@@ -113,10 +117,10 @@ class DnsCluster:
             task.cancel()
         self._tasks = []
 
-    async def _follow(self, name: str, known: asyncio.Event | None = None) -> None:
+    async def _follow(self, index: int, name: str, known: asyncio.Event | None = None) -> None:
         failing = self._failure_base
         while True:
-            ttl = await self._resolve(name)
+            ttl = await self._resolve(index, name)
             if known is not None:
                 known.set()
             wait = self._refresh
@@ -133,7 +137,7 @@ class DnsCluster:
                 self._tell()
             await self._sleep(wait / 1000)
 
-    async def _resolve(self, name: str) -> int | None:
+    async def _resolve(self, index: int, name: str) -> int | None:
         """The TTL, 0 when unknown; None on failure: the addresses known so far stay."""
         self._attempts.inc()
         try:
@@ -145,7 +149,7 @@ class DnsCluster:
             log.warning("cluster %s: cannot resolve %s: %s", self.name, name, error)
             return None
         self._successes.inc()
-        self._answers[name] = found
+        self._answers[index] = found
         ttls = [ttl or 0 for _, ttl in (found[:1] if self._logical else found)]
         return min(ttls, default=0)
 
@@ -158,23 +162,23 @@ class DnsCluster:
             self._on_change(self.name, assignment)
 
     def _assignment(self) -> dict[str, Any]:
-        """Each distinct address once, where it first occurs (CL-4); or one host (CL-5)."""
+        """Each distinct address of an endpoint once (CL-4); or one host (CL-5)."""
         source = self._cluster.get("load_assignment", {})
         if self._logical:
             return {**source, "endpoints": list(self._logical_groups(source))}
-        seen: set[tuple[str, int]] = set()
         groups = []
+        index = itertools.count()
         for group in source.get("endpoints", ()):
             resolved: list[dict[str, Any]] = []
             for endpoint in group.get("lb_endpoints", ()):
-                resolved += self._expand(endpoint, seen)
+                resolved += self._expand(next(index), endpoint)
             groups.append({**group, "lb_endpoints": resolved})
         return {**source, "endpoints": groups}
 
     def _logical_groups(self, source: dict[str, Any]) -> Iterator[dict[str, Any]]:
         for group in source.get("endpoints", ()):
             for endpoint in group.get("lb_endpoints", ()):
-                hosts = list(self._expand(endpoint, set()))
+                hosts = list(self._expand(0, endpoint))
                 if not hosts:
                     return
                 rest = [{"address": host["endpoint"]["address"]} for host in hosts[1:]]
@@ -185,16 +189,10 @@ class DnsCluster:
                 yield {**group, "priority": 0, "lb_endpoints": [first]}
                 return
 
-    def _expand(
-        self, endpoint: dict[str, Any], seen: set[tuple[str, int]]
-    ) -> Iterator[dict[str, Any]]:
+    def _expand(self, index: int, endpoint: dict[str, Any]) -> Iterator[dict[str, Any]]:
         socket_address = _address(endpoint)
-        name, port = socket_address.get("address", ""), socket_address.get("port_value", 0)
-        addresses = [name] if is_ip(name) else [a for a, _ in self._answers.get(name, ())]
-        for address in addresses:
-            if (address, port) in seen:
-                continue
-            seen.add((address, port))
+        name = socket_address.get("address", "")
+        for address in dict.fromkeys(address for address, _ in self._answers.get(index, ())):
             inner = endpoint["endpoint"]
             yield {
                 **endpoint,

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -20,9 +19,6 @@ from meshcore._log import logger as log
 from meshcore.config.defaults import default
 from meshcore.discovery.dns import FAMILIES
 from meshcore.discovery.resolver import (
-    BAD_NAME,
-    Addresses,
-    ResolveError,
     Resolver,
     look_up,
     read_resolver,
@@ -201,7 +197,7 @@ class DnsCache:
         self._attempts.inc()
         try:
             async with asyncio.timeout(self._timeout / 1000 if self._timeout else None):
-                found = await self._look_up(host.name)
+                found = await look_up(self._resolver, self._families, self._first_only, host.name)
         except TimeoutError:
             self._timeouts.inc()
             return self._failed(host, "resolve_timeout")
@@ -214,13 +210,6 @@ class DnsCache:
         if not found:
             return self._refresh
         return max(self._least, (found[0][1] or 0) * 1000)
-
-    async def _look_up(self, name: str) -> Addresses:
-        if not is_ip(name):
-            return await look_up(self._resolver, self._families, self._first_only, name)
-        if ":" in name and socket.AF_INET6 not in self._families:
-            raise ResolveError(f"{name} is of no family that is asked for", BAD_NAME)
-        return Addresses([(name, 0)])
 
     def _failed(self, host: Host, details: str) -> int | None:
         self._failures.inc()

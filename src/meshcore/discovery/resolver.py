@@ -76,6 +76,10 @@ async def look_up(
 ) -> Addresses:
     """One family after the other. It failed when there is no address and no family had an answer,
     be it that there is none; where all families are wanted, when one had none."""
+    if is_ip(name):
+        if ":" in name and socket.AF_INET6 not in families:
+            raise ResolveError(f"{name} is of no family that is asked for", BAD_NAME)
+        return Addresses([(name, 0)])
     found = Addresses()
     failure: Exception | None = None
     answered = False
