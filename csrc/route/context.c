@@ -412,6 +412,12 @@ static mc_status read_special(reader *r, mc_slice key, const mc_value *value, bo
     if (IS("filter_chain_metadata")) {
         return read_object(r, value, &info->filter_chain_metadata);
     }
+    if (IS("node")) {
+        return read_object(r, value, &info->node);
+    }
+    if (IS("upstream_locality")) {
+        return read_object(r, value, &info->upstream_locality);
+    }
     if (IS("virtual_host_name")) {
         return read_text(r, value, &info->virtual_host_name);
     }
