@@ -32,6 +32,20 @@ long mc_base64_decode(mc_slice text, char *out) {
     return text.n % 4 == 1 ? -1 : n;
 }
 
+bool mc_base64_canonical(mc_slice text) {
+    size_t padding = 0;
+    for (; text.n > 0 && text.p[text.n - 1] == '='; padding++) {
+        text.n--;
+    }
+    if (padding > 2 || text.n == 0 || text.n % 4 == 1 || mc_slice_find(text, '-') < text.n ||
+        mc_slice_find(text, '_') < text.n) {
+        return false;
+    }
+    const int last = base64_digit(text.p[text.n - 1]);
+    const int unused = text.n % 4 == 2 ? 15 : text.n % 4 == 3 ? 3 : 0;
+    return last >= 0 && (last & unused) == 0;
+}
+
 mc_status mc_base64_encode(mc_arena *arena, mc_slice bytes, bool pad, mc_slice *out) {
     static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     char *text = mc_arena_bytes(arena, (bytes.n + 2) / 3 * 4);

@@ -5,6 +5,7 @@
 #include "base/alloc.h"
 #include "base/defaults.h"
 #include "base/hash.h"
+#include "base/read.h"
 
 #define TRY(call)                                                                                                      \
     do {                                                                                                               \
@@ -217,7 +218,6 @@ static bool lookup_exists(void *ctx, mc_slice name) {
     return mc_map_get(&((hcm_lookup *)ctx)->snapshot->by_name, name) != NULL;
 }
 
-/* The one network filter there is: an HTTP connection manager at the end of the one filter chain. */
 /* Namespace to object; NULL: none. */
 static mc_status read_metadata(const mc_value *object, const mc_value **out, mc_error *error) {
     const mc_value *metadata;
@@ -229,7 +229,9 @@ static mc_status read_metadata(const mc_value *object, const mc_value **out, mc_
     return status;
 }
 
-static mc_status find_hcm(const mc_value *listener, const mc_value **out, mc_hcm_context *hcm, mc_error *error) {
+/* The end of the one filter chain, behind what guards it. */
+static mc_status find_hcm(const mc_value *listener, const mc_value **out, const mc_value **guards, size_t *guard_count,
+                          mc_hcm_context *hcm, mc_error *error) {
     const mc_value *chains, *filters;
     size_t chain_count, filter_count;
     TRY(mc_value_read_list(listener, "filter_chains", &chains, &chain_count, error));
@@ -240,13 +242,14 @@ static mc_status find_hcm(const mc_value *listener, const mc_value **out, mc_hcm
     TRY(read_metadata(listener, &hcm->listener_metadata, error));
     TRY(read_metadata(&chains[0], &hcm->filter_chain_metadata, error));
     TRY(mc_value_read_list(&chains[0], "filters", &filters, &filter_count, error));
-    if (filter_count != 1) {
-        return mc_error_set(error, MC_EINVAL, "filter_chains[0].filters",
-                            "must be exactly one HTTP connection manager");
+    if (filter_count == 0) {
+        return mc_error_set(error, MC_EINVAL, "filter_chains[0].filters", "must end in an HTTP connection manager");
     }
-    TRY(mc_value_read_object(&filters[0], "typed_config", out, error));
+    *guards = filters;
+    *guard_count = filter_count - 1;
+    TRY(mc_value_read_object(&filters[*guard_count], "typed_config", out, error));
     if (*out == NULL) {
-        return mc_error_set(error, MC_EINVAL, "filter_chains[0].filters[0].typed_config", "is required");
+        return mc_error_set(error, MC_EINVAL, "filter_chains[0].filters", "must end in an HTTP connection manager");
     }
     return MC_OK;
 }
@@ -319,7 +322,8 @@ static mc_status compile_listener(const mc_value *config, const mc_value *bootst
                           .cluster_exists = lookup_exists,
                           .ctx = &lookup};
     mc_slice name = MC_SLICE_NONE, direction = MC_SLICE_NONE, drain = MC_SLICE_NONE;
-    const mc_value *manager, *node;
+    const mc_value *manager, *node, *guards = NULL;
+    size_t guard_count = 0;
     out->backlog = (uint32_t)MC_DEFAULT_TCP_BACKLOG;
     out->reuse_port = out->bind = true;
     TRY(read_address(config, &out->address, error));
@@ -347,16 +351,17 @@ static mc_status compile_listener(const mc_value *config, const mc_value *bootst
     TRY(mc_value_read_string(mc_value_get(bootstrap, "cluster_manager"), "local_cluster_name", &hcm.local_cluster,
                              error));
     TRY(mc_value_read_string(mc_value_get(node, "locality"), "zone", &hcm.node_zone, error));
-    TRY(find_hcm(config, &manager, &hcm, error));
+    TRY(find_hcm(config, &manager, &guards, &guard_count, &hcm, error));
     hcm.listener_scope = stat_scope(config, out, scope_text);
     register_listener_stats(out, context->stats, hcm.listener_scope);
     TRY(mc_access_logs_compile(config, "access_log", context->log_writer, &hcm.connection_logs, error));
     mc_status status = mc_hcm_compile(manager, &hcm, &out->hcm, error);
     mc_access_logs_unref(hcm.connection_logs);
     if (status != MC_OK) {
-        mc_error_under(error, "filter_chains[0].filters[0].typed_config");
+        mc_error_under(error, "filter_chains[0].filters[%zu].typed_config", guard_count);
+        return status;
     }
-    return status;
+    return mc_error_in(mc_hcm_add_guards(out->hcm, guards, guard_count, &hcm, error), error, "filter_chains[0]");
 }
 
 static mc_status compile_listeners(const mc_value *bootstrap, const mc_value *resources,

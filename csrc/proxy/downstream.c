@@ -1,5 +1,6 @@
 #include "base/alloc.h"
 #include "proxy/downstream_internal.h"
+#include "proxy/filters/rbac.h"
 
 enum { FIRST_REQUEST_MS = 1000 }; /* how long a drain waits for the first request of a new connection */
 
@@ -399,11 +400,96 @@ static bool sheds_dispatch(mc_downstream *d) {
     return true;
 }
 
+/* What is known of a connection by itself. */
+static void describe(const mc_downstream *d, mc_stream_info *info) {
+    mc_stream_info_init(info);
+    info->downstream_remote = info->downstream_direct_remote = &d->peer;
+    info->downstream_local = info->downstream_direct_local = &d->local;
+    info->downstream_tls = mc_downstream_tls(d);
+    info->filter_chain_name = d->pin->hcm->filter_chain_name;
+    info->listener_metadata = d->pin->hcm->listener_metadata;
+    info->node = d->pin->hcm->node;
+    info->listener_direction = d->pin->hcm->direction;
+    info->filter_chain_metadata = d->pin->hcm->filter_chain_metadata;
+    info->connection_id = d->conn.id;
+}
+
+/* An object of connections behind network filters. */
+typedef struct admission {
+    mc_downstream *owner;
+    mc_timer delay;     /* before a denied connection closes */
+    const char *denied; /* by what rule; NULL: by none */
+    bool asked;         /* all filters were, once */
+} admission;
+
+static const char admission_key = 0;
+
+static admission *admission_of(mc_downstream *d) {
+    return d->pin->hcm->guards == NULL ? NULL : mc_downstream_object(d, &admission_key, sizeof(admission));
+}
+
+static void delay_fired(mc_timer *timer) { close_now(MC_CONTAINER(timer, admission, delay)->owner); }
+
+/* FL-18: who is denied gets nothing, and is closed at once or after a while. */
+static void deny(mc_downstream *d, admission *admission, uint64_t delay_ms) {
+    d->local_reason = "rbac_deny_close";
+    if (delay_ms == 0) {
+        close_now(d);
+        return;
+    }
+    d->closing = true;
+    mc_timer_cancel(d->proxy->loop, &d->timer);
+    mc_conn_pause_reading(&d->conn);
+    admission->owner = d;
+    admission->delay.fire = delay_fired;
+    mc_timer_arm(d->proxy->loop, &admission->delay, delay_ms);
+}
+
+static mc_status ask_guards(mc_downstream *d, admission *admission, mc_arena *arena) {
+    const mc_hcm *hcm = d->pin->hcm;
+    mc_stream_info info;
+    mc_headers none;
+    describe(d, &info);
+    mc_headers_init(&none, arena);
+    mc_route_request request = {.headers = &none,
+                                .remote = &d->peer,
+                                .local = &d->local,
+                                .arena = arena,
+                                .info = &info,
+                                .runtime = d->proxy->runtime};
+    for (uint32_t i = 0; i < hcm->guard_count && admission->denied == NULL; i++) {
+        const mc_connection_rbac *guard = &hcm->guards[i];
+        if (admission->asked && !guard->continuous) {
+            continue;
+        }
+        MC_TRY(mc_connection_rbac_ask(guard, &info, &request, d->proxy->slab, &admission->denied));
+        if (admission->denied != NULL) {
+            deny(d, admission, guard->delay_ms);
+        }
+    }
+    admission->asked = true;
+    return MC_OK;
+}
+
+static bool admits(mc_downstream *d) {
+    mc_arena arena;
+    admission *admission = admission_of(d);
+    mc_arena_init(&arena, &d->proxy->blocks);
+    if (admission == NULL || ask_guards(d, admission, &arena) != MC_OK) {
+        close_now(d);
+    }
+    mc_arena_fini(&arena);
+    return !d->closing;
+}
+
 static size_t downstream_data(mc_conn *conn, mc_slice data) {
     mc_downstream *d = MC_CONTAINER(conn, mc_downstream, conn);
     size_t used = 0;
     mc_counter_add(d->proxy->slab, d->pin->hcm->stats.downstream_cx_rx_bytes_total, data.n);
     if (MC_UNLIKELY(d->source->overload != NULL) && !d->closing && sheds_connection(d)) {
+        return data.n;
+    }
+    if (MC_UNLIKELY(d->pin->hcm->guards != NULL) && !d->closing && !admits(d)) {
         return data.n;
     }
     if (MC_UNLIKELY(!d->used)) { /* what is spoken is known by the first bytes */
@@ -542,19 +628,14 @@ static void log_connection(mc_downstream *d, mc_close_reason reason) {
     }
     const mc_log_port port = {proxy->log_writer, proxy->log_ring, proxy->runtime, mc_loop_random(proxy->loop)};
     const uint64_t lived_us = mc_loop_now_us(loop) - d->conn.opened_us;
-    mc_stream_info_init(&info);
+    const admission *admission = admission_of(d);
+    describe(d, &info);
     info.start_ns = mc_loop_wall_ms(loop) * 1000000 - lived_us * 1000;
     info.at.now = lived_us * 1000;
-    info.downstream_remote = info.downstream_direct_remote = &d->peer;
-    info.downstream_local = info.downstream_direct_local = &d->local;
-    info.downstream_tls = mc_downstream_tls(d);
-    info.filter_chain_name = d->pin->hcm->filter_chain_name;
-    info.listener_metadata = d->pin->hcm->listener_metadata;
-    info.node = d->pin->hcm->node;
-    info.listener_direction = d->pin->hcm->direction;
-    info.filter_chain_metadata = d->pin->hcm->filter_chain_metadata;
+    if (admission != NULL && admission->denied != NULL) {
+        info.connection_termination_details = mc_slice_cstr(admission->denied);
+    }
     info.downstream_close_type = reason == MC_CLOSE_RESET ? MC_SLICE("RemoteReset") : MC_SLICE("Normal");
-    info.connection_id = d->conn.id;
     info.bytes_received = d->conn.rx_bytes;
     info.bytes_sent = d->conn.tx_bytes;
     info.protocol = !d->spoke ? MC_SLICE_NONE : d->old ? MC_SLICE("HTTP/1.0") : MC_SLICE("HTTP/1.1");
@@ -580,6 +661,10 @@ static void downstream_close(mc_conn *conn, mc_close_reason reason) {
     mc_timer_cancel(proxy->loop, &d->timer);
     unlimit_lifetime(d);
     mc_link_unlink(&d->link);
+    admission *admission = admission_of(d);
+    if (admission != NULL) {
+        mc_timer_cancel(proxy->loop, &admission->delay);
+    }
     free_objects(d);
     mc_hcm_pin_unref(d->pin);
     mc_free(d);

@@ -6,7 +6,7 @@
 #include "base/defaults.h"
 #include "base/read.h"
 #include "http/flags.h"
-#include "proxy/filters/kind.h"
+#include "proxy/filters/rbac.h"
 #include "proxy/router.h"
 #include "proxy/upstream_chain.h"
 
@@ -624,6 +624,33 @@ static mc_status compile(mc_hcm *hcm, const mc_value *config, const mc_hcm_conte
     hcm->keeps_place = formats || hcm->access.upstream != NULL ||
                        (hcm->access.logs != NULL && (hcm->access.logs->parts & MC_READS_PLACE));
     register_stats(hcm, stat_prefix, context->listener_scope);
+    return MC_OK;
+}
+
+mc_status mc_hcm_add_guards(mc_hcm *hcm, const mc_value *filters, size_t count, const mc_hcm_context *context,
+                            mc_error *error) {
+    static const char type[] = "envoy.extensions.filters.network.rbac.v3.RBAC";
+    if (count == 0) {
+        return MC_OK;
+    }
+    mc_filter_compile c = {.arena = &hcm->arena,
+                           .error = error,
+                           .stats = context->stats,
+                           .node_cluster = hcm->node_cluster,
+                           .cluster_slot = context->cluster_slot,
+                           .ctx = context->ctx};
+    hcm->guards = mc_arena_zalloc(&hcm->arena, count * sizeof *hcm->guards);
+    if (hcm->guards == NULL) {
+        return MC_ENOMEM;
+    }
+    for (size_t i = 0; i < count; i++) {
+        const mc_value *typed = mc_value_get(&filters[i], "typed_config");
+        mc_status status = !mc_slice_eq(mc_any_type(typed), mc_slice_cstr(type))
+                               ? mc_error_set(error, MC_EINVAL, "", "must be the last filter, or an %s", type)
+                               : mc_connection_rbac_compile(&c, typed, &hcm->guards[i]);
+        TRY(mc_error_in(status, error, "filters[%zu].typed_config", i));
+    }
+    hcm->guard_count = (uint32_t)count;
     return MC_OK;
 }
 

@@ -232,6 +232,8 @@ typedef struct mc_hcm {
     bool keeps_place; /* the locality of hosts */
     uint32_t max_requests_per_connection;
     uint32_t buffer_limit;
+    struct mc_connection_rbac *guards; /* asked before anything is read; NULL: none */
+    uint32_t guard_count;
     mc_stats *stats_store;
     mc_hcm_stats stats;
 } mc_hcm;
@@ -261,6 +263,9 @@ typedef struct mc_hcm_context {
     void *ctx;
 } mc_hcm_context;
 
+/* Network filters that stand before the connection manager, to be added before anybody else sees it (FL-18). */
+MC_MUST_CHECK mc_status mc_hcm_add_guards(mc_hcm *hcm, const mc_value *filters, size_t count,
+                                          const mc_hcm_context *context, mc_error *error);
 MC_MUST_CHECK mc_status mc_hcm_compile(const mc_value *config, const mc_hcm_context *context, mc_hcm **out,
                                        mc_error *error);
 mc_hcm *mc_hcm_ref(mc_hcm *hcm);

@@ -397,7 +397,21 @@ def header_to_metadata(draw: Draw) -> Case:
     def config() -> Tree:
         return {"request_rules": draw.several(rule, 1, 4)}
 
-    values = (*WORDS, "7", "1e2", " 3 ", "aGk=", "aGk", "!", "0x1", "a" * 9000, "-0")
+    values = (
+        *WORDS,
+        "7",
+        "1e2",
+        " 3 ",
+        "aGk=",
+        "aGk",
+        "aGl",
+        "YQ===",
+        "a-_b",
+        "!",
+        "0x1",
+        "a" * 9000,
+        "-0",
+    )
 
     def request() -> Request:
         drawn = ask(draw, "x-z")
@@ -996,6 +1010,8 @@ def together(draw: Draw) -> Case:
             changed.headers.append(("x-envoy-fault-abort-request", "418"))
         if draw.some(0.2) and "content-type" not in names:
             changed.headers.append(("content-type", "application/grpc"))
+        if bandwidth_limit in makers:  # difference: limited-trailers
+            return replace(changed, line=changed.line.encode("latin-1").decode("ascii", "ignore"))
         if draw.some(0.25) and changed.line[0] == "P":
             changed.trailers = [("x-t", draw.choice(WORDS)), ("x-u", "2")]
         if draw.some(0.25):

@@ -112,8 +112,8 @@ static bool response_enabled(mc_filter *filter, const config *config) {
 static bool hides_accept(mc_filter *filter, const config *config) {
     for (const mc_route_filter *at = mc_filter_route(filter); at != NULL; at = at->outer) {
         const route *route = at->config;
-        if (route != NULL && route->hide_accept >= 0) {
-            return route->hide_accept == 1;
+        if (route != NULL) {
+            return route->hide_accept < 0 ? config->hide_accept : route->hide_accept == 1;
         }
     }
     return config->hide_accept;

@@ -81,8 +81,8 @@ static bool take_active(state *state) {
 static void count_by_cluster(state *state, mc_slice name) {
     const config *config = mc_filter_get_config(state->filter);
     mc_slice parts[] = {config->scope, MC_SLICE("fault."), state->cluster, MC_SLICE(".")}, scope;
-    if (state->cluster.n > 0 && !state->settings->no_cluster_stats &&
-        mc_arena_concat(mc_filter_arena(state->filter), parts, 4, &scope) == MC_OK) {
+    const bool counts = !config->settings.no_cluster_stats && !state->settings->no_cluster_stats;
+    if (state->cluster.n > 0 && counts && mc_arena_concat(mc_filter_arena(state->filter), parts, 4, &scope) == MC_OK) {
         mc_counter_inc(mc_filter_slab(state->filter), mc_stats_scoped(config->store, MC_COUNTER, scope, name));
     }
 }

@@ -46,7 +46,7 @@ static mc_status make_value(const target *target, mc_arena *arena, mc_slice text
     }
     if (target->base64) {
         char *bytes = mc_arena_bytes(arena, text.n);
-        long n = bytes == NULL ? 0 : mc_base64_decode(text, bytes);
+        long n = bytes == NULL || !mc_base64_canonical(text) ? 0 : mc_base64_decode(text, bytes);
         if (n <= 0) {
             return bytes == NULL ? MC_ENOMEM : MC_OK;
         }

@@ -1,8 +1,9 @@
 /* rbac (FL-15 to FL-17): policies of permissions and principals, enforced or only counted in their shadow. */
+#include "proxy/filters/rbac.h"
+
 #include "base/cidr.h"
 #include "base/value_edit.h"
 #include "cel/cel.h"
-#include "proxy/filters/kind.h"
 #include "proxy/stream.h"
 #include "route/match_metadata.h"
 #include "route/matcher.h"
@@ -40,7 +41,8 @@ typedef struct rule {
 } rule;
 
 typedef struct subject {
-    mc_filter *filter;
+    mc_filter *filter; /* NULL: a connection */
+    mc_slab *slab;
     const mc_stream_info *info;
     mc_route_request request;
     mc_match_input input;
@@ -143,9 +145,9 @@ static int rule_holds(const rule *rule, const subject *subject) {
     case RULE_AUTHENTICATED: return authenticated(rule, subject);
     case RULE_MATCHER: return rule->matcher.match(rule->matcher.self, &subject->input);
     case RULE_ROUTE_METADATA: {
-        const mc_route_match *match = mc_filter_match(subject->filter);
-        const mc_value *metadata = match == NULL || match->route == NULL ? NULL : match->route->metadata;
-        return mc_metadata_match_test(&rule->metadata, metadata);
+        const mc_route_match *match = subject->filter == NULL ? NULL : mc_filter_match(subject->filter);
+        return match == NULL || match->route == NULL ? 0
+                                                     : mc_metadata_match_test(&rule->metadata, match->route->metadata);
     }
     }
     return 0;
@@ -218,7 +220,9 @@ static mc_status matching_policy(const engine *engine, const subject *subject, c
 
 static mc_status tell_log(const subject *subject, bool on) {
     mc_value hint = mc_value_bool(on);
-    return mc_filter_set_metadata(subject->filter, MC_SLICE("envoy.common"), MC_SLICE("access_log_hint"), &hint);
+    return subject->filter == NULL
+               ? MC_OK
+               : mc_filter_set_metadata(subject->filter, MC_SLICE("envoy.common"), MC_SLICE("access_log_hint"), &hint);
 }
 
 /* FL-15: what the tree does not find is denied. */
@@ -243,6 +247,9 @@ static mc_status ask_policies(const engine *engine, const subject *subject, bool
 static mc_status decide(const engine *engine, const subject *subject, bool shadow, const policy **policy,
                         bool *allowed) {
     MC_TRY((engine->tree != NULL ? ask_tree : ask_policies)(engine, subject, shadow, policy, allowed));
+    if (subject->filter == NULL) {
+        return MC_OK;
+    }
     if (*policy != NULL) {
         mc_value name = mc_value_text((*policy)->name);
         MC_TRY(mc_filter_set_metadata(subject->filter, space, engine->policy_key, &name));
@@ -254,7 +261,7 @@ static mc_status decide(const engine *engine, const subject *subject, bool shado
 static mc_status run_shadow(const engines *engines, const config *config, const subject *subject) {
     const policy *policy;
     bool allowed;
-    mc_slab *slab = mc_filter_slab(subject->filter);
+    mc_slab *slab = subject->slab;
     MC_TRY(decide(&engines->shadow, subject, true, &policy, &allowed));
     mc_counter_inc(slab, allowed ? config->stats.shadow_allowed : config->stats.shadow_denied);
     if (engines->track_rules && policy != NULL) {
@@ -263,49 +270,52 @@ static mc_status run_shadow(const engines *engines, const config *config, const 
     return MC_OK;
 }
 
-static mc_status run_enforced(const engines *engines, const config *config, const subject *subject, bool *denied) {
+/* *denied: by what; NULL: it is allowed. */
+static mc_status run_enforced(const engines *engines, const config *config, const subject *subject,
+                              const char **denied) {
     const policy *policy;
     bool allowed;
-    mc_slab *slab = mc_filter_slab(subject->filter);
+    mc_slab *slab = subject->slab;
     MC_TRY(decide(&engines->enforced, subject, false, &policy, &allowed));
     mc_counter_inc(slab, allowed ? config->stats.allowed : config->stats.denied);
     if (engines->track_rules && policy != NULL) {
         mc_counter_inc(slab, allowed ? policy->allowed : policy->denied);
     }
-    *denied = !allowed;
-    if (*denied) {
-        mc_filter_reply(
-            subject->filter,
-            &(mc_reply){.status = 403,
-                        .body = MC_SLICE_INIT("RBAC: access denied"),
-                        .details_class = "rbac_access_denied_matched_policy",
-                        .details = policy == NULL ? "rbac_access_denied_matched_policy[none]" : policy->details});
-    }
+    *denied = allowed ? NULL : policy == NULL ? "rbac_access_denied_matched_policy[none]" : policy->details;
     return MC_OK;
+}
+
+static mc_status run(const engines *engines, const config *config, const subject *subject, const char **denied) {
+    *denied = NULL;
+    MC_TRY(engines->shadow.set ? run_shadow(engines, config, subject) : MC_OK);
+    return engines->enforced.set ? run_enforced(engines, config, subject, denied) : MC_OK;
 }
 
 static mc_filter_status decode_headers(mc_filter *filter, mc_headers *headers, bool end_stream) {
     const config *config = mc_filter_get_config(filter);
     const engines *engines = mc_filter_route_config(filter);
     subject subject;
-    bool denied = false;
-    mc_status status = MC_OK;
+    const char *denied;
     if (!engines->enforced.set && !engines->shadow.set) {
         return MC_FILTER_CONTINUE;
     }
     subject.filter = filter;
+    subject.slab = mc_filter_slab(filter);
     subject.info = mc_filter_info(filter);
     if (subject.info == NULL) {
         return mc_filter_out_of_memory(filter);
     }
     mc_filter_match_input(filter, subject.info, &subject.request, &subject.input);
-    if (engines->shadow.set) {
-        status = run_shadow(engines, config, &subject);
+    if (run(engines, config, &subject, &denied) != MC_OK) {
+        return mc_filter_out_of_memory(filter);
     }
-    if (status == MC_OK && engines->enforced.set) {
-        status = run_enforced(engines, config, &subject, &denied);
+    if (denied != NULL) {
+        mc_filter_reply(filter, &(mc_reply){.status = 403,
+                                            .body = MC_SLICE_INIT("RBAC: access denied"),
+                                            .details_class = "rbac_access_denied_matched_policy",
+                                            .details = denied});
     }
-    return status != MC_OK ? mc_filter_out_of_memory(filter) : denied ? MC_FILTER_STOP : MC_FILTER_CONTINUE;
+    return denied != NULL ? MC_FILTER_STOP : MC_FILTER_CONTINUE;
 }
 
 /* --- compiling ------------------------------------------------------------------------------------------------------------ */
@@ -662,3 +672,58 @@ const mc_filter_kind mc_filter_kind_rbac = {
     .compile = compile,
     .compile_route = compile_route,
 };
+
+/* --- connections ------------------------------------------------------------------------------------------------------- */
+
+struct mc_rbac_rules {
+    config config;
+};
+
+mc_status mc_connection_rbac_ask(const mc_connection_rbac *rbac, const mc_stream_info *info, mc_route_request *request,
+                                 mc_slab *slab, const char **denied) {
+    const config *config = &rbac->rules->config;
+    subject subject = {.slab = slab, .info = info, .request = *request, .input = {.request = request}};
+    return run(&config->engines, config, &subject, denied);
+}
+
+static bool reads_headers(const rule *rule) {
+    bool reads = rule->kind == RULE_HEADER;
+    for (uint32_t i = 0; i < rule->count && !reads; i++) {
+        reads = reads_headers(&rule->children[i]);
+    }
+    return reads;
+}
+
+static mc_status without_headers(mc_filter_compile *c, const engine *engine, const char *field) {
+    for (uint32_t i = 0; i < engine->count; i++) {
+        const policy *policy = &engine->policies[i];
+        if (reads_headers(&policy->permissions) || reads_headers(&policy->principals)) {
+            mc_error_set(c->error, MC_EINVAL, "", "a connection has no headers");
+            mc_error_under(c->error, "%s.policies[\"%.*s\"]", field, MC_SLICE_ARG(policy->name));
+            return MC_EINVAL;
+        }
+    }
+    return MC_OK;
+}
+
+mc_status mc_connection_rbac_compile(mc_filter_compile *c, const mc_value *value, mc_connection_rbac *out) {
+    static const mc_name_value types[] = {{"ONE_TIME_ON_FIRST_BYTE", 0}, {"CONTINUOUS", 1}, {NULL, 0}};
+    struct mc_rbac_rules *rules = mc_arena_zalloc(c->arena, sizeof *rules);
+    mc_slice prefix = MC_SLICE_NONE;
+    uint64_t type = 0;
+    if (rules == NULL) {
+        return MC_ENOMEM;
+    }
+    MC_TRY(mc_read_name(c->arena, value, "stat_prefix", &prefix, c->error));
+    const bool dot = prefix.p[prefix.n - 1] != '.';
+    const mc_slice parts[] = {prefix, dot ? MC_SLICE(".") : MC_SLICE_NONE};
+    MC_TRY(mc_arena_concat(c->arena, parts, 2, &c->scope));
+    MC_TRY(read_engines(c, value, &rules->config.engines, &rules->config));
+    MC_TRY(without_headers(c, &rules->config.engines.enforced, "rules"));
+    MC_TRY(without_headers(c, &rules->config.engines.shadow, "shadow_rules"));
+    MC_TRY(mc_read_enum(value, "enforcement_type", types, &type, c->error));
+    MC_TRY(mc_value_read_duration_ms(value, "delay_deny", &out->delay_ms, c->error));
+    out->continuous = type == 1;
+    out->rules = rules;
+    return MC_OK;
+}

@@ -71,7 +71,7 @@ static mc_status find_session(mc_filter *filter, const session *session, mc_head
     if (bytes == NULL) {
         return MC_ENOMEM;
     }
-    long n = mc_base64_decode(text, bytes);
+    long n = mc_base64_canonical(text) ? mc_base64_decode(text, bytes) : -1;
     mc_slice decoded = mc_slice_of(bytes, n < 0 ? 0 : (size_t)n);
     *address = session->header.n > 0 ? decoded : address_in(decoded, mc_loop_wall_ms(mc_filter_loop(filter)) / 1000);
     return MC_OK;
