@@ -347,6 +347,18 @@ def test_who_waits_may_leave(origin: Upstream, dns: DnsServer, tmp_path: Path) -
         assert side.ask(f"a.test:{origin.port}") == (200, b"ok")
 
 
+def test_an_answer_that_comes_too_late(origin: Upstream, dns: DnsServer, tmp_path: Path) -> None:
+    """The stream's idle timeout answers first; the body of the request is still to come."""
+    config = settings(dns, tmp_path / "log", dns_query_timeout="1s")
+    filters = config["static_resources"]["listeners"][0]["filter_chains"][0]["filters"]
+    filters[0]["typed_config"]["stream_idle_timeout"] = "0.2s"
+    with ours(config) as side, clients.Connection(side.port) as connection:
+        connection.send(b"POST / HTTP/1.1\r\nhost: silent.test\r\ncontent-length: 9\r\n\r\nx")
+        assert connection.reply().status == 408
+        wait_until(lambda: side.stats()["dns_cache.names.dns_query_timeout"] > 0)
+        assert side.ask(f"a.test:{origin.port}") == (200, b"ok")
+
+
 def test_a_new_configuration_keeps_what_is_known(
     origin: Upstream, dns: DnsServer, tmp_path: Path
 ) -> None:

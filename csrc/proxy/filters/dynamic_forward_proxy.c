@@ -67,6 +67,9 @@ static mc_status save_address(mc_filter *filter, mc_slice key) {
 
 static void resolved(mc_name_wait *wait, mc_slice details) {
     state *state = MC_CONTAINER(wait, struct state, wait);
+    if (mc_filter_stream(state->filter)->local_reply) { /* it took too long for somebody */
+        return;
+    }
     if (details.n > 0) {
         fail(state->filter, details);
     } else if (save_address(state->filter, state->key) != MC_OK) {
