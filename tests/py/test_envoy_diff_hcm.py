@@ -845,6 +845,8 @@ ANSWERS = {
     b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
     "/raw/1xx": b"HTTP/1.1 103 Early Hints\r\nConnection: x\r\n\r\n"
     b"HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+    "/raw/199": b"HTTP/1.1 199 Odd\r\n\r\nHTTP/1.1 101 Switching Protocols\r\n"
+    b"Connection: upgrade\r\nUpgrade: websocket\r\n\r\n",
     "a.com:80": b"HTTP/1.1 200 OK\r\n\r\n",
     "/raw/early": b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n",
 }
@@ -1095,3 +1097,23 @@ def test_a_drain_closes_behind_the_answer(both: Pair, ports: dict[str, int]) -> 
                 assert connection.read_to_end() == b""
             else:
                 assert connection.request("/direct").status == 200
+
+
+def test_what_counts_as_bytes_of_a_head(both: Pair, ports: dict[str, int]) -> None:
+    """difference: head-bytes."""
+    servers = both(config({"max_request_headers_kb": "1"}, ROUTES), **ports)
+
+    def statuses(size: int) -> list[Any]:
+        data = request("GET /direct", "a: ")
+        data = data.replace(b"a: ", b"a: " + b"x" * (size - len(data)))
+        return [ask(server.port, data)[0]["status"] for server in servers]
+
+    assert [statuses(size) for size in (1024, 1025, 1200)] == [[200, 200], [200, 431], [431, 431]]
+
+
+def test_an_odd_interim_answer_before_an_upgrade(both: Pair, ports: dict[str, int]) -> None:
+    """difference: odd-interim."""
+    ours, theirs = both(config({"upgrade_configs": "[{upgrade_type: websocket}]"}, ROUTES), **ports)
+    data = request("GET /raw/199", *WEBSOCKET)
+    assert ask(ours.port, data)[0]["status"] == 101
+    assert ask(theirs.port, data)[0] == "closed without an answer"
