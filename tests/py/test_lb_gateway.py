@@ -280,8 +280,6 @@ def test_load_reports_become_weights(origin: Origin) -> None:
         1: "TEXT rps_fractional=100, cpu_utilization=1",
         2: 'JSON {"rps_fractional": 400, "cpu_utilization": 1}',
     }
-    for number, report in reports.items():
-        origin.behaviour[f"127.0.0.{number}"] = partial(reporting, report)
     kind = (
         f"{V3}.load_balancing_policies.client_side_weighted_round_robin.v3."
         "ClientSideWeightedRoundRobin"
@@ -291,6 +289,8 @@ def test_load_reports_become_weights(origin: Origin) -> None:
     groups = [group(endpoint(1, origin.port), endpoint(2, origin.port))]
     with serving(bootstrap(groups, [route()], {**policy, **common})) as (_, ask):
         assert Counter(ask()[1] for _ in range(10)) == {"1": 5, "2": 5}
+        for number, report in reports.items():
+            origin.behaviour[f"127.0.0.{number}"] = partial(reporting, report)
 
         def shifted() -> bool:
             shares = Counter(ask()[1] for _ in range(50))
