@@ -145,7 +145,8 @@ static void common_tags(writer *out, const mc_stream *stream, uint16_t status, u
                         const mc_stream_info *info) {
     const mc_route *route = stream->match.route;
     const mc_slice cluster = stream->attempts > 0 ? stream->match.cluster : MC_SLICE_NONE;
-    outcome_tags(out, cluster, info == NULL ? cluster : info->upstream_cluster, status, flags);
+    const mc_slice told = stream->span->cluster;
+    outcome_tags(out, cluster, told.n == 0 ? cluster : told, status, flags);
     if (info != NULL) {
         custom_tags(out, &stream->hcm->tracing->tags, info);
         if (route != NULL && route->tracing != NULL) {
@@ -160,7 +161,7 @@ static mc_slice grpc_field(const mc_headers *headers, const mc_headers *trailers
 }
 
 static void grpc_response_tags(writer *out, const mc_headers *headers, const mc_headers *trailers) {
-    enum { UPSTREAM_ERRORS = 1 << 2 | 1 << 4 | 1 << 12 | 1 << 13 | 1 << 14 | 1 << 15 };
+    enum { ERRORS = 1 << 2 | 1 << 4 | 1 << 8 | 1 << 12 | 1 << 13 | 1 << 14 | 1 << 15 };
     mc_slice status = grpc_field(headers, trailers, MC_H_GRPC_STATUS);
     mc_slice message = grpc_field(headers, trailers, MC_H_GRPC_MESSAGE);
     uint64_t number = 0;
@@ -171,7 +172,7 @@ static void grpc_response_tags(writer *out, const mc_headers *headers, const mc_
     if (message.p != NULL) {
         TAG(out, "grpc.message", message);
     }
-    if (mc_slice_u64(status, &number) != MC_OK || number > 16 || (UPSTREAM_ERRORS >> number & 1) != 0) {
+    if (mc_slice_u64(status, &number) == MC_OK && number <= 16 && (ERRORS >> number & 1) != 0) {
         TAG(out, "error", MC_SLICE("true"));
     }
 }

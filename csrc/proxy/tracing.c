@@ -274,7 +274,8 @@ static void decorate(mc_stream *stream, mc_span *span) {
     const mc_decorator *decorator = route == NULL ? NULL : route->decorator;
     const bool formatted = tracing->operation != NULL ||
                            (route != NULL && route->tracing != NULL && route->tracing->operation_format != NULL);
-    if (formatted) { /* whatever a neighbour calls it */
+    span->formatted = formatted;
+    if (formatted) {
         return;
     }
     if (decorator != NULL && decorator->operation.n > 0) {
@@ -326,20 +327,33 @@ void mc_tracing_forget(mc_stream *stream) {
 
 /* --- tries ---------------------------------------------------------------------------------------------------------------------- */
 
-mc_span *mc_tracing_spawn(mc_stream *stream) {
-    const mc_span *parent = stream->span;
-    if (parent == NULL || parent->none ||
-        !(stream->hcm->tracing->spawn_upstream_span || stream->chain->router.start_child_span)) {
+mc_span *mc_tracing_spawn(mc_stream *stream, mc_slice cluster) {
+    mc_span *parent = stream->span;
+    if (parent == NULL || parent->none) {
+        return NULL;
+    }
+    if (!mc_slice_eq(parent->cluster, cluster) && mc_arena_dup(&stream->arena, cluster, &parent->cluster) != MC_OK) {
+        parent->cluster = MC_SLICE_NONE; /* its name does */
+    }
+    if (!(stream->hcm->tracing->spawn_upstream_span || stream->chain->router.start_child_span)) {
         return NULL;
     }
     mc_span *child = mc_arena_zalloc(&stream->arena, sizeof *child);
-    const mc_slice name[] = {MC_SLICE("router "), stream->match.cluster, MC_SLICE(" egress")};
+    const mc_slice name[] = {MC_SLICE("router "), cluster, MC_SLICE(" egress")};
     if (child == NULL || mc_arena_concat(&stream->arena, name, 3, &child->name) != MC_OK) {
         return NULL; /* the request's own context is passed on */
     }
     child->context = parent->context;
     child->context.parent = parent->context.span;
     child->context.span = draw(stream);
+    const mc_tracing *tracing = stream->hcm->tracing;
+    if (tracing->tracer == MC_TRACER_ZIPKIN && !tracing->egress && !tracing->spawn_upstream_span) {
+        child->server = true; /* what start_child_span alone makes is another server's side to Envoy */
+        child->shared = tracing->shared_span_context;
+        if (child->shared) {
+            child->context = parent->context;
+        }
+    }
     child->tracestate = parent->tracestate;
     child->start_us = mc_loop_now_us(stream->proxy->loop);
     return child;
@@ -403,7 +417,7 @@ static void count(const mc_stream *stream) {
 void mc_tracing_response(mc_stream *stream) {
     mc_span *span = stream->span;
     count(stream);
-    if (span == NULL) {
+    if (span == NULL || span->formatted) {
         return;
     }
     if (!stream->hcm->tracing->egress) {

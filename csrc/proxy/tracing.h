@@ -48,13 +48,15 @@ MC_MUST_CHECK mc_status mc_tracing_compile(mc_arena *arena, const mc_value *conf
 typedef struct mc_span {
     mc_trace_context context;
     mc_slice name;
+    mc_slice cluster;    /* of the last try, as in statistics; empty: there was none */
     mc_slice decorated;  /* the decorator's operation, to be told in the response; empty: none */
     mc_slice tracestate; /* passed on as it came */
     uint64_t start_us;
     char trace_text[MC_TRACE_ID_TEXT], span_text[MC_SPAN_ID_TEXT]; /* for mc_tracing_tell */
-    bool none;   /* no span: no tracer, or a context that cannot be read */
-    bool server; /* else it is a client's */
-    bool shared; /* has the id of the caller's span (TR-5) */
+    bool formatted; /* its name is a format's: the neighbour's header is left alone */
+    bool none;      /* no span: no tracer, or a context that cannot be read */
+    bool server;    /* else it is a client's */
+    bool shared;    /* has the id of the caller's span (TR-5) */
 } mc_span;
 
 /* The trace reason, after a route was found (TR-1). */
@@ -69,8 +71,8 @@ void mc_tracing_finish(struct mc_stream *stream);
 /* The ids and the reason, for formats and filters of access logs. */
 void mc_tracing_tell(struct mc_stream *stream, mc_stream_info *info);
 
-/* The span of one try, if tries have their own, else NULL (TR-2). */
-mc_span *mc_tracing_spawn(struct mc_stream *stream);
+/* The span of one try, if tries have their own, else NULL (TR-2); `cluster` as in statistics. */
+mc_span *mc_tracing_spawn(struct mc_stream *stream, mc_slice cluster);
 /* Writes the context into the request's headers: that of `child`, or of the request when it is NULL. */
 MC_MUST_CHECK mc_status mc_tracing_inject(struct mc_stream *stream, const mc_span *child);
 

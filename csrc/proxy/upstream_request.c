@@ -360,7 +360,7 @@ void mc_try_start(mc_router *r) {
     mc_list_push_back(&r->tries, &t->link);
     if (MC_UNLIKELY(stream->span != NULL)) {
         t->number = stream->attempts - 1u;
-        t->span = mc_tracing_spawn(stream);
+        t->span = mc_tracing_spawn(stream, from->cluster->stat_name);
     }
     stream->upstream_address = *mc_upstream_address(from, host);
     MC_FACT(stream, host, stream->facts, host);

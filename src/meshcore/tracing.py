@@ -309,10 +309,16 @@ def _attribute(number: int, name: str, value: str) -> bytes:
 
 def _failed(span: Span) -> bool:
     """OpenTelemetry's rule: 4xx is an error only to a client."""
-    status = span.tags.get("http.status_code", "0")
-    return status.isdigit() and int(status) >= (500 if span.kind == "SERVER" else 400)
+    status, grpc = (span.tags.get(f"{of}.status_code", "0") for of in ("http", "grpc"))
+    if status.isdigit() and int(status) >= (500 if span.kind == "SERVER" else 400):
+        return True
+    return grpc.isdigit() and (
+        int(grpc) in _GRPC_FAULTS if span.kind == "SERVER" else int(grpc) != 0
+    )
 
 
+# What of gRPC's statuses is the server's fault, by OpenTelemetry's conventions.
+_GRPC_FAULTS = frozenset((2, 4, 12, 13, 14, 15))
 _METHODS = frozenset("CONNECT DELETE GET HEAD OPTIONS PATCH POST PUT TRACE".split())
 
 

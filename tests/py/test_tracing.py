@@ -13,7 +13,7 @@ import peers
 import pytest
 from clients import fetch
 from tracing_cases import ROUTER, TAGS, bootstrap, cluster, collect, opentelemetry, zipkin
-from upstreams import Upstream, echo
+from upstreams import Behaviour, Exchange, Upstream, echo
 
 import meshcore
 from meshcore.tracing import OpenTelemetryApi, Span, otlp
@@ -39,6 +39,10 @@ HEALTH_CHECK = {
     },
 }
 ROUTER_FILTER = {"name": "router", "typed_config": {"@type": ROUTER}}
+STARTS_CHILDREN = {
+    "name": "router",
+    "typed_config": {"@type": ROUTER, "start_child_span": True},
+}
 UNPACKED = {
     "preserve_external_request_id": True,
     "request_id_extension": {
@@ -151,6 +155,16 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], list[tuple[str, Headers]]
             ("/", [("traceparent", PARENT.replace("00f067aa0ba902b7", "0" * 16))]),
             ("/off", []),
         ],
+    ),
+    "router's children": (
+        zipkin(),
+        {"manager": {"http_filters": [STARTS_CHILDREN]}},
+        [("/", []), ("/", B3), ("/refused", [])],
+    ),
+    "router's children, not shared": (
+        zipkin(shared_span_context=False),
+        {"manager": {"http_filters": [STARTS_CHILDREN]}},
+        [("/", B3)],
     ),
     "health checks not sampled": (
         zipkin(),
@@ -453,6 +467,38 @@ def test_mirrors_beside_envoys(
             assert ours == run(server.port, mirror)
 
 
+GRPC = [("content-type", "application/grpc")]
+
+
+@pytest.mark.parametrize("direction", ["INBOUND", "OUTBOUND"])
+def test_what_is_an_error_of_grpc(
+    direction: str, upstream: Callable[[Behaviour], Upstream], collector: Collector
+) -> None:
+    async def answer(exchange: Exchange) -> None:
+        await exchange.read_body()
+        status = exchange.request.target.removeprefix("/")
+        await exchange.head(200, [("content-length", "0"), *GRPC, ("grpc-status", status)])
+
+    port = upstream(answer).port
+
+    def config(own: Any) -> dict[str, Any]:
+        ports = {"port": own, "echo": port, "collector": collector.server.port}
+        return bootstrap(opentelemetry(), ports, direction)
+
+    def run(own: int) -> list[Any]:
+        told = []
+        for status in (*range(18), "x", ""):
+            fetch(own, f"/{status}", headers=GRPC)
+            [span] = collector.spans(1)
+            told.append((status, span["status"], span["tags"].get("error")))
+        return told
+
+    with meshcore.Gateway(config(0), workers=1) as gateway:
+        ours = run(gateway.listeners["main"][1])
+    with peers.envoy(json.dumps(config("$port")).replace('"$port"', "$port")) as server:
+        assert ours == run(server.port)
+
+
 def announcing(arrived: threading.Event) -> Any:
     async def behaviour(exchange: Any) -> None:
         await echo(exchange)
@@ -714,7 +760,9 @@ def test_a_real_zipkin_server(origin: Upstream) -> None:
         found = fetch(server.port, f"/api/v2/trace/{trace}")
     spans = json.loads(found.body)
     names = sorted(span["name"] for span in spans)
-    assert names == (["localhost"] * 4 + ["router echo egress"] * 2 + ["router refused egress"] * 4)
+    assert names == (
+        ["localhost"] * 4 + ["router other egress"] * 2 + ["router refused egress"] * 4
+    )
     root = next(span for span in spans if span["kind"] == "SERVER")
     assert root["localEndpoint"]["serviceName"] == "svc"
     assert root["shared"]

@@ -152,7 +152,7 @@ def bootstrap(
                 }
             ],
             "clusters": [
-                cluster("echo", ports["echo"]),
+                {**cluster("echo", ports["echo"]), "alt_stat_name": "other"},
                 cluster("collector", ports["collector"]),
                 cluster("refused", 1),
             ],
