@@ -7,10 +7,12 @@ import json
 import socket
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import peers
+import pytest
 from bootstraps import bootstrap
 from upstreams import Behaviour, Exchange, Upstream, respond
 from waiting import wait_until
@@ -252,6 +254,91 @@ JUDGED: dict[str, tuple[dict[str, Any], list[Step]]] = {
         [b"xaaxbbx", b"bbaa", b"aabb", b"aaxxbb", b"aabb"],
     ),
 }
+
+
+# --- over gRPC (HC-12): what a call is answered, bytes or a status --------------------------------
+
+SERVING = b"\x08\x01"
+CALLS: dict[str, list[Any]] = {
+    "health": [SERVING, b"\x08\x02", SERVING, SERVING, b"\x08\x03", SERVING, SERVING, b"", SERVING],
+    "statuses": [
+        SERVING,
+        ("UNIMPLEMENTED", "no"),
+        *[SERVING] * 2,
+        ("UNAVAILABLE", "gone"),
+        *[SERVING] * 2,
+        ("DEADLINE_EXCEEDED", "late"),
+        *[SERVING] * 2,
+    ],
+    "malformed": [SERVING, b"\xff\xff", *[SERVING] * 2, b"\x12\x01a\x08\x01", SERVING],
+    "twice": [SERVING, b"\x08\x01\x08\x02", *[SERVING] * 2],
+}
+
+
+class Rpc:
+    """A health service with a script; after its end it is well."""
+
+    def __init__(self, script: list[Any]) -> None:
+        import grpc
+
+        self.script = script
+        self.asked = 0
+        self.codes = grpc.StatusCode
+        handler = grpc.unary_unary_rpc_method_handler(self.check)
+        service = grpc.method_handlers_generic_handler("grpc.health.v1.Health", {"Check": handler})
+        self.server = grpc.server(ThreadPoolExecutor(2))
+        self.server.add_generic_rpc_handlers((service,))
+        self.port = self.server.add_insecure_port("127.0.0.1:0")
+        self.server.start()
+
+    def check(self, request: bytes, context: Any) -> bytes:
+        step = self.script[self.asked] if self.asked < len(self.script) else SERVING
+        self.asked += 1
+        if isinstance(step, bytes):
+            return step
+        code, text = step
+        context.abort(self.codes[code], text)
+        raise AssertionError
+
+
+def called_by(make: Make, directory: Path, *, http2: bool) -> dict[str, Any]:
+    directory.mkdir()
+    servers = {name: Rpc(script) for name, script in CALLS.items()}
+    clusters = []
+    for name, server in servers.items():
+        told = {
+            "grpc_health_check": {"service_name": "orders"},
+            "event_log_path": str(directory / name),
+            "always_log_health_check_failures": True,
+            "always_log_health_check_success": True,
+            "timeout": "10s",
+        }
+        each = cluster(name, server.port, told)
+        clusters.append({**each, **HTTP2} if http2 else each)
+    with make(CONFIG, clusters=json.dumps(clusters)):
+        wait_until(lambda: all(each.asked > len(each.script) for each in servers.values()))
+    for server in servers.values():
+        server.server.stop(None)
+    return {name: kinds(directory / name)[: len(script)] for name, script in CALLS.items()}
+
+
+OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+HTTP2 = {  # Envoy wants it said; here the check alone speaks it
+    "typed_extension_protocol_options": {
+        OPTIONS: {
+            "@type": f"type.googleapis.com/{OPTIONS}",
+            "explicit_http_config": {"http2_protocol_options": {}},
+        }
+    }
+}
+
+
+def test_what_checks_make_of_calls(meshcore_server: Make, envoy: Make, tmp_path: Path) -> None:
+    pytest.importorskip("grpc")
+    ours = called_by(meshcore_server, tmp_path / "ours", http2=False)
+    theirs = called_by(envoy, tmp_path / "theirs", http2=True)
+    for name, events in theirs.items():
+        assert ours[name] == events, name
 
 
 def kinds(log: Path) -> list[tuple[str, Any]]:

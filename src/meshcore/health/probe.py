@@ -218,7 +218,7 @@ class HttpSpec:
             or [(200, 201)],
             retriable=_ranges(config.get("retriable_statuses", ()), f"{path}.retriable_statuses"),
             mutations=_mutations(config, path),
-            service=_matcher(config.get("service_name_matcher")),
+            service=_matcher(config.get("service_name_matcher"), f"{path}.service_name_matcher"),
         )
 
     def probe(self, loop: asyncio.AbstractEventLoop, target: Target, *, reuse: bool) -> Probe:
@@ -282,26 +282,17 @@ def _mutations(config: Mapping[str, Any], path: str) -> Route | None:
     return table.match([(":authority", "any"), (":path", "/"), (":method", "GET")])
 
 
-def _matcher(config: Mapping[str, Any] | None) -> Callable[[str], bool] | None:
-    """A StringMatcher as far as names of services need one."""
+def _matcher(config: Mapping[str, Any] | None, path: str) -> Callable[[str], bool] | None:
+    """A StringMatcher of header values, which are octets."""
     if config is None:
         return None
-    fold = str.lower if config.get("ignore_case") else str
-    if "safe_regex" in config:
-        import re
+    from meshcore.matchers import StringMatcher
 
-        pattern = re.compile(config["safe_regex"]["regex"])
-        return lambda name: pattern.fullmatch(name) is not None
-    for kind, test in (
-        ("exact", lambda name, text: name == text),
-        ("prefix", lambda name, text: name.startswith(text)),
-        ("suffix", lambda name, text: name.endswith(text)),
-        ("contains", lambda name, text: text in name),
-    ):
-        if kind in config:
-            text = fold(config[kind])
-            return lambda name, test=test, text=text: test(fold(name), text)  # type: ignore[misc]
-    return lambda name: name == ""
+    try:
+        matcher = StringMatcher(config)
+    except ConfigError as error:
+        raise ConfigError(f"{path}.{error.path}", error.reason) from None
+    return lambda name: matcher.match(name.encode("latin-1"))
 
 
 class HttpProbe(_Connected):
