@@ -141,9 +141,7 @@ bool mc_cel_print(const mc_cel *value, mc_text *out) {
     case MC_CEL_BOOL: mc_text_add(out, value->boolean ? MC_SLICE("true") : MC_SLICE("false")); break;
     case MC_CEL_INT: mc_text_i64(out, value->i); break;
     case MC_CEL_UINT: mc_text_u64(out, value->u); break;
-    case MC_CEL_DOUBLE:
-        mc_text_general(out, value->d, 6);
-        break;
+    case MC_CEL_DOUBLE: mc_text_general(out, value->d, 6); break;
     case MC_CEL_STRING:
     case MC_CEL_BYTES: mc_text_add(out, value->text); break;
     case MC_CEL_LIST: mc_text_lit(out, "CelList value"); break;

@@ -169,15 +169,18 @@ static mc_cel replace(mc_slice s, mc_slice part, mc_slice with, const mc_cel *mo
     mc_text out;
     mc_text_init(&out);
     while (left-- > 0) {
-        size_t found = mc_slice_search(s, part);
-        if (found == SIZE_MAX || (part.n == 0 && s.n == 0)) {
+        const size_t found = mc_slice_search(s, part);
+        if (found == SIZE_MAX) {
             break;
         }
-        const size_t end = part.n > 0 ? found + part.n : 1;
-        mc_text_add(&out, mc_slice_until(s, part.n > 0 ? found : 0));
+        mc_text_add(&out, mc_slice_until(s, found));
         mc_text_add(&out, with);
-        mc_text_add(&out, part.n > 0 ? MC_SLICE_NONE : mc_slice_until(s, 1));
-        s = mc_slice_of(s.p + end, s.n - end);
+        if (part.n == 0 && s.n == 0) { /* nothing is everywhere: before each code point, and at the end */
+            break;
+        }
+        const size_t next = part.n == 0 ? offset_of(s, 1) : found + part.n;
+        mc_text_add(&out, part.n == 0 ? mc_slice_until(s, next) : MC_SLICE_NONE);
+        s = mc_slice_from(s, next);
     }
     mc_text_add(&out, s);
     if (out.failed || mc_arena_dup(ctx->arena, mc_text_slice(&out), &whole) != MC_OK) {
@@ -211,7 +214,7 @@ static mc_cel split(mc_slice s, mc_slice by, const mc_cel *most, mc_cel_context 
         items[count++] = mc_cel_string(mc_slice_of(s.p, found));
         s = mc_slice_of(s.p + found + by.n, s.n - found - by.n);
     }
-    if (limit > 0 && (by.n > 0 || s.n > 0)) {
+    if (limit > 0) {
         items[count++] = mc_cel_string(s);
     }
     return (mc_cel){.kind = MC_CEL_LIST, .form = MC_CEL_ITEMS, .count = count, .items = items};
