@@ -15,6 +15,7 @@
 #include "pipeline.h"
 
 #include "lb/lb.h"
+#include "proxy/access_log.h"
 
 #define REQUIRE(cond)                                                                                                  \
     do {                                                                                                               \
@@ -241,26 +242,43 @@ static void pick_close(void *state) {
 /* --- request: kept connections, through listener, route, balancer, pool and back -------------------------------- */
 
 #define TYPE "\"@type\":\"type.googleapis.com/envoy.extensions.filters."
-static const char gateway[] =
-    "{\"static_resources\":{\"listeners\":[{\"name\":\"main\","
-    "\"address\":{\"socket_address\":{\"address\":\"127.0.0.1\",\"port_value\":10000}},"
-    "\"filter_chains\":[{\"filters\":[{\"name\":\"hcm\",\"typed_config\":{" TYPE
-    "network.http_connection_manager.v3.HttpConnectionManager\",\"stat_prefix\":\"in\","
-    "\"http_filters\":[{\"name\":\"router\",\"typed_config\":{" TYPE "http.router.v3.Router\"}}],"
-    "\"route_config\":{\"name\":\"r\",\"virtual_hosts\":[{\"name\":\"a\",\"domains\":[\"*\"],\"routes\":["
-    "{\"match\":{\"path\":\"/health\"},\"direct_response\":{\"status\":200}},"
-    "{\"match\":{\"prefix\":\"/api/\"},\"route\":{\"cluster\":\"web\"}},"
-    "{\"match\":{\"prefix\":\"/\"},\"route\":{\"cluster\":\"web\"}}]}]}}}]}]}],"
-    "\"clusters\":[{\"name\":\"web\",\"type\":\"STATIC\",\"load_assignment\":{\"cluster_name\":\"web\",\"endpoints\":[{"
-    "\"lb_endpoints\":["
-    "{\"endpoint\":{\"address\":{\"socket_address\":{\"address\":\"10.0.0.1\",\"port_value\":80}}}},"
-    "{\"endpoint\":{\"address\":{\"socket_address\":{\"address\":\"10.0.0.2\",\"port_value\":80}}}}]}]}}]}}";
+#define GATEWAY(more)                                                                                                  \
+    "{\"static_resources\":{\"listeners\":[{\"name\":\"main\","                                                        \
+    "\"address\":{\"socket_address\":{\"address\":\"127.0.0.1\",\"port_value\":10000}},"                               \
+    "\"filter_chains\":[{\"filters\":[{\"name\":\"hcm\",\"typed_config\":{" TYPE                                       \
+    "network.http_connection_manager.v3.HttpConnectionManager\",\"stat_prefix\":\"in\"," more                          \
+    "\"http_filters\":[{\"name\":\"router\",\"typed_config\":{" TYPE "http.router.v3.Router\"}}],"                     \
+    "\"route_config\":{\"name\":\"r\",\"virtual_hosts\":[{\"name\":\"a\",\"domains\":[\"*\"],\"routes\":["             \
+    "{\"match\":{\"path\":\"/health\"},\"direct_response\":{\"status\":200}},"                                         \
+    "{\"match\":{\"prefix\":\"/api/\"},\"route\":{\"cluster\":\"web\"}},"                                              \
+    "{\"match\":{\"prefix\":\"/\"},\"route\":{\"cluster\":\"web\"}}]}]}}}]}]}],"                                       \
+    "\"clusters\":[{\"name\":\"web\",\"type\":\"STATIC\",\"load_assignment\":{\"cluster_name\":\"web\",\"endpoints\":" \
+    "[{"                                                                                                               \
+    "\"lb_endpoints\":["                                                                                               \
+    "{\"endpoint\":{\"address\":{\"socket_address\":{\"address\":\"10.0.0.1\",\"port_value\":80}}}},"                  \
+    "{\"endpoint\":{\"address\":{\"socket_address\":{\"address\":\"10.0.0.2\",\"port_value\":80}}}}]}]}}]}}"
+static const char gateway[] = GATEWAY("");
+static const char logging_gateway[] =
+    GATEWAY("\"access_log\":[{\"name\":\"file\",\"typed_config\":{\"@type\":\"type.googleapis.com/"
+            "envoy.extensions.access_loggers.file.v3.FileAccessLog\",\"path\":\"/dev/null\"}}],");
 
 typedef struct request_job {
     pipeline pipeline;
     pipeline_peer client;
     const char *text;
+    bool logs;
 } request_job;
+
+/* What the writer does, but for the formatting. */
+static void forget_lines(request_job *self) {
+    mc_log_ring *ring = mc_log_writer_ring(self->pipeline.engine->log_writer, 0);
+    size_t lines = 0;
+    for (mc_log_entry *entry; (entry = mc_log_ring_next(ring)) != NULL; lines++) {
+        mc_access_logs_unref(((mc_log_record *)entry)->logs);
+        mc_log_ring_release(ring, entry);
+    }
+    REQUIRE(lines == 1);
+}
 
 static void request_run(void *state) {
     request_job *self = state;
@@ -270,13 +288,19 @@ static void request_run(void *state) {
     REQUIRE(self->client.in.length > 0);
     mc_buffer_clear(&self->client.in);
     REQUIRE(mc_record_drain(&self->pipeline.worker->proxy.records, &record, 1) == 1 && record.status == 200);
+    if (self->logs) {
+        forget_lines(self);
+    }
 }
-static void *request_open(size_t full) {
+enum { BARE, FULL, LOGGED };
+static void *request_open(size_t kind) {
     request_job *self = mc_calloc(1, sizeof *self);
     mc_error error;
     REQUIRE(self != NULL);
-    self->text = full ? GET : "GET / HTTP/1.1\r\nHost: www.example.com\r\n\r\n";
-    if (pipeline_open(&self->pipeline, gateway, 1, &error) != MC_OK) {
+    self->logs = kind == LOGGED;
+    self->text = kind == FULL ? GET : "GET / HTTP/1.1\r\nHost: www.example.com\r\n\r\n";
+    const char *json = self->logs ? logging_gateway : gateway;
+    if (pipeline_open_with(&self->pipeline, json, 1, self->logs, &error) != MC_OK) {
         fprintf(stderr, "gate: %s: %s\n", error.path, error.reason);
         exit(1);
     }
@@ -320,9 +344,10 @@ static const job jobs[] = {
     {"pick_least_request", pick_open, pick_run, pick_close, MC_LB_LEAST_REQUEST},
     {"pick_ring_hash", pick_open, pick_run, pick_close, MC_LB_RING_HASH},
     {"pick_maglev", pick_open, pick_run, pick_close, MC_LB_MAGLEV},
-    {"request", request_open, request_run, request_close, false},
-    {"request_12_headers", request_open, request_run, request_close, true},
-    {"connection", connection_open, connection_run, request_close, false},
+    {"request", request_open, request_run, request_close, BARE},
+    {"request_12_headers", request_open, request_run, request_close, FULL},
+    {"request_logged", request_open, request_run, request_close, LOGGED},
+    {"connection", connection_open, connection_run, request_close, BARE},
 };
 
 static double now_ns(void) {

@@ -55,11 +55,11 @@ mc_status mc_engine_new(const mc_engine_options *options, mc_engine **out) {
     mc_members_init(&engine->members, engine->stats);
     mc_engine_names_init(&engine->names);
     engine->control = new_loop(options, 0);
-    if (!options->is_virtual) {
+    const bool logs = !options->is_virtual || options->keeps_logs;
+    if (logs) {
         engine->log_writer = mc_log_writer_new(engine->stats, options->workers, &options->log);
     }
-    const bool lacks =
-        engine->control == NULL || engine->slab == NULL || (!options->is_virtual && engine->log_writer == NULL);
+    const bool lacks = engine->control == NULL || engine->slab == NULL || (logs && engine->log_writer == NULL);
     mc_status status = lacks ? MC_ENOMEM : init_workers(engine, options);
     if (status != MC_OK) {
         mc_engine_free(engine);

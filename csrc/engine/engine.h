@@ -17,6 +17,7 @@ typedef struct mc_engine_options {
     mc_stats *stats;          /* referenced */
     mc_log_options log;       /* of access logs */
     bool is_virtual;          /* virtual loops: simulation */
+    bool keeps_logs;          /* a virtual one's access logs are captured, for who takes them out of the rings */
 } mc_engine_options;
 
 /* A listener as bound. */
@@ -28,7 +29,7 @@ typedef struct mc_bound {
 
 struct mc_engine {
     mc_stats *stats;
-    mc_log_writer *log_writer; /* NULL: virtual loops, which have no threads beside them */
+    mc_log_writer *log_writer; /* NULL: virtual loops that keep no logs, for they have no threads */
     mc_slab *slab;             /* the control side's counters */
     mc_loop *control;
     mc_worker *workers;

@@ -150,7 +150,8 @@ static inline mc_status pipeline_configure(pipeline *p, const char *json, mc_err
 
 static inline void pipeline_close(pipeline *p);
 
-static inline mc_status pipeline_open(pipeline *p, const char *json, uint64_t seed, mc_error *error) {
+static inline mc_status pipeline_open_with(pipeline *p, const char *json, uint64_t seed, bool keeps_logs,
+                                           mc_error *error) {
     memset(p, 0, sizeof *p);
     mc_list_init(&p->servers);
     p->response = "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello";
@@ -158,8 +159,12 @@ static inline mc_status pipeline_open(pipeline *p, const char *json, uint64_t se
     if (p->stats == NULL) {
         return MC_ENOMEM;
     }
-    mc_engine_options options = {
-        .workers = 1, .seed = seed, .record_capacity = 256, .stats = p->stats, .is_virtual = true};
+    mc_engine_options options = {.workers = 1,
+                                 .seed = seed,
+                                 .record_capacity = 256,
+                                 .stats = p->stats,
+                                 .is_virtual = true,
+                                 .keeps_logs = keeps_logs};
     mc_status status = mc_engine_new(&options, &p->engine);
     if (status == MC_OK) {
         p->worker = &p->engine->workers[0];
@@ -172,6 +177,10 @@ static inline mc_status pipeline_open(pipeline *p, const char *json, uint64_t se
         pipeline_close(p);
     }
     return status;
+}
+
+static inline mc_status pipeline_open(pipeline *p, const char *json, uint64_t seed, mc_error *error) {
+    return pipeline_open_with(p, json, seed, false, error);
 }
 
 /* Turns until nothing is left to do at this moment; does not advance the clock. */
