@@ -262,6 +262,14 @@ static bool is_upgrade(const mc_headers *headers) {
     return false;
 }
 
+/* HC-10, of the joined value. */
+static void sanitize_referer(mc_headers *headers) {
+    mc_slice referer = mc_headers_get_known(headers, MC_H_REFERER);
+    if (referer.p != NULL && !mc_uri_referer_valid(referer)) {
+        mc_headers_remove_known(headers, MC_H_REFERER);
+    }
+}
+
 static bool remove_hop_by_hop(mc_stream *stream) {
     static const mc_header_id always[] = {MC_H_X_ENVOY_INTERNAL, MC_H_KEEP_ALIVE, MC_H_PROXY_CONNECTION,
                                           MC_H_TRANSFER_ENCODING};
@@ -274,6 +282,9 @@ static bool remove_hop_by_hop(mc_stream *stream) {
         }
     }
     REMOVE(headers, always);
+    if (mc_headers_has(headers, MC_H_REFERER)) {
+        sanitize_referer(headers);
+    }
     return true;
 }
 
@@ -395,14 +406,6 @@ static bool add_own(mc_stream *stream) {
     return true;
 }
 
-/* HC-10, of the joined value. */
-static void sanitize_referer(mc_headers *headers) {
-    mc_slice referer = mc_headers_get_known(headers, MC_H_REFERER);
-    if (referer.p != NULL && !mc_uri_referer_valid(referer)) {
-        mc_headers_remove_known(headers, MC_H_REFERER);
-    }
-}
-
 bool mc_sanitize_request(mc_stream *stream, const mc_address *peer, const mc_address *local, bool tls,
                          mc_reply *reply) {
     mc_slice scheme = tls ? MC_SLICE("https") : MC_SLICE("http");
@@ -414,9 +417,6 @@ bool mc_sanitize_request(mc_stream *stream, const mc_address *peer, const mc_add
         !normalize_host(stream, local) || !mutate_early(stream) || !remove_hop_by_hop(stream) ||
         !mc_client_find(stream, peer, local, scheme, reply)) {
         return false;
-    }
-    if (mc_headers_has(&stream->request, MC_H_REFERER)) {
-        sanitize_referer(&stream->request);
     }
     if (MC_UNLIKELY(stream->internal)) {
         TRY(mc_headers_set_known_ref(&stream->request, MC_H_X_ENVOY_INTERNAL, MC_SLICE("true")));
