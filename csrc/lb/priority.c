@@ -110,5 +110,5 @@ size_t mc_priority_choose(const mc_priority_load *loads, size_t count, uint64_t 
         }
     }
     *degraded = false;
-    return 0; /* the loads sum up to 100: not reached */
+    return 0; /* the loads sum up to 100, unless weights make of what is healthy nothing and nobody panics (PR-8) */
 }

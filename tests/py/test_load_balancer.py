@@ -55,6 +55,35 @@ def test_priority_load_from_the_hosts_themselves() -> None:
     assert priority_load(weighted, weighted_priority_health=True)[0].health == 14
 
 
+def test_weights_may_make_nothing_of_what_is_healthy() -> None:
+    """PR-2, PR-8: availability is 0, yet half of the hosts is no panic."""
+    assignment = {
+        "cluster_name": "x",
+        "policy": {"weighted_priority_health": True},
+        "endpoints": [
+            {
+                "lb_endpoints": [
+                    {
+                        "health_status": status,
+                        "load_balancing_weight": weight,
+                        "endpoint": {
+                            "address": {"socket_address": {"address": address, "port_value": 80}}
+                        },
+                    }
+                    for status, weight, address in (
+                        ("HEALTHY", 1, "10.0.0.1"),
+                        ("UNHEALTHY", 1000, "10.0.0.2"),
+                    )
+                ]
+            }
+        ],
+    }
+    balancer = LoadBalancer("RANDOM", assignment)
+    assert [tuple(load) for load in balancer.priority_load] == [(0, 0, 0, 0, False)]
+    assert {str(balancer.choose()) for _ in range(20)} == {"10.0.0.1:80"}
+    assert balancer.stats["lb_healthy_panic"] == 0
+
+
 def test_loads_stay_when_nothing_is_available_and_panic_is_off() -> None:
     before = priority_load([(2, 1), (2, 2)])
     assert [load.healthy_load for load in before] == [70, 30]
