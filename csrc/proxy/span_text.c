@@ -112,9 +112,23 @@ static void begin_tags(writer *out, const mc_tracing *tracing, const mc_stream_i
     mc_text_lit(&out->text, ",\"tags\":{");
 }
 
-static void custom_tags(writer *out, const mc_custom_tags *tags, const mc_stream_info *info) {
+static bool has_tag(const mc_custom_tags *tags, mc_slice name) {
+    for (uint32_t i = 0; tags != NULL && i < tags->count; i++) {
+        if (mc_slice_eq(tags->items[i].name, name)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Those that `stronger`, which may be NULL, has not: its own, without a value, leaves none. */
+static void custom_tags(writer *out, const mc_custom_tags *tags, const mc_custom_tags *stronger,
+                        const mc_stream_info *info) {
     for (uint32_t i = 0; i < tags->count; i++) {
         const mc_custom_tag *one = &tags->items[i];
+        if (has_tag(stronger, one->name)) {
+            continue;
+        }
         mc_text value;
         mc_text_init(&value);
         const bool present = mc_format_run_present(one->value, info, &value);
@@ -148,9 +162,10 @@ static void common_tags(writer *out, const mc_stream *stream, uint16_t status, u
     const mc_slice told = stream->span->cluster;
     outcome_tags(out, cluster, told.n == 0 ? cluster : told, status, flags);
     if (info != NULL) {
-        custom_tags(out, &stream->hcm->tracing->tags, info);
-        if (route != NULL && route->tracing != NULL) {
-            custom_tags(out, &route->tracing->tags, info);
+        const mc_custom_tags *of_route = route == NULL || route->tracing == NULL ? NULL : &route->tracing->tags;
+        custom_tags(out, &stream->hcm->tracing->tags, of_route, info);
+        if (of_route != NULL) {
+            custom_tags(out, of_route, NULL, info);
         }
     }
 }

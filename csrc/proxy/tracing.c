@@ -440,6 +440,8 @@ void mc_tracing_tell(mc_stream *stream, mc_stream_info *info) {
     if (span != NULL && !span->none) {
         const bool wide = stream->hcm->tracing->tracer == MC_TRACER_OPENTELEMETRY;
         info->trace_id = mc_slice_of(span->trace_text, mc_trace_id_text(&span->context, wide, span->trace_text));
-        info->span_id = mc_slice_of(span->span_text, mc_span_id_text(span->context.span, span->span_text));
+        if (wide) { /* of Zipkin's Envoy tells none */
+            info->span_id = mc_slice_of(span->span_text, mc_span_id_text(span->context.span, span->span_text));
+        }
     }
 }

@@ -156,6 +156,11 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], list[tuple[str, Headers]]
             ("/off", []),
         ],
     ),
+    "id of a span": (
+        zipkin(),
+        {"custom_tags": [{"tag": "id", "value": "%SPAN_ID%"}]},
+        [("/", []), ("/", B3)],
+    ),
     "router's children": (
         zipkin(),
         {"manager": {"http_filters": [STARTS_CHILDREN]}},

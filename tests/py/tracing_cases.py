@@ -89,6 +89,7 @@ ROUTES: list[dict[str, Any]] = [
         "tracing": {
             "custom_tags": [
                 {"tag": "lit", "literal": {"value": "100 % route"}},
+                {"tag": "head", "request_header": {"name": "x-none"}},
                 {
                     "tag": "none",
                     "metadata": {
