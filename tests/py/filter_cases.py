@@ -658,6 +658,10 @@ def header_to_metadata() -> list[Case]:
 
 def set_metadata() -> list[Case]:
     kind = "set_metadata.v3.Config"
+
+    def own(m: Tree, **more: Any) -> Tree:
+        return per_route("set", kind, metadata=[{"metadata_namespace": "m", "value": m, **more}])
+
     first = {"metadata": [{"metadata_namespace": "m", "value": {"a": 1, "l": [1], "o": {"x": 1}}}]}
     second = {
         "metadata": [
@@ -683,7 +687,20 @@ def set_metadata() -> list[Case]:
                 ),
             ],
             [ask()],
-        )
+        ),
+        Case(
+            "set_metadata_routes",
+            [http_filter("set", kind, **first), show(m="%DYNAMIC_METADATA(m)%")],
+            [ask(f"GET {path}") for path in ("/own", "/none", "/no", "/")],
+            [
+                to_upstream("/own", **own(m={"a": 2, "n": 1}, allow_overwrite=True)),
+                to_upstream("/none", **per_route("set", kind)),
+                to_upstream("/no", **own(m={"a": 3})),
+                to_upstream(),
+            ],
+            host=own(m={"c": 1}, allow_overwrite=True),
+            stats=("set_metadata.",),
+        ),
     ]
 
 

@@ -494,6 +494,25 @@ static mc_status read_status(mc_filter_compile *c, const mc_value *value, config
     return MC_OK;
 }
 
+/* The filter's own limits have nothing to be told apart by. */
+static mc_status check_limits(mc_filter_compile *c, const mc_value *value) {
+    static const char *const fields[] = {"stage", "disable_key", "limit"};
+    const mc_value *list;
+    size_t count;
+    MC_TRY(mc_value_read_list(value, "rate_limits", &list, &count, c->error));
+    for (size_t i = 0; i < count; i++) {
+        for (size_t j = 0; j < sizeof fields / sizeof fields[0]; j++) {
+            const mc_value *given = mc_value_get(&list[i], fields[j]);
+            if (given != NULL && !(given->kind == MC_STRING && given->string.n == 0)) {
+                mc_error_set(c->error, MC_EINVAL, fields[j], "is for the limits of routes");
+                mc_error_under(c->error, "rate_limits[%zu]", i);
+                return MC_EINVAL;
+            }
+        }
+    }
+    return MC_OK;
+}
+
 static mc_status read_options(mc_filter_compile *c, const mc_value *value, config *out) {
     static const mc_name_value versions[] = {{"OFF", 0}, {"DRAFT_VERSION_03", 1}, {NULL, 0}};
     static const mc_name_value hosts[] = {{"OVERRIDE", MC_VH_RATE_LIMITS_OVERRIDE},
@@ -510,6 +529,7 @@ static mc_status read_options(mc_filter_compile *c, const mc_value *value, confi
     MC_TRY(mc_read_enum(value, "vh_rate_limits", hosts, &host_limits, c->error));
     out->headers = headers == 1;
     out->host_limits = (mc_vh_rate_limits)host_limits;
+    MC_TRY(check_limits(c, value));
     return mc_rate_limits_compile(c->arena, value, "rate_limits", &out->own_limits, c->error);
 }
 

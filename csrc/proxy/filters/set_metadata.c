@@ -13,15 +13,23 @@ typedef struct config {
     mc_stat overwrite_denied;
 } config;
 
-static mc_filter_status decode_headers(mc_filter *filter, mc_headers *headers, bool end_stream) {
-    const config *config = mc_filter_get_config(filter);
+static mc_status set(mc_filter *filter, const config *config) {
     for (uint32_t i = 0; i < config->count; i++) {
         const entry *entry = &config->entries[i];
         if (!entry->allow_overwrite && mc_filter_metadata(filter, entry->space) != NULL) {
             mc_counter_inc(mc_filter_slab(filter), config->overwrite_denied);
-        } else if (mc_filter_merge_metadata(filter, entry->space, entry->value) != MC_OK) {
-            return mc_filter_out_of_memory(filter);
+        } else {
+            MC_TRY(mc_filter_merge_metadata(filter, entry->space, entry->value));
         }
+    }
+    return MC_OK;
+}
+
+/* What the route says comes behind what the filter says. */
+static mc_filter_status decode_headers(mc_filter *filter, mc_headers *headers, bool end_stream) {
+    const config *own = mc_filter_get_config(filter), *routes = mc_filter_route_config(filter);
+    if (set(filter, own) != MC_OK || (routes != own && set(filter, routes) != MC_OK)) {
+        return mc_filter_out_of_memory(filter);
     }
     return MC_FILTER_CONTINUE;
 }
@@ -46,7 +54,9 @@ static mc_status compile(mc_filter_compile *c, const mc_value *value, void **out
     if (config == NULL) {
         return MC_ENOMEM;
     }
-    config->overwrite_denied = mc_filter_stat(c, MC_COUNTER, MC_SLICE("set_metadata."), "overwrite_denied");
+    const mc_slice prefix = MC_SLICE("set_metadata.");
+    config->overwrite_denied = c->is_route ? mc_stats_scoped(c->stats, MC_COUNTER, prefix, MC_SLICE("overwrite_denied"))
+                                           : mc_filter_stat(c, MC_COUNTER, prefix, "overwrite_denied");
     MC_TRY(mc_value_read_list(value, "metadata", &list, &count, c->error));
     config->entries = mc_arena_zalloc(c->arena, (count + 1) * sizeof *config->entries);
     if (config->entries == NULL) {
@@ -64,4 +74,9 @@ static mc_status compile(mc_filter_compile *c, const mc_value *value, void **out
 static const mc_filter_type filter_type = {.name = "envoy.filters.http.set_metadata", .decode_headers = decode_headers};
 
 const mc_filter_kind mc_filter_kind_set_metadata = {
-    .type = "envoy.extensions.filters.http.set_metadata.v3.Config", .filter = &filter_type, .compile = compile};
+    .type = "envoy.extensions.filters.http.set_metadata.v3.Config",
+    .route_type = "envoy.extensions.filters.http.set_metadata.v3.Config",
+    .filter = &filter_type,
+    .compile = compile,
+    .compile_route = compile,
+};

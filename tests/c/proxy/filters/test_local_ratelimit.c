@@ -129,6 +129,9 @@ TEST(wrong_configurations) {
         {"'descriptors':[{" BUCKET("1") "}]", ".descriptors[0].entries"},
         {"'descriptors':[{'entries':[{'key':'a'}]," BUCKET("1") "},{'entries':[{'key':'a'}]," BUCKET("2") "}]",
          ".descriptors[1]"},
+        {BUCKET("1") ",'rate_limits':[{'actions':[{'remote_address':{}}],'stage':1}]", ".rate_limits[0].stage"},
+        {BUCKET("1") ",'rate_limits':[{'actions':[{'remote_address':{}}],'disable_key':'k'}]",
+         ".rate_limits[0].disable_key"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         char filters[1024], path[256];
