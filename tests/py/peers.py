@@ -39,7 +39,7 @@ from typing import Any, Self
 
 import yaml
 
-START_LIMIT_S = 60.0
+START_LIMIT_S = 180.0
 STOP_LIMIT_S = 10.0
 
 ENVOY_VERSION = "1.39.0"
