@@ -40,13 +40,18 @@ static mc_status read_percent(const mc_value *object, const char *field, const c
 }
 
 static mc_status read_zipkin(const mc_value *config, const mc_hcm_context *context, mc_tracing *out, mc_error *error) {
-    mc_slice cluster = MC_SLICE_NONE, option = MC_SLICE_NONE;
+    mc_slice cluster = MC_SLICE_NONE, endpoint = MC_SLICE_NONE, option = MC_SLICE_NONE;
     out->tracer = MC_TRACER_ZIPKIN;
     out->shared_span_context = true;
     TRY(mc_value_read_bool(config, "shared_span_context", &out->shared_span_context, error));
     TRY(mc_value_read_bool(config, "trace_id_128bit", &out->trace_id_128bit, error));
     TRY(mc_value_read_string(config, "trace_context_option", &option, error));
     TRY(mc_value_read_string(config, "collector_cluster", &cluster, error));
+    TRY(mc_value_read_string(config, "collector_endpoint", &endpoint, error));
+    if (mc_value_get(config, "collector_service") == NULL && (cluster.n == 0 || endpoint.n == 0)) {
+        return mc_error_set(error, MC_EINVAL, cluster.n == 0 ? "collector_cluster" : "collector_endpoint",
+                            "is required where there is no collector_service");
+    }
     out->w3c_too = mc_slice_eq(option, MC_SLICE("USE_B3_WITH_W3C_PROPAGATION"));
     if (cluster.n > 0 && !context->cluster_exists(context->ctx, cluster)) {
         return mc_error_set(error, MC_EINVAL, "collector_cluster", "names an unknown cluster %.*s",
@@ -78,6 +83,9 @@ static mc_status read_sampler(const mc_value *object, const char *field, mc_samp
     }
     if (mc_slice_eq(type, MC_SLICE(SAMPLERS "ParentBasedSamplerConfig")) && !out->parent_first) {
         out->parent_first = true;
+        if (mc_value_get(typed, "wrapped_sampler") == NULL) {
+            return mc_error_set(error, MC_EINVAL, field, "must have a wrapped_sampler");
+        }
         return within(field, read_sampler(typed, "wrapped_sampler", out, error), error);
     }
     return mc_error_set(error, MC_EINVAL, field, "is no supported sampler: %.*s", MC_SLICE_ARG(type));

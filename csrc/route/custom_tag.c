@@ -56,8 +56,9 @@ static mc_status metadata(mc_arena *arena, const mc_value *value, mc_slice *form
     while (which < 4 && mc_value_get(kind, kinds[which].kind) == NULL) {
         which++;
     }
-    if (which == 4) {
-        return mc_error_set(error, MC_EINVAL, "kind", "must be one of request, route, cluster, host");
+    if (which == 4 || name.n == 0) { /* as in Envoy, of nothing there is the default */
+        *format = MC_SLICE("");
+        return MC_OK;
     }
     mc_slice *parts = mc_arena_alloc(arena, (2 * length + 3) * sizeof *parts);
     if (parts == NULL) {

@@ -829,10 +829,19 @@ def test_opentelemetrys_api(origin: Upstream, collector: Collector) -> None:
 AT = "static_resources.listeners[0].filter_chains[0].filters[0].typed_config.tracing"
 
 
+PARENT_OF_NONE = {
+    "name": "parent",
+    "typed_config": {"@type": f"{SAMPLERS}ParentBasedSamplerConfig"},
+}
+
+
 @pytest.mark.parametrize(
     ("provider", "options", "path"),
     [
         (zipkin(collector_cluster="nobody"), {}, "provider.typed_config.collector_cluster"),
+        (zipkin(collector_cluster=""), {}, "provider.typed_config.collector_cluster"),
+        (zipkin(collector_endpoint=""), {}, "provider.typed_config.collector_endpoint"),
+        (opentelemetry(sampler=PARENT_OF_NONE), {}, "provider.typed_config.sampler"),
         (zipkin(), {"operation": "%NOTHING%"}, "operation"),
         (zipkin(), {"custom_tags": [{"tag": "a", "value": "%REQ%"}]}, "custom_tags[0].value"),
         (zipkin(), {"custom_tags": [{"tag": "a"}]}, "custom_tags[0]"),

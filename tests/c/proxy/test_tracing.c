@@ -3,7 +3,8 @@
 
 #define ZIPKIN(more)                                                                                                   \
     "\"provider\":{\"name\":\"z\",\"index\":3,\"typed_config\":{\"@type\":"                                            \
-    "\"type.googleapis.com/envoy.config.trace.v3.ZipkinConfig\",\"collector_cluster\":\"web\"" more "}}"
+    "\"type.googleapis.com/"                                                                                           \
+    "envoy.config.trace.v3.ZipkinConfig\",\"collector_cluster\":\"web\",\"collector_endpoint\":\"/\"" more "}}"
 #define TRACED(tracing, routes)                                                                                        \
     CONFIG(LISTENER("\"tracing\":{" tracing "},", routes), CLUSTER("", ENDPOINT("10.0.0.1")))
 
