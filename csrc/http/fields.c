@@ -94,7 +94,7 @@ static int64_t days_from_civil(int64_t year, unsigned month, unsigned day) {
 }
 
 /* What is read is written again: only the one form of a date is that date. */
-mc_status mc_http_date_parse(mc_slice text, int64_t *unix_seconds) {
+static mc_status parse_imf(mc_slice text, int64_t *unix_seconds) {
     static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
     uint64_t day, year, hour, minute, second;
     char again[32];
@@ -113,4 +113,63 @@ mc_status mc_http_date_parse(mc_slice text, int64_t *unix_seconds) {
                     (int64_t)(hour * 3600 + minute * 60 + second);
     const size_t n = mc_http_date(*unix_seconds, again);
     return mc_slice_eq(mc_slice_of(again, n), text) ? MC_OK : MC_EINVAL;
+}
+
+/* The year of two digits that is at most 50 years ahead of now: what looks further ahead was a century before. */
+static unsigned full_year(unsigned two_digits, int64_t now) {
+    int64_t year;
+    unsigned month, day;
+    civil_from_days(now / 86400, &year, &month, &day);
+    const unsigned earliest = (unsigned)(year - 49);
+    return earliest + (two_digits + 100 - earliest % 100) % 100;
+}
+
+static void put_imf(char out[29], mc_slice week, mc_slice day, mc_slice month, mc_slice time) {
+    char *at = put_text(out, week.p, 3);
+    at = put_text(at, ", ", 2);
+    *at++ = day.p[0] == ' ' ? '0' : day.p[0];
+    *at++ = day.p[1];
+    *at++ = ' ';
+    at = put_text(at, month.p, 3);
+    at = put_text(at, " 0000 ", 6);
+    put_text(put_text(at, time.p, 8), " GMT", 4);
+}
+
+/* "Sunday, 06-Nov-94 08:49:37 GMT" */
+static bool imf_of_rfc850(mc_slice text, int64_t now, char out[29]) {
+    static const char *const days[] = {"Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"};
+    const size_t comma = mc_slice_find(text, ',');
+    const mc_slice name = mc_slice_until(text, comma), rest = mc_slice_from(text, comma);
+    uint64_t year;
+    unsigned i = 0;
+    while (i < 7 && !mc_slice_eq(name, mc_slice_cstr(days[i]))) {
+        i++;
+    }
+    if (i == 7 || rest.n != 24 || rest.p[1] != ' ' || rest.p[4] != '-' || rest.p[8] != '-' || rest.p[11] != ' ' ||
+        rest.p[2] == ' ' || !mc_slice_eq(mc_slice_from(rest, 20), MC_SLICE(" GMT")) ||
+        mc_slice_u64(mc_slice_of(rest.p + 9, 2), &year) != MC_OK) {
+        return false;
+    }
+    put_imf(out, name, mc_slice_from(rest, 2), mc_slice_from(rest, 5), mc_slice_from(rest, 12));
+    put_number(out + 12, full_year((unsigned)year, now), 4);
+    return true;
+}
+
+/* "Sun Nov  6 08:49:37 1994" */
+static bool imf_of_asctime(mc_slice text, char out[29]) {
+    const char *s = text.p;
+    if (text.n != 24 || s[3] != ' ' || s[7] != ' ' || s[8] == '0' || s[10] != ' ' || s[19] != ' ') {
+        return false;
+    }
+    put_imf(out, text, mc_slice_from(text, 8), mc_slice_from(text, 4), mc_slice_from(text, 11));
+    put_text(out + 12, s + 20, 4);
+    return true;
+}
+
+mc_status mc_http_date_parse(mc_slice text, int64_t now, int64_t *unix_seconds) {
+    char imf[29];
+    if (imf_of_rfc850(text, now, imf) || imf_of_asctime(text, imf)) {
+        text = mc_slice_of(imf, sizeof imf);
+    }
+    return parse_imf(text, unix_seconds);
 }

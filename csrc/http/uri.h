@@ -60,7 +60,8 @@ MC_MUST_CHECK mc_status mc_percent_encode(mc_slice s, mc_slice reserved, mc_aren
 
 /* IMF-fixdate (RFC 9110 section 5.6.7) of unix seconds (before 1970: as 1970); returns the length, 29. */
 size_t mc_http_date(int64_t unix_seconds, char out[32]);
-/* The unix seconds of an IMF-fixdate from 1970 on. */
-MC_MUST_CHECK mc_status mc_http_date_parse(mc_slice text, int64_t *unix_seconds);
+/* The unix seconds of a date from 1970 on, in any of the three forms of RFC 9110 section 5.6.7; `now`, unix seconds too, tells
+ * which century a year of two digits is of. */
+MC_MUST_CHECK mc_status mc_http_date_parse(mc_slice text, int64_t now, int64_t *unix_seconds);
 
 #endif

@@ -308,7 +308,7 @@ static bool read_retry_after(mc_slice text, uint64_t wall_ms, uint64_t *ms) {
         *ms = seconds < 1000000 ? seconds * 1000 : 1000000000;
         return true;
     }
-    if (mc_http_date_parse(text, &date) != MC_OK) {
+    if (mc_http_date_parse(text, (int64_t)(wall_ms / 1000), &date) != MC_OK) {
         return false;
     }
     const uint64_t at_ms = (uint64_t)date * 1000;

@@ -234,8 +234,30 @@ TEST(date) {
         CHECK_INT(n, 29);
         CHECK_SLICE(((mc_slice){out, n}), cases[i].text);
         int64_t back;
-        CHECK_INT(mc_http_date_parse(mc_slice_of(out, n), &back), MC_OK);
+        CHECK_INT(mc_http_date_parse(mc_slice_of(out, n), 0, &back), MC_OK);
         CHECK_INT(back, cases[i].at < 0 ? 0 : cases[i].at);
+    }
+}
+
+TEST(obsolete_date) { /* RFC 9110 section 5.6.7 */
+    static const struct {
+        const char *text;
+        int64_t now, at;
+    } cases[] = {
+        {"Sunday, 06-Nov-94 08:49:37 GMT", 784111777, 784111777},
+        {"Sun Nov  6 08:49:37 1994", 0, 784111777},
+        {"Tue Feb 29 00:00:00 2000", 0, 951782400},
+        {"Tuesday, 29-Feb-00 00:00:00 GMT", 0, 951782400},
+        {"Tuesday, 29-Feb-00 00:00:00 GMT", 1767225599, 951782400},
+        {"Monday, 01-Mar-00 00:00:00 GMT", 3000000000, 4107542400}, /* of 2065: 2100 */
+        {"Wednesday, 31-Dec-25 23:59:59 GMT", 0, -1},               /* of 1970: 1925 */
+        {"Thursday, 01-Jan-70 00:00:00 GMT", 1576800000, 0},        /* of 2019: 51 years ahead, 1970 */
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        int64_t at = -1;
+        const mc_status status = mc_http_date_parse(mc_slice_cstr(cases[i].text), cases[i].now, &at);
+        CHECK_INT(status, cases[i].at < 0 ? MC_EINVAL : MC_OK);
+        CHECK(status != MC_OK || at == cases[i].at);
     }
 }
 
@@ -249,10 +271,24 @@ TEST(no_date) {
         "Tue, 29 Feb 2000 24:00:00 GMT",
         "Tue, 29 Fib 2000 00:00:00 GMT",
         "Wed, 31 Dec 1969 23:59:59 GMT",
-        "Sunday, 06-Nov-94 08:49:37 GMT",
+        "Sun, 06-Nov-94 08:49:37 GMT",
+        "Monday, 06-Nov-94 08:49:37 GMT",
+        "Sunday, 06-Nov-1994 08:49:37 GMT",
+        "Sunday, 06 Nov 94 08:49:37 GMT",
+        "Sunday,  6-Nov-94 08:49:37 GMT",
+        "Sunday, 6-Nov-94 08:49:37 GMT",
+        "Sunday, 06-Nov-94 08:49:37 UTC",
+        "Sunday",
+        "Sunday,",
+        "sunday, 06-Nov-94 08:49:37 GMT",
+        "Sun Nov 06 08:49:37 1994",
+        "Sun Nov 6 08:49:37 1994",
+        "Sun Nov  6 08:49:37 94  ",
+        "Mon Nov  6 08:49:37 1994",
+        "Sun Nov  6 08:49:37 1994 GMT",
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         int64_t at;
-        CHECK_INT(mc_http_date_parse(mc_slice_cstr(cases[i]), &at), MC_EINVAL);
+        CHECK_INT(mc_http_date_parse(mc_slice_cstr(cases[i]), 784111777, &at), MC_EINVAL);
     }
 }
