@@ -53,7 +53,7 @@ static mc_status read_table(scene *s, const mc_value *config, mc_hcm_routes *out
     bool validate = true;
     MC_TRY(mc_value_read_bool(config, "validate_clusters", &validate, s->error));
     MC_TRY(read_internal_only(s, config, out));
-    MC_TRY(mc_route_table_compile_with(config, &s->compiler, &out->table, s->error));
+    MC_TRY(mc_route_table_compile_with(config, &s->compiler, s->context->runtime, &out->table, s->error));
     hcm->formats = hcm->formats || mc_route_table_formats(out->table);
     return find_slots(s, validate, out);
 }

@@ -292,11 +292,11 @@ static mc_status compile_table(mc_compile *c, const mc_value *config) {
 }
 
 mc_status mc_route_table_compile(const mc_value *config, mc_route_table **out, mc_error *error) {
-    return mc_route_table_compile_with(config, NULL, out, error);
+    return mc_route_table_compile_with(config, NULL, NULL, out, error);
 }
 
 mc_status mc_route_table_compile_with(const mc_value *config, const mc_route_filter_compiler *filters,
-                                      mc_route_table **out, mc_error *error) {
+                                      const mc_runtime *runtime, mc_route_table **out, mc_error *error) {
     if (config == NULL || config->kind != MC_OBJECT) {
         return mc_error_set(error, MC_EINVAL, "", "must be an object");
     }
@@ -307,7 +307,7 @@ mc_status mc_route_table_compile_with(const mc_value *config, const mc_route_fil
     atomic_init(&table->refs, 1);
     mc_arena_init(&table->arena, NULL);
     mc_arena_init(&table->cluster_names, NULL);
-    mc_compile c = {.table = table, .arena = &table->arena, .error = error, .filters = filters};
+    mc_compile c = {.table = table, .arena = &table->arena, .error = error, .filters = filters, .runtime = runtime};
     mc_map_init(&c.expressions);
     mc_status status = compile_table(&c, config);
     mc_map_fini(&c.expressions);

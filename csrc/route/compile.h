@@ -18,6 +18,7 @@ typedef struct mc_compile {
     const mc_value *plugins; /* cluster_specifier_plugins */
     size_t plugin_count;
     const mc_route_filter_compiler *filters; /* NULL: typed_per_filter_config is only kept */
+    const mc_runtime *runtime;               /* NULL: no values */
 } mc_compile;
 
 /* typed_per_filter_config of one level: the values kept, the configurations compiled (RT-57). */

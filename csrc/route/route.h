@@ -30,9 +30,10 @@ typedef struct mc_route_filter_compiler {
 
 /* `config` is a RouteConfiguration in canonical JSON form; the table copies what it needs. */
 MC_MUST_CHECK mc_status mc_route_table_compile(const mc_value *config, mc_route_table **out, mc_error *error);
-/* With the filters' own configurations, which the compiler's side must keep as long as the table. */
+/* With the filters' own configurations, which the compiler's side must keep as long as the table, and the weights that
+ * `runtime` (NULL: none) has at this time, which must sum to something. */
 MC_MUST_CHECK mc_status mc_route_table_compile_with(const mc_value *config, const mc_route_filter_compiler *filters,
-                                                    mc_route_table **out, mc_error *error);
+                                                    const mc_runtime *runtime, mc_route_table **out, mc_error *error);
 mc_route_table *mc_route_table_ref(mc_route_table *table);
 void mc_route_table_unref(mc_route_table *table);
 mc_slice mc_route_table_name(const mc_route_table *table);

@@ -26,6 +26,14 @@ static mc_status compile_entry(mc_compile *c, const mc_value *value, mc_slice ru
     return mc_compile_mutations(c, value, MC_RESPONSE, &out->response_mutations);
 }
 
+/* The sum with the weight that the runtime has for the entry; false: more than fits. */
+static bool add_weight(const mc_runtime *runtime, const mc_weighted_cluster *entry, uint64_t *total) {
+    const uint64_t weight = mc_runtime_u64(runtime, entry->runtime_key, entry->weight);
+    const bool fits = weight <= UINT32_MAX - *total;
+    *total += fits ? weight : 0;
+    return fits;
+}
+
 mc_status mc_compile_weighted(mc_compile *c, const mc_value *value, mc_route *out) {
     static const char *const known[] = {"clusters",        "total_weight",       "header_name",
                                         "use_hash_policy", "runtime_key_prefix", NULL};
@@ -37,6 +45,7 @@ mc_status mc_compile_weighted(mc_compile *c, const mc_value *value, mc_route *ou
         return mc_error_set(c->error, MC_EINVAL, "clusters", "must have at least one entry");
     }
     mc_slice prefix = MC_SLICE_NONE;
+    bool fits = true;
     MC_TRY(mc_value_read_string(value, "runtime_key_prefix", &prefix, c->error));
     out->weighted_by_runtime = prefix.n > 0;
     mc_weighted_cluster *clusters = mc_arena_zalloc(c->arena, count * sizeof *clusters);
@@ -45,9 +54,9 @@ mc_status mc_compile_weighted(mc_compile *c, const mc_value *value, mc_route *ou
     }
     for (size_t i = 0; i < count; i++) {
         MC_TRY(mc_error_in(compile_entry(c, &items[i], prefix, out, &clusters[i]), c->error, "clusters[%zu]", i));
-        out->total_weight += clusters[i].weight;
+        fits = fits && add_weight(c->runtime, &clusters[i], &out->total_weight);
     }
-    if (out->total_weight == 0 || out->total_weight > UINT32_MAX) {
+    if (out->total_weight == 0 || !fits) {
         return mc_error_set(c->error, MC_EINVAL, "clusters", "weights must sum to between 1 and %u", UINT32_MAX);
     }
     mc_slice header = MC_SLICE_NONE;
@@ -82,11 +91,9 @@ static mc_status weighted_random(const mc_route *route, const mc_route_request *
 static const mc_weighted_cluster *pick_by_runtime(const mc_route *route, const mc_runtime *runtime, uint64_t pick) {
     uint64_t total = 0, sum = 0;
     for (uint32_t i = 0; i < route->weighted_count; i++) {
-        uint64_t weight = mc_runtime_u64(runtime, route->weighted[i].runtime_key, route->weighted[i].weight);
-        if (weight > UINT32_MAX - total) {
+        if (!add_weight(runtime, &route->weighted[i], &total)) {
             return NULL;
         }
-        total += weight;
     }
     for (uint32_t i = 0; total > 0 && i < route->weighted_count; i++) {
         sum += mc_runtime_u64(runtime, route->weighted[i].runtime_key, route->weighted[i].weight);
@@ -117,9 +124,8 @@ mc_status mc_route_choose_cluster(const mc_route_request *request, mc_route_matc
     if (route->weighted_count > 0) {
         uint64_t pick;
         MC_TRY(weighted_random(route, request, &pick));
-        const mc_weighted_cluster *chosen = route->weighted_by_runtime && request->runtime != NULL
-                                                ? pick_by_runtime(route, request->runtime, pick)
-                                                : pick_by_weight(route, pick);
+        const mc_weighted_cluster *chosen =
+            route->weighted_by_runtime ? pick_by_runtime(route, request->runtime, pick) : pick_by_weight(route, pick);
         if (chosen == NULL) {
             match->route = NULL;
             return MC_OK;

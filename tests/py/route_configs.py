@@ -485,3 +485,20 @@ CONFIGS += [
     ),
     {**route(direct_response=FINE), "internal_only_headers": ["a"]},
 ]
+
+
+def weighted(*weights: int) -> Tree:
+    clusters = [{"name": "echo", "weight": weight} for weight in weights]
+    return route(route={"weighted_clusters": {"clusters": clusters, "runtime_key_prefix": "w"}})
+
+
+# With what a runtime says when they are loaded.
+OF_RUNTIMES: list[tuple[Tree, Tree]] = [
+    (weighted(1), {"w.echo": 0}),
+    (weighted(1, 2), {"w.echo": 0}),
+    (weighted(1, 2), {"w.echo": 4294967295}),
+    (weighted(1), {"w.echo": 4294967296}),
+    (weighted(0), {"w.echo": 5}),
+    (weighted(4294967295, 1), {"w.echo": 5}),
+    (weighted(1), {"w.other": 0}),
+]

@@ -15,11 +15,12 @@ import peers
 import pytest
 from clients import Connection, Reply
 from route_cases import Headers, Tree, request, table
-from route_configs import CONFIGS
+from route_configs import CONFIGS, OF_RUNTIMES
 from route_corners import CORNERS
 from upstreams import Exchange, Upstream
 
-from meshcore import ConfigError
+from meshcore import ConfigError, Gateway
+from meshcore.config import load
 from meshcore.routing import Route, RouteTable
 
 pytestmark = pytest.mark.oracle
@@ -211,3 +212,18 @@ def test_the_same_configurations() -> None:
         if refused(config):
             accepted, _ = peers.envoy_accepts(bootstrap([listener(10_000, config)], 9999))
             assert not accepted, config
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("config", "runtime"), OF_RUNTIMES)
+def test_the_same_configurations_of_a_runtime(config: Tree, runtime: Tree) -> None:
+    tree = bootstrap([listener(0, config)], 9999)
+    tree["layered_runtime"]["layers"].append({"name": "more", "static_layer": runtime})
+    accepted, why = peers.envoy_accepts(tree)
+    if accepted:
+        Gateway(load(tree), workers=0)
+        return
+    with pytest.raises(ConfigError) as caught:
+        Gateway(load(tree), workers=0)
+    assert "weights" in caught.value.reason
+    assert "weights" in why
