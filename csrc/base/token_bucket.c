@@ -7,7 +7,7 @@ static const double SLACK = 0.5;
 
 mc_status mc_token_bucket_init(mc_token_bucket *bucket, uint64_t now, double max_tokens, double tokens_per_fill,
                                uint64_t fill_interval) {
-    if (!(max_tokens > 0) || !(tokens_per_fill > 0) || isinf(max_tokens) || isinf(tokens_per_fill) ||
+    if (!(max_tokens >= 0) || !(tokens_per_fill > 0) || isinf(max_tokens) || isinf(tokens_per_fill) ||
         fill_interval == 0) {
         return MC_EINVAL;
     }

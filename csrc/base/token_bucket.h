@@ -20,7 +20,7 @@ typedef struct mc_token_bucket {
     uint64_t start;           /* ns of the caller's clock; keeps the doubles small and exact */
 } mc_token_bucket;
 
-/* MC_EINVAL when max_tokens, tokens_per_fill or fill_interval (ns) is not above zero. */
+/* MC_EINVAL when max_tokens is below zero, or tokens_per_fill or fill_interval (ns) not above. */
 MC_MUST_CHECK mc_status mc_token_bucket_init(mc_token_bucket *bucket, uint64_t now, double max_tokens,
                                              double tokens_per_fill, uint64_t fill_interval);
 /* Takes n tokens, or none when fewer are left. n may exceed max_tokens, and is then always refused. */

@@ -56,7 +56,7 @@ static mc_status read_mutation(mc_arena *arena, const mc_value *value, mc_mutati
         return mc_error_in(mc_string_match_compile(arena, names, &out->matching, error), error,
                            "remove_on_match.key_matcher");
     }
-    if (name.n == 0) {
+    if (mc_value_get(value, "remove") == NULL) { /* an empty one removes nothing */
         return mc_error_set(error, MC_EINVAL, "", "must have one of remove, append, remove_on_match");
     }
     out->kind = REMOVE;

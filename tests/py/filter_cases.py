@@ -258,6 +258,7 @@ def header_mutation() -> list[Case]:
         add("x-c", "new", "ADD_IF_ABSENT"),
         add("x-d", "new", "OVERWRITE_IF_EXISTS_OR_ADD"),
         {"remove": "x-gone"},
+        {"remove": ""},
         {"remove_on_match": {"key_matcher": {"prefix": "x-secret"}}},
         add("x-empty", "%REQ(x-none)%"),
         add("x-kept", "%REQ(x-none)%", keep_empty_value=True),
@@ -590,6 +591,14 @@ def header_to_metadata() -> list[Case]:
     rules = [
         {"header": "x-a", "on_header_present": to("a"), "on_header_missing": to("a", value="none")},
         {"header": "x-b", "on_header_present": {"key": "b", "value": "fixed"}, "remove": True},
+        {
+            "header": "x-b",
+            "on_header_missing": to(
+                "missing",
+                value="v",
+                regex_value_rewrite={"pattern": {"regex": "v"}, "substitution": "w"},
+            ),
+        },
         {"header": "x-n", "on_header_present": to("n", type="NUMBER")},
         {"header": "x-64", "on_header_present": to("e", encode="BASE64")},
         {"header": "x-v", "on_header_present": to("v", type="PROTOBUF_VALUE", encode="BASE64")},
@@ -854,6 +863,18 @@ def local_ratelimit() -> list[Case]:
             **on,
             **bucket(3),
         ),
+        *(
+            limited(
+                f"rl_zero_{name}",
+                [ask(x_u="a"), ask()],
+                rate_limits=[by_user],
+                descriptors=[{"entries": [entry("u", "a")], **bucket(its)}],
+                enable_x_ratelimit_headers="DRAFT_VERSION_03",
+                **on,
+                **bucket(everyones),
+            )
+            for name, its, everyones in (("its", 0, 3), ("everyones", 3, 0), ("both", 0, 0))
+        ),
         limited("rl_shared", [ask()] * 3, **shared, **on, **bucket(7)),
         limited(
             "rl_shared_users",
@@ -1086,6 +1107,12 @@ def bandwidth_limit() -> list[Case]:
         case("bw_response", enable_mode="RESPONSE"),
         case("bw_none"),
         case("bw_off", enable_mode="RESPONSE", runtime_enabled=off),
+        Case(
+            "bw_no_limit",  # lets no byte pass
+            [http_filter("bw", kind, stat_prefix="bw_no_limit", enable_mode="REQUEST")],
+            [ask()],
+            stats=("bw_no_limit.http_bandwidth",),
+        ),
     ]
 
 
@@ -1125,7 +1152,21 @@ def adaptive_concurrency() -> list[Case]:
             "adaptive",
             [http_filter("ad", kind, gradient_controller_config=controller)],
             [ask()] * 3,
-        )
+        ),
+        Case(
+            "adaptive_often",
+            [
+                http_filter(
+                    "ad",
+                    kind,
+                    gradient_controller_config={
+                        **controller,
+                        "concurrency_limit_params": {"concurrency_update_interval": "0.0005s"},
+                    },
+                )
+            ],
+            [ask()],
+        ),
     ]
 
 

@@ -256,9 +256,10 @@ static mc_status read_controller(mc_filter_compile *c, const mc_value *value, co
                        "concurrency_limit_params"));
     MC_TRY(mc_error_in(mc_value_read_duration_ms(limits, "concurrency_update_interval", &out->update_ms, c->error),
                        c->error, "concurrency_limit_params"));
-    if (out->update_ms == 0) {
+    if (mc_value_get(limits, "concurrency_update_interval") == NULL) {
         return mc_error_set(c->error, MC_EINVAL, "concurrency_limit_params.concurrency_update_interval", "is required");
     }
+    out->update_ms = out->update_ms == 0 ? 1 : out->update_ms; /* shorter ones are allowed, but no timer is */
     return mc_error_in(read_min_rtt(c, min_rtt, out), c->error, "min_rtt_calc_params");
 }
 

@@ -240,16 +240,16 @@ static mc_status compile(mc_filter_compile *c, const mc_value *value, void **out
     config->limits[MC_DECODE] = (mode & 1) != 0;
     config->limits[MC_ENCODE] = (mode & 2) != 0;
     MC_TRY(mc_value_read_u64(value, "limit_kbps", &kib, c->error));
-    if (kib == 0 && (c->is_route || mode != 0 || mc_value_get(value, "limit_kbps") != NULL)) {
+    if (kib == 0 && (c->is_route || mc_value_get(value, "limit_kbps") != NULL)) {
         return mc_error_set(c->error, MC_EINVAL, "limit_kbps", "must be at least 1");
     }
     MC_TRY(mc_value_read_duration_ms(value, "fill_interval", &config->fill_ms, c->error));
     if (config->fill_ms < MIN_FILL_MS || config->fill_ms > MAX_FILL_MS) {
         return mc_error_set(c->error, MC_EINVAL, "fill_interval", "must be between %d ms and 1 s", MIN_FILL_MS);
     }
-    config->bytes_per_s = (kib == 0 ? 1 : kib) * 1024;
-    MC_TRY(
-        mc_token_bucket_init(&config->bucket, 0, (double)config->bytes_per_s, (double)config->bytes_per_s, 1000000000));
+    config->bytes_per_s = kib * 1024; /* of no limit, as in Envoy, no byte passes */
+    MC_TRY(mc_token_bucket_init(&config->bucket, 0, (double)config->bytes_per_s,
+                                kib == 0 ? 1 : (double)config->bytes_per_s, 1000000000));
     MC_TRY(mc_feature_flag_read(c->arena, value, "runtime_enabled", &config->enabled, c->error));
     MC_TRY(mc_value_read_bool(value, "enable_response_trailers", &config->trailers, c->error));
     MC_TRY(read_prefix(c, value, config));

@@ -149,7 +149,6 @@ static mc_status read_target(mc_filter_compile *c, const mc_value *value, target
     static const mc_name_value types[] = {
         {"STRING", TYPE_STRING}, {"NUMBER", TYPE_NUMBER}, {"PROTOBUF_VALUE", TYPE_MESSAGE}, {NULL, 0}};
     static const mc_name_value encodings[] = {{"NONE", 0}, {"BASE64", 1}, {NULL, 0}};
-    const mc_value *rewrite;
     uint64_t type = TYPE_STRING, base64 = 0;
     out->set = true;
     out->space = MC_SLICE("envoy.filters.http.header_to_metadata");
@@ -160,8 +159,20 @@ static mc_status read_target(mc_filter_compile *c, const mc_value *value, target
     MC_TRY(mc_read_enum(value, "encode", encodings, &base64, c->error));
     out->type = (value_type)type;
     out->base64 = base64 == 1;
+    return MC_OK;
+}
+
+static mc_status read_present(mc_filter_compile *c, const mc_value *value, target *out) {
+    const mc_value *rewrite;
+    MC_TRY(read_target(c, value, out));
     MC_TRY(mc_value_read_object(value, "regex_value_rewrite", &rewrite, c->error));
     return rewrite == NULL ? MC_OK : mc_error_in(read_rewrite(c, rewrite, out), c->error, "regex_value_rewrite");
+}
+
+/* Has a value of its own; there is nothing that a rewrite beside it could be of. */
+static mc_status read_missing(mc_filter_compile *c, const mc_value *value, target *out) {
+    MC_TRY(read_target(c, value, out));
+    return out->value.n > 0 ? MC_OK : mc_error_set(c->error, MC_EINVAL, "value", "must not be empty");
 }
 
 static mc_status read_rule(mc_filter_compile *c, const mc_value *value, rule *out) {
@@ -183,13 +194,10 @@ static mc_status read_rule(mc_filter_compile *c, const mc_value *value, rule *ou
         return mc_error_set(c->error, MC_EINVAL, "", "must have on_header_present or on_header_missing");
     }
     if (present != NULL) {
-        MC_TRY(mc_error_in(read_target(c, present, &out->present), c->error, "on_header_present"));
+        MC_TRY(mc_error_in(read_present(c, present, &out->present), c->error, "on_header_present"));
     }
     if (missing != NULL) {
-        MC_TRY(mc_error_in(read_target(c, missing, &out->missing), c->error, "on_header_missing"));
-        if (out->missing.value.n == 0) {
-            return mc_error_set(c->error, MC_EINVAL, "on_header_missing.value", "must not be empty");
-        }
+        MC_TRY(mc_error_in(read_missing(c, missing, &out->missing), c->error, "on_header_missing"));
     }
     return MC_OK;
 }

@@ -274,8 +274,11 @@ static void tell(mc_filter *filter, const bucket *bucket) {
     const uint64_t now = now_ns(filter);
     if (state != NULL) {
         uint64_t wait = mc_token_bucket_wait(&bucket->tokens, now, 1);
+        if (wait == UINT64_MAX) { /* a bucket without room for a token tells when the next one would be made */
+            wait = (uint64_t)bucket->tokens.per_token;
+        }
         *state = (struct state){true, bucket->max_tokens, (uint64_t)mc_token_bucket_tokens(&bucket->tokens, now),
-                                wait == UINT64_MAX ? 0 : (wait + 999999999) / 1000000000};
+                                (wait + 999999999) / 1000000000};
     }
 }
 
@@ -300,7 +303,9 @@ static mc_status decide(mc_filter *filter, config *config, bool *allowed) {
     if (otherwise != NULL && (count == 0 || config->always_default)) {
         *allowed = mc_token_bucket_consume(&otherwise->tokens, now_ns(filter), share(filter, config));
         if (!*allowed) {
-            tell(filter, otherwise);
+            if (otherwise->max_tokens > 0) { /* one that never has tokens has nothing to tell */
+                tell(filter, otherwise);
+            }
             return MC_OK;
         }
     }
@@ -406,9 +411,6 @@ static mc_status read_bucket(mc_filter_compile *c, const mc_value *value, limit 
     MC_TRY(mc_value_read_u64(value, "max_tokens", &out->max_tokens, c->error));
     MC_TRY(mc_value_read_u64(value, "tokens_per_fill", &out->tokens_per_fill, c->error));
     MC_TRY(mc_value_read_duration_ms(value, "fill_interval", &out->fill_ms, c->error));
-    if (out->max_tokens == 0) {
-        return mc_error_set(c->error, MC_EINVAL, "max_tokens", "must be greater than 0");
-    }
     if (out->tokens_per_fill == 0) {
         return mc_error_set(c->error, MC_EINVAL, "tokens_per_fill", "must be greater than 0");
     }

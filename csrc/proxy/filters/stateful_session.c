@@ -197,25 +197,42 @@ static mc_status read_header(mc_filter_compile *c, const mc_value *value, sessio
     return mc_dup_lower(c->arena, name, &out->header);
 }
 
+/* A way to keep a session is looked up by its name, and the type is to be its own. */
+static mc_status read_way(mc_filter_compile *c, const mc_value *extension, session *out) {
+    static const struct {
+        mc_slice name, type;
+        mc_status (*read)(mc_filter_compile *c, const mc_value *value, session *out);
+    } ways[] = {
+        {MC_SLICE_INIT("envoy.http.stateful_session.cookie"),
+         MC_SLICE_INIT("envoy.extensions.http.stateful_session.cookie.v3.CookieBasedSessionState"), read_cookie},
+        {MC_SLICE_INIT("envoy.http.stateful_session.header"),
+         MC_SLICE_INIT("envoy.extensions.http.stateful_session.header.v3.HeaderBasedSessionState"), read_header},
+    };
+    const mc_value *typed;
+    mc_slice name = MC_SLICE_NONE;
+    MC_TRY(mc_value_read_string(extension, "name", &name, c->error));
+    MC_TRY(mc_value_read_object(extension, "typed_config", &typed, c->error));
+    mc_slice type = mc_any_type(typed);
+    for (size_t i = 0; i < sizeof ways / sizeof ways[0]; i++) {
+        if (mc_slice_eq(name, ways[i].name)) {
+            mc_status status =
+                mc_slice_eq(type, ways[i].type)
+                    ? ways[i].read(c, typed, out)
+                    : mc_error_set(c->error, MC_EINVAL, "", "is not of type %.*s", MC_SLICE_ARG(ways[i].type));
+            return mc_error_in(status, c->error, "typed_config");
+        }
+    }
+    return mc_error_set(c->error, MC_EINVAL, "name", "is no way to keep a session: %.*s", MC_SLICE_ARG(name));
+}
+
 static mc_status read_session(mc_filter_compile *c, const mc_value *value, session *out) {
-    const mc_value *extension, *typed;
+    const mc_value *extension;
     MC_TRY(mc_value_read_bool(value, "strict", &out->strict, c->error));
     MC_TRY(mc_value_read_object(value, "session_state", &extension, c->error));
     if (extension == NULL) { /* keeps none */
         return MC_OK;
     }
-    MC_TRY(mc_value_read_object(extension, "typed_config", &typed, c->error));
-    mc_slice type = mc_any_type(typed);
-    mc_status status;
-    if (mc_slice_eq(type, MC_SLICE("envoy.extensions.http.stateful_session.cookie.v3.CookieBasedSessionState"))) {
-        status = read_cookie(c, typed, out);
-    } else if (mc_slice_eq(type,
-                           MC_SLICE("envoy.extensions.http.stateful_session.header.v3.HeaderBasedSessionState"))) {
-        status = read_header(c, typed, out);
-    } else {
-        status = mc_error_set(c->error, MC_EINVAL, "", "is no way to keep a session: %.*s", MC_SLICE_ARG(type));
-    }
-    return mc_error_in(status, c->error, "session_state.typed_config");
+    return mc_error_in(read_way(c, extension, out), c->error, "session_state");
 }
 
 static mc_status compile(mc_filter_compile *c, const mc_value *value, void **out) {

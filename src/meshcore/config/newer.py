@@ -1,4 +1,5 @@
-"""Fields that Envoy has and the pinned descriptors have not yet: added when the schema is read.
+"""Fields that Envoy has and the pinned descriptors have not yet, and rules that it has no longer:
+added and dropped when the schema is read.
 
 A line is the message, then its field: number, name, type. A message that is not there is made. When
 the pin moves past one of these, `apply` says so and the line can go.
@@ -62,9 +63,14 @@ _NEWER: Final[dict[str, tuple[tuple[str, ...], str]]] = {
     "envoy/type/matcher/v3/address.proto": ((), "AddressMatcher 2 invert_match bool"),
 }
 
+# By file: messages and their fields whose rules are gone.
+_FREED: Final[dict[str, tuple[tuple[str, str], ...]]] = {
+    "envoy/type/v3/token_bucket.proto": (("TokenBucket", "max_tokens"),),
+}
+
 
 def apply(protos: Iterable[FileDescriptorProto]) -> None:
-    """Adds the fields to the files that lack them; ValueError names one that is there already."""
+    """Makes the files as Envoy has them; ValueError names what they have, or have not, already."""
     for proto in protos:
         imports, lines = _NEWER.get(proto.name, ((), ""))
         for name in imports:
@@ -72,6 +78,8 @@ def apply(protos: Iterable[FileDescriptorProto]) -> None:
                 proto.dependency.append(name)
         for line in lines.strip().splitlines():
             _add(proto, *line.split())
+        for path, name in _FREED.get(proto.name, ()):
+            _free(proto, path, name)
 
 
 def _message(proto: FileDescriptorProto, path: str) -> DescriptorProto:
@@ -106,6 +114,13 @@ def _add(
         field.type = FieldDescriptorProto.Type.Value(f"TYPE_{kind.upper()}")
     if oneof:
         field.oneof_index = next(i for i, o in enumerate(message.oneof_decl) if o.name == oneof)
+
+
+def _free(proto: FileDescriptorProto, path: str, name: str) -> None:
+    [field] = (field for field in _message(proto, path).field if field.name == name)
+    if not field.HasField("options"):
+        raise ValueError(f"{path}.{name} has no rules any more")
+    field.ClearField("options")
 
 
 def _camel(name: str) -> str:

@@ -46,7 +46,10 @@ TEST(thirds_add_up) {
 
 TEST(bounds) {
     mc_token_bucket bucket;
-    CHECK_INT(mc_token_bucket_init(&bucket, 0, 0, 1, 1), MC_EINVAL);
+    CHECK_INT(mc_token_bucket_init(&bucket, 0, -1, 1, 1), MC_EINVAL);
+    CHECK_INT(mc_token_bucket_init(&bucket, 0, 0, 1, 1), MC_OK);
+    CHECK(!mc_token_bucket_consume(&bucket, 1000 * MS, 1)); /* never has a token */
+    CHECK(mc_token_bucket_wait(&bucket, 1000 * MS, 1) == UINT64_MAX);
     CHECK_INT(mc_token_bucket_init(&bucket, 0, 1, 0, 1), MC_EINVAL);
     CHECK_INT(mc_token_bucket_init(&bucket, 0, 1, 1, 0), MC_EINVAL);
     CHECK_INT(mc_token_bucket_init(&bucket, 100, 1, 1, 1000 * MS), MC_OK);

@@ -59,7 +59,7 @@ TEST(wrong_limits) {
     static const struct {
         const char *fields, *path;
     } cases[] = {
-        {"'enable_mode':'REQUEST'", "limit_kbps"},
+        {"'enable_mode':'REQUEST','limit_kbps':'0'", "limit_kbps"},
         {"'enable_mode':'NO'", "enable_mode"},
         {"'limit_kbps':1,'fill_interval':'0.01s'", "fill_interval"},
         {"'limit_kbps':1,'fill_interval':'2s'", "fill_interval"},

@@ -123,7 +123,7 @@ TEST(wrong_configurations) {
     static const struct {
         const char *fields, *path;
     } cases[] = {
-        {"'token_bucket':{'fill_interval':'1s'}", ".token_bucket.max_tokens"},
+        {"'token_bucket':{'max_tokens':1,'tokens_per_fill':0,'fill_interval':'1s'}", ".token_bucket.tokens_per_fill"},
         {"'token_bucket':{'max_tokens':1,'fill_interval':'0.049s'}", ".token_bucket.fill_interval"},
         {"'descriptors':[{'entries':[{'key':'a'}]}]", ".descriptors[0].token_bucket"},
         {"'descriptors':[{" BUCKET("1") "}]", ".descriptors[0].entries"},

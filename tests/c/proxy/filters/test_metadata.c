@@ -45,6 +45,12 @@ TEST(headers_become_metadata) {
     }
 }
 
+TEST(a_rewrite_beside_the_value_of_a_missing_header) {
+    begin((setup){.filters = RULES("{'header':'a','on_header_missing':{'key':'k','value':'v','regex_value_rewrite':"
+                                   "{'pattern':{'regex':'v'},'substitution':'w'}}}")});
+    end();
+}
+
 TEST(wrong_rules) {
     static const struct {
         const char *rule, *path;

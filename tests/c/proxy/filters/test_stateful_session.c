@@ -1,9 +1,10 @@
 #include "filter_test.h"
 
-#define SESSION(kind, fields)                                                                                          \
-    "'session_state':{'name':'s','typed_config':{" TYPE("envoy.extensions.http.stateful_session." kind) fields "}}"
-#define COOKIE(more)  SESSION("cookie.v3.CookieBasedSessionState", ",'cookie':{'name':'sid'" more "}")
-#define HEADER        SESSION("header.v3.HeaderBasedSessionState", ",'name':'X-Session'")
+#define SESSION(name, kind, fields)                                                                                    \
+    "'session_state':{'name':'envoy.http.stateful_session." name                                                       \
+    "','typed_config':{" TYPE("envoy.extensions.http.stateful_session." kind) fields "}}"
+#define COOKIE(more)  SESSION("cookie", "cookie.v3.CookieBasedSessionState", ",'cookie':{'name':'sid'" more "}")
+#define HEADER        SESSION("header", "header.v3.HeaderBasedSessionState", ",'name':'X-Session'")
 #define FILTERED(cfg) FILTER("ss", "stateful_session.v3.StatefulSession", "," cfg)
 #define LEGACY        "MTAuMC4wLjE6ODA="     /* 10.0.0.1:80 */
 #define MESSAGE       "CgsxMC4wLjAuMTo4MA==" /* the same as a Cookie message */
@@ -51,8 +52,15 @@ TEST(a_route_may_keep_none) {
 }
 
 TEST(wrong_configurations) {
-    CHECK_SLICE(mc_slice_cstr(refused((setup){.filters = FILTERED(SESSION("cookie.v3.CookieBasedSessionState", ""))})),
+    CHECK_SLICE(mc_slice_cstr(
+                    refused((setup){.filters = FILTERED(SESSION("cookie", "cookie.v3.CookieBasedSessionState", ""))})),
                 "http_filters[0].typed_config.session_state.typed_config.cookie");
-    CHECK_SLICE(mc_slice_cstr(refused((setup){.filters = FILTERED(SESSION("other.v3.Other", ""))})),
+    CHECK_SLICE(mc_slice_cstr(refused((setup){.filters = FILTERED(SESSION("cookie", "other.v3.Other", ""))})),
                 "http_filters[0].typed_config.session_state.typed_config");
+    CHECK_SLICE(mc_slice_cstr(
+                    refused((setup){.filters = FILTERED(SESSION("header", "cookie.v3.CookieBasedSessionState", ""))})),
+                "http_filters[0].typed_config.session_state.typed_config");
+    CHECK_SLICE(
+        mc_slice_cstr(refused((setup){.filters = FILTERED(SESSION("other", "cookie.v3.CookieBasedSessionState", ""))})),
+        "http_filters[0].typed_config.session_state.name");
 }
