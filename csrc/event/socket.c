@@ -60,29 +60,28 @@ int mc_socket_accept(int fd, mc_address *peer) {
     }
 }
 
-static int set_options(int fd, const mc_connect_options *o, bool bound) {
-    for (uint32_t i = 0; i < o->option_count; i++) {
-        const mc_socket_option *option = &o->options[i];
-        if (option->bound == bound && setsockopt(fd, option->level, option->name, option->value, option->size) != 0) {
-            return -errno;
+static const mc_source *source_for(const mc_connect_options *o, int family) {
+    for (uint32_t i = 0; i < o->source_count; i++) {
+        if (o->sources[i].address.length != 0 && o->sources[i].address.any.sa_family == family) {
+            return &o->sources[i];
         }
     }
-    return 0;
+    return &o->sources[0];
 }
 
-static int prepare(int fd, int family, const mc_connect_options *o) {
+static int prepare(int fd, const mc_connect_options *o, const mc_source *source) {
+    const mc_address *address = &source->address;
     int error = o->freebind ? set_int(fd, IPPROTO_IP, IP_FREEBIND, 1) : 0;
-    error = error == 0 ? set_options(fd, o, false) : error;
-    for (uint32_t i = 0; error == 0 && i < o->source_count; i++) {
-        if (o->sources[i].any.sa_family != family) {
-            continue;
-        }
-        /* The port is chosen at connect, when the target is known: more of them can be had. */
-        error = mc_address_port(&o->sources[i]) == 0 ? set_int(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1) : 0;
-        error = error == 0 && bind(fd, &o->sources[i].any, o->sources[i].length) != 0 ? -errno : error;
-        break;
+    for (uint32_t i = 0; error == 0 && i < source->option_count; i++) {
+        const mc_socket_option *option = &source->options[i];
+        error = setsockopt(fd, option->level, option->name, option->value, option->size) != 0 ? -errno : 0;
     }
-    return error == 0 ? set_options(fd, o, true) : error;
+    if (error != 0 || address->length == 0) {
+        return error;
+    }
+    /* The port is chosen at connect, when the target is known: more of them can be had. */
+    error = mc_address_port(address) == 0 ? set_int(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1) : 0;
+    return error == 0 && bind(fd, &address->any, address->length) != 0 ? -errno : error;
 }
 
 int mc_socket_connect(const mc_address *address) { return mc_socket_connect_from(address, NULL, NULL); }
@@ -94,7 +93,7 @@ int mc_socket_connect_from(const mc_address *address, const mc_connect_options *
     }
     int error = set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1);
     if (error == 0 && options != NULL) {
-        error = prepare(fd, address->any.sa_family, options);
+        error = prepare(fd, options, source_for(options, address->any.sa_family));
         *bind_failed = error != 0;
     }
     /* Interrupted, a connect goes on by itself, as an unfinished one does. */

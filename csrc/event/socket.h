@@ -22,14 +22,19 @@ typedef struct mc_socket_option {
     int level, name;
     const void *value;
     uint32_t size;
-    bool bound; /* set after bind, not before */
 } mc_socket_option;
+
+/* What a connecting socket is bound to, and the options that are set before. */
+typedef struct mc_source {
+    mc_address address; /* length 0: none */
+    const mc_socket_option *options;
+    uint32_t option_count;
+} mc_source;
 
 /* How a connecting socket is made. */
 typedef struct mc_connect_options {
-    const mc_address *sources; /* it is bound to the first of the target's family, if any */
-    const mc_socket_option *options;
-    uint32_t source_count, option_count;
+    const mc_source *sources; /* the first of the target's family counts; without one the first */
+    uint32_t source_count;    /* at least one */
     bool freebind;
 } mc_connect_options;
 

@@ -81,7 +81,7 @@ mc_status mc_conn_connect_from(mc_conn *conn, mc_net *net, const mc_address *add
     }
     conn->transport = &mc_transport_raw;
     conn->connect_error = -fd;
-    finish(conn, MC_CLOSE_CONNECT_FAILED);
+    finish(conn, bind_failed != NULL && *bind_failed ? MC_CLOSE_LOCAL : MC_CLOSE_CONNECT_FAILED);
     return MC_OK;
 }
 

@@ -161,64 +161,27 @@ static mc_status read_connection(const mc_value *config, mc_cluster *cluster, mc
     return MC_OK;
 }
 
-static mc_status read_source(const mc_value *address, mc_cluster *cluster, mc_address *sources, mc_error *error) {
-    mc_slice ip = MC_SLICE_NONE;
-    uint32_t port = 0;
-    mc_status status;
-    if ((status = mc_value_read_string(address, "address", &ip, error)) != MC_OK ||
-        (status = mc_value_read_u32(address, "port_value", &port, error)) != MC_OK) {
-        return status;
-    }
-    if (port > UINT16_MAX || mc_address_parse(&sources[cluster->connect.source_count], ip, (uint16_t)port) != MC_OK) {
-        return mc_error_set(error, MC_EINVAL, "address", "must be an IP address: %.*s", MC_SLICE_ARG(ip));
-    }
-    cluster->connect.source_count++;
-    return MC_OK;
-}
-
-static mc_status read_sources(const mc_value *bind, mc_cluster *cluster, mc_error *error) {
-    const mc_value *source, *extra, *address;
-    size_t count;
-    mc_status status;
-    if ((status = mc_value_read_object(bind, "source_address", &source, error)) != MC_OK ||
-        (status = mc_value_read_list(bind, "extra_source_addresses", &extra, &count, error)) != MC_OK) {
-        return status;
-    }
-    mc_address *sources = mc_arena_alloc(&cluster->arena, (count + 1) * sizeof *sources);
-    if (sources == NULL) {
-        return MC_ENOMEM;
-    }
-    cluster->connect.sources = sources;
-    if (source != NULL && (status = read_source(source, cluster, sources, error)) != MC_OK) {
-        mc_error_under(error, "source_address");
-        return status;
-    }
-    for (size_t i = 0; i < count; i++) {
-        if ((status = mc_value_read_object(&extra[i], "address", &address, error)) != MC_OK ||
-            (status = read_source(address, cluster, sources, error)) != MC_OK) {
-            mc_error_under(error, "extra_source_addresses[%zu].address", i);
-            return status;
-        }
-    }
-    return MC_OK;
-}
-
-/* A SocketOption; its bytes come as base64 in canonical JSON. */
-static mc_status read_option(const mc_value *config, mc_cluster *cluster, mc_socket_option *out, mc_error *error) {
+/* A SocketOption; its bytes come as base64 in canonical JSON. Connecting sockets take only what is set before bind, and only what is
+ * for streams: *wanted. */
+static mc_status read_option(const mc_value *config, mc_arena *arena, mc_socket_option *out, bool *wanted,
+                             mc_error *error) {
+    const mc_value *type, *datagram;
     int64_t level = 0, name = 0, number = 0;
     mc_slice state = MC_SLICE("STATE_PREBIND"), bytes = MC_SLICE_NONE;
     mc_status status;
     if ((status = mc_value_read_i64(config, "level", &level, error)) != MC_OK ||
         (status = mc_value_read_i64(config, "name", &name, error)) != MC_OK ||
         (status = mc_value_read_i64(config, "int_value", &number, error)) != MC_OK ||
-        (status = mc_value_read_bytes(config, "buf_value", &cluster->arena, &bytes, error)) != MC_OK ||
-        (status = mc_value_read_string(config, "state", &state, error)) != MC_OK) {
+        (status = mc_value_read_bytes(config, "buf_value", arena, &bytes, error)) != MC_OK ||
+        (status = mc_value_read_string(config, "state", &state, error)) != MC_OK ||
+        (status = mc_value_read_object(config, "type", &type, error)) != MC_OK ||
+        (status = mc_value_read_object(type, "datagram", &datagram, error)) != MC_OK) {
         return status;
     }
-    *out = (mc_socket_option){
-        .level = (int)level, .name = (int)name, .bound = mc_slice_eq(state, MC_SLICE("STATE_BOUND"))};
+    *wanted = mc_slice_eq(state, MC_SLICE("STATE_PREBIND")) && datagram == NULL;
+    *out = (mc_socket_option){.level = (int)level, .name = (int)name};
     if (bytes.p == NULL) {
-        int *value = mc_arena_alloc(&cluster->arena, sizeof *value);
+        int *value = mc_arena_alloc(arena, sizeof *value);
         if (value == NULL) {
             return MC_ENOMEM;
         }
@@ -230,36 +193,115 @@ static mc_status read_option(const mc_value *config, mc_cluster *cluster, mc_soc
     return MC_OK;
 }
 
-static mc_status read_bind(const mc_value *config, mc_cluster *cluster, mc_error *error) {
-    const mc_value *bind, *options;
+static mc_status read_options(const mc_value *config, mc_arena *arena, mc_source *out, mc_error *error) {
+    const mc_value *options;
     size_t count;
+    mc_status status = mc_value_read_list(config, "socket_options", &options, &count, error);
+    mc_socket_option *list = status == MC_OK ? mc_arena_alloc(arena, count * sizeof *list) : NULL;
+    if (list == NULL) {
+        return status == MC_OK ? MC_ENOMEM : status;
+    }
+    *out = (mc_source){.options = list};
+    for (size_t i = 0; i < count; i++) {
+        bool wanted = false;
+        if ((status = read_option(&options[i], arena, &list[out->option_count], &wanted, error)) != MC_OK) {
+            mc_error_under(error, "socket_options[%zu]", i);
+            return status;
+        }
+        out->option_count += wanted;
+    }
+    return MC_OK;
+}
+
+static mc_status read_address(const mc_value *address, mc_address *out, mc_error *error) {
+    mc_slice ip = MC_SLICE_NONE;
+    uint32_t port = 0;
+    mc_status status;
+    if ((status = mc_value_read_string(address, "address", &ip, error)) != MC_OK ||
+        (status = mc_value_read_u32(address, "port_value", &port, error)) != MC_OK) {
+        return status;
+    }
+    if (port > UINT16_MAX || mc_address_parse(out, ip, (uint16_t)port) != MC_OK) {
+        return mc_error_set(error, MC_EINVAL, "address", "must be an IP address: %.*s", MC_SLICE_ARG(ip));
+    }
+    return MC_OK;
+}
+
+/* One of extra_source_addresses: options of its own, even none, are instead of the others. */
+static mc_status read_extra(const mc_value *extra, mc_arena *arena, mc_source *out, mc_error *error) {
+    const mc_value *address, *own;
+    mc_status status;
+    if ((status = mc_value_read_object(extra, "socket_options", &own, error)) != MC_OK ||
+        (status = own == NULL ? MC_OK : read_options(own, arena, out, error)) != MC_OK) {
+        mc_error_under(error, "socket_options");
+        return status;
+    }
+    if ((status = mc_value_read_object(extra, "address", &address, error)) != MC_OK ||
+        (status = read_address(address, &out->address, error)) != MC_OK) {
+        mc_error_under(error, "address");
+    }
+    return status;
+}
+
+/* A source_address, and at most one more, of the other family. */
+static mc_status read_sources(const mc_value *bind, mc_arena *arena, mc_connect_options *out, mc_error *error) {
+    const mc_value *source, *extra, *additional;
+    size_t extras, additionals;
+    mc_status status;
+    if ((status = mc_value_read_object(bind, "source_address", &source, error)) != MC_OK ||
+        (status = mc_value_read_list(bind, "extra_source_addresses", &extra, &extras, error)) != MC_OK ||
+        (status = mc_value_read_list(bind, "additional_source_addresses", &additional, &additionals, error)) != MC_OK) {
+        return status;
+    }
+    const char *further = extras > 0 ? "extra_source_addresses" : "additional_source_addresses";
+    if (extras > 0 && additionals > 0) {
+        return mc_error_set(error, MC_EINVAL, "additional_source_addresses", "not with extra_source_addresses");
+    }
+    if (extras + additionals > 0 && source == NULL) {
+        return mc_error_set(error, MC_EINVAL, further, "needs source_address");
+    }
+    if (extras + additionals > 1) {
+        return mc_error_set(error, MC_EINVAL, further, "at most one");
+    }
+    mc_source *list = mc_arena_alloc(arena, 2 * sizeof *list);
+    if (list == NULL) {
+        return MC_ENOMEM;
+    }
+    *out = (mc_connect_options){.sources = list, .source_count = 1};
+    if ((status = read_options(bind, arena, &list[0], error)) != MC_OK) {
+        return status;
+    }
+    list[1] = list[0];
+    if (source != NULL && (status = read_address(source, &list[0].address, error)) != MC_OK) {
+        mc_error_under(error, "source_address");
+        return status;
+    }
+    if (extras + additionals == 0) {
+        return MC_OK;
+    }
+    out->source_count = 2;
+    if ((status = extras > 0 ? read_extra(extra, arena, &list[1], error)
+                             : read_address(additional, &list[1].address, error)) != MC_OK) {
+        mc_error_under(error, "%s[0]", further);
+        return status;
+    }
+    return list[0].address.any.sa_family != list[1].address.any.sa_family
+               ? MC_OK
+               : mc_error_set(error, MC_EINVAL, further, "must be of the other IP version than source_address");
+}
+
+static mc_status read_bind(const mc_value *config, mc_cluster *cluster, mc_error *error) {
+    const mc_value *bind;
     mc_status status = mc_value_read_object(config, "upstream_bind_config", &bind, error);
     if (status != MC_OK || bind == NULL) {
         return status;
     }
     cluster->has_connect = true;
-    if ((status = read_sources(bind, cluster, error)) != MC_OK ||
-        (status = mc_value_read_bool(bind, "freebind", &cluster->connect.freebind, error)) != MC_OK ||
-        (status = mc_value_read_list(bind, "socket_options", &options, &count, error)) != MC_OK) {
+    if ((status = read_sources(bind, &cluster->arena, &cluster->connect, error)) != MC_OK ||
+        (status = mc_value_read_bool(bind, "freebind", &cluster->connect.freebind, error)) != MC_OK) {
         mc_error_under(error, "upstream_bind_config");
-        return status;
     }
-    mc_socket_option *list = mc_arena_alloc(&cluster->arena, count * sizeof *list);
-    for (size_t i = 0; list != NULL && i < count; i++) {
-        mc_slice state = MC_SLICE("STATE_PREBIND");
-        status = mc_value_read_string(&options[i], "state", &state, error);
-        if (status == MC_OK && mc_slice_eq(state, MC_SLICE("STATE_LISTENING"))) {
-            continue; /* nothing listens here */
-        }
-        if (status != MC_OK ||
-            (status = read_option(&options[i], cluster, &list[cluster->connect.option_count], error)) != MC_OK) {
-            mc_error_under(error, "upstream_bind_config.socket_options[%zu]", i);
-            return status;
-        }
-        cluster->connect.option_count++;
-    }
-    cluster->connect.options = list;
-    return list == NULL ? MC_ENOMEM : MC_OK;
+    return status;
 }
 
 static mc_status read_outlier(const mc_value *config, const mc_runtime *runtime, mc_cluster *cluster, mc_error *error) {

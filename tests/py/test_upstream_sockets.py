@@ -36,6 +36,13 @@ def option(level: int, name: int, value: int, state: str = "STATE_PREBIND") -> d
     return {"level": level, "name": name, "int_value": value, "state": state}
 
 
+IMPOSSIBLE = option(socket.SOL_SOCKET, 32767, 1)
+SELECTOR = (
+    "type.googleapis.com/"
+    "envoy.config.upstream.local_address_selector.v3.DefaultLocalAddressSelector"
+)
+
+
 def fetch(config: dict[str, Any]) -> tuple[int, bytes, int]:
     """Status, body, and how many times a socket could not be bound."""
     name = config["static_resources"]["clusters"][0]["name"]
@@ -48,8 +55,7 @@ def fetch(config: dict[str, Any]) -> tuple[int, bytes, int]:
     ("bind", "seen"),
     [
         ({"source_address": source("127.0.0.5")}, b"127.0.0.5"),
-        # An address of another family does not suit; a further one may.
-        ({"source_address": source("::1")}, b"127.0.0.1"),
+        # Where the first is of another family, a further one may suit.
         (
             {
                 "source_address": source("::1"),
@@ -58,9 +64,35 @@ def fetch(config: dict[str, Any]) -> tuple[int, bytes, int]:
             b"127.0.0.6",
         ),
         (
-            {"socket_options": [option(socket.IPPROTO_IP, socket.IP_TOS, 16, "STATE_BOUND")]},
-            b"127.0.0.1",
+            {
+                "source_address": source("::1"),
+                "additional_source_addresses": [source("127.0.0.6")],
+                "local_address_selector": {"name": "any", "typed_config": {"@type": SELECTOR}},
+            },
+            b"127.0.0.6",
         ),
+        # Its own options, even none, are instead of the others.
+        (
+            {
+                "source_address": source("::1"),
+                "socket_options": [IMPOSSIBLE],
+                "extra_source_addresses": [{"address": source("127.0.0.6"), "socket_options": {}}],
+            },
+            b"127.0.0.6",
+        ),
+        (
+            {
+                "source_address": source("127.0.0.5"),
+                "extra_source_addresses": [
+                    {"address": source("::1"), "socket_options": {"socket_options": [IMPOSSIBLE]}}
+                ],
+            },
+            b"127.0.0.5",
+        ),
+        # Options of other times, or of other sockets, are none of a connecting stream's.
+        ({"socket_options": [IMPOSSIBLE | {"state": "STATE_BOUND"}]}, b"127.0.0.1"),
+        ({"socket_options": [IMPOSSIBLE | {"state": "STATE_LISTENING"}]}, b"127.0.0.1"),
+        ({"socket_options": [IMPOSSIBLE | {"type": {"datagram": {}}}]}, b"127.0.0.1"),
     ],
 )
 def test_source_addresses(upstream: Start, bind: dict[str, Any], seen: bytes) -> None:
@@ -82,14 +114,64 @@ def test_the_bootstrap_s_address_is_for_clusters_without_one(upstream: Start) ->
     "bind",
     [
         {"source_address": source("203.0.113.1")},
-        {"socket_options": [option(socket.SOL_SOCKET, 32767, 1)]},
+        {"source_address": source("::1")},  # of another family than the host's
+        {"socket_options": [IMPOSSIBLE]},
+        {"socket_options": [IMPOSSIBLE | {"type": {"stream": {}}}]},
+        {
+            "source_address": source("::1"),
+            "extra_source_addresses": [
+                {"address": source("127.0.0.6"), "socket_options": {"socket_options": [IMPOSSIBLE]}}
+            ],
+        },
     ],
 )
 def test_what_the_system_refuses(upstream: Start, bind: dict[str, Any]) -> None:
     config = proxy_to(upstream(peer).port)
     config["static_resources"]["clusters"][0]["upstream_bind_config"] = bind
-    status, _, errors = fetch(config)
+    status, body, errors = fetch(config)
     assert (status, errors) == (503, 1)
+    assert body.endswith(b"reset reason: local connection failure")
+
+
+FURTHER = {"address": source("127.0.0.6")}
+
+
+@pytest.mark.parametrize(
+    ("bind", "path"),
+    [
+        ({"extra_source_addresses": [FURTHER]}, "extra_source_addresses"),
+        ({"additional_source_addresses": [source("::1")]}, "additional_source_addresses"),
+        (
+            {"source_address": source("127.0.0.5"), "extra_source_addresses": [FURTHER]},
+            "extra_source_addresses",
+        ),
+        (
+            {
+                "source_address": source("127.0.0.5"),
+                "additional_source_addresses": [source("::1"), source("::2")],
+            },
+            "additional_source_addresses",
+        ),
+        (
+            {
+                "source_address": source("::1"),
+                "extra_source_addresses": [FURTHER],
+                "additional_source_addresses": [source("127.0.0.6")],
+            },
+            "additional_source_addresses",
+        ),
+        (
+            {"source_address": source("::1"), "extra_source_addresses": [{"address": source("x")}]},
+            "extra_source_addresses[0].address.address",
+        ),
+    ],
+)
+def test_source_addresses_that_are_refused(bind: dict[str, Any], path: str) -> None:
+    config = proxy_to(1)
+    config["static_resources"]["clusters"][0]["upstream_bind_config"] = bind
+    with pytest.raises(meshcore.ConfigError) as failure:
+        meshcore.Gateway(config, workers=1)
+    assert failure.value.path == f"static_resources.clusters[0].upstream_bind_config.{path}"
 
 
 def test_the_cluster_s_own_limit_of_requests(upstream: Start) -> None:
