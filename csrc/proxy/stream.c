@@ -853,6 +853,9 @@ static void restart(mc_deferred *deferred) {
     if (mc_stream_match_route(stream) != MC_OK || mc_chain_open(stream) != MC_OK) {
         out_of_memory(stream);
     } else {
+        if (stream->hcm->access.on_new_request) { /* to Envoy each leg is a new request */
+            mc_stream_log(stream, MC_LOG_DOWNSTREAM_START);
+        }
         if (MC_UNLIKELY(stream->hcm->tracing != NULL)) {
             mc_tracing_start(stream);
         }

@@ -432,6 +432,32 @@ LASTING = {
 FILES = ("requests", "tries", "connections")
 
 
+def test_each_leg_of_an_internal_redirect_is_a_new_request(
+    both_logging: Callable[[str], list[peers.Server]],
+    ports: dict[str, int],
+    upstream: Callable[[Behaviour], Upstream],
+) -> None:
+    moved = b"HTTP/1.1 302 Found\r\nlocation: http://a.com/direct\r\ncontent-length: 0\r\n\r\n"
+    ports["trailing"] = upstream(raw(moved)).port
+    line = {"inline_string": "%ACCESS_LOG_TYPE% %REQ(:PATH)% %RESPONSE_CODE% %ROUTE_NAME%\n"}
+    text = config(
+        [file_log("requests", text_format_source=line)],
+        access_log_options={"flush_access_log_on_new_request": True},
+    )
+    made = json.loads(re.sub(r":\s*(\$\w+)", r': "\1"', text))
+    manager = made["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]
+    routes = manager["typed_config"]["route_config"]["virtual_hosts"][0]["routes"]
+    [leading] = [each for each in routes if each["match"]["prefix"] == "/trailers"]
+    leading["route"]["internal_redirect_policy"] = {}
+    lines = []
+    for server in both_logging(re.sub(r'"(\$\w+)"', r"\1", json.dumps(made))):
+        with Connection(server.port) as connection:
+            assert connection.request("/trailers", host="a.com").body == b"hi"
+        lines.append(lines_of(server.directory / "requests", 4))
+    assert lines[0] == lines[1]
+    assert [each.split()[0] for each in lines[0]] == ["DownstreamStart", "DownstreamEnd"] * 2
+
+
 def connect_route(host: str, name: str, **action: Any) -> dict[str, Any]:
     only = {"name": ":authority", "string_match": {"prefix": host}}
     return {"match": {"connect_matcher": {}, "headers": [only]}, "name": name, "route": action}
