@@ -1117,3 +1117,14 @@ def test_an_odd_interim_answer_before_an_upgrade(both: Pair, ports: dict[str, in
     data = request("GET /raw/199", *WEBSOCKET)
     assert ask(ours.port, data)[0]["status"] == 101
     assert ask(theirs.port, data)[0] == "closed without an answer"
+
+
+def test_phrases_that_only_one_of_both_knows(both: Pair, ports: dict[str, int]) -> None:
+    """difference: odd-phrases."""
+    ours, theirs = both(config({"proxy_100_continue": "true"}, ROUTES), **ports)
+    for server, phrase in ((ours, "Early Hints"), (theirs, "Unknown")):
+        with clients.Connection(server.port) as connection:
+            connection.send(request("GET /raw/103"))
+            head = connection.head()
+            assert (head.status, head.reason) == (103, phrase)
+            assert connection.reply().status == 200

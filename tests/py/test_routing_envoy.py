@@ -15,7 +15,7 @@ import peers
 import pytest
 from clients import Connection, Reply
 from route_cases import Headers, Tree, request, table
-from route_configs import CONFIGS, OF_RUNTIMES
+from route_configs import CONFIGS, OF_RUNTIMES, action, ext
 from route_corners import CORNERS
 from upstreams import Exchange, Upstream
 
@@ -227,3 +227,13 @@ def test_the_same_configurations_of_a_runtime(config: Tree, runtime: Tree) -> No
         Gateway(load(tree), workers=0)
     assert "weights" in caught.value.reason
     assert "weights" in why
+
+
+@pytest.mark.parametrize("frequency", [{}, {"update_frequency": 0}, {"update_frequency": -1}])
+def test_retry_priorities_that_are_never_updated(frequency: Tree) -> None:
+    """difference: retry-frequency."""
+    kind = "retry.priority.previous_priorities.v3.PreviousPrioritiesConfig"
+    config = action(retry_policy={"retry_on": "5xx", "retry_priority": ext(kind, **frequency)})
+    assert peers.envoy_accepts(bootstrap([listener(10_000, config)], 9999))[0]
+    with pytest.raises(ConfigError, match="update_frequency"):
+        RouteTable(config)
