@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import clients
@@ -16,6 +17,7 @@ import peers
 import pytest
 from test_envoy_diff import BODY, CHUNKED, ROUTER, address, ask, cluster, generated, request
 from upstreams import Behaviour, Upstream, echo, raw, stall
+from waiting import wait_until
 
 import meshcore
 
@@ -1128,3 +1130,22 @@ def test_phrases_that_only_one_of_both_knows(both: Pair, ports: dict[str, int]) 
             head = connection.head()
             assert (head.status, head.reason) == (103, phrase)
             assert connection.reply().status == 200
+
+
+def test_a_watched_body(both: Pair, ports: dict[str, int], tmp_path: Path) -> None:
+    """difference: watched-body."""
+    body = tmp_path / "body"
+    body.write_text("one")
+    source = f"{{filename: {body}, watched_directory: {{path: {tmp_path}}}}}"
+    routes = [f"{{match: {{prefix: /}}, direct_response: {{status: 200, body: {source}}}}}"]
+    ours, theirs = both(config({}, routes), **ports)
+
+    def answer_of(server: peers.Server) -> bytes:
+        with clients.Connection(server.port) as connection:
+            return connection.request("/").body[:3]
+
+    assert [answer_of(server) for server in (ours, theirs)] == [b"one", b"one"]
+    (tmp_path / "new").write_text("two")
+    (tmp_path / "new").rename(body)
+    wait_until(lambda: answer_of(theirs) == b"two")
+    assert answer_of(ours) == b"one"
