@@ -1,6 +1,10 @@
 #include "route/custom_tag.h"
 
+#include <ctype.h>
+#include <string.h>
+
 #include "route/compile.h"
+#include "route/format_evals.h"
 
 /* What stands for itself in a format. */
 static mc_status escaped(mc_arena *arena, mc_slice text, mc_slice *out) {
@@ -35,7 +39,36 @@ static mc_status environment(const mc_value *value, mc_slice *format, mc_error *
 static mc_status request_header(mc_arena *arena, const mc_value *value, mc_slice *format, mc_error *error) {
     mc_slice name = MC_SLICE_NONE;
     MC_TRY(mc_value_read_string(value, "name", &name, error));
+    if (!mc_format_header_valid(name)) { /* no request has it */
+        *format = MC_SLICE("");
+        return MC_OK;
+    }
     return mc_arena_concat(arena, (mc_slice[]){MC_SLICE("%REQ("), name, MC_SLICE(")%")}, 3, format);
+}
+
+/* A name as a JSON string, in which nothing stands that means something in a format. */
+static mc_status quoted(mc_arena *arena, mc_slice name, mc_slice *out) {
+    static const char digits[] = "0123456789abcdef";
+    char *copy = mc_arena_bytes(arena, 6 * name.n + 2);
+    size_t n = 0;
+    if (copy == NULL) {
+        return MC_ENOMEM;
+    }
+    copy[n++] = '"';
+    for (size_t i = 0; i < name.n; i++) {
+        const unsigned char c = (unsigned char)name.p[i];
+        if (c >= 0x80 || isalnum(c)) {
+            copy[n++] = (char)c;
+        } else {
+            memcpy(copy + n, "\\u00", 4);
+            copy[n + 4] = digits[c >> 4];
+            copy[n + 5] = digits[c & 15];
+            n += 6;
+        }
+    }
+    copy[n++] = '"';
+    *out = mc_slice_of(copy, n);
+    return MC_OK;
 }
 
 static mc_status metadata(mc_arena *arena, const mc_value *value, mc_slice *format, mc_error *error) {
@@ -60,19 +93,21 @@ static mc_status metadata(mc_arena *arena, const mc_value *value, mc_slice *form
         *format = MC_SLICE("");
         return MC_OK;
     }
-    mc_slice *parts = mc_arena_alloc(arena, (2 * length + 3) * sizeof *parts);
+    mc_slice *parts = mc_arena_alloc(arena, (2 * length + 4) * sizeof *parts);
     if (parts == NULL) {
         return MC_ENOMEM;
     }
     size_t n = 0;
     parts[n++] = kinds[which].command;
-    parts[n++] = name;
+    parts[n++] = MC_SLICE("[");
+    MC_TRY(quoted(arena, name, &parts[n++]));
     for (size_t i = 0; i < length; i++) {
-        parts[n++] = MC_SLICE(":");
-        parts[n] = MC_SLICE_NONE;
-        MC_TRY(mc_value_read_string(&path[i], "key", &parts[n++], error));
+        mc_slice key = MC_SLICE_NONE;
+        parts[n++] = MC_SLICE(",");
+        MC_TRY(mc_value_read_string(&path[i], "key", &key, error));
+        MC_TRY(quoted(arena, key, &parts[n++]));
     }
-    parts[n++] = MC_SLICE(")%");
+    parts[n++] = MC_SLICE("])%");
     return mc_arena_concat(arena, parts, n, format);
 }
 

@@ -102,6 +102,9 @@ MC_FORMAT_EVAL(mc_format_eval_common_duration);
 /* The field of a point that COMMON_DURATION knows by name; NULL: none. */
 uint64_t *mc_format_point_by_name(mc_stream_info *info, mc_slice name);
 
+/* format_headers.c: whether a message can have a header of this name; an empty one is none, and good. */
+bool mc_format_header_valid(mc_slice name);
+
 /* format_upstream.c: hosts and addresses; the field is a mc_address pointer */
 enum { MC_ADDRESS_WITH_PORT, MC_ADDRESS_PLAIN, MC_ADDRESS_PORT };
 MC_FORMAT_PARSER(mc_format_parse_mask);

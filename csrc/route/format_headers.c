@@ -24,7 +24,7 @@ static mc_format_result text_of(mc_slice value, mc_text *out) {
 
 /* --- REQ, RESP, TRAILER (A?B) ---------------------------------------------------------------------------------------------- */
 
-static bool name_valid(mc_slice name) {
+bool mc_format_header_valid(mc_slice name) {
     for (size_t i = name.n > 1 && name.p[0] == ':'; i < name.n; i++) {
         unsigned char c = (unsigned char)name.p[i];
         bool token = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
@@ -43,7 +43,7 @@ MC_FORMAT_PARSER(mc_format_parse_headers) {
         return mc_error_set(error, MC_EINVAL, "", "%%%s%% takes one alternative header: %.*s", op->command->name,
                             MC_SLICE_ARG(argument));
     }
-    if (!name_valid(first) || !name_valid(second)) {
+    if (!mc_format_header_valid(first) || !mc_format_header_valid(second)) {
         return mc_error_set(error, MC_EINVAL, "", "%%%s%% names no valid header: %.*s", op->command->name,
                             MC_SLICE_ARG(argument));
     }

@@ -76,7 +76,9 @@ MC_FORMAT_PARSER(mc_format_parse_any_metadata) {
     for (uint8_t i = 0; i < sizeof types / sizeof *types; i++) {
         if (mc_slice_eq(types[i], type)) {
             op->mode = i;
-            return split(arena, mc_slice_from(argument, colon + 1), &op->path);
+            argument = mc_slice_from(argument, colon + 1);
+            return mc_slice_has_prefix(argument, MC_SLICE("[\"")) ? parse_array(arena, op, argument)
+                                                                  : split(arena, argument, &op->path);
         }
     }
     return mc_error_set(error, MC_EINVAL, "", "%%METADATA%%: %.*s is no supported type of metadata",

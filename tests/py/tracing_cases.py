@@ -55,6 +55,9 @@ def cluster(name: str, port: int) -> dict[str, Any]:
     }
 
 
+ODD = "a:b)%\"['é"  # a name with all that means something in a format
+
+
 def of_route(name: str) -> dict[str, Any]:
     """A tag of the route's metadata."""
     key = {"key": "ns", "path": [{"key": name}]}
@@ -85,7 +88,9 @@ ROUTES: list[dict[str, Any]] = [
         "match": {"prefix": "/tagged"},
         "route": {"cluster": "echo"},
         # One field an object: the order of several is difference: tag-objects.
-        "metadata": {"filter_metadata": {"ns": {"text": "", "null": None, "list": [1, "a"]}}},
+        "metadata": {
+            "filter_metadata": {"ns": {"text": "", "null": None, "list": [1, "a"], ODD: "odd"}}
+        },
         "tracing": {
             "custom_tags": [
                 {"tag": "lit", "literal": {"value": "100 % route"}},
@@ -98,7 +103,7 @@ ROUTES: list[dict[str, Any]] = [
                         "default_value": "dv",
                     },
                 },
-                *(of_route(name) for name in ("text", "null", "list")),
+                *(of_route(name) for name in ("text", "null", "list", ODD)),
             ]
         },
     },
@@ -116,6 +121,8 @@ TAGS: list[dict[str, Any]] = [
     {"tag": "empty", "environment": {"name": "MESHCORE_NO_SUCH"}},
     {"tag": "head", "request_header": {"name": "x-tag", "default_value": "nohead"}},
     {"tag": "headless", "request_header": {"name": "x-tag2"}},
+    {"tag": "odd-head", "request_header": {"name": "x y?z", "default_value": "nohead"}},
+    {"tag": "odder-head", "request_header": {"name": "x)%"}},
     {"tag": "fmt", "value": "%REQ(x-tag)%-%RESPONSE_CODE%"},
 ]
 
