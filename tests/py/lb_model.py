@@ -10,6 +10,7 @@ import heapq
 import itertools
 import math
 import random
+import statistics
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -23,6 +24,15 @@ UNHEALTHY = 0x1 | 0x2 | 0x4 | 0x200
 DEGRADED = 0x8 | 0x10 | 0x400
 EXCLUDED = 0x40 | 0x80 | 0x200
 FLAG_OF = {"UNHEALTHY": 0x4, "TIMEOUT": 0x4, "DRAINING": 0x200, "DEGRADED": 0x10}
+
+
+@dataclass
+class Report:
+    """What a host last told of its load."""
+
+    weight: int
+    since: int | None  # the first report since reports were last too old
+    last: int
 
 
 @dataclass(eq=False)
@@ -39,6 +49,15 @@ class Host:
     active: int = 0
     hc_pass: int | None = None
     peak: tuple[float, int] | None = None
+    report: Report | None = None
+    given: int = 1  # by discovery
+    reweighed: int = 0  # a weight that changed and changed back is a change too
+
+    def weigh(self, weight: int) -> bool:
+        changed = self.weight != weight
+        self.weight = weight
+        self.reweighed += changed
+        return changed
 
     @property
     def healthy(self) -> bool:
@@ -86,6 +105,10 @@ class Settings:
     subsets: dict[str, Any] | None = None
     default_rtt: float = 30e6
     decay: float = 10e9
+    blackout: int = 10_000
+    expiration: int = 180_000
+    period: int = 1000
+    penalty: float = 0.0
 
 
 # --- hashes ---------------------------------------------------------------------------------------
@@ -153,7 +176,7 @@ class HostSet:
         rows = []
         for h in self.hosts:
             place = names.index(h.locality or ("", "", ""))
-            state = h.weight, h.healthy, h.degraded, h.excluded
+            state = h.weight, h.reweighed, h.healthy, h.degraded, h.excluded
             rows.append((id(h), place, state, h.locality_weight, text(h.metadata)))
         return rows, self.has_local, len(names), weights
 
@@ -511,7 +534,7 @@ class Plain:
     ) -> None:
         self.c, self.draw, self.now, self.counts = c, draw, now, Counter[str]()
         self.hashing = c.policy in ("RING_HASH", "MAGLEV")
-        self.seeded = c.policy in ("ROUND_ROBIN", "LEAST_REQUEST")
+        self.seeded = c.policy in ("ROUND_ROBIN", "CLIENT_SIDE_WEIGHTED", "LEAST_REQUEST")
         self.latest, self.local = now, local
         self.cursors: dict[Any, int] = {}
         self.stash: list[int] = []
@@ -672,7 +695,7 @@ class Plain:
         policy = self.c.policy
         if policy == "RANDOM":
             return hosts[draw % len(hosts)]
-        if policy == "ROUND_ROBIN":
+        if policy in ("ROUND_ROBIN", "CLIENT_SIDE_WEIGHTED"):
             if peeking:
                 self.ahead += 1
                 return hosts[((self.cursors[source] + self.ahead - 1) & U64) % len(hosts)]
@@ -717,6 +740,38 @@ def observe(host: Host, rtt: float, now: int, c: Settings) -> None:  # PE-3
     estimate, updated = host.peak or (c.default_rtt, now)
     d = math.exp(-(now - updated) / c.decay) if now > updated else 1.0
     host.peak = (rtt if estimate < rtt else estimate * d + rtt * (1.0 - d), now)
+
+
+# --- client-side weights --------------------------------------------------------------------------
+
+
+def reported(report: Mapping[str, float], c: Settings) -> int | None:
+    """The weight of a load report, None when it says nothing of use."""
+    rps = report.get("rps_fractional", 0.0)
+    if rps <= 0:
+        return None
+    used = report.get("application_utilization", 0.0) or report.get("cpu_utilization", 0.0)
+    used += c.penalty * report.get("eps", 0.0) / rps
+    return min(int(rps / used), 2**32 - 1) if used > 0 else None
+
+
+def weigh(sets: list[HostSet], c: Settings, now: int) -> bool:
+    """Reported weights come into force; who has none gets the median of its priority."""
+    changed = False
+    for s in sets:
+        valid: dict[int, int] = {}
+        for host in s.hosts:
+            report = host.report
+            if report is None or report.since is None or report.since + c.blackout > now:
+                continue
+            if report.last + c.expiration < now:
+                report.since = None
+                continue
+            valid[id(host)] = report.weight
+        usual = int(statistics.median(valid.values())) if valid else 1
+        for host in s.hosts:
+            changed |= host.weigh(max(1, valid.get(id(host), usual)))
+    return changed
 
 
 # --- subsets: SB ----------------------------------------------------------------------------------

@@ -16,7 +16,10 @@ from meshcore.balancing import Host, Retry
 
 TYPED = "type.googleapis.com/envoy.extensions.load_balancing_policies."
 ZONES = [None, ("r", "a", ""), ("r", "b", ""), ("q", "c", "s")]
-POLICIES = ("ROUND_ROBIN", "LEAST_REQUEST", "RANDOM", "RING_HASH", "MAGLEV", "PEAK_EWMA")
+POLICIES = (
+    *("ROUND_ROBIN", "LEAST_REQUEST", "RANDOM", "RING_HASH", "MAGLEV", "PEAK_EWMA"),
+    "CLIENT_SIDE_WEIGHTED",
+)
 STATUSES = ["HEALTHY", "UNKNOWN", "UNHEALTHY", "DRAINING", "TIMEOUT", "DEGRADED"]
 VALUES = ["x", "v", 1, 1.0, "1", True, None, ["x", "v"], ["x", "x", 2], [], {"k": 1}]
 RUNS = int(os.environ.get("LB_MODEL_RUNS", "1"))
@@ -61,6 +64,7 @@ class World:
         self.model = made(
             self.settings, self._sets(), self.options, self.draw, self.now, self._local_set()
         )
+        self.weights_due = self.now + self.settings.period
         self.check_draws("made")
 
     @staticmethod
@@ -81,6 +85,7 @@ class World:
             "LEAST_REQUEST": self._least_request,
             "RING_HASH": self._ring,
             "MAGLEV": self._maglev,
+            "CLIENT_SIDE_WEIGHTED": self._weighted_by_reports,
         }
         typed: dict[str, Any] = fields.get(s.policy, dict)()
         if s.policy in ("RING_HASH", "MAGLEV"):
@@ -96,7 +101,7 @@ class World:
             if r.random() < 0.5:
                 s.locality_weighted = True
                 typed["locality_weighted_lb_config"] = {}
-        elif s.policy != "PEAK_EWMA":
+        elif s.policy not in ("PEAK_EWMA", "CLIENT_SIDE_WEIGHTED"):
             typed |= self._locality()
         kinds = {
             "ROUND_ROBIN": TYPED + "round_robin.v3.RoundRobin",
@@ -105,9 +110,13 @@ class World:
             "RING_HASH": TYPED + "ring_hash.v3.RingHash",
             "MAGLEV": TYPED + "maglev.v3.Maglev",
             "PEAK_EWMA": "type.googleapis.com/meshcore.PeakEwma",
+            "CLIENT_SIDE_WEIGHTED": TYPED
+            + "client_side_weighted_round_robin.v3.ClientSideWeightedRoundRobin",
         }
         typed["@type"] = kinds[s.policy]
-        if r.random() < 0.4:
+        if s.policy == "CLIENT_SIDE_WEIGHTED":
+            typed = self._in_localities(typed)
+        elif r.random() < 0.4:
             typed = self._subset(typed)
         common: dict[str, Any] = {}
         if r.random() < 0.6:
@@ -141,6 +150,22 @@ class World:
 
     def _round_robin(self) -> dict[str, Any]:
         return self._slow_start()
+
+    def _weighted_by_reports(self) -> dict[str, Any]:
+        r, s = self.r, self.settings
+        typed: dict[str, Any] = {}
+        if r.random() < 0.7:
+            s.blackout = r.choice([0, 100, 3000])
+            typed["blackout_period"] = f"{s.blackout / 1000}s"
+        if r.random() < 0.5:
+            s.expiration = r.choice([500, 4000])
+            typed["weight_expiration_period"] = f"{s.expiration / 1000}s"
+        if r.random() < 0.5:
+            s.period = r.choice([100, 2500])
+            typed["weight_update_period"] = f"{s.period / 1000}s"
+        if r.random() < 0.3:
+            s.penalty = typed["error_utilization_penalty"] = r.choice([0.0, 0.5, 3.0])
+        return typed | self._slow_start()
 
     def _least_request(self) -> dict[str, Any]:
         r, s = self.r, self.settings
@@ -194,6 +219,16 @@ class World:
             s.force_local = r.choice([1, 2, 4])
             zone["force_local_zone"] = {"min_size": s.force_local}
         return {"locality_lb_config": {"zone_aware_lb_config": zone}}
+
+    def _in_localities(self, inner: dict[str, Any]) -> dict[str, Any]:
+        if self.r.random() < 0.6:
+            return inner
+        self.settings.locality_weighted = True
+        inside = [{"typed_extension_config": {"name": "in", "typed_config": inner}}]
+        return {
+            "@type": TYPED + "wrr_locality.v3.WrrLocality",
+            "endpoint_picking_policy": {"policies": inside},
+        }
 
     def _subset(self, inner: dict[str, Any]) -> dict[str, Any]:
         r = self.r
@@ -271,7 +306,8 @@ class World:
             self.hosts[host.address] = host
         host.priority = priority
         host.locality_weight = self.locality_weights.get((priority, locality), 0)
-        host.weight = 1 if self.even else r.choice([1, 1, 2, 3, 7, 100])
+        host.given = 1 if self.even else r.choice([1, 1, 2, 3, 7, 100])
+        host.weigh(host.given)
         host.metadata = self.metadata(0.7)
         host.status = "HEALTHY" if r.random() < self.healthy else r.choice(STATUSES)
         eds = 0x4 | 0x10 | 0x200
@@ -282,7 +318,7 @@ class World:
                 "address": {"socket_address": {"address": ip, "port_value": int(port)}},
                 "hostname": host.hostname,
             },
-            "load_balancing_weight": host.weight,
+            "load_balancing_weight": host.given,
             "health_status": host.status,
             "metadata": {"filter_metadata": {"envoy.lb": host.metadata}},
         }
@@ -376,7 +412,28 @@ class World:
             request.active = fields["active_requests"] = r.randint(0, 100)
         return fields, request
 
+    def weigh(self, due: int) -> None:
+        """Once a period the reports count."""
+        if self.settings.policy != "CLIENT_SIDE_WEIGHTED" or self.now < due:
+            return
+        self.weights_due = self.now + self.settings.period
+        if model.weigh(self._sets(), self.settings, self.now):
+            self.model.update(self._sets(), self.options, self.now)
+
+    def report(self) -> None:
+        names = ("rps_fractional", "cpu_utilization", "application_utilization", "eps")
+        values = {name: self.r.choice([0.0, 0.25, 1.0, 40.0, 100.0]) for name in names}
+        host = self.r.choice(self.members())
+        weight = model.reported(values, self.settings)
+        assert self.balancer.report_load(host.address, values) == (weight or 0), values
+        if weight is None:
+            return
+        if host.report is None or host.report.since is None:
+            host.report = model.Report(weight, self.now, self.now)
+        host.report.weight, host.report.last = weight, self.now
+
     def choose(self) -> None:
+        self.weigh(self.weights_due)
         fields, request = self.request()
         if self.r.random() < 0.15 and self.members():
             return self.override(fields, request)
@@ -479,6 +536,10 @@ class World:
                 flag = model.FLAG_OF.get(host.status, 0)
                 host.flags = host.flags & ~(0x4 | 0x10 | 0x200) | flag
         self.balancer.update(priority, {"endpoints": fresh})
+        if self.settings.policy == "CLIENT_SIDE_WEIGHTED":
+            for host in self.members():
+                host.weigh(host.given)
+            model.weigh(self._sets(), self.settings, self.now)
         self.model.update(self._sets(), self.options, self.now)
         self.check_draws("update")
 
@@ -490,7 +551,10 @@ class World:
         elif kind < 0.78:
             self.peek()
         elif kind < 0.88:
-            self.set_active()
+            if self.settings.policy == "CLIENT_SIDE_WEIGHTED":
+                self.report()
+            else:
+                self.set_active()
         elif kind < 0.95:
             self.set_health()
         else:
