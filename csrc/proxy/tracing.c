@@ -40,12 +40,16 @@ static mc_status read_percent(const mc_value *object, const char *field, const c
 }
 
 static mc_status read_zipkin(const mc_value *config, const mc_hcm_context *context, mc_tracing *out, mc_error *error) {
-    mc_slice cluster = MC_SLICE_NONE, endpoint = MC_SLICE_NONE, option = MC_SLICE_NONE;
+    mc_slice cluster = MC_SLICE_NONE, endpoint = MC_SLICE_NONE, option = MC_SLICE_NONE, version = MC_SLICE_NONE;
     out->tracer = MC_TRACER_ZIPKIN;
     out->shared_span_context = true;
     TRY(mc_value_read_bool(config, "shared_span_context", &out->shared_span_context, error));
     TRY(mc_value_read_bool(config, "trace_id_128bit", &out->trace_id_128bit, error));
     TRY(mc_value_read_string(config, "trace_context_option", &option, error));
+    TRY(mc_value_read_string(config, "collector_endpoint_version", &version, error));
+    if (mc_slice_eq(version, MC_SLICE("GRPC"))) {
+        return mc_error_set(error, MC_EINVAL, "collector_endpoint_version", "GRPC is not supported");
+    }
     TRY(mc_value_read_string(config, "collector_cluster", &cluster, error));
     TRY(mc_value_read_string(config, "collector_endpoint", &endpoint, error));
     if (mc_value_get(config, "collector_service") == NULL && (cluster.n == 0 || endpoint.n == 0)) {

@@ -841,6 +841,11 @@ PARENT_OF_NONE = {
         (zipkin(collector_cluster="nobody"), {}, "provider.typed_config.collector_cluster"),
         (zipkin(collector_cluster=""), {}, "provider.typed_config.collector_cluster"),
         (zipkin(collector_endpoint=""), {}, "provider.typed_config.collector_endpoint"),
+        (
+            zipkin(collector_endpoint_version="GRPC"),
+            {},
+            "provider.typed_config.collector_endpoint_version",
+        ),
         (opentelemetry(sampler=PARENT_OF_NONE), {}, "provider.typed_config.sampler"),
         (zipkin(), {"operation": "%NOTHING%"}, "operation"),
         (zipkin(), {"custom_tags": [{"tag": "a", "value": "%REQ%"}]}, "custom_tags[0].value"),
@@ -853,3 +858,36 @@ def test_refused(provider: dict[str, Any], options: dict[str, Any], path: str) -
     with pytest.raises(meshcore.ConfigError) as error:
         meshcore.Gateway(bootstrap(provider, ports, **options))
     assert error.value.path == f"{AT}.{path}"
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["grpc.v3.HttpGrpcAccessLogConfig", "open_telemetry.v3.OpenTelemetryAccessLogConfig"],
+)
+def test_sinks_of_logs_that_are_not_there(kind: str) -> None:
+    name = f"envoy.extensions.access_loggers.{kind}"
+    service = {"envoy_grpc": {"cluster_name": "collector"}}
+    typed = {
+        "@type": f"type.googleapis.com/{name}",
+        "common_config": {"log_name": "a", "grpc_service": service},
+    }
+    manager = {"access_log": [{"name": "a", "typed_config": typed}]}
+    with pytest.raises(meshcore.ConfigError) as error:
+        meshcore.Gateway(bootstrap(None, {"port": 0, "echo": 1, "collector": 1}, manager=manager))
+    assert error.value.path == f"{AT.removesuffix('tracing')}access_log[0].typed_config"
+    assert f"{name} is not supported" in str(error.value)
+
+
+def test_what_envoy_reads_otherwise() -> None:
+    """difference: zipkin-version, difference: sampling-nan."""
+    ports = {"port": 0, "echo": 1, "collector": 1}
+    unset = zipkin()
+    del unset["typed_config"]["collector_endpoint_version"]
+    nan = {"client_sampling": {"value": "NaN"}}
+    assert not peers.envoy_accepts(json.dumps(bootstrap(unset, ports)))[0]
+    assert peers.envoy_accepts(json.dumps(bootstrap(zipkin(), ports, **nan)))[0]
+    with meshcore.Gateway(bootstrap(unset, ports)):
+        pass
+    with pytest.raises(meshcore.ConfigError) as error:
+        meshcore.Gateway(bootstrap(zipkin(), ports, **nan))
+    assert error.value.path == f"{AT}.client_sampling.value"
