@@ -11,6 +11,7 @@ goes away, of which the service learns nothing. 100 % is what the service does a
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import multiprocessing
 import os
@@ -370,11 +371,15 @@ def line_key(protection: Protection, y: float) -> str:
     )
 
 
-def main(arguments: list[str]) -> None:
-    numbers = [float(each) for each in arguments if not each.startswith("-")]
-    seconds, rounds = (numbers + [4.0, 1.0][len(numbers) :])[:2]
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench.goodput", description=__doc__)
+    parser.add_argument("seconds", nargs="?", type=float, default=4.0, help="of each load")
+    parser.add_argument("rounds", nargs="?", type=int, default=1, help="seven minutes each")
+    parser.add_argument("--write", action="store_true", help="into docs/")
+    options = parser.parse_args()
+    seconds, rounds = options.seconds, options.rounds
     found: Points = {each.name: [[] for _ in LOADS] for each in PROTECTIONS}
-    for _ in range(int(rounds)):
+    for _ in range(rounds):
         best = capacity(seconds)
         print(f"the service does {best:.0f} requests a second", file=sys.stderr)
         for protection in PROTECTIONS:
@@ -383,9 +388,9 @@ def main(arguments: list[str]) -> None:
                 found[protection.name][index].append(share)
                 print(f"{protection.name}, {load:g}x: {share:.2f}", file=sys.stderr)
     print(table(rows(found)))
-    if "--write" in arguments:
+    if options.write:
         here = machine()
-        times = "one round" if rounds == 1 else f"{int(rounds)} rounds"
+        times = "one round" if rounds == 1 else f"{rounds} rounds"
         place = f"{here['processor']}, {here['cores']} cores, {times} of {seconds:g} s"
         text = f"![Useful answers against offered load](goodput.svg)\n\n{markdown(rows(found))}\n"
         put_block(PAGE, "goodput", f"{text}{place}.\n")
@@ -393,4 +398,4 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()
