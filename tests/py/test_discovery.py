@@ -498,3 +498,27 @@ def test_every_endpoint_asks_for_itself(upstream: Start) -> None:
             assert count("attempt") == 4
             assert clients.fetch(gateway.listeners["main"][1], "/").body == b"ok"
         assert len(server.questions) == 2
+
+
+NAMED = [{"socket_address": {"address": "dns.test", "port_value": 53}}]
+BY_CARES = {"name": "dns", "typed_config": {"@type": CARES, "resolvers": NAMED}}
+BY_OPTIONS = {"resolvers": NAMED}
+
+
+@pytest.mark.parametrize(
+    ("fields", "path"),
+    [
+        ({"typed_dns_resolver_config": BY_CARES}, "typed_dns_resolver_config.typed_config."),
+        ({"dns_resolution_config": BY_OPTIONS}, "dns_resolution_config."),
+        ({"dns_resolvers": NAMED}, "dns_"),
+    ],
+)
+def test_resolvers_are_addresses(fields: dict[str, Any], path: str) -> None:
+    cluster = {"name": "c", "type": "STRICT_DNS", "load_assignment": {"cluster_name": "c"}}
+    tree = {"static_resources": {"clusters": [cluster | fields]}}
+    with pytest.raises(meshcore.ConfigError) as failure:
+        meshcore.Gateway(tree, workers=1)
+    where = f"static_resources.clusters[0].{path}resolvers[0].socket_address.address"
+    assert failure.value.path == where
+    cluster["type"] = "STATIC"  # which asks nobody
+    meshcore.Gateway({"static_resources": {"clusters": [cluster | fields]}}, workers=1)

@@ -78,6 +78,8 @@ def _cluster(tree: Tree) -> Tree:
     if tree.get("type") == "EDS" and "eds_config" not in tree.get("eds_cluster_config", {}):
         raise _invalid("is required with EDS", "eds_cluster_config", "eds_config")
     _forward_proxy(tree)
+    if tree.get("type") in ("STRICT_DNS", "LOGICAL_DNS"):
+        _resolvers(tree)
     resolved = (
         tree.get("type", "STATIC") not in ("STRICT_DNS", "LOGICAL_DNS")
         and "cluster_type" not in tree
@@ -89,6 +91,25 @@ def _cluster(tree: Tree) -> Tree:
                 f"must be an IP address, not {host!r}; a name needs the cluster type STRICT_DNS"
             )
             raise _invalid(reason, *path, "address")
+    return tree
+
+
+def _resolvers(tree: Tree) -> Tree:
+    """The servers of the resolver that counts, the newest spelling first, are no names."""
+    typed, older = tree.get("typed_dns_resolver_config"), tree.get("dns_resolution_config")
+    path: tuple[str, ...] = ("dns_resolvers",)
+    servers = tree.get("dns_resolvers", ())
+    if typed is not None:
+        path = ("typed_dns_resolver_config", "typed_config", "resolvers")
+        servers = typed.get("typed_config", {}).get("resolvers", ())
+    elif older is not None:
+        path = ("dns_resolution_config", "resolvers")
+        servers = older.get("resolvers", ())
+    for index, server in enumerate(servers):
+        host = server.get("socket_address", {}).get("address")
+        if host is not None and not is_ip(host):
+            reason = f"must be an IP address, not {host!r}"
+            raise _invalid(reason, *path, index, "socket_address", "address")
     return tree
 
 
@@ -120,7 +141,7 @@ def _cache(tree: Tree) -> Tree:
     if len(ahead) > most:
         reason = f"are {len(ahead)}, more than max_hosts={most}"
         raise _invalid(reason, "preresolve_hostnames")
-    return tree
+    return _resolvers(tree)
 
 
 def _same_caches(tree: Tree) -> Tree:
@@ -359,6 +380,7 @@ HOOKS: Final[dict[str, Callable[[Tree], Tree]]] = {
     "envoy.config.route.v3.DirectResponseAction": _direct_response,
     "envoy.config.route.v3.FilterConfig": _filter_config,
     "envoy.config.route.v3.RouteAction": _unique_upgrades,
+    "envoy.extensions.clusters.dns.v3.DnsCluster": _resolvers,
     "envoy.extensions.common.dynamic_forward_proxy.v3.DnsCacheConfig": _cache,
     "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager": (
         _http_connection_manager
