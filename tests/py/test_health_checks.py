@@ -310,3 +310,25 @@ def test_a_grpc_status_that_the_server_sent_is_its_answer() -> None:
     assert _why("UNAVAILABLE", "Received http2 header with status: 503") is Failure.ACTIVE
     assert _why("DEADLINE_EXCEEDED", "Deadline Exceeded") is Failure.NETWORK_TIMEOUT
     assert _why("UNIMPLEMENTED", "") is Failure.ACTIVE
+
+
+@pytest.mark.parametrize(
+    ("check", "path"),
+    [
+        (
+            {"http_health_check": {"path": "/", "codec_client_type": "HTTP2"}},
+            "http_health_check.codec_client_type",
+        ),
+        (
+            {"http_health_check": {"path": "/"}, "transport_socket_match_criteria": {"a": "b"}},
+            "transport_socket_match_criteria",
+        ),
+    ],
+)
+def test_checks_that_are_refused(check: dict[str, Any], path: str) -> None:
+    times = {"timeout": "1s", "interval": "1s"}
+    thresholds = {"unhealthy_threshold": 1, "healthy_threshold": 1}
+    cluster = {"name": "c", "health_checks": [{**times, **thresholds, **check}]}
+    with pytest.raises(meshcore.ConfigError, match="not supported") as failure:
+        meshcore.Gateway({"static_resources": {"clusters": [cluster]}}, workers=1)
+    assert failure.value.path == f"static_resources.clusters[0].health_checks[0].{path}"
