@@ -259,6 +259,25 @@ def test_errors_name_the_path(change: Any, path: str, reason: str) -> None:
     assert fault(tree) == (path, reason)
 
 
+def test_the_transport_socket_of_plain_text_is_what_there_is_without_one() -> None:
+    def with_socket(of: str) -> dict[str, Any]:
+        tree = copy.deepcopy(load(FRONT_PROXY).document)
+        socket = {
+            "name": "s",
+            "typed_config": {
+                "@type": f"type.googleapis.com/envoy.extensions.transport_sockets.{of}"
+            },
+        }
+        tree["static_resources"]["clusters"][0]["transport_socket"] = socket
+        tree["static_resources"]["listeners"][0]["filter_chains"][0]["transport_socket"] = socket
+        return tree
+
+    load(with_socket("raw_buffer.v3.RawBuffer"))
+    path, reason = fault(with_socket("tls.v3.UpstreamTlsContext"))
+    assert path == "static_resources.listeners[0].filter_chains[0].transport_socket.typed_config"
+    assert reason.endswith("tls.v3.UpstreamTlsContext is not supported yet by meshcore")
+
+
 def test_what_the_text_is_not() -> None:
     assert fault("a: [")[1].startswith("not YAML: ")
     assert fault("{")[1].startswith("not JSON: ")
