@@ -127,9 +127,10 @@ uint32_t mc_headers_remove_known(mc_headers *headers, mc_header_id id);
 uint32_t mc_headers_remove(mc_headers *headers, mc_slice name);
 void mc_headers_remove_at(mc_headers *headers, uint32_t index);
 
-/* for (uint32_t i = 0; i < h->count; i++) if (!h->items[i].removed) ... */
+/* for (uint32_t i = 0; i < h->count; i++) if (!h->items[i].removed) ... (without any, `items` is NULL: nothing is added to it) */
 #define MC_HEADERS_EACH(headers, it)                                                                                   \
-    for (const mc_header *it = (headers)->items, *it##_end = (headers)->items + (headers)->count; it < it##_end; it++) \
+    for (const mc_header *it = (headers)->items, *it##_end = (headers)->count == 0 ? it : it + (headers)->count;       \
+         it < it##_end; it++)                                                                                          \
         if (!it->removed)
 
 #endif
