@@ -6,11 +6,12 @@ static size_t class_end(mc_slice pattern, size_t i) {
     i += i < pattern.n && pattern.p[i] == '^';
     for (bool first = true; i < pattern.n; first = false) {
         mc_slice rest = mc_slice_from(pattern, i);
-        size_t named = mc_slice_has_prefix(rest, MC_SLICE("[:")) ? mc_slice_search(rest, MC_SLICE(":]")) : SIZE_MAX;
+        bool opens = mc_slice_has_prefix(rest, MC_SLICE("[:")); /* "[:]" is no name: its colon does not count twice */
+        size_t named = opens ? mc_slice_search(mc_slice_from(rest, 2), MC_SLICE(":]")) : SIZE_MAX;
         if (rest.p[0] == ']' && !first) {
             return i + 1;
         }
-        i += named != SIZE_MAX ? named + 2 : rest.p[0] == '\\' ? 2 : 1;
+        i += named != SIZE_MAX ? named + 4 : rest.p[0] == '\\' ? 2 : 1;
     }
     return pattern.n;
 }
