@@ -54,6 +54,7 @@ int mc_string_match_test(const mc_string_match *match, mc_slice value) {
     if (match->kind == MC_STRING_CONTAINS) {
         return match->ignore_case ? contains_ignoring_case(value, text) : mc_slice_search(value, text) != SIZE_MAX;
     }
-    mc_slice part = mc_slice_of(value.p + (match->kind == MC_STRING_SUFFIX ? value.n - text.n : 0), text.n);
+    mc_slice part =
+        match->kind == MC_STRING_SUFFIX ? mc_slice_from(value, value.n - text.n) : mc_slice_until(value, text.n);
     return match->ignore_case ? mc_slice_ieq(part, text) : mc_slice_eq(part, text);
 }
