@@ -1,6 +1,7 @@
 /* Values to text as Envoy's %CEL()% has them, and to JSON for its typed kin. */
 #include <stdlib.h>
 
+#include "base/base64.h"
 #include "base/value_edit.h"
 #include "cel/node.h"
 
@@ -188,25 +189,11 @@ static mc_status json_time(const mc_cel *value, mc_arena *arena, mc_value *out) 
     return status;
 }
 
-/* RFC 4648 section 4. */
 static mc_status json_bytes(mc_slice bytes, mc_arena *arena, mc_value *out) {
-    static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    char *text = mc_arena_bytes(arena, (bytes.n + 2) / 3 * 4);
-    size_t n = 0;
-    if (text == NULL) {
-        return MC_ENOMEM;
-    }
-    for (size_t i = 0; i < bytes.n; i += 3) {
-        uint32_t group = 0;
-        for (size_t j = 0; j < 3; j++) {
-            group = group << 8 | (i + j < bytes.n ? (unsigned char)bytes.p[i + j] : 0);
-        }
-        for (size_t j = 0; j < 4; j++) {
-            text[n++] = i + j > bytes.n ? '=' : alphabet[group >> (18 - 6 * j) & 63];
-        }
-    }
-    *out = mc_value_text(mc_slice_of(text, n));
-    return MC_OK;
+    mc_slice text = MC_SLICE_NONE;
+    mc_status status = mc_base64_encode(arena, bytes, true, &text);
+    *out = mc_value_text(text);
+    return status;
 }
 
 static mc_status json_key(const mc_cel *key, mc_arena *arena, mc_slice *out) {

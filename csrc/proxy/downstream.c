@@ -424,8 +424,9 @@ typedef struct admission {
 
 static const char admission_key = 0;
 
+/* NULL: nobody was asked yet. */
 static admission *admission_of(mc_downstream *d) {
-    return d->pin->hcm->guards == NULL ? NULL : mc_downstream_object(d, &admission_key, sizeof(admission));
+    return d->pin->hcm->guards == NULL ? NULL : find_object(d, &admission_key);
 }
 
 static void delay_fired(mc_timer *timer) { close_now(MC_CONTAINER(timer, admission, delay)->owner); }
@@ -473,7 +474,7 @@ static mc_status ask_guards(mc_downstream *d, admission *admission, mc_arena *ar
 
 static bool admits(mc_downstream *d) {
     mc_arena arena;
-    admission *admission = admission_of(d);
+    admission *admission = mc_downstream_object(d, &admission_key, sizeof *admission);
     mc_arena_init(&arena, &d->proxy->blocks);
     if (admission == NULL || ask_guards(d, admission, &arena) != MC_OK) {
         close_now(d);

@@ -14,7 +14,6 @@ import pytest
 import test_access_log_envoy as logging
 from clients import Connection
 from differences import explained
-from upstreams import Behaviour, Upstream, echo, raw, reset, stall
 from waiting import wait_until
 
 import meshcore
@@ -28,15 +27,7 @@ NODE = {
 }
 
 
-@pytest.fixture
-def ports(upstream: Callable[[Behaviour], Upstream]) -> dict[str, int]:
-    return {
-        "echo": upstream(echo).port,
-        "stalled": upstream(stall).port,
-        "resetting": upstream(reset).port,
-        "refused": peers.free_port(),
-        "trailing": upstream(raw(logging.TRAILERS)).port,
-    }
+ports = logging.ports  # the fixture
 
 
 @pytest.fixture
