@@ -1,0 +1,72 @@
+#include "proxy/stream_internal.h"
+
+struct mc_restart {
+    mc_deferred deferred;
+    mc_stream *stream;
+    mc_buffer body;
+};
+
+/* Filters and route of the leg before are gone, what the client sent is still there. */
+static void end_leg(mc_stream *stream) {
+    mc_stream_log(stream, MC_LOG_DOWNSTREAM_END);
+    mc_chain_close(stream);
+    if (MC_UNLIKELY(stream->span != NULL)) {
+        mc_tracing_finish(stream);
+        stream->span = NULL;
+    }
+    mc_stream_record(stream);
+    stream->filter_count = 0;
+    stream->response = stream->response_trailers = stream->request_trailers = NULL;
+    stream->flags = stream->flag_order = 0;
+    stream->virtual_cluster = stream->upstream_failure = MC_SLICE_NONE;
+    stream->details = stream->details_class = NULL;
+    stream->status = 0;
+    stream->attempts = 0;
+    stream->first_upstream_us = 0;
+    stream->upstream_address = (mc_address){0};
+    stream->headers_sent_us = 0;
+    stream->response_started = stream->route_stale = false;
+    stream->random = mc_random_next(mc_loop_random(stream->proxy->loop));
+    mc_stream_begin_leg(stream);
+}
+
+static void restart(mc_deferred *deferred) {
+    struct mc_restart *again = MC_CONTAINER(deferred, struct mc_restart, deferred);
+    mc_stream *stream = again->stream;
+    size_t left = again->body.length;
+    stream->restart = NULL;
+    end_leg(stream);
+    if (mc_stream_match_route(stream) == MC_OK) {
+        mc_stream_run_leg(stream, left == 0);
+    } else {
+        mc_stream_out_of_memory(stream);
+    }
+    for (const mc_chunk *chunk = again->body.head; chunk != NULL && !stream->finished; chunk = chunk->next) {
+        mc_slice piece = mc_slice_of(chunk->data + chunk->begin, chunk->end - chunk->begin);
+        left -= piece.n;
+        mc_chain_data(stream, MC_DECODE, piece, left == 0);
+    }
+    mc_net_retire(stream->proxy->net, &again->body);
+}
+
+void mc_stream_restart(mc_stream *stream, mc_buffer *body) {
+    struct mc_restart *again = mc_arena_zalloc(&stream->arena, sizeof *again);
+    if (again == NULL) {
+        mc_stream_out_of_memory(stream);
+        return;
+    }
+    again->stream = stream;
+    again->body = *body;
+    again->deferred.run = restart;
+    mc_buffer_init(body, body->pool);
+    stream->restart = again;
+    mc_loop_defer(stream->proxy->loop, &again->deferred);
+}
+
+void mc_stream_cancel_restart(mc_stream *stream) {
+    if (stream->restart != NULL) {
+        mc_deferred_cancel(&stream->restart->deferred);
+        mc_net_retire(stream->proxy->net, &stream->restart->body);
+        stream->restart = NULL;
+    }
+}
