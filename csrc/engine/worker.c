@@ -394,10 +394,19 @@ void mc_worker_drain(mc_worker *worker) {
     mc_proxy_drain(&worker->proxy, false);
 }
 
+static void give_up_names(mc_map *names) {
+    mc_slice name;
+    void *value;
+    for (size_t at = 0; mc_map_next(names, &at, &name, &value);) {
+        mc_names_give_up(value);
+    }
+}
+
 static void reap(mc_timer *timer) {
     mc_worker *worker = MC_CONTAINER(timer, mc_worker, reaper);
     mc_proxy *proxy = &worker->proxy;
     if (proxy->connection_count == 0) {
+        give_up_names(&proxy->names);
         for (uint32_t i = 0; i < proxy->upstream_count; i++) {
             mc_upstream *upstream = proxy->upstreams[i];
             proxy->upstreams[i] = NULL;

@@ -501,10 +501,3 @@ mc_status mc_client_connect(mc_pool *pool) {
     mc_race_begin(client);
     return MC_OK;
 }
-
-mc_conn *mc_attempt_conn(mc_attempt *attempt) { return attempt->client == NULL ? NULL : &attempt->client->conn; }
-
-void mc_attempt_tunnel(mc_attempt *attempt) {
-    attempt->tunnel = true;
-    mc_h1_parser_tunnel(&attempt->client->parser);
-}

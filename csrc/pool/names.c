@@ -199,6 +199,18 @@ void mc_name_wait_cancel(mc_name_wait *wait) {
     }
 }
 
+/* Who goes on may ask for this name again, or give up others that wait. */
+static void tell(name *one, mc_slice details) {
+    mc_list due;
+    mc_list_init(&due);
+    mc_list_splice(&due, &one->waiting);
+    for (mc_link *node; (node = mc_list_first(&due)) != NULL;) {
+        mc_name_wait *wait = MC_CONTAINER(node, mc_name_wait, link);
+        mc_name_wait_cancel(wait);
+        wait->done(wait, details);
+    }
+}
+
 void mc_names_tell(mc_names *names, mc_slice key, mc_slice details) {
     name *one = make_name(names, key);
     char *copy = details.n == 0 ? NULL : mc_malloc(details.n);
@@ -212,14 +224,14 @@ void mc_names_tell(mc_names *names, mc_slice key, mc_slice details) {
     mc_free((void *)one->details.p);
     one->details = mc_slice_of(copy, copy == NULL ? 0 : details.n);
     one->known = details.n == 0 || copy != NULL;
-    /* Who goes on may ask for this name again, or give up others that wait. */
-    mc_list due;
-    mc_list_init(&due);
-    mc_list_splice(&due, &one->waiting);
-    for (mc_link *node; (node = mc_list_first(&due)) != NULL;) {
-        mc_name_wait *wait = MC_CONTAINER(node, mc_name_wait, link);
-        mc_name_wait_cancel(wait);
-        wait->done(wait, details);
+    tell(one, details);
+}
+
+void mc_names_give_up(mc_names *names) {
+    mc_slice key;
+    void *one;
+    for (size_t at = 0; mc_map_next(&names->by_key, &at, &key, &one);) {
+        tell(one, MC_SLICE("given up"));
     }
 }
 

@@ -76,6 +76,8 @@ void mc_name_wait_cancel(mc_name_wait *wait);
 static inline bool mc_name_waits(const mc_name_wait *wait) { return mc_link_linked(&wait->link); }
 /* The answer: who waits goes on. Without memory the next one asks again. */
 void mc_names_tell(mc_names *names, mc_slice key, mc_slice details);
+/* No answers will come any more, at the worker's end: who waits is told so. */
+void mc_names_give_up(mc_names *names);
 void mc_names_forget(mc_names *names, mc_slice key);
 
 /* --- hosts by name ---------------------------------------------------------------------------------------------------------- */

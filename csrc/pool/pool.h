@@ -80,10 +80,10 @@ struct mc_attempt {
     const mc_attempt_events *events;
     mc_link pending;
     mc_pool *pool;
-    mc_client *client; /* when attached */
-    mc_slice method;   /* set before mc_pool_start: what a response will answer */
-    bool
-        request_sent; /* set by the owner when the last request byte was written: else the connection is not reused (CP-10) */
+    mc_client *client;              /* when attached */
+    mc_slice method;                /* set before mc_pool_start: what a response will answer */
+    mc_h1_framing framing;          /* of the request's body, by mc_attempt_write_head, or set by the owner */
+    bool request_sent;              /* all of it was written: else the connection is not reused (CP-10) */
     bool tunnel;                    /* see mc_attempt_tunnel */
     bool refused;                   /* with an overflow: it had a connection, which may not take one more request */
     mc_connect_error connect_error; /* with on_failure */
@@ -210,5 +210,12 @@ void mc_attempt_tunnel(mc_attempt *attempt);
 /* The connection of an attached attempt, for writing and for flow control of the response; NULL when not attached. Pauses left on
  * are undone when the attempt ends. */
 mc_conn *mc_attempt_conn(mc_attempt *attempt);
+
+/* Of an attached attempt: the request's head, whose bytes are returned until the current callback ends (empty: there was no memory,
+ * and the connection is aborted); a piece of its body, not empty; its end. The latter return how many bytes were written beside
+ * those of the body. `trailers` may be NULL. */
+mc_slice mc_attempt_write_head(mc_attempt *attempt, mc_headers *request, bool headers_only, bool upgrade);
+size_t mc_attempt_write(mc_attempt *attempt, mc_slice data);
+size_t mc_attempt_write_end(mc_attempt *attempt, mc_headers *trailers);
 
 #endif

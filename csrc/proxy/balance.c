@@ -125,107 +125,54 @@ static bool refuse_host(void *ctx, const mc_host *host) {
            has_labels(policy, host);
 }
 
-/* CL-15. */
-static mc_host *choose_original(mc_router *r) {
-    mc_stream *stream = r->stream;
-    mc_address address;
-    uint32_t invalid;
-    const bool found = mc_original_dst_address(r->cluster->original_dst, &stream->request, stream->metadata,
-                                               stream->filter_state, NULL, &address, &invalid);
-    mc_counter_add(stream->proxy->slab, r->cluster->stats.original_dst_host_invalid, invalid);
-    mc_host *host = found ? mc_upstream_original(r->upstream, &address) : NULL;
-    if (host == NULL) {
-        MC_R_COUNT(r, upstream_cx_none_healthy);
-    }
-    return host;
-}
+/* --- a host that the request says (CL-15, CL-17) ------------------------------------------------------------------------------- */
 
-/* --- a host by its name (CL-17) -------------------------------------------------------------------------------------------- */
-
-struct mc_name_seeker {
-    mc_name_wait wait;
+struct mc_router_seek {
+    mc_seek seek;
     mc_router *router;
-    bool found; /* the answer came */
 };
 
-bool mc_router_seeks(const mc_router *r) { return r->seeker != NULL && mc_name_waits(&r->seeker->wait); }
+bool mc_router_seeks(const mc_router *r) { return r->seek != NULL && mc_name_waits(&r->seek->seek.wait); }
 
 void mc_router_stop_seeking(mc_router *r) {
-    if (MC_UNLIKELY(r->seeker != NULL)) {
-        mc_name_wait_cancel(&r->seeker->wait);
+    if (MC_UNLIKELY(r->seek != NULL)) {
+        mc_name_wait_cancel(&r->seek->seek.wait);
     }
-}
-
-static void not_resolved(mc_router *r, mc_slice why) {
-    const char *details = mc_forward_details(r->stream, why);
-    r->no_host = details == NULL ? "dns_resolution_failure" : details;
 }
 
 static void name_known(mc_name_wait *wait, mc_slice why) {
-    struct mc_name_seeker *seeker = MC_CONTAINER(wait, struct mc_name_seeker, wait);
-    mc_router *r = seeker->router;
+    struct mc_router_seek *own = MC_CONTAINER(wait, struct mc_router_seek, seek.wait);
+    mc_router *r = own->router;
     r->waiting = false;
-    seeker->found = true;
+    own->seek.answered = true;
     if (why.n > 0) {
-        not_resolved(r, why);
+        mc_seek_failed(&own->seek, &r->stream->arena, why);
+        r->no_host = own->seek.why;
         mc_router_reply_no_host(r);
     } else {
         mc_try_start(r);
     }
 }
 
-/* Without a filter that has done it before, or when the name has been forgotten since, the router itself waits for the name. */
-static void seek(mc_router *r, mc_slice key) {
-    mc_names *names = mc_forward_names(r->stream, r->cluster->forward->cache);
-    struct mc_name_seeker *seeker = r->seeker;
-    mc_slice why;
-    if (seeker == NULL && (seeker = mc_arena_zalloc(&r->stream->arena, sizeof *seeker)) != NULL) {
-        seeker->router = r;
-        seeker->wait.done = name_known;
-        r->seeker = seeker;
-    }
-    mc_name_answer answer =
-        seeker == NULL || names == NULL ? MC_NAME_NO_MEMORY : mc_names_look(names, key, false, &seeker->wait, &why);
-    if (answer == MC_NAME_KNOWN && !seeker->found) { /* but this cluster, which is new, has not heard of it */
-        answer = mc_names_look(names, key, true, &seeker->wait, &why);
-    }
-    switch (answer) {
-    case MC_NAME_LOADING: r->waiting = true; break;
-    case MC_NAME_FAILED: not_resolved(r, why); break;
-    case MC_NAME_CACHE_FULL: r->no_host = "dns_cache_overflow"; break;
-    case MC_NAME_TOO_MANY_WAIT: r->no_host = "dns_cache_pending_requests_overflow"; break;
-    case MC_NAME_NO_MEMORY: r->no_host = "out_of_memory"; break;
-    case MC_NAME_KNOWN: break;
-    }
-}
-
-static mc_host *find_named(mc_router *r) {
-    mc_slice key;
-    if (mc_forward_key(r->stream, true, &key) != MC_OK) {
+static mc_host *seek(mc_router *r) {
+    mc_stream *stream = r->stream;
+    const mc_seeker who = {.proxy = stream->proxy,
+                           .arena = &stream->arena,
+                           .request = &stream->request,
+                           .metadata = stream->metadata,
+                           .filter_state = stream->filter_state};
+    struct mc_router_seek *own = r->seek;
+    if (own == NULL && (own = mc_arena_zalloc(&stream->arena, sizeof *own)) == NULL) {
         r->no_host = "out_of_memory";
         return NULL;
     }
-    if (key.n == 0) {
-        r->no_host = "empty_host_header";
-        return NULL;
-    }
-    mc_host *host = mc_named_find(&r->upstream->named, key);
-    if (host == NULL) {
-        seek(r, key);
-    }
+    own->router = r;
+    own->seek.wait.done = name_known;
+    r->seek = own;
+    mc_host *host = mc_seek_host(&own->seek, &who, r->upstream);
+    r->waiting = mc_router_seeks(r);
+    r->no_host = own->seek.why;
     return host;
-}
-
-static mc_host *choose_named(mc_router *r) {
-    mc_host *host = find_named(r);
-    if (host != NULL && mc_host_health(host) != MC_UNHEALTHY) {
-        atomic_store_explicit(&host->used_ms, mc_loop_now_ms(r->stream->proxy->loop), memory_order_relaxed);
-        return host;
-    }
-    if (!mc_router_seeks(r)) { /* as far as it is known at once: an answer that came later is not counted */
-        MC_R_COUNT(r, upstream_cx_none_healthy);
-    }
-    return NULL;
 }
 
 static mc_host *choose(mc_router *r, mc_upstream **from) {
@@ -240,10 +187,7 @@ static mc_host *choose(mc_router *r, mc_upstream **from) {
         r->lb.ctx = r;
         r->lb.retry_priority = r->retry_priority;
     }
-    if (MC_UNLIKELY(r->cluster->original_dst != NULL)) {
-        return choose_original(r);
-    }
-    return MC_UNLIKELY(r->cluster->forward != NULL) ? choose_named(r) : mc_upstream_choose(r->upstream, &r->lb, from);
+    return mc_seeks(r->upstream) ? seek(r) : mc_upstream_choose(r->upstream, &r->lb, from);
 }
 
 /* PR-12. Without memory the priorities tried are not left aside. */

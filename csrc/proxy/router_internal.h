@@ -7,7 +7,8 @@
  *   timeouts.c           headers and timers of time limits
  *   router_stats.c       what is counted of responses
  *   internal_redirect.c  following a redirect instead of passing it on
- *   shadow.c             copies of requests to other clusters
+ *   shadow.c             copies of requests to other clusters, and how they fare
+ *   shadow_request.c     what such a copy says
  *
  * A router lives in its stream's arena. It holds its upstream until it closes. Any call that may answer or reset the stream may
  * close it, so its caller looks at stream->finished before it goes on. */
@@ -35,7 +36,6 @@ typedef struct mc_try {
     mc_headers *trailers;
     mc_headers *arrived; /* the headers before anything was changed, for who logs tries; NULL: `headers` */
     mc_h1_head head;
-    mc_h1_framing framing; /* of the request body on the wire */
     bool selected;         /* it got a connection, or failed to: the host counts as attempted */
     bool ready;            /* the request head was written */
     bool awaiting;         /* no response headers yet */
@@ -104,8 +104,8 @@ struct mc_router {
     struct mc_retry_priority *retry_priority; /* NULL: none, or nothing tried yet */
     mc_route_match *looked_at;                /* where a redirect leads that is not followed after all; NULL: none */
     struct mc_shadow *shadows;                /* that still take the request's body */
-    struct mc_name_seeker *seeker; /* its host has a name that was not known (CL-17); NULL: it never waited */
-    const char *no_host;           /* why there is none, in the arena or static; NULL: nobody knows better */
+    struct mc_router_seek *seek; /* for a host that the request says (CL-15, CL-17); NULL: it never sought */
+    const char *no_host;         /* why there is none, in the arena or static; NULL: nobody knows better */
 };
 
 #define MC_R_COUNT(r, name) mc_counter_inc((r)->stream->proxy->slab, (r)->cluster->stats.name)
@@ -258,5 +258,12 @@ void mc_shadows_data(mc_router *r, mc_slice data);
 void mc_shadows_end(mc_router *r);
 /* The stream ended before the request did. */
 void mc_shadows_cancel(mc_router *r);
+
+/* --- shadow_request.c --------------------------------------------------------------------------------------------------------- */
+
+/* What the copy that `policy` wants is sent with, of the request as it goes upstream. `to` is empty, its memory outlives the stream's. */
+MC_MUST_CHECK mc_status mc_shadow_request(const mc_router *r, const mc_mirror_policy *policy, const mc_cluster *cluster,
+                                          mc_headers *to);
+MC_MUST_CHECK mc_status mc_shadow_copy(const mc_headers *from, mc_headers *to);
 
 #endif

@@ -2,23 +2,21 @@
  *
  * A shadow owns an arena and lives as long as its attempt. While the request still comes, its router feeds it; a shadow whose
  * request is whole outlives the stream. */
-#include "http/uri.h"
+#include "proxy/forward.h"
 #include "proxy/router_internal.h"
-#include "proxy/upstream_chain.h"
-#include "route/mutation_list.h"
 
 typedef struct mc_shadow {
     mc_attempt attempt;
     mc_proxy *proxy;
     mc_upstream *upstream; /* held */
     mc_host *host;         /* referenced once chosen */
+    mc_seek seek;          /* for it, where the request says which (CL-15, CL-17) */
     mc_router *router;     /* who feeds it; NULL: the request is whole */
     struct mc_shadow *next;
     mc_arena arena; /* it lives in it */
     mc_headers request, response;
     mc_headers *trailers;
-    mc_buffer body; /* until the connection is there */
-    mc_h1_framing framing;
+    mc_buffer body;             /* until the connection is there */
     mc_timer timeout, duration; /* of the request; of the stream upstream (RF-15) */
     mc_headers *response_trailers;
     mc_code_stats *zone_codes; /* NULL: none */
@@ -89,6 +87,7 @@ static void finish(mc_shadow *s) {
         finish_span(s);
     }
     leave_router(s);
+    mc_name_wait_cancel(&s->seek.wait);
     mc_timer_cancel(s->proxy->loop, &s->timeout);
     mc_timer_cancel(s->proxy->loop, &s->duration);
     mc_net_retire(s->proxy->net, &s->body);
@@ -166,7 +165,7 @@ static void timed_out(mc_timer *timer) {
     if (s->selected) {
         mc_counter_inc(s->proxy->slab, s->host->stats.rq_timeout);
     }
-    if (s->status == 0) {
+    if (s->status == 0 && s->host != NULL) {
         mc_upstream_report(s->upstream, s->host, MC_OUTLIER_TIMEOUT, 504);
         charge(s, 504);
     }
@@ -184,69 +183,29 @@ static void duration_over(mc_timer *timer) {
 
 /* --- writing ---------------------------------------------------------------------------------------------------------- */
 
-static void write_piece(mc_shadow *s, mc_slice data) {
-    mc_conn *conn = mc_attempt_conn(&s->attempt);
-    if (s->framing != MC_H1_CHUNKED) {
-        mc_conn_write(conn, data);
-        return;
-    }
-    char *head = mc_net_scratch(s->proxy->net, MC_H1_CHUNK_HEAD_MAX);
-    if (head == NULL) {
-        mc_conn_abort(conn, MC_CLOSE_RESET);
-        return;
-    }
-    mc_conn_write(conn, mc_slice_of(head, mc_h1_chunk_head(head, data.n)));
-    mc_conn_write(conn, data);
-    mc_conn_write(conn, MC_SLICE("\r\n"));
-}
-
-static void write_end(mc_shadow *s) {
-    mc_conn *conn = mc_attempt_conn(&s->attempt);
-    if (s->framing == MC_H1_CHUNKED) {
-        const mc_headers *trailers = s->upstream->cluster->h1.enable_trailers ? s->trailers : NULL;
-        char *out = mc_net_scratch(s->proxy->net, mc_h1_last_chunk_size(trailers));
-        if (out == NULL) {
-            mc_conn_abort(conn, MC_CLOSE_RESET);
-            return;
-        }
-        mc_conn_write(conn, mc_slice_of(out, mc_h1_last_chunk(trailers, out)));
-    }
-    s->attempt.request_sent = true;
-}
-
 static void write_body(mc_shadow *s) {
     s->ready = true;
     for (const mc_chunk *chunk = s->body.head; chunk != NULL; chunk = chunk->next) {
-        write_piece(s, mc_slice_of(chunk->data + chunk->begin, chunk->end - chunk->begin));
+        mc_attempt_write(&s->attempt, mc_slice_of(chunk->data + chunk->begin, chunk->end - chunk->begin));
     }
     mc_net_retire(s->proxy->net, &s->body);
     if (s->whole) {
-        write_end(s);
+        mc_attempt_write_end(&s->attempt, s->trailers);
     } else {
         resume_client(s);
     }
 }
 
 static void write_request(mc_shadow *s) {
-    mc_conn *conn = mc_attempt_conn(&s->attempt);
     const uint64_t limit = s->upstream->cluster->max_stream_duration_ms;
     s->selected = true;
     mc_upstream_report(s->upstream, s->host, MC_OUTLIER_CONNECT_SUCCESS, 0);
     if (MC_UNLIKELY(limit != 0)) {
         mc_timer_arm(s->proxy->loop, &s->duration, limit);
     }
-    char *out = mc_net_scratch(s->proxy->net, mc_h1_head_size(&s->request));
-    if (out == NULL) {
-        mc_conn_abort(conn, MC_CLOSE_RESET);
+    if (mc_attempt_write_head(&s->attempt, &s->request, s->headers_only, s->upgrade).n == 0) {
         return;
     }
-    mc_h1_spell(&s->request, &s->upstream->cluster->h1);
-    const mc_h1_encode how = {.end_stream = s->headers_only,
-                              .upgrade = s->upgrade,
-                              .absolute = s->upstream->cluster->h1.send_absolute_target,
-                              .enable_trailers = s->upstream->cluster->h1.enable_trailers};
-    size_t n = mc_h1_encode_request(&s->request, &how, out, &s->framing);
-    mc_conn_write(conn, mc_slice_of(out, n));
     if (MC_LIKELY(!s->websocket)) {
         write_body(s);
     }
@@ -338,53 +297,6 @@ static const mc_attempt_events shadow_events = {
 
 /* --- making ------------------------------------------------------------------------------------------------------------- */
 
-static mc_status copy_headers(const mc_headers *from, mc_headers *to) {
-    MC_HEADERS_EACH(from, header) {
-        mc_slice value = header->value, name = header->name;
-        mc_status status = mc_arena_dup(to->arena, value, &value);
-        if (status == MC_OK && header->id == MC_H_UNKNOWN) {
-            status = mc_arena_dup(to->arena, name, &name);
-        }
-        if (status == MC_OK) {
-            status = mc_headers_add_ref(to, header->id, header->id == MC_H_UNKNOWN ? name : mc_header_name(header->id),
-                                        value);
-        }
-        if (status != MC_OK) {
-            return status;
-        }
-    }
-    return MC_OK;
-}
-
-static mc_status set_host(const mc_mirror_policy *policy, mc_headers *request) {
-    mc_slice host = mc_headers_get_known(request, MC_H_AUTHORITY), out;
-    if (policy->host_rewrite_literal.n > 0) {
-        return mc_headers_set_known_ref(request, MC_H_AUTHORITY, policy->host_rewrite_literal);
-    }
-    if (policy->keep_host || host.n == 0) {
-        return MC_OK;
-    }
-    const size_t port = mc_uri_port_start(host);
-    const mc_slice parts[] = {mc_slice_until(host, port), MC_SLICE("-shadow"), mc_slice_from(host, port)};
-    mc_status status = mc_arena_concat(request->arena, parts, 3, &out);
-    return status == MC_OK ? mc_headers_set_known_ref(request, MC_H_AUTHORITY, out) : status;
-}
-
-/* What a request of our own says of itself. */
-static mc_status sign(mc_shadow *s, const mc_hcm *hcm) {
-    char text[MC_ADDRESS_TEXT], digits[20];
-    mc_status status = mc_headers_set_known_ref(&s->request, MC_H_X_ENVOY_INTERNAL, MC_SLICE("true"));
-    if (status == MC_OK && hcm->node_address.length > 0) {
-        status = mc_headers_append_value(&s->request, MC_H_X_FORWARDED_FOR, MC_SLICE(","),
-                                         mc_slice_of(text, mc_address_ip(&hcm->node_address, text)));
-    }
-    if (status == MC_OK && s->timeout_ms != 0 && !hcm->chain.router.suppress_envoy_headers) {
-        status = mc_headers_set_known(&s->request, MC_H_X_ENVOY_EXPECTED_RQ_TIMEOUT_MS,
-                                      mc_slice_of(digits, mc_format_u64(digits, s->timeout_ms)));
-    }
-    return status;
-}
-
 static mc_upstream *find_upstream(const mc_router *r, const mc_mirror_policy *policy) {
     mc_stream *stream = r->stream;
     mc_proxy *proxy = stream->proxy;
@@ -393,28 +305,6 @@ static mc_upstream *find_upstream(const mc_router *r, const mc_mirror_policy *po
     }
     mc_slice name = policy->cluster.n > 0 ? policy->cluster : mc_headers_get(&stream->request, policy->cluster_header);
     return name.n == 0 ? NULL : mc_proxy_upstream(proxy, proxy->find_slot(proxy->ctx, name));
-}
-
-static mc_status mutate(mc_router *r, const mc_mirror_policy *policy, mc_headers *headers) {
-    const mc_stream_info *info = NULL;
-    if (MC_LIKELY(policy->mutations == NULL)) {
-        return MC_OK;
-    }
-    if (policy->mutations->formats && (info = mc_stream_collect_info(r->stream)) == NULL) {
-        return MC_ENOMEM;
-    }
-    return mc_mutation_list_apply(policy->mutations, headers, info);
-}
-
-/* What filters change may lie in the stream, which ends before its shadow. */
-static mc_status filter_request(mc_router *r, mc_shadow *s) {
-    if (MC_LIKELY(!mc_router_filters_tries_to(r, s->upstream->cluster))) {
-        return MC_OK;
-    }
-    if (!mc_upstream_chain_copy(r->stream, &s->request, r->headers_only)) {
-        return MC_ENOMEM;
-    }
-    return mc_headers_set_known(&s->request, MC_H_PATH, mc_headers_get_known(&s->request, MC_H_PATH));
 }
 
 /* Without memory there is no copy, and nobody is told. */
@@ -445,8 +335,7 @@ static void make(mc_router *r, const mc_mirror_policy *policy) {
     s->attempt.events = &shadow_events;
     mc_buffer_init(&s->body, mc_net_chunks(proxy->net));
     mc_headers_init(&s->request, &s->arena);
-    if (copy_headers(&r->stream->request, &s->request) != MC_OK || mutate(r, policy, &s->request) != MC_OK ||
-        set_host(policy, &s->request) != MC_OK || sign(s, r->stream->hcm) != MC_OK || filter_request(r, s) != MC_OK) {
+    if (mc_shadow_request(r, policy, upstream->cluster, &s->request) != MC_OK) {
         arena = s->arena;
         mc_arena_fini(&arena);
         return;
@@ -501,35 +390,15 @@ static bool refused(mc_shadow *s) {
     return true;
 }
 
-static void start(mc_shadow *s, bool end_stream) {
-    mc_counter_inc(s->proxy->slab, s->router->stream->hcm->stats.shadow_rq_total);
-    if (refused(s)) {
-        return;
-    }
-    mc_upstream *from;
-    mc_host *host = mc_upstream_choose(s->upstream, &(mc_lb_request){.now_ms = mc_loop_now_ms(s->proxy->loop)}, &from);
-    if (MC_UNLIKELY(from != s->upstream)) { /* of an aggregate cluster */
-        mc_upstream_hold(from);
-        mc_upstream_release(s->upstream);
-        s->upstream = from;
-    }
-    if (host == NULL) {
-        charge(s, 503);
-        s->flags |= MC_FLAG(UH);
-        finish(s);
-        return;
-    }
-    s->host = mc_host_ref(host);
-    s->zone_codes = mc_zone_codes(s->upstream->cluster, s->upstream->cluster->codes[MC_ORIGIN_ANY].scope,
-                                  s->router->stream->hcm->node_zone, host);
-    s->attempt.method = mc_headers_get_known(&s->request, MC_H_METHOD);
+static void no_host(mc_shadow *s) {
+    charge(s, 503);
+    s->flags |= MC_FLAG(UH);
+    finish(s);
+}
+
+static void go_to(mc_shadow *s, mc_host *host) {
     mc_pool *pool;
-    s->headers_only = end_stream;
-    if (end_stream) {
-        request_whole(s);
-    } else if (MC_UNLIKELY(s->websocket) && s->timeout_ms != 0) { /* for the handshake */
-        mc_timer_arm(s->proxy->loop, &s->timeout, s->timeout_ms);
-    }
+    s->host = mc_host_ref(host);
     mc_status status = mc_upstream_pool(s->upstream, host, MC_PRIORITY_DEFAULT, &pool);
     if (status == MC_OK) {
         status = mc_pool_start(pool, &s->attempt);
@@ -538,6 +407,66 @@ static void start(mc_shadow *s, bool end_stream) {
         write_request(s);
     } else if (status != MC_AGAIN) {
         failed(s, status == MC_ELIMIT ? MC_RESET_OVERFLOW : MC_RESET_LOCAL_CONNECTION_FAILURE);
+    }
+}
+
+static void seek(mc_shadow *s);
+
+static void name_known(mc_name_wait *wait, mc_slice why) {
+    mc_shadow *s = MC_CONTAINER(wait, mc_shadow, seek.wait);
+    s->seek.answered = true;
+    if (why.n > 0) {
+        no_host(s);
+    } else {
+        seek(s);
+    }
+}
+
+static void seek(mc_shadow *s) {
+    const mc_seeker who = {.proxy = s->proxy, .arena = &s->arena, .request = &s->request};
+    s->seek.wait.done = name_known;
+    mc_host *host = mc_seek_host(&s->seek, &who, s->upstream);
+    if (host != NULL) {
+        go_to(s, host);
+    } else if (!mc_name_waits(&s->seek.wait)) {
+        no_host(s);
+    }
+}
+
+static void choose(mc_shadow *s, mc_slice node_zone) {
+    mc_upstream *from;
+    mc_host *host = mc_upstream_choose(s->upstream, &(mc_lb_request){.now_ms = mc_loop_now_ms(s->proxy->loop)}, &from);
+    if (MC_UNLIKELY(from != s->upstream)) { /* of an aggregate cluster */
+        mc_upstream_hold(from);
+        mc_upstream_release(s->upstream);
+        s->upstream = from;
+    }
+    if (host == NULL) {
+        no_host(s);
+        return;
+    }
+    s->zone_codes =
+        mc_zone_codes(s->upstream->cluster, s->upstream->cluster->codes[MC_ORIGIN_ANY].scope, node_zone, host);
+    go_to(s, host);
+}
+
+static void start(mc_shadow *s, bool end_stream) {
+    const mc_hcm *hcm = s->router->stream->hcm;
+    mc_counter_inc(s->proxy->slab, hcm->stats.shadow_rq_total);
+    if (refused(s)) {
+        return;
+    }
+    s->attempt.method = mc_headers_get_known(&s->request, MC_H_METHOD);
+    s->headers_only = end_stream;
+    if (end_stream) {
+        request_whole(s);
+    } else if (MC_UNLIKELY(s->websocket) && s->timeout_ms != 0) { /* for the handshake */
+        mc_timer_arm(s->proxy->loop, &s->timeout, s->timeout_ms);
+    }
+    if (mc_seeks(s->upstream)) {
+        seek(s);
+    } else {
+        choose(s, hcm->node_zone);
     }
 }
 
@@ -553,7 +482,7 @@ void mc_shadows_data(mc_router *r, mc_slice data) {
     for (mc_shadow *s = r->shadows, *next; s != NULL; s = next) {
         next = s->next;
         if (s->ready) {
-            write_piece(s, data);
+            mc_attempt_write(&s->attempt, data);
         } else if (mc_buffer_append(&s->body, data) != MC_OK) {
             mc_attempt_cancel(&s->attempt);
             finish(s);
@@ -569,13 +498,13 @@ void mc_shadows_end(mc_router *r) {
         next = s->next;
         if (r->trailers != NULL && (s->trailers = mc_arena_zalloc(&s->arena, sizeof *s->trailers)) != NULL) {
             mc_headers_init(s->trailers, &s->arena);
-            if (copy_headers(r->trailers, s->trailers) != MC_OK) {
+            if (mc_shadow_copy(r->trailers, s->trailers) != MC_OK) {
                 s->trailers = NULL;
             }
         }
         request_whole(s);
         if (s->ready) {
-            write_end(s);
+            mc_attempt_write_end(&s->attempt, s->trailers);
         }
     }
 }

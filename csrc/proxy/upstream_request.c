@@ -5,25 +5,11 @@
 /* --- writing ---------------------------------------------------------------------------------------------------------- */
 
 void mc_try_write(mc_try *t, mc_slice data) {
-    mc_conn *conn = mc_attempt_conn(&t->attempt);
-    if (data.n == 0 || conn == NULL) {
+    if (data.n == 0 || mc_attempt_conn(&t->attempt) == NULL) {
         return;
     }
-    if (t->framing != MC_H1_CHUNKED) {
-        mc_conn_write(conn, data);
-        MC_FACT(t->router->stream, sent, t->router->stream->facts, data.n, 0);
-        return;
-    }
-    char *head = mc_net_scratch(t->router->stream->proxy->net, MC_H1_CHUNK_HEAD_MAX);
-    if (head == NULL) {
-        mc_conn_abort(conn, MC_CLOSE_RESET);
-        return;
-    }
-    const size_t n = mc_h1_chunk_head(head, data.n);
-    mc_conn_write(conn, mc_slice_of(head, n));
-    mc_conn_write(conn, data);
-    mc_conn_write(conn, MC_SLICE("\r\n"));
-    MC_FACT(t->router->stream, sent, t->router->stream->facts, data.n, n + 2);
+    const size_t framing = mc_attempt_write(&t->attempt, data);
+    MC_FACT(t->router->stream, sent, t->router->stream->facts, data.n, framing);
 }
 
 void mc_try_write_end(mc_try *t) {
@@ -34,23 +20,15 @@ void mc_try_write_end(mc_try *t) {
     }
     if (MC_UNLIKELY(r->terminates)) {
         mc_conn_shutdown_write(conn);
-    } else if (t->framing == MC_H1_CHUNKED) {
-        if (MC_UNLIKELY(r->trailers != NULL && mc_router_filters_tries(r)) &&
+        t->attempt.request_sent = true;
+    } else {
+        if (MC_UNLIKELY(r->trailers != NULL && mc_router_filters_tries(r)) && t->attempt.framing == MC_H1_CHUNKED &&
             !mc_upstream_chain_trailers(r->stream, MC_DECODE, r->trailers)) {
             return;
         }
-        const mc_headers *trailers = t->upstream->cluster->h1.enable_trailers ? r->trailers : NULL;
-        mc_h1_spell(r->trailers, &t->upstream->cluster->h1);
-        char *out = mc_net_scratch(r->stream->proxy->net, mc_h1_last_chunk_size(trailers));
-        if (out == NULL) {
-            mc_conn_abort(conn, MC_CLOSE_RESET);
-            return;
-        }
-        const size_t n = mc_h1_last_chunk(trailers, out);
-        mc_conn_write(conn, mc_slice_of(out, n));
+        const size_t n = mc_attempt_write_end(&t->attempt, r->trailers);
         MC_FACT(r->stream, sent, r->stream->facts, 0, n);
     }
-    t->attempt.request_sent = true;
     MC_FACT(r->stream, sent_all, r->stream->facts);
 }
 
@@ -86,13 +64,12 @@ static void write_request(mc_try *t) {
     mc_try_report(t, MC_OUTLIER_CONNECT_SUCCESS, 0);
     mc_router_inc_scopes(r, MC_CODE_TOTAL);
     if (MC_UNLIKELY(r->terminates)) {
-        t->framing = MC_H1_TUNNEL;
+        t->attempt.framing = MC_H1_TUNNEL;
         t->ready = true;
         mc_try_ready_timers(t);
         mc_try_accept_connect(t);
         return;
     }
-    mc_h1_spell(&stream->request, &t->upstream->cluster->h1);
     if (MC_UNLIKELY(stream->span != NULL) && mc_tracing_inject(stream, t->span) != MC_OK) {
         mc_conn_abort(conn, MC_CLOSE_RESET);
         return;
@@ -103,21 +80,12 @@ static void write_request(mc_try *t) {
         mc_conn_abort(conn, MC_CLOSE_RESET);
         return;
     }
-    char *out = mc_net_scratch(stream->proxy->net, mc_h1_head_size(&stream->request));
-    if (out == NULL) {
-        mc_conn_abort(conn, MC_CLOSE_RESET);
+    const mc_slice head = mc_attempt_write_head(&t->attempt, &stream->request, r->headers_only, stream->upgrade);
+    if (head.n == 0) {
         return;
     }
-    mc_h1_encode how = {
-        .end_stream = r->headers_only,
-        .upgrade = stream->upgrade,
-        .absolute = t->upstream->cluster->h1.send_absolute_target,
-        .enable_trailers = t->upstream->cluster->h1.enable_trailers,
-    };
-    size_t n = mc_h1_encode_request(&stream->request, &how, out, &t->framing);
     t->ready = true;
-    mc_conn_write(conn, mc_slice_of(out, n));
-    MC_FACT(stream, sent_head, stream->facts, mc_slice_of(out, n));
+    MC_FACT(stream, sent_head, stream->facts, head);
     if (MC_LIKELY(!r->payload_waits)) {
         write_body(r, t);
     }

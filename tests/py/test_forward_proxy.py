@@ -114,7 +114,14 @@ class Side:
         return reply.status, reply.body
 
 
-WANTED = re.compile(r"(dns_cache|cluster\.anywhere\.(membership|upstream_cx_none))")
+SHADOWS = re.compile(r"cluster\.anywhere\.(internal\.)?upstream_rq_(\d|completed|total)")
+WANTED = re.compile(
+    rf"(dns_cache|cluster\.anywhere\.(membership|upstream_cx_none)|{SHADOWS.pattern})"
+)
+
+
+def ended(stats: dict[str, int]) -> int:
+    return stats.get("cluster.anywhere.upstream_rq_completed", 0)
 
 
 def numbers(text: str) -> dict[str, int]:
@@ -255,6 +262,47 @@ def test_a_route_names_another_host(
             two = [("x-where", where), ("x-where", "nowhere.test")]
             assert side.ask("nowhere.test", *two) == (200, b"ok")
     assert [request.header("host") for request in origin.requests] == [where, where]
+
+
+SHADOWED = [
+    "a.test:PORT",
+    "two.test:PORT",
+    "a.test:PORT",
+    "nowhere.test",
+    "fail.test",
+    "127.0.0.1:PORT",
+]
+
+
+@pytest.mark.parametrize("keeps_host", [True, False])
+def test_shadows_go_by_name_too(
+    keeps_host: bool, upstream: Start, dns: DnsServer, tmp_path: Path
+) -> None:
+    """The request goes to a cluster of its own, its shadow to whatever its host is named."""
+    dns.answers["a.test-shadow", "A"] = [("127.0.0.1", 60)]
+    origin = upstream(respond(200, b"ok"))
+    seen = []
+    for run in (theirs, ours):
+        shadows = upstream(respond(201, b""))
+        config = settings(dns, tmp_path / "log", waits=False)
+        listener, clusters = (config["static_resources"][key] for key in ("listeners", "clusters"))
+        manager = listener[0]["filter_chains"][0]["filters"][0]["typed_config"]
+        policy = {"cluster": "anywhere", "disable_shadow_host_suffix_append": keeps_host}
+        route = {"cluster": "main", "request_mirror_policies": [policy]}
+        manager["route_config"]["virtual_hosts"][0]["routes"][0]["route"] = route
+        address = {"address": "127.0.0.1", "port_value": origin.port}
+        endpoint = {"endpoint": {"address": {"socket_address": address}}}
+        load = {"cluster_name": "main", "endpoints": [{"lb_endpoints": [endpoint]}]}
+        clusters.append({"name": "main", "type": "STATIC", "load_assignment": load})
+        with run(config) as side:
+            for number, host in enumerate(SHADOWED):
+                assert side.ask(host.replace("PORT", str(shadows.port))) == (200, b"ok")
+                wait_until(lambda side=side, number=number: ended(side.stats()) == number + 1)
+            stats = side.stats()
+        heard = [(request.method, request.target) for request in shadows.requests]
+        seen.append((heard, {k: v for k, v in stats.items() if "shadow" in k or SHADOWS.match(k)}))
+    assert seen[1] == seen[0]
+    assert len(seen[0][0]) == (4 if keeps_host else 2)
 
 
 # --- the life of a name ------------------------------------------------------------------------

@@ -41,7 +41,7 @@ static mc_status rewrite_host(mc_filter *filter, mc_headers *headers) {
 }
 
 static void fail(mc_filter *filter, mc_slice why) {
-    const char *details = mc_forward_details(mc_filter_stream(filter), why);
+    const char *details = mc_forward_details(mc_filter_arena(filter), why);
     reply(filter, 503, MC_SLICE("DNS resolution failure"), details == NULL ? "dns_resolution_failure" : details,
           "dns_resolution_failure", MC_FLAG(DF));
 }
@@ -106,9 +106,9 @@ static mc_filter_status decode_headers(mc_filter *filter, mc_headers *headers, b
         return MC_FILTER_CONTINUE;
     }
     state *state = mc_arena_zalloc(mc_filter_arena(filter), sizeof *state);
-    mc_names *names = mc_forward_names(stream, config->cache);
+    mc_names *names = mc_forward_names(stream->proxy, config->cache);
     if (state == NULL || names == NULL || rewrite_host(filter, headers) != MC_OK ||
-        mc_forward_key(stream, config->by_state, &state->key) != MC_OK) {
+        mc_forward_key(headers, config->by_state ? stream->filter_state : NULL, &stream->arena, &state->key) != MC_OK) {
         return mc_filter_out_of_memory(filter);
     }
     if (state->key.n == 0) {
