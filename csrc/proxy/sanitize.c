@@ -487,12 +487,3 @@ mc_status mc_sanitize_response(mc_stream *stream) { /* HC-35 */
     }
     return status;
 }
-
-mc_slice mc_proxy_date(mc_proxy *proxy) {
-    uint64_t second = mc_loop_wall_ms(proxy->loop) / 1000;
-    if (proxy->date_n == 0 || second != proxy->date_second) {
-        proxy->date_second = second;
-        proxy->date_n = (uint8_t)mc_http_date((int64_t)second, proxy->date);
-    }
-    return mc_slice_of(proxy->date, proxy->date_n);
-}
