@@ -474,6 +474,16 @@ static mc_status read_field(reader *r, const mc_format_command *command, const m
     return mc_error_set(r->error, MC_EINVAL, r->key, "is not known of a request");
 }
 
+const char *mc_stream_info_operator(size_t i) {
+    const mc_format_command *command = NULL;
+    for (size_t c = 0; (command = mc_format_command_at(c)) != NULL; c++) {
+        if (command->field != MC_INFO_OTHER && i-- == 0) {
+            return command->name;
+        }
+    }
+    return NULL;
+}
+
 mc_status mc_stream_info_read(mc_arena *arena, const mc_value *object, mc_stream_info *info, mc_error *error) {
     reader r = {arena, info, error, ""};
     if (object->kind != MC_OBJECT) {

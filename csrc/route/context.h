@@ -11,6 +11,8 @@
  * names the key. */
 MC_MUST_CHECK mc_status mc_stream_info_read(mc_arena *arena, const mc_value *object, mc_stream_info *info,
                                             mc_error *error);
+/* The i-th operator, in capitals, whose value a context may hold; NULL behind the last. */
+const char *mc_stream_info_operator(size_t i);
 /* "1.2.3.4:80", "[::1]:80", or an address without port. */
 MC_MUST_CHECK mc_status mc_address_read(mc_slice text, mc_address *out);
 

@@ -355,6 +355,10 @@ static const mc_format_command commands[] = {
     TLS("TLS_JA4_FINGERPRINT", downstream_tls, MC_TLS_JA4),
 };
 
+const mc_format_command *mc_format_command_at(size_t i) {
+    return i < sizeof commands / sizeof *commands ? &commands[i] : NULL;
+}
+
 const mc_format_command *mc_format_find(mc_slice name) {
     for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
         if (mc_slice_eq(mc_slice_cstr(commands[i].name), name)) {

@@ -85,6 +85,7 @@ struct mc_format {
 
 /* NULL: no such command. */
 const mc_format_command *mc_format_find(mc_slice name);
+const mc_format_command *mc_format_command_at(size_t i);
 /* Checks the syntax and reads the argument; has_length and length are set already. */
 MC_MUST_CHECK mc_status mc_format_bind(mc_arena *arena, const mc_format_command *command, mc_slice argument,
                                        mc_format_op *op, mc_error *error);

@@ -28,10 +28,12 @@ from meshcore._core.policies import (
     Tracing,
 )
 from meshcore._core.route import (
+    ConnectConfig,
     DirectResponse,
     HashPolicy,
     RateLimitDescriptor,
     Route,
+    UpgradeMap,
     VirtualHost,
 )
 from meshcore.config import load
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
     from meshcore.config import Config
 
 __all__ = [
+    "ConnectConfig",
     "CorsPolicy",
     "Decorator",
     "DirectResponse",
@@ -60,6 +63,7 @@ __all__ = [
     "RouteTable",
     "ShadowPolicy",
     "Tracing",
+    "UpgradeMap",
     "VirtualHost",
 ]
 

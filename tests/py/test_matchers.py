@@ -163,3 +163,15 @@ def test_threads_share_one() -> None:
 def test_a_matcher_without_init_refuses_to_match(kind: Any, thing: Any) -> None:
     with pytest.raises(RuntimeError):
         kind.__new__(kind).match(thing)
+
+
+def test_fields_by_name_and_the_message_of_metadata():
+    assert meshcore.StringMatcher(exact="a", ignore_case=True).matches("A")
+    assert meshcore.HeaderMatcher(name="x-a", present_match=True).match({"X-A": ""})
+    with pytest.raises(TypeError, match="not both"):
+        meshcore.StringMatcher({"exact": "a"}, ignore_case=True)
+    matcher = meshcore.MetadataMatcher(
+        filter="ns", path=[{"key": "k"}], value={"string_match": {"exact": "v"}}
+    )
+    for metadata in ({"ns": {"k": "v"}}, {"filter_metadata": {"ns": {"k": "v"}}}):
+        assert matcher.match(metadata)

@@ -371,3 +371,47 @@ def test_a_direct_response_changes_no_request() -> None:
     assert found is not None
     assert found.finalize_request(asked) == asked
     assert found.finalize_response([]) == [("y", "1")]
+
+
+@pytest.mark.parametrize(
+    "context",
+    [
+        {"downstream_remote_address": "10.0.0.1:5"},
+        {"remote_address": ("10.0.0.1", 5)},
+        {"source.address": ["10.0.0.1", 5]},
+        {"source": {"address": "10.0.0.1"}},
+        {"downstream_remote_address": {"socket_address": {"address": "10.0.0.1"}}},
+    ],
+)
+def test_a_context_by_the_names_of_attributes(context: dict[str, Any]) -> None:
+    table = one(
+        {}, {"cluster": "c", "hash_policy": [{"connection_properties": {"source_ip": True}}]}
+    )
+    policy = ask(table, "/", context=context).hash_policy
+    assert policy is not None
+    assert policy.generate_hash(REQUEST) == policy.generate_hash(REQUEST, "10.0.0.1:9")
+
+
+def test_a_context_by_the_names_of_messages() -> None:
+    metadata = {"filter": "ns", "path": [{"key": "k"}], "value": {"string_match": {"exact": "v"}}}
+    table = one({"dynamic_metadata": [metadata], "tls_context": {"presented": True}})
+    for context in (
+        {"metadata": {"filter_metadata": {"ns": {"k": "v"}}}, "connection": {"mtls": True}},
+        {"filter_metadata": {"ns": {"k": "v"}}, "tls_context": {"presented": True}},
+    ):
+        assert table.match(REQUEST, context=context) is not None
+        assert table.match(REQUEST, context={**context, "downstream_tls": None}) is not None
+    with pytest.raises(ValueError, match=r"did you mean downstream_remote_address\?"):
+        table.match(REQUEST, context={"downstream_remote_adress": "10.0.0.1"})
+
+
+def test_upgrades_in_any_case_and_where_connect_ends() -> None:
+    upgrades = [
+        {"upgrade_type": "WebSocket", "enabled": False},
+        {"upgrade_type": "CONNECT", "connect_config": {"allow_post": True}},
+    ]
+    route = ask(one({}, {"cluster": "c", "upgrade_configs": upgrades}), "/")
+    assert route.upgrade_map == {"websocket": False, "connect": True}
+    assert (route.upgrade_map["WEBSOCKET"], "Connect" in route.upgrade_map) == (False, True)
+    assert route.connect_config == (True,)
+    assert not route.using_new_timeouts

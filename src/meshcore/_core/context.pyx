@@ -21,23 +21,21 @@ from meshcore._core.cbase cimport (
 from meshcore._core.chttp cimport mc_headers, mc_headers_add, mc_headers_init
 from meshcore._core.route cimport mc_stream_info, mc_stream_info_init
 
-import datetime
 import itertools
-import json
-import numbers
 import os
+
+from meshcore._context import encode, unknown_key
 
 __all__ = []
 
-HEADERS = ("request_headers", "response_headers", "response_trailers")
 SEED = int.from_bytes(os.urandom(7), "little")
 COUNT = itertools.count()
-EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
 
 cdef extern from "route/context.h" nogil:
     mc_status mc_stream_info_read(
         mc_arena *arena, const mc_value *object, mc_stream_info *info, mc_error *error
     )
+    const char *mc_stream_info_operator(size_t i)
 
 
 @cython.final
@@ -84,37 +82,14 @@ cdef int add_headers(mc_headers *headers, object pairs) except -1:
     return 0
 
 
-def nanoseconds(value):
-    """A point in time since 1970: seconds as a number, or a datetime (naive: UTC)."""
-    if isinstance(value, datetime.datetime):
-        aware = value if value.tzinfo else value.replace(tzinfo=datetime.timezone.utc)
-        delta = aware - EPOCH
-        return (delta.days * 86400 + delta.seconds) * 10**9 + delta.microseconds * 1000
-    if isinstance(value, numbers.Number) and not isinstance(value, bool):
-        return round(value * 10**9)
-    raise TypeError(f"start_time must be seconds or a datetime, not {type(value).__name__}")
-
-
-def plain(value):
-    """What JSON does not write."""
-    if isinstance(value, bytes):
-        return value.decode("utf-8", "replace")
-    if isinstance(value, datetime.timedelta):
-        return value.total_seconds() * 1000
-    if isinstance(value, datetime.datetime):
-        return nanoseconds(value) // 10**9
-    if isinstance(value, (set, frozenset)):
-        return sorted(value)
-    raise TypeError(f"a context cannot hold a {type(value).__name__}")
-
-
-def settled(key, value):
-    if key == "start_time":
-        return str(nanoseconds(value))
-    if isinstance(value, tuple) and len(value) == 2 and key.endswith(("_address", "upstream_host")):
-        host, port = value
-        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    return value
+def operators():
+    """Those that a context may hold, in lower case."""
+    cdef size_t i = 0
+    cdef const char *name = mc_stream_info_operator(0)
+    while name != NULL:
+        yield (<bytes>name).decode().lower()
+        i += 1
+        name = mc_stream_info_operator(i)
 
 
 cdef Context read_context(object mapping):
@@ -126,23 +101,16 @@ cdef Context read_context(object mapping):
     cdef mc_slice json_slice
     if mapping is None:
         return context
-    if not hasattr(mapping, "items"):
-        raise TypeError(f"a context must be a mapping, not {type(mapping).__name__}")
-    rest = {}
-    for key, entry in mapping.items():
-        if key in HEADERS:
-            if entry is not None:
-                add_headers(
-                    &context.request if key == "request_headers"
-                    else &context.response if key == "response_headers"
-                    else &context.trailers,
-                    entry,
-                )
-        else:
-            rest[key] = settled(key, entry)
-    if not rest:
+    headers, text = encode(mapping)
+    for key, pairs in headers.items():
+        add_headers(
+            &context.request if key == "request_headers"
+            else &context.response if key == "response_headers"
+            else &context.trailers,
+            pairs,
+        )
+    if not text:
         return context
-    text = json.dumps(rest, default=plain, allow_nan=False).encode()
     json_slice = bytes_slice(text)
     error.path[0] = 0
     error.reason[0] = 0
@@ -152,6 +120,8 @@ cdef Context read_context(object mapping):
     if status == MC_EINVAL:
         path = (<bytes>error.path).decode("utf-8", "replace")
         reason = (<bytes>error.reason).decode("utf-8", "replace")
+        if reason == "is not known of a request":
+            reason += unknown_key(path, operators())
         raise ValueError(f"context key {path!r} {reason}" if path else f"context {reason}")
     if status != MC_OK:
         raise MemoryError()

@@ -17,6 +17,7 @@ _Headers: TypeAlias = Iterable[tuple[_Text, _Text]] | Mapping[str, str]
 @disjoint_base
 class Matcher:
     def __init__(self, config: bytes) -> None: ...
+    def matches(self, value: Any) -> bool: ...
 
 @disjoint_base
 class HeaderMatcher(Matcher):

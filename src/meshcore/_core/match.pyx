@@ -121,6 +121,10 @@ cdef class Matcher:
     def __dealloc__(self):
         mc_arena_fini(&self.arena)
 
+    def matches(self, value):
+        """As `match`."""
+        return self.match(value)
+
     cdef int compile(self, const mc_value *config) except -1:
         raise TypeError("not a matcher by itself")
 
@@ -267,8 +271,11 @@ cdef class MetadataMatcher(Matcher):
     def match(self, metadata):
         """Whether metadata, a mapping from namespace to mapping, meet the condition."""
         cdef mc_arena arena
-        cdef bytes text = json.dumps(metadata, allow_nan=False).encode()
+        cdef bytes text
         self.use()
+        if list(metadata) == ["filter_metadata"]:  # the message
+            metadata = metadata["filter_metadata"]
+        text = json.dumps(metadata, allow_nan=False).encode()
         mc_arena_init(&arena, NULL)
         try:
             return answer(mc_metadata_match_test(&self.metadata, parse(&arena, text)))

@@ -15,17 +15,27 @@ from meshcore._core.policies import (
 )
 
 __all__ = [
+    "ConnectConfig",
     "DirectResponse",
     "HashPolicy",
     "RateLimitDescriptor",
     "Route",
     "RouteTable",
+    "UpgradeMap",
     "VirtualHost",
 ]
 
 _Text: TypeAlias = str | bytes
 _Headers: TypeAlias = Iterable[tuple[_Text, _Text]] | Mapping[str, str]
 _Address: TypeAlias = str | tuple[str, int]
+
+class ConnectConfig(NamedTuple):
+    allow_post: bool
+
+class UpgradeMap(dict[str, bool]):
+    def __getitem__(self, kind: str) -> bool: ...
+    def __contains__(self, kind: object) -> bool: ...
+    def get(self, kind: str, default: Any = None) -> Any: ...
 
 class DirectResponse(NamedTuple):
     status: int
@@ -142,7 +152,11 @@ class Route:
         vh_rate_limits: str = "OVERRIDE",
     ) -> list[RateLimitDescriptor]: ...
     @property
-    def upgrade_map(self) -> dict[str, bool]: ...
+    def upgrade_map(self) -> UpgradeMap: ...
+    @property
+    def connect_config(self) -> ConnectConfig | None: ...
+    @property
+    def using_new_timeouts(self) -> bool: ...
     @property
     def direct_response(self) -> DirectResponse | None: ...
     @property
@@ -169,9 +183,9 @@ class HashPolicy:
     def generate_hash(
         self,
         headers: _Headers,
-        *,
         remote_address: _Address | None = None,
         local_address: _Address | None = None,
+        *,
         set_cookies: list[str] | None = None,
         context: Mapping[str, Any] | None = None,
     ) -> int | None: ...

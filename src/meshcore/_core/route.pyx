@@ -49,15 +49,18 @@ from collections import namedtuple
 from meshcore.errors import ConfigError
 
 __all__ = [
+    "ConnectConfig",
     "DirectResponse",
     "HashPolicy",
     "RateLimitDescriptor",
     "Route",
     "RouteTable",
+    "UpgradeMap",
     "VirtualHost",
 ]
 
 DirectResponse = namedtuple("DirectResponse", "status body")
+ConnectConfig = namedtuple("ConnectConfig", "allow_post")
 VirtualHost = namedtuple(
     "VirtualHost",
     "name require_tls include_request_attempt_count include_attempt_count_in_response "
@@ -110,6 +113,19 @@ cdef extern from "route/rate_limit.h" nogil:
         mc_vh_rate_limits option,
         mc_rate_limit_descriptors *out,
     )
+
+
+class UpgradeMap(dict):
+    """Types of upgrades, in lower case, each with whether it is allowed; asked for in any case."""
+
+    def __getitem__(self, kind):
+        return super().__getitem__(kind.lower())
+
+    def __contains__(self, kind):
+        return super().__contains__(kind.lower())
+
+    def get(self, kind, default=None):
+        return super().get(kind.lower(), default)
 
 
 cdef dict flatten(mapping, str prefix, dict out):
@@ -514,15 +530,27 @@ cdef class Route:
 
     @property
     def upgrade_map(self):
-        """Upgrade types (lower-case) that the route decides about: True allowed, False refused."""
+        """Upgrade types that the route decides about: True allowed, False refused."""
         cdef mc_slice kind
         cdef int enabled
         cdef uint32_t i = 0
-        cdef dict out = {}
+        out = {}
         while self.found.route != NULL and route_upgrade_at(self.found.route, i, &kind, &enabled):
             out[slice_str(kind).lower()] = bool(enabled)
             i += 1
-        return out
+        return UpgradeMap(out)
+
+    @property
+    def connect_config(self):
+        """How CONNECT ends here and its payload goes on; None: it does not end here."""
+        if self.found.route == NULL or self.found.route.connect == NULL:
+            return None
+        return ConnectConfig(bool(self.found.route.connect.allow_post))
+
+    @property
+    def using_new_timeouts(self):
+        """Whether `max_stream_duration` is configured: `timeout` then says nothing."""
+        return bool(self.forwards() and self.found.route.has_max_stream_duration)
 
     @property
     def direct_response(self):
@@ -640,7 +668,7 @@ cdef class HashPolicy:
             raise TypeError("a HashPolicy comes from a Route")
 
     def generate_hash(
-        self, headers, *, remote_address=None, local_address=None, set_cookies=None, context=None
+        self, headers, remote_address=None, local_address=None, *, set_cookies=None, context=None
     ):
         """The hash of a request, or None when no policy yields one.
 
