@@ -36,7 +36,7 @@ from meshcore._core.engine import Engine, node_address
 from meshcore._core.filter import Binding
 from meshcore._core.stats import Store
 from meshcore._log import logger as log
-from meshcore.config import Config, load, load_file
+from meshcore.config import Config, grpc_services, load, load_file
 from meshcore.config.program_size import with_program_size
 from meshcore.discovery import dns_fields, sources
 from meshcore.discovery.dns_cache import NameCaches
@@ -44,6 +44,7 @@ from meshcore.discovery.rds import FileRoutes, with_routes
 from meshcore.errors import ConfigError, MeshcoreError
 from meshcore.filters.http import methods, registered
 from meshcore.health.events import EventLog, outlier_event
+from meshcore.outgoing import Places
 from meshcore.overload import Overload
 from meshcore.tracing import Tracers, prepared, runtime_values
 
@@ -315,6 +316,7 @@ def _prepare(
 ) -> tuple[dict[str, Any], list[tuple[str, Binding]]]:
     """The document as the core reads it: addresses resolved, Python filters under names of their
     own (two entries may share a filter and differ in configuration)."""
+    grpc_services.check(document)
     document = with_program_size(document, runtime_values(document))
     resources = dict(document.get("static_resources", {}))
     filters: list[tuple[str, Binding]] = []
@@ -328,6 +330,7 @@ def _prepare(
     resources["clusters"] = [
         _with_assignment({**bind, **dns_fields(cluster)}, assignments)
         for cluster in resources.get("clusters", ())
+        if not grpc_services.speaks_http2(cluster)  # the control side's own
     ]
     return {**document, "static_resources": resources}, filters
 
@@ -414,7 +417,10 @@ class _Run:
         self._assignments: dict[str, Any] = {}
         self._changes = asyncio.Lock()
         self._descriptors: list[int] = []
-        self._tracers = Tracers(gateway._stats, gateway._span_exporters, node_address())
+        self._places = Places()
+        self._tracers = Tracers(
+            gateway._stats, gateway._span_exporters, node_address(), self._places
+        )
         self._outlier_log = EventLog(None)
         self._checkers: dict[str, Checker] = {}
         self._checked_as: dict[str, str] = {}
@@ -587,7 +593,8 @@ class _Run:
             self._checkers = checkers
             self._follow(fresh)
             self._watch_resources(config.document.get("overload_manager"))
-            self._tracers.follow(config.document, self._assignments)
+            self._places.follow(config.document, self._assignments)
+            self._tracers.follow(config.document)
             if wait:
                 await self._until(lambda: self.engine.applied)
 

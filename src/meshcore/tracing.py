@@ -2,8 +2,8 @@
 
 Workers decide, propagate and record (docs/tracing.md); nothing here runs for a request that is not
 sampled. A finished span arrives as a `Span`. Each provider of the configuration is one exporter:
-Zipkin (JSON or protobuf, version 2) or OpenTelemetry (OTLP over HTTP), sent to the provider's
-cluster. An application adds its own:
+Zipkin (JSON or protobuf, version 2) or OpenTelemetry (OTLP over HTTP or gRPC), sent to the
+provider's cluster. An application adds its own:
 
     gateway = meshcore.Gateway(config, span_exporters=[OpenTelemetryApi()])
 
@@ -13,7 +13,6 @@ An exporter is called on the control loop with a list of spans and must not bloc
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import ipaddress
 import json
 import os
@@ -25,6 +24,14 @@ from typing import TYPE_CHECKING, Any
 from meshcore._log import logger as log
 from meshcore._protobuf import varint
 from meshcore._version import __version__
+from meshcore.outgoing import (
+    DELIVER_WITHIN_S,
+    GrpcService,
+    HttpTarget,
+    Places,
+    http_service,
+    post,
+)
 
 if TYPE_CHECKING:
     from meshcore._core.stats import Store
@@ -39,7 +46,7 @@ STATIC_DETECTOR = "StaticConfigResourceDetectorConfig"
 MIN_FLUSH_SPANS = 5
 FLUSH_INTERVAL_MS = 5000
 MAX_CACHE = 1024
-DELIVER_WITHIN_S = 5.0
+EXPORT = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,62 +162,6 @@ def runtime_values(document: Document) -> dict[str, Any]:
     for layer in document.get("layered_runtime", {}).get("layers", ()):
         walk("", layer.get("static_layer", {}))
     return values
-
-
-# --- sending --------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Target:
-    """Where a batch goes: a cluster, and what a request to it says."""
-
-    cluster: str
-    host: str
-    path: str
-    content_type: str
-    timeout_s: float = DELIVER_WITHIN_S
-    headers: tuple[tuple[str, str], ...] = ()
-
-
-async def _post(address: tuple[str, int], target: _Target, body: bytes) -> int:
-    """The status of the answer; raises OSError and TimeoutError."""
-    head = [
-        f"POST {target.path} HTTP/1.1",
-        f"host: {target.host}",
-        f"content-type: {target.content_type}",
-        f"content-length: {len(body)}",
-        *(f"{name}: {value}" for name, value in target.headers),
-        "connection: close",
-    ]
-    async with asyncio.timeout(target.timeout_s):
-        reader, writer = await asyncio.open_connection(*address)
-        try:
-            writer.write("\r\n".join([*head, "", ""]).encode("latin-1") + body)
-            await writer.drain()
-            line = await reader.readline()
-        finally:
-            writer.close()
-            with contextlib.suppress(OSError):
-                await writer.wait_closed()
-    version, _, rest = line.partition(b" ")
-    if not version.startswith(b"HTTP/") or not rest[:3].isdigit():
-        raise OSError("the collector's answer is no HTTP")
-    return int(rest[:3])
-
-
-def addresses_of(document: Document, assignments: Mapping[str, Any], cluster: str) -> list[Any]:
-    """(host, port) of each endpoint of a cluster."""
-    for one in document.get("static_resources", {}).get("clusters", ()):
-        if one.get("name") == cluster:
-            assignment = assignments.get(cluster, one.get("load_assignment", {}))
-            sockets = (
-                lb["endpoint"]["address"]["socket_address"]
-                for locality in assignment.get("endpoints", ())
-                for lb in locality.get("lb_endpoints", ())
-                if "socket_address" in lb.get("endpoint", {}).get("address", {})
-            )
-            return [(socket["address"], socket.get("port_value", 0)) for socket in sockets]
-    return []
 
 
 # --- formats --------------------------------------------------------------------------------------
@@ -374,30 +325,19 @@ def _resource(config: Document) -> dict[str, str]:
 # --- providers ------------------------------------------------------------------------------------
 
 
-def _collector(config: Document, kind: str) -> _Target:
+def _collector(config: Document, kind: str) -> HttpTarget:
     """Zipkin's own way to say where its collector is."""
     cluster = config.get("collector_cluster", "")
     host = config.get("collector_hostname") or cluster
-    return _Target(cluster, host, config.get("collector_endpoint", "/"), kind)
-
-
-def _service(service: Document, kind: str) -> _Target:
-    """An HttpService."""
-    uri = service.get("http_uri", {})
-    _, _, rest = uri.get("uri", "").partition("://")
-    host, slash, path = rest.partition("/")
-    headers = tuple(
-        (option["header"]["key"].lower(), option["header"].get("value", ""))
-        for option in service.get("request_headers_to_add", ())
-    )
-    timeout = float(uri.get("timeout", "0s").rstrip("s")) or DELIVER_WITHIN_S
-    return _Target(uri.get("cluster", ""), host, slash + path or "/", kind, timeout, headers)
+    return HttpTarget(cluster, host, config.get("collector_endpoint", "/"), kind)
 
 
 class _Provider:
     """One provider of the configuration: spans that wait, and how a batch of them looks."""
 
-    def __init__(self, message: Document, endpoint: _Endpoint, stats: Store) -> None:
+    def __init__(
+        self, message: Document, endpoint: _Endpoint, stats: Store, places: Places
+    ) -> None:
         config = message.get("typed_config", {})
         self.zipkin = config.get("@type") == ZIPKIN
         self.name = "zipkin" if self.zipkin else "opentelemetry"
@@ -408,8 +348,9 @@ class _Provider:
         self.protobuf = config.get("collector_endpoint_version") == "HTTP_PROTO"
         kind = "application/json" if self.zipkin and not self.protobuf else "application/x-protobuf"
         service = config.get("collector_service" if self.zipkin else "http_service")
-        self.target = _service(service, kind) if service else _collector(config, kind)
-        self.turn = 0
+        self.target = http_service(service, kind) if service else _collector(config, kind)
+        grpc = config.get("grpc_service")
+        self.grpc = GrpcService(grpc, places) if grpc else None
         names = ["spans_sent", "timer_flushed"]
         names += (
             ["reports_sent", "reports_skipped_no_cluster", "reports_dropped", "reports_failed"]
@@ -448,7 +389,13 @@ class _Provider:
 class Tracers:
     """The providers of a gateway, over all its configurations. Belongs to the control loop."""
 
-    def __init__(self, stats: Store, exporters: Sequence[SpanExporter], node_address: str) -> None:
+    def __init__(
+        self,
+        stats: Store,
+        exporters: Sequence[SpanExporter],
+        node_address: str,
+        places: Places,
+    ) -> None:
         self._stats = stats
         self._exporters = exporters
         self._node_address = node_address
@@ -456,8 +403,7 @@ class Tracers:
         self._providers: list[_Provider] = []
         self._sending: set[asyncio.Task[None]] = set()
         self._ticking: asyncio.Task[None] | None = None
-        self._document: Document = {}
-        self._assignments: Mapping[str, Any] = {}
+        self._places = places
         self._min_spans = dict.fromkeys(("zipkin", "opentelemetry"), MIN_FLUSH_SPANS)
         self._interval_s = dict.fromkeys(("zipkin", "opentelemetry"), FLUSH_INTERVAL_MS / 1000)
 
@@ -470,14 +416,13 @@ class Tracers:
             if key not in self._numbers:
                 self._numbers[key] = len(self._providers)
                 endpoint = _Endpoint(service, self._node_address)
-                self._providers.append(_Provider(provider, endpoint, self._stats))
+                self._providers.append(_Provider(provider, endpoint, self._stats, self._places))
             return self._numbers[key]
 
         return prepared(document, number)
 
-    def follow(self, document: Document, assignments: Mapping[str, Any]) -> None:
-        """Where the clusters are from now on, and how often batches go."""
-        self._document, self._assignments = document, assignments
+    def follow(self, document: Document) -> None:
+        """How often batches go from now on."""
         values = runtime_values(document)
         for name in self._min_spans:
             spans = values.get(f"tracing.{name}.min_flush_spans", MIN_FLUSH_SPANS)
@@ -510,6 +455,9 @@ class Tracers:
             self._flush(provider)
         if self._sending:
             await asyncio.wait(self._sending, timeout=DELIVER_WITHIN_S)
+        for provider in self._providers:
+            if provider.grpc is not None:
+                await provider.grpc.close()
 
     async def _tick(self) -> None:
         """Each provider's flush when its interval is over."""
@@ -535,17 +483,19 @@ class Tracers:
 
     async def _deliver(self, provider: _Provider, spans: Sequence[Span]) -> None:
         provider.count("spans_sent", len(spans))
-        addresses = addresses_of(self._document, self._assignments, provider.target.cluster)
-        if not addresses:
-            provider.count("reports_skipped_no_cluster")
-            return
-        provider.turn += 1
-        address = addresses[provider.turn % len(addresses)]
+        body = provider.body(spans)
         try:
-            provider.answered(await _post(address, provider.target, provider.body(spans)))
+            if provider.grpc is not None:
+                await provider.grpc.call(EXPORT, body)
+                return
+            address = self._places.host(provider.target.cluster)
+            if address is None:
+                provider.count("reports_skipped_no_cluster")
+                return
+            provider.answered(await post(address, provider.target, body))
         except (OSError, TimeoutError) as error:
             provider.count("reports_failed")
-            log.debug("spans could not be delivered to %s: %s", provider.target.cluster, error)
+            log.debug("spans could not be delivered: %s", error)
 
 
 # --- the application's own tracing ----------------------------------------------------------------

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from meshcore.config import support
+from meshcore.config import grpc_services, support
 from meshcore.config.canonical import Invalid, Plan, plan_for, unknown_fields
 from meshcore.config.schema import (
     BOOTSTRAP,
@@ -137,6 +137,8 @@ def _load(source: Any, type_: str, overlay: Any) -> Config:
 
 def _supported(config: Config, *, allow: bool) -> Config:
     unsupported = support.unsupported(config.type, config.document)
+    if config.type == BOOTSTRAP:
+        unsupported += grpc_services.strangers(config.document)
     if unsupported and not allow:
         first, *rest = unsupported
         raise ConfigError(first.path, first.reason, tuple(rest))
