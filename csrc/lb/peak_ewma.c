@@ -6,16 +6,18 @@
 
 /* --- the average ------------------------------------------------------------------------------------------------------------ */
 
+/* No bits at all: the host has no estimate yet. One that has fallen to zero is kept as minus zero. */
 static double load_double(const _Atomic uint64_t *bits) {
     uint64_t raw = atomic_load_explicit(bits, memory_order_relaxed);
     double value;
     memcpy(&value, &raw, sizeof value);
-    return value;
+    return fabs(value);
 }
 
 static void store(mc_host *host, double estimate, uint64_t now_ns) {
+    const double kept = estimate == 0 ? -0.0 : estimate;
     uint64_t raw;
-    memcpy(&raw, &estimate, sizeof raw);
+    memcpy(&raw, &kept, sizeof raw);
     atomic_store_explicit(&host->peak_bits, raw, memory_order_relaxed);
     atomic_store_explicit(&host->peak_updated_ns, now_ns, memory_order_relaxed);
 }

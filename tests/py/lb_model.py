@@ -105,6 +105,7 @@ class Settings:
     subsets: dict[str, Any] | None = None
     default_rtt: float = 30e6
     decay: float = 10e9
+    failure: float = 0.0  # what a failure counts as; 0: its own time
     blackout: int = 10_000
     expiration: int = 180_000
     period: int = 1000
@@ -729,8 +730,10 @@ class Plain:
         b += b >= a
 
         def load(host: Host) -> float:
-            observe(host, 0.0, self.now * 10**6, self.c)
-            return (host.peak or (0.0, 0))[0] * (host.active + 1.0)
+            now = self.now * 10**6
+            if not self.c.failure:
+                observe(host, 0.0, now, self.c)
+            return projected(host, now, self.c) * (host.active + 1.0)
 
         loads = [load(hosts[a]), load(hosts[b])]
         return hosts[a] if loads[0] <= loads[1] else hosts[b]
@@ -740,6 +743,40 @@ def observe(host: Host, rtt: float, now: int, c: Settings) -> None:  # PE-3
     estimate, updated = host.peak or (c.default_rtt, now)
     d = math.exp(-(now - updated) / c.decay) if now > updated else 1.0
     host.peak = (rtt if estimate < rtt else estimate * d + rtt * (1.0 - d), now)
+
+
+def projected(host: Host, now: int, c: Settings) -> float:  # PE-7
+    estimate, updated = host.peak or (c.default_rtt, now)
+    return estimate * (math.exp(-(now - updated) / c.decay) if now > updated else 1.0)
+
+
+def add_peak(host: Host, rtt: float, now: int, c: Settings) -> None:  # PE-7
+    estimate, updated = host.peak or (c.default_rtt, now)
+    if now > updated:
+        d = math.exp(-(now - updated) / c.decay)
+        host.peak = (rtt if estimate * d < rtt else estimate * d + rtt * (1.0 - d), now)
+
+
+def answered(
+    host: Host,
+    rtt: float,
+    status: int | None,
+    grpc: int | None,
+    wait: int | None,
+    c: Settings,
+    now: int,
+) -> None:  # PE-5, PE-7
+    now *= 10**6
+    host.peak = host.peak or (c.default_rtt, now)
+    if not c.failure:
+        return observe(host, rtt, now, c)
+    if status in (429, 503) or grpc in (8, 14):
+        penalty = max(c.failure, min(wait or 0, 300) * 1e9)
+    elif status is None or status >= 500 or grpc in (2, 4, 13, 15):
+        penalty = c.failure
+    else:
+        return add_peak(host, rtt, now, c)
+    return add_peak(host, max(penalty, projected(host, now, c)), now, c)
 
 
 # --- client-side weights --------------------------------------------------------------------------

@@ -85,6 +85,7 @@ class World:
             "LEAST_REQUEST": self._least_request,
             "RING_HASH": self._ring,
             "MAGLEV": self._maglev,
+            "PEAK_EWMA": self._peak,
             "CLIENT_SIDE_WEIGHTED": self._weighted_by_reports,
         }
         typed: dict[str, Any] = fields.get(s.policy, dict)()
@@ -166,6 +167,22 @@ class World:
         if r.random() < 0.3:
             s.penalty = typed["error_utilization_penalty"] = r.choice([0.0, 0.5, 3.0])
         return typed | self._slow_start()
+
+    def _peak(self) -> dict[str, Any]:
+        r, s = self.r, self.settings
+        typed: dict[str, Any] = {}
+        if r.random() < 0.5:
+            s.default_rtt = r.choice([1e6, 2e9])
+            typed["default_rtt"] = f"{s.default_rtt / 1e9}s"
+        if r.random() < 0.5:
+            s.decay = r.choice([1e6, 500e6, 60e9])
+            typed["decay"] = f"{s.decay / 1e9}s"
+        if r.random() < 0.6:
+            s.failure = r.choice([5e9, 1e6])
+            typed["failures_as_latency"] = True
+            if s.failure != 5e9:
+                typed["failure_penalty"] = f"{s.failure / 1e9}s"
+        return typed
 
     def _least_request(self) -> dict[str, Any]:
         r, s = self.r, self.settings
@@ -432,6 +449,18 @@ class World:
             host.report = model.Report(weight, self.now, self.now)
         host.report.weight, host.report.last = weight, self.now
 
+    def answer(self) -> None:
+        r = self.r
+        host = r.choice(self.members())
+        ms, wait = r.choice([0, 1, 30, 400, 9000]), r.choice([None, 0, 3, 20, 1000])
+        status = r.choice([200, 200, 404, 429, 500, 503, None])
+        grpc = r.choice([None, None, 0, 2, 5, 8, 13, 14])
+        fields = {"status": status, "grpc_status": grpc, "retry_after": wait}
+        self.balancer.answered(host.address, ms / 1000, **fields)
+        model.answered(host, ms * 1e6, status, grpc, wait, self.settings, self.now)
+        expected = model.projected(host, self.now * 10**6, self.settings) / 1e9
+        assert self.balancer.latency(host.address) == expected, fields
+
     def choose(self) -> None:
         self.weigh(self.weights_due)
         fields, request = self.request()
@@ -553,6 +582,8 @@ class World:
         elif kind < 0.88:
             if self.settings.policy == "CLIENT_SIDE_WEIGHTED":
                 self.report()
+            elif self.settings.policy == "PEAK_EWMA" and self.r.random() < 0.7:
+                self.answer()
             else:
                 self.set_active()
         elif kind < 0.95:

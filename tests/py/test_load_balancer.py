@@ -10,6 +10,7 @@ import pytest
 import meshcore
 from meshcore import ConfigError, LoadBalancer, priority_load
 from meshcore.balancing import PriorityLoad, Retry
+from meshcore.config import load
 
 THREE = ["10.0.0.1:80", "10.0.0.2:80", "10.0.0.3:80"]
 WEIGHTED = [("10.0.0.1:80", 2), ("10.0.0.2:80", 3), ("10.0.0.3:80", 7)]
@@ -752,6 +753,18 @@ def test_peak_ewma_draws_two_different_hosts_and_weighs_what_is_pending() -> Non
     assert picks(LoadBalancer("PEAK_EWMA", THREE[:1], random=[0], now=0), 1) == [0]
 
 
+def test_an_estimate_that_fell_to_nothing_stays_there_until_an_answer() -> None:
+    now = [0]
+    kind = {"@type": "type.googleapis.com/meshcore.PeakEwma", "decay": "1s"}
+    balancer = LoadBalancer(kind, THREE, now=lambda: now[0])
+    now[0] = 1_000_000
+    assert balancer.latency(0) == 0
+    balancer.choose()
+    now[0] += 1
+    balancer.answered(0, 0.002)
+    assert balancer.latency(0) == 0.002
+
+
 PENALISED = {"@type": "type.googleapis.com/meshcore.PeakEwma", "failures_as_latency": True}
 
 
@@ -798,6 +811,21 @@ def test_client_side_weights_follow_the_reports() -> None:
     now[0] = 181_001
     assert balancer.choose() is not None
     assert {host.weight for host in balancer.hosts} == {1}  # expired
+
+
+def test_load_reports_come_with_answers_and_not_out_of_band() -> None:
+    typed = {
+        "@type": "type.googleapis.com/envoy.extensions.load_balancing_policies."
+        "client_side_weighted_round_robin.v3.ClientSideWeightedRoundRobin",
+        "enable_oob_load_report": True,
+    }
+    policies = [{"typed_extension_config": {"name": "weights", "typed_config": typed}}]
+    cluster = {"name": "c", "load_balancing_policy": {"policies": policies}}
+    with pytest.raises(ConfigError, match="true is not supported") as failure:
+        load(cluster, type="envoy.config.cluster.v3.Cluster")
+    assert failure.value.path.endswith("typed_config.enable_oob_load_report")
+    typed["enable_oob_load_report"] = False
+    load(cluster, type="envoy.config.cluster.v3.Cluster")
 
 
 def test_errors_and_named_metrics_lower_a_weight() -> None:
