@@ -19,12 +19,18 @@ static mc_slice unquoted(mc_slice s) {
     return s.n >= 2 && s.p[0] == '"' && s.p[s.n - 1] == '"' ? mc_slice_of(s.p + 1, s.n - 2) : s;
 }
 
+/* As Envoy cuts them: spaces before the name are no part of it, and all else is of the name or the value. */
 bool mc_cookie_get(const mc_headers *headers, mc_slice name, mc_slice *value) {
     uint32_t at = 0;
     const mc_header *header;
     while ((header = mc_headers_next(headers, MC_SLICE("cookie"), &at)) != NULL) {
-        mc_slice rest = header->value, item;
-        while (mc_slice_next(&rest, ';', &item)) {
+        for (mc_slice rest = header->value; rest.n > 0;) {
+            size_t end = mc_slice_find(rest, ';');
+            mc_slice item = mc_slice_until(rest, end);
+            rest = mc_slice_from(rest, end + 1);
+            while (item.n > 0 && item.p[0] == ' ') {
+                item = mc_slice_from(item, 1);
+            }
             size_t equals = mc_slice_find(item, '=');
             if (equals < item.n && mc_slice_eq(mc_slice_until(item, equals), name)) {
                 *value = unquoted((mc_slice){item.p + equals + 1, item.n - equals - 1});

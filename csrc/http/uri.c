@@ -122,17 +122,25 @@ size_t mc_uri_port_start(mc_slice host) {
     return host.n;
 }
 
+/* Of the last '.', if it ends the host or stands before a ':' (of a port, or whatever it is); else host.n. */
+static size_t trailing_dot(mc_slice host) {
+    size_t dot = host.n;
+    while (dot > 0 && host.p[dot - 1] != '.') {
+        dot--;
+    }
+    return dot > 0 && (dot == host.n || host.p[dot] == ':') ? dot - 1 : host.n;
+}
+
 mc_status mc_uri_host_normalize(mc_slice host, const mc_uri_host_options *options, mc_arena *arena, mc_slice *out) {
-    if (options->strip_trailing_dot && host.n > 0 && host.p[host.n - 1] == '.') {
-        host.n--; /* behind a port too; then none is looked for before it */
-        return mc_uri_host_normalize(
-            host, &(mc_uri_host_options){.strip_any_port = options->strip_any_port, .strip_port = options->strip_port},
-            arena, out);
+    const size_t dot = options->strip_trailing_dot ? trailing_dot(host) : host.n;
+    if (dot + 1 == host.n) {
+        host.n = dot;
     }
     size_t colon = mc_uri_port_start(host);
-    mc_slice name = mc_slice_until(host, colon), port = mc_slice_from(host, colon);
-    if (options->strip_trailing_dot && name.n > 0 && name.p[name.n - 1] == '.') {
-        name.n--;
+    mc_slice name = mc_slice_until(host, colon), port = mc_slice_from(host, colon), behind_dot = MC_SLICE_NONE;
+    if (dot < name.n) {
+        behind_dot = mc_slice_from(name, dot + 1);
+        name.n = dot;
     }
     int64_t number; /* Envoy takes any of 32 bits for a port, and a plus sign with it */
     if (port.n > 1 && port.p[1] != '-' && mc_slice_i64(mc_slice_from(port, 1), &number) == MC_OK &&
@@ -144,11 +152,11 @@ mc_status mc_uri_host_normalize(mc_slice host, const mc_uri_host_options *option
         *out = host;
         return MC_OK;
     }
-    if (port.n == 0) {
+    if (behind_dot.n + port.n == 0) {
         *out = name;
         return MC_OK;
     }
-    return mc_arena_concat(arena, (mc_slice[]){name, port}, 2, out);
+    return mc_arena_concat(arena, (mc_slice[]){name, behind_dot, port}, 3, out);
 }
 
 /* --- percent-encoding ------------------------------------------------------------------------------------------- */

@@ -267,13 +267,13 @@ def _query_of(text: bytes) -> bytes:
 def parse_query_string(url: AnyStr, *, decode: bool = False) -> QueryParams[AnyStr]:
     """The parameters of a URL, of a path, or of a query alone.
 
-    A parameter without ``=`` has the empty value. Names and values are as they stand in the query
+    A parameter without ``=`` has the empty value, and nothing between two ``&`` is a parameter without
+    a name, as in Envoy. Names and values are as they stand in the query
     unless `decode` is true; then each ``%XX`` is its byte (a ``+`` stays one).
     """
     pairs = []
-    for item in _query_of(_octets(url)).split(b"&"):
-        if not item:
-            continue
+    items = _query_of(_octets(url)).split(b"&")
+    for item in items if items[-1] else items[:-1]:
         name, _, value = item.partition(b"=")
         if decode:
             name, value = _http.percent_decode(name), _http.percent_decode(value)
@@ -302,7 +302,7 @@ def format_query_string(params: Mapping[str, str] | Iterable[tuple[str, str]]) -
 
 def _cookie_pairs(value: bytes) -> Iterable[tuple[bytes, bytes]]:
     for item in value.split(b";"):
-        name, equals, text = item.strip(b" \t").partition(b"=")
+        name, equals, text = item.lstrip(b" ").partition(b"=")
         if equals:
             quoted = len(text) >= 2 and text[:1] == text[-1:] == b'"'
             yield name, text[1:-1] if quoted else text
@@ -312,7 +312,7 @@ def parse_cookies(cookies: Text | Headers | Iterable[Text]) -> dict[str, str]:
     """The cookies of a ``cookie`` value, of several, or of all that headers hold.
 
     A cookie's first occurrence counts; quotes around a value are removed; what has no ``=`` is no
-    cookie.
+    cookie. Spaces before a name are no part of it; those behind a value are, as in Envoy.
     """
     values: list[bytes] = []
     if isinstance(cookies, (str, bytes)):

@@ -155,7 +155,8 @@ def test_queries_are_parsed(url):
 def test_odd_queries():
     assert http.parse_query_string("/p") == {}
     assert http.parse_query_string("") == {}
-    assert http.parse_query_string("/p?&&=v&") == {"": "v"}
+    assert http.parse_query_string("/p?&&=v&").pairs == [("", ""), ("", ""), ("", "v")]
+    assert http.parse_query_string("/p?a=1&") == {"a": "1"}
     assert http.parse_query_string("a=/x?y=1") == {"a": "/x?y=1"}
     assert http.parse_query_string("/p?a=b=c") == {"a": "b=c"}
     assert http.format_query_string(http.parse_query_string("/p?a=1&a=2&b")) == "?a=1&a=2&b="

@@ -114,6 +114,9 @@ TEST(host_normalize) {
     mc_uri_host_options dot = {.strip_trailing_dot = true}, any = {.strip_any_port = true}, port = {.strip_port = 80};
     check_host("h.", dot, "h");
     check_host("h.:80", dot, "h:80");
+    check_host("h.:80:90", dot, "h:80:90");
+    check_host("h.:80:90", (mc_uri_host_options){.strip_trailing_dot = true, .strip_any_port = true}, "h:80");
+    check_host("h..:80", dot, "h.:80");
     check_host("h:80", dot, "h:80");
     check_host("h:80", any, "h");
     check_host("h:x", any, "h:x");
@@ -195,7 +198,7 @@ TEST(cookie) {
     mc_headers_init(&headers, &arena);
     mc_slice value;
     CHECK(!mc_cookie_get(&headers, MC_SLICE("a"), &value));
-    CHECK_INT(mc_headers_add(&headers, MC_SLICE("Cookie"), MC_SLICE("x=1; y=\"two\" ;z")), MC_OK);
+    CHECK_INT(mc_headers_add(&headers, MC_SLICE("Cookie"), MC_SLICE("x=1; y=\"two\";z")), MC_OK);
     CHECK_INT(mc_headers_add(&headers, MC_SLICE("cookie"), MC_SLICE("x=3;w=")), MC_OK);
     CHECK(mc_cookie_get(&headers, MC_SLICE("x"), &value));
     CHECK_SLICE(value, "1");
@@ -204,6 +207,14 @@ TEST(cookie) {
     CHECK(mc_cookie_get(&headers, MC_SLICE("w"), &value));
     CHECK_SLICE(value, "");
     CHECK(!mc_cookie_get(&headers, MC_SLICE("z"), &value));
+    CHECK_INT(mc_headers_add(&headers, MC_SLICE("cookie"), MC_SLICE("k =1;  s=1 ;\tt=2; u=\"3\" ;; v=4")), MC_OK);
+    CHECK(!mc_cookie_get(&headers, MC_SLICE("k"), &value));
+    CHECK(mc_cookie_get(&headers, MC_SLICE("s"), &value));
+    CHECK_SLICE(value, "1 ");
+    CHECK(!mc_cookie_get(&headers, MC_SLICE("t"), &value));
+    CHECK(mc_cookie_get(&headers, MC_SLICE("u"), &value));
+    CHECK_SLICE(value, "\"3\" ");
+    CHECK(mc_cookie_get(&headers, MC_SLICE("v"), &value));
     mc_arena_fini(&arena);
 }
 
