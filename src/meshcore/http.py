@@ -267,9 +267,9 @@ def _query_of(text: bytes) -> bytes:
 def parse_query_string(url: AnyStr, *, decode: bool = False) -> QueryParams[AnyStr]:
     """The parameters of a URL, of a path, or of a query alone.
 
-    A parameter without ``=`` has the empty value, and nothing between two ``&`` is a parameter without
-    a name, as in Envoy. Names and values are as they stand in the query
-    unless `decode` is true; then each ``%XX`` is its byte (a ``+`` stays one).
+    A parameter without ``=`` has the empty value; nothing between two ``&`` is one without a name.
+    Names and values are as they stand in the query unless `decode` is true; then each ``%XX`` is its
+    byte (a ``+`` stays one).
     """
     pairs = []
     items = _query_of(_octets(url)).split(b"&")
