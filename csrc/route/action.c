@@ -7,38 +7,6 @@ static const mc_name_value not_found_codes[] = {
     {"SERVICE_UNAVAILABLE", 503}, {"NOT_FOUND", 404}, {"INTERNAL_SERVER_ERROR", 500}, {NULL, 0}};
 static const mc_name_value priorities[] = {{"DEFAULT", 0}, {"HIGH", 1}, {NULL, 0}};
 
-mc_status mc_compile_plugin(mc_compile *c, const mc_value *value) {
-    const mc_value *extension, *config;
-    bool optional = false;
-    MC_TRY(mc_value_read_object(value, "extension", &extension, c->error));
-    MC_TRY(mc_error_in(mc_value_read_object(extension, "typed_config", &config, c->error), c->error, "extension"));
-    MC_TRY(mc_value_read_bool(value, "is_optional", &optional, c->error));
-    return optional ? MC_OK
-                    : mc_error_set(c->error, MC_EINVAL, "extension.typed_config", "%.*s is not supported",
-                                   MC_SLICE_ARG(mc_any_type(config)));
-}
-
-/* cluster_specifier_plugin, or the same inline. */
-static mc_status compile_specifier(mc_compile *c, const mc_value *value, bool *found) {
-    const mc_value *plugin, *extension;
-    mc_slice wanted = MC_SLICE_NONE;
-    MC_TRY(mc_value_read_object(value, "inline_cluster_specifier_plugin", &plugin, c->error));
-    if (plugin != NULL) {
-        *found = true;
-        return mc_error_in(mc_compile_plugin(c, plugin), c->error, "inline_cluster_specifier_plugin");
-    }
-    MC_TRY(mc_value_read_string(value, "cluster_specifier_plugin", &wanted, c->error));
-    for (size_t i = 0; wanted.p != NULL && i < c->plugin_count && !*found; i++) {
-        mc_slice name = MC_SLICE_NONE;
-        MC_TRY(mc_value_read_object(&c->plugins[i], "extension", &extension, c->error));
-        MC_TRY(mc_value_read_string(extension, "name", &name, c->error));
-        *found = mc_slice_eq(name, wanted);
-    }
-    return wanted.p == NULL || *found ? MC_OK
-                                      : mc_error_set(c->error, MC_EINVAL, "cluster_specifier_plugin",
-                                                     "%.*s is not defined", MC_SLICE_ARG(wanted));
-}
-
 static mc_status compile_cluster(mc_compile *c, const mc_value *value, mc_route *route) {
     const mc_value *weighted;
     mc_slice header = MC_SLICE_NONE;
@@ -46,8 +14,8 @@ static mc_status compile_cluster(mc_compile *c, const mc_value *value, mc_route 
     if (value == NULL) {
         return MC_OK;
     }
-    MC_TRY(compile_specifier(c, value, &route->no_plugin));
-    if (route->no_plugin) {
+    MC_TRY(mc_compile_specifier(c, value, route));
+    if (route->no_plugin || route->cluster_matcher != NULL) {
         return MC_OK;
     }
     MC_TRY(mc_value_read_object(value, "weighted_clusters", &weighted, c->error));

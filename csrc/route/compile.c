@@ -90,7 +90,8 @@ static mc_status index_paths(mc_compile *c, mc_host *host) {
             .route = route,
             .cluster = route->cluster,
             .cluster_id = route->cluster_id,
-            .chooses = route->weighted_count > 0 || route->cluster_header.n > 0 || route->no_plugin,
+            .chooses = route->weighted_count > 0 || route->cluster_header.n > 0 || route->no_plugin ||
+                       route->cluster_matcher != NULL,
             .may_fail = route->weighted_by_runtime || route->no_plugin,
         };
     }
@@ -257,23 +258,10 @@ static mc_status compile_hosts(mc_compile *c, const mc_value *config) {
     return MC_OK;
 }
 
-/* RT-23: no kind of plugin is known here, so that only optional ones may be named. */
-static mc_status compile_plugins(mc_compile *c, const mc_value *config) {
-    const mc_value *items;
-    size_t count;
-    MC_TRY(mc_value_read_list(config, "cluster_specifier_plugins", &items, &count, c->error));
-    c->plugins = items;
-    c->plugin_count = count;
-    for (size_t i = 0; i < count; i++) {
-        MC_TRY(mc_error_in(mc_compile_plugin(c, &items[i]), c->error, "cluster_specifier_plugins[%zu]", i));
-    }
-    return MC_OK;
-}
-
 static mc_status compile_table(mc_compile *c, const mc_value *config) {
     mc_route_table *table = c->table;
     mc_slice header = MC_SLICE_NONE;
-    MC_TRY(compile_plugins(c, config));
+    MC_TRY(mc_compile_plugins(c, config));
     MC_TRY(mc_compile_mirrors(c, config, &table->mirrors));
     MC_TRY(mc_compile_metadata(c, config, "metadata", &table->metadata));
     MC_TRY(mc_read_text(c->arena, config, "name", &table->name, c->error));

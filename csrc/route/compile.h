@@ -8,14 +8,19 @@
 #include "base/read.h"
 #include "route/table.h"
 
+typedef struct mc_cluster_plugin {
+    mc_slice name;
+    const mc_matcher_tree *matcher; /* NULL: of a kind that is not known */
+} mc_cluster_plugin;
+
 /* What a compile step writes to: the table under construction and where to say what is wrong. */
 typedef struct mc_compile {
     mc_route_table *table;
     mc_arena *arena; /* the table's */
     mc_error *error;
     uint64_t max_direct_response_body;
-    mc_map expressions;      /* of paths, by text */
-    const mc_value *plugins; /* cluster_specifier_plugins */
+    mc_map expressions;               /* of paths, by text */
+    const mc_cluster_plugin *plugins; /* cluster_specifier_plugins */
     size_t plugin_count;
     const mc_route_filter_compiler *filters; /* NULL: typed_per_filter_config is only kept */
     const mc_runtime *runtime;               /* NULL: no values */
@@ -39,8 +44,10 @@ MC_MUST_CHECK mc_status mc_compile_route(mc_compile *c, const mc_value *value, c
                                          uint64_t host_limit, mc_route_entry *out);
 /* `value` NULL: an action that forwards to no cluster. */
 MC_MUST_CHECK mc_status mc_compile_route_action(mc_compile *c, const mc_value *value, mc_route_entry *out);
-/* A ClusterSpecifierPlugin: it must be optional. */
-MC_MUST_CHECK mc_status mc_compile_plugin(mc_compile *c, const mc_value *value);
+/* The cluster_specifier_plugins of a route configuration. */
+MC_MUST_CHECK mc_status mc_compile_plugins(mc_compile *c, const mc_value *config);
+/* cluster_specifier_plugin, or the same inline, if the action has one. */
+MC_MUST_CHECK mc_status mc_compile_specifier(mc_compile *c, const mc_value *route_action, mc_route *out);
 MC_MUST_CHECK mc_status mc_compile_weighted(mc_compile *c, const mc_value *value, mc_route *out);
 MC_MUST_CHECK mc_status mc_compile_rewrite(mc_compile *c, const mc_value *value, mc_route_entry *out);
 /* tracing and decorator of a Route. */

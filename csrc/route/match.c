@@ -85,7 +85,7 @@ static mc_status find_route(const mc_host *host, const mc_match_input *in, mc_ro
             out->cluster = candidate->cluster;
             out->cluster_id = candidate->cluster_id;
             if (MC_UNLIKELY(candidate->chooses)) {
-                MC_TRY(mc_route_choose_cluster(in->request, out));
+                MC_TRY(mc_route_choose_cluster(in, out));
                 if (out->route == NULL) {
                     continue;
                 }
@@ -114,7 +114,7 @@ static mc_status find_by_tree(const mc_host *host, const mc_match_input *in, mc_
             out->route = &entry->route;
             out->cluster = entry->route.cluster;
             out->cluster_id = entry->route.cluster_id;
-            MC_TRY(mc_route_choose_cluster(in->request, out));
+            MC_TRY(mc_route_choose_cluster(in, out));
         }
         if (out->route != NULL) {
             break;

@@ -262,10 +262,11 @@ typedef struct mc_route {
     bool has_max_stream_duration; /* max_stream_duration message present: `timeout` is ignored (RF-10) */
     bool auto_host_rewrite;       /* when the host is chosen: mc_route_rewrite_host with its hostname (RT-34) */
     bool append_x_forwarded_host;
-    bool weighted_by_hash;    /* use_hash_policy (RT-21) */
-    bool weighted_by_runtime; /* runtime_key_prefix */
-    bool no_plugin;           /* an optional cluster specifier that is not there: never chosen */
-    mc_slice weighted_header; /* header_name */
+    bool weighted_by_hash;                         /* use_hash_policy (RT-21) */
+    bool weighted_by_runtime;                      /* runtime_key_prefix */
+    bool no_plugin;                                /* an optional cluster specifier that is not there: never chosen */
+    const struct mc_matcher_tree *cluster_matcher; /* leads to the cluster's name, a slice (RT-23); NULL: none */
+    mc_slice weighted_header;                      /* header_name */
     uint64_t total_weight;
 
     const mc_hedge_policy *hedge_policy;          /* the route's, else the virtual host's; NULL: none */

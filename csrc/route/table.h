@@ -77,6 +77,6 @@ struct mc_route_table {
 /* Splits the request's :path; also cuts at ';' where the table says so. */
 void mc_match_input_init(mc_match_input *in, const mc_route_table *table, const mc_route_request *request);
 
-/* The cluster of match->route (RT-20 to RT-22). */
-MC_MUST_CHECK mc_status mc_route_choose_cluster(const mc_route_request *request, mc_route_match *match);
+/* The cluster of match->route (RT-20 to RT-23). */
+MC_MUST_CHECK mc_status mc_route_choose_cluster(const mc_match_input *in, mc_route_match *match);
 #endif

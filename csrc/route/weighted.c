@@ -1,4 +1,4 @@
-/* Which cluster a matched route goes to (RT-20 to RT-22). */
+/* Which cluster a matched route goes to (RT-20 to RT-23). */
 #include "route/compile.h"
 
 static mc_status compile_entry(mc_compile *c, const mc_value *value, mc_slice runtime_prefix, const mc_route *route,
@@ -114,11 +114,18 @@ static const mc_weighted_cluster *pick_by_weight(const mc_route *route, uint64_t
     return chosen;
 }
 
-mc_status mc_route_choose_cluster(const mc_route_request *request, mc_route_match *match) {
+mc_status mc_route_choose_cluster(const mc_match_input *in, mc_route_match *match) {
+    const mc_route_request *request = in->request;
     const mc_route *route = match->route;
     mc_slice header = route->cluster_header;
     if (route->no_plugin) { /* RT-23 */
         match->route = NULL;
+        return MC_OK;
+    }
+    if (route->cluster_matcher != NULL) {
+        const void *name;
+        MC_TRY(mc_matcher_tree_find(route->cluster_matcher, in, &name));
+        match->cluster = name == NULL ? MC_SLICE_NONE : *(const mc_slice *)name;
         return MC_OK;
     }
     if (route->weighted_count > 0) {

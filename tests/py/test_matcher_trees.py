@@ -248,6 +248,94 @@ def test_what_is_refused(tree: Tree, path: str) -> None:
     assert path in caught.value.path
 
 
+# --- the matcher that names a cluster (RT-23) ---------------------------------------------------
+
+PLUGIN = f"{T}envoy.extensions.router.cluster_specifiers.matcher.v3"
+
+
+def to_clusters(tree: Any, found: set[str]) -> Any:
+    """The same tree, leading to clusters of the routes' names."""
+    if isinstance(tree, list):
+        return [to_clusters(each, found) for each in tree]
+    if not isinstance(tree, dict):
+        return tree
+    if tree.get("@type") != f"{T}envoy.config.route.v3.Route":
+        return {key: to_clusters(each, found) for key, each in tree.items()}
+    found.add(tree["name"])
+    return {"@type": f"{PLUGIN}.ClusterAction", "cluster": tree["name"]}
+
+
+def plugin(tree: Tree, found: set[str]) -> Tree:
+    typed = {
+        "@type": f"{PLUGIN}.MatcherClusterSpecifier",
+        "cluster_matcher": to_clusters(tree, found),
+    }
+    return {"extension": {"name": f"p{len(found)}", "typed_config": typed}}
+
+
+def cluster_configuration() -> tuple[Tree, set[str]]:
+    """Every second route has its plugin inline."""
+    hosts, plugins = [], []
+    clusters: set[str] = set()
+    for i, (tree, _) in enumerate(TREES):
+        made = plugin(tree, clusters)
+        if i % 2:
+            action: Tree = {"inline_cluster_specifier_plugin": made}
+        else:
+            made["extension"]["name"] = f"plugin {i}"
+            plugins.append(made)
+            action = {"cluster_specifier_plugin": f"plugin {i}"}
+        said = {"key": "x-cluster", "value": "%UPSTREAM_CLUSTER%"}
+        hosts.append(
+            {
+                "name": f"v{i}",
+                "domains": [f"v{i}"],
+                "routes": [{"match": {"prefix": "/"}, "route": action}],
+                "response_headers_to_add": [{"header": said}],
+            }
+        )
+    config = {"name": "r", "virtual_hosts": hosts, "cluster_specifier_plugins": plugins}
+    return config, clusters
+
+
+@pytest.mark.oracle
+def test_a_tree_that_names_the_cluster(envoy: Callable[..., peers.Server]) -> None:
+    config, clusters = cluster_configuration()
+    empty = [{"name": name, "type": "STATIC"} for name in sorted(clusters)]
+    whole = bootstrap(config)
+    whole["static_resources"]["clusters"] = empty
+    table = RouteTable(config)
+    server = envoy(whole)
+    different = []
+    with Connection(server.port) as client:
+        for host, headers in requests():
+            route = table.match(
+                [(":method", "GET"), (":path", "/"), (":authority", host), *headers]
+            )
+            mine = "" if route is None else route.cluster
+            reply = client.request("/", host=host, headers=headers)
+            theirs = reply.header("x-cluster")
+            if reply.status != 503 or (theirs or "").replace("-", "") != mine:
+                different.append((host, headers, reply.status, theirs, mine))
+    assert not different, "\n".join(map(str, different))
+
+
+def test_a_cluster_needs_a_name() -> None:
+    tree = listed(when("a", answer("")))
+    for where in ("cluster_specifier_plugin", "inline_cluster_specifier_plugin"):
+        made = plugin(tree, set())
+        made["is_optional"] = True
+        action = {where: made["extension"]["name"] if where.startswith("c") else made}
+        host = {
+            "name": "v",
+            "domains": ["*"],
+            "routes": [{"match": {"prefix": "/"}, "route": action}],
+        }
+        with pytest.raises(ConfigError) as caught:
+            RouteTable({"virtual_hosts": [host], "cluster_specifier_plugins": [made]})
+        assert caught.value.path.endswith("action.typed_config.cluster")
+
+
 @pytest.mark.slow
 @pytest.mark.oracle
 def test_envoy_refuses_them_too() -> None:

@@ -95,7 +95,8 @@ class _Walk:
 
     @staticmethod
     def _known(field: _Field, value: Mapping[str, Any]) -> bool:
-        kind = value.get("@type", "").removeprefix(schema.TYPE_PREFIX)
+        message = value.get("typed_config", value)
+        kind = message.get("@type", "").removeprefix(schema.TYPE_PREFIX)
         return kind in (field.support.types or table())
 
     def _field(self, field: _Field, value: Any) -> None:
