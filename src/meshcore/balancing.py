@@ -10,6 +10,7 @@ For example:
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import math
 import secrets
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 __all__ = ["Host", "LoadBalancer", "PriorityLoad", "Retry", "priority_load"]
 
 _CLUSTER = "envoy.config.cluster.v3.Cluster"
+_CLUSTER_URL = f"type.googleapis.com/{_CLUSTER}"
 _POLICY = "envoy.config.cluster.v3.LoadBalancingPolicy"
 _EXTENSIONS = "type.googleapis.com/envoy.extensions.load_balancing_policies."
 _LEGACY = ("ROUND_ROBIN", "LEAST_REQUEST", "RANDOM", "RING_HASH", "MAGLEV")
@@ -74,8 +76,25 @@ _STATUS_NUMBER = {
     "TIMEOUT": 4,
     "DEGRADED": 5,
 }
+_RETRY_POLICY = {
+    "retry_policy",
+    "retry_on",
+    "num_retries",
+    "per_try_timeout",
+    "per_try_idle_timeout",
+    "retry_priority",
+    "retry_host_predicate",
+    "retry_options_predicates",
+    "host_selection_retry_max_attempts",
+    "retriable_status_codes",
+    "retry_back_off",
+    "rate_limited_retry_back_off",
+    "retriable_headers",
+    "retriable_request_headers",
+}
 _U64 = (1 << 64) - 1
 _EPOCH_MS = 1 << 32
+_ALL = object()
 
 
 class PriorityLoad(NamedTuple):
@@ -143,11 +162,17 @@ def _counts(priority: Any) -> tuple[int, ...]:
         if unknown:
             raise ValueError(f"a priority has no {min(unknown)!r}")
         numbers = [priority.get(name, 0) for name in _COUNTS]
+        if any(not isinstance(number, int) or number < 0 for number in priority.values()):
+            raise ValueError(f"a priority has numbers of hosts, not {priority!r}")
         weights = [priority.get(w, n) for w, n in zip(_WEIGHTS, numbers, strict=True)]
         return (*numbers, *weights)
+    if isinstance(priority, str) or not isinstance(priority, Iterable):
+        raise ValueError(f"a priority is a mapping, numbers or hosts, not {priority!r}")
     items = list(priority)
     if all(isinstance(item, int) and not isinstance(item, bool) for item in items) and items:
         numbers = [*items, 0, 0, 0][:4]
+        if min(items) < 0 or len(items) > 4:
+            raise ValueError(f"a priority has up to four numbers of hosts, not {items!r}")
         return (*numbers, *numbers)
     numbers, weights = [0] * 4, [0] * 4
     for item in items:
@@ -199,6 +224,7 @@ class Retry:
     priority: ``update_frequency`` of the retry priority `previous_priorities`, or Envoy's message:
         after every so many hosts the priorities tried so far are left aside.
     attempted: hosts that were tried already, in order.
+    refused: so many hosts are passed over at each choice, whatever they are.
 
     `choose` adds the host it chooses to ``attempted``. Nothing is passed over as long as it is
     empty: then it is no retry.
@@ -211,8 +237,10 @@ class Retry:
         max_attempts: int = 1,
         priority: Any = 0,
         attempted: Iterable[Any] = (),
+        refused: int = 0,
     ) -> None:
         self.attempted = list(attempted)
+        self.refused = refused
         self.max_attempts = max_attempts
         self.update_frequency = _frequency(priority)
         self._priority: _balancer.RetryPriority | None = None
@@ -224,11 +252,15 @@ class Retry:
 
     @classmethod
     def of(cls, source: Any) -> Retry:
-        """From a Retry, the hosts attempted, or a mapping: a `RetryPolicy` with ``attempted``."""
+        """From a Retry, the hosts attempted, the number of hosts to be passed over, or a mapping:
+        a `RetryPolicy` with ``attempted``."""
         if isinstance(source, Retry):
             return source
+        if isinstance(source, int):
+            return cls(max_attempts=int(source), refused=int(source))
         if not isinstance(source, Mapping):
             return cls(attempted=[source] if isinstance(source, str | Host) else source)
+        source = {**source.get("retry_policy", {}), **source}
         known = {
             "attempted": ("attempted", "attempted_hosts", "previous_hosts"),
             "predicates": ("predicates", "retry_host_predicate"),
@@ -241,7 +273,10 @@ class Retry:
             for spelling in spellings
             if spelling in source
         }
-        if "retry_policy" in source or "retry_on" in source or "retry_host_predicate" in source:
+        unknown = set(source) - _RETRY_POLICY - {name for names in known.values() for name in names}
+        if unknown:
+            raise ConfigError(f"retry.{min(unknown)}", "is not known")
+        if not _RETRY_POLICY.isdisjoint(source):
             fields.setdefault("predicates", ())
         fields["max_attempts"] = int(fields.get("max_attempts", 1))
         return cls(**fields)
@@ -251,7 +286,7 @@ class Retry:
         if isinstance(predicate, Mapping):
             if "name" in predicate or "typed_config" in predicate:
                 config = predicate.get("typed_config", {})
-                name = predicate.get("name", "") or config.get("@type", "")
+                name = config.get("@type", "") or predicate.get("name", "")
                 labels = config.get("metadata_match", {})
             else:
                 ((name, labels),) = predicate.items()
@@ -278,6 +313,13 @@ class Retry:
                 state.look(core)
             state.tried(priority_of(host))
         return state
+
+    def choosing(self) -> Callable[[Host], bool] | None:
+        """What one choice asks of each host it comes to; None: it is no retry."""
+        if self.refused == 0:
+            return self.refuses if self.attempted else None
+        left = itertools.repeat(True, self.refused)
+        return lambda _: next(left, False)
 
     def refuses(self, host: Host) -> bool:
         """Whether a host is to be passed over."""
@@ -330,8 +372,9 @@ class LoadBalancer:
         ``common_lb_config`` count; or a `LoadBalancingPolicy`; or just the name of a policy:
         "ROUND_ROBIN", "LEAST_REQUEST", "RANDOM", "RING_HASH", "MAGLEV", "PEAK_EWMA" or
         "CLIENT_SIDE_WEIGHTED_ROUND_ROBIN".
-    endpoints: a `ClusterLoadAssignment` in any form, or a list whose items are "ip:port",
-        ("ip:port", weight), or mappings with ``address`` and, optional, ``weight``, ``priority``,
+    endpoints: a `ClusterLoadAssignment` in any form, a mapping of addresses to weights, or a list
+        whose items are "ip:port", ("ip:port", weight[, priority]), ("ip", port[, weight]), lists of
+        the hosts of each priority, or mappings with ``address`` and, optional, ``weight``, ``priority``,
         ``locality`` (mapping, (region, zone, sub_zone) or the zone), ``locality_weight``,
         ``metadata`` (by filter name, or only what `envoy.lb` holds), ``health`` ("HEALTHY",
         "UNHEALTHY", "DEGRADED", "DRAINING", ...) and ``hostname``. None: the cluster's own
@@ -412,19 +455,24 @@ class LoadBalancer:
 
     def update(
         self,
-        priority: int | None,
-        endpoints: Any,
+        priority: Any,
+        endpoints: Any = _ALL,
         *,
         overprovisioning_factor: int | None = None,
         weighted_priority_health: bool | None = None,
     ) -> None:
-        """Replaces the hosts of one priority; of all, as a new assignment, when it is None.
+        """Replaces the hosts of one priority; of all, as a new assignment, when it is None or left
+        out.
 
         A host whose address stays is the same host: its active requests and health flags live on,
         while weight, metadata and the health that discovery reports are the new ones. Priorities in
         which nothing changed keep their place in the cycle; in others the schedulers start again
         with the balancer's seed, and round robin's cursor goes on.
         """
+        if endpoints is _ALL:
+            priority, endpoints = None, priority
+        if isinstance(priority, bool) or not isinstance(priority, int | None):
+            raise TypeError(f"a priority is a number, not {priority!r}")
         before = self._groups, self._rest
         if priority is None:
             self._take(assignment_of(endpoints))
@@ -475,6 +523,8 @@ class LoadBalancer:
             index = self._index(each)
             status = status_name(value) if isinstance(value, bool | str) else None
             number = -1
+            if value is None:
+                raise ValueError(f"the health of {each} is missing")
             if status is not None:
                 self._rows[index]["health_status"] = status
                 bits, number = _STATUS_FLAG.get(status, 0), _STATUS_NUMBER[status]
@@ -491,6 +541,8 @@ class LoadBalancer:
         """
         changes: Mapping[Any, Any] = host if isinstance(host, Mapping) else {host: count}
         for each, number in changes.items():
+            if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number < 1 << 32:
+                raise ValueError(f"requests in progress are a number from 0 on, not {number!r}")
             self._core.set_active(self._index(each), number)
 
     def add_active_requests(self, host: Any, delta: int) -> None:
@@ -575,7 +627,7 @@ class LoadBalancer:
         metadata: Mapping[str, Any] | None = None,
         *,
         retry: Any = None,
-        override_host: str | Host | None = None,
+        override_host: str | Host | int | None = None,
         override_host_strict: bool = False,
         active_requests: int | None = None,
     ) -> Host | None:
@@ -587,8 +639,9 @@ class LoadBalancer:
         metadata: what the request asks of a subset, as a route's ``metadata_match``: by filter
             name, or only what `envoy.lb` holds. None: nothing was asked, which is not the same as
             an empty mapping for the fallbacks of selectors.
-        retry: a `Retry`, or what one is made of: the hosts attempted already, or a mapping, such as
-            Envoy's `RetryPolicy`, with ``attempted`` beside its fields.
+        retry: a `Retry`, or what one is made of: the hosts attempted already, the number of hosts
+            to be passed over, or a mapping, such as Envoy's `RetryPolicy`, with ``attempted``
+            beside its fields.
         override_host: an address to be used if there is such a host and its health is among
             ``override_host_status`` (by default UNKNOWN, HEALTHY and DEGRADED).
         override_host_strict: that host or none.
@@ -596,6 +649,11 @@ class LoadBalancer:
             (``hash_balance_factor``) compares with; None: the sum over the hosts.
         """
         again = None if retry is None else Retry.of(retry)
+        if again is not None:
+            again.attempted = [
+                self._host(self._index(each)) if isinstance(each, int) else each
+                for each in again.attempted
+            ]
         fields: dict[str, Any] = {"active": active_requests}
         if again is not None and again.attempted and again.update_frequency:
             fields["priority"] = again._tried(self._core, self._priority_of)
@@ -619,13 +677,21 @@ class LoadBalancer:
         if metadata is not None:
             fields["criteria"] = _encode(filter_metadata(metadata).get("envoy.lb", {}))
         if override_host is not None:
-            fields["override"] = str(override_host).encode()
+            fields["override"] = self._address(override_host).encode()
             fields["strict"] = override_host_strict
-        if retry is not None and retry.attempted:
+        refuses = None if retry is None else retry.choosing()
+        if retry is not None and refuses is not None:
             fields["attempts"] = retry.max_attempts
-            fields["refuses"] = lambda index: retry.refuses(self._host(index))
+            fields["refuses"] = lambda index: refuses(self._host(index))
         index = self._core.choose(now, _hash_of(hash), **fields)
         return None if index is None else self._host(index)
+
+    def _address(self, host: Any) -> str:
+        if isinstance(host, str | Host):
+            return str(host)
+        if isinstance(host, int) and not isinstance(host, bool):
+            return self._host(self._index(host)).address
+        raise TypeError(f"a host is named by its address, not by {host!r}")
 
     def _priority_of(self, host: Any) -> int:
         """Of a host that may have left since."""
@@ -749,21 +815,26 @@ class LoadBalancer:
 def _cluster_of(source: Any) -> dict[str, Any]:
     """A Cluster in canonical form."""
     from meshcore.config import load
+    from meshcore.config.load import tree_of
 
-    policy = _policy_named(source) if isinstance(source, str) else None
-    if policy is not None:
-        return {"name": "cluster", **policy}
-    if isinstance(source, Mapping):
-        if "policies" in source:
-            source = {"load_balancing_policy": source}
-        elif "@type" in source:
-            source = _extension(source)
-        source = {"name": "cluster", **source}
-    elif getattr(getattr(source, "DESCRIPTOR", None), "full_name", _CLUSTER) == _POLICY:
-        document = load(source, type=_POLICY, check_support=False).document
-        return {"name": "cluster", "load_balancing_policy": document}
-    document = load(source, type=_CLUSTER, check_support=False).document
-    document.setdefault("name", "cluster")
+    kind = getattr(getattr(source, "DESCRIPTOR", None), "full_name", _CLUSTER)
+    tree = _policy_named(source) if isinstance(source, str) else None
+    if tree is None:
+        tree = tree_of(source, kind)
+    if isinstance(tree, Mapping):
+        if kind == _POLICY or "policies" in tree:
+            tree = {"load_balancing_policy": tree}
+        elif "typed_extension_config" in tree or "typedExtensionConfig" in tree:
+            tree = {"load_balancing_policy": {"policies": [tree]}}
+        elif "typed_config" in tree or "typedConfig" in tree:
+            tree = {"load_balancing_policy": {"policies": [{"typed_extension_config": tree}]}}
+        elif kind != _CLUSTER or tree.get("@type", _CLUSTER_URL) != _CLUSTER_URL:
+            tree = _extension({"@type": f"type.googleapis.com/{kind}", **tree})
+        tree = {"name": "cluster", **{k: v for k, v in tree.items() if k != "@type"}}
+        assignment = tree.get("load_assignment")
+        if isinstance(assignment, Mapping) and "clusterName" not in assignment:
+            tree["load_assignment"] = {"cluster_name": tree["name"], **assignment}
+    document: dict[str, Any] = load(tree, type=_CLUSTER, check_support=False).document
     return document
 
 
@@ -774,10 +845,10 @@ def _extension(typed: Mapping[str, Any]) -> dict[str, Any]:
 
 def _policy_named(name: str) -> dict[str, Any] | None:
     """Cluster fields of a policy's name in one of its spellings; None when it is none."""
-    if not name.replace(".", "").replace("_", "").isalnum():
+    if not name.replace(".", "").replace("_", "").replace("-", "").isalnum():
         return None
     key = name.removeprefix("envoy.load_balancing_policies.").upper()
-    squeezed = key.replace("_", "")
+    squeezed = key.replace("_", "").replace("-", "")
     for policy in _LEGACY:
         if squeezed == policy.replace("_", ""):
             return {"lb_policy": policy}
@@ -860,6 +931,8 @@ def _clock(now: Any) -> Callable[[], int]:
 
     def milliseconds() -> int:
         value = read()
+        if not isinstance(value, int | float) or not math.isfinite(value):
+            raise TypeError(f"now must give milliseconds (int) or seconds (float), not {value!r}")
         # A float may stand for a whole millisecond and yet be a little less.
         whole = value if isinstance(value, int) else math.floor(round(value * 1e6) / 1000)
         return _EPOCH_MS + int(whole)
@@ -875,14 +948,22 @@ def _draws(random: Any) -> dict[str, Any]:
     if hasattr(random, "getrandbits"):
         return {"draw": lambda: random.getrandbits(64)}
     if callable(random):
-        return {"draw": lambda: random() & _U64}
+        return {"draw": lambda: _drawn(random())}
+    if isinstance(random, str | bytes) or not isinstance(random, Iterable):
+        raise TypeError(f"random is a function, numbers, a generator or a seed, not {random!r}")
     return {"draw": _from(iter(random))}
+
+
+def _drawn(value: Any) -> int:
+    if not isinstance(value, int):
+        raise TypeError(f"random must give integers of 64 bits, not {value!r}")
+    return value & _U64
 
 
 def _from(values: Iterator[int]) -> Callable[[], int]:
     def draw() -> int:
         for value in values:
-            return value & _U64
+            return _drawn(value)
         raise IndexError("random has no more draws")
 
     return draw

@@ -167,7 +167,7 @@ class ClusterManager:
         headers: Headers | None = None,
         metadata: Mapping[str, Any] | None = None,
         retry: Any = None,
-        override_host: str | Host | None = None,
+        override_host: str | Host | int | None = None,
         override_host_strict: bool = False,
     ) -> Host | None:
         """A host for a request, or None when none can be selected.

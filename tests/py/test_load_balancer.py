@@ -11,6 +11,7 @@ import meshcore
 from meshcore import ConfigError, LoadBalancer, priority_load
 from meshcore.balancing import PriorityLoad, Retry
 from meshcore.config import load
+from meshcore.config.schema import message_class
 
 THREE = ["10.0.0.1:80", "10.0.0.2:80", "10.0.0.3:80"]
 WEIGHTED = [("10.0.0.1:80", 2), ("10.0.0.2:80", 3), ("10.0.0.3:80", 7)]
@@ -726,6 +727,116 @@ def test_bad_selectors_are_refused(selector: dict[str, Any]) -> None:
     assert caught.value.path == "lb_subset_config.subset_selectors[0].fallback_keys_subset"
     with pytest.raises(ConfigError):
         subsets(VERSIONS, ["a"], locality_weight_aware=True)
+
+
+# --- in any form -------------------------------------------------------------------------------
+
+A, B, C = "10.0.0.1:80", "10.0.0.2:80", "10.0.0.3:80"
+PREVIOUS = (
+    "type.googleapis.com/envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"
+)
+SOCKET = {"socket_address": {"address": "10.0.0.1", "port_value": 80}}
+RANDOM = {
+    "@type": "type.googleapis.com/envoy.extensions.load_balancing_policies.random.v3.Random",
+}
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        "ring-hash",
+        '{"lb_policy": "RING_HASH"}',
+        "lb_policy: RING_HASH",
+        "lbPolicy: RING_HASH",
+        {"lb_policy": 2},
+        {"@type": "type.googleapis.com/envoy.config.cluster.v3.Cluster", "lb_policy": "RING_HASH"},
+        {"lb_policy": "RING_HASH", "load_assignment": {"endpoints": []}},
+    ],
+)
+def test_a_cluster_in_any_form(policy: Any) -> None:
+    assert "ring_hash_lb.size" in LoadBalancer(policy, [A, B]).stats
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        RANDOM,
+        {"name": "any", "typed_config": RANDOM},
+        {"typed_extension_config": {"name": "any", "typed_config": RANDOM}},
+        {"policies": [{"typed_extension_config": {"name": "any", "typed_config": RANDOM}}]},
+        f"policies: [{{typed_extension_config: {{name: any, typed_config: {RANDOM}}}}}]",
+        message_class("envoy.extensions.load_balancing_policies.random.v3.Random")(),
+    ],
+)
+def test_a_policy_in_any_form(policy: Any) -> None:
+    assert str(LoadBalancer(policy, [A, B], random=[1]).choose()) == B
+
+
+@pytest.mark.parametrize(
+    ("endpoints", "wanted"),
+    [
+        ({A: 3, B: 1}, [(A, 3, 0), (B, 1, 0)]),
+        ({A: {"weight": 2, "priority": 1}}, [(A, 2, 1)]),
+        ([[A, B], [(C, 2)]], [(A, 1, 0), (B, 1, 0), (C, 2, 1)]),
+        ([(A, 2, 1), ("10.0.0.2", 80), ("10.0.0.3", 80, 4)], [(A, 2, 1), (B, 1, 0), (C, 4, 0)]),
+        ([{"ip": "10.0.0.1", "port": 80}], [(A, 1, 0)]),
+        ([{"address": SOCKET}], [(A, 1, 0)]),
+        ({"lb_endpoints": [{"endpoint": {"address": SOCKET}}]}, [(A, 1, 0)]),
+        ({"endpoint": {"address": SOCKET}}, [(A, 1, 0)]),
+        ({"clusterName": "c", "endpoints": [{"lbEndpoints": []}]}, []),
+        ("endpoints: []", []),
+        ([[], [A]], [(A, 1, 1)]),
+    ],
+)
+def test_endpoints_in_any_form(endpoints: Any, wanted: Any) -> None:
+    found = [(h.address, h.weight, h.priority) for h in LoadBalancer("RANDOM", endpoints).hosts]
+    assert found == wanted
+
+
+def test_what_an_endpoint_may_say_of_itself() -> None:
+    (host,) = LoadBalancer(
+        "RANDOM", [{"address": A, "zone": "z", "region": "r", "canary": True, "healthy": False}]
+    ).hosts
+    assert host.locality == {"region": "r", "zone": "z"}
+    assert host.metadata == {"envoy.lb": {"canary": True}}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda b: b.set_health(A, None),
+        lambda b: b.set_active_requests(A, -1),
+        lambda b: b.set_active_requests(A, 1.5),
+        lambda b: b.choose(retry={"hosts": [A]}),
+        lambda b: b.choose(override_host=("10.0.0.1", 80)),
+        lambda b: b.update("0", [A]),
+        lambda b: b.update(0, None),
+        lambda b: LoadBalancer("RANDOM", [A], random="x"),
+        lambda b: LoadBalancer("RANDOM", [A], random=lambda: 0.5).choose(),
+        lambda b: LoadBalancer("RANDOM", [A], now=float("nan")),
+        lambda b: priority_load([3]),  # type: ignore[list-item]
+        lambda b: priority_load([(-1, 0)]),
+        lambda b: priority_load([{"hosts": 1, "healthy": 0.5}]),
+    ],
+)
+def test_what_makes_no_sense_is_refused(wrong: Any) -> None:
+    balancer = LoadBalancer("RANDOM", [A, B], random=[0] * 9)
+    with pytest.raises((ValueError, TypeError, ConfigError), match=" "):
+        wrong(balancer)
+    assert str(balancer.choose()) == A
+
+
+def test_a_number_of_hosts_is_passed_over() -> None:
+    balancer = LoadBalancer("ROUND_ROBIN", THREE, random=lambda: 0)
+    assert picks(balancer, 1) == [0]
+    assert str(balancer.choose(retry=1)) == THREE[2]
+    assert str(balancer.choose(retry=0)) == THREE[0]
+    ring = LoadBalancer("RING_HASH", THREE)
+    assert str(ring.choose(7, retry=2)) == meshcore.RingHash([(a, 1) for a in THREE]).host(7, 2)
+    assert str(balancer.choose(retry={"attempted": [1]})) == THREE[2]
+    policy = {"retry_host_predicate": [{"name": "x", "typed_config": {"@type": f"{PREVIOUS}"}}]}
+    assert str(balancer.choose(retry={"retry_policy": policy, "attempted": [THREE[0]]})) == THREE[1]
+    assert str(balancer.choose(override_host=2)) == THREE[2]
 
 
 # --- latency and load reports --------------------------------------------------------------------

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from google.protobuf.descriptor import FieldDescriptor
     from google.protobuf.message import Message
 
-__all__ = ["Config", "load", "load_file"]
+__all__ = ["Config", "load", "load_file", "tree_of"]
 
 log = logging.getLogger("meshcore")
 # Silent unless the host sets up logging.
@@ -128,7 +128,7 @@ def _load(source: Any, type_: str, overlay: Any) -> Config:
         plan = plan_for(type_)
     except KeyError:
         raise ConfigError("", f"the schema has no message {type_}") from None
-    tree = _tree(source, type_)
+    tree = tree_of(source, type_)
     if overlay:
         tree = _merged(tree, overlay, plan)
     document = plan.walk(tree)
@@ -174,7 +174,10 @@ def _merged(tree: Any, overlay: Any, plan: Plan) -> dict[str, Any]:
     return merged
 
 
-def _tree(source: Any, type_: str) -> Any:
+def tree_of(source: Any, type_: str) -> Any:
+    """What a source holds, not validated: mappings, lists and values as they were written."""
+    if isinstance(source, Config):
+        return source.document
     if isinstance(source, Mapping):
         return source
     if isinstance(source, str):
