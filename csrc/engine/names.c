@@ -241,8 +241,14 @@ uint64_t mc_engine_names_age(const mc_engine *engine, mc_slice cache, mc_slice k
     uint64_t newest = 0;
     mc_loop_refresh(engine->control);
     const uint64_t now = mc_loop_now_ms(engine->control);
+    const bool sub = cache.n > 0 && cache.p[0] == '~';
     for (uint32_t i = 0; s != NULL && i < engine->members.count; i++) {
         const mc_member *member = engine->members.items[i];
+        if (sub) {
+            const bool its = member != NULL && mc_slice_eq(member->cluster->name, key);
+            newest = its ? atomic_load(&member->cluster->used_ms) : newest;
+            continue;
+        }
         const mc_host *host = uses(member, s) ? mc_named_find(&member->named, key) : NULL;
         const uint64_t used = host == NULL ? 0 : atomic_load(&host->used_ms);
         newest = used > newest ? used : newest;

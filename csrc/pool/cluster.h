@@ -152,6 +152,7 @@ typedef struct mc_cluster {
     mc_original_dst *original_dst;         /* NULL: of another type */
     struct mc_aggregate_config *aggregate; /* NULL: of another type */
     mc_forward *forward;                   /* NULL: of another type */
+    _Atomic uint64_t used_ms;              /* of a sub-cluster (CL-17): when a request last asked for it */
     mc_outlier_config *outlier;            /* NULL: not watched */
     uint64_t update_merge_window_ms;       /* CL-12; 0: off */
     mc_breakers breakers[MC_PRIORITIES];

@@ -1,5 +1,6 @@
 #include "pool/names.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 
 #include "base/alloc.h"
@@ -23,10 +24,16 @@ mc_status mc_forward_compile(const mc_value *cluster, mc_arena *arena, mc_forwar
     if (forward == NULL) {
         return MC_ENOMEM;
     }
-    MC_TRY(mc_value_read_object(typed, "dns_cache_config", &cache, error));
-    MC_TRY(mc_read_text(arena, cache, "name", &forward->cache, error));
     *out = forward;
-    return MC_OK;
+    MC_TRY(mc_value_read_object(typed, "sub_clusters_config", &cache, error));
+    if (cache != NULL) {
+        mc_slice parts[] = {MC_SLICE("~"), MC_SLICE_NONE};
+        forward->sub_clusters = true;
+        MC_TRY(mc_value_read_string(cluster, "name", &parts[1], error));
+        return mc_arena_concat(arena, parts, 2, &forward->cache);
+    }
+    MC_TRY(mc_value_read_object(typed, "dns_cache_config", &cache, error));
+    return mc_read_text(arena, cache, "name", &forward->cache, error);
 }
 
 /* What follows the last ':' is a port only if it is a number that a port can be; else all is the host's name. */
@@ -46,6 +53,26 @@ mc_status mc_name_key(mc_slice authority, uint16_t port, mc_arena *arena, mc_sli
     return mc_arena_concat(arena, parts, 2, out);
 }
 
+mc_status mc_sub_cluster_name(mc_slice key, mc_arena *arena, mc_slice *out) {
+    char digits[24];
+    size_t colon = key.n;
+    uint64_t port;
+    while (colon > 0 && key.p[colon - 1] != ':') {
+        colon--;
+    }
+    if (colon == 0) {
+        return MC_EINVAL;
+    }
+    MC_TRY(mc_slice_u64(mc_slice_from(key, colon), &port));
+    mc_slice host = mc_slice_of(key.p, colon - 1);
+    if (host.n >= 2 && host.p[0] == '[' && host.p[host.n - 1] == ']') {
+        host = mc_slice_of(host.p + 1, host.n - 2);
+    }
+    const int n = snprintf(digits, sizeof digits, ":%" PRIu64, port);
+    const mc_slice parts[] = {MC_SLICE(MC_SUB_CLUSTER), host, mc_slice_of(digits, (size_t)n)};
+    return mc_arena_concat(arena, parts, 3, out);
+}
+
 /* --- the cache -------------------------------------------------------------------------------------------------------------- */
 
 mc_name_cache *mc_name_cache_new(mc_slice name, mc_stats *stats) {
@@ -58,6 +85,9 @@ mc_name_cache *mc_name_cache_new(mc_slice name, mc_stats *stats) {
     memcpy(copy, name.p, name.n);
     cache->name = mc_slice_of(copy, name.n);
     cache->stats = mc_stats_ref(stats);
+    if (name.n > 0 && name.p[0] == '~') {
+        return cache;
+    }
     int n = snprintf(text, sizeof text, "dns_cache.%.*s.", MC_SLICE_ARG(name));
     mc_slice scope = mc_slice_of(text, (size_t)n < sizeof text ? (size_t)n : sizeof text - 1);
     cache->host_overflow = mc_stats_scoped(stats, MC_COUNTER, scope, MC_SLICE("host_overflow"));

@@ -23,13 +23,20 @@
 /* A dynamic forward proxy cluster. */
 typedef struct mc_forward {
     mc_slice cache; /* its name */
+    bool
+        sub_clusters; /* each key has a cluster of its own, named MC_SUB_CLUSTER and the key; `cache` is "~" and the cluster's name */
 } mc_forward;
+
+#define MC_SUB_CLUSTER "DFPCluster:"
 
 /* NULL for a cluster of another type. Lives in `arena`. */
 MC_MUST_CHECK mc_status mc_forward_compile(const mc_value *cluster, mc_arena *arena, mc_forward **out, mc_error *error);
 
 /* The key of an authority whose port, if it names none, is this one. */
 MC_MUST_CHECK mc_status mc_name_key(mc_slice authority, uint16_t port, mc_arena *arena, mc_slice *out);
+
+/* The cluster of a key: an IP address loses its brackets, a port its leading zeros. */
+MC_MUST_CHECK mc_status mc_sub_cluster_name(mc_slice key, mc_arena *arena, mc_slice *out);
 
 /* --- the cache ----------------------------------------------------------------------------------------------------------- */
 
@@ -41,7 +48,7 @@ typedef struct mc_name_cache {
     mc_stats *stats;
 } mc_name_cache;
 
-/* NULL: out of memory. The limits may be set again while nobody uses the cache. */
+/* NULL: out of memory. What is named "~..." is no cache of DNS and counts nothing. The limits may be set again while nobody uses the cache. */
 MC_MUST_CHECK mc_name_cache *mc_name_cache_new(mc_slice name, mc_stats *stats);
 void mc_name_cache_set(mc_name_cache *cache, uint32_t max_hosts, uint32_t max_pending, mc_slab *slab);
 void mc_name_cache_free(mc_name_cache *cache);

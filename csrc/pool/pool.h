@@ -128,7 +128,7 @@ struct mc_upstream {
     void (*on_outcome)(void *ctx, mc_upstream *upstream, mc_host *host, unsigned types);
     /* A response said x-envoy-immediate-health-check-fail; NULL: nobody listens. */
     void (*on_fail_host)(void *ctx, mc_upstream *upstream, mc_host *host);
-    /* The upstream of a cluster by name, for members of an aggregate; NULL: there is none. */
+    /* The upstream of a cluster by name, for members of an aggregate and sub-clusters; NULL: there is none. */
     mc_upstream *(*find)(void *ctx, mc_slice name);
     /* A host was made here (CL-15). */
     void (*on_new_host)(void *ctx, mc_upstream *upstream, mc_host *host);
@@ -164,6 +164,8 @@ void mc_upstream_set_local(mc_upstream *upstream, mc_hosts *local);
 /* A host by the cluster's policy, or NULL (counted upstream_cx_none_healthy). Borrowed until the membership changes. *from: whose host
  * it is: of an aggregate cluster (CL-16) that of a member, else `upstream`. */
 mc_host *mc_upstream_choose(mc_upstream *upstream, const mc_lb_request *request, mc_upstream **from);
+/* The same of a sub-cluster (CL-17) by its name; not counted. */
+mc_host *mc_upstream_choose_sub(mc_upstream *upstream, mc_slice name, const mc_lb_request *request, mc_upstream **from);
 /* The priority of a host chosen so, as the upstream counts priorities (PR-12). */
 uint32_t mc_upstream_priority_of(const mc_upstream *upstream, const mc_upstream *from, const mc_host *host);
 

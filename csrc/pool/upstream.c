@@ -222,3 +222,11 @@ mc_host *mc_upstream_choose(mc_upstream *upstream, const mc_lb_request *request,
     }
     return host;
 }
+
+mc_host *mc_upstream_choose_sub(mc_upstream *upstream, mc_slice name, const mc_lb_request *request,
+                                mc_upstream **from) {
+    mc_upstream *found = upstream->find == NULL ? NULL : upstream->find(upstream->ctx, name);
+    mc_host *host = found == NULL ? NULL : choose_here(found, request, NULL);
+    *from = host == NULL ? upstream : found;
+    return host;
+}

@@ -12,10 +12,11 @@
 /* --- what is asked ------------------------------------------------------------------------------------------------------ */
 
 /* Only who uses a hash asks for it, and a cookie that nobody asked for is not made. Who chooses among the clusters of an
- * aggregate is not known yet. */
+ * aggregate, or in a sub-cluster, is not known yet. */
 static bool hashes(const mc_cluster *cluster) {
     const mc_lb_policy policy = cluster->lb.policy;
-    return policy == MC_LB_RING_HASH || policy == MC_LB_MAGLEV || cluster->aggregate != NULL;
+    return policy == MC_LB_RING_HASH || policy == MC_LB_MAGLEV || cluster->aggregate != NULL ||
+           (cluster->forward != NULL && cluster->forward->sub_clusters);
 }
 
 /* HA-5, RT-45: the balancer's own policies stand in for the cluster's, and those for the route's. */
@@ -53,7 +54,7 @@ static mc_status set_criteria(mc_router *r) {
 
 mc_status mc_router_ask(mc_router *r, const mc_route_request *request) {
     mc_status status = set_hash(r, request);
-    const bool asks = r->cluster->lb.subsets != NULL || r->cluster->aggregate != NULL;
+    const bool asks = r->cluster->lb.subsets != NULL || r->cluster->aggregate != NULL || r->cluster->forward != NULL;
     return MC_LIKELY(!asks) || status != MC_OK ? status : set_criteria(r);
 }
 
@@ -154,13 +155,14 @@ static void name_known(mc_name_wait *wait, mc_slice why) {
     }
 }
 
-static mc_host *seek(mc_router *r) {
+static mc_host *seek(mc_router *r, mc_upstream **from) {
     mc_stream *stream = r->stream;
     const mc_seeker who = {.proxy = stream->proxy,
                            .arena = &stream->arena,
                            .request = &stream->request,
                            .metadata = stream->metadata,
-                           .filter_state = stream->filter_state};
+                           .filter_state = stream->filter_state,
+                           .lb = &r->lb};
     struct mc_router_seek *own = r->seek;
     if (own == NULL && (own = mc_arena_zalloc(&stream->arena, sizeof *own)) == NULL) {
         r->no_host = "out_of_memory";
@@ -169,7 +171,7 @@ static mc_host *seek(mc_router *r) {
     own->router = r;
     own->seek.wait.done = name_known;
     r->seek = own;
-    mc_host *host = mc_seek_host(&own->seek, &who, r->upstream);
+    mc_host *host = mc_seek_host(&own->seek, &who, r->upstream, from);
     r->waiting = mc_router_seeks(r);
     r->no_host = own->seek.why;
     return host;
@@ -187,7 +189,7 @@ static mc_host *choose(mc_router *r, mc_upstream **from) {
         r->lb.ctx = r;
         r->lb.retry_priority = r->retry_priority;
     }
-    return mc_seeks(r->upstream) ? seek(r) : mc_upstream_choose(r->upstream, &r->lb, from);
+    return mc_seeks(r->upstream) ? seek(r, from) : mc_upstream_choose(r->upstream, &r->lb, from);
 }
 
 /* PR-12. Without memory the priorities tried are not left aside. */

@@ -2,6 +2,8 @@
 
 #include <stdio.h>
 
+#include "base/read.h"
+
 static mc_slice text_of(const mc_value *state, const char *name) {
     const mc_value *value = mc_value_get(state, name);
     return value != NULL && value->kind == MC_STRING ? value->string : MC_SLICE_NONE;
@@ -26,6 +28,10 @@ mc_status mc_forward_key(const mc_headers *request, const mc_value *state, mc_ar
         return MC_OK;
     }
     return mc_name_key(host, state == NULL ? 80 : port_of(state), arena, key);
+}
+
+mc_status mc_forward_sub_cluster(mc_slice key, mc_arena *arena, mc_slice *name) {
+    return mc_sub_cluster_name(key.n == 0 ? MC_SLICE(":80") : key, arena, name);
 }
 
 mc_names *mc_forward_names(const mc_proxy *proxy, mc_slice cache) { return mc_map_get(&proxy->names, cache); }
@@ -79,7 +85,18 @@ static void look(mc_seek *seek, const mc_seeker *who, const mc_cluster *cluster,
     }
 }
 
-static mc_host *by_name(mc_seek *seek, const mc_seeker *who, mc_upstream *upstream) {
+/* Only a filter makes sub-clusters. */
+static mc_host *in_sub_cluster(mc_seek *seek, const mc_seeker *who, mc_slice key, mc_upstream **from) {
+    mc_slice name;
+    if (mc_forward_sub_cluster(key, who->arena, &name) != MC_OK) {
+        seek->why = "out_of_memory";
+        return NULL;
+    }
+    return mc_upstream_choose_sub(*from, name, who->lb, from);
+}
+
+static mc_host *by_name(mc_seek *seek, const mc_seeker *who, mc_upstream **from) {
+    mc_upstream *upstream = *from;
     mc_slice key;
     if (mc_forward_key(who->request, who->filter_state, who->arena, &key) != MC_OK) {
         seek->why = "out_of_memory";
@@ -88,6 +105,9 @@ static mc_host *by_name(mc_seek *seek, const mc_seeker *who, mc_upstream *upstre
     if (key.n == 0) {
         seek->why = "empty_host_header";
         return NULL;
+    }
+    if (upstream->cluster->forward->sub_clusters) {
+        return in_sub_cluster(seek, who, key, from);
     }
     mc_host *host = mc_named_find(&upstream->named, key);
     if (host == NULL) {
@@ -101,8 +121,9 @@ static mc_host *by_name(mc_seek *seek, const mc_seeker *who, mc_upstream *upstre
     return host;
 }
 
-mc_host *mc_seek_host(mc_seek *seek, const mc_seeker *who, mc_upstream *upstream) {
-    mc_host *host = upstream->cluster->original_dst != NULL ? by_address(who, upstream) : by_name(seek, who, upstream);
+mc_host *mc_seek_host(mc_seek *seek, const mc_seeker *who, mc_upstream *upstream, mc_upstream **from) {
+    *from = upstream;
+    mc_host *host = upstream->cluster->original_dst != NULL ? by_address(who, upstream) : by_name(seek, who, from);
     if (host == NULL &&
         !mc_name_waits(&seek->wait)) { /* as far as it is known at once: a later answer is not counted */
         mc_counter_inc(who->proxy->slab, upstream->cluster->stats.upstream_cx_none_healthy);

@@ -410,6 +410,15 @@ static void go_to(mc_shadow *s, mc_host *host) {
     }
 }
 
+/* The host is of a member of an aggregate cluster, or of a sub-cluster. */
+static void take_upstream(mc_shadow *s, mc_upstream *from) {
+    if (MC_UNLIKELY(from != s->upstream)) {
+        mc_upstream_hold(from);
+        mc_upstream_release(s->upstream);
+        s->upstream = from;
+    }
+}
+
 static void seek(mc_shadow *s);
 
 static void name_known(mc_name_wait *wait, mc_slice why) {
@@ -423,9 +432,12 @@ static void name_known(mc_name_wait *wait, mc_slice why) {
 }
 
 static void seek(mc_shadow *s) {
-    const mc_seeker who = {.proxy = s->proxy, .arena = &s->arena, .request = &s->request};
+    const mc_lb_request asked = {.now_ms = mc_loop_now_ms(s->proxy->loop)};
+    const mc_seeker who = {.proxy = s->proxy, .arena = &s->arena, .request = &s->request, .lb = &asked};
+    mc_upstream *from;
     s->seek.wait.done = name_known;
-    mc_host *host = mc_seek_host(&s->seek, &who, s->upstream);
+    mc_host *host = mc_seek_host(&s->seek, &who, s->upstream, &from);
+    take_upstream(s, from);
     if (host != NULL) {
         go_to(s, host);
     } else if (!mc_name_waits(&s->seek.wait)) {
@@ -436,11 +448,7 @@ static void seek(mc_shadow *s) {
 static void choose(mc_shadow *s, mc_slice node_zone) {
     mc_upstream *from;
     mc_host *host = mc_upstream_choose(s->upstream, &(mc_lb_request){.now_ms = mc_loop_now_ms(s->proxy->loop)}, &from);
-    if (MC_UNLIKELY(from != s->upstream)) { /* of an aggregate cluster */
-        mc_upstream_hold(from);
-        mc_upstream_release(s->upstream);
-        s->upstream = from;
-    }
+    take_upstream(s, from);
     if (host == NULL) {
         no_host(s);
         return;

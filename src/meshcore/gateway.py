@@ -28,7 +28,7 @@ import os
 import secrets
 import threading
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from meshcore.discovery import Source
+    from meshcore.discovery.sub_clusters import MadeCluster, SubClusters
     from meshcore.health.checker import Checker
     from meshcore.tracing import SpanExporter
 
@@ -426,7 +427,8 @@ class _Run:
         self._checked_as: dict[str, str] = {}
         self._overload: Overload | None = None
         self.routes = FileRoutes(gateway._stats)
-        self._names = NameCaches(gateway._stats, self.engine, loop)
+        self._names = NameCaches(gateway._stats, self.engine, loop, self._sub_clusters)
+        self._made: dict[str, MadeCluster] = {}
 
     # --- from other threads ---------------------------------------------------------------------
 
@@ -561,28 +563,39 @@ class _Run:
 
     async def apply(self, config: Config) -> None:
         await self._publish(config, wait=True)
-        self.gateway._config = config
 
     async def _again(self) -> None:
-        await self._publish(self.gateway._config, wait=True)
+        await self._publish(None, wait=True)
 
-    async def _publish(self, config: Config, *, wait: bool) -> None:
+    async def _publish(
+        self,
+        config: Config | None,
+        *,
+        wait: bool,
+        unless: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """Gives workers a configuration, or (None) once more the one in use, with what was found
+        for it since; `unless` it is not needed any more when its turn comes."""
         async with self._changes:
-            fresh = await self._resolve(config.document)
+            if unless():
+                return
+            config = self.gateway._config if config is None else config
+            whole = self._with_made(config.document)
+            fresh = await self._resolve(whole)
             checkers = self._checkers
             try:
-                checkers = await self._check(config.document)
+                checkers = await self._check(whole)
                 views = {name: checker.view() for name, checker in checkers.items()}
-                own_listeners, own_filters = self._admin(config.document)
-                traced = self._tracers.prepare(self.routes.resolve(config.document))
+                own_listeners, own_filters = self._admin(whole)
+                traced = self._tracers.prepare(self.routes.resolve(whole))
                 assignments = {**self._assignments, **views}
                 document, filters = _prepare(traced, self.loop, assignments, own_listeners)
                 snapshot = self.engine.compile(_encode(document), [*filters, *own_filters])
                 self.engine.bind(snapshot)
                 self._start_log_writer()
-                self._names.follow(document)
+                self._names.follow(config.document)
                 self.engine.publish(snapshot)
-                self._names.forget(document)
+                self._names.forget(config.document)
             except BaseException:
                 self._keep_checkers(self._checkers, checkers)
                 for name, source in fresh.items():
@@ -595,8 +608,49 @@ class _Run:
             self._watch_resources(config.document.get("overload_manager"))
             self._places.follow(config.document, self._assignments)
             self._tracers.follow(config.document)
+            self.gateway._config = config
             if wait:
                 await self._until(lambda: self.engine.applied)
+
+    # --- clusters that names make (CL-17) ---------------------------------------------------------
+
+    def _sub_clusters(self, document: Mapping[str, Any]) -> list[SubClusters]:
+        clusters = document.get("static_resources", {}).get("clusters", ())
+        parents = [cluster for cluster in clusters if "cluster_type" in cluster]
+        if not parents:
+            return []
+        from meshcore.discovery.sub_clusters import SubClusters, settings_of
+
+        return [
+            SubClusters(
+                parent,
+                self.gateway._stats,
+                self.engine,
+                self.loop,
+                add=self._add_cluster,
+                remove=self._remove_clusters,
+            )
+            for parent in parents
+            if settings_of(parent) is not None
+        ]
+
+    def _with_made(self, document: dict[str, Any]) -> dict[str, Any]:
+        if not self._made:
+            return document
+        resources = document.get("static_resources", {})
+        clusters = resources.get("clusters", [])
+        made = [each.config for each in self._made.values() if each.parent in clusters]
+        return {**document, "static_resources": {**resources, "clusters": [*clusters, *made]}}
+
+    async def _add_cluster(self, made: MadeCluster) -> None:
+        name = made.config["name"]
+        self._made[name] = made
+        await self._publish(None, wait=False, unless=lambda: name in self._sources)
+
+    async def _remove_clusters(self, names: list[str]) -> None:
+        for name in names:
+            self._made.pop(name, None)
+        await self._again()
 
     def _admin(
         self, document: dict[str, Any]
@@ -618,8 +672,12 @@ class _Run:
         new = []
         for name, source in found.items():
             known = self._sources.get(name)
+            made = self._made.get(name)
             if known is not None and known.same_as(source):
                 found[name] = known
+            elif made is not None:
+                found[name] = made.source
+                self._assignments[name] = made.assignment
             else:
                 new.append(source)
         answers = await asyncio.gather(*(source.initial(self.loop) for source in new))

@@ -461,3 +461,92 @@ def test_one_name_is_one_cache(dns: DnsServer, tmp_path: Path) -> None:
     typed["dns_cache_config"] = {**typed["dns_cache_config"], "max_hosts": 5}
     with pytest.raises(meshcore.ConfigError, match="different settings"):
         meshcore.Gateway(config, workers=1)
+
+
+# --- sub-clusters ------------------------------------------------------------------------------
+
+
+def with_sub_clusters(
+    config: dict[str, Any], timeout: str = "0.5s", **settings: Any
+) -> dict[str, Any]:
+    """The same where each name is a cluster of its own."""
+    resources = config["static_resources"]
+    cluster = resources["clusters"][0]
+    typed = cluster["cluster_type"]["typed_config"]
+    typed["sub_clusters_config"] = settings
+    cache = typed.pop("dns_cache_config")
+    for name in ("typed_dns_resolver_config", "dns_lookup_family"):
+        cluster[name] = cache[name]
+    manager = resources["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]
+    for each in manager["http_filters"]:
+        if each["typed_config"].pop("dns_cache_config", None) is not None:
+            each["typed_config"]["sub_cluster_config"] = {"cluster_init_timeout": timeout}
+    return config
+
+
+MADE = re.compile(
+    r"cluster\.(DFPCluster|anywhere).*\.(membership_\w+|upstream_rq_(total|503|200)|update_\w+"
+    r"|upstream_cx_(none_healthy|connect_fail))$"
+    r"|cluster_manager\.(active_clusters|cluster_(added|removed))$"
+)
+
+
+@pytest.mark.parametrize("waits", [True, False])
+def test_every_kind_of_name_has_a_cluster(
+    waits: bool, origin: Upstream, dns: DnsServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("test_forward_proxy.WANTED", MADE)
+    seen = []
+    for run in (theirs, ours):
+        log = tmp_path / "log"
+        with run(with_sub_clusters(settings(dns, log, waits=waits))) as side:
+            hosts = [host.replace("PORT", str(origin.port)) for host in HOSTS if "two" not in host]
+            replies = [side.ask(host) for host in hosts]
+            stats = {name: n for name, n in side.stats().items() if name.startswith("cluster.")}
+            stats = {name: n for name, n in stats.items() if "silent" not in name}
+        seen.append((replies, stats, shown(log, origin.port)))
+    assert seen[1][0] == seen[0][0]
+    assert seen[1][2] == seen[0][2]
+    assert {k: seen[1][1].get(k, 0) for k in seen[0][1]} == seen[0][1]
+
+
+def test_as_many_sub_clusters_as_allowed_until_they_go(
+    origin: Upstream, dns: DnsServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("test_forward_proxy.WANTED", MADE)
+    hosts = [f"{name}.test:{origin.port}" for name in ("a", "nowhere")]
+    for run in (theirs, ours):
+        config = with_sub_clusters(
+            settings(dns, tmp_path / "log"), max_sub_clusters=1, sub_cluster_ttl="1s"
+        )
+        with run(config) as side:
+            assert side.ask(hosts[0]) == (200, b"ok")
+            assert side.ask(hosts[1]) == (503, b"Sub cluster overflow")
+            assert side.ask(hosts[0]) == (200, b"ok")
+            wait_until(lambda side=side: side.stats()["cluster_manager.cluster_removed"] == 1)
+            wait_until(lambda side=side: side.ask(hosts[1]) == (503, b"no healthy upstream"))
+            assert side.stats()["cluster_manager.cluster_added"] == 3
+
+
+def test_sub_clusters_outlive_a_configuration_that_keeps_their_parent(
+    origin: Upstream, dns: DnsServer, tmp_path: Path
+) -> None:
+    def config(**cluster: Any) -> dict[str, Any]:
+        return with_sub_clusters(settings(dns, tmp_path / "log", cluster=cluster))
+
+    host = f"a.test:{origin.port}"
+    with meshcore.Gateway(config(), workers=1) as gateway:
+
+        def clusters() -> Any:
+            return gateway.stats.gauge("cluster_manager.active_clusters").value
+
+        def ask() -> Any:
+            with clients.Connection(gateway.listeners["front"][1]) as connection:
+                return connection.request(host=host).status
+
+        assert (ask(), clusters()) == (200, 2)
+        gateway.update(config())
+        assert (ask(), clusters(), origin.connections) == (200, 2, 1)
+        gateway.update(config(connect_timeout="1s"))
+        wait_until(lambda: clusters() == 1)
+        assert (ask(), clusters(), origin.connections) == (200, 2, 2)

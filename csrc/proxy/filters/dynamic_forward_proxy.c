@@ -1,4 +1,5 @@
 /* dynamic_forward_proxy (CL-17): a request for a dynamic forward proxy cluster waits until its name is resolved. */
+#include "base/defaults.h"
 #include "proxy/filters/kind.h"
 #include "proxy/forward.h"
 
@@ -10,12 +11,14 @@ typedef struct config {
     mc_slice cache;
     bool by_state; /* allow_dynamic_host_from_filter_state */
     bool save_address;
+    uint64_t init_timeout_ms; /* of a sub-cluster */
 } config;
 
 typedef struct state {
     mc_name_wait wait;
     mc_filter *filter;
     mc_slice key;
+    mc_timer too_long;
 } state;
 
 static void reply(mc_filter *filter, uint16_t status, mc_slice body, const char *details, const char *details_class,
@@ -98,6 +101,60 @@ static mc_filter_status look(mc_filter *filter, state *state, mc_names *names) {
     return mc_filter_out_of_memory(filter);
 }
 
+/* --- a sub-cluster, which is made when its name is first asked for ---------------------------------------------------------- */
+
+static void touch(mc_filter *filter, const state *state) {
+    const mc_proxy *proxy = mc_filter_stream(filter)->proxy;
+    mc_upstream *sub = mc_proxy_upstream(proxy, proxy->find_slot(proxy->ctx, state->key));
+    if (sub != NULL) {
+        atomic_store_explicit(&sub->cluster->used_ms, mc_loop_now_ms(proxy->loop), memory_order_relaxed);
+    }
+}
+
+static void made(mc_name_wait *wait, mc_slice details) {
+    state *state = MC_CONTAINER(wait, struct state, wait);
+    mc_timer_cancel(mc_filter_loop(state->filter), &state->too_long);
+    if (!mc_filter_stream(state->filter)->local_reply) {
+        touch(state->filter, state);
+        mc_filter_continue_decoding(state->filter);
+    }
+}
+
+static void not_made(mc_timer *timer) {
+    state *state = MC_CONTAINER(timer, struct state, too_long);
+    mc_name_wait_cancel(&state->wait);
+    reply(state->filter, 503, MC_SLICE("Sub cluster warming timeout"), "sub_cluster_warming_timeout", NULL, 0);
+}
+
+static mc_filter_status seek_sub_cluster(mc_filter *filter, state *state, mc_names *names) {
+    const config *config = mc_filter_get_config(filter);
+    mc_slice why;
+    switch (mc_names_look(names, state->key, false, &state->wait, &why)) {
+    case MC_NAME_KNOWN:
+    case MC_NAME_FAILED: touch(filter, state); return MC_FILTER_CONTINUE;
+    case MC_NAME_LOADING:
+        mc_filter_set_state(filter, state);
+        mc_timer_arm(mc_filter_loop(filter), &state->too_long, config->init_timeout_ms);
+        return MC_FILTER_STOP;
+    case MC_NAME_CACHE_FULL:
+        reply(filter, 503, MC_SLICE("Sub cluster overflow"), "sub_cluster_overflow", NULL, 0);
+        return MC_FILTER_STOP;
+    case MC_NAME_TOO_MANY_WAIT:
+    case MC_NAME_NO_MEMORY: break;
+    }
+    return mc_filter_out_of_memory(filter);
+}
+
+/* --- the filter --------------------------------------------------------------------------------------------------------------- */
+
+static mc_status set_key(mc_filter *filter, const mc_headers *headers, const mc_forward *forward, state *state) {
+    const config *config = mc_filter_get_config(filter);
+    mc_stream *stream = mc_filter_stream(filter);
+    const mc_value *values = config->by_state ? stream->filter_state : NULL;
+    MC_TRY(mc_forward_key(headers, values, &stream->arena, &state->key));
+    return forward->sub_clusters ? mc_forward_sub_cluster(state->key, &stream->arena, &state->key) : MC_OK;
+}
+
 static mc_filter_status decode_headers(mc_filter *filter, mc_headers *headers, bool end_stream) {
     const config *config = mc_filter_get_config(filter);
     mc_stream *stream = mc_filter_stream(filter);
@@ -106,9 +163,10 @@ static mc_filter_status decode_headers(mc_filter *filter, mc_headers *headers, b
         return MC_FILTER_CONTINUE;
     }
     state *state = mc_arena_zalloc(mc_filter_arena(filter), sizeof *state);
-    mc_names *names = mc_forward_names(stream->proxy, config->cache);
+    const mc_forward *forward = upstream->cluster->forward;
+    mc_names *names = mc_forward_names(stream->proxy, forward->sub_clusters ? forward->cache : config->cache);
     if (state == NULL || names == NULL || rewrite_host(filter, headers) != MC_OK ||
-        mc_forward_key(headers, config->by_state ? stream->filter_state : NULL, &stream->arena, &state->key) != MC_OK) {
+        set_key(filter, headers, forward, state) != MC_OK) {
         return mc_filter_out_of_memory(filter);
     }
     if (state->key.n == 0) {
@@ -116,6 +174,11 @@ static mc_filter_status decode_headers(mc_filter *filter, mc_headers *headers, b
         return MC_FILTER_STOP;
     }
     state->filter = filter;
+    if (forward->sub_clusters) {
+        state->wait.done = made;
+        state->too_long.fire = not_made;
+        return seek_sub_cluster(filter, state, names);
+    }
     state->wait.done = resolved;
     return look(filter, state, names);
 }
@@ -124,6 +187,7 @@ static void close_filter(mc_filter *filter) {
     state *state = mc_filter_get_state(filter);
     if (state != NULL) {
         mc_name_wait_cancel(&state->wait);
+        mc_timer_cancel(mc_filter_loop(filter), &state->too_long);
     }
 }
 
@@ -134,6 +198,9 @@ static mc_status compile(mc_filter_compile *c, const mc_value *value, void **out
     if (config == NULL) {
         return MC_ENOMEM;
     }
+    MC_TRY(mc_value_read_object(value, "sub_cluster_config", &cache, c->error));
+    config->init_timeout_ms = MC_DEFAULT_SUB_CLUSTER_INIT_TIMEOUT;
+    MC_TRY(mc_value_read_duration_ms(cache, "cluster_init_timeout", &config->init_timeout_ms, c->error));
     MC_TRY(mc_value_read_object(value, "dns_cache_config", &cache, c->error));
     MC_TRY(mc_read_text(c->arena, cache, "name", &config->cache, c->error));
     MC_TRY(mc_value_read_bool(value, "allow_dynamic_host_from_filter_state", &config->by_state, c->error));

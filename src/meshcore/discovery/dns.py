@@ -134,7 +134,9 @@ class DnsCluster:
                 if self._jitter:
                     wait += self._draw() % self._jitter
             if self._on_change is not None:
-                self._tell()
+                self._tell(answered=ttl is not None)
+            elif ttl is not None and not self._answers[index]:
+                self._unchanged.inc()
             await self._sleep(wait / 1000)
 
     async def _resolve(self, index: int, name: str) -> int | None:
@@ -153,9 +155,9 @@ class DnsCluster:
         ttls = [ttl or 0 for _, ttl in (found[:1] if self._logical else found)]
         return min(ttls, default=0)
 
-    def _tell(self) -> None:
+    def _tell(self, *, answered: bool = False) -> None:
         assignment = self._assignment()
-        if assignment == self._last:
+        if answered and assignment == self._last:
             self._unchanged.inc()
         self._last = assignment
         if self._on_change is not None:

@@ -10,7 +10,7 @@ import asyncio
 import json
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from meshcore._core.stats import Store
+    from meshcore.discovery.sub_clusters import SubClusters
 
 __all__ = ["DnsCache", "NameCaches", "cache_configs"]
 
@@ -263,29 +264,43 @@ def cache_configs(document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 class NameCaches:
-    """The caches of the configuration in use."""
+    """The caches of the configuration in use, and the makers of sub-clusters (`sub_clusters`)."""
 
-    def __init__(self, stats: Store, workers: Workers, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self,
+        stats: Store,
+        workers: Workers,
+        loop: asyncio.AbstractEventLoop,
+        sub_clusters: Callable[[Mapping[str, Any]], Iterable[SubClusters]],
+    ) -> None:
         self._stats = stats
         self._workers = workers
         self._loop = loop
-        self._caches: dict[str, DnsCache] = {}
+        self._sub_clusters = sub_clusters
+        self._caches: dict[str, DnsCache | SubClusters] = {}
 
     def follow(self, document: Mapping[str, Any]) -> None:
         """Opens what a configuration names and is not open; before workers get it."""
         for config in cache_configs(document):
             known = self._caches.get(config["name"])
             if known is None or not _same(known.config, config):
-                if known is not None:
-                    known.close()
-                self._caches[config["name"]] = cache = DnsCache(
-                    config, self._stats, self._workers, self._loop
-                )
-                cache.open()
+                self._open(DnsCache(config, self._stats, self._workers, self._loop))
+        for fresh in self._sub_clusters(document):
+            known = self._caches.get(fresh.name)
+            if known is None or not _same(known.config, fresh.config):
+                self._open(fresh)
+
+    def _open(self, cache: DnsCache | SubClusters) -> None:
+        known = self._caches.get(cache.name)
+        if known is not None:
+            known.close()
+        self._caches[cache.name] = cache
+        cache.open()
 
     def forget(self, document: Mapping[str, Any]) -> None:
         """Closes what it does not name any more; after workers have it."""
         named = {config["name"] for config in cache_configs(document)}
+        named |= {each.name for each in self._sub_clusters(document)}
         for name in set(self._caches) - named:
             self._caches.pop(name).close()
 

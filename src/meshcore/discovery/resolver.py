@@ -80,6 +80,8 @@ async def look_up(
         if ":" in name and socket.AF_INET6 not in families:
             raise ResolveError(f"{name} is of no family that is asked for", BAD_NAME)
         return Addresses([(name, 0)])
+    if not name:
+        return Addresses()  # the root of all names has none
     found = Addresses()
     failure: Exception | None = None
     answered = False
