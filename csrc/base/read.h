@@ -4,14 +4,6 @@
 
 #include "base/value.h"
 
-#define MC_TRY(expr)                                                                                                   \
-    do {                                                                                                               \
-        int try_status_ = (expr);                                                                                      \
-        if (try_status_ != MC_OK) {                                                                                    \
-            return try_status_;                                                                                        \
-        }                                                                                                              \
-    } while (0)
-
 /* Passes `status` on; of a MC_EINVAL the path is put below the formatted part. */
 mc_status mc_error_in(mc_status status, mc_error *error, const char *format, ...) MC_PRINTF(3, 4);
 

@@ -31,6 +31,15 @@ typedef enum mc_status {
 #undef MC_STATUS_ENUM
 } mc_status;
 
+/* Returns the status of what failed. */
+#define MC_TRY(expr)                                                                                                   \
+    do {                                                                                                               \
+        mc_status try_status_ = (mc_status)(expr);                                                                     \
+        if (try_status_ != MC_OK) {                                                                                    \
+            return try_status_;                                                                                        \
+        }                                                                                                              \
+    } while (0)
+
 /* Static, never NULL. */
 const char *mc_status_name(mc_status status);
 
