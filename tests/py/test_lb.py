@@ -323,7 +323,8 @@ def test_index_is_that_of_the_hosts_given() -> None:
     ("arguments", "options", "message"),
     [
         ([[]], {}, "hosts must not be empty"),
-        ([["a"]], {}, r"hosts\[0\] must be a pair"),
+        ([[3]], {}, r"hosts\[0\] must be a pair"),
+        (["abc"], {}, "hosts must be a list of pairs"),
         ([[("a", 1), (b"b", 1)]], {}, r"hosts\[1\]: the address must be a str"),
         ([[("a", 0)]], {}, r"hosts\[0\]: the weight must be an integer between 1 and 4294967295"),
         ([[("a", 1.5)]], {}, r"hosts\[0\]: the weight"),
@@ -389,3 +390,11 @@ def test_objects_are_built_once() -> None:
     ):
         with pytest.raises(TypeError, match="built once"):
             built.__init__([("a", 1)])  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("kind", [meshcore.RingHash, meshcore.Maglev])
+def test_hosts_in_other_forms(kind: type[meshcore.RingHash | meshcore.Maglev]) -> None:
+    hosts = [("10.0.0.1:80", 1), ("10.0.0.2:80", 3)]
+    assert kind(dict(hosts)).hosts == tuple(hosts)
+    assert kind([{"address": a, "weight": w} for a, w in hosts]).hosts == tuple(hosts)
+    assert kind(["10.0.0.1:80", hosts[1]]).hosts == tuple(hosts)

@@ -1,6 +1,8 @@
 # cython: embedsignature=True, embedsignature.format=clinic
 """Consistent-hash tables and the EDF scheduler: the face of csrc/lb, no gateway needed."""
 
+from collections.abc import Mapping
+
 cimport cython
 from cpython.exc cimport PyErr_Clear, PyErr_Occurred
 from libc.math cimport INFINITY
@@ -99,6 +101,10 @@ cdef class _Fleet:
     cdef size_t count
 
     def __cinit__(self, hosts):
+        if isinstance(hosts, Mapping):
+            hosts = hosts.items()
+        if isinstance(hosts, str):
+            raise ValueError(f"hosts must be a list of pairs (address, weight), not {hosts!r}")
         self.hosts = tuple([self.checked(i, host) for i, host in enumerate(hosts)])
         self.count = len(self.hosts)
         if self.count == 0:
@@ -119,6 +125,10 @@ cdef class _Fleet:
         free(self.table)
 
     cdef checked(self, index, host):
+        if isinstance(host, str):
+            return host, 1
+        if isinstance(host, Mapping) and "address" in host:
+            host = host["address"], host.get("weight", 1)
         try:
             address, weight = host
         except (TypeError, ValueError):
@@ -150,9 +160,9 @@ cdef class RingHash:
     goes to the owner of the first point at or after its own hash. Envoy hashes a request with
     `meshcore.xxh64` of, say, a header's value.
 
-    hosts: pairs (address, weight). The address, such as "10.0.0.1:8080", is what is hashed; the
-        weight is an integer of at least 1. At least one host; the weights add up to at most
-        2**32 - 1.
+    hosts: pairs (address, weight), addresses alone, or a mapping of addresses to weights. The
+        address, such as "10.0.0.1:8080", is what is hashed; the weight is an integer of at least 1.
+        At least one host; the weights add up to at most 2**32 - 1.
     minimum_ring_size: points the ring has at least, 1 to 8388608. More points spread the load more
         evenly; each takes 12 bytes.
     maximum_ring_size: points the ring has at most, minimum_ring_size to 8388608.
@@ -246,9 +256,9 @@ cdef class Maglev:
     hash. A pick costs one memory access whatever the number of hosts, and the load is spread more
     evenly than by a ring; when a host leaves, a few more requests move than its own.
 
-    hosts: pairs (address, weight). The address, such as "10.0.0.1:8080", is what is hashed; the
-        weight is an integer of at least 1. At least one host; the weights add up to at most
-        2**32 - 1.
+    hosts: pairs (address, weight), addresses alone, or a mapping of addresses to weights. The
+        address, such as "10.0.0.1:8080", is what is hashed; the weight is an integer of at least 1.
+        At least one host; the weights add up to at most 2**32 - 1.
     table_size: number of slots, a prime between 2 and 5000011. Take at least a hundred times the
         number of hosts.
 
