@@ -268,8 +268,8 @@ def parse_query_string(url: AnyStr, *, decode: bool = False) -> QueryParams[AnyS
     """The parameters of a URL, of a path, or of a query alone.
 
     A parameter without ``=`` has the empty value; nothing between two ``&`` is one without a name.
-    Names and values are as they stand in the query unless `decode` is true; then each ``%XX`` is its
-    byte (a ``+`` stays one).
+    Names and values are as they stand in the query unless `decode` is true; then each ``%XX`` is
+    its byte (a ``+`` stays one).
     """
     pairs = []
     items = _query_of(_octets(url)).split(b"&")
@@ -603,6 +603,11 @@ def is_websocket_upgrade(headers: Headers) -> bool:
     return is_upgrade(headers) and (_value(headers, b"upgrade") or b"").lower() == b"websocket"
 
 
+def _passes_upgrade(items: Headers) -> bool:
+    """An upgrade that a proxy hands on: that to ``h2c`` ends at it."""
+    return is_upgrade(items) and (_value(items, b"upgrade") or b"").lower() != b"h2c"
+
+
 def sanitize_te(te: Text) -> str:
     """``trailers`` if the value lists it, in lower case and without parameters, else nothing."""
     return "trailers" if b"trailers" in (t.strip(b" \t") for t in _octets(te).split(b",")) else ""
@@ -612,14 +617,16 @@ def remove_hop_by_hop(headers: Headers, *, response: bool = False) -> HeaderList
     """Headers without those that end at a proxy.
 
     ``transfer-encoding``, ``keep-alive`` and ``proxy-connection`` always go; ``connection`` and
-    ``upgrade`` unless the message upgrades. ``te`` of a request is reduced to ``trailers``, or
-    goes.
+    ``upgrade`` unless the message upgrades (to ``h2c`` it never does). ``te`` of a request is
+    reduced to ``trailers``, or goes.
     """
     gone = {b"transfer-encoding", b"keep-alive", b"proxy-connection"}
     items = list(_items(headers))
-    upgrade = is_upgrade(items)
+    upgrade = _passes_upgrade(items)
     if not upgrade:
         gone |= {b"connection", b"upgrade"}
+    if is_upgrade(items) != upgrade:
+        gone.add(b"http2-settings")
     kept: HeaderList = []
     for name, value in items:
         lower = _octets(name).lower()
@@ -641,12 +648,12 @@ _PROTECTED = (b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto")
 def sanitize_connection_header(headers: Headers) -> HeaderList:
     """A request's headers without those that its ``connection`` header nominates.
 
-    An upgrade is left as it is. ``te`` that is nominated stays as ``trailers`` if it lists that.
-    Raises ProtocolError (a ValueError; reply code 400) for ten tokens or more, for ``te`` of 256
-    bytes or more, and when a header that the proxy answers for is nominated.
+    An upgrade (but to ``h2c``) is left as it is. ``te`` that is nominated stays as ``trailers`` if
+    it lists that. Raises ProtocolError (a ValueError; reply code 400) for ten tokens or more, for
+    ``te`` of 256 bytes or more, and when a header that the proxy answers for is nominated.
     """
     items = list(_items(headers))
-    if is_upgrade(items):
+    if _passes_upgrade(items):
         return items
     tokens = _tokens(_values(items, b"connection"))
     nominated = set(tokens) - _OPTIONS

@@ -581,3 +581,10 @@ def test_random_text():
         for suffix in ("", ":80"):
             host = http.strip_port_from_host("h" + suffix)
             assert http.strip_port_from_host(host) == host
+
+
+def test_an_upgrade_to_h2c_ends_at_the_proxy():
+    headers = [("connection", "upgrade, x-a"), ("upgrade", "h2c"), ("x-a", "1"), ("x-b", "2")]
+    assert http.remove_hop_by_hop(http.sanitize_connection_header(headers)) == [("x-b", "2")]
+    websocket = [("connection", "upgrade, x-a"), ("upgrade", "websocket"), ("x-a", "1")]
+    assert http.remove_hop_by_hop(http.sanitize_connection_header(websocket)) == websocket
