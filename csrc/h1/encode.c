@@ -211,7 +211,7 @@ size_t mc_h1_encode_response(const mc_headers *headers, const mc_h1_encode *how,
     writer w = {out};
     mc_slice status = mc_headers_get_known(headers, MC_H_STATUS);
     unsigned number = status_number(status);
-    put(&w, how->http_10 ? MC_SLICE("HTTP/1.0 ") : MC_SLICE("HTTP/1.1 "));
+    put(&w, how->http_10 && !how->says_11 ? MC_SLICE("HTTP/1.0 ") : MC_SLICE("HTTP/1.1 "));
     put(&w, status);
     *w.at++ = ' ';
     put(&w, MC_UNLIKELY(headers->spelling != NULL) && headers->spelling->reason.p != NULL

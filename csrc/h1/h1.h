@@ -76,6 +76,7 @@ typedef struct mc_h1_error {
     uint16_t reply_code; /* 400, 403, 413, 426, 431, 501; 0: no error */
     const char *details; /* static: Envoy's response code details, e.g. "http1.codec_error" */
     bool http_10;        /* of a request whose head came whole, in HTTP/1.0, where that is accepted: so is the answer */
+    bool head;           /* of a HEAD request that was understood: nothing tells how long an empty answer is */
 } mc_h1_error;
 
 typedef struct mc_h1_parser {
@@ -125,6 +126,7 @@ typedef enum mc_h1_framing {
 typedef struct mc_h1_encode {
     bool end_stream;   /* nothing follows the head */
     bool http_10;      /* response to an HTTP/1.0 request: never chunk (H1-4) */
+    bool says_11;      /* nevertheless its start line says HTTP/1.1: the request was refused for its version */
     bool head_request; /* response to HEAD */
     bool upgrade;      /* request or 101/CONNECT success: no framing headers */
     bool enable_trailers;

@@ -272,7 +272,9 @@ static mc_status finish_request(mc_h1_parser *parser, mc_h1_message *message, co
         return status;
     }
     if (head->version_minor == 0 && !parser->limits->accept_http_10) {
-        return mc_h1_fail(parser, MC_EPROTO, 426, "low_version");
+        status = mc_h1_fail(parser, MC_EPROTO, 426, "low_version");
+        parser->error.head = mc_slice_eq(mc_headers_get_known(headers, MC_H_METHOD), MC_SLICE("HEAD"));
+        return status;
     }
     head->expect_continue =
         head->version_minor == 1 && mc_headers_has(headers, MC_H_EXPECT) && expects_continue(headers);

@@ -150,14 +150,20 @@ static const mc_h1_handler request_handler = {
 /* --- connection events ------------------------------------------------------------------------------------------------------- */
 
 /* What came is given up: answered by the stream that it is of, or by one that is made. */
-static void answer_error(mc_downstream *d, uint16_t status, bool http_10, const char *details) {
+static void answer_error(mc_downstream *d, const mc_h1_error *error) {
+    const uint16_t status = error->reply_code == 0 ? 400 : error->reply_code;
     if (d->stream == NULL && request_begin(d) == NULL) {
         mc_downstream_close_now(d);
     }
     if (d->stream != NULL) {
-        d->stream->answers_10 = http_10;
+        d->stream->answers_10 = error->http_10;
+        d->stream->refused_head = error->head;
+        d->stream->refused_10 = status == 426;
         d->stream->late_flags = MC_FLAG(DPE);
-        mc_stream_reply(d->stream, &(mc_reply){.status = status, .body = mc_h1_reason(status), .details = details});
+        mc_stream_reply(d->stream,
+                        &(mc_reply){.status = status,
+                                    .body = mc_h1_reason(status),
+                                    .details = error->details == NULL ? "http1.codec_error" : error->details});
     }
 }
 
@@ -169,8 +175,7 @@ static void codec_error(mc_downstream *d) {
     if (error->details != NULL && strcmp(error->details, "http1.unexpected_underscore") == 0) {
         mc_counter_inc(d->proxy->slab, d->pin->hcm->stats.http1.requests_rejected_with_underscores_in_headers);
     }
-    answer_error(d, error->reply_code == 0 ? 400 : error->reply_code, error->http_10,
-                 error->details == NULL ? "http1.codec_error" : error->details);
+    answer_error(d, error);
 }
 
 /* Negative: what came is given up. */
@@ -224,7 +229,7 @@ static size_t downstream_data(mc_conn *conn, mc_slice data) {
             return used;
         }
         if (MC_UNLIKELY(d->source->overload != NULL) && mc_downstream_sheds_dispatch(d)) {
-            answer_error(d, 500, false, "overload");
+            answer_error(d, &(mc_h1_error){.reply_code = 500, .details = "overload"});
             return data.n;
         }
         const long n = feed(d, mc_slice_from(data, used));

@@ -25,6 +25,7 @@ static bool codec_refuses(mc_stream *stream, mc_reply *reply, uint16_t status, c
     mc_headers_init(&stream->request, &stream->arena);
     stream->answers_10 = stream->head.version_minor == 0;
     stream->head.version_minor = 1;
+    stream->refused_head = stream->head_request;
     stream->head_request = false;
     stream->request_complete = false;
     stream->close_connection = true;

@@ -107,7 +107,9 @@ struct mc_stream {
     bool connect; /* the method is CONNECT */
     bool tunnel;  /* upgraded */
     bool head_request;
-    bool answers_10; /* in HTTP/1.0, though the version of what cannot be parsed is told as 1.1 */
+    bool refused_head; /* by the codec, as a HEAD request that it understood; its answer is made as for any other */
+    bool refused_10;   /* refused for its HTTP/1.0, though the answer says 1.1 */
+    bool answers_10;   /* in HTTP/1.0, though the version of what cannot be parsed is told as 1.1 */
     bool finished;
     bool overloaded;       /* refused: resources run short */
     bool route_stale;      /* a filter asked for another look at the routes */

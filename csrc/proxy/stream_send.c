@@ -73,8 +73,9 @@ void mc_stream_send_headers(mc_stream *stream, bool end_stream) {
     }
     mc_h1_encode how = {
         .end_stream = end_stream,
-        .http_10 = stream->head.version_minor == 0 || stream->answers_10,
-        .head_request = stream->head_request,
+        .http_10 = stream->head.version_minor == 0 || stream->answers_10 || stream->refused_10,
+        .says_11 = stream->refused_10,
+        .head_request = stream->head_request || (stream->refused_head && end_stream),
         .upgrade = stream->tunnel,
         .enable_trailers = stream->hcm->h1.enable_trailers,
     };

@@ -207,6 +207,32 @@ def test_requests(both: Both) -> None:
         assert wrong == []
 
 
+# Refused, with an answer that is mapped to nothing: what tells its length.
+REFUSED = [
+    b"HEAD / HTTP/1.0\r\n\r\n",
+    b"GET / HTTP/1.0\r\n\r\n",
+    b"HEAD foo HTTP/1.1\r\nHost: a\r\n\r\n",
+    b"HEAD / HTTP/1.1\r\nHost: a b\r\n\r\n",
+    b"HEAD / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: x\r\n\r\n",
+    b"HEAD / HTTP/1.1\r\n\r\n",
+]
+EMPTY = '          local_reply_config: {body_format: {text_format_source: {inline_string: ""}}}\n'
+
+
+def test_how_long_an_empty_answer_is(both: Both) -> None:
+    mark = "          http_filters:\n"
+    servers = both(CONFIG.replace(mark, EMPTY + mark), origin=1)
+    for data in REFUSED:
+        seen = []
+        for server in servers:
+            with Connection(server.port) as connection:
+                connection.send(data)
+                head, _, rest = connection.read_to_end().partition(b"\r\n\r\n")
+            lines = sorted(line for line in head.split(b"\r\n") if not line.startswith(b"date"))
+            seen.append((lines, rest))
+        assert seen[0] == seen[1], data
+
+
 RESPONSES = [
     b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
     b"HTTP/1.1 200\r\nContent-Length: 2\r\n\r\nok",
