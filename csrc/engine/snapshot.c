@@ -307,6 +307,16 @@ static mc_status set_limits(const mc_compile_context *context, const mc_snapshot
     return MC_OK;
 }
 
+/* Those that are let in: original_dst, which use_original_dst brings along. */
+static mc_status read_listener_filters(const mc_value *config, mc_listener_config *out, mc_error *error) {
+    const mc_value *list;
+    size_t count;
+    TRY(mc_value_read_list(config, "listener_filters", &list, &count, error));
+    TRY(mc_value_read_bool(config, "use_original_dst", &out->use_original_dst, error));
+    out->original_dst = out->use_original_dst || count > 0;
+    return MC_OK;
+}
+
 static mc_status compile_listener(const mc_value *config, const mc_value *bootstrap, const mc_compile_context *context,
                                   mc_snapshot *snapshot, mc_listener_config *out, mc_error *error) {
     char scope_text[MC_ADDRESS_TEXT * 2], address_text[MC_ADDRESS_TEXT];
@@ -339,6 +349,7 @@ static mc_status compile_listener(const mc_value *config, const mc_value *bootst
     TRY(mc_value_read_bool(config, "bypass_overload_manager", &out->bypass_overload, error));
     TRY(mc_value_read_string(config, "drain_type", &drain, error));
     out->modify_only = mc_slice_eq(drain, MC_SLICE("MODIFY_ONLY"));
+    TRY(read_listener_filters(config, out, error));
     TRY(set_limits(context, snapshot, out, error));
     TRY(mc_value_read_u32(config, "per_connection_buffer_limit_bytes", &hcm.buffer_limit, error));
     TRY(mc_value_read_string(config, "traffic_direction", &direction, error));

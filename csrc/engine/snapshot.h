@@ -21,7 +21,8 @@ typedef struct mc_listener_config {
     uint64_t max_connections;      /* by runtime; UINT64_MAX: no limit */
     bool ignore_global_limit;
     bool bypass_overload;
-    bool modify_only; /* drain_type */
+    bool modify_only;                    /* drain_type */
+    bool original_dst, use_original_dst; /* LIS-17, LIS-7 */
 } mc_listener_config;
 
 typedef struct mc_snapshot_cluster {

@@ -55,20 +55,50 @@ static bool over_limit(const mc_worker_listener *listener) {
     return false;
 }
 
-static void accepted(mc_listener *net_listener, int fd, const mc_address *peer) {
-    mc_worker_listener *listener = MC_CONTAINER(net_listener, mc_worker_listener, listener);
-    if (over_limit(listener)) {
+/* LIS-7: the listener of just that address, else the one of every address with its port. */
+static mc_worker_listener *find_by_address(mc_worker *worker, const mc_address *address) {
+    mc_worker_listener *wildcard = NULL;
+    MC_LIST_EACH(&worker->listeners, node) {
+        mc_worker_listener *other = MC_CONTAINER(node, mc_worker_listener, link);
+        const mc_address *its = &other->address;
+        if (other->removed || its->any.sa_family != address->any.sa_family ||
+            mc_address_port(its) != mc_address_port(address)) {
+            continue;
+        }
+        if (mc_address_in_prefix(its, address, its->any.sa_family == AF_INET6 ? 128 : 32)) {
+            return other;
+        }
+        wildcard = mc_address_is_any(its) ? other : wildcard;
+    }
+    return wildcard;
+}
+
+/* `known`: where the client was going, as the listener says that hands the connection over; NULL: it came by itself. */
+static void take(mc_worker_listener *listener, int fd, const mc_address *peer, const mc_address *known) {
+    mc_address local = known == NULL ? listener->local : (mc_address){.length = 0};
+    mc_address restored = known == NULL ? (mc_address){.length = 0} : *known, asked;
+    if (over_limit(listener) || (local.length == 0 && mc_socket_local(fd, &local) != 0)) {
         mc_socket_close(fd);
         return;
     }
-    mc_address local = listener->local;
-    if (local.length == 0 && mc_socket_local(fd, &local) != 0) {
-        mc_socket_close(fd);
-        return;
+    if (listener->original_dst && mc_socket_original_dst(fd, local.any.sa_family, &asked) == 0) {
+        restored = asked;
     }
-    if (mc_downstream_accept(&listener->worker->proxy, &listener->source, fd, peer, &local) != MC_OK) {
+    if (listener->use_original_dst && known == NULL && restored.length > 0) {
+        mc_worker_listener *other = find_by_address(listener->worker, &restored);
+        if (other != NULL && other != listener) {
+            take(other, fd, peer, &restored);
+            return;
+        }
+    }
+    if (mc_downstream_accept(&listener->worker->proxy, &listener->source, fd, peer, &local,
+                             restored.length > 0 ? &restored : NULL) != MC_OK) {
         return; /* the descriptor is closed; the client sees a reset */
     }
+}
+
+static void accepted(mc_listener *net_listener, int fd, const mc_address *peer) {
+    take(MC_CONTAINER(net_listener, mc_worker_listener, listener), fd, peer, NULL);
 }
 
 static void listener_close(mc_worker_listener *listener) {
@@ -174,6 +204,9 @@ static void apply_listener(mc_worker *worker, const mc_listener_config *config, 
     if (listener != NULL) {
         listener->max_connections = config->max_connections;
         listener->ignore_global_limit = config->ignore_global_limit;
+        listener->address = config->address;
+        listener->original_dst = config->original_dst;
+        listener->use_original_dst = config->use_original_dst;
         listener->source.modify_only = config->modify_only;
         listener->source.overload =
             worker->snapshot->sheds_load && !config->bypass_overload ? &worker->engine->overload : NULL;

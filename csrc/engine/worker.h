@@ -14,12 +14,14 @@ typedef struct mc_worker_listener {
     mc_downstream_source source;
     mc_listener listener;
     mc_link link;
-    mc_slice name;    /* own copy */
-    mc_address local; /* of every connection; length 0 when each must be asked */
+    mc_slice name;      /* own copy */
+    mc_address local;   /* of every connection; length 0 when each must be asked */
+    mc_address address; /* as configured */
     struct mc_worker *worker;
     uint64_t max_connections; /* over all workers; UINT64_MAX: no limit */
     mc_stat cx_overflow, global_cx_overflow, cx_overload_reject;
     bool ignore_global_limit;
+    bool original_dst, use_original_dst; /* LIS-17, LIS-7 */
     bool open, removed;
 } mc_worker_listener;
 

@@ -120,6 +120,16 @@ int mc_socket_local(int fd, mc_address *out) {
     return error;
 }
 
+int mc_socket_original_dst(int fd, int family, mc_address *out) {
+    enum { ORIGINAL_DST = 80 }; /* SO_ORIGINAL_DST, IP6T_SO_ORIGINAL_DST: their headers do not go with the others */
+    socklen_t length = sizeof *out - sizeof out->length;
+    if (getsockopt(fd, family == AF_INET6 ? IPPROTO_IPV6 : IPPROTO_IP, ORIGINAL_DST, &out->any, &length) != 0) {
+        return -errno;
+    }
+    out->length = length;
+    return 0;
+}
+
 long mc_socket_read(int fd, void *out, size_t n) {
     for (;;) {
         ssize_t got = recv(fd, out, n, 0);

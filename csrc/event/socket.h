@@ -45,6 +45,8 @@ int mc_socket_connect_from(const mc_address *address, const mc_connect_options *
 /* After writability: 0, or the errno of the connect. */
 int mc_socket_error(int fd);
 int mc_socket_local(int fd, mc_address *out);
+/* Where the client was going before a rule of the kernel's redirected it; negative: nobody knows. */
+int mc_socket_original_dst(int fd, int family, mc_address *out);
 long mc_socket_read(int fd, void *out, size_t n);
 long mc_socket_writev(int fd, const struct iovec *pieces, int count);
 int mc_socket_shutdown_write(int fd);

@@ -162,6 +162,7 @@ static mc_host *seek(mc_router *r, mc_upstream **from) {
                            .request = &stream->request,
                            .metadata = stream->metadata,
                            .filter_state = stream->filter_state,
+                           .restored = stream->downstream == NULL ? NULL : mc_downstream_restored(stream->downstream),
                            .lb = &r->lb};
     struct mc_router_seek *own = r->seek;
     if (own == NULL && (own = mc_arena_zalloc(&stream->arena, sizeof *own)) == NULL) {

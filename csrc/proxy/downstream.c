@@ -9,6 +9,14 @@ typedef struct mc_downstream_object {
 
 const mc_address *mc_downstream_peer(const mc_downstream *downstream) { return &downstream->peer; }
 const mc_address *mc_downstream_local(const mc_downstream *downstream) { return &downstream->local; }
+
+const mc_address *mc_downstream_direct_local(const mc_downstream *downstream) {
+    return downstream->direct_local == NULL ? &downstream->local : downstream->direct_local;
+}
+
+const mc_address *mc_downstream_restored(const mc_downstream *downstream) {
+    return downstream->direct_local == NULL ? NULL : &downstream->local;
+}
 mc_conn *mc_downstream_conn(mc_downstream *downstream) { return &downstream->conn; }
 uint64_t mc_downstream_consumed(const mc_downstream *downstream) { return downstream->consumed; }
 const mc_tls_info *mc_downstream_tls(const mc_downstream *downstream) { return NULL; }
@@ -407,7 +415,8 @@ static void downstream_opened(mc_downstream *d) {
 }
 
 mc_status mc_downstream_accept(mc_proxy *proxy, mc_downstream_source *source, int fd, const mc_address *peer,
-                               const mc_address *local) {
+                               const mc_address *local, const mc_address *restored) {
+    static const char key;
     mc_downstream *d = downstream_new(proxy, source);
     if (d == NULL) {
         mc_socket_close(fd);
@@ -419,6 +428,11 @@ mc_status mc_downstream_accept(mc_proxy *proxy, mc_downstream_source *source, in
     if (status != MC_OK) {
         mc_free(d);
         return status;
+    }
+    if (MC_UNLIKELY(restored != NULL) && /* without memory nobody knows of it */
+        (d->direct_local = mc_downstream_object(d, &key, sizeof *d->direct_local)) != NULL) {
+        *d->direct_local = *local;
+        d->local = *restored;
     }
     downstream_opened(d);
     return MC_OK;

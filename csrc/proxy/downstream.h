@@ -21,9 +21,10 @@ typedef struct mc_downstream_source {
     mc_overload *overload; /* NULL: nothing is ever asked of it */
 } mc_downstream_source;
 
-/* Takes over an accepted descriptor. */
+/* Takes over an accepted descriptor. `restored`: where the client was going (LIS-17), in place of `local`; NULL: nobody asked. */
 MC_MUST_CHECK mc_status mc_downstream_accept(mc_proxy *proxy, mc_downstream_source *source, int fd,
-                                             const mc_address *peer, const mc_address *local);
+                                             const mc_address *peer, const mc_address *local,
+                                             const mc_address *restored);
 /* The server side of a memory pair, for tests, simulation and benchmarks: `client` becomes the other end. */
 MC_MUST_CHECK mc_status mc_downstream_memory(mc_proxy *proxy, mc_downstream_source *source, mc_conn *client,
                                              mc_net *client_net, const mc_conn_events *client_events,

@@ -25,6 +25,7 @@ struct mc_downstream {
     mc_link link;      /* proxy->connections */
     mc_timer timer;    /* idle, request headers, or delayed close: by state (downstream_drain.c) */
     mc_address peer, local;
+    mc_address *direct_local; /* an object; NULL: `local` is it */
     uint64_t idle_ms;
     uint64_t tx_counted;       /* of conn.tx_bytes */
     size_t rx_told, tx_told;   /* by mc_downstream_tell_buffered */

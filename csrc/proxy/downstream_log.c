@@ -3,7 +3,8 @@
 void mc_downstream_describe(const mc_downstream *d, mc_stream_info *info) {
     mc_stream_info_init(info);
     info->downstream_remote = info->downstream_direct_remote = &d->peer;
-    info->downstream_local = info->downstream_direct_local = &d->local;
+    info->downstream_local = &d->local;
+    info->downstream_direct_local = mc_downstream_direct_local(d);
     info->downstream_tls = mc_downstream_tls(d);
     info->filter_chain_name = d->pin->hcm->filter_chain_name;
     info->listener_metadata = d->pin->hcm->listener_metadata;

@@ -55,7 +55,7 @@ static mc_host *by_address(const mc_seeker *who, mc_upstream *upstream) {
     mc_address address;
     uint32_t invalid;
     const bool found = mc_original_dst_address(cluster->original_dst, who->request, who->metadata, who->filter_state,
-                                               NULL, &address, &invalid);
+                                               who->restored, &address, &invalid);
     mc_counter_add(who->proxy->slab, cluster->stats.original_dst_host_invalid, invalid);
     return found ? mc_upstream_original(upstream, &address) : NULL;
 }

@@ -11,6 +11,7 @@ typedef struct mc_seeker {
     mc_arena *arena; /* of what is made on the way */
     const mc_headers *request;
     const mc_value *metadata, *filter_state; /* of the request; NULL: none */
+    const mc_address *restored;              /* where its connection was going; NULL: it was not asked */
     const mc_lb_request *lb;                 /* what a sub-cluster's balancer is asked */
 } mc_seeker;
 

@@ -77,7 +77,8 @@ const mc_stream_info *mc_stream_collect_info(mc_stream *stream) {
     };
     if (stream->downstream != NULL) {
         info->downstream_direct_remote = mc_downstream_peer(stream->downstream);
-        info->downstream_local = info->downstream_direct_local = mc_downstream_local(stream->downstream);
+        info->downstream_local = mc_downstream_local(stream->downstream);
+        info->downstream_direct_local = mc_downstream_direct_local(stream->downstream);
         info->connection_id = mc_downstream_conn(stream->downstream)->id;
     }
     fill_route(stream, info);

@@ -206,6 +206,9 @@ MC_MUST_CHECK mc_status mc_sanitize_interim(mc_stream *stream);
 
 const mc_address *mc_downstream_peer(const mc_downstream *downstream);
 const mc_address *mc_downstream_local(const mc_downstream *downstream);
+/* The socket's own, where `local` is where the client was going; and that, or NULL: nobody asked for it. */
+const mc_address *mc_downstream_direct_local(const mc_downstream *downstream);
+const mc_address *mc_downstream_restored(const mc_downstream *downstream);
 mc_conn *mc_downstream_conn(mc_downstream *downstream);
 /* Bytes of what the client sent that belong to requests before the one that begins now. */
 uint64_t mc_downstream_consumed(const mc_downstream *downstream);

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -101,3 +104,19 @@ def test_type_and_policy_belong_together(kind: str, policy: str | None) -> None:
     with pytest.raises(meshcore.ConfigError) as failure:
         meshcore.Gateway(wrong, workers=1)
     assert failure.value.path == "static_resources.clusters[0].lb_policy"
+
+
+def test_redirected_connections() -> None:
+    """SO_ORIGINAL_DST and the hand-over to another listener, in a network of the test's own."""
+    if shutil.which("unshare") is None or shutil.which("iptables") is None:
+        pytest.skip("needs unshare and iptables")
+    command = ["unshare", "-n", "sh", "-c"]
+    able = [*command, "ip link set lo up && iptables -t nat -L OUTPUT"]
+    if subprocess.run(able, capture_output=True, check=False).returncode != 0:
+        pytest.skip("a network of one's own cannot be had here")
+    script = Path(__file__).with_name("redirected.py")
+    run = [*command, f"exec {sys.executable} {script}"]
+    done = subprocess.run(run, capture_output=True, check=True, text=True)
+    seen = json.loads(done.stdout)
+    assert seen["ours"] == seen["envoys"]
+    assert [answer[1] for answer in seen["ours"][1][1:3]] == ["exact", "any"]
