@@ -178,7 +178,11 @@ TEST(head_size_is_an_upper_bound) {
             mc_slice value = {filler, (bits >> 3) % (sizeof filler - 1)};
             CHECK_INT(mc_headers_add(&headers, mc_slice_cstr(names[bits & 7]), value), MC_OK);
         }
-        mc_h1_encode how = {bits & 1, bits & 2, bits & 4, bits & 8, false, bits & 16};
+        mc_h1_encode how = {.end_stream = bits & 1,
+                            .http_10 = bits & 2,
+                            .head_request = bits & 4,
+                            .upgrade = bits & 8,
+                            .absolute = bits & 16};
         size_t room = mc_h1_head_size(&headers);
         char *out = malloc(room);
         mc_h1_framing framing;
