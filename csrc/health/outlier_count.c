@@ -16,13 +16,13 @@ static unsigned count_failure(_Atomic uint32_t *counter, uint32_t threshold, mc_
     return count == threshold ? 1u << type : 0;
 }
 
-/* Takes the degree one step up or down, between 0 and the threshold. */
+/* Takes the degree one step up or down, between 0 and the threshold, which may have been greater. */
 static unsigned put_degree(mc_outlier_host *host, uint32_t threshold, bool failed) {
     uint32_t degree = atomic_load_explicit(&host->degree, memory_order_relaxed), next;
     do {
-        next = failed ? degree + (degree < threshold) : degree - (degree > 0);
+        next = !failed ? degree - (degree > 0) : degree < threshold ? degree + 1 : threshold;
     } while (next != degree && !atomic_compare_exchange_weak(&host->degree, &degree, next));
-    return next != degree && next == threshold ? 1u << MC_OUTLIER_HEALTH_DEGREE : 0;
+    return failed && next != degree && next == threshold ? 1u << MC_OUTLIER_HEALTH_DEGREE : 0;
 }
 
 /* OD-2. */

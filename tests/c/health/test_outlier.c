@@ -406,6 +406,17 @@ TEST(health_degree_rises_and_falls) {
     CHECK_INT(host.degree, 3);
 }
 
+TEST(health_degree_above_a_threshold_that_became_smaller) {
+    mc_outlier_host host = {.degree = 5};
+    const mc_outlier_config config = outlier_config(DEGREE(3));
+    CHECK_INT(mc_outlier_put(&host, &config, MC_OUTLIER_REQUEST_SUCCESS, 200), 0);
+    CHECK_INT(mc_outlier_put(&host, &config, MC_OUTLIER_REQUEST_SUCCESS, 200), 0);
+    CHECK_INT(host.degree, 3);
+    host.degree = 5;
+    CHECK_INT(mc_outlier_put(&host, &config, MC_OUTLIER_REQUEST_FAILED, 500), DEGREE_BIT);
+    CHECK_INT(mc_outlier_put(&host, &config, MC_OUTLIER_REQUEST_FAILED, 500), 0);
+}
+
 TEST(health_degree_of_a_returning_host_is_one_below_the_threshold) {
     rig r;
     rig_init(&r, DEGREE(3), 2);
