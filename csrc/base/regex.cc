@@ -46,7 +46,7 @@ mc_status mc_regex_compile(mc_arena *arena, mc_slice pattern, uint32_t max_progr
                            mc_error *error) try {
     auto regex = std::make_unique<mc_regex>(piece(pattern));
     if (!regex->re.ok()) {
-        return mc_error_set(error, MC_EINVAL, "", "%s", regex->re.error().c_str());
+        return mc_error_set(error, MC_EINVAL, "", "is no regular expression of RE2: %s", regex->re.error().c_str());
     }
     int size = regex->re.ProgramSize();
     if (max_program_size > 0 && size > static_cast<int64_t>(max_program_size)) {

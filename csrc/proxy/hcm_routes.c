@@ -27,8 +27,29 @@ static mc_status read_internal_only(scene *s, const mc_value *config, mc_hcm_rou
     return MC_OK;
 }
 
+/* Refuses the first place that names the cluster; MC_OK: there is none, as for those behind a plugin. */
+static mc_status refuse_cluster(const mc_value *value, mc_slice name, bool weighted, mc_error *error) {
+    for (size_t i = 0; value->kind == MC_LIST && i < value->count; i++) {
+        MC_TRY(mc_error_in(refuse_cluster(&value->items[i], name, weighted, error), error, "[%zu]", i));
+    }
+    for (size_t i = 0; value->kind == MC_OBJECT && i < value->count; i++) {
+        const mc_value *item = &value->items[i];
+        const mc_slice key = value->names[i];
+        if (item->kind == MC_STRING && mc_slice_eq(item->string, name) &&
+            mc_slice_eq(key, weighted ? MC_SLICE("name") : MC_SLICE("cluster"))) {
+            return mc_error_set(error, MC_EINVAL, weighted ? "name" : "cluster", "names an unknown cluster %.*s",
+                                MC_SLICE_ARG(name));
+        }
+        if (!mc_slice_eq(key, MC_SLICE("typed_per_filter_config"))) {
+            const bool clusters = mc_slice_eq(key, MC_SLICE("clusters"));
+            MC_TRY(mc_error_in(refuse_cluster(item, name, clusters, error), error, "%.*s", MC_SLICE_ARG(key)));
+        }
+    }
+    return MC_OK;
+}
+
 /* RT-16: static route configurations name clusters that exist. */
-static mc_status find_slots(scene *s, bool validate, mc_hcm_routes *out) {
+static mc_status find_slots(scene *s, const mc_value *config, bool validate, mc_hcm_routes *out) {
     const mc_hcm_context *context = s->context;
     uint32_t count = mc_route_table_cluster_count(out->table);
     out->cluster_slots = mc_arena_alloc(&s->hcm->arena, count * sizeof(uint32_t));
@@ -38,6 +59,7 @@ static mc_status find_slots(scene *s, bool validate, mc_hcm_routes *out) {
     for (uint32_t id = 0; id < count; id++) {
         mc_slice name = mc_route_table_cluster_name(out->table, id);
         if (validate && !context->cluster_exists(context->ctx, name)) {
+            MC_TRY(refuse_cluster(config, name, false, s->error));
             return mc_error_set(s->error, MC_EINVAL, "", "names an unknown cluster %.*s", MC_SLICE_ARG(name));
         }
         out->cluster_slots[id] = context->cluster_slot(context->ctx, name);
@@ -55,7 +77,7 @@ static mc_status read_table(scene *s, const mc_value *config, mc_hcm_routes *out
     MC_TRY(read_internal_only(s, config, out));
     MC_TRY(mc_route_table_compile_with(config, &s->compiler, s->context->runtime, &out->table, s->error));
     hcm->formats = hcm->formats || mc_route_table_formats(out->table);
-    return find_slots(s, validate, out);
+    return find_slots(s, config, validate, out);
 }
 
 static mc_status read_scope(scene *s, uint32_t place) {

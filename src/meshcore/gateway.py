@@ -377,7 +377,9 @@ def _with_binding(
     name = typed.get("name") or entry["name"]
     target = registered(name)
     if target is None:
-        raise ConfigError(path, f"names the filter {name!r}, which no imported module registers")
+        reason = f"names the Python filter {name!r}, which no imported module registers"
+        hint = "" if "typed_config" in entry else "; a filter of Envoy's needs its typed_config"
+        raise ConfigError(path, reason + hint)
     try:
         on_request, on_response = methods(target, typed.get("config", {}))
     except Exception as error:

@@ -200,6 +200,34 @@ def test_a_filter_nobody_registered_is_an_error() -> None:
         meshcore.Gateway(with_filter(1, "test.unknown"))
 
 
+@pytest.mark.parametrize(
+    ("action", "path"),
+    [
+        ({"cluster": "nope"}, "route.cluster"),
+        (
+            {"weighted_clusters": {"clusters": [{"name": "nope", "weight": 1}]}},
+            "route.weighted_clusters.clusters[0].name",
+        ),
+        (
+            {"cluster": "origin", "request_mirror_policies": [{"cluster": "nope"}]},
+            "route.request_mirror_policies[0].cluster",
+        ),
+    ],
+)
+def test_an_unknown_cluster_is_named_where_it_stands(action: dict[str, Any], path: str) -> None:
+    config = proxy_to(1)
+    [listener] = config["static_resources"]["listeners"]
+    manager = listener["filter_chains"][0]["filters"][0]["typed_config"]
+    config["static_resources"]["clusters"][0]["name"] = "origin"
+    config["static_resources"]["clusters"][0]["load_assignment"]["cluster_name"] = "origin"
+    [host] = manager["route_config"]["virtual_hosts"]
+    host["name"] = "nope"
+    host["routes"] = [{"match": {"prefix": "/"}, "name": "nope", "route": action}]
+    with pytest.raises(meshcore.ConfigError) as caught:
+        meshcore.Gateway(config)
+    assert caught.value.path.endswith(f"virtual_hosts[0].routes[0].{path}")
+
+
 def test_echo_is_what_it_says(echo_upstream: Upstream) -> None:
     with meshcore.Gateway(proxy_to(echo_upstream.port), workers=1) as gateway:
         body = os.urandom(300_000)

@@ -520,7 +520,8 @@ class Plan:
                 raise Invalid(reason, name)
         for names in self._required_oneofs:
             if out.keys().isdisjoint(names):
-                raise Invalid(f"must have one of {', '.join(names)}")
+                one_of = "one of " if len(names) > 1 else ""
+                raise Invalid(f"must have {one_of}{', '.join(names)}")
         return out if self._hook is None else self._hook(out)
 
     def merge(self, base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
@@ -556,7 +557,8 @@ class Plan:
         if key == "<<":
             return Invalid("is a YAML merge key, which Envoy does not know either", key)
         reason = f"is not a field of {self.full_name}"
-        close = difflib.get_close_matches(key, self.compile(), 1)
+        known = {field.name for field in self.compile().values()}
+        close = difflib.get_close_matches(key, known, 1)
         return Invalid(f"{reason} (did you mean {close[0]}?)" if close else reason, key)
 
     @staticmethod
@@ -729,7 +731,9 @@ class _Any:
             return plan_for(name, validated=self._validated)
         except KeyError:
             old = re.search(r"\.v2(alpha\d*)?\.|\.v[01]alpha\.", name)
-            hint = "; the v2 API is gone from Envoy" if old else ""
+            near = difflib.get_close_matches(name, schema.message_names(), 1, 0.8)
+            hint = f" (did you mean {near[0]}?)" if near else ""
+            hint = "; the v2 API is gone from Envoy" if old else hint
             raise Invalid(f"names an unknown message, {_quoted(name)}{hint}", "@type") from None
 
     def _own(self, name: str, body: dict[str, Any]) -> Any:

@@ -61,7 +61,18 @@ def _static_resources(tree: Tree) -> Tree:
     return tree
 
 
+def _layered_runtime(tree: Tree) -> Tree:
+    names: set[str] = set()
+    for index, layer in enumerate(tree.get("layers", ())):
+        if layer["name"] in names:
+            raise _invalid(f"layer {layer['name']!r} is given twice", "layers", index, "name")
+        names.add(layer["name"])
+    return tree
+
+
 def _listener(tree: Tree) -> Tree:
+    if "address" not in tree and "internal_listener" not in tree:
+        raise _invalid("is required", "address")
     host = tree.get("address", {}).get("socket_address", {}).get("address")
     if host is not None and not is_ip(host):
         raise _invalid(
@@ -294,12 +305,14 @@ _CONNECTIONS: Final = "envoy.resource_monitors.global_downstream_max_connections
 
 
 def _monitor(monitor: Tree, *path: str | int) -> None:
-    typed = monitor["typed_config"]
-    kind = typed["@type"].removeprefix(_MONITORS)
+    typed = monitor.get("typed_config")
+    if typed is None:
+        raise _invalid("is required", *path, "typed_config")
+    kind = typed.get("@type", "").removeprefix(_MONITORS)
     if kind == "downstream_connections.v3.DownstreamConnectionsConfig":
         if monitor["name"] != _CONNECTIONS:
             raise _invalid(f"must be {_CONNECTIONS}", *path, "name")
-    elif kind == "fixed_heap.v3.FixedHeapConfig" and not int(typed["max_heap_size_bytes"]):
+    elif kind == "fixed_heap.v3.FixedHeapConfig" and not int(typed.get("max_heap_size_bytes", 0)):
         reason = "fixed_heap: max heap size must be greater than 0"
         raise _invalid(reason, *path, "typed_config", "max_heap_size_bytes")
 
@@ -371,6 +384,7 @@ def _triggers(entry: Tree, what: str, monitors: set[str], *path: str | int) -> N
 
 HOOKS: Final[dict[str, Callable[[Tree], Tree]]] = {
     "envoy.config.bootstrap.v3.Bootstrap.StaticResources": _static_resources,
+    "envoy.config.bootstrap.v3.LayeredRuntime": _layered_runtime,
     "envoy.config.cluster.v3.Cluster": _cluster,
     "envoy.config.core.v3.HeaderValue": _header_value,
     "envoy.config.core.v3.SubstitutionFormatString": _format,

@@ -124,6 +124,11 @@ ROUTE = "envoy.config.route.v3.Route"
 FILTER_CONFIG = "envoy.config.route.v3.FilterConfig"
 VIRTUAL_HOST = "envoy.config.route.v3.VirtualHost"
 SOCKET = "envoy.config.core.v3.SocketAddress"
+LISTENER = "envoy.config.listener.v3.Listener"
+ADMISSION = "envoy.extensions.filters.http.admission_control.v3.AdmissionControl"
+TWICE = {"layers": [{"name": "a", "static_layer": {}}, {"name": "a", "static_layer": {}}]}
+OVERLOAD = "envoy.config.overload.v3.OverloadManager"
+MONITOR = "resource_monitors[0].typed_config"
 MAX_REQUESTS = "max_requests_per_connection"
 
 
@@ -138,6 +143,10 @@ MAX_REQUESTS = "max_requests_per_connection"
         (ROUTE, {"route": {"cluster": "a"}}, "match", "is required"),
         (ROUTE, {"match": {}}, "match", "must have one of prefix, path, "),
         (SOCKET, {"address": "a"}, "", "must have one of port_value, "),
+        (ADMISSION, {}, "", "must have success_criteria"),
+        (LISTENER, {"name": "l"}, "address", "is required"),
+        ("envoy.config.bootstrap.v3.LayeredRuntime", TWICE, "layers[1].name", "layer 'a' is given"),
+        (OVERLOAD, {"resource_monitors": [{"name": "m"}]}, MONITOR, "is required"),
         # Inside lists, maps and Any.
         (CLUSTER, {"name": "a", "health_checks": [{}]}, "health_checks[0].timeout", "is required"),
         (
