@@ -42,6 +42,8 @@ static void woken(mc_message *message, mc_loop *loop) {
 }
 static void not_woken(mc_message *message) {}
 
+static void batch_waits(void *ctx) { mc_engine_wake(ctx); }
+
 mc_status mc_engine_new(const mc_engine_options *options, mc_engine **out) {
     mc_engine *engine = mc_calloc(1, sizeof *engine);
     if (engine == NULL) {
@@ -57,7 +59,10 @@ mc_status mc_engine_new(const mc_engine_options *options, mc_engine **out) {
     engine->control = new_loop(options, 0);
     const bool logs = !options->is_virtual || options->keeps_logs;
     if (logs) {
-        engine->log_writer = mc_log_writer_new(engine->stats, options->workers, &options->log);
+        mc_log_options log = options->log;
+        log.on_batch = batch_waits;
+        log.ctx = engine;
+        engine->log_writer = mc_log_writer_new(engine->stats, options->workers, &log);
     }
     const bool lacks = engine->control == NULL || engine->slab == NULL || (logs && engine->log_writer == NULL);
     mc_status status = lacks ? MC_ENOMEM : init_workers(engine, options);

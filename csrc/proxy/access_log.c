@@ -3,10 +3,6 @@
 #include "base/alloc.h"
 #include "route/compile.h"
 
-#define FILE_LOG   "type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog"
-#define STDOUT_LOG "type.googleapis.com/envoy.extensions.access_loggers.stream.v3.StdoutAccessLog"
-#define STDERR_LOG "type.googleapis.com/envoy.extensions.access_loggers.stream.v3.StderrAccessLog"
-
 /* --- compiling ----------------------------------------------------------------------------------------------------------- */
 
 mc_access_logs *mc_access_logs_ref(mc_access_logs *logs) {
@@ -44,21 +40,69 @@ static mc_status compile_format(mc_arena *arena, const mc_value *config, const m
     return mc_error_in(mc_format_compile_text(arena, text, false, out, error), error, "format");
 }
 
-static mc_status compile_sink(const mc_value *config, mc_log_writer *writer, mc_log_sink **out, mc_error *error) {
-    mc_slice type = MC_SLICE_NONE, path = MC_SLICE_NONE;
+/* Files and streams. */
+static mc_status compile_lines(mc_arena *arena, const mc_value *config, mc_log_target target, mc_log_writer *writer,
+                               mc_access_log *log, mc_error *error) {
+    mc_slice path = MC_SLICE_NONE;
+    MC_TRY(compile_format(arena, config, &log->format, error));
+    MC_TRY(mc_value_read_string(config, "path", &path, error));
+    return mc_log_writer_sink(writer, target, path, &log->sink, error);
+}
+
+/* Loggers that send messages to a service. The control side has put its number for the logger beside the fields. */
+static mc_status compile_remote(mc_arena *arena, const mc_value *config, mc_log_message_kind kind,
+                                mc_log_writer *writer, mc_access_log *log, mc_error *error) {
+    const bool record = kind == MC_LOG_RECORD;
+    const mc_value *common;
+    mc_slice prefix = MC_SLICE_NONE;
+    mc_log_remote remote = {.flush_interval_ms = 1000, .counts_written = !record};
+    uint64_t flush_bytes = 16384;
+    MC_TRY(mc_log_message_compile(arena, kind, config, &log->message, error));
+    MC_TRY(mc_value_read_object(config, "common_config", &common, error));
+    for (int i = 0; i < 2; i++) { /* of a record both places count, its own more */
+        const mc_value *from = i == 0 ? common : config;
+        MC_TRY(mc_value_read_duration_ms(from, "buffer_flush_interval", &remote.flush_interval_ms, error));
+        MC_TRY(mc_value_read_u64(from, "buffer_size_bytes", &flush_bytes, error));
+    }
+    MC_TRY(mc_value_read_u32(config, "number", &remote.number, error));
+    MC_TRY(mc_value_read_string(config, "stat_prefix", &prefix, error));
+    const mc_slice parts[] = {record ? MC_SLICE("access_logs.open_telemetry_access_log")
+                                     : MC_SLICE("access_logs.grpc_access_log"),
+                              prefix.n > 0 ? MC_SLICE(".") : MC_SLICE(""), prefix};
+    MC_TRY(mc_arena_concat(arena, parts, 3, &remote.scope));
+    remote.flush_bytes = (size_t)flush_bytes;
+    return mc_log_writer_remote(writer, &remote, &log->sink);
+}
+
+#define LOGGERS "type.googleapis.com/envoy.extensions.access_loggers."
+
+static mc_status compile_logger(mc_arena *arena, const mc_value *config, mc_log_writer *writer, mc_access_log *log,
+                                mc_error *error) {
+    static const struct {
+        mc_slice type;
+        bool remote;
+        int kind; /* mc_log_target or mc_log_message_kind */
+    } loggers[] = {
+        {MC_SLICE_INIT(LOGGERS "file.v3.FileAccessLog"), false, MC_LOG_FILE},
+        {MC_SLICE_INIT(LOGGERS "stream.v3.StdoutAccessLog"), false, MC_LOG_STDOUT},
+        {MC_SLICE_INIT(LOGGERS "stream.v3.StderrAccessLog"), false, MC_LOG_STDERR},
+        {MC_SLICE_INIT(LOGGERS "grpc.v3.HttpGrpcAccessLogConfig"), true, MC_LOG_HTTP_ENTRY},
+        {MC_SLICE_INIT(LOGGERS "grpc.v3.TcpGrpcAccessLogConfig"), true, MC_LOG_TCP_ENTRY},
+        {MC_SLICE_INIT(LOGGERS "open_telemetry.v3.OpenTelemetryAccessLogConfig"), true, MC_LOG_RECORD},
+    };
+    mc_slice type = MC_SLICE_NONE;
     MC_TRY(mc_value_read_string(config, "@type", &type, error));
     if (writer == NULL) {
         return mc_error_set(error, MC_EINVAL, "", "cannot be written here");
     }
-    if (mc_slice_eq(type, MC_SLICE(STDOUT_LOG)) || mc_slice_eq(type, MC_SLICE(STDERR_LOG))) {
-        bool out_log = mc_slice_eq(type, MC_SLICE(STDOUT_LOG));
-        return mc_log_writer_sink(writer, out_log ? MC_LOG_STDOUT : MC_LOG_STDERR, path, out, error);
+    for (size_t i = 0; i < sizeof loggers / sizeof *loggers; i++) {
+        if (mc_slice_eq(type, loggers[i].type)) {
+            return loggers[i].remote
+                       ? compile_remote(arena, config, (mc_log_message_kind)loggers[i].kind, writer, log, error)
+                       : compile_lines(arena, config, (mc_log_target)loggers[i].kind, writer, log, error);
+        }
     }
-    if (!mc_slice_eq(type, MC_SLICE(FILE_LOG))) {
-        return mc_error_set(error, MC_EINVAL, "@type", "is no known access log: %.*s", MC_SLICE_ARG(type));
-    }
-    MC_TRY(mc_value_read_string(config, "path", &path, error));
-    return mc_log_writer_sink(writer, MC_LOG_FILE, path, out, error);
+    return mc_error_set(error, MC_EINVAL, "@type", "is no known access log: %.*s", MC_SLICE_ARG(type));
 }
 
 static mc_status compile_log(mc_access_logs *logs, const mc_value *value, mc_log_writer *writer, mc_error *error) {
@@ -69,11 +113,10 @@ static mc_status compile_log(mc_access_logs *logs, const mc_value *value, mc_log
     if (config == NULL) {
         return mc_error_set(error, MC_EINVAL, "typed_config", "is required");
     }
-    MC_TRY(mc_error_in(compile_format(&logs->arena, config, &log->format, error), error, "typed_config"));
     if (filter != NULL) {
         MC_TRY(mc_error_in(mc_log_filter_compile(&logs->arena, filter, &log->filter, error), error, "filter"));
     }
-    MC_TRY(mc_error_in(compile_sink(config, writer, &log->sink, error), error, "typed_config"));
+    MC_TRY(mc_error_in(compile_logger(&logs->arena, config, writer, log, error), error, "typed_config"));
     logs->count++;
     return MC_OK;
 }
@@ -106,7 +149,11 @@ static mc_status collect_reads(mc_access_logs *logs) {
     mc_format_reads reads = {0, note_name, &list};
     mc_status status = MC_OK;
     for (uint32_t i = 0; i < logs->count; i++) {
-        mc_format_tell_reads(logs->items[i].format, &reads);
+        if (logs->items[i].message != NULL) {
+            mc_log_message_tell_reads(logs->items[i].message, &reads);
+        } else {
+            mc_format_tell_reads(logs->items[i].format, &reads);
+        }
         reads.parts |= logs->items[i].filter == NULL ? 0 : mc_log_filter_needs(logs->items[i].filter);
     }
     for (int map = 0; map < MC_MAP_COUNT; map++) {

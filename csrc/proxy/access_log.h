@@ -7,14 +7,16 @@
 #define MC_PROXY_ACCESS_LOG_H
 
 #include "base/runtime.h"
+#include "proxy/log_message.h"
 #include "proxy/log_writer.h"
 #include "route/format.h"
 
 typedef struct mc_log_filter mc_log_filter; /* log_filter.c */
 
 typedef struct mc_access_log {
-    const mc_format *format;
-    const mc_log_filter *filter; /* NULL: every record */
+    const mc_format *format;       /* of a line; NULL where there is a message */
+    const mc_log_message *message; /* for a service; NULL: a line */
+    const mc_log_filter *filter;   /* NULL: every record */
     mc_log_sink *sink;
 } mc_access_log;
 

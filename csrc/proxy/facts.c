@@ -158,7 +158,8 @@ static uint64_t header_lines(mc_slice head) {
     return head.n < first + 2 ? 0 : head.n - first - 2;
 }
 
-/* As Envoy counts them when they come: "name:value" and the end of the line, and nothing for what was made of the first line. */
+/* As Envoy counts them when they come: "name:value" and the end of the line, and nothing for what was made of the first line.
+ * A head without lines counts as one with an empty one. */
 static uint64_t header_bytes(const mc_headers *headers) {
     uint64_t bytes = 0;
     MC_HEADERS_EACH(headers, it) {
@@ -168,7 +169,7 @@ static uint64_t header_bytes(const mc_headers *headers) {
             bytes += it->name.n + it->value.n + 3;
         }
     }
-    return bytes;
+    return bytes > 0 ? bytes : 3;
 }
 
 void mc_facts_note_asked(mc_facts *facts, const mc_headers *request) {

@@ -20,6 +20,12 @@ struct mc_log_sink {
     uint64_t lines;    /* in text */
     uint64_t due_ms;   /* when it is to be written; 0: nothing is there */
     uint64_t reopened; /* generation */
+    /* MC_LOG_REMOTE: */
+    mc_log_remote remote;
+    mc_stat written, dropped;
+    size_t size;       /* of the messages in text, as their senders count it */
+    _Atomic bool full; /* there is a batch: the control side's until it clears this */
+    mc_log_batch batch;
 };
 
 #define FILE_STATS(COUNTER, GAUGE)                                                                                     \
@@ -104,6 +110,7 @@ void mc_log_writer_free(mc_log_writer *writer) {
             mc_file_close(sink->fd);
         }
         mc_text_fini(&sink->text);
+        mc_text_fini(&sink->batch.text);
         mc_log_sink_unref(sink);
     }
     if (writer->wake >= 0) {
@@ -136,6 +143,15 @@ uint64_t mc_log_writer_dropped(const mc_log_writer *writer) {
 static mc_log_sink *find_sink(mc_log_writer *writer, mc_log_target target, mc_slice path) {
     for (mc_log_sink *sink = atomic_load(&writer->sinks); sink != NULL; sink = sink->next) {
         if (sink->target == target && (target != MC_LOG_FILE || mc_slice_eq(mc_slice_cstr(sink->path), path))) {
+            return sink;
+        }
+    }
+    return NULL;
+}
+
+static mc_log_sink *find_remote(mc_log_writer *writer, uint32_t number) {
+    for (mc_log_sink *sink = atomic_load(&writer->sinks); sink != NULL; sink = sink->next) {
+        if (sink->target == MC_LOG_REMOTE && sink->remote.number == number) {
             return sink;
         }
     }
@@ -183,6 +199,43 @@ mc_status mc_log_writer_sink(mc_log_writer *writer, mc_log_target target, mc_sli
     mc_log_sink_ref(sink);
     *out = sink;
     return MC_OK;
+}
+
+mc_status mc_log_writer_remote(mc_log_writer *writer, const mc_log_remote *remote, mc_log_sink **out) {
+    mc_log_sink *sink = find_remote(writer, remote->number);
+    if (sink == NULL) {
+        if ((sink = new_sink(writer, MC_LOG_REMOTE, NULL)) == NULL) {
+            return MC_ENOMEM;
+        }
+        sink->remote = *remote;
+        sink->remote.scope = MC_SLICE_NONE;
+        if (remote->counts_written) {
+            sink->written = mc_stats_scoped(writer->stats_store, MC_COUNTER, remote->scope, MC_SLICE("logs_written"));
+        }
+        sink->dropped = mc_stats_scoped(writer->stats_store, MC_COUNTER, remote->scope, MC_SLICE("logs_dropped"));
+    }
+    mc_log_sink_ref(sink);
+    *out = sink;
+    return MC_OK;
+}
+
+bool mc_log_writer_take(mc_log_writer *writer, uint32_t number, bool rest, mc_log_batch *out) {
+    mc_log_sink *sink = find_remote(writer, number);
+    if (sink == NULL) {
+        return false;
+    }
+    if (atomic_load_explicit(&sink->full, memory_order_acquire)) {
+        *out = sink->batch;
+        mc_text_init(&sink->batch.text);
+        atomic_store_explicit(&sink->full, false, memory_order_release);
+        return true;
+    }
+    if (!rest || sink->text.n == 0) {
+        return false;
+    }
+    *out = (mc_log_batch){sink->text, sink->lines};
+    mc_text_init(&sink->text);
+    return true;
 }
 
 void mc_log_sink_ref(mc_log_sink *sink) { atomic_fetch_add(&sink->users, 1); }
@@ -286,11 +339,54 @@ static void append_line(mc_log_writer *writer, mc_log_sink *sink, const mc_forma
     }
 }
 
+/* Away with what has come together, if the last batch was taken. */
+static void give_away(mc_log_writer *writer, mc_log_sink *sink) {
+    if (sink->text.n == 0 || atomic_load_explicit(&sink->full, memory_order_acquire)) {
+        return;
+    }
+    sink->batch = (mc_log_batch){sink->text, sink->lines};
+    mc_text_init(&sink->text);
+    sink->lines = sink->size = 0;
+    sink->due_ms = 0;
+    atomic_store_explicit(&sink->full, true, memory_order_release);
+    if (writer->options.on_batch != NULL) {
+        writer->options.on_batch(writer->options.ctx);
+    }
+}
+
+static void append_message(mc_log_writer *writer, mc_log_sink *sink, const mc_log_message *message,
+                           const mc_stream_info *info) {
+    const size_t before = sink->text.n;
+    const size_t size = before >= MC_LOG_BUFFER_MAX ? 0 : mc_log_message_write(message, info, &sink->text);
+    if (size == 0 || sink->text.failed) {
+        sink->text.failed = false;
+        sink->text.n = before;
+        mc_counter_inc(writer->slab, sink->dropped);
+        return;
+    }
+    sink->lines++;
+    sink->size += size;
+    if (sink->remote.counts_written) {
+        mc_counter_inc(writer->slab, sink->written);
+    }
+    if (sink->due_ms == 0) {
+        sink->due_ms = mc_clock_ms() + sink->remote.flush_interval_ms;
+    }
+    if (sink->size >= sink->remote.flush_bytes) {
+        give_away(writer, sink);
+        sink->due_ms = sink->text.n > 0 ? mc_clock_ms() + BUSY_REST_MS : 0;
+    }
+}
+
 static void format_record(mc_log_writer *writer, mc_log_record *record) {
     record->info.random = &writer->random;
     for (uint64_t wanted = record->wanted; wanted != 0; wanted &= wanted - 1) {
         const mc_access_log *log = &record->logs->items[__builtin_ctzll(wanted)];
-        append_line(writer, log->sink, log->format, &record->info);
+        if (log->message != NULL) {
+            append_message(writer, log->sink, log->message, &record->info);
+        } else {
+            append_line(writer, log->sink, log->format, &record->info);
+        }
     }
     mc_access_logs_unref(record->logs);
 }
@@ -317,7 +413,12 @@ static uint64_t write_sinks(mc_log_writer *writer, bool all, int patience_ms) {
     const uint64_t now = mc_clock_ms(), wanted = atomic_load(&writer->reopen_wanted);
     for (mc_log_sink *sink = atomic_load(&writer->sinks); sink != NULL; sink = sink->next) {
         const bool by_timer = sink->due_ms != 0 && sink->due_ms <= now;
-        if (sink->text.n > 0 && (all || by_timer || sink->reopened != wanted)) {
+        if (sink->target == MC_LOG_REMOTE) {
+            if (all || by_timer) {
+                give_away(writer, sink);
+                sink->due_ms = sink->text.n > 0 ? now + BUSY_REST_MS : 0; /* the last batch is not taken: again soon */
+            }
+        } else if (sink->text.n > 0 && (all || by_timer || sink->reopened != wanted)) {
             COUNT_ALL(writer, flushed_by_timer, by_timer);
             write_sink(writer, sink, patience_ms);
             sink->due_ms = sink->text.n > 0 ? now + BUSY_REST_MS : 0; /* a blocked reader: again soon */

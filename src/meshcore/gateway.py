@@ -32,6 +32,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
+from meshcore import log_services
 from meshcore._core.engine import Engine, node_address
 from meshcore._core.filter import Binding
 from meshcore._core.stats import Store
@@ -44,6 +45,7 @@ from meshcore.discovery.rds import FileRoutes, with_routes
 from meshcore.errors import ConfigError, MeshcoreError
 from meshcore.filters.http import methods, registered
 from meshcore.health.events import EventLog, outlier_event
+from meshcore.log_services import LogServices
 from meshcore.outgoing import Places
 from meshcore.overload import Overload
 from meshcore.tracing import Tracers, prepared, runtime_values
@@ -297,7 +299,8 @@ def _check(config: Config) -> None:
         from meshcore.health.checker import validate
 
         validate(clusters, "static_resources.clusters")
-    document, filters = _prepare(prepared(with_routes(config.document), lambda _: 0), None)
+    document = prepared(with_routes(config.document), lambda _: 0)
+    document, filters = _prepare(log_services.prepared(document, lambda _: 0), None)
     engine = Engine(1, seed=0, record_capacity=1)
     try:
         engine.compile(_encode(document), filters)
@@ -424,6 +427,7 @@ class _Run:
         self._tracers = Tracers(
             gateway._stats, gateway._span_exporters, node_address(), self._places
         )
+        self._logs = LogServices(gateway._stats, self._places, self.engine)
         self._outlier_log = EventLog(None)
         self._checkers: dict[str, Checker] = {}
         self._checked_as: dict[str, str] = {}
@@ -529,6 +533,7 @@ class _Run:
             await asyncio.to_thread(self._log_thread.join)
             with self._log_use:
                 self._log_thread = None
+        await self._logs.close()
         for descriptor in self._descriptors:
             self.loop.remove_reader(descriptor)
         self._outlier_log.close()
@@ -543,6 +548,7 @@ class _Run:
         self._names.answer()
         if spans := self.engine.spans():
             self._tracers.take(spans)
+        self._logs.wake()
         for event in self.engine.outlier_events():
             self._outlier_log.write(outlier_event(event))
         for name, address in self.engine.failed_hosts():
@@ -590,6 +596,7 @@ class _Run:
                 views = {name: checker.view() for name, checker in checkers.items()}
                 own_listeners, own_filters = self._admin(whole)
                 traced = self._tracers.prepare(self.routes.resolve(whole))
+                traced = self._logs.prepare(traced)
                 assignments = {**self._assignments, **views}
                 document, filters = _prepare(traced, self.loop, assignments, own_listeners)
                 snapshot = self.engine.compile(_encode(document), [*filters, *own_filters])

@@ -19,6 +19,7 @@ __all__ = ["DELIVER_WITHIN_S", "GrpcService", "HttpTarget", "Places", "http_serv
 
 Document = Mapping[str, Any]
 DELIVER_WITHIN_S = 5.0
+END_WITHIN_S = 1.0
 
 
 class Places:
@@ -70,18 +71,21 @@ class HttpTarget:
     headers: tuple[tuple[str, str], ...] = ()
 
 
-def http_service(service: Document, content_type: str) -> HttpTarget:
-    """Of an HttpService."""
+Headers = tuple[tuple[str, str], ...]
+
+
+def http_service(service: Document, content_type: str, headers: Headers = ()) -> HttpTarget:
+    """Of an HttpService; `headers` come before its own."""
     uri = service.get("http_uri", {})
     _, _, rest = uri.get("uri", "").partition("://")
     host, slash, path = rest.partition("/")
     timeout = float(uri.get("timeout", "0s").rstrip("s")) or DELIVER_WITHIN_S
-    headers = _headers(service.get("request_headers_to_add", ()))
+    headers += _headers(service.get("request_headers_to_add", ()))
     cluster = uri.get("cluster", "")
     return HttpTarget(cluster, host, slash + path or "/", content_type, timeout, headers)
 
 
-def _headers(options: Any) -> tuple[tuple[str, str], ...]:
+def _headers(options: Any) -> Headers:
     pairs = (option["header"] for option in options)
     return tuple((pair["key"].lower(), pair.get("value", "")) for pair in pairs)
 
@@ -201,5 +205,7 @@ class GrpcStream:
             await self._service._lost(error)
 
     async def end(self) -> None:
+        """No more messages; the service has a moment to say that it has them all."""
         with contextlib.suppress(Exception):
             await self._call.done_writing()
+            await asyncio.wait_for(self._call, END_WITHIN_S)

@@ -91,7 +91,7 @@ def prepared(document: Document, index_of: Callable[[Document], int]) -> Documen
     def manager(typed: Document) -> Document:
         if "tracing" not in typed:
             return typed
-        tracing = _with_environment(dict(typed["tracing"]))
+        tracing = with_environment(dict(typed["tracing"]))
         provider = tracing.get("provider", default)
         if provider is not None:
             tracing["provider"] = {**provider, "index": index_of(provider)}
@@ -128,7 +128,7 @@ def _routes(config: Document) -> Document:
     def route(one: Document) -> Document:
         if "custom_tags" not in one.get("tracing", {}):
             return one
-        return {**one, "tracing": _with_environment(dict(one["tracing"]))}
+        return {**one, "tracing": with_environment(dict(one["tracing"]))}
 
     hosts = [
         {**host, "routes": [route(one) for one in host["routes"]]} if "routes" in host else host
@@ -137,7 +137,7 @@ def _routes(config: Document) -> Document:
     return {**config, "virtual_hosts": hosts} if hosts else config
 
 
-def _with_environment(tracing: Document) -> Document:
+def with_environment(tracing: Document) -> Document:
     tags = []
     for tag in tracing.get("custom_tags", ()):
         source = tag.get("environment")

@@ -860,24 +860,6 @@ def test_refused(provider: dict[str, Any], options: dict[str, Any], path: str) -
     assert error.value.path == f"{AT}.{path}"
 
 
-@pytest.mark.parametrize(
-    "kind",
-    ["grpc.v3.HttpGrpcAccessLogConfig", "open_telemetry.v3.OpenTelemetryAccessLogConfig"],
-)
-def test_sinks_of_logs_that_are_not_there(kind: str) -> None:
-    name = f"envoy.extensions.access_loggers.{kind}"
-    service = {"envoy_grpc": {"cluster_name": "collector"}}
-    typed = {
-        "@type": f"type.googleapis.com/{name}",
-        "common_config": {"log_name": "a", "grpc_service": service},
-    }
-    manager = {"access_log": [{"name": "a", "typed_config": typed}]}
-    with pytest.raises(meshcore.ConfigError) as error:
-        meshcore.Gateway(bootstrap(None, {"port": 0, "echo": 1, "collector": 1}, manager=manager))
-    assert error.value.path == f"{AT.removesuffix('tracing')}access_log[0].typed_config"
-    assert f"{name} is not supported" in str(error.value)
-
-
 def test_what_envoy_reads_otherwise() -> None:
     """difference: zipkin-version, difference: sampling-nan."""
     ports = {"port": 0, "echo": 1, "collector": 1}

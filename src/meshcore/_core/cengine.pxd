@@ -201,6 +201,11 @@ cdef extern from "proxy/log_writer.h" nogil:
     bint mc_log_writer_flush(mc_log_writer *writer, int timeout_ms)
     bint mc_log_writer_used(const mc_log_writer *writer)
     uint64_t mc_log_writer_dropped(const mc_log_writer *writer)
+    ctypedef struct mc_log_batch:
+        mc_text text
+        uint64_t messages
+    c_bool mc_log_writer_take(
+        mc_log_writer *writer, uint32_t number, c_bool rest, mc_log_batch *out)
 
 cdef extern from "proxy/overload.h" nogil:
     enum: MC_OVERLOAD_COUNT

@@ -79,10 +79,12 @@ from meshcore._core.cengine cimport (
     mc_hosts_count,
     mc_log_writer,
     mc_log_writer_dropped,
+    mc_log_batch,
     mc_log_writer_flush,
     mc_log_writer_reopen,
     mc_log_writer_run,
     mc_log_writer_stop,
+    mc_log_writer_take,
     mc_log_writer_used,
     mc_loop_fd,
     mc_loop_turn,
@@ -533,6 +535,19 @@ cdef class Engine:
         with nogil:
             done = mc_log_writer_flush(writer, timeout_ms)
         return done
+
+    def log_batch(self, uint32_t number, bint rest=False):
+        """Messages for a logger's service that wait to be sent: (bytes, how many), or None.
+
+        `rest`: the writer has returned; what it had not given away counts too.
+        """
+        cdef mc_log_batch batch
+        if not mc_log_writer_take(self.use().log_writer, number, rest, &batch):
+            return None
+        try:
+            return slice_bytes(mc_slice_of(batch.text.p, batch.text.n)), batch.messages
+        finally:
+            mc_text_fini(&batch.text)
 
     @property
     def log_records_dropped(self):

@@ -18,6 +18,7 @@ __all__ = ["apply"]
 
 _ROUTE = "envoy/config/route/v3/route_components.proto"
 _HCM = "envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager.proto"
+_OTEL_LOG = "envoy/extensions/access_loggers/open_telemetry/v3/logs_service.proto"
 
 # By file: what it must import besides, and the lines.
 _NEWER: Final[dict[str, tuple[tuple[str, ...], str]]] = {
@@ -60,12 +61,31 @@ _NEWER: Final[dict[str, tuple[tuple[str, ...], str]]] = {
         """,
     ),
     _HCM: ((), "HttpConnectionManager.Tracing 13 no_context_propagation bool"),
+    _OTEL_LOG: (
+        (
+            "envoy/config/core/v3/grpc_service.proto",
+            "envoy/config/core/v3/http_service.proto",
+            "envoy/type/tracing/v3/custom_tag.proto",
+            "google/protobuf/duration.proto",
+            "google/protobuf/wrappers.proto",
+        ),
+        """
+        OpenTelemetryAccessLogConfig  8 http_service          .envoy.config.core.v3.HttpService
+        OpenTelemetryAccessLogConfig  9 grpc_service          .envoy.config.core.v3.GrpcService
+        OpenTelemetryAccessLogConfig 10 log_name              string
+        OpenTelemetryAccessLogConfig 11 buffer_flush_interval .google.protobuf.Duration
+        OpenTelemetryAccessLogConfig 12 buffer_size_bytes     .google.protobuf.UInt32Value
+        OpenTelemetryAccessLogConfig 13 filter_state_objects_to_log *string
+        OpenTelemetryAccessLogConfig 14 custom_tags *.envoy.type.tracing.v3.CustomTag
+        """,
+    ),
     "envoy/type/matcher/v3/address.proto": ((), "AddressMatcher 2 invert_match bool"),
 }
 
 # By file: messages and their fields whose rules are gone.
 _FREED: Final[dict[str, tuple[tuple[str, str], ...]]] = {
     "envoy/type/v3/token_bucket.proto": (("TokenBucket", "max_tokens"),),
+    _OTEL_LOG: (("OpenTelemetryAccessLogConfig", "common_config"),),
 }
 
 

@@ -382,6 +382,19 @@ def _triggers(entry: Tree, what: str, monitors: set[str], *path: str | int) -> N
         seen.add(name)
 
 
+def _grpc_log(tree: Tree) -> Tree:
+    if tree.get("transport_api_version") == "V2":
+        raise _invalid("V2 is no version any more", "transport_api_version")
+    return tree
+
+
+def _otel_log(tree: Tree) -> Tree:
+    services = [tree.get("grpc_service"), tree.get("http_service"), tree.get("common_config")]
+    if sum(service is not None for service in services) != 1:
+        raise _invalid("must have one of grpc_service, http_service, common_config.grpc_service")
+    return tree
+
+
 HOOKS: Final[dict[str, Callable[[Tree], Tree]]] = {
     "envoy.config.bootstrap.v3.Bootstrap.StaticResources": _static_resources,
     "envoy.config.bootstrap.v3.LayeredRuntime": _layered_runtime,
@@ -394,6 +407,8 @@ HOOKS: Final[dict[str, Callable[[Tree], Tree]]] = {
     "envoy.config.route.v3.DirectResponseAction": _direct_response,
     "envoy.config.route.v3.FilterConfig": _filter_config,
     "envoy.config.route.v3.RouteAction": _unique_upgrades,
+    "envoy.extensions.access_loggers.grpc.v3.CommonGrpcAccessLogConfig": _grpc_log,
+    "envoy.extensions.access_loggers.open_telemetry.v3.OpenTelemetryAccessLogConfig": _otel_log,
     "envoy.extensions.clusters.dns.v3.DnsCluster": _resolvers,
     "envoy.extensions.common.dynamic_forward_proxy.v3.DnsCacheConfig": _cache,
     "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager": (

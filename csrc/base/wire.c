@@ -1,0 +1,116 @@
+#include "base/wire.h"
+
+#include <string.h>
+
+enum { VARINT = 0, FIXED64 = 1, LENGTH = 2, VARINT_MAX = 10 };
+
+static size_t varint(char out[VARINT_MAX], uint64_t value) {
+    size_t n = 0;
+    for (; value > 0x7f; value >>= 7) {
+        out[n++] = (char)(value | 0x80);
+    }
+    out[n++] = (char)value;
+    return n;
+}
+
+static void add_varint(mc_text *out, uint64_t value) {
+    char bytes[VARINT_MAX];
+    mc_text_add(out, mc_slice_of(bytes, varint(bytes, value)));
+}
+
+static void add_tag(mc_text *out, uint32_t field, unsigned type) { add_varint(out, (uint64_t)field << 3 | type); }
+
+static void add_fixed64(mc_text *out, uint32_t field, uint64_t value) {
+    char bytes[8];
+    for (size_t i = 0; i < sizeof bytes; i++) {
+        bytes[i] = (char)(value >> (8 * i));
+    }
+    add_tag(out, field, FIXED64);
+    mc_text_add(out, mc_slice_of(bytes, sizeof bytes));
+}
+
+void mc_wire_u64(mc_text *out, uint32_t field, uint64_t value) {
+    if (value != 0) {
+        add_tag(out, field, VARINT);
+        add_varint(out, value);
+    }
+}
+
+void mc_wire_i64(mc_text *out, uint32_t field, int64_t value) { mc_wire_u64(out, field, (uint64_t)value); }
+
+void mc_wire_fixed64(mc_text *out, uint32_t field, uint64_t value) {
+    if (value != 0) {
+        add_fixed64(out, field, value);
+    }
+}
+
+void mc_wire_double(mc_text *out, uint32_t field, double value) {
+    uint64_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    add_fixed64(out, field, bits);
+}
+
+void mc_wire_bytes(mc_text *out, uint32_t field, mc_slice bytes) {
+    if (bytes.n > 0) {
+        add_tag(out, field, LENGTH);
+        add_varint(out, bytes.n);
+        mc_text_add(out, bytes);
+    }
+}
+
+size_t mc_utf8_length(mc_slice text) {
+    const unsigned char *p = (const unsigned char *)text.p;
+    if (text.n == 0) {
+        return 0;
+    }
+    const unsigned char c = p[0];
+    const size_t n = c < 0x80 ? 1 : c < 0xc2 ? 0 : c < 0xe0 ? 2 : c < 0xf0 ? 3 : c < 0xf5 ? 4 : 0;
+    if (n > text.n) {
+        return 0;
+    }
+    for (size_t i = 1; i < n; i++) {
+        if ((p[i] & 0xc0) != 0x80) {
+            return 0;
+        }
+    }
+    const bool overlong = (c == 0xe0 && p[1] < 0xa0) || (c == 0xf0 && p[1] < 0x90);
+    const bool outside = (c == 0xed && p[1] >= 0xa0) || (c == 0xf4 && p[1] >= 0x90);
+    return overlong || outside ? 0 : n;
+}
+
+void mc_wire_text(mc_text *out, uint32_t field, mc_slice text) {
+    if (text.n == 0) {
+        return;
+    }
+    add_tag(out, field, LENGTH);
+    add_varint(out, text.n); /* a byte stands for a byte */
+    for (size_t at = 0, n; at < text.n; at += n) {
+        const mc_slice rest = mc_slice_from(text, at);
+        n = 0;
+        for (size_t more; n < rest.n && (more = mc_utf8_length(mc_slice_from(rest, n))) > 0;) {
+            n += more;
+        }
+        mc_text_add(out, n > 0 ? mc_slice_until(rest, n) : MC_SLICE("!"));
+        n = n > 0 ? n : 1;
+    }
+}
+
+/* One byte is left for the length; a longer one moves what was written. */
+size_t mc_wire_begin(mc_text *out, uint32_t field) {
+    add_tag(out, field, LENGTH);
+    mc_text_add(out, mc_slice_of("\0", 1));
+    return out->n;
+}
+
+void mc_wire_end(mc_text *out, size_t mark) {
+    char length[VARINT_MAX];
+    if (out->failed) {
+        return;
+    }
+    const size_t n = out->n - mark, more = varint(length, n) - 1;
+    mc_text_add(out, mc_slice_of(length, more)); /* room */
+    if (!out->failed) {
+        memmove(out->p + mark + more, out->p + mark, n);
+        memcpy(out->p + mark - 1, length, more + 1);
+    }
+}
