@@ -84,11 +84,6 @@ def test_a_collector_over_grpc_that_comes_later(origin: Upstream) -> None:
 
 def test_what_grpc_needs(monkeypatch: pytest.MonkeyPatch) -> None:
     ports = {"port": 0, "echo": 1, "collector": 1}
-    lost = bootstrap(over_grpc(envoy_grpc={"cluster_name": "nobody"}), ports)
-    with pytest.raises(meshcore.ConfigError, match="there is no cluster 'nobody'") as error:
-        meshcore.Gateway(lost)
-    assert error.value.path == f"{AT}.provider.typed_config.grpc_service.envoy_grpc.cluster_name"
-
     stranger = bootstrap(opentelemetry(), ports)
     stranger["static_resources"]["clusters"][0] |= HTTP2
     with pytest.raises(meshcore.ConfigError, match="but for a cluster that a grpc_service names"):
