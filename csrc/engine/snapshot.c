@@ -6,6 +6,7 @@
 #include "base/defaults.h"
 #include "base/hash.h"
 #include "base/read.h"
+#include "proxy/filter_list.h"
 
 #define TRY(call)                                                                                                      \
     do {                                                                                                               \
@@ -145,7 +146,9 @@ static mc_status compile_cluster(const mc_value *config, const mc_compile_contex
     if (same) {
         out->cluster = mc_cluster_ref(old->cluster);
     } else {
+        mc_filter_compile filters = {.error = error, .stats = context->stats};
         TRY(mc_cluster_compile(config, &snapshot->node, hash, slot, context->stats, &out->cluster, error));
+        TRY(mc_cluster_filters_compile(out->cluster, config, &filters));
     }
     mc_hosts *members = same ? context->members(context->members_ctx, slot) : NULL;
     if (members != NULL && (out->cluster->original_dst != NULL || out->cluster->forward != NULL)) {

@@ -135,6 +135,8 @@ struct mc_upstream {
     /* Whether a new connection is to be refused because resources run short; NULL: never. */
     bool (*sheds)(void *ctx);
     void *ctx;
+    void **filter_states; /* what the cluster's filters keep for this worker; NULL: nothing yet */
+    void (*close_filters)(const struct mc_cluster_filters *filters, void **states); /* set with them; frees the array */
 };
 
 /* `plan`: for the balancer, may be NULL; `load` may be NULL: nobody shares it. */

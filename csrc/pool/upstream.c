@@ -72,6 +72,9 @@ void mc_upstream_free(mc_upstream *upstream) {
     mc_aggregate_free(upstream->aggregate);
     mc_lb_free(upstream->lb);
     mc_hosts_unref(upstream->hosts);
+    if (upstream->filter_states != NULL) {
+        upstream->close_filters(upstream->cluster->filters, upstream->filter_states);
+    }
     mc_cluster_unref(upstream->cluster);
     upstream->load->upstreams--;
     mc_free(upstream);

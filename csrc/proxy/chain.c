@@ -7,31 +7,39 @@
 #include "proxy/filters/kind.h"
 #include "proxy/stream.h"
 
-/* RT-57: what the most specific place says, else the chain's own flag; the router always runs. */
-bool mc_filter_is_disabled(const mc_filter_config *config, const mc_route_filters *routed, uint32_t slot) {
-    const mc_route_filter *said = routed == NULL ? NULL : routed->items[slot];
+const mc_route_filter *mc_filters_said(const mc_filters *among, const mc_filter_config *config, uint32_t slot) {
+    const mc_route_filters *routed = mc_route_match_filters(&among->stream->match);
+    return routed == NULL ? NULL : among->by_name ? mc_route_filters_named(routed, config) : routed->items[slot];
+}
+
+bool mc_filter_is_disabled(const mc_filters *among, const mc_filter_config *config, uint32_t slot) {
+    const mc_route_filter *said = mc_filters_said(among, config, slot);
     return config->type->terminal ? false : said == NULL ? config->disabled : said->disabled;
 }
 
-mc_status mc_chain_open(mc_stream *stream) {
-    const mc_hcm *hcm = stream->hcm;
+mc_status mc_filters_open(mc_filters *chain, const mc_filter_config *configs, uint32_t begin, uint32_t end) {
+    mc_stream *stream = chain->stream;
     mc_chunk_pool *chunks = mc_net_chunks(stream->proxy->net);
-    const mc_filter_chain *chain = stream->chain;
-    stream->filters = mc_arena_zalloc(&stream->arena, (chain->end - chain->begin) * sizeof(mc_filter));
-    if (stream->filters == NULL) {
+    chain->items = mc_arena_zalloc(&stream->arena, (end - begin) * sizeof(mc_filter));
+    if (chain->items == NULL) {
         return MC_ENOMEM;
     }
-    const mc_route_filters *routed = mc_route_match_filters(&stream->match);
+    const bool routed = mc_route_match_filters(&stream->match) != NULL;
     uint32_t open = 0;
-    for (uint32_t i = chain->begin; i < chain->end; i++) {
-        if (MC_UNLIKELY(routed != NULL || hcm->filters[i].disabled) &&
-            mc_filter_is_disabled(&hcm->filters[i], routed, i)) {
+    for (uint32_t i = begin; i < end; i++) {
+        const mc_filter_config *config = &configs[i];
+        if (MC_UNLIKELY(routed || config->disabled) && mc_filter_is_disabled(chain, config, i)) {
             continue;
         }
-        mc_filter *filter = &stream->filters[open];
-        filter->type = hcm->filters[i].type;
-        filter->config = hcm->filters[i].config;
+        if (MC_UNLIKELY(chain->of_try != NULL) && config->kind->in_tries == MC_TRY_HOST) {
+            continue; /* it was asked already */
+        }
+        mc_filter *filter = &chain->items[open];
+        filter->type = config->type;
+        filter->config = config->config;
         filter->stream = stream;
+        filter->among = chain;
+        filter->entry = config;
         filter->index = (uint8_t)open++;
         filter->slot = (uint8_t)i;
         mc_buffer_init(&filter->sides[MC_DECODE].held, chunks);
@@ -41,14 +49,20 @@ mc_status mc_chain_open(mc_stream *stream) {
             return status;
         }
         filter->open = true;
-        stream->filter_count = open;
+        chain->count = open;
     }
     return MC_OK;
 }
 
-void mc_chain_close(mc_stream *stream) {
-    for (uint32_t i = 0; i < stream->filter_count; i++) {
-        mc_filter *filter = &stream->filters[i];
+mc_status mc_chain_open(mc_stream *stream) {
+    stream->filters = (mc_filters){.stream = stream, .worker_states = stream->pin->filter_states};
+    return mc_filters_open(&stream->filters, stream->hcm->filters, stream->chain->begin, stream->chain->end);
+}
+
+void mc_chain_close(mc_filters *chain) {
+    chain->closed = true;
+    for (uint32_t i = 0; i < chain->count; i++) {
+        mc_filter *filter = &chain->items[i];
         if (filter->open) {
             filter->open = false;
             if (filter->type->close != NULL) {
@@ -66,7 +80,7 @@ static mc_filter_status call_headers(mc_filter *filter, mc_direction direction, 
     const mc_filter_type *type = filter->type;
     mc_filter_status (*call)(mc_filter *, mc_headers *, bool) =
         direction == MC_DECODE ? type->decode_headers : type->encode_headers;
-    mc_headers *headers = direction == MC_DECODE ? &filter->stream->request : filter->stream->response;
+    mc_headers *headers = direction == MC_DECODE ? &filter->stream->request : mc_filter_response_headers(filter);
     return call == NULL ? MC_FILTER_CONTINUE : call(filter, headers, end_stream);
 }
 
@@ -81,8 +95,10 @@ static mc_filter_status call_trailers(mc_filter *filter, mc_direction direction)
     const mc_filter_type *type = filter->type;
     mc_filter_status (*call)(mc_filter *, mc_headers *) =
         direction == MC_DECODE ? type->decode_trailers : type->encode_trailers;
-    mc_headers *trailers =
-        direction == MC_DECODE ? filter->stream->request_trailers : filter->stream->response_trailers;
+    const mc_filters *among = filter->among;
+    mc_headers *trailers = direction == MC_DECODE  ? filter->stream->request_trailers
+                           : among->of_try == NULL ? filter->stream->response_trailers
+                                                   : among->response_trailers;
     return call == NULL ? MC_FILTER_CONTINUE : call(filter, trailers);
 }
 
@@ -93,30 +109,33 @@ static void call_complete(mc_filter *filter, mc_direction direction) {
     }
 }
 
-/* A local reply ends decoding; the end of the stream ends everything. */
-static bool alive(const mc_stream *stream, mc_direction direction) {
-    return !stream->finished && (direction == MC_ENCODE || !stream->local_reply);
+/* A local reply ends decoding; the end of the stream, or of the try, ends everything. */
+static bool alive(const mc_filters *chain, mc_direction direction) {
+    return !chain->stream->finished && !chain->closed && (direction == MC_ENCODE || !chain->stream->local_reply);
 }
 
 static int next_index(int index, mc_direction direction) { return direction == MC_DECODE ? index + 1 : index - 1; }
 
-static int first_index(const mc_stream *stream, mc_direction direction) {
-    return direction == MC_DECODE ? 0 : (int)stream->filter_count - 2;
+static int first_index(const mc_filters *chain, mc_direction direction) {
+    return direction == MC_DECODE ? 0 : (int)chain->count - 2;
 }
 
-static bool in_chain(const mc_stream *stream, int index) { return index >= 0 && index < (int)stream->filter_count; }
+static bool in_chain(const mc_filters *chain, int index) { return index >= 0 && index < (int)chain->count; }
 
-/* The router consumes whatever it returns. */
-static bool consumes(const mc_stream *stream, mc_direction direction, int index) {
-    return direction == MC_DECODE && index + 1 == (int)stream->filter_count;
+/* The last filter consumes whatever it returns. */
+static bool consumes(const mc_filters *chain, mc_direction direction, int index) {
+    return direction == MC_DECODE && index + 1 == (int)chain->count;
 }
 
 /* --- holding ------------------------------------------------------------------------------------------------------------ */
 
-/* HC-7. */
-static void too_large(mc_stream *stream, mc_direction direction) {
+/* HC-7. What is too large for a try is not counted as a client's. */
+static void too_large(const mc_filters *chain, mc_direction direction) {
+    mc_stream *stream = chain->stream;
     if (direction == MC_DECODE) {
-        MC_HCM_COUNT(stream, downstream_rq_too_large);
+        if (chain->of_try == NULL) {
+            MC_HCM_COUNT(stream, downstream_rq_too_large);
+        }
         mc_stream_reply(stream, &(mc_reply){.status = 413,
                                             .body = MC_SLICE_INIT("Payload Too Large"),
                                             .details = "request_payload_too_large"});
@@ -152,31 +171,47 @@ static void hold_data(mc_filter *filter, mc_direction direction, mc_slice data, 
     }
     side->seen += seen ? data.n : 0;
     side->end_held = side->end_held || end_stream;
-    uint32_t limit =
-        direction == MC_DECODE && stream->request_limit != 0 ? stream->request_limit : stream->hcm->buffer_limit;
+    const uint32_t limit =
+        direction == MC_DECODE && filter->among->limit != 0 ? filter->among->limit : stream->hcm->buffer_limit;
     if (limit == 0 || side->held.length <= limit) {
         return;
     }
     if (side->stopped) {
         set_pressure(filter, direction, true);
     } else {
-        too_large(stream, direction);
+        too_large(filter->among, direction);
+    }
+}
+
+static void send_headers(mc_filters *chain, bool end_stream) {
+    if (MC_LIKELY(chain->of_try == NULL)) {
+        mc_stream_send_headers(chain->stream, end_stream);
+    } else {
+        chain->let_by = true;
+    }
+}
+
+static void send_trailers(mc_filters *chain) {
+    if (MC_LIKELY(chain->of_try == NULL)) {
+        mc_stream_send_trailers(chain->stream);
+    } else {
+        chain->let_by = true;
     }
 }
 
 /* --- passing ------------------------------------------------------------------------------------------------------------ */
 
-static void pass_headers(mc_stream *stream, mc_direction direction, int index, bool end_stream) {
-    for (; in_chain(stream, index); index = next_index(index, direction)) {
-        mc_filter *filter = &stream->filters[index];
+static void pass_headers(mc_filters *chain, mc_direction direction, int index, bool end_stream) {
+    for (; in_chain(chain, index); index = next_index(index, direction)) {
+        mc_filter *filter = &chain->items[index];
         mc_filter_status status = call_headers(filter, direction, end_stream);
-        if (end_stream && alive(stream, direction)) {
+        if (end_stream && alive(chain, direction)) {
             call_complete(filter, direction);
         }
-        if (!alive(stream, direction)) {
+        if (!alive(chain, direction)) {
             return;
         }
-        if (status != MC_FILTER_CONTINUE && !consumes(stream, direction, index)) {
+        if (status != MC_FILTER_CONTINUE && !consumes(chain, direction, index)) {
             mc_filter_side *side = &filter->sides[direction];
             side->headers_held = true;
             side->stopped = status == MC_FILTER_STOP;
@@ -185,29 +220,29 @@ static void pass_headers(mc_stream *stream, mc_direction direction, int index, b
         }
     }
     if (direction == MC_ENCODE) {
-        mc_stream_send_headers(stream, end_stream);
+        send_headers(chain, end_stream);
     }
 }
 
 static void release(mc_filter *filter, mc_direction direction);
 static void pass_end(mc_filter *filter, mc_direction direction, mc_slice data);
 
-static void pass_data(mc_stream *stream, mc_direction direction, int index, mc_slice data, bool end_stream) {
-    for (; in_chain(stream, index); index = next_index(index, direction)) {
-        mc_filter *filter = &stream->filters[index];
+static void pass_data(mc_filters *chain, mc_direction direction, int index, mc_slice data, bool end_stream) {
+    for (; in_chain(chain, index); index = next_index(index, direction)) {
+        mc_filter *filter = &chain->items[index];
         mc_filter_side *side = &filter->sides[direction];
         if (side->stopped) {
             hold_data(filter, direction, data, end_stream, false);
             return;
         }
         mc_filter_status status = call_data(filter, direction, data, end_stream);
-        if (end_stream && alive(stream, direction)) {
+        if (end_stream && alive(chain, direction)) {
             call_complete(filter, direction);
         }
-        if (!alive(stream, direction)) {
+        if (!alive(chain, direction)) {
             return;
         }
-        if (consumes(stream, direction, index)) {
+        if (consumes(chain, direction, index)) {
             return;
         }
         if (status == MC_FILTER_CONSUMED) {
@@ -222,29 +257,29 @@ static void pass_data(mc_stream *stream, mc_direction direction, int index, mc_s
         }
         side->stopped = status == MC_FILTER_STOP;
         hold_data(filter, direction, data, end_stream, true);
-        if (status == MC_FILTER_CONTINUE && alive(stream, direction)) {
+        if (status == MC_FILTER_CONTINUE && alive(chain, direction)) {
             release(filter, direction);
         }
         return;
     }
     if (direction == MC_ENCODE) {
-        mc_stream_send_data(stream, data, end_stream);
+        mc_stream_send_data(chain->stream, data, end_stream);
     }
 }
 
-static void pass_trailers(mc_stream *stream, mc_direction direction, int index) {
-    for (; in_chain(stream, index); index = next_index(index, direction)) {
-        mc_filter *filter = &stream->filters[index];
+static void pass_trailers(mc_filters *chain, mc_direction direction, int index) {
+    for (; in_chain(chain, index); index = next_index(index, direction)) {
+        mc_filter *filter = &chain->items[index];
         mc_filter_side *side = &filter->sides[direction];
         if (side->stopped) {
             side->trailers_held = true;
             return;
         }
         mc_filter_status status = call_trailers(filter, direction);
-        if (alive(stream, direction)) {
+        if (alive(chain, direction)) {
             call_complete(filter, direction);
         }
-        if (!alive(stream, direction) || consumes(stream, direction, index)) {
+        if (!alive(chain, direction) || consumes(chain, direction, index)) {
             return;
         }
         if (status == MC_FILTER_CONTINUE && !side->headers_held && side->held.length == 0) {
@@ -258,7 +293,7 @@ static void pass_trailers(mc_stream *stream, mc_direction direction, int index) 
         return;
     }
     if (direction == MC_ENCODE) {
-        mc_stream_send_trailers(stream);
+        send_trailers(chain);
     }
 }
 
@@ -266,10 +301,10 @@ static void pass_trailers(mc_stream *stream, mc_direction direction, int index) 
 static void pass_end(mc_filter *filter, mc_direction direction, mc_slice data) {
     const int next = next_index(filter->index, direction);
     if (data.n > 0) {
-        pass_data(filter->stream, direction, next, data, false);
+        pass_data(filter->among, direction, next, data, false);
     }
-    if (alive(filter->stream, direction)) {
-        pass_trailers(filter->stream, direction, next);
+    if (alive(filter->among, direction)) {
+        pass_trailers(filter->among, direction, next);
     }
 }
 
@@ -278,64 +313,64 @@ static void pass_on(mc_filter *filter, mc_direction direction, mc_slice data, bo
     if (end_stream && filter->trailers_added[direction]) {
         pass_end(filter, direction, data);
     } else {
-        pass_data(filter->stream, direction, next_index(filter->index, direction), data, end_stream);
+        pass_data(filter->among, direction, next_index(filter->index, direction), data, end_stream);
     }
 }
 
 /* Lets go what a side holds, in order: headers, data, trailers. The filter may stop again on data it has not seen. */
 static void release(mc_filter *filter, mc_direction direction) {
-    mc_stream *stream = filter->stream;
+    mc_filters *chain = filter->among;
     mc_filter_side *side = &filter->sides[direction];
     const int here = filter->index, next = next_index(here, direction);
     mc_buffer data = side->held;
     size_t seen = side->seen;
     const bool end_stream = side->end_held, headers_held = side->headers_held;
     const bool empty = data.length == 0;
-    mc_net *net = stream->proxy->net;
+    mc_net *net = chain->stream->proxy->net;
     mc_buffer_init(&side->held, data.pool);
     side->seen = 0;
     side->stopped = side->headers_held = side->end_held = false;
     set_pressure(filter, direction, false);
     if (headers_held) {
-        pass_headers(stream, direction, next, end_stream && empty);
+        pass_headers(chain, direction, next, end_stream && empty);
     } else if (end_stream && empty) {
         pass_on(filter, direction, MC_SLICE_NONE, true);
     }
     size_t left = data.length;
-    for (const mc_chunk *chunk = data.head; chunk != NULL && alive(stream, direction); chunk = chunk->next) {
+    for (const mc_chunk *chunk = data.head; chunk != NULL && alive(chain, direction); chunk = chunk->next) {
         mc_slice rest = mc_slice_of(chunk->data + chunk->begin, chunk->end - chunk->begin);
-        while (rest.n > 0 && alive(stream, direction)) {
+        while (rest.n > 0 && alive(chain, direction)) {
             mc_slice piece = seen > 0 ? mc_slice_until(rest, seen) : rest;
             left -= piece.n;
             rest = mc_slice_from(rest, piece.n);
             if (seen > 0) {
                 pass_on(filter, direction, piece, end_stream && left == 0);
             } else {
-                pass_data(stream, direction, here, piece, end_stream && left == 0);
+                pass_data(chain, direction, here, piece, end_stream && left == 0);
             }
             seen -= seen > 0 ? piece.n : 0;
         }
     }
     mc_net_retire(net, &data); /* what was passed on may be borrowed until this callback ends */
-    if (side->trailers_held && !side->stopped && alive(stream, direction)) {
+    if (side->trailers_held && !side->stopped && alive(chain, direction)) {
         side->trailers_held = false;
-        pass_trailers(stream, direction, side->trailers_seen ? next : here);
+        pass_trailers(chain, direction, side->trailers_seen ? next : here);
     }
 }
 
-void mc_chain_headers(mc_stream *stream, mc_direction direction, bool end_stream) {
-    pass_headers(stream, direction, first_index(stream, direction), end_stream);
+void mc_chain_headers(mc_filters *chain, mc_direction direction, bool end_stream) {
+    pass_headers(chain, direction, first_index(chain, direction), end_stream);
 }
 
-void mc_chain_data(mc_stream *stream, mc_direction direction, mc_slice data, bool end_stream) {
-    if (alive(stream, direction)) {
-        pass_data(stream, direction, first_index(stream, direction), data, end_stream);
+void mc_chain_data(mc_filters *chain, mc_direction direction, mc_slice data, bool end_stream) {
+    if (alive(chain, direction)) {
+        pass_data(chain, direction, first_index(chain, direction), data, end_stream);
     }
 }
 
-void mc_chain_trailers(mc_stream *stream, mc_direction direction) {
-    if (alive(stream, direction)) {
-        pass_trailers(stream, direction, first_index(stream, direction));
+void mc_chain_trailers(mc_filters *chain, mc_direction direction) {
+    if (alive(chain, direction)) {
+        pass_trailers(chain, direction, first_index(chain, direction));
     }
 }
 
@@ -347,7 +382,10 @@ void *mc_filter_get_state(const mc_filter *filter) { return filter->state; }
 mc_stream *mc_filter_stream(mc_filter *filter) { return filter->stream; }
 mc_arena *mc_filter_arena(mc_filter *filter) { return &filter->stream->arena; }
 mc_headers *mc_filter_request_headers(mc_filter *filter) { return &filter->stream->request; }
-mc_headers *mc_filter_response_headers(mc_filter *filter) { return filter->stream->response; }
+mc_headers *mc_filter_response_headers(mc_filter *filter) {
+    return MC_LIKELY(filter->among->of_try == NULL) ? filter->stream->response : filter->among->response;
+}
+void mc_filter_limit_request(mc_filter *filter, uint32_t bytes) { filter->among->limit = bytes; }
 
 struct mc_loop *mc_filter_loop(mc_filter *filter) { return filter->stream->proxy->loop; }
 const mc_address *mc_filter_remote(mc_filter *filter) { return &filter->stream->remote; }
@@ -363,9 +401,7 @@ const mc_route_match *mc_filter_match(mc_filter *filter) {
 }
 
 const mc_route_filter *mc_filter_route(mc_filter *filter) {
-    const mc_route_match *match = mc_filter_match(filter);
-    const mc_route_filters *routed = match == NULL ? NULL : mc_route_match_filters(match);
-    return routed == NULL ? NULL : routed->items[filter->slot];
+    return mc_filter_match(filter) == NULL ? NULL : mc_filters_said(filter->among, filter->entry, filter->slot);
 }
 
 const void *mc_filter_route_config(mc_filter *filter) {
@@ -377,11 +413,18 @@ const void *mc_filter_route_config(mc_filter *filter) {
     return filter->config;
 }
 
-const mc_stream_info *mc_filter_info(mc_filter *filter) { return mc_stream_collect_info(filter->stream); }
+const mc_stream_info *mc_filter_info(mc_filter *filter) {
+    const mc_stream_info *info = mc_stream_collect_info(filter->stream);
+    if (MC_UNLIKELY(info != NULL && filter->among->of_try != NULL)) {
+        filter->stream->info->response = filter->among->response;
+        filter->stream->info->response_trailers = filter->among->response_trailers;
+    }
+    return info;
+}
 const mc_runtime *mc_filter_runtime(mc_filter *filter) { return filter->stream->proxy->runtime; }
 struct mc_slab *mc_filter_slab(mc_filter *filter) { return filter->stream->proxy->slab; }
 uint64_t mc_filter_random(mc_filter *filter) { return mc_random_next(mc_loop_random(filter->stream->proxy->loop)); }
-void **mc_filter_worker_state(mc_filter *filter) { return &filter->stream->pin->filter_states[filter->slot]; }
+void **mc_filter_worker_state(mc_filter *filter) { return &filter->among->worker_states[filter->slot]; }
 
 const mc_value *mc_filter_metadata(mc_filter *filter, mc_slice space) {
     return mc_value_find(filter->stream->metadata, space);
@@ -422,7 +465,7 @@ mc_status mc_filter_merge_metadata(mc_filter *filter, mc_slice space, const mc_v
 
 static void continue_side(mc_filter *filter, mc_direction direction) {
     mc_filter_side *side = &filter->sides[direction];
-    if (filter->open && alive(filter->stream, direction) &&
+    if (filter->open && alive(filter->among, direction) &&
         (side->stopped || side->headers_held || side->held.length > 0)) {
         release(filter, direction);
     }
@@ -452,7 +495,7 @@ void mc_filter_pass(mc_filter *filter, bool decode, size_t n) {
     mc_stream *stream = filter->stream;
     mc_filter_side *side = &filter->sides[direction];
     mc_buffer data;
-    if (!alive(stream, direction)) {
+    if (!alive(filter->among, direction)) {
         return;
     }
     mc_buffer_init(&data, side->held.pool);
@@ -466,24 +509,25 @@ void mc_filter_pass(mc_filter *filter, bool decode, size_t n) {
         side->stopped = side->end_held = false;
     }
     size_t left = data.length;
-    for (const mc_chunk *chunk = data.head; chunk != NULL && alive(stream, direction); chunk = chunk->next) {
+    for (const mc_chunk *chunk = data.head; chunk != NULL && alive(filter->among, direction); chunk = chunk->next) {
         mc_slice piece = mc_slice_of(chunk->data + chunk->begin, chunk->end - chunk->begin);
         left -= piece.n;
         pass_on(filter, direction, piece, end_stream && left == 0);
     }
     const bool nothing = data.length == 0;
     mc_net_retire(stream->proxy->net, &data);
-    if (end_stream && nothing && alive(stream, direction)) {
+    if (end_stream && nothing && alive(filter->among, direction)) {
         pass_on(filter, direction, MC_SLICE_NONE, true);
-    } else if (empty && side->trailers_held && alive(stream, direction)) {
+    } else if (empty && side->trailers_held && alive(filter->among, direction)) {
         side->trailers_held = false;
-        pass_trailers(stream, direction, side->trailers_seen ? next_index(filter->index, direction) : filter->index);
+        pass_trailers(filter->among, direction,
+                      side->trailers_seen ? next_index(filter->index, direction) : filter->index);
     }
 }
 
 void mc_filter_inject(mc_filter *filter, bool decode, mc_slice data, bool end_stream) {
     const mc_direction direction = decode ? MC_DECODE : MC_ENCODE;
-    if (alive(filter->stream, direction)) {
+    if (alive(filter->among, direction)) {
         pass_on(filter, direction, data, end_stream);
     }
 }
@@ -515,21 +559,21 @@ void mc_filter_reply(mc_filter *filter, const mc_reply *reply) { mc_stream_reply
 
 void mc_filter_encode_headers(mc_filter *filter, mc_headers *headers, bool end_stream) {
     mc_stream *stream = filter->stream;
-    if (alive(stream, MC_ENCODE) && !stream->response_started) {
+    if (alive(&stream->filters, MC_ENCODE) && !stream->response_started) {
         stream->response_started = true;
         mc_timer_cancel(stream->proxy->loop, &stream->limit); /* request_timeout */
         stream->response = headers;
-        mc_chain_headers(stream, MC_ENCODE, end_stream);
+        mc_chain_headers(&stream->filters, MC_ENCODE, end_stream);
     }
 }
 
 void mc_filter_encode_data(mc_filter *filter, mc_slice data, bool end_stream) {
-    mc_chain_data(filter->stream, MC_ENCODE, data, end_stream);
+    mc_chain_data(&filter->stream->filters, MC_ENCODE, data, end_stream);
 }
 
 void mc_filter_encode_trailers(mc_filter *filter, mc_headers *trailers) {
     filter->stream->response_trailers = trailers;
-    mc_chain_trailers(filter->stream, MC_ENCODE);
+    mc_chain_trailers(&filter->stream->filters, MC_ENCODE);
 }
 
 void mc_filter_decode_pause(mc_filter *filter) {

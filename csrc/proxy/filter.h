@@ -69,11 +69,22 @@ typedef struct mc_route_filter {
     const struct mc_route_filter *outer; /* what the next less specific level says; NULL: nothing */
 } mc_route_filter;
 
-/* By index in the configured chain; NULL: nothing is said. */
+/* The same for filters that are not the connection manager's, but a cluster's: by their name. */
+typedef struct mc_route_named_filter {
+    mc_slice name;
+    const struct mc_filter_kind *kind; /* of the configuration; NULL: there is none */
+    mc_route_filter said;
+    const struct mc_route_named_filter *next;
+} mc_route_named_filter;
+
+/* What a place says about all filters. */
 struct mc_route_filters {
+    const mc_route_named_filter *named;
     uint32_t count;
-    const mc_route_filter *items[];
+    const mc_route_filter *items[]; /* by index in the configured chain; NULL: nothing is said */
 };
+/* NULL: nothing. */
+const mc_route_filter *mc_route_filters_named(const mc_route_filters *routed, const mc_filter_config *config);
 
 /* What a piece of code that knows a filter by name hands to the chain's compiler. */
 typedef struct mc_filter_factory {
@@ -89,6 +100,9 @@ mc_stream *mc_filter_stream(mc_filter *filter);
 mc_arena *mc_filter_arena(mc_filter *filter);
 mc_headers *mc_filter_request_headers(mc_filter *filter);
 mc_headers *mc_filter_response_headers(mc_filter *filter);
+
+/* What may be held of the request from now on, at any filter. */
+void mc_filter_limit_request(mc_filter *filter, uint32_t bytes);
 
 /* The worker's loop, whose mailbox resumes a stream that waits for another thread. */
 struct mc_loop *mc_filter_loop(mc_filter *filter);

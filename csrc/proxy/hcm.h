@@ -8,11 +8,11 @@
 #include "proxy/client.h"
 #include "proxy/client_cert.h"
 #include "proxy/filter.h"
+#include "proxy/filter_list.h"
 #include "proxy/hcm_routes.h"
 #include "proxy/hcm_stats.h"
 #include "proxy/local_reply.h"
 #include "proxy/proxy_status.h"
-#include "proxy/router.h"
 #include "proxy/tracing.h"
 #include "route/matcher.h"
 #include "route/mutation_list.h"
@@ -30,12 +30,6 @@ typedef enum mc_slash_action {
     MC_SLASH_UNESCAPE_REDIRECT,
     MC_SLASH_UNESCAPE_FORWARD
 } mc_slash_action;
-
-/* A chain is a run of mc_hcm.filters; the last one is terminal. */
-typedef struct mc_filter_chain {
-    uint32_t begin, end;
-    mc_router_options router; /* of the last one, if that is the router */
-} mc_filter_chain;
 
 typedef struct mc_upgrade_config {
     mc_slice type;
@@ -58,7 +52,7 @@ typedef struct mc_hcm {
     mc_arena arena;            /* owns every slice below */
     mc_hcm_routes routes;      /* of a request without scope */
     mc_hcm_scopes *scopes;     /* NULL: none, `routes` are of all requests */
-    mc_filter_config *filters; /* of all chains */
+    mc_filter_config *filters; /* of all chains (mc_filter_list) */
     uint32_t filter_count;
     mc_filter_chain upstream; /* of tries (upstream_chain.c); empty: none */
     mc_filter_chain chain;

@@ -26,8 +26,8 @@ void mc_relief_rescale(mc_proxy *proxy) {
 static size_t held_by(const mc_downstream *d) {
     const mc_stream *stream = d->stream;
     size_t n = d->conn.in.length + d->conn.out.length;
-    for (uint32_t i = 0; i < stream->filter_count; i++) {
-        const mc_filter *filter = &stream->filters[i];
+    for (uint32_t i = 0; i < stream->filters.count; i++) {
+        const mc_filter *filter = &stream->filters.items[i];
         n += filter->sides[MC_DECODE].held.length + filter->sides[MC_ENCODE].held.length;
         if (filter->type->held != NULL) {
             n += filter->type->held(filter);
@@ -40,7 +40,7 @@ enum { CLASSES = 8 };
 
 /* -1: too little to tell. */
 static int class_of(const mc_downstream *d, unsigned shift) {
-    if (d->stream == NULL || d->stream->filters == NULL || d->source->overload == NULL) {
+    if (d->stream == NULL || d->stream->filters.items == NULL || d->source->overload == NULL) {
         return -1;
     }
     const uint64_t units = (uint64_t)held_by(d) >> shift;

@@ -226,7 +226,7 @@ bool mc_router_stop_keeping(mc_router *r) {
         return false;
     }
     mc_retry_stop(&r->retry);
-    if (t->ready) {
+    if (t->ready || t->filters != NULL) {
         mc_net_retire(r->stream->proxy->net, &r->body);
     }
     return true;
@@ -238,9 +238,16 @@ static bool too_much(const mc_router *r, size_t more) {
     return r->keep_body && r->wrote && r->body.length + more > r->body_limit;
 }
 
+void mc_router_hold_back(mc_router *r, size_t waiting) {
+    const uint32_t limit = r->stream->hcm->buffer_limit;
+    if (waiting > limit && limit != 0 && !r->body_paused) {
+        r->body_paused = true;
+        mc_filter_decode_pause(r->filter);
+    }
+}
+
 /* While the request still comes there is at most one try: hedging begins when it is complete. */
 static void body_piece(mc_router *r, mc_slice data) {
-    mc_stream *stream = r->stream;
     if (MC_UNLIKELY(r->shadows != NULL)) {
         mc_shadows_data(r, data);
     }
@@ -255,7 +262,7 @@ static void body_piece(mc_router *r, mc_slice data) {
                                        .details = "upstream_closed_prematurely"});
         return;
     }
-    const bool ready = t != NULL && t->ready && !r->payload_waits;
+    const bool ready = t != NULL && mc_try_takes(t);
     if (!ready || r->keep_body) {
         if (mc_buffer_append(&r->body, data) != MC_OK) {
             mc_router_out_of_memory(r);
@@ -263,10 +270,9 @@ static void body_piece(mc_router *r, mc_slice data) {
         }
     }
     if (ready) {
-        mc_try_write(t, data);
-    } else if (r->body.length > stream->hcm->buffer_limit && stream->hcm->buffer_limit != 0 && !r->body_paused) {
-        r->body_paused = true;
-        mc_filter_decode_pause(r->filter);
+        mc_try_give(t, data);
+    } else {
+        mc_router_hold_back(r, r->body.length);
     }
 }
 
@@ -284,9 +290,11 @@ static mc_filter_status router_data(mc_filter *filter, mc_slice data, bool end_s
             mc_shadows_end(r);
         }
         mc_try *t = mc_router_newest(r);
-        if (t != NULL && t->ready && !r->payload_waits) {
-            mc_try_write_end(t);
-            mc_try_ready_timers(t);
+        if (t != NULL && mc_try_takes(t)) {
+            mc_try_give_end(t);
+            if (MC_LIKELY(t->ready && !r->stream->finished)) {
+                mc_try_ready_timers(t);
+            }
         }
     }
     return MC_FILTER_STOP;
@@ -361,4 +369,16 @@ const mc_filter_type mc_router_filter = {
     .encode_high = router_high,
     .encode_low = router_low,
     .held = router_held,
+};
+
+static mc_status compile(mc_filter_compile *c, const mc_value *value, void **out) {
+    mc_router_options *options = mc_arena_zalloc(c->arena, sizeof *options);
+    *out = options;
+    return options == NULL ? MC_ENOMEM : mc_router_options_read(value, options, c->error);
+}
+
+const mc_filter_kind mc_filter_kind_router = {
+    .type = "envoy.extensions.filters.http.router.v3.Router",
+    .filter = &mc_router_filter,
+    .compile = compile,
 };

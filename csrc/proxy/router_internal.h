@@ -32,12 +32,17 @@ typedef struct mc_try {
     mc_host *host;         /* referenced */
     mc_upstream *upstream; /* whose host it is */
     mc_span *span;         /* of this try alone; NULL: none */
+    mc_filters *filters;   /* NULL: none but the codec */
+    mc_buffer passed;      /* the body that passed them, while there is no connection */
     mc_headers headers;
     mc_headers *trailers;
     mc_headers *arrived; /* the headers before anything was changed, for who logs tries; NULL: `headers` */
     mc_h1_head head;
     bool selected;         /* it got a connection, or failed to: the host counts as attempted */
-    bool ready;            /* the request head was written */
+    bool ready;            /* it has its connection; without filters, the head was written */
+    bool head_passed;      /* its filters: the head may be written */
+    bool head_ends;        /* and is all there is */
+    bool end_passed;       /* nothing more passes them */
     bool awaiting;         /* no response headers yet */
     bool blocked;          /* the request is paused because this connection is full */
     uint8_t pauses;        /* of the response: the client's connection is full, a filter holds much */
@@ -113,6 +118,8 @@ struct mc_router {
 /* --- router.c ------------------------------------------------------------------------------------------------------- */
 
 bool mc_router_stop_keeping(mc_router *r);
+/* The client is not read any more while so much of the body waits for a connection. */
+void mc_router_hold_back(mc_router *r, size_t waiting);
 
 /* --- router_reply.c ------------------------------------------------------------------------------------------------ */
 
@@ -159,6 +166,12 @@ void mc_try_taken_back(mc_try *t);
 
 /* Chooses a host and sends it the request; a failure may be answered or retried before it returns. */
 void mc_try_start(mc_router *r);
+/* The body, through the filters of the try. */
+void mc_try_give(mc_try *t, mc_slice data);
+void mc_try_give_end(mc_try *t);
+/* What reached the codec behind the filters: it waits for the connection. */
+void mc_try_pass_head(mc_try *t, bool end_stream);
+void mc_try_pass_data(mc_try *t, mc_slice data, bool end_stream);
 void mc_try_write(mc_try *t, mc_slice data);
 void mc_try_write_end(mc_try *t);
 /* The upgrade was accepted: the payload that waited follows. */
@@ -173,17 +186,23 @@ void mc_try_on_ready(mc_attempt *attempt);
 void mc_try_on_failure(mc_attempt *attempt, mc_reset_reason reason);
 void mc_try_on_high(mc_attempt *attempt);
 void mc_try_on_low(mc_attempt *attempt);
+/* Whether it takes the body: at once, if only through filters. */
+static inline bool mc_try_takes(const mc_try *t) {
+    return (t->ready || t->filters != NULL) && !t->router->payload_waits;
+}
 static inline mc_try *mc_router_newest(const mc_router *r) {
     mc_link *last = r->tries.head.prev;
     return mc_list_empty(&r->tries) ? NULL : MC_CONTAINER(last, mc_try, link);
 }
 
-/* Whether tries pass through filters: a cluster's own, which is the codec alone, stand in for the router's. */
+/* Whether tries pass through filters (upstream_chain.h). */
 static inline bool mc_router_filters_tries_to(const mc_router *r, const mc_cluster *cluster) {
     const mc_filter_chain *chain = &r->stream->hcm->upstream;
-    return MC_UNLIKELY(chain->end > chain->begin) && !cluster->policies.unfiltered;
+    return MC_UNLIKELY(chain->end > chain->begin || cluster->filters != NULL);
 }
-static inline bool mc_router_filters_tries(const mc_router *r) { return mc_router_filters_tries_to(r, r->cluster); }
+static inline bool mc_router_filters_tries(const mc_router *r) {
+    return mc_router_filters_tries_to(r, r->upstream->cluster);
+}
 
 /* --- upstream_response.c -------------------------------------------------------------------------------------------- */
 

@@ -68,7 +68,7 @@ static mc_status filter_request(const mc_router *r, const mc_cluster *cluster, m
     if (MC_LIKELY(!mc_router_filters_tries_to(r, cluster))) {
         return MC_OK;
     }
-    if (!mc_upstream_chain_copy(r->stream, request, r->headers_only)) {
+    if (!mc_upstream_chain_copy(r, cluster, request, r->headers_only)) {
         return MC_ENOMEM;
     }
     return mc_headers_set_known(request, MC_H_PATH, mc_headers_get_known(request, MC_H_PATH));

@@ -196,7 +196,7 @@ void mc_stream_run_leg(mc_stream *stream, bool end_stream) {
     if (MC_UNLIKELY(stream->hcm->tracing != NULL)) {
         mc_tracing_start(stream);
     }
-    mc_chain_headers(stream, MC_DECODE, end_stream);
+    mc_chain_headers(&stream->filters, MC_DECODE, end_stream);
 }
 
 /* What the head says of the request's shape. */
@@ -236,7 +236,7 @@ void mc_stream_request_headers(mc_stream *stream, const mc_h1_head *head) {
 void mc_stream_request_data(mc_stream *stream, mc_slice data) {
     mc_stream_touch(stream);
     stream->bytes_received += data.n;
-    mc_chain_data(stream, MC_DECODE, data, false);
+    mc_chain_data(&stream->filters, MC_DECODE, data, false);
 }
 
 void mc_stream_request_trailers(mc_stream *stream, mc_headers *trailers) {
@@ -251,9 +251,9 @@ void mc_stream_request_complete(mc_stream *stream) {
     }
     request_ended(stream);
     if (stream->request_trailers != NULL) {
-        mc_chain_trailers(stream, MC_DECODE);
+        mc_chain_trailers(&stream->filters, MC_DECODE);
     } else {
-        mc_chain_data(stream, MC_DECODE, MC_SLICE_NONE, true);
+        mc_chain_data(&stream->filters, MC_DECODE, MC_SLICE_NONE, true);
     }
     if (!stream->finished && stream->response_complete) {
         mc_stream_finish(stream, stream->close_connection);
@@ -301,7 +301,7 @@ void mc_stream_finish(mc_stream *stream, bool close) {
     mc_stream_stop_timers(stream);
     mc_stream_cancel_restart(stream);
     mc_stream_log(stream, MC_LOG_DOWNSTREAM_END); /* while what it tells of is still there */
-    mc_chain_close(stream);
+    mc_chain_close(&stream->filters);
     for (; stream->decode_pauses > 0; stream->decode_pauses--) {
         mc_conn_resume_reading(mc_downstream_conn(downstream));
     }

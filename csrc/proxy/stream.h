@@ -28,12 +28,28 @@ typedef struct mc_filter_side {
 
 typedef enum mc_direction { MC_DECODE, MC_ENCODE } mc_direction;
 
+/* The filters that run for a stream, or for one try of its request (upstream_chain.c). */
+typedef struct mc_filters {
+    mc_stream *stream;
+    struct mc_try *of_try; /* NULL: the stream's own */
+    mc_filter *items;      /* NULL: not open */
+    uint32_t count;
+    uint32_t limit;                           /* of bytes held of a request; 0: the connection manager's */
+    void **worker_states;                     /* by slot (mc_filter_worker_state) */
+    mc_headers *response, *response_trailers; /* of a try: what it brought; NULL: nothing yet */
+    bool by_name; /* a cluster's: the route table's words for them are found by name, not by slot */
+    bool let_by;  /* of a try: what it brought came through */
+    bool closed;  /* nothing passes any more */
+} mc_filters;
+
 struct mc_filter {
     const mc_filter_type *type;
     void *config;
     void *state;
     mc_stream *stream;
-    uint8_t index; /* in the stream */
+    mc_filters *among;
+    const mc_filter_config *entry;
+    uint8_t index; /* among those that run */
     uint8_t slot;  /* in the configured chain */
     bool open;
     bool trailers_added[2];  /* by mc_direction: they follow the last data */
@@ -58,9 +74,7 @@ struct mc_stream {
     uint64_t random;              /* stable random (RT-10) */
     const mc_filter_chain *chain; /* of the configuration: the connection manager's, or that of an upgrade */
     mc_slice connect_port;        /* of a CONNECT: ":port" that was stripped from its authority (HC-33) */
-    mc_filter *filters;
-    uint32_t filter_count;
-    uint32_t request_limit; /* of bytes held at a filter; 0: the connection manager's */
+    mc_filters filters;
 
     uint64_t start_us, request_complete_us, last_activity_ms;
     mc_timer idle;     /* stream_idle_timeout, lazily re-armed */
@@ -171,20 +185,27 @@ void mc_stream_emit_upstream_log(mc_stream *stream, mc_log_type type, const mc_s
 /* The stream as its route table's decisions see it; with its info where header formats read that. */
 MC_MUST_CHECK mc_status mc_stream_route_request(mc_stream *stream, mc_route_request *out);
 
-/* Whether the filter at `slot` of the configuration stands aside on this route; `routed` may be NULL. */
-bool mc_filter_is_disabled(const mc_filter_config *config, const mc_route_filters *routed, uint32_t slot);
-
 /* --- chain.c: the filter chain ------------------------------------------------------------------------------------ */
 
-/* Makes the per-stream state of the filters that are enabled at the stream's route; those of the chain alone when there is none yet. */
-MC_MUST_CHECK mc_status mc_chain_open(mc_stream *stream);
-void mc_chain_close(mc_stream *stream);
-/* Decoding starts at the first filter, encoding before the last one (the router makes the response). */
-void mc_chain_headers(mc_stream *stream, mc_direction direction, bool end_stream);
-void mc_chain_data(mc_stream *stream, mc_direction direction, mc_slice data, bool end_stream);
-void mc_chain_trailers(mc_stream *stream, mc_direction direction);
+/* What the stream's route says about a filter, the most specific place that does; NULL: nothing, or there is no route yet. `among`
+ * tells how it is looked for. */
+const mc_route_filter *mc_filters_said(const mc_filters *among, const mc_filter_config *config, uint32_t slot);
+/* RT-57: what the route says, else the chain's own flag; the last of a chain always runs. */
+bool mc_filter_is_disabled(const mc_filters *among, const mc_filter_config *config, uint32_t slot);
 
-/* The far end of the encode direction (stream.c): to the codec. */
+/* Makes the state of those of configs[begin..end) that are enabled at the stream's route; those of the chain alone when there is none
+ * yet. The chain's stream, of_try, worker_states and by_name are set. */
+MC_MUST_CHECK mc_status mc_filters_open(mc_filters *chain, const mc_filter_config *configs, uint32_t begin,
+                                        uint32_t end);
+/* The stream's own. */
+MC_MUST_CHECK mc_status mc_chain_open(mc_stream *stream);
+void mc_chain_close(mc_filters *chain);
+/* Decoding starts at the first filter, encoding before the last one, which makes the response. */
+void mc_chain_headers(mc_filters *chain, mc_direction direction, bool end_stream);
+void mc_chain_data(mc_filters *chain, mc_direction direction, mc_slice data, bool end_stream);
+void mc_chain_trailers(mc_filters *chain, mc_direction direction);
+
+/* The far end of the stream's encode direction (stream_send.c): to the codec. */
 void mc_stream_send_headers(mc_stream *stream, bool end_stream);
 void mc_stream_send_data(mc_stream *stream, mc_slice data, bool end_stream);
 void mc_stream_send_trailers(mc_stream *stream);

@@ -123,7 +123,7 @@ void mc_stream_reply(mc_stream *stream, const mc_reply *reply) {
         return;
     }
     const bool direct = stream->response_started;
-    if (stream->filters == NULL && mc_chain_open(stream) != MC_OK) { /* HC-3 */
+    if (stream->filters.items == NULL && mc_chain_open(stream) != MC_OK) { /* HC-3 */
         mc_stream_out_of_memory(stream);
         return;
     }
@@ -152,8 +152,8 @@ void mc_stream_reply(mc_stream *stream, const mc_reply *reply) {
         }
         return;
     }
-    mc_chain_headers(stream, MC_ENCODE, body.n == 0);
+    mc_chain_headers(&stream->filters, MC_ENCODE, body.n == 0);
     if (body.n > 0) {
-        mc_chain_data(stream, MC_ENCODE, body, true);
+        mc_chain_data(&stream->filters, MC_ENCODE, body, true);
     }
 }

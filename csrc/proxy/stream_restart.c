@@ -9,13 +9,13 @@ struct mc_restart {
 /* Filters and route of the leg before are gone, what the client sent is still there. */
 static void end_leg(mc_stream *stream) {
     mc_stream_log(stream, MC_LOG_DOWNSTREAM_END);
-    mc_chain_close(stream);
+    mc_chain_close(&stream->filters);
     if (MC_UNLIKELY(stream->span != NULL)) {
         mc_tracing_finish(stream);
         stream->span = NULL;
     }
     mc_stream_record(stream);
-    stream->filter_count = 0;
+    stream->filters.count = 0;
     stream->response = stream->response_trailers = stream->request_trailers = NULL;
     stream->flags = stream->flag_order = 0;
     stream->virtual_cluster = stream->upstream_failure = MC_SLICE_NONE;
@@ -44,7 +44,7 @@ static void restart(mc_deferred *deferred) {
     for (const mc_chunk *chunk = again->body.head; chunk != NULL && !stream->finished; chunk = chunk->next) {
         mc_slice piece = mc_slice_of(chunk->data + chunk->begin, chunk->end - chunk->begin);
         left -= piece.n;
-        mc_chain_data(stream, MC_DECODE, piece, left == 0);
+        mc_chain_data(&stream->filters, MC_DECODE, piece, left == 0);
     }
     mc_net_retire(stream->proxy->net, &again->body);
 }

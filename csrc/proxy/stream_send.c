@@ -147,11 +147,11 @@ void mc_stream_send_trailers(mc_stream *stream) {
 }
 
 void mc_stream_write_blocked(mc_stream *stream, bool blocked) {
-    for (uint32_t i = 0; i < stream->filter_count && !stream->finished; i++) {
-        const mc_filter_type *type = stream->filters[i].type;
+    for (uint32_t i = 0; i < stream->filters.count && !stream->finished; i++) {
+        const mc_filter_type *type = stream->filters.items[i].type;
         void (*call)(mc_filter *) = blocked ? type->encode_high : type->encode_low;
         if (call != NULL) {
-            call(&stream->filters[i]);
+            call(&stream->filters.items[i]);
         }
     }
 }

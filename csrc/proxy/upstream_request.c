@@ -22,75 +22,156 @@ void mc_try_write_end(mc_try *t) {
         mc_conn_shutdown_write(conn);
         t->attempt.request_sent = true;
     } else {
-        if (MC_UNLIKELY(r->trailers != NULL && mc_router_filters_tries(r)) && t->attempt.framing == MC_H1_CHUNKED &&
-            !mc_upstream_chain_trailers(r->stream, MC_DECODE, r->trailers)) {
-            return;
-        }
         const size_t n = mc_attempt_write_end(&t->attempt, r->trailers);
         MC_FACT(r->stream, sent, r->stream->facts, 0, n);
     }
     MC_FACT(r->stream, sent_all, r->stream->facts);
 }
 
-static void write_body(mc_router *r, mc_try *t) {
-    for (const mc_chunk *chunk = r->body.head; chunk != NULL; chunk = chunk->next) {
-        mc_try_write(t, mc_slice_of(chunk->data + chunk->begin, chunk->end - chunk->begin));
+void mc_try_give(mc_try *t, mc_slice data) {
+    if (MC_LIKELY(t->filters == NULL)) {
+        mc_try_write(t, data);
+    } else {
+        mc_chain_data(t->filters, MC_DECODE, data, false);
     }
-    r->wrote = true;
-    if (!r->keep_body) {
-        mc_net_retire(r->stream->proxy->net, &r->body);
-    } else if (MC_UNLIKELY(r->body.length >
-                           r->body_limit)) { /* held back so far; t is there, so this does not answer */
-        (void)mc_router_stop_keeping(r);
+}
+
+void mc_try_give_end(mc_try *t) {
+    const mc_router *r = t->router;
+    if (MC_LIKELY(t->filters == NULL)) {
+        mc_try_write_end(t);
+    } else if (r->trailers != NULL) {
+        mc_chain_trailers(t->filters, MC_DECODE);
+    } else if (!r->headers_only) {
+        mc_chain_data(t->filters, MC_DECODE, MC_SLICE_NONE, true);
     }
+}
+
+static void resume_body(mc_router *r) {
     if (r->body_paused) {
         r->body_paused = false;
         mc_filter_decode_resume(r->filter);
     }
 }
 
+/* What came before there was anybody to give it to. */
+static void give_body(mc_router *r, mc_try *t) {
+    for (const mc_chunk *chunk = r->body.head; chunk != NULL && !r->stream->finished; chunk = chunk->next) {
+        mc_try_give(t, mc_slice_of(chunk->data + chunk->begin, chunk->end - chunk->begin));
+    }
+    r->wrote = r->wrote || t->ready;
+    if (!r->keep_body) {
+        mc_net_retire(r->stream->proxy->net, &r->body);
+    } else if (MC_UNLIKELY(t->ready && r->body.length > r->body_limit)) { /* held back so far; t is there, so this does
+                                                                             not answer */
+        (void)mc_router_stop_keeping(r);
+    }
+    if (t->ready) {
+        resume_body(r);
+    }
+}
+
+static void give_request(mc_router *r, mc_try *t) {
+    if (MC_LIKELY(!r->payload_waits)) {
+        give_body(r, t);
+    }
+    if (r->request_end && !r->stream->finished) {
+        mc_try_give_end(t);
+    }
+}
+
 static void log_ready(mc_try *t);
 
-/* The try has its connection. */
-static void write_request(mc_try *t) {
+/* False: it could not be written, and the connection goes. */
+static bool write_head(mc_try *t, bool end_stream) {
     mc_router *r = t->router;
     mc_stream *stream = r->stream;
     mc_conn *conn = mc_attempt_conn(&t->attempt);
-    t->selected = true;
-    MC_FACT(stream, ready, stream->facts, conn, r->terminates);
-    if (MC_UNLIKELY(stream->hcm->access.on_upstream)) {
-        log_ready(t);
-    }
-    mc_try_report(t, MC_OUTLIER_CONNECT_SUCCESS, 0);
-    mc_router_inc_scopes(r, MC_CODE_TOTAL);
     if (MC_UNLIKELY(r->terminates)) {
-        t->attempt.framing = MC_H1_TUNNEL;
-        t->ready = true;
-        mc_try_ready_timers(t);
-        mc_try_accept_connect(t);
-        return;
+        return true;
     }
     if (MC_UNLIKELY(stream->span != NULL) && mc_tracing_inject(stream, t->span) != MC_OK) {
         mc_conn_abort(conn, MC_CLOSE_RESET);
-        return;
+        return false;
     }
     if (MC_UNLIKELY(stream->hcm->scheme_match_upstream) &&
         mc_headers_set_known_ref(&stream->request, MC_H_SCHEME,
                                  conn->transport->encrypted ? MC_SLICE("https") : MC_SLICE("http")) != MC_OK) {
         mc_conn_abort(conn, MC_CLOSE_RESET);
-        return;
+        return false;
     }
-    const mc_slice head = mc_attempt_write_head(&t->attempt, &stream->request, r->headers_only, stream->upgrade);
+    const mc_slice head = mc_attempt_write_head(&t->attempt, &stream->request, end_stream, stream->upgrade);
     if (head.n == 0) {
+        return false;
+    }
+    MC_FACT(stream, sent_head, stream->facts, head);
+    return true;
+}
+
+void mc_try_pass_head(mc_try *t, bool end_stream) {
+    t->head_passed = true;
+    t->head_ends = t->end_passed = end_stream;
+    if (t->ready && write_head(t, end_stream) && end_stream) {
+        mc_try_write_end(t);
+    }
+}
+
+void mc_try_pass_data(mc_try *t, mc_slice data, bool end_stream) {
+    mc_router *r = t->router;
+    t->end_passed = t->end_passed || end_stream;
+    if (t->ready) {
+        mc_try_write(t, data);
+        if (end_stream) {
+            mc_try_write_end(t);
+        }
+    } else if (mc_buffer_append(&t->passed, data) != MC_OK) {
+        mc_router_out_of_memory(r);
+    } else {
+        mc_router_hold_back(r, t->passed.length);
+    }
+}
+
+/* What passed the filters before there was a connection. */
+static void write_passed(mc_try *t) {
+    mc_router *r = t->router;
+    r->wrote = true;
+    if (t->head_passed && write_head(t, t->head_ends)) {
+        for (const mc_chunk *chunk = t->passed.head; chunk != NULL; chunk = chunk->next) {
+            mc_try_write(t, mc_slice_of(chunk->data + chunk->begin, chunk->end - chunk->begin));
+        }
+        mc_net_retire(r->stream->proxy->net, &t->passed);
+        if (t->end_passed) {
+            mc_try_write_end(t);
+        }
+    }
+    resume_body(r);
+}
+
+/* The try has its connection. */
+static void begin_request(mc_try *t) {
+    mc_router *r = t->router;
+    mc_stream *stream = r->stream;
+    t->selected = true;
+    MC_FACT(stream, ready, stream->facts, mc_attempt_conn(&t->attempt), r->terminates);
+    if (MC_UNLIKELY(stream->hcm->access.on_upstream)) {
+        log_ready(t);
+    }
+    mc_try_report(t, MC_OUTLIER_CONNECT_SUCCESS, 0);
+    mc_router_inc_scopes(r, MC_CODE_TOTAL);
+    t->ready = true;
+    if (MC_UNLIKELY(r->terminates)) {
+        t->attempt.framing = MC_H1_TUNNEL;
+        mc_try_ready_timers(t);
+        mc_try_accept_connect(t);
         return;
     }
-    t->ready = true;
-    MC_FACT(stream, sent_head, stream->facts, head);
-    if (MC_LIKELY(!r->payload_waits)) {
-        write_body(r, t);
-    }
-    if (r->request_end) {
-        mc_try_write_end(t);
+    if (MC_LIKELY(t->filters == NULL)) {
+        if (!write_head(t, r->headers_only)) {
+            return;
+        }
+        give_request(r, t);
+    } else {
+        write_passed(t);
     }
     mc_try_ready_timers(t);
 }
@@ -98,15 +179,12 @@ static void write_request(mc_try *t) {
 void mc_try_write_payload(mc_try *t) {
     mc_router *r = t->router;
     r->payload_waits = false;
-    write_body(r, t);
-    if (r->request_end) {
-        mc_try_write_end(t);
-    }
+    give_request(r, t);
 }
 
 static mc_try *try_of(mc_attempt *attempt) { return MC_CONTAINER(attempt, mc_try, attempt); }
 
-void mc_try_on_ready(mc_attempt *attempt) { write_request(try_of(attempt)); }
+void mc_try_on_ready(mc_attempt *attempt) { begin_request(try_of(attempt)); }
 
 void mc_try_on_failure(mc_attempt *attempt, mc_reset_reason reason) {
     mc_try *t = try_of(attempt);
@@ -184,6 +262,10 @@ void mc_try_drop(mc_try *t) {
         t->span = NULL;
     }
     mc_link_unlink(&t->link);
+    if (MC_UNLIKELY(t->filters != NULL)) {
+        mc_chain_close(t->filters);
+        mc_net_retire(r->stream->proxy->net, &t->passed);
+    }
     if (MC_UNLIKELY((r->per_try_ms | r->per_try_idle_ms | r->duration_ms) != 0)) {
         mc_try_disarm(t);
     }
@@ -301,8 +383,7 @@ void mc_try_start(mc_router *r) {
     mc_try *t = mc_arena_zalloc(&stream->arena, sizeof *t);
     mc_pool *pool;
     mc_status status = t == NULL ? MC_ENOMEM : set_try_headers(r, host);
-    if (MC_UNLIKELY(mc_router_filters_tries(r)) && status == MC_OK &&
-        !mc_upstream_chain_headers(stream, MC_DECODE, &stream->request, r->headers_only)) {
+    if (MC_UNLIKELY(mc_router_filters_tries(r)) && status == MC_OK && !mc_try_admitted(r)) {
         return;
     }
     if (status == MC_OK && (status = find_pool(r, from, host, &pool)) == MC_ELIMIT) {
@@ -314,6 +395,10 @@ void mc_try_start(mc_router *r) {
         return;
     }
     t->router = r;
+    if (MC_UNLIKELY(mc_router_filters_tries(r)) && mc_try_open_filters(t) != MC_OK) {
+        mc_router_out_of_memory(r);
+        return;
+    }
     t->host = mc_host_ref(host);
     t->upstream = from;
     if (MC_UNLIKELY(from != r->upstream || r->retried)) {
@@ -334,8 +419,15 @@ void mc_try_start(mc_router *r) {
     MC_FACT(stream, host, stream->facts, host);
     mc_try_arm(t);
     status = mc_pool_start(pool, &t->attempt);
+    if (MC_UNLIKELY(t->filters != NULL) && (status == MC_OK || status == MC_AGAIN)) {
+        mc_chain_headers(t->filters, MC_DECODE, r->headers_only);
+        give_request(r, t);
+        if (t->filters->closed) {
+            return;
+        }
+    }
     if (status == MC_OK) {
-        write_request(t);
+        begin_request(t);
     } else if (status == MC_ELIMIT) {
         t->selected = t->attempt.refused;
         mc_try_failed(t, MC_RESET_OVERFLOW);

@@ -212,8 +212,7 @@ static mc_status respond(mc_try *t, bool end_stream) {
         reply_handshake(t, end_stream);
         return MC_ECLOSED;
     }
-    if (MC_UNLIKELY(mc_router_filters_tries(r)) &&
-        !mc_upstream_chain_headers(stream, MC_ENCODE, &t->headers, end_stream)) {
+    if (MC_UNLIKELY(t->filters != NULL) && !mc_try_filter_headers(t, end_stream)) {
         return MC_ECLOSED;
     }
     const uint16_t grpc_status = MC_UNLIKELY(r->grpc) ? mc_grpc_http_status(&t->headers) : 0;
@@ -362,8 +361,7 @@ static mc_status on_trailers(mc_attempt *attempt, mc_headers *trailers) {
 static void on_complete(mc_attempt *attempt) {
     mc_try *t = try_of(attempt);
     mc_router *r = t->router;
-    if (MC_UNLIKELY(t->trailers != NULL && mc_router_filters_tries(r)) &&
-        !mc_upstream_chain_trailers(r->stream, MC_ENCODE, t->trailers)) {
+    if (MC_UNLIKELY(t->trailers != NULL && t->filters != NULL) && !mc_try_filter_trailers(t)) {
         return;
     }
     MC_FACT(r->stream, received, r->stream->facts);

@@ -51,15 +51,6 @@ mc_status mc_compile_mirrors(mc_compile *c, const mc_value *value, mc_mirror_pol
     return MC_OK;
 }
 
-/* A cluster may only say that there are none. */
-static mc_status read_filters(const mc_value *options, bool *unfiltered, mc_error *error) {
-    const mc_value *filters;
-    size_t count;
-    MC_TRY(mc_value_read_list(options, "http_filters", &filters, &count, error));
-    *unfiltered = count > 0;
-    return count <= 1 ? MC_OK : mc_error_set(error, MC_EINVAL, "http_filters", "must hold the upstream codec alone");
-}
-
 mc_status mc_cluster_policies_compile(mc_arena *arena, const mc_value *options, mc_cluster_policies *out,
                                       mc_error *error) {
     mc_compile c = {.arena = arena, .error = error};
@@ -69,7 +60,6 @@ mc_status mc_cluster_policies_compile(mc_arena *arena, const mc_value *options, 
     if (policy != NULL) {
         MC_TRY(mc_error_in(mc_compile_retry_policy(&c, policy, &out->retry), error, "retry_policy"));
     }
-    MC_TRY(read_filters(options, &out->unfiltered, error));
     MC_TRY(mc_value_read_object(options, "outlier_detection", &outliers, error));
     MC_TRY(mc_error_in(mc_match_predicate_compile(arena, outliers, "error_matcher", &out->error_matcher, error), error,
                        "outlier_detection"));

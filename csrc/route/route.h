@@ -381,7 +381,6 @@ typedef struct mc_cluster_policies {
     mc_mirror_policies mirrors;
     mc_hash_policies hash;
     const mc_match_predicate *error_matcher;
-    bool unfiltered; /* http_filters: the codec, and nothing before it */
 } mc_cluster_policies;
 /* In `arena`, clusters by name only. */
 MC_MUST_CHECK mc_status mc_cluster_policies_compile(mc_arena *arena, const mc_value *options, mc_cluster_policies *out,

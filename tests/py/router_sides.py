@@ -29,7 +29,7 @@ VOLATILE = {
 # Counters that both have, moved by the request itself.
 COUNTED = re.compile(
     r"cluster\.\w+\.(upstream_rq_|retry|internal\.|external\.|canary\.|zone\.|other\.|a\.b\."
-    r"|upstream_internal_redirect|upstream_cx_none_healthy)|vhost\.|rbac\.|http\.in\.(rq_|no_|passthrough|downstream_rq_\dxx)"
+    r"|upstream_internal_redirect|upstream_cx_none_healthy|rbac\.|cluster\.\w+admission)|admission|vhost\.|rbac\.|http\.in\.(rq_|no_|passthrough|downstream_rq_\dxx)"
 )
 # Moved by the connections of before, or by what is still on its way.
 UNSTEADY = re.compile(

@@ -577,6 +577,51 @@ def test_rules_of_tries(sides: Pair) -> None:
     check(sides(routes, router=router), cases)
 
 
+def test_filters_that_hold_a_try_or_refuse_it(sides: Pair) -> None:
+    """Of the router and of a cluster: in the one place as in the other."""
+    base = "type.googleapis.com/envoy.extensions.filters.http."
+    whole = f"{{'@type': {base}buffer.v3.BufferPerRoute, buffer: {{max_request_bytes: 90}}}}"
+    none = f"{{'@type': {base}buffer.v3.BufferPerRoute, disabled: true}}"
+    off = "{'@type': type.googleapis.com/envoy.config.route.v3.FilterConfig, disabled: true}"
+    typed = {
+        "control": f"{{'@type': {base}admission_control.v3.AdmissionControl, sampling_window: 99s,"
+        " max_rejection_probability: {default_value: {value: 0}, runtime_key: share},"
+        " success_criteria: {http_criteria: {http_success_status: [{start: 200, end: 300}]}}}",
+        "whole": f"{{'@type': {base}buffer.v3.Buffer, max_request_bytes: 9}}",
+        "told": mutating("HeaderMutation", appended("x-n", "%REQ(content-length)%"), ""),
+    }
+    listed = ", ".join(f"{{name: {name}, typed_config: {each}}}" for name, each in typed.items())
+    routes = [
+        route(f"{kind}{place}", f"cluster: {place}, {retried('retry_on: 5xx')}", more=more)
+        for place in ("web", "own")
+        for kind, more in (
+            ("plain", ""),
+            ("large", f", typed_per_filter_config: {{whole: {whole}, told: {off}}}"),
+            ("aside", f", typed_per_filter_config: {{whole: {none}, control: {off}}}"),
+        )
+    ]
+    chunks = "transfer-encoding: chunked"
+    cases = [
+        case
+        for kind in ("plain", "large", "aside")
+        for to in (f"/{kind}web", f"/{kind}own")
+        for case in (
+            request(f"POST {to}/500,200", chunks) + b"3\r\nabc\r\n4\r\ndefg\r\n0\r\n\r\n",
+            request(f"POST {to}/200", chunks) + b"6\r\nabcdef\r\n7\r\nghijklm\r\n0\r\n\r\n",
+            request(f"POST {to}/reset,200", body=b"1234567890"),
+            request(f"GET {to}/404"),
+        )
+    ]
+    check(
+        sides(
+            routes,
+            router=f"              upstream_http_filters: [{listed}, {CODEC}]\n",
+            clusters=with_options("own", f"http_filters: [{listed}, {CODEC}]"),
+        ),
+        cases,
+    )
+
+
 # --- whose copies, and what they carry ------------------------------------------------------------
 
 

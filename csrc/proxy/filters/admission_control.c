@@ -254,7 +254,10 @@ static mc_status compile(mc_filter_compile *c, const mc_value *value, void **out
     config->aggression.value = 1;
     config->threshold.value = 95;
     config->max_rejection.value = 80;
-#define COUNTER(name) config->stats.name = mc_filter_stat(c, MC_COUNTER, MC_SLICE("admission_control."), #name);
+    const mc_slice parts[] = {c->stat_prefix, MC_SLICE("admission_control.")};
+    mc_slice prefix;
+    MC_TRY(mc_arena_concat(c->arena, parts, 2, &prefix));
+#define COUNTER(name) config->stats.name = mc_filter_stat(c, MC_COUNTER, prefix, #name);
     STATS(COUNTER)
 #undef COUNTER
     MC_TRY(mc_feature_flag_read(c->arena, value, "enabled", &config->enabled, c->error));
@@ -284,6 +287,7 @@ static const mc_filter_type filter_type = {
 const mc_filter_kind mc_filter_kind_admission_control = {
     .type = "envoy.extensions.filters.http.admission_control.v3.AdmissionControl",
     .filter = &filter_type,
+    .in_tries = MC_TRY_CHAIN,
     .compile = compile,
     .worker_close = close_worker,
 };

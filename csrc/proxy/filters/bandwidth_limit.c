@@ -101,7 +101,7 @@ static void passed(mc_shaper *shaper, size_t n, bool last) {
         state->flows[direction].held_ms += state->config->fill_ms;
         return;
     }
-    if (mc_filter_stream(filter)->filters[filter->index].sides[direction].end_held) {
+    if (filter->among->items[filter->index].sides[direction].end_held) {
         finish(filter, state, direction);
         mc_gauge_set(state->config->store, stats->incoming_size,
                      0); /* without trailers, the end is a piece of no bytes */

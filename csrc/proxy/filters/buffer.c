@@ -21,7 +21,7 @@ static mc_filter_status decode_headers(mc_filter *filter, mc_headers *headers, b
         return mc_filter_out_of_memory(filter);
     }
     mc_filter_set_state(filter, state);
-    mc_filter_stream(filter)->request_limit = settings->max_request_bytes;
+    mc_filter_limit_request(filter, settings->max_request_bytes);
     return MC_FILTER_STOP_AND_BUFFER;
 }
 
@@ -89,6 +89,7 @@ const mc_filter_kind mc_filter_kind_buffer = {
     .type = "envoy.extensions.filters.http.buffer.v3.Buffer",
     .route_type = "envoy.extensions.filters.http.buffer.v3.BufferPerRoute",
     .filter = &filter_type,
+    .in_tries = MC_TRY_CHAIN,
     .compile = compile,
     .compile_route = compile_route,
 };

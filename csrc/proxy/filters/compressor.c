@@ -187,12 +187,12 @@ static unsigned list_codings(mc_filter *filter, const mc_headers *headers, mc_co
     const mc_stream *stream = mc_filter_stream(filter);
     unsigned count = 0;
     const bool typed = mc_headers_get_known(headers, MC_H_CONTENT_TYPE).n > 0;
-    for (uint32_t i = 0; i < stream->filter_count && count < MC_CODING_MAX; i++) {
-        const config *config = stream->filters[i].type == &filter_type ? stream->filters[i].config : NULL;
+    for (uint32_t i = 0; i < stream->filters.count && count < MC_CODING_MAX; i++) {
+        const config *config = stream->filters.items[i].type == &filter_type ? stream->filters.items[i].config : NULL;
         if (config == NULL || (typed && !type_allowed(&config->response, headers))) {
             continue;
         }
-        const bool own = &stream->filters[i] == filter;
+        const bool own = &stream->filters.items[i] == filter;
         const mc_slice name = own ? coding_of(filter) : mc_slice_cstr(config->library.codec->name);
         unsigned at = 0;
         while (at < count && !mc_slice_eq(out[at].name, name)) {
@@ -209,8 +209,9 @@ static unsigned list_codings(mc_filter *filter, const mc_headers *headers, mc_co
 static void decide(mc_filter *filter, state *state, const mc_headers *headers) {
     mc_stream *stream = mc_filter_stream(filter);
     mc_coding codings[MC_CODING_MAX];
-    for (uint32_t i = 0; i < stream->filter_count; i++) {
-        const struct state *other = stream->filters[i].type == &filter_type ? stream->filters[i].state : NULL;
+    for (uint32_t i = 0; i < stream->filters.count; i++) {
+        const struct state *other =
+            stream->filters.items[i].type == &filter_type ? stream->filters.items[i].state : NULL;
         if (other != NULL && other->decided) {
             state->reason = other->reason;
             state->chosen = other->chosen;

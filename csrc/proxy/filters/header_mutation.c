@@ -211,7 +211,8 @@ const mc_filter_kind mc_filter_kind_header_mutation = {
     .type = "envoy.extensions.filters.http.header_mutation.v3.HeaderMutation",
     .route_type = "envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute",
     .filter = &filter_type,
-    .upstream = true,
+    .in_tries = MC_TRY_CHAIN,
+    .copies = true,
     .compile = compile,
     .compile_route = compile_route,
 };

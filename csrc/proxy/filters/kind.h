@@ -17,6 +17,9 @@ typedef struct mc_filter_compile {
     mc_error *error;
     mc_stats *stats;
     mc_slice scope; /* "http.<stat_prefix>." */
+    mc_slice
+        stat_prefix; /* what some filters put before the names of their stats besides, as Envoy's do: of a cluster's, its scope
+                             once more */
     mc_slice node_cluster;
     mc_slice local_cluster; /* the cluster that this node is part of; empty: not told */
     bool is_route;          /* for a place in the route table */
@@ -25,18 +28,27 @@ typedef struct mc_filter_compile {
     void *ctx;
 } mc_filter_compile;
 
+/* Whether a filter may stand among those of tries. There it lets a response pass at once, and does not see its body. */
+typedef enum mc_try_place {
+    MC_TRY_NEVER,
+    MC_TRY_CHAIN,
+    MC_TRY_HOST, /* it is asked as soon as a host is chosen, wherever it stands: of headers that no other filter has changed; it keeps
+                    no state and sees nothing else */
+} mc_try_place;
+
 typedef struct mc_filter_kind {
     const char *type;       /* full name of the message in the chain */
     const char *route_type; /* of the message in typed_per_filter_config; NULL: there is none */
     const mc_filter_type *filter;
-    bool
-        upstream; /* may stand in the chain of a try: it changes headers and trailers or answers, at once, and keeps no state */
-    bool answers; /* there: may answer in the upstream's place, so it is not asked about copies */
+    mc_try_place in_tries;
+    bool copies; /* in tries: what it does to a request's headers, it does to those of copies */
     mc_status (*compile)(mc_filter_compile *c, const mc_value *config, void **out);
     mc_status (*compile_route)(mc_filter_compile *c, const mc_value *config, void **out);
     /* Frees what is in mc_filter_worker_state; called when the worker lets the configuration go. */
     void (*worker_close)(void *state);
 } mc_filter_kind;
+
+extern const mc_filter_kind mc_filter_kind_router;
 
 /* The kind of a message, by its full name in the chain, or in the route table; NULL: unknown. */
 const mc_filter_kind *mc_filter_kind_find(mc_slice type);

@@ -667,8 +667,7 @@ const mc_filter_kind mc_filter_kind_rbac = {
     .type = "envoy.extensions.filters.http.rbac.v3.RBAC",
     .route_type = "envoy.extensions.filters.http.rbac.v3.RBACPerRoute",
     .filter = &filter_type,
-    .upstream = true,
-    .answers = true,
+    .in_tries = MC_TRY_HOST,
     .compile = compile,
     .compile_route = compile_route,
 };

@@ -22,8 +22,10 @@
     X(ip_tagging)                                                                                                      \
     X(local_ratelimit)                                                                                                 \
     X(rbac)                                                                                                            \
+    X(router)                                                                                                          \
     X(set_metadata)                                                                                                    \
-    X(stateful_session)
+    X(stateful_session)                                                                                                \
+    X(upstream_codec)
 
 #define DECLARE(name) extern const mc_filter_kind mc_filter_kind_##name;
 KINDS(DECLARE)
@@ -161,6 +163,34 @@ static mc_status place(const mc_route_filters_compile *c, mc_slice name, const e
     return MC_OK;
 }
 
+const mc_route_filter *mc_route_filters_named(const mc_route_filters *routed, const mc_filter_config *config) {
+    for (const mc_route_named_filter *at = routed->named; at != NULL; at = at->next) {
+        if (mc_slice_eq(at->name, config->name) && (at->kind == NULL || at->kind == config->kind)) {
+            return &at->said;
+        }
+    }
+    return NULL;
+}
+
+/* For filters of clusters, which are not known here. */
+static mc_status place_named(const mc_route_filters_compile *c, mc_slice name, const entry *what,
+                             mc_route_filters *level) {
+    if (what->kind != NULL && what->kind->in_tries == MC_TRY_NEVER) {
+        return MC_OK;
+    }
+    mc_route_named_filter *named = mc_arena_alloc(c->compile.arena, sizeof *named);
+    if (named == NULL) {
+        return MC_ENOMEM;
+    }
+    *named = (mc_route_named_filter){
+        .kind = what->kind, .said = {.config = what->config, .disabled = what->disabled}, .next = level->named};
+    for (const mc_route_named_filter *at = level->named; at != NULL && named->said.outer == NULL; at = at->next) {
+        named->said.outer = mc_slice_eq(at->name, name) ? &at->said : NULL;
+    }
+    level->named = named;
+    return mc_arena_dup(c->compile.arena, name, &named->name);
+}
+
 mc_status mc_route_filters_compile_level(void *ctx, const mc_value *configs, const mc_route_filters *outer,
                                          const mc_route_filters **out, mc_error *error) {
     mc_route_filters_compile *c = ctx;
@@ -177,6 +207,7 @@ mc_status mc_route_filters_compile_level(void *ctx, const mc_value *configs, con
         }
         MC_TRY(status);
         MC_TRY(place(c, configs->names[i], &what, level));
+        MC_TRY(place_named(c, configs->names[i], &what, level));
     }
     *out = level;
     return MC_OK;

@@ -508,10 +508,50 @@ TEST(tries_pass_through_filters_of_their_own) {
     end();
 }
 
+#define BUFFER(bytes) FILTER("buffer", "buffer.v3.Buffer", ",\"max_request_bytes\":" bytes)
+
+TEST(a_try_waits_for_all_of_the_request) { /* FL-40 */
+    begin(FILTERED(BUFFER("9") "," CHANGE "," CODEC));
+    p.serve = silent;
+    send_now("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n");
+    CHECK(server_at(0) == NULL || heard(0).n == 0);
+    send_now("2\r\nde\r\n0\r\n\r\n");
+    mc_slice got = heard(0);
+    CHECK_HAS(got, "content-length: 5\r\n");
+    CHECK_HAS(got, "\r\n\r\nabcde");
+    say(0, BAD);
+    pipeline_run(&p, 10);
+    got = heard(0);
+    CHECK_HAS(got, "\r\n\r\nabcde");
+    say(0, OK);
+    CHECK_HAS(received(), "200 OK");
+    send_now("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n9\r\n123456789\r\n1\r\n0\r\n");
+    CHECK_HAS(received(), "413 Payload Too Large");
+    CHECK_U64(in_hcm("downstream_rq_too_large"), 0);
+    end();
+}
+
+TEST(a_cluster_has_filters_of_its_own) {
+    begin(CONFIG(
+        LISTENER("", ROUTE("")),
+        CLUSTER("\"typed_extension_protocol_options\":{\"envoy.extensions.upstreams.http.v3.HttpProtocolOptions\":"
+                "{\"explicit_http_config\":{\"http_protocol_options\":{}},\"http_filters\":[" BUFFER(
+                    "9") "," CHANGE "," CODEC "]}},",
+                ENDPOINT("10.0.0.1"))));
+    p.serve = silent;
+    send_now("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\nx-a: 7\r\n\r\n3\r\nabc\r\n0\r\n\r\n");
+    mc_slice got = heard(0);
+    CHECK_HAS(got, "content-length: 3\r\n");
+    CHECK_HAS(got, "x-up: 7\r\n");
+    say(0, OK);
+    CHECK_HAS(received(), "x-down: 1\r\n");
+    end();
+}
+
 TEST(filters_of_tries_end_with_the_codec) {
     static const char *const configs[] = {
         FILTERED(CHANGE), FILTERED(CODEC "," CHANGE), FILTERED(CODEC "," CODEC),
-        FILTERED(FILTER("buffer", "buffer.v3.Buffer", ",\"max_request_bytes\":9") "," CODEC)};
+        FILTERED(FILTER("csrf", "csrf.v3.CsrfPolicy", ",\"filter_enabled\":{\"default_value\":{}}") "," CODEC)};
     for (size_t i = 0; i < sizeof configs / sizeof *configs; i++) {
         mc_error error = {0};
         CHECK_INT(pipeline_open(&p, configs[i], 1, &error), MC_EINVAL);
