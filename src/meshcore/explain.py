@@ -17,9 +17,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from meshcore._core import route as _route
+from meshcore.balancing import LoadBalancer
 from meshcore.config import Config, load
 from meshcore.discovery.rds import with_routes
-from meshcore.errors import MeshcoreError
+from meshcore.errors import ConfigError, MeshcoreError
 from meshcore.filters import Response, http_filter
 from meshcore.http import parse_url
 from meshcore.routing import Route
@@ -34,6 +35,7 @@ PROBE = "meshcore.explain"
 SCOPE = "x-scope-of-the-request"
 PROBE_TYPE = "type.googleapis.com/meshcore.PythonFilter"
 HCM = "HttpConnectionManager"
+NO_HOST = "no host of the cluster can be chosen"
 ANSWER_WITHIN_S = 10
 SPECIFIERS = (
     "prefix",
@@ -43,6 +45,16 @@ SPECIFIERS = (
     "path_match_policy",
     "connect_matcher",
 )
+
+
+# What of a cluster says which hosts are asked at all.
+TAKING_TURNS = (
+    "name",
+    "type",
+    "load_assignment",
+    "lb_subset_config",
+)
+MOST_TURNS = 40_000
 
 
 class ExplainError(MeshcoreError):
@@ -105,7 +117,7 @@ async def _explain(config: Config, request: Request, listener: str | None) -> Ex
     scope, table = await _routes_of(document, found, request)
     result |= {"scope": scope} if scope is not None else {}
     result["route_config"] = table.get("name", "")
-    context = {"downstream_remote_address": "127.0.0.1:0"}
+    context = {"downstream_remote_address": (seen.remote_address, 0)}
     routes = _Table(
         table,
         headers,
@@ -115,12 +127,14 @@ async def _explain(config: Config, request: Request, listener: str | None) -> Ex
     )
     result |= routes.explanation()
     if routes.route is None:
-        return result
+        last = await _through(_sandbox(document, found), request, secure, stop_at_probe=False)
+        return result | {"response": last.response}
     if "tls_redirect" in result:
         result["response"] = {"status": 301, "location": routes.route.redirect(headers)}
         return result
     result |= _upstream_of(document, routes, headers)
-    narrowed = _sandbox(document, found, None if routes.is_tree else routes)
+    nowhere = () if result.get("host", {}).get("reason") != NO_HOST else (routes.route.cluster,)
+    narrowed = _sandbox(document, found, None if routes.is_tree else routes, nowhere)
     last = await _through(narrowed, request, secure, stop_at_probe=False)
     result["sent"], result["response"] = last.sent, None if last.sent else last.response
     return result
@@ -356,9 +370,7 @@ def _upstream_of(document: Document, table: _Table, headers: HeaderList) -> Docu
         "type": cluster.get("type", "STATIC"),
         "lb_policy": cluster.get("lb_policy", "ROUND_ROBIN"),
     }
-    policy = route.hash_policy
-    value = policy.generate_hash(headers, remote_address="127.0.0.1:0") if policy else None
-    out["host"] = _host_by_hash(cluster, value)
+    out["host"] = _host_of(cluster, route, headers)
     return out
 
 
@@ -373,33 +385,60 @@ def _hosts(cluster: Document) -> list[tuple[str, int]]:
     return found
 
 
-def _host_by_hash(cluster: Document, value: int | None) -> Document:
-    hosts = _hosts(cluster)
-    out: Document = {"hash": value, "candidates": [address for address, _ in hosts]}
-    if len(hosts) == 1:
-        return out | {"address": hosts[0][0], "reason": "the only one"}
-    policy = cluster.get("lb_policy", "ROUND_ROBIN")
-    if not hosts or policy not in ("RING_HASH", "MAGLEV"):
-        return out | {"address": None, "reason": f"{policy} takes turns, whatever the request"}
+def _host_of(cluster: Document, route: Route, headers: HeaderList) -> Document:
+    """Which host, if the request alone decides it, else which may be chosen, and why."""
+    made: list[str] = []
+    policy = route.hash_policy
+    value = policy.generate_hash(headers, set_cookies=made) if policy else None
+    value = None if made else value  # of a cookie that holds the client's port
+    criteria = route.metadata_match_criteria
+    asked = None if criteria is None else {"envoy.lb": criteria}
+    name, hashes = _policy_of(cluster)
+    hosts = [address for address, _ in _hosts(cluster)]
+    try:
+        reached = _reached(cluster, asked, len(hosts))
+        by_hash = LoadBalancer(cluster, random=1).choose(value, asked) if hashes else None
+    except ConfigError:  # hosts that are names yet, or come from elsewhere
+        reached, by_hash = hosts, None
+    out: Document = {"hash": value, "candidates": reached, "address": None}
+    if not reached and hosts == reached:
+        return out | {"reason": NO_HOST if _is_static(cluster) else "found when it runs"}
+    if not reached:
+        return out | {"reason": NO_HOST}
+    if len(reached) == 1:
+        return out | {"address": reached[0], "reason": "the only one"}
+    if not hashes:
+        return out | {"reason": f"{name} takes turns, whatever the request"}
     if value is None:
-        return out | {"address": None, "reason": "no hash policy found anything: a random one"}
-    return out | {"address": hosts[_pick(cluster, hosts, value)][0], "reason": "by the hash"}
+        why = "a cookie is made, and decides" if made else "no hash policy found anything"
+        return out | {"reason": f"{why}: a random one"}
+    return out | {"address": None if by_hash is None else by_hash.address, "reason": "by the hash"}
 
 
-def _pick(cluster: Document, hosts: list[tuple[str, int]], value: int) -> int:
-    from meshcore._core.lb import Maglev, RingHash
+def _is_static(cluster: Document) -> bool:
+    return cluster.get("type", "STATIC") == "STATIC" and "cluster_type" not in cluster
 
-    if cluster["lb_policy"] == "MAGLEV":
-        options = cluster.get("maglev_lb_config", {})
-        return Maglev(hosts, table_size=int(options.get("table_size", 65537))).pick(value)
-    options = cluster.get("ring_hash_lb_config", {})
-    ring = RingHash(
-        hosts,
-        minimum_ring_size=int(options.get("minimum_ring_size", 1024)),
-        maximum_ring_size=int(options.get("maximum_ring_size", 8388608)),
-        hash_function=options.get("hash_function", "XX_HASH"),
-    )
-    return ring.pick(value)
+
+def _policy_of(cluster: Document) -> tuple[str, bool]:
+    """The name of what balances, and whether it goes by the hash."""
+    policies = cluster.get("load_balancing_policy", {}).get("policies", ())
+    if not policies:
+        name = cluster.get("lb_policy", "ROUND_ROBIN")
+        return name, name in ("RING_HASH", "MAGLEV")
+    text = json.dumps(policies[0])
+    hashes = "ring_hash.v3." in text or "maglev.v3." in text
+    return policies[0].get("typed_extension_config", {}).get("name", ""), hashes
+
+
+def _reached(cluster: Document, asked: Document | None, hosts: int) -> list[str]:
+    """The hosts among which one is chosen, in order: taking turns comes by all of them."""
+    turns = {k: v for k, v in cluster.items() if k in TAKING_TURNS}
+    if "subset.v3." in json.dumps(policy := cluster.get("load_balancing_policy", {})):
+        turns["load_balancing_policy"] = policy
+    balancer = LoadBalancer(turns, random=1)
+    chosen = (balancer.choose(None, asked) for _ in range(min(4 * hosts + 4, MOST_TURNS)))
+    reached = {host.address for host in chosen if host is not None}
+    return [address for address, _ in _hosts(cluster) if address in reached]
 
 
 # --- through the data plane -----------------------------------------------------------------------
@@ -410,6 +449,7 @@ class _Passage:
     """What one request left behind in the sandbox."""
 
     headers: HeaderList | None = None  # as the first filter saw them
+    remote_address: str = ""
     sent: Document | None = None  # as the upstream received it
     response: Document | None = None
 
@@ -448,10 +488,16 @@ async def _routes_of(
     return name, found.get(name, {})
 
 
-def _sandbox(document: Document, listener: Document, table: _Table | None = None) -> Document:
+def _sandbox(
+    document: Document,
+    listener: Document,
+    table: _Table | None = None,
+    nowhere: tuple[str, ...] = (),
+) -> Document:
     """The bootstrap with one plain listener, a probe as its first filter, and nothing outside.
 
-    With `table`, its route alone is left, so that chance does not choose another.
+    With `table`, its route alone is left, so that chance does not choose another. Clusters of
+    `nowhere` have no host.
     """
     chain, manager = _manager_of(listener)
     probe = {"name": PROBE, "typed_config": {"@type": PROBE_TYPE, "name": PROBE}}
@@ -477,7 +523,11 @@ def _sandbox(document: Document, listener: Document, table: _Table | None = None
                     "filter_chains": [{"name": chain.get("name", ""), "filters": [network]}],
                 }
             ],
-            "clusters": [_caught(cluster) for cluster in resources.get("clusters", ())],
+            "clusters": [
+                _caught(cluster) | ({"load_assignment": None} if name in nowhere else {})
+                for cluster in resources.get("clusters", ())
+                for name in (cluster.get("name", ""),)
+            ],
         },
     }
 
@@ -556,12 +606,14 @@ async def _through(
                 seen.headers["x-forwarded-proto"] = "https"
         if passage.headers is None:
             passage.headers = seen.headers.entries()
+            passage.remote_address = seen.remote_address
         return Response(200) if stop_at_probe else None
 
     async with _catcher(passage) as port:
         for cluster in document["static_resources"]["clusters"]:
-            endpoint = cluster["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"]
-            endpoint["address"]["socket_address"]["port_value"] = port
+            if (assignment := cluster["load_assignment"]) is not None:
+                endpoint = assignment["endpoints"][0]["lb_endpoints"][0]["endpoint"]
+                endpoint["address"]["socket_address"]["port_value"] = port
         http_filter(PROBE)(probe)
         gateway = Gateway(load(document, check_support=False), workers=0)
         serving = asyncio.ensure_future(gateway.serve())
@@ -653,8 +705,11 @@ def _lines(found: Explanation) -> Iterator[str]:
     yield _row("route config", found["route_config"] or "(no name)")
     host = found["virtual_host"]
     if host is None:
-        yield _row("virtual host", f"none: no domain matches, of {', '.join(found['domains'])}")
-        yield _row("answer", "404, no route")
+        domains = ", ".join(found["domains"])
+        why = f"no domain matches, of {domains}" if domains else "the configuration has none"
+        why = "without a scope there are no routes" if found.get("scope") == "" else why
+        yield _row("virtual host", f"none: {why}")
+        yield from _answer(found["response"], "no route")
         return
     yield _row("virtual host", f"{host['name']}, by its domain {host['domain']}")
     if found.get("tls_redirect"):
@@ -672,7 +727,7 @@ def _lines(found: Explanation) -> Iterator[str]:
             reason = f"{failing['condition']} is {_short(failing['wants'])}, the request has {has}"
             yield _row(title if n == 0 else "", f"{name if n == 0 else ''}no, {reason}")
     if not matched and not found.get("tls_redirect"):
-        yield _row("answer", "404, no route")
+        yield from _answer(found["response"], "no route")
         return
     yield from _destination(found)
     yield from _answer(found.get("response"))
@@ -689,21 +744,22 @@ def _destination(found: Explanation) -> Iterator[str]:
     host = found.get("host")
     if host is not None:
         by = "" if host["hash"] is None else f" (hash {host['hash']})"
-        where = host["address"] or f"one of {', '.join(host['candidates']) or 'none'}"
-        yield _row("host", f"{where}: {host['reason']}{by}")
+        some = f"one of {', '.join(host['candidates'])}" if host["candidates"] else "none"
+        yield _row("host", f"{host['address'] or some}: {host['reason']}{by}")
     sent = found.get("sent")
     if sent is not None:
         pairs = [(f"{sent['method']} {sent['target']}", "")]
         yield from _fields("sent as", [*pairs, *sent["headers"]])
 
 
-def _answer(response: Document | None) -> Iterator[str]:
+def _answer(response: Document | None, why: str = "") -> Iterator[str]:
     if response is None:
         return
+    why = f", {why}" if why else ""
     if "location" in response:
         yield _row("answer", f"{response['status']} to {response['location']}")
         return
-    yield from _fields("answer", [(str(response["status"]), ""), *response["headers"]])
+    yield from _fields("answer", [(f"{response['status']}{why}", ""), *response["headers"]])
 
 
 def _fields(title: str, pairs: HeaderList) -> Iterator[str]:

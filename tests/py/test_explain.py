@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
+from meshcore import xxh64
 from meshcore.cli import main
 from meshcore.config import load
 from meshcore.explain import Request, explain, render
@@ -243,3 +245,47 @@ def test_the_command(capsys: pytest.CaptureFixture[str], tmp_path) -> None:
         assert capsys.readouterr().err.startswith("meshcore: ")
     with pytest.raises(SystemExit):
         main([*command, "-H", "nothing"])
+
+
+def test_hosts_of_a_subset_and_none() -> None:
+    config = bootstrap()
+    clusters = config["static_resources"]["clusters"]  # type: ignore[index]
+    subset = {"name": "sub", "load_assignment": assignment("sub", range(3000, 3003))}
+    for n, one in enumerate(subset["load_assignment"]["endpoints"][0]["lb_endpoints"]):  # type: ignore[index]
+        one["metadata"] = {"filter_metadata": {"envoy.lb": {"v": "old" if n == 0 else "new"}}}
+    clusters.append({**subset, "lb_subset_config": {"subset_selectors": [{"keys": ["v"]}]}})
+    [chain] = config["static_resources"]["listeners"][0]["filter_chains"]  # type: ignore[index]
+    [shop, *_] = chain["filters"][0]["typed_config"]["route_config"]["virtual_hosts"]
+    shop["routes"] = [
+        {
+            "match": {"path": f"/{value}"},
+            "route": {
+                "cluster": "sub",
+                "metadata_match": {"filter_metadata": {"envoy.lb": {"v": value}}},
+            },
+        }
+        for value in ("old", "new", "none")
+    ]
+
+    def host(path: str) -> tuple[dict[str, Any], dict[str, Any]]:
+        found = explain(load(config), Request.parse(f"GET http://shop.example/{path}", []))
+        return found["host"], found
+
+    assert host("old")[0]["address"] == "127.0.0.1:3000"
+    assert host("new")[0]["candidates"] == ["127.0.0.1:3001", "127.0.0.1:3002"]
+    nowhere, found = host("none")
+    assert (nowhere["address"], nowhere["candidates"], found["sent"]) == (None, [], None)
+    assert found["response"]["status"] == 503
+    assert "none: no host of the cluster can be chosen" in render(found)
+
+
+def test_the_client_is_the_one_that_the_manager_finds() -> None:
+    policy = [{"connection_properties": {"source_ip": True}}]
+    config = bootstrap(use_remote_address=True, xff_num_trusted_hops=1)
+    [chain] = config["static_resources"]["listeners"][0]["filter_chains"]  # type: ignore[index]
+    [shop, *_] = chain["filters"][0]["typed_config"]["route_config"]["virtual_hosts"]
+    shop["routes"] = [
+        {"match": {"prefix": "/"}, "route": {"cluster": "ring", "hash_policy": policy}}
+    ]
+    request = Request.parse("GET http://shop.example/", [("x-forwarded-for", "9.9.9.9")])
+    assert explain(load(config), request)["host"]["hash"] == xxh64(b"9.9.9.9")
