@@ -374,8 +374,9 @@ class LoadBalancer:
         "CLIENT_SIDE_WEIGHTED_ROUND_ROBIN".
     endpoints: a `ClusterLoadAssignment` in any form, a mapping of addresses to weights, or a list
         whose items are "ip:port", ("ip:port", weight[, priority]), ("ip", port[, weight]), lists of
-        the hosts of each priority, or mappings with ``address`` and, optional, ``weight``, ``priority``,
-        ``locality`` (mapping, (region, zone, sub_zone) or the zone), ``locality_weight``,
+        the hosts of each priority, or mappings with ``address`` and, optional, ``weight``,
+        ``priority``, ``locality`` (mapping, (region, zone, sub_zone) or the zone),
+        ``locality_weight``,
         ``metadata`` (by filter name, or only what `envoy.lb` holds), ``health`` ("HEALTHY",
         "UNHEALTHY", "DEGRADED", "DRAINING", ...) and ``hostname``. None: the cluster's own
         ``load_assignment``.
