@@ -90,6 +90,17 @@ mc_status mc_read_data_source(mc_arena *arena, const mc_value *object, const cha
     return MC_OK;
 }
 
+mc_status mc_read_percent(const mc_value *object, const char *field, double *out, mc_error *error) {
+    const mc_value *percent;
+    MC_TRY(mc_value_read_object(object, field, &percent, error));
+    if (percent == NULL) {
+        return MC_OK;
+    }
+    *out = 0; /* proto3 leaves zero out */
+    MC_TRY(mc_error_in(mc_value_read_double(percent, "value", out, error), error, "%s", field));
+    return *out >= 0 && *out <= 100 ? MC_OK : mc_error_set(error, MC_EINVAL, field, "must be between 0 and 100");
+}
+
 mc_status mc_read_tri(const mc_value *object, const char *field, int8_t *out, mc_error *error) {
     bool on = false;
     MC_TRY(mc_value_read_bool(object, field, &on, error));

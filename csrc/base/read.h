@@ -29,6 +29,8 @@ MC_MUST_CHECK mc_status mc_dup_lower(mc_arena *arena, mc_slice text, mc_slice *o
 MC_MUST_CHECK mc_status mc_read_data_source(mc_arena *arena, const mc_value *object, const char *field, mc_slice *out,
                                             mc_error *error);
 
+/* A Percent, 0 to 100; *out stays when it is absent. */
+MC_MUST_CHECK mc_status mc_read_percent(const mc_value *object, const char *field, double *out, mc_error *error);
 /* A BoolValue: 1, 0; *out becomes -1 when it is absent. */
 MC_MUST_CHECK mc_status mc_read_tri(const mc_value *object, const char *field, int8_t *out, mc_error *error);
 /* A list of strings, copied; *out NULL when it is empty. */

@@ -214,15 +214,11 @@ static void free_config(void *object) {
 
 /* --- compiling ------------------------------------------------------------------------------------------------------------- */
 
-static mc_status read_percent(mc_filter_compile *c, const mc_value *value, const char *field, double *out) {
-    const mc_value *percent;
-    MC_TRY(mc_value_read_object(value, field, &percent, c->error));
-    if (percent == NULL) {
-        return MC_OK;
-    }
-    *out = 0;
-    MC_TRY(mc_error_in(mc_value_read_double(percent, "value", out, c->error), c->error, "%s", field));
-    *out /= 100;
+/* A Percent as a share of one. */
+static mc_status read_share(mc_filter_compile *c, const mc_value *value, const char *field, double *out) {
+    double percent = *out * 100;
+    MC_TRY(mc_read_percent(value, field, &percent, c->error));
+    *out = percent / 100;
     return MC_OK;
 }
 
@@ -232,8 +228,8 @@ static mc_status read_min_rtt(mc_filter_compile *c, const mc_value *value, confi
     MC_TRY(mc_value_read_duration_ms(value, "fixed_value", &fixed_ms, c->error));
     MC_TRY(mc_value_read_u32(value, "request_count", &out->request_count, c->error));
     MC_TRY(mc_value_read_u32(value, "min_concurrency", &out->min_concurrency, c->error));
-    MC_TRY(read_percent(c, value, "jitter", &out->jitter));
-    MC_TRY(read_percent(c, value, "buffer", &out->buffer));
+    MC_TRY(read_share(c, value, "jitter", &out->jitter));
+    MC_TRY(read_share(c, value, "buffer", &out->buffer));
     out->fixed_rtt_us = fixed_ms * 1000;
     if (out->min_rtt_interval_ms == 0 && fixed_ms == 0) {
         return mc_error_set(c->error, MC_EINVAL, "interval", "must be set, or fixed_value");
@@ -249,7 +245,7 @@ static mc_status read_controller(mc_filter_compile *c, const mc_value *value, co
     out->request_count = 50;
     out->jitter = 0.15;
     out->buffer = 0.25;
-    MC_TRY(read_percent(c, value, "sample_aggregate_percentile", &out->percentile));
+    MC_TRY(read_share(c, value, "sample_aggregate_percentile", &out->percentile));
     MC_TRY(mc_value_read_object(value, "concurrency_limit_params", &limits, c->error));
     MC_TRY(mc_value_read_object(value, "min_rtt_calc_params", &min_rtt, c->error));
     MC_TRY(mc_error_in(mc_value_read_u32(limits, "max_concurrency_limit", &out->max_limit, c->error), c->error,
