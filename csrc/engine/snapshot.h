@@ -6,6 +6,7 @@
 #define MC_ENGINE_SNAPSHOT_H
 
 #include "base/map.h"
+#include "engine/slots.h"
 #include "pool/cluster.h"
 #include "proxy/hcm.h"
 
@@ -49,21 +50,9 @@ typedef struct mc_snapshot {
     uint32_t local_slot;        /* of local_cluster_name (ZA-1); UINT32_MAX: none */
 } mc_snapshot;
 
-/* Names of clusters as small integers, for the engine's life. Control thread only. */
-typedef struct mc_slots {
-    mc_map map; /* name -> slot + 1 */
-    mc_arena arena;
-    uint32_t count;
-} mc_slots;
-
-void mc_slots_init(mc_slots *slots);
-void mc_slots_fini(mc_slots *slots);
-/* UINT32_MAX when out of memory. */
-uint32_t mc_slots_get(mc_slots *slots, mc_slice name);
-
 typedef struct mc_compile_context {
     mc_stats *stats;
-    mc_slots *slots;
+    mc_slots *slots;             /* of clusters */
     const mc_snapshot *previous; /* may be NULL */
     /* Newest hosts of a slot that `previous` has, borrowed; NULL: none. */
     mc_hosts *(*members)(const void *ctx, uint32_t slot);
