@@ -203,6 +203,30 @@ static void reply_handshake(mc_try *t, bool end_stream) {
     mc_stream_reply(stream, &reply);
 }
 
+/* The response of this try is the one that is passed on. */
+static void settle(mc_try *t, uint16_t grpc_status, bool end_stream) {
+    mc_router *r = t->router;
+    mc_stream *stream = r->stream;
+    mc_retry_stop(&r->retry);
+    t->canary = mc_try_is_canary(t);
+    mc_router_charge(r, t->head.status, t->host, t->canary);
+    if (t->head.status < 500 || t->head.status >= 600) {
+        t->grpc_deferred = !mc_host_count_response(stream->proxy->slab, t->host, r->grpc, grpc_status, end_stream);
+    }
+    stream->details = "via_upstream";
+    stream->upstream_address = *mc_upstream_address(t->upstream, t->host);
+    r->response_started = true;
+    r->final = t;
+    if (r->waiting) {
+        r->waiting = false;
+        mc_router_stop_seeking(r);
+        mc_timer_cancel(stream->proxy->loop, &r->backoff);
+    }
+    if (MC_UNLIKELY(r->hedge)) { /* otherwise it is alone */
+        mc_router_cancel_tries(r, t);
+    }
+}
+
 /* The response headers of a try are here. MC_ECLOSED: the try is gone, or the stream. */
 static mc_status respond(mc_try *t, bool end_stream) {
     mc_router *r = t->router;
@@ -233,31 +257,13 @@ static mc_status respond(mc_try *t, bool end_stream) {
         give_up(t, end_stream);
         return MC_ECLOSED;
     }
-    mc_retry_stop(&r->retry);
-    t->canary = mc_try_is_canary(t);
-    mc_router_charge(r, t->head.status, t->host, t->canary);
-    if (t->head.status < 500 || t->head.status >= 600) {
-        t->grpc_deferred = !mc_host_count_response(stream->proxy->slab, t->host, r->grpc, grpc_status, end_stream);
-    }
-    stream->details = "via_upstream";
-    stream->upstream_address = *mc_upstream_address(t->upstream, t->host);
-    r->response_started = true;
-    r->final = t;
-    if (r->waiting) {
-        r->waiting = false;
-        mc_router_stop_seeking(r);
-        mc_timer_cancel(stream->proxy->loop, &r->backoff);
-    }
-    if (MC_UNLIKELY(r->hedge)) { /* otherwise it is alone */
-        mc_router_cancel_tries(r, t);
-    }
+    settle(t, grpc_status, end_stream);
     if (add_response_headers(r, t) != MC_OK) {
         mc_router_out_of_memory(r);
         return MC_ECLOSED;
     }
-    if (MC_UNLIKELY(r->looked_at !=
-                    NULL)) { /* what the rest of the stream sees and logs is where the redirect would lead */
-        stream->match = *r->looked_at;
+    if (MC_UNLIKELY(r->looked_at != NULL)) {
+        stream->match = *r->looked_at; /* what the rest of the stream sees and logs is where the redirect would lead */
     }
     if (end_stream) {
         complete(r, t);

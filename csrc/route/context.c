@@ -265,7 +265,7 @@ static mc_status read_tls(reader *r, const mc_value *value, const mc_tls_info **
 
 /* --- what is no operator, or not one field ----------------------------------------------------------------------------------------- */
 
-static mc_status read_flags(const reader *r, const mc_value *value) {
+static mc_status read_flags(reader *r, const mc_value *value) {
     if (value->kind == MC_NUMBER) {
         return read_u64(r, value, &r->info->flags);
     }
@@ -283,7 +283,7 @@ static mc_status read_flags(const reader *r, const mc_value *value) {
     return MC_OK;
 }
 
-static mc_status read_log_type(const reader *r, const mc_value *value) {
+static mc_status read_log_type(reader *r, const mc_value *value) {
     mc_slice name = MC_SLICE_NONE;
     MC_TRY(read_text(r, value, &name));
     for (uint8_t type = 0; type < MC_LOG_TYPE_COUNT; type++) {
@@ -295,7 +295,7 @@ static mc_status read_log_type(const reader *r, const mc_value *value) {
     return refuse(r, "a type of access log record");
 }
 
-static mc_status read_hosts(const reader *r, const mc_value *value) {
+static mc_status read_hosts(reader *r, const mc_value *value) {
     if (value->kind != MC_LIST) {
         return refuse(r, "a list of addresses");
     }
@@ -311,7 +311,7 @@ static mc_status read_hosts(const reader *r, const mc_value *value) {
     return MC_OK;
 }
 
-static mc_status read_host_names(const reader *r, const mc_value *value) {
+static mc_status read_host_names(reader *r, const mc_value *value) {
     mc_slices names;
     MC_TRY(read_texts(r, value, &names));
     r->info->attempted_host_names = names.items;
@@ -326,7 +326,7 @@ static mc_status read_host_names(const reader *r, const mc_value *value) {
     return names.count < r->info->attempted_host_count ? refuse(r, "as many as the attempted hosts") : MC_OK;
 }
 
-static mc_status read_connections(const reader *r, const mc_value *value) {
+static mc_status read_connections(reader *r, const mc_value *value) {
     if (value->kind != MC_LIST) {
         return refuse(r, "a list of numbers");
     }
@@ -342,7 +342,7 @@ static mc_status read_connections(const reader *r, const mc_value *value) {
     return MC_OK;
 }
 
-static mc_status read_points(const reader *r, const mc_value *value) {
+static mc_status read_points(reader *r, const mc_value *value) {
     if (value->kind != MC_OBJECT) {
         return refuse(r, "a mapping of names to milliseconds after the start");
     }
@@ -371,95 +371,14 @@ static mc_status read_object(const reader *r, const mc_value *value, const mc_va
     return MC_OK;
 }
 
-/* *found: whether the key is one of these. */
-static mc_status read_special(reader *r, mc_slice key, const mc_value *value, bool *found) {
-    mc_stream_info *info = r->info;
-    *found = true;
-#define IS(name) mc_slice_eq(key, MC_SLICE(name))
-    if (IS("response_flags")) {
-        return read_flags(r, value);
-    }
-    if (IS("access_log_type")) {
-        return read_log_type(r, value);
-    }
-    if (IS("upstream_hosts_attempted")) {
-        return read_hosts(r, value);
-    }
-    if (IS("upstream_host_names_attempted")) {
-        return read_host_names(r, value);
-    }
-    if (IS("upstream_connection_ids_attempted")) {
-        return read_connections(r, value);
-    }
-    if (IS("time_points")) {
-        return read_points(r, value);
-    }
-    if (IS("tls") || IS("downstream_tls")) {
-        return read_tls(r, value, &info->downstream_tls);
-    }
-    if (IS("upstream_tls")) {
-        return read_tls(r, value, &info->upstream_tls);
-    }
-    if (IS("route_metadata")) {
-        return read_object(r, value, &info->route_metadata);
-    }
-    if (IS("virtual_host_metadata")) {
-        return read_object(r, value, &info->virtual_host_metadata);
-    }
-    if (IS("listener_metadata")) {
-        return read_object(r, value, &info->listener_metadata);
-    }
-    if (IS("filter_chain_metadata")) {
-        return read_object(r, value, &info->filter_chain_metadata);
-    }
-    if (IS("node")) {
-        return read_object(r, value, &info->node);
-    }
-    if (IS("upstream_locality")) {
-        return read_object(r, value, &info->upstream_locality);
-    }
-    if (IS("virtual_host_name")) {
-        return read_text(r, value, &info->virtual_host_name);
-    }
-    if (IS("requested_server_name")) {
-        return read_text(r, value, &info->requested_server_name);
-    }
-    if (IS("upstream_host_name")) {
-        return read_text(r, value, &info->upstream_host_name);
-    }
-    if (IS("health_check")) {
-        return read_flag(r, value, &info->health_check);
-    }
-    if (IS("start_time")) {
-        return read_u64(r, value, &info->start_ns);
-    }
-    if (IS("random")) {
-        return read_u64(r, value, &info->stream_id);
-    }
-    if (IS("response_tx_duration")) { /* told from the first byte out of the upstream on, which must be known */
-        uint64_t ns = 0;
-        MC_TRY(read_ms(r, value, &ns));
-        info->at.upstream_receive_begin =
-            info->at.upstream_receive_begin == MC_NO_TIME ? 0 : info->at.upstream_receive_begin;
-        info->at.response_end = info->at.upstream_receive_begin + ns;
-        return MC_OK;
-    }
-#undef IS
-    *found = false;
-    return MC_OK;
-}
-
-/* --- by the table of operators --------------------------------------------------------------------------------------------------- */
-
-static mc_status read_field(reader *r, const mc_format_command *command, const mc_value *value) {
-    void *field = (char *)r->info + command->offset;
+static mc_status read_field(const reader *r, mc_info_field kind, unsigned variant, void *field, const mc_value *value) {
     double number = 0;
-    switch (command->field) {
+    switch (kind) {
     case MC_INFO_SLICE: return read_text(r, value, field);
     case MC_INFO_U64: return read_u64(r, value, field);
     case MC_INFO_POINT: return read_ms(r, value, field);
     case MC_INFO_ADDRESS: return read_address(r, value, field);
-    case MC_INFO_TLS: return set_tls(r, command->variant, value, field);
+    case MC_INFO_TLS: return set_tls(r, variant, value, field);
     case MC_INFO_VALUE: return read_object(r, value, field);
     case MC_INFO_U32:
         MC_TRY(read_number(r, value, UINT32_MAX, &number));
@@ -472,6 +391,85 @@ static mc_status read_field(reader *r, const mc_format_command *command, const m
     case MC_INFO_OTHER: break;
     }
     return mc_error_set(r->error, MC_EINVAL, r->key, "is not known of a request");
+}
+
+/* --- fields of their own ---------------------------------------------------------------------------------------------------------- */
+
+static mc_status read_downstream_tls(reader *r, const mc_value *value) {
+    return read_tls(r, value, &r->info->downstream_tls);
+}
+
+static mc_status read_upstream_tls(reader *r, const mc_value *value) {
+    return read_tls(r, value, &r->info->upstream_tls);
+}
+
+static mc_status read_health_check(reader *r, const mc_value *value) {
+    return read_flag(r, value, &r->info->health_check);
+}
+
+/* Told from the first byte out of the upstream on, which must be known. */
+static mc_status read_response_tx(reader *r, const mc_value *value) {
+    mc_stream_info *info = r->info;
+    uint64_t ns = 0;
+    MC_TRY(read_ms(r, value, &ns));
+    info->at.upstream_receive_begin =
+        info->at.upstream_receive_begin == MC_NO_TIME ? 0 : info->at.upstream_receive_begin;
+    info->at.response_end = info->at.upstream_receive_begin + ns;
+    return MC_OK;
+}
+
+static const struct {
+    const char *key;
+    mc_status (*read)(reader *r, const mc_value *value);
+} READERS[] = {
+    {"response_flags", read_flags},
+    {"access_log_type", read_log_type},
+    {"upstream_hosts_attempted", read_hosts},
+    {"upstream_host_names_attempted", read_host_names},
+    {"upstream_connection_ids_attempted", read_connections},
+    {"time_points", read_points},
+    {"tls", read_downstream_tls},
+    {"downstream_tls", read_downstream_tls},
+    {"upstream_tls", read_upstream_tls},
+    {"health_check", read_health_check},
+    {"response_tx_duration", read_response_tx},
+};
+
+#define AT(member) offsetof(mc_stream_info, member)
+static const struct {
+    const char *key;
+    mc_info_field kind;
+    size_t offset;
+} FIELDS[] = {
+    {"route_metadata", MC_INFO_VALUE, AT(route_metadata)},
+    {"virtual_host_metadata", MC_INFO_VALUE, AT(virtual_host_metadata)},
+    {"listener_metadata", MC_INFO_VALUE, AT(listener_metadata)},
+    {"filter_chain_metadata", MC_INFO_VALUE, AT(filter_chain_metadata)},
+    {"node", MC_INFO_VALUE, AT(node)},
+    {"upstream_locality", MC_INFO_VALUE, AT(upstream_locality)},
+    {"virtual_host_name", MC_INFO_SLICE, AT(virtual_host_name)},
+    {"requested_server_name", MC_INFO_SLICE, AT(requested_server_name)},
+    {"upstream_host_name", MC_INFO_SLICE, AT(upstream_host_name)},
+    {"start_time", MC_INFO_U64, AT(start_ns)},
+    {"random", MC_INFO_U64, AT(stream_id)},
+};
+#undef AT
+
+/* *found: whether the key is one of these. */
+static mc_status read_special(reader *r, const mc_value *value, bool *found) {
+    *found = true;
+    for (size_t i = 0; i < sizeof READERS / sizeof *READERS; i++) {
+        if (strcmp(r->key, READERS[i].key) == 0) {
+            return READERS[i].read(r, value);
+        }
+    }
+    for (size_t i = 0; i < sizeof FIELDS / sizeof *FIELDS; i++) {
+        if (strcmp(r->key, FIELDS[i].key) == 0) {
+            return read_field(r, FIELDS[i].kind, 0, (char *)r->info + FIELDS[i].offset, value);
+        }
+    }
+    *found = false;
+    return MC_OK;
 }
 
 const char *mc_stream_info_operator(size_t i) {
@@ -503,7 +501,7 @@ mc_status mc_stream_info_read(mc_arena *arena, const mc_value *object, mc_stream
             }
         }
         r.key = key;
-        MC_TRY(read_special(&r, object->names[i], &object->items[i], &found));
+        MC_TRY(read_special(&r, &object->items[i], &found));
         if (found) {
             continue;
         }
@@ -511,7 +509,7 @@ mc_status mc_stream_info_read(mc_arena *arena, const mc_value *object, mc_stream
         if (command == NULL) {
             return mc_error_set(error, MC_EINVAL, key, "is not known of a request");
         }
-        MC_TRY(read_field(&r, command, &object->items[i]));
+        MC_TRY(read_field(&r, command->field, command->variant, (char *)info + command->offset, &object->items[i]));
     }
     return MC_OK;
 }
