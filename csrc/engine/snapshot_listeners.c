@@ -167,8 +167,8 @@ static mc_status read_place(const mc_value *config, const mc_value *bootstrap, m
 }
 
 static mc_status compile_chain(const mc_value *config, mc_hcm_context *context, mc_hcm **out, mc_error *error) {
-    const mc_value *manager, *guards;
-    size_t guard_count;
+    const mc_value *manager, *guards = NULL;
+    size_t guard_count = 0;
     MC_TRY(find_hcm(config, &manager, &guards, &guard_count, context, error));
     MC_TRY(mc_access_logs_compile(config, "access_log", context->log_writer, &context->connection_logs, error));
     mc_status status = mc_hcm_compile(manager, context, out, error);
