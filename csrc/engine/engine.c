@@ -313,6 +313,7 @@ mc_status mc_engine_set_assignment(mc_engine *engine, mc_slice name, const mc_va
     mc_status status =
         mc_hosts_compile(assignment, &cluster->lb, cluster->name, engine->stats, member->hosts, &hosts, error);
     if (status == MC_OK) {
+        mc_counter_add(engine->slab, cluster->stats.socket_matches, mc_hosts_count(hosts));
         status = mc_member_set_hosts(member, hosts);
         mc_hosts_unref(hosts);
         if (status != MC_OK) {

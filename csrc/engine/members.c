@@ -104,6 +104,7 @@ void mc_members_use(mc_engine *engine, mc_cluster *cluster, mc_hosts *hosts) {
             mc_gauge_add(engine->slab, engine->members.active_clusters, 1);
         }
         *at = fresh;
+        mc_counter_add(engine->slab, cluster->stats.socket_matches, mc_hosts_count(hosts));
     }
     mc_member *member = *at;
     mc_member_count_changes(member, before, hosts);

@@ -15,6 +15,10 @@ static void release_stats(mc_cluster *cluster) {
 #define RELEASE(name) mc_stats_release(cluster->stats_store, cluster->stats.name);
     MC_CLUSTER_STATS(RELEASE, RELEASE, RELEASE)
 #undef RELEASE
+    mc_stats_release(cluster->stats_store, cluster->stats.socket_matches);
+    if (cluster->tracking != NULL) {
+        mc_tracking_release(cluster->tracking, cluster->stats_store);
+    }
 #define RELEASE(name) mc_stats_release(cluster->stats_store, cluster->stats.http1.name);
     MC_CLUSTER_HTTP1_STATS(RELEASE)
 #undef RELEASE
@@ -355,6 +359,10 @@ static void register_stats(mc_cluster *cluster) {
 #define COUNTER(name) cluster->stats.http1.name = mc_stats_scoped(store, MC_COUNTER, scope, MC_SLICE("http1." #name));
     MC_CLUSTER_HTTP1_STATS(COUNTER)
 #undef COUNTER
+    cluster->stats.socket_matches = mc_stats_scoped(store, MC_COUNTER, scope, MC_SLICE("default.total_match_count"));
+    if (cluster->tracking != NULL) {
+        mc_tracking_register(cluster->tracking, store, scope);
+    }
 }
 
 /* For who tells of the cluster: formats, load-balancing extensions. */
@@ -395,6 +403,7 @@ mc_status mc_cluster_compile(const mc_value *config, const mc_lb_node *node, uin
         (status = mc_original_dst_compile(config, &cluster->arena, &cluster->original_dst, error)) != MC_OK ||
         (status = mc_aggregate_compile(config, &cluster->arena, &cluster->aggregate, error)) != MC_OK ||
         (status = mc_forward_compile(config, &cluster->arena, &cluster->forward, error)) != MC_OK ||
+        (status = mc_tracking_compile(config, &cluster->arena, &cluster->tracking, error)) != MC_OK ||
         (status = mc_value_read_bool(config, "close_connections_on_host_health_failure",
                                      &cluster->close_on_health_failure, error)) != MC_OK ||
         (status = mc_value_read_bool(config, "connection_pool_per_downstream_connection", &cluster->pool_per_connection,

@@ -11,6 +11,7 @@
 #include "pool/breaker.h"
 #include "pool/names.h"
 #include "pool/original_dst.h"
+#include "pool/tracking.h"
 #include "route/route.h"
 #include "stats/code_stats.h"
 
@@ -63,6 +64,10 @@
     COUNTER(upstream_internal_redirect_succeeded_total)                                                                \
     COUNTER(upstream_internal_redirect_failed_total)                                                                   \
     MC_LB_COUNTERS(COUNTER)                                                                                            \
+    COUNTER(lb_subsets_created)                                                                                        \
+    COUNTER(lb_subsets_removed)                                                                                        \
+    COUNTER(upstream_rq_active_overflow)                                                                               \
+    GAUGE(lb_subsets_active)                                                                                           \
     COUNTER(membership_change)                                                                                         \
     COUNTER(update_attempt)                                                                                            \
     COUNTER(update_success)                                                                                            \
@@ -80,6 +85,7 @@
     COUNTER(upstream_flow_control_backed_up_total)                                                                     \
     COUNTER(upstream_flow_control_drained_total)                                                                       \
     COUNTER(upstream_http3_broken)                                                                                     \
+    COUNTER(upstream_rq_rx_reset_no_error)                                                                             \
     COUNTER(upstream_rq_0rtt)                                                                                          \
     GAUGE(max_host_weight)                                                                                             \
     GAUGE(upstream_cx_rx_bytes_buffered)                                                                               \
@@ -111,6 +117,7 @@ typedef struct mc_cluster_stats {
     struct {
         MC_CLUSTER_HTTP1_STATS(MC_FIELD)
     } http1;
+    mc_stat socket_matches; /* "default.total_match_count": a transport socket was found for an endpoint */
 #undef MC_FIELD
 } mc_cluster_stats;
 
@@ -156,6 +163,7 @@ typedef struct mc_cluster {
     mc_forward *forward;                   /* NULL: of another type */
     _Atomic uint64_t used_ms;              /* of a sub-cluster (CL-17): when a request last asked for it */
     mc_outlier_config *outlier;            /* NULL: not watched */
+    mc_tracking *tracking;                 /* NULL: nothing more is told */
     uint64_t update_merge_window_ms;       /* CL-12; 0: off */
     mc_breakers breakers[MC_PRIORITIES];
     mc_stats *stats_store;

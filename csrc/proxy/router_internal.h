@@ -59,6 +59,10 @@ typedef struct mc_try {
     bool measured;     /* its latency is known to the balancer */
     bool body_awaited; /* its latency will be known when the response's body begins */
     uint64_t given_us; /* when it was given its host, where latency counts */
+    /* What its cluster may track. */
+    uint64_t started_us, body_sent, body_received;
+    bool out_of_budget; /* the whole time limit took it away before it had an answer: it used none of its own */
+    mc_header_size arrived_size;
     mc_timer per_try, per_try_idle, duration;
     mc_timer log; /* upstream_log_flush_interval */
 } mc_try;
@@ -248,6 +252,9 @@ void mc_router_charge(mc_router *r, uint16_t status, mc_host *host, bool canary)
 void mc_router_charge_abort(mc_router *r, uint16_t status, mc_try *t);
 void mc_router_charge_retried(mc_router *r, uint16_t status);
 void mc_router_charge_time(mc_router *r, const mc_try *t);
+/* What its cluster tracks: of the whole limit, at the end of a response or when time is up; of a try, at its end. */
+void mc_router_track(mc_router *r);
+void mc_try_track(mc_try *t);
 bool mc_try_is_canary(const mc_try *t);
 /* Where responses of this host count by its zone and ours, below `prefix`; NULL: one of them is not known. */
 mc_code_stats *mc_zone_codes(mc_cluster *cluster, mc_slice prefix, mc_slice from, const mc_host *host);

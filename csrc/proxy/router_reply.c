@@ -324,6 +324,7 @@ void mc_router_reply_reset(mc_router *r, mc_reset_reason reason, mc_connect_erro
 }
 
 void mc_router_reply_timeout(mc_router *r, const char *details) {
+    mc_router_track(r);
     if (lost_to_body(r)) {
         reply_too_large(r, MC_FLAG(UT));
         return;

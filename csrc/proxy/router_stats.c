@@ -209,6 +209,28 @@ void mc_router_charge_time(mc_router *r, const mc_try *t) {
     }
 }
 
+void mc_router_track(mc_router *r) {
+    const mc_tracking *tracking = r->cluster->tracking;
+    const mc_loop *loop = r->stream->proxy->loop;
+    if (MC_UNLIKELY(tracking != NULL) && tracking->budgets && r->request_end) {
+        mc_tracking_budget(r->stream->proxy->slab, tracking->upstream_rq_timeout_budget_percent_used,
+                           (mc_loop_now_us(loop) - r->request_end_us) / 1000, r->timeout_ms);
+    }
+}
+
+void mc_try_track(mc_try *t) {
+    const mc_router *r = t->router;
+    const mc_tracking *tracking = r->cluster->tracking;
+    mc_slab *slab = r->stream->proxy->slab;
+    if (tracking->budgets && !t->out_of_budget) {
+        mc_tracking_budget(slab, tracking->upstream_rq_timeout_budget_per_try_percent_used,
+                           (mc_loop_now_us(r->stream->proxy->loop) - t->started_us) / 1000, r->per_try_ms);
+    }
+    if (tracking->sizes) {
+        mc_tracking_sizes(tracking, slab, &r->stream->request, t->body_sent, t->arrived_size, t->body_received);
+    }
+}
+
 bool mc_try_is_canary(const mc_try *t) {
     return atomic_load_explicit(&t->host->canary, memory_order_relaxed) ||
            mc_slice_eq(mc_headers_get_known(&t->headers, MC_H_X_ENVOY_UPSTREAM_CANARY), MC_SLICE("true"));

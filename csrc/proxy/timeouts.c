@@ -114,6 +114,7 @@ void mc_router_timeout_fired(mc_timer *timer) {
             mc_counter_inc(r->stream->proxy->slab, t->host->stats.rq_timeout);
         }
         if (t->awaiting) {
+            t->out_of_budget = true;
             if (!t->timeout_reported) {
                 mc_try_report(t, MC_OUTLIER_TIMEOUT, r->timeout_status);
             }

@@ -8,6 +8,7 @@ void mc_try_write(mc_try *t, mc_slice data) {
     if (data.n == 0 || mc_attempt_conn(&t->attempt) == NULL) {
         return;
     }
+    t->body_sent += data.n;
     const size_t framing = mc_attempt_write(&t->attempt, data);
     MC_FACT(t->router->stream, sent, t->router->stream->facts, data.n, framing);
 }
@@ -252,6 +253,9 @@ static void log_ready(mc_try *t) {
 
 void mc_try_drop(mc_try *t) {
     mc_router *r = t->router;
+    if (MC_UNLIKELY(r->cluster->tracking != NULL)) {
+        mc_try_track(t);
+    }
     MC_FACT(r->stream, progress, r->stream->facts, &t->attempt);
     if (MC_UNLIKELY(r->stream->hcm->access.upstream != NULL)) {
         log_try(t, MC_LOG_UPSTREAM_END);
@@ -406,6 +410,9 @@ void mc_try_start(mc_router *r) {
         mc_upstream_hold(from);
     }
     mc_try_given(t);
+    if (MC_UNLIKELY(r->cluster->tracking != NULL)) {
+        t->started_us = mc_loop_now_us(stream->proxy->loop);
+    }
     t->awaiting = true;
     t->attempt.events = &mc_try_events;
     t->attempt.method = mc_headers_get_known(&stream->request, MC_H_METHOD);

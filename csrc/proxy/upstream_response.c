@@ -178,6 +178,7 @@ static void give_up(mc_try *t, bool end_stream) {
 
 static void complete(mc_router *r, mc_try *t) {
     mc_router_charge_time(r, t);
+    mc_router_track(r);
     mc_try_drop(t);
     mc_router_settle(r);
 }
@@ -307,6 +308,9 @@ static mc_status on_headers(mc_attempt *attempt, const mc_h1_head *head) {
         return on_informational(r, t);
     }
     r->stream->first_upstream_us = mc_loop_now_us(r->stream->proxy->loop);
+    if (MC_UNLIKELY(r->cluster->tracking != NULL)) {
+        t->arrived_size = mc_tracking_measure(&t->headers);
+    }
     if (MC_UNLIKELY(r->stream->hcm->access.upstream != NULL)) {
         t->arrived = copy_headers(&t->headers);
     }
@@ -354,6 +358,7 @@ static mc_status on_body(mc_attempt *attempt, mc_slice data) {
     if (MC_UNLIKELY(t->body_awaited)) {
         mc_try_body_came(t);
     }
+    t->body_received += data.n;
     MC_FACT(r->stream, body, r->stream->facts, data.n, attempt);
     mc_filter_encode_data(r->filter, data, false);
     return r->stream->finished || r->final != t ? MC_ECLOSED : MC_OK;
