@@ -10,20 +10,21 @@ import asyncio
 import html
 import json
 import logging
-import re
 import resource
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import parse_qsl
 
 from meshcore._core.engine import Engine
 from meshcore._log import logger
 from meshcore._version import __version__
-from meshcore.discovery.rds import ROUTES, SCOPES, FileRoutes
+from meshcore.discovery.rds import FileRoutes
 from meshcore.filters.http import Request, Response
+from meshcore.observe.clusters_page import cluster_json, cluster_lines
+from meshcore.observe.config_dump import config_dump
+from meshcore.observe.pages import PageError, pattern_of
 from meshcore.observe.stats_render import StatsPage, StatsQuery, StatsQueryError
 
 if TYPE_CHECKING:
@@ -86,14 +87,6 @@ class Run(Protocol):
     loop: asyncio.AbstractEventLoop
 
 
-class AdminError(Exception):
-    """A page that cannot be given; the text is its body."""
-
-    def __init__(self, status: int, text: str) -> None:
-        super().__init__(text)
-        self.status = status
-
-
 @dataclass(frozen=True, slots=True)
 class Page:
     handler: Callable[[Admin, Mapping[str, str]], tuple[str, str | bytes]]
@@ -122,7 +115,7 @@ class Admin:
         try:
             parameters = dict(parse_qsl(query, keep_blank_values=True))
             kind, body = page.handler(self, parameters)
-        except AdminError as error:
+        except PageError as error:
             return _response(error.status, TEXT, str(error))
         except StatsQueryError as error:
             return _response(400, TEXT, str(error))
@@ -244,12 +237,12 @@ class Admin:
     def clusters(self, parameters: Mapping[str, str]) -> tuple[str, str]:
         found = self._run.engine.clusters()
         if "filter" in parameters:
-            pattern = _regex(parameters["filter"])
+            pattern = pattern_of(parameters["filter"])
             found = [cluster for cluster in found if pattern.search(cluster["name"])]
         if parameters.get("format") == "json":
-            statuses = [_cluster_json(cluster) for cluster in found]
+            statuses = [cluster_json(cluster) for cluster in found]
             return _json({"cluster_statuses": statuses} if statuses else {})
-        return TEXT, "".join(line + "\n" for cluster in found for line in _cluster_lines(cluster))
+        return TEXT, "".join(line + "\n" for cluster in found for line in cluster_lines(cluster))
 
     def listeners(self, parameters: Mapping[str, str]) -> tuple[str, str]:
         found = self._gateway.listeners
@@ -266,23 +259,13 @@ class Admin:
         return TEXT, "".join(lines)
 
     def config_dump(self, parameters: Mapping[str, str]) -> tuple[str, str]:
-        dumps = _dumps(self._gateway.config, self._run.started_at, self._run.routes)
-        if "resource" in parameters:
-            dumps = _resource(dumps, parameters["resource"])
-        if "name_regex" in parameters:
-            pattern = _regex(parameters["name_regex"])
-            dumps = [dump for dump in (_named(dump, pattern) for dump in dumps) if dump]
-        if "mask" in parameters:
-            mask = parameters["mask"]
-            dumps = [dump for dump in (_masked(dump, mask) for dump in dumps) if dump]
-            if not dumps:
-                text = f"FieldMask {mask} could not be successfully applied to any configs."
-                raise AdminError(400, text)
+        run = self._run
+        dumps = config_dump(self._gateway.config, run.started_at, run.routes, parameters)
         return _json({"configs": dumps})
 
     def drain_listeners(self, parameters: Mapping[str, str]) -> tuple[str, str]:
         if "skip_exit" in parameters and "graceful" not in parameters:
-            raise AdminError(400, "skip_exit requires graceful")
+            raise PageError(400, "skip_exit requires graceful")
         if "graceful" in parameters:
             self._run.draining = True
             if "skip_exit" in parameters:
@@ -356,7 +339,7 @@ def _set_levels(parameters: Mapping[str, str]) -> None:
     if name == "paths":
         pairs = [(n, lv) for n, _, lv in (item.partition(":") for item in level.split(","))]
     if more or any(n not in ("level", "meshcore") or lv not in LEVELS for n, lv in pairs):
-        raise AdminError(400, f"error: unknown logger name or level\n\n{usage}")
+        raise PageError(400, f"error: unknown logger name or level\n\n{usage}")
     for _, each in pairs:
         logger.setLevel(LEVELS[each])
 
@@ -378,302 +361,12 @@ def _address(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def _regex(text: str) -> re.Pattern[str]:
-    try:
-        return re.compile(text)
-    except re.error as error:
-        raise AdminError(400, f"Invalid re2 regex: {error}") from error
-
-
 def _help() -> str:
     lines = ["admin commands are:"]
     for path, page in sorted(PAGES.items()):
         post = " (POST)" if page.mutates else ""
         lines.append(f"  {path}{post}: {page.help}")
     return "\n".join(lines) + "\n"
-
-
-# --- /clusters (ADM-4) ---------------------------------------------------------------------------
-
-
-def _cluster_lines(cluster: dict[str, Any]) -> list[str]:
-    name = cluster["name"]
-    lines = [f"{name}::observability_name::{cluster['observability_name']}"]
-    for key, value in (cluster["outlier"] or {}).items():
-        lines.append(f"{name}::outlier::{key}::{_rate(value)}")
-    for priority, limits in zip(
-        ("default_priority", "high_priority"), cluster["breakers"], strict=True
-    ):
-        for limit, value in limits.items():
-            lines.append(f"{name}::{priority}::{limit}::{value}")
-    lines.append(f"{name}::added_via_api::false")
-    for host in cluster["hosts"]:
-        prefix = f"{name}::{host['address']}::"
-        lines += [f"{prefix}{stat}::{value}" for stat, value in host["stats"].items()]
-        lines += [
-            f"{prefix}hostname::{host['hostname']}",
-            f"{prefix}health_flags::{host['health_flags']}",
-            f"{prefix}weight::{host['weight']}",
-            f"{prefix}region::{host['region']}",
-            f"{prefix}zone::{host['zone']}",
-            f"{prefix}sub_zone::{host['sub_zone']}",
-            f"{prefix}canary::{str(host['canary']).lower()}",
-            f"{prefix}priority::{host['priority']}",
-            f"{prefix}success_rate::{_rate(host['success_rate'])}",
-            f"{prefix}local_origin_success_rate::{_rate(host['local_success_rate'])}",
-        ]
-    return lines
-
-
-def _rate(value: float) -> str:
-    return f"{value:.6g}"  # as a C++ stream prints a double
-
-
-def _cluster_json(cluster: dict[str, Any]) -> dict[str, Any]:
-    thresholds = []
-    for priority, limits in zip(("DEFAULT", "HIGH"), cluster["breakers"], strict=True):
-        thresholds.append({"priority": priority, **limits} if priority == "HIGH" else limits)
-    outlier = cluster["outlier"] or {}
-    rates = {
-        key: {"value": outlier[key]}
-        for key in (
-            "success_rate_ejection_threshold",
-            "local_origin_success_rate_ejection_threshold",
-        )
-        if outlier.get(key, -1) >= 0
-    }
-    return {
-        "name": cluster["name"],
-        **rates,
-        "host_statuses": [_host_json(host) for host in cluster["hosts"]],
-        "circuit_breakers": {"thresholds": thresholds},
-        "observability_name": cluster["observability_name"],
-    }
-
-
-def _host_json(host: dict[str, Any]) -> dict[str, Any]:
-    address, _, port = host["address"].rpartition(":")
-    stats = []
-    for name, value in host["stats"].items():
-        stat: dict[str, Any] = {"value": str(value)} if value else {}
-        if name.endswith("_active"):
-            stat["type"] = "GAUGE"
-        stats.append({**stat, "name": name})
-    stats.sort(key=lambda stat: "type" in stat)  # counters first
-    out = {
-        "address": {"socket_address": {"address": address.strip("[]"), "port_value": int(port)}},
-        "stats": stats,
-        "health_status": _health_json(host),
-        "weight": host["weight"],
-        "locality": {k: host[k] for k in ("region", "zone", "sub_zone") if host[k]},
-    }
-    if host["hostname"]:
-        out["hostname"] = host["hostname"]
-    if host["priority"]:
-        out["priority"] = host["priority"]
-    for name, rate in (
-        ("success_rate", host["success_rate"]),
-        ("local_origin_success_rate", host["local_success_rate"]),
-    ):
-        if rate >= 0:
-            out[name] = {"value": rate}
-    return out
-
-
-# Health flags (HS-1) as HostHealthStatus shows them; EDS health has a field of its own.
-HEALTH_FIELDS = {
-    0x1: "failed_active_health_check",
-    0x2: "failed_outlier_check",
-    0x8: "failed_active_degraded_check",
-    0x20: "pending_dynamic_removal",
-    0x40: "pending_active_hc",
-    0x80: "excluded_via_immediate_hc_fail",
-    0x100: "active_hc_timeout",
-}
-
-
-def _health_json(host: dict[str, Any]) -> dict[str, Any]:
-    out: dict[str, Any] = {
-        name: True for flag, name in HEALTH_FIELDS.items() if host["flags"] & flag
-    }
-    return {**out, "eds_health_status": _eds_health(host["flags"])}
-
-
-def _eds_health(flags: int) -> str:
-    for flag, name in ((0x4, "UNHEALTHY"), (0x200, "DRAINING"), (0x10, "DEGRADED")):
-        if flags & flag:
-            return name
-    return "HEALTHY"
-
-
-# --- /config_dump (ADM-5, ADM-6) -----------------------------------------------------------------
-
-
-def _any(kind: str, value: dict[str, Any]) -> dict[str, Any]:
-    return {"@type": f"type.googleapis.com/{kind}", **value}
-
-
-def _of_managers(document: dict[str, Any], field: str) -> list[dict[str, Any]]:
-    """What connection managers have in a field."""
-    found = []
-    for listener in document.get("static_resources", {}).get("listeners", ()):
-        for chain in listener.get("filter_chains", ()):
-            for network_filter in chain.get("filters", ()):
-                value = network_filter.get("typed_config", {}).get(field)
-                if value is not None:
-                    found.append(value)
-    return found
-
-
-def _scopes(scoped: dict[str, Any]) -> list[dict[str, Any]]:
-    listed = scoped.get("scoped_route_configurations_list", {})
-    scopes = listed.get("scoped_route_configurations", ())
-    return [_any("envoy.config.route.v3.ScopedRouteConfiguration", scope) for scope in scopes]
-
-
-def _moment(at: float) -> str:
-    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
-
-
-def _filled(**lists: list[dict[str, Any]]) -> dict[str, Any]:
-    return {name: each for name, each in lists.items() if each}
-
-
-def _discovered(routes: FileRoutes) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Route configurations and scopes that came from files."""
-    configs = [
-        {
-            "version_info": each.version,
-            "route_config": {"@type": ROUTES, **each.resources[0]},
-            "last_updated": _moment(each.updated_at),
-        }
-        for each in routes.known(ROUTES)
-    ]
-    scopes = [
-        {
-            "name": each.name,
-            "version_info": each.version,
-            "scoped_route_configs": [{"@type": SCOPES, **one} for one in each.resources],
-            "last_updated": _moment(each.updated_at),
-        }
-        for each in routes.known(SCOPES)
-    ]
-    return configs, scopes
-
-
-def _dumps(
-    document: dict[str, Any], started_at: float, discovered: FileRoutes
-) -> list[dict[str, Any]]:
-    moment = _moment(started_at)
-    resources = document.get("static_resources", {})
-    cluster_type = "envoy.config.cluster.v3.Cluster"
-    listener_type = "envoy.config.listener.v3.Listener"
-    route_type = "envoy.config.route.v3.RouteConfiguration"
-    clusters = [
-        {"cluster": _any(cluster_type, cluster), "last_updated": moment}
-        for cluster in resources.get("clusters", ())
-    ]
-    listeners = [
-        {"listener": _any(listener_type, listener), "last_updated": moment}
-        for listener in resources.get("listeners", ())
-    ]
-    routes = [
-        {"route_config": _any(route_type, routes), "last_updated": moment}
-        for routes in _of_managers(document, "route_config")
-    ]
-    scoped = [
-        {
-            "name": routes.get("name", ""),
-            "scoped_route_configs": _scopes(routes),
-            "last_updated": moment,
-        }
-        for routes in _of_managers(document, "scoped_routes")
-        if "scoped_rds" not in routes
-    ]
-    dynamic_routes, dynamic_scopes = _discovered(discovered)
-    return [
-        _any("envoy.admin.v3.BootstrapConfigDump", {"bootstrap": document, "last_updated": moment}),
-        _any("envoy.admin.v3.ClustersConfigDump", {"static_clusters": clusters}),
-        _any("envoy.admin.v3.ListenersConfigDump", {"static_listeners": listeners}),
-        _any(
-            "envoy.admin.v3.ScopedRoutesConfigDump",
-            _filled(
-                inline_scoped_route_configs=scoped, dynamic_scoped_route_configs=dynamic_scopes
-            ),
-        ),
-        _any(
-            "envoy.admin.v3.RoutesConfigDump",
-            _filled(static_route_configs=routes, dynamic_route_configs=dynamic_routes),
-        ),
-        _any("envoy.admin.v3.SecretsConfigDump", {}),
-    ]
-
-
-REPEATED = {
-    "static_clusters": ("cluster", "envoy.admin.v3.ClustersConfigDump.StaticCluster"),
-    "static_listeners": ("listener", "envoy.admin.v3.ListenersConfigDump.StaticListener"),
-    "static_route_configs": ("route_config", "envoy.admin.v3.RoutesConfigDump.StaticRouteConfig"),
-    "dynamic_route_configs": ("route_config", "envoy.admin.v3.RoutesConfigDump.DynamicRouteConfig"),
-    "dynamic_scoped_route_configs": (
-        "",
-        "envoy.admin.v3.ScopedRoutesConfigDump.DynamicScopedRouteConfigs",
-    ),
-    "inline_scoped_route_configs": (
-        "",  # they have a name themselves
-        "envoy.admin.v3.ScopedRoutesConfigDump.InlineScopedRouteConfigs",
-    ),
-}
-EMPTY_REPEATED = (
-    "dynamic_active_clusters",
-    "dynamic_warming_clusters",
-    "dynamic_listeners",
-    "static_secrets",
-    "dynamic_active_secrets",
-    "dynamic_warming_secrets",
-)
-
-
-def _resource(dumps: list[dict[str, Any]], name: str) -> list[dict[str, Any]]:
-    if name in EMPTY_REPEATED:
-        return []
-    for dump in dumps:
-        if name in dump and name in REPEATED:
-            return [_any(REPEATED[name][1], element) for element in dump[name]]
-        if name in dump and name != "@type":
-            text = f"{name} is not a repeated field. Use ?mask={name} to get only this field"
-            raise AdminError(400, text)
-    if name in REPEATED:
-        return []
-    raise AdminError(404, f"{name} not found in config dump")
-
-
-def _named(dump: dict[str, Any], pattern: re.Pattern[str]) -> dict[str, Any] | None:
-    """Of the elements only those whose name matches fully; what has none stays as it is."""
-    for field, (inner, _) in REPEATED.items():
-        if field in dump:
-            named = [(e, e[inner] if inner else e) for e in dump[field]]
-            kept = [e for e, at in named if pattern.fullmatch(at.get("name", ""))]
-            rest = {name: value for name, value in dump.items() if name != field}
-            return {**rest, field: kept} if kept else rest
-        if inner in dump:
-            return dump if pattern.fullmatch(dump[inner].get("name", "")) else None
-    return dump
-
-
-def _masked(dump: dict[str, Any], mask: str) -> dict[str, Any] | None:
-    out: dict[str, Any] = {}
-    for path in mask.split(","):
-        source, target = dump, out
-        *outer, last = path.strip().split(".")
-        for part in outer:
-            source = source.get(part, {})
-            if not isinstance(source, dict):
-                return None
-            target = target.setdefault(part, {})
-        if last in source:
-            target[last] = source[last]
-    out = {key: value for key, value in out.items() if value}
-    return {"@type": dump["@type"], **out} if out else None
 
 
 PAGES: dict[str, Page] = {
