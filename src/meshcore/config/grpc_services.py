@@ -10,7 +10,7 @@ import importlib.util
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from meshcore.config.canonical import format_path
+from meshcore.config.invalid import format_path
 from meshcore.errors import ConfigError
 
 __all__ = ["check", "named", "speaks_http2", "strangers"]

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from meshcore.config import grpc_services, support
-from meshcore.config.canonical import Invalid, Plan, plan_for, unknown_fields
+from meshcore.config.canonical import Plan, plan_for, unknown_fields
+from meshcore.config.invalid import Invalid
 from meshcore.config.schema import (
     BOOTSTRAP,
     is_map,

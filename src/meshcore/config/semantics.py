@@ -23,7 +23,7 @@ Tree = dict[str, Any]
 
 
 def _invalid(reason: str, *path: str | int) -> Exception:
-    from meshcore.config.canonical import Invalid
+    from meshcore.config.invalid import Invalid
 
     return Invalid(reason, *path)
 

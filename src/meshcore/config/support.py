@@ -14,7 +14,8 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Literal
 
 from meshcore.config import schema
-from meshcore.config.canonical import OWN_SPELLING, format_path
+from meshcore.config.canonical import OWN_SPELLING
+from meshcore.config.invalid import format_path
 from meshcore.errors import ConfigError
 
 if TYPE_CHECKING:
