@@ -412,7 +412,7 @@ class LoadBalancer:
         locality: Any = None,
         runtime: Mapping[str, Any] | None = None,
     ) -> None:
-        document = _cluster_of(cluster)
+        document = cluster_of(cluster)
         self.name: str = document["name"]
         if endpoints is None:
             endpoints = document.get("load_assignment", {"endpoints": []})
@@ -813,8 +813,8 @@ class LoadBalancer:
             self._known.clear()
 
 
-def _cluster_of(source: Any) -> dict[str, Any]:
-    """A Cluster in canonical form."""
+def cluster_of(source: Any) -> dict[str, Any]:
+    """A Cluster in canonical form, of whatever `LoadBalancer` takes as one."""
     from meshcore.config import load
     from meshcore.config.load import tree_of
 

@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from meshcore._aggregate import Aggregate, members_of
-from meshcore.balancing import Host, LoadBalancer, Retry
+from meshcore.balancing import Host, LoadBalancer, Retry, cluster_of
 from meshcore.config import load
 from meshcore.config.runtime import static_runtime
 from meshcore.discovery import sources
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Attempt", "ClusterManager", "NoHostError"]
 
-_CLUSTER = "envoy.config.cluster.v3.Cluster"
 Headers = Iterable[tuple[str, str]]
 
 
@@ -47,7 +46,7 @@ class ClusterManager:
 
     config: a bootstrap (mapping, YAML or JSON text, path object, message), of which the clusters,
         the node's locality, the local cluster and the static runtime count; or the clusters alone:
-        a list of them, or a mapping of names to them.
+        one, a list of them, or a mapping of names to them.
     random, now: as `LoadBalancer` has them, for all clusters.
 
     Hosts known by name are looked up on the event loop that ``async with`` or `start` runs on:
@@ -87,6 +86,8 @@ class ClusterManager:
         self._balancers: dict[str, LoadBalancer] = {}
         for index, cluster in enumerate(found):
             try:
+                if cluster["name"] in self._balancers:
+                    raise ConfigError("name", f"there are two clusters {cluster['name']!r}")
                 self._balancers[cluster["name"]] = LoadBalancer(
                     cluster,
                     self._initial(cluster["name"]),
@@ -162,8 +163,8 @@ class ClusterManager:
     def choose(
         self,
         cluster: str,
-        *,
         hash: int | str | bytes | None = None,  # noqa: A002
+        *,
         headers: Headers | None = None,
         metadata: Mapping[str, Any] | None = None,
         retry: Any = None,
@@ -306,16 +307,25 @@ class Attempt:
 
 def _bootstrap_of(config: Any) -> dict[str, Any]:
     """A bootstrap in canonical form."""
+    if isinstance(config, Mapping) and "clusters" in config:
+        config = config["clusters"]
     if isinstance(config, Mapping) and not _is_bootstrap(config):
-        config = [{"name": name, **cluster} for name, cluster in config.items()]
+        one = isinstance(config.get("name"), str)
+        config = [config] if one else [_named(name, each) for name, each in config.items()]
     if isinstance(config, list | tuple):
-        clusters = [load(each, type=_CLUSTER, check_support=False).document for each in config]
+        clusters = [cluster_of(each) for each in config]
         return {"static_resources": {"clusters": clusters}}
     return load(config, check_support=False).document
 
 
 def _is_bootstrap(config: Mapping[str, Any]) -> bool:
-    return "static_resources" in config or "node" in config
+    return not config.keys().isdisjoint({"static_resources", "staticResources", "node"})
+
+
+def _named(name: str, cluster: Any) -> dict[str, Any]:
+    if not isinstance(cluster, Mapping):
+        raise ConfigError(name, f"must be a Cluster, not {cluster!r}")
+    return {"name": name, **cluster}
 
 
 def _hash_policies(cluster: Mapping[str, Any]) -> list[dict[str, Any]]:

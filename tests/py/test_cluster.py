@@ -184,6 +184,47 @@ def test_a_wrong_cluster_is_named() -> None:
     assert caught.value.path == "static_resources.clusters[1].lb_policy"
 
 
+ONE = {
+    "name": "a",
+    "load_assignment": {
+        "endpoints": [
+            {
+                "lb_endpoints": [
+                    {
+                        "endpoint": {
+                            "address": {"socket_address": {"address": "10.0.0.1", "port_value": 80}}
+                        }
+                    }
+                ]
+            }
+        ]
+    },
+}
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        ONE,
+        [ONE],
+        {"clusters": [ONE]},
+        {"a": {key: value for key, value in ONE.items() if key != "name"}},
+        {"staticResources": {"clusters": [{**ONE, "load_assignment": None}]}},
+    ],
+)
+def test_clusters_in_any_form(config: Any) -> None:
+    clusters = ClusterManager(config)
+    clusters.update("a", ["10.0.0.1:80"])
+    assert clusters.clusters == ("a",)
+    assert str(clusters.choose("a", "user-42")) == "10.0.0.1:80"
+
+
+@pytest.mark.parametrize("config", [[ONE, ONE], {"a": "RANDOM"}])
+def test_clusters_that_are_none(config: Any) -> None:
+    with pytest.raises(meshcore.ConfigError, match=r"two clusters 'a'|must be a Cluster"):
+        ClusterManager(config)
+
+
 # --- aggregates (CL-16) ---------------------------------------------------------------------------
 
 AGGREGATE = "type.googleapis.com/envoy.extensions.clusters.aggregate.v3.ClusterConfig"
