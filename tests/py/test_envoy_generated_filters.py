@@ -394,8 +394,15 @@ def header_to_metadata(draw: Draw) -> Case:
         gone = {} if "cookie" in source else draw.fields(0.3, remove=[True])
         return {**source, **both, **gone}
 
+    counted = f"h{draw.randrange(10**9)}"
+
     def config() -> Tree:
-        return {"request_rules": draw.several(rule, 1, 4)}
+        rules = draw.fields(0.4, response_rules=lambda: draw.several(rule, 1, 2))
+        return {
+            "request_rules": draw.several(rule, 1, 4),
+            **rules,
+            **draw.fields(0.7, stat_prefix=[counted, f"{counted}.own"]),
+        }
 
     values = (
         *WORDS,
@@ -428,7 +435,8 @@ def header_to_metadata(draw: Draw) -> Case:
     seen = show(**{name: f"%DYNAMIC_METADATA({space})%" for name, space in spaces.items()})
     chain = [http_filter("h2m", kind, **config()), seen]
     routes = placed(draw, "h2m", kind, config)
-    return Case("", chain, draw.several(request, REQUESTS, REQUESTS), **routes)
+    stats = (f"http_filter_name.{counted}",)
+    return Case("", chain, draw.several(request, REQUESTS, REQUESTS), stats=stats, **routes)
 
 
 def local_ratelimit(draw: Draw) -> Case:
@@ -830,9 +838,15 @@ def stateful_session(draw: Draw) -> Case:
     state = "type.googleapis.com/envoy.extensions.http.stateful_session."
 
     def config() -> Tree:
-        which = draw.choice(("cookie", "cookie", "header"))
+        which = draw.choice(("cookie", "cookie", "header", "envelope"))
+        typed: Tree
         if which == "header":
-            typed: Tree = {"@type": state + "header.v3.HeaderBasedSessionState", "name": "x-s"}
+            typed = {"@type": state + "header.v3.HeaderBasedSessionState", "name": "x-s"}
+        elif which == "envelope":
+            typed = {
+                "@type": state + "envelope.v3.EnvelopeSessionState",
+                "header": {"name": "x-s"},
+            }
         else:
             cookie = {
                 "name": "c",
@@ -851,25 +865,38 @@ def stateful_session(draw: Draw) -> Case:
                 "typed_config": typed,
             },
             **draw.fields(0.3, strict=[True]),
+            **draw.fields(0.6, stat_prefix=[counted]),
         }
+
+    counted = f"s{draw.randrange(10**9)}"
 
     def own() -> Tree:
         return {"disabled": True} if draw.some(0.3) else {"stateful_session": config()}
 
     # An address that is no message by chance: explained("plain-session").
     gone = base64.b64encode(b"127.0.0.9:80").decode()
-    values = ("", "!", gone, base64.b64encode(b"\n\x03a:1").decode())
+    values = (
+        "",
+        "!",
+        gone,
+        base64.b64encode(b"\n\x03a:1").decode(),
+        gone.rstrip("="),
+        f"{gone};UV:YWJj",
+        "a;UV:YWI",
+        "YQ",
+    )
 
     def request() -> Request:
         drawn = ask(draw, "x-a")
         value = draw.choice(values)
         if draw.some(0.6):
             drawn.headers.append(draw.choice((("cookie", f"d=1; c={value}"), ("x-s", value))))
-        return drawn
+        return replace(drawn, reply=[("x-s", "own")]) if draw.some(0.3) else drawn
 
     routes = placed(draw, "ss", kind + "PerRoute", own)
     chain = [http_filter("ss", kind, **config())]
-    return Case("", chain, draw.several(request, REQUESTS, REQUESTS), **routes)
+    stats = (f"stateful_session.{counted}.",)
+    return Case("", chain, draw.several(request, REQUESTS, REQUESTS), stats=stats, **routes)
 
 
 def bandwidth_limit(draw: Draw) -> Case:

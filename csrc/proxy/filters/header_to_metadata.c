@@ -34,13 +34,42 @@ typedef struct rules {
     uint32_t count;
 } rules;
 
+/* One direction's; what both have in common counts in the other three. */
+#define STATS(X)  X(rules_processed) X(metadata_added) X(header_not_found)
+#define ERRORS(X) X(base64_decode_failed) X(header_value_too_long) X(regex_substitution_failed)
+
+typedef struct stats {
+    STATS(MC_STAT_FIELD)
+    ERRORS(MC_STAT_FIELD)
+} stats;
+
 typedef struct config {
     rules request, response;
+    bool counts; /* it has a stat_prefix */
+    stats on_request, on_response;
 } config;
 
+/* One direction of a message. */
+typedef struct pass {
+    mc_filter *filter;
+    const rules *rules;
+    const stats *stats; /* NULL: nothing is counted */
+} pass;
+
+#define COUNT(pass, name)                                                                                              \
+    do {                                                                                                               \
+        if ((pass)->stats != NULL) {                                                                                   \
+            mc_counter_inc(mc_filter_slab((pass)->filter), (pass)->stats->name);                                       \
+        }                                                                                                              \
+    } while (0)
+
 /* False: there is nothing to set. */
-static mc_status make_value(const target *target, mc_arena *arena, mc_slice text, mc_value *out, bool *made) {
+static mc_status make_value(const pass *pass, const target *target, mc_slice text, mc_value *out, bool *made) {
+    mc_arena *arena = mc_filter_arena(pass->filter);
     *made = false;
+    if (text.n >= VALUE_LIMIT) {
+        COUNT(pass, header_value_too_long);
+    }
     if (text.n == 0 || text.n >= VALUE_LIMIT) {
         return MC_OK;
     }
@@ -48,6 +77,7 @@ static mc_status make_value(const target *target, mc_arena *arena, mc_slice text
         char *bytes = mc_arena_bytes(arena, text.n);
         long n = bytes == NULL || !mc_base64_canonical(text) ? 0 : mc_base64_decode(text, bytes);
         if (n <= 0) {
+            COUNT(pass, base64_decode_failed);
             return bytes == NULL ? MC_ENOMEM : MC_OK;
         }
         text = mc_slice_of(bytes, (size_t)n);
@@ -80,30 +110,44 @@ static mc_status make_value(const target *target, mc_arena *arena, mc_slice text
     return MC_OK;
 }
 
-static mc_status put(mc_filter *filter, const target *target, mc_slice text) {
+static mc_status put(const pass *pass, const target *target, mc_slice text) {
     mc_value value;
     bool made;
     if (target->value.n > 0) {
         text = target->value;
     } else if (target->regex != NULL) {
-        MC_TRY(mc_regex_replace(target->regex, text, target->substitution, mc_filter_arena(filter), &text));
+        const bool empty = text.n == 0;
+        MC_TRY(mc_regex_replace(target->regex, text, target->substitution, mc_filter_arena(pass->filter), &text));
+        if (text.n == 0 && !empty) {
+            COUNT(pass, regex_substitution_failed);
+        }
     }
-    MC_TRY(make_value(target, mc_filter_arena(filter), text, &value, &made));
-    return made ? mc_filter_set_metadata(filter, target->space, target->key, &value) : MC_OK;
+    MC_TRY(make_value(pass, target, text, &value, &made));
+    if (!made) {
+        return MC_OK;
+    }
+    COUNT(pass, metadata_added);
+    return mc_filter_set_metadata(pass->filter, target->space, target->key, &value);
 }
 
-static mc_status apply_rule(mc_filter *filter, const rule *rule, mc_headers *headers) {
+static mc_status apply_rule(const pass *pass, const rule *rule, mc_headers *headers) {
+    mc_filter *filter = pass->filter;
     mc_slice value = MC_SLICE_NONE;
+    COUNT(pass, rules_processed);
     if (rule->header.n > 0) {
         MC_TRY(mc_headers_joined(headers, rule->header, mc_filter_arena(filter), &value));
     } else if (!mc_cookie_get(headers, rule->cookie, &value) || value.n == 0) {
         value = MC_SLICE_NONE;
     }
     if (value.p == NULL) {
-        return rule->missing.set ? put(filter, &rule->missing, value) : MC_OK;
+        if (!rule->missing.set) {
+            return MC_OK;
+        }
+        COUNT(pass, header_not_found);
+        return put(pass, &rule->missing, value);
     }
     if (rule->present.set) {
-        MC_TRY(put(filter, &rule->present, value));
+        MC_TRY(put(pass, &rule->present, value));
     }
     if (rule->remove) {
         mc_headers_remove(headers, rule->header);
@@ -111,10 +155,10 @@ static mc_status apply_rule(mc_filter *filter, const rule *rule, mc_headers *hea
     return MC_OK;
 }
 
-static mc_filter_status apply(mc_filter *filter, const rules *rules, mc_headers *headers) {
-    for (uint32_t i = 0; i < rules->count; i++) {
-        if (apply_rule(filter, &rules->items[i], headers) != MC_OK) {
-            return mc_filter_out_of_memory(filter);
+static mc_filter_status apply(const pass *pass, mc_headers *headers) {
+    for (uint32_t i = 0; i < pass->rules->count; i++) {
+        if (apply_rule(pass, &pass->rules->items[i], headers) != MC_OK) {
+            return mc_filter_out_of_memory(pass->filter);
         }
     }
     return MC_FILTER_CONTINUE;
@@ -122,12 +166,12 @@ static mc_filter_status apply(mc_filter *filter, const rules *rules, mc_headers 
 
 static mc_filter_status decode_headers(mc_filter *filter, mc_headers *headers, bool end_stream) {
     const config *config = mc_filter_route_config(filter);
-    return apply(filter, &config->request, headers);
+    return apply(&(pass){filter, &config->request, config->counts ? &config->on_request : NULL}, headers);
 }
 
 static mc_filter_status encode_headers(mc_filter *filter, mc_headers *headers, bool end_stream) {
     const config *config = mc_filter_route_config(filter);
-    return apply(filter, &config->response, headers);
+    return apply(&(pass){filter, &config->response, config->counts ? &config->on_response : NULL}, headers);
 }
 
 /* --- compiling ------------------------------------------------------------------------------------------------------------ */
@@ -216,6 +260,30 @@ static mc_status read_rules(mc_filter_compile *c, const mc_value *value, const c
     return MC_OK;
 }
 
+/* Below no connection manager. */
+static mc_status read_stats(mc_filter_compile *c, const mc_value *value, config *out) {
+    mc_slice prefix = MC_SLICE_NONE, scope;
+    MC_TRY(mc_value_read_string(value, "stat_prefix", &prefix, c->error));
+    if (prefix.n == 0) {
+        return MC_OK;
+    }
+    const bool dot = prefix.p[prefix.n - 1] != '.';
+    const mc_slice parts[] = {MC_SLICE("http_filter_name."), prefix, dot ? MC_SLICE(".") : MC_SLICE_NONE};
+    MC_TRY(mc_arena_concat(c->arena, parts, 3, &scope));
+    out->counts = true;
+#define COUNTER(name) out->on_request.name = mc_stats_scoped(c->stats, MC_COUNTER, scope, MC_SLICE("request_" #name));
+    STATS(COUNTER)
+#undef COUNTER
+#define COUNTER(name) out->on_request.name = mc_stats_scoped(c->stats, MC_COUNTER, scope, MC_SLICE(#name));
+    ERRORS(COUNTER)
+#undef COUNTER
+    out->on_response = out->on_request;
+#define COUNTER(name) out->on_response.name = mc_stats_scoped(c->stats, MC_COUNTER, scope, MC_SLICE("response_" #name));
+    STATS(COUNTER)
+#undef COUNTER
+    return MC_OK;
+}
+
 static mc_status compile(mc_filter_compile *c, const mc_value *value, void **out) {
     config *config = mc_arena_zalloc(c->arena, sizeof *config);
     *out = config;
@@ -224,6 +292,7 @@ static mc_status compile(mc_filter_compile *c, const mc_value *value, void **out
     }
     MC_TRY(read_rules(c, value, "request_rules", &config->request));
     MC_TRY(read_rules(c, value, "response_rules", &config->response));
+    MC_TRY(read_stats(c, value, config));
     if (c->is_route && config->request.count + config->response.count == 0) {
         return mc_error_set(c->error, MC_EINVAL, "", "must have request_rules or response_rules");
     }
