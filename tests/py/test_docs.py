@@ -1,4 +1,4 @@
-"""What the pages say is so: their snippets run, their values come out, their links lead somewhere."""
+"""Pages tell the truth: their snippets run, their values come out, their links lead somewhere."""
 
 from __future__ import annotations
 
