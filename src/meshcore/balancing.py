@@ -553,6 +553,7 @@ class LoadBalancer:
             self._core.set_active(index, max(0, self._core.active(index) + delta))
 
     def active_requests(self, host: Any) -> int:
+        """Requests in progress at a host."""
         return self._core.active(self._index(host))
 
     def health(self, host: Any) -> str:

@@ -215,6 +215,7 @@ class Gateway:
 
     @property
     def running(self) -> bool:
+        """Whether the listeners are open."""
         run = self._run
         return run is not None and run.opened
 
@@ -266,5 +267,6 @@ class Gateway:
 
     @property
     def records_dropped(self) -> int:
+        """Lines of access logs that were lost because a worker's ring was full."""
         run = self._run
         return 0 if run is None else run.ask(lambda: run.engine.records_dropped)

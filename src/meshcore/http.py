@@ -405,6 +405,7 @@ class Url(NamedTuple):
 
     @property
     def path(self) -> str:
+        """Without the query."""
         return self.path_and_query.partition("?")[0]
 
     @property

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import subprocess
 import sys
+import types
+from collections.abc import Iterator
 
 import pytest
 
@@ -17,6 +20,37 @@ def test_every_public_name_arrives(name):
     if home is not None and importlib.util.find_spec(home) is None:
         pytest.skip(f"{home} is not in this build")
     assert getattr(meshcore, name) is not None
+
+
+# What their class tells of: plain attributes, and the fields of named tuples.
+TOLD_BY_CLASS = (
+    types.MemberDescriptorType,
+    types.GetSetDescriptorType,
+    type(meshcore.http.Url.scheme),
+)
+
+
+def members(owner: object) -> Iterator[tuple[str, object]]:
+    if inspect.ismodule(owner):
+        yield from ((name, getattr(owner, name)) for name in owner.__all__)
+    elif inspect.isclass(owner) and not issubclass(owner, Exception):
+        own = {key: value for base in owner.__mro__[:-1] for key, value in vars(base).items()}
+        yield from ((name, value) for name, value in own.items() if not name.startswith("_"))
+
+
+@pytest.mark.parametrize("module", ["meshcore", "meshcore.http", "meshcore.routing"])
+def test_every_public_name_says_what_it_is(module):
+    silent = []
+    home = importlib.import_module(module)
+    for name, value in members(home):
+        if inspect.isroutine(value) or inspect.isclass(value):
+            doc = inspect.getdoc(value) or ""
+            made = hasattr(value, "_fields") and doc.startswith(f"{name}(")  # by namedtuple
+            silent += [name] if made or not doc else []
+            for inner, member in members(value):
+                if not isinstance(member, TOLD_BY_CLASS) and not inspect.getdoc(member):
+                    silent.append(f"{name}.{inner}")
+    assert not silent
 
 
 def loaded_by(statement: str) -> set[str]:

@@ -64,6 +64,24 @@ InternalRedirectPolicy = namedtuple(
 )
 Tracing = namedtuple("Tracing", "client_sampling random_sampling overall_sampling")
 Decorator = namedtuple("Decorator", "operation propagate")
+Fraction.__doc__ = "A share of requests, unless the runtime says another under `runtime_key`."
+ResetHeader.__doc__ = """A response header that says when to try again.
+
+`format` is "SECONDS" or "UNIX_TIMESTAMP"."""
+RetryPolicy.__doc__ = """When a request is tried again, and how long after.
+
+`retry_on` is the text of the configuration. Of the times, in milliseconds, 0 is none; the
+intervals are those in effect, 25 and ten times the first unless configured."""
+HedgePolicy.__doc__ = "Whether a try that takes too long is raced by another."
+ShadowPolicy.__doc__ = """A copy of requests to another cluster, of which no answer comes back.
+
+`cluster` or `cluster_header` is empty. `trace_sampled` None: as the request is."""
+RedirectPredicate.__doc__ = """A condition for following a redirect.
+
+`name` is "allow_listed_routes" (with their names), "previous_routes" or "safe_cross_scheme"."""
+InternalRedirectPolicy.__doc__ = "Which redirects of upstreams are followed here, and how often."
+Tracing.__doc__ = "The shares of requests that are traced."
+Decorator.__doc__ = "The name of spans; `propagate`: it is told to upstreams."
 
 
 class Metadata(dict):
@@ -71,6 +89,7 @@ class Metadata(dict):
 
     @property
     def filter_metadata(self):
+        """The mapping itself, by the name that the message has for it."""
         return self
 
 

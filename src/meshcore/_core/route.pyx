@@ -67,6 +67,15 @@ VirtualHost = namedtuple(
     "include_is_timeout_retry_header metadata cors_policy",
 )
 RateLimitDescriptor = namedtuple("RateLimitDescriptor", "entries limit hits_addend")
+ConnectConfig.__doc__ = "Where CONNECT ends: the payload goes on as a raw stream, of POST too."
+DirectResponse.__doc__ = "An answer of the route's own: status and body (bytes)."
+VirtualHost.__doc__ = """What all routes of a virtual host have in common.
+
+`require_tls` is "NONE", "EXTERNAL_ONLY" or "ALL"; `cors_policy` is None when there is none."""
+RateLimitDescriptor.__doc__ = """What a rate limit asks about: a list of (key, value).
+
+`limit` is (requests, unit) where the route overrides the service's, else None; `hits_addend` None
+counts one."""
 UNITS = ("UNKNOWN", "SECOND", "MINUTE", "HOUR", "DAY", "MONTH", "YEAR", "WEEK")
 VH_RATE_LIMITS = ("OVERRIDE", "INCLUDE", "IGNORE")
 
@@ -260,7 +269,11 @@ cdef class RouteTable:
 
 @cython.final
 cdef class Route:
-    """What a request matched. Immutable; keeps its table alive.
+    """What a request matched. Immutable, safe to share between threads; keeps its table alive.
+
+    `cluster` is the name of the cluster it goes to, of weighted ones the chosen one, "" for none;
+    `virtual_cluster` the name of the request's virtual cluster, "other" for none of those that the
+    virtual host has, None when it has none. Times are whole milliseconds.
 
     A virtual host that requires TLS answers with a Route of its own, which has no name and
     no cluster, only a redirect.
@@ -283,10 +296,12 @@ cdef class Route:
 
     @property
     def name(self):
+        """The route's name, or an empty string."""
         return slice_str(self.found.route.name) if self.found.route != NULL else ""
 
     @property
     def virtual_host(self):
+        """The virtual host: `name`, `require_tls`, `metadata`, `cors_policy` and more."""
         cdef const mc_virtual_host *host = self.found.virtual_host
         return VirtualHost(
             slice_str(host.name),
@@ -300,14 +315,17 @@ cdef class Route:
 
     @property
     def include_attempt_count_in_request(self):
+        """Whether upstreams are told the number of the try, in x-envoy-attempt-count."""
         return bool(self.found.virtual_host.include_attempt_count_request)
 
     @property
     def include_attempt_count_in_response(self):
+        """Whether clients are told how many tries there were."""
         return bool(self.found.virtual_host.include_attempt_count_response)
 
     @property
     def include_is_timeout_retry_header(self):
+        """Whether upstreams are told that a try follows a timeout."""
         return bool(self.found.virtual_host.include_is_timeout_retry)
 
     @property
@@ -317,6 +335,7 @@ cdef class Route:
 
     @property
     def cluster_not_found_response_code(self):
+        """The status when there is no such cluster: 503, 404 or 500."""
         return self.found.route.cluster_not_found_status if self.forwards() else 503
 
     @property
@@ -345,10 +364,12 @@ cdef class Route:
 
     @property
     def auto_host_rewrite(self):
+        """Whether the host becomes the chosen endpoint's name."""
         return bool(self.found.route != NULL and self.found.route.auto_host_rewrite)
 
     @property
     def append_x_forwarded_host(self):
+        """Whether a host that is rewritten is kept in x-forwarded-host."""
         return bool(self.found.route != NULL and self.found.route.append_x_forwarded_host)
 
     @property
@@ -416,6 +437,7 @@ cdef class Route:
 
     @property
     def flush_timeout_ms(self):
+        """Milliseconds that writing to the client may stall, 0 for no limit, or None."""
         return self.found.route.flush_timeout_ms if (
             self.forwards() and self.found.route.has_flush_timeout
         ) else None
@@ -457,18 +479,22 @@ cdef class Route:
 
     @property
     def tracing(self):
+        """The share of requests that is traced, as the route has it, or None."""
         return tracing_object(self.found.route.tracing if self.found.route != NULL else NULL)
 
     @property
     def decorator(self):
+        """How spans of this route are named, or None."""
         return decorator_object(self.found.route.decorator if self.found.route != NULL else NULL)
 
     @property
     def stat_prefix(self):
+        """Under what the route's statistics stand, or an empty string."""
         return slice_str(self.found.route.stat_prefix) if self.found.route != NULL else ""
 
     @property
     def include_virtual_host_rate_limits(self):
+        """Whether the virtual host's rate limits apply besides the route's own."""
         return bool(self.forwards() and self.found.route.include_virtual_host_rate_limits)
 
     def rate_limit_descriptors(

@@ -112,7 +112,11 @@ def _checked(name: str, value: str) -> tuple[str, str]:
 
 
 class Response:
-    """An answer of the gateway's own: status, header pairs or mapping, and a body."""
+    """An answer of the gateway's own: `status` (200 to 599), `headers` as pairs or mapping, `body`.
+
+    A body that is str goes out as UTF-8, and is bytes here. ValueError for a status out of range
+    and for a header that HTTP does not allow.
+    """
 
     __slots__ = ("body", "headers", "status")
 
@@ -131,7 +135,11 @@ class Response:
 
 
 class Request:
-    """A request as a filter sees it; it belongs to the filter until its method ends."""
+    """A request as a filter sees it; it belongs to the filter until its method ends.
+
+    `headers` may be changed; `remote_address` is the client's IP address, as the connection manager
+    found it; `response`, the headers of the response, is None until there is one.
+    """
 
     __slots__ = ("headers", "remote_address", "response", "route_cleared")
 
@@ -143,6 +151,7 @@ class Request:
 
     @property
     def method(self) -> str:
+        """The method, such as GET."""
         return self.headers.get(":method", "")
 
     @property
@@ -152,10 +161,12 @@ class Request:
 
     @property
     def authority(self) -> str:
+        """The host, with its port if it was sent."""
         return self.headers.get(":authority", "")
 
     @property
     def scheme(self) -> str:
+        """The scheme: http or https."""
         return self.headers.get(":scheme", "")
 
     def clear_route_cache(self) -> None:
