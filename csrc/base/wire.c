@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "base/utf8.h"
+
 enum { VARINT = 0, FIXED64 = 1, LENGTH = 2, VARINT_MAX = 10 };
 
 static size_t varint(char out[VARINT_MAX], uint64_t value) {
@@ -56,26 +58,6 @@ void mc_wire_bytes(mc_text *out, uint32_t field, mc_slice bytes) {
         add_varint(out, bytes.n);
         mc_text_add(out, bytes);
     }
-}
-
-size_t mc_utf8_length(mc_slice text) {
-    const unsigned char *p = (const unsigned char *)text.p;
-    if (text.n == 0) {
-        return 0;
-    }
-    const unsigned char c = p[0];
-    const size_t n = c < 0x80 ? 1 : c < 0xc2 ? 0 : c < 0xe0 ? 2 : c < 0xf0 ? 3 : c < 0xf5 ? 4 : 0;
-    if (n > text.n) {
-        return 0;
-    }
-    for (size_t i = 1; i < n; i++) {
-        if ((p[i] & 0xc0) != 0x80) {
-            return 0;
-        }
-    }
-    const bool overlong = (c == 0xe0 && p[1] < 0xa0) || (c == 0xf0 && p[1] < 0x90);
-    const bool outside = (c == 0xed && p[1] >= 0xa0) || (c == 0xf4 && p[1] >= 0x90);
-    return overlong || outside ? 0 : n;
 }
 
 void mc_wire_text(mc_text *out, uint32_t field, mc_slice text) {

@@ -19,7 +19,4 @@ void mc_wire_text(mc_text *out, uint32_t field, mc_slice text);
 size_t mc_wire_begin(mc_text *out, uint32_t field);
 void mc_wire_end(mc_text *out, size_t mark);
 
-/* The length of the UTF-8 sequence that `text` starts with (RFC 3629 section 4), 0: it starts with none. */
-size_t mc_utf8_length(mc_slice text);
-
 #endif

@@ -2,6 +2,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "base/utf8.h"
 #include "cel/node.h"
 
 static mc_slice trim(mc_slice s) {
@@ -78,33 +79,12 @@ static mc_cel to_double(const mc_cel *v) {
     }
 }
 
-bool mc_cel_is_utf8(mc_slice s) {
-    for (size_t i = 0; i < s.n;) {
-        const unsigned char *p = (const unsigned char *)s.p + i, c = *p;
-        size_t more = c < 0x80 ? 0 : c >= 0xc2 && c < 0xe0 ? 1 : (c & 0xf0) == 0xe0 ? 2 : c >= 0xf0 && c < 0xf5 ? 3 : 4;
-        if (more == 4 || s.n - i <= more) {
-            return false;
-        }
-        for (size_t j = 1; j <= more; j++) {
-            if ((p[j] & 0xc0) != 0x80) {
-                return false;
-            }
-        }
-        if ((c == 0xe0 && p[1] < 0xa0) || (c == 0xed && p[1] >= 0xa0) || (c == 0xf0 && p[1] < 0x90) ||
-            (c == 0xf4 && p[1] >= 0x90)) {
-            return false;
-        }
-        i += 1 + more;
-    }
-    return true;
-}
-
 static mc_cel to_string(const mc_cel *v, mc_cel_context *ctx) {
     mc_text text;
     mc_slice copy = MC_SLICE_NONE;
     switch (v->kind) {
     case MC_CEL_STRING: return *v;
-    case MC_CEL_BYTES: return mc_cel_is_utf8(v->text) ? mc_cel_string(v->text) : MC_CEL_FAILED;
+    case MC_CEL_BYTES: return mc_utf8_valid(v->text) ? mc_cel_string(v->text) : MC_CEL_FAILED;
     case MC_CEL_BOOL:
     case MC_CEL_INT:
     case MC_CEL_UINT:

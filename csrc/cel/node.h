@@ -137,7 +137,6 @@ bool mc_cel_equal(const mc_cel *a, const mc_cel *b, mc_cel_context *ctx);
 mc_cel mc_cel_order(mc_cel_op op, const mc_cel *a, const mc_cel *b);
 
 /* convert.c: bool(), int(), ... */
-bool mc_cel_is_utf8(mc_slice text); /* RFC 3629 */
 mc_cel mc_cel_convert(mc_cel_op op, const mc_cel *value, mc_cel_context *ctx);
 
 /* text.c: functions over strings */

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "base/base64.h"
+#include "base/utf8.h"
 #include "base/value_edit.h"
 #include "cel/node.h"
 
@@ -160,7 +161,7 @@ bool mc_cel_print(const mc_cel *value, mc_text *out) {
 /* Text that is no UTF-8 is taken as bytes, each of which is a character. */
 static mc_status json_text(mc_arena *arena, mc_slice text, mc_value *out) {
     *out = mc_value_text(MC_SLICE_NONE);
-    if (mc_cel_is_utf8(text)) {
+    if (mc_utf8_valid(text)) {
         return mc_arena_dup(arena, text, &out->string);
     }
     char *copy = mc_arena_bytes(arena, 2 * text.n);

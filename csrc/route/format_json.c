@@ -2,6 +2,7 @@
  * becomes a string. What is absent is null, or in a string "-" unless empty values are omitted; as in Envoy, no key is. */
 #include <math.h>
 
+#include "base/utf8.h"
 #include "route/compile.h"
 #include "route/format_evals.h"
 
@@ -38,12 +39,54 @@ static const mc_slice *next_name(const mc_value *object, const mc_slice *last) {
     return best;
 }
 
+/* What was appended since `start` becomes the inside of a JSON string. Text that is no UTF-8 is taken as bytes, each of which
+ * is a character. */
+static void escape_from(mc_text *out, size_t start) {
+    static const char hex[] = "0123456789abcdef";
+    bool plain = true;
+    for (size_t i = start; i < out->n && plain; i++) {
+        unsigned char c = (unsigned char)out->p[i];
+        plain = c >= 0x20 && c < 0x7f && c != '"' && c != '\\';
+    }
+    if (plain) {
+        return;
+    }
+    mc_text raw;
+    mc_text_init(&raw);
+    mc_text_add(&raw, mc_slice_of(out->p + start, out->n - start));
+    out->failed = out->failed || raw.failed;
+    out->n = start;
+    if (mc_utf8_valid(mc_text_slice(&raw))) {
+        mc_text_json(out, mc_text_slice(&raw));
+        if (!out->failed) { /* the quotes are the caller's */
+            memmove(out->p + start, out->p + start + 1, out->n - start - 2);
+            out->n -= 2;
+        }
+    } else {
+        for (size_t i = 0; i < raw.n; i++) {
+            unsigned char c = (unsigned char)raw.p[i];
+            char code[6] = {'\\', 'u', '0', '0', hex[c >> 4], hex[c & 15]};
+            bool special = c < 0x20 || c >= 0x7f || c == '"' || c == '\\';
+            mc_text_add(out, special ? mc_slice_of(code, sizeof code) : mc_slice_of(raw.p + i, 1));
+        }
+    }
+    mc_text_fini(&raw);
+}
+
+static void add_string(mc_text *out, mc_slice text) {
+    mc_text_lit(out, "\"");
+    const size_t start = out->n;
+    mc_text_add(out, text);
+    escape_from(out, start);
+    mc_text_lit(out, "\"");
+}
+
 void mc_text_value(mc_text *out, const mc_value *value) {
     switch (value->kind) {
     case MC_NULL: mc_text_lit(out, "null"); return;
     case MC_BOOL: mc_text_add(out, value->boolean ? MC_SLICE("true") : MC_SLICE("false")); return;
     case MC_NUMBER: mc_text_json_number(out, value->number); return;
-    case MC_STRING: mc_text_json(out, value->string); return;
+    case MC_STRING: add_string(out, value->string); return;
     case MC_LIST:
         mc_text_lit(out, "[");
         for (size_t i = 0; i < value->count; i++) {
@@ -57,7 +100,7 @@ void mc_text_value(mc_text *out, const mc_value *value) {
     mc_text_lit(out, "{");
     for (const mc_slice *name = next_name(value, NULL), *first = name; name != NULL; name = next_name(value, name)) {
         mc_text_add(out, name != first ? MC_SLICE(",") : MC_SLICE_NONE);
-        mc_text_json(out, *name);
+        add_string(out, *name);
         mc_text_lit(out, ":");
         mc_text_value(out, &value->items[name - value->names]);
     }
@@ -148,62 +191,6 @@ mc_status mc_format_compile_json(mc_arena *arena, const mc_value *tree, bool omi
 }
 
 /* --- running --------------------------------------------------------------------------------------------------------------- */
-
-/* Valid UTF-8 (RFC 3629). */
-static bool is_utf8(const unsigned char *p, size_t n) {
-    for (size_t i = 0; i < n;) {
-        unsigned char c = p[i];
-        size_t more = c < 0x80 ? 0 : c >= 0xc2 && c < 0xe0 ? 1 : (c & 0xf0) == 0xe0 ? 2 : c >= 0xf0 && c < 0xf5 ? 3 : 9;
-        if (more == 9 || n - i <= more) {
-            return false;
-        }
-        for (size_t j = 1; j <= more; j++) {
-            if ((p[i + j] & 0xc0) != 0x80) {
-                return false;
-            }
-        }
-        if ((c == 0xe0 && p[i + 1] < 0xa0) || (c == 0xed && p[i + 1] >= 0xa0) || (c == 0xf0 && p[i + 1] < 0x90) ||
-            (c == 0xf4 && p[i + 1] >= 0x90)) {
-            return false;
-        }
-        i += 1 + more;
-    }
-    return true;
-}
-
-/* What was appended since `start` becomes the inside of a JSON string. Text that is no UTF-8 is taken as bytes, each of which
- * is a character. */
-static void escape_from(mc_text *out, size_t start) {
-    static const char hex[] = "0123456789abcdef";
-    bool plain = true;
-    for (size_t i = start; i < out->n && plain; i++) {
-        unsigned char c = (unsigned char)out->p[i];
-        plain = c >= 0x20 && c < 0x7f && c != '"' && c != '\\';
-    }
-    if (plain) {
-        return;
-    }
-    mc_text raw;
-    mc_text_init(&raw);
-    mc_text_add(&raw, mc_slice_of(out->p + start, out->n - start));
-    out->failed = out->failed || raw.failed;
-    out->n = start;
-    if (is_utf8((const unsigned char *)raw.p, raw.n)) {
-        mc_text_json(out, mc_text_slice(&raw));
-        if (!out->failed) { /* the quotes are the caller's */
-            memmove(out->p + start, out->p + start + 1, out->n - start - 2);
-            out->n -= 2;
-        }
-    } else {
-        for (size_t i = 0; i < raw.n; i++) {
-            unsigned char c = (unsigned char)raw.p[i];
-            char code[6] = {'\\', 'u', '0', '0', hex[c >> 4], hex[c & 15]};
-            bool special = c < 0x20 || c >= 0x7f || c == '"' || c == '\\';
-            mc_text_add(out, special ? mc_slice_of(code, sizeof code) : mc_slice_of(raw.p + i, 1));
-        }
-    }
-    mc_text_fini(&raw);
-}
 
 /* Whether a value is longer than its operator wants; then it is a string, cut. Lists and objects never are, and of what
  * COALESCE chose only text. */
