@@ -74,6 +74,15 @@ void mc_chain_close(mc_filters *chain) {
     }
 }
 
+void mc_chain_local_reply(mc_filters *chain) {
+    for (uint32_t i = 0; i < chain->count; i++) {
+        mc_filter *filter = &chain->items[i];
+        if (filter->open && filter->type->local_reply != NULL) {
+            filter->type->local_reply(filter);
+        }
+    }
+}
+
 /* --- one step ------------------------------------------------------------------------------------------------------- */
 
 static mc_filter_status call_headers(mc_filter *filter, mc_direction direction, bool end_stream) {

@@ -90,6 +90,7 @@ static void meet_expectation(mc_downstream *d, const mc_h1_head *head) {
         mc_headers_remove_known(headers, MC_H_EXPECT);
         mc_conn_write(&d->conn, MC_SLICE("HTTP/1.1 100 Continue\r\n\r\n"));
         mc_stream_count_response(d->stream, 100);
+        d->stream->status = 100;
     } else if (MC_UNLIKELY(head->version_minor == 0)) {
         mc_headers_remove_known(headers, MC_H_EXPECT); /* ignored, RFC 9110 section 10.1.1 */
     }

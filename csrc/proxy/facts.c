@@ -176,6 +176,10 @@ void mc_facts_note_asked(mc_facts *facts, const mc_headers *request) {
     facts->request_header_bytes = header_bytes(request);
 }
 
+void mc_facts_note_asked_trailers(mc_facts *facts, const mc_headers *trailers) {
+    facts->request_header_bytes += header_bytes(trailers);
+}
+
 void mc_facts_note_head(mc_facts *facts, mc_slice head) { facts->response_header_bytes += header_lines(head); }
 
 void mc_facts_note_trailers(mc_facts *facts, const mc_headers *trailers) {

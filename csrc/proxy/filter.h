@@ -44,6 +44,8 @@ typedef struct mc_filter_type {
     mc_filter_status (*encode_data)(mc_filter *filter, mc_slice data, bool end_stream);
     mc_filter_status (*encode_trailers)(mc_filter *filter, mc_headers *trailers);
     void (*encode_complete)(mc_filter *filter);
+    /* The stream is about to be answered by us: what is under way upstream is given up first. */
+    void (*local_reply)(mc_filter *filter);
     /* Once, when the stream is over, however it ended. */
     void (*close)(mc_filter *filter);
     /* The response path is full / has room again, at one place of several: counted (for who produces the response). */

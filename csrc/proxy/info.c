@@ -36,7 +36,7 @@ static void fill_times(const mc_stream *stream, mc_stream_info *info) {
 /* Before it is sent, the status is that of the headers on their way. */
 static uint16_t status_now(const mc_stream *stream) {
     uint64_t status = 0;
-    if (stream->status != 0 || stream->response == NULL) {
+    if (stream->status >= 200 || stream->response == NULL) {
         return stream->status;
     }
     return mc_slice_u64(mc_headers_get_known(stream->response, MC_H_STATUS), &status) == MC_OK ? (uint16_t)status : 0;
@@ -151,7 +151,7 @@ static void tell_try(const mc_stream *stream, const mc_span_end *try, bool ready
     info->response_code_details = MC_SLICE_NONE;
     info->stream_id_text = MC_SLICE("");
     info->downstream_remote = info->downstream_direct_remote;
-    info->virtual_host_metadata = NULL;
+    info->virtual_host_metadata = info->dynamic_metadata = NULL;
 }
 
 void mc_stream_emit_upstream_log(mc_stream *stream, mc_log_type type, const mc_span_end *try) {

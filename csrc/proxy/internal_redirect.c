@@ -197,9 +197,36 @@ static outcome follow(mc_router *r, mc_try *t, mc_slice location) {
     return result;
 }
 
-bool mc_router_follow_redirect(mc_router *r, mc_try *t) {
+/* Where a leg of the request goes, for what tells of its last try. */
+typedef struct place {
+    mc_route_match match;
+    mc_slice cluster, cluster_raw;
+    const mc_value *cluster_metadata;
+} place;
+
+static place place_of(const mc_stream *stream) {
+    place here = {.match = stream->match};
+    if (stream->facts != NULL) {
+        here.cluster = stream->facts->cluster;
+        here.cluster_raw = stream->facts->cluster_raw;
+        here.cluster_metadata = stream->facts->cluster_metadata;
+    }
+    return here;
+}
+
+static void go_to(mc_stream *stream, const place *there) {
+    stream->match = there->match;
+    if (stream->facts != NULL) {
+        stream->facts->cluster = there->cluster;
+        stream->facts->cluster_raw = there->cluster_raw;
+        stream->facts->cluster_metadata = there->cluster_metadata;
+    }
+}
+
+bool mc_router_follow_redirect(mc_router *r, mc_try *t, bool end_stream) {
     mc_stream *stream = r->stream;
     const uint16_t status = t->head.status;
+    const place here = place_of(stream);
     if (status < 300 || status > 331 || !(stream->match.route->redirects->codes & (1u << (status - 300)))) {
         return false;
     }
@@ -214,5 +241,9 @@ bool mc_router_follow_redirect(mc_router *r, mc_try *t) {
     stream->details = "internal_redirect";
     stream->response = &t->headers;
     mc_stream_restart(stream, &r->body);
+    const place there = place_of(stream);
+    go_to(stream, &here);
+    mc_try_give_up(t, end_stream);
+    go_to(stream, &there);
     return true;
 }

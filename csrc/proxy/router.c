@@ -311,6 +311,13 @@ static mc_filter_status router_trailers(mc_filter *filter, mc_headers *trailers)
 
 /* --- the end, and back-pressure --------------------------------------------------------------------------------------------- */
 
+static void router_local_reply(mc_filter *filter) {
+    mc_router *r = mc_filter_get_state(filter);
+    if (r != NULL) {
+        mc_router_cancel_tries(r, NULL);
+    }
+}
+
 static void router_close(mc_filter *filter) {
     mc_router *r = mc_filter_get_state(filter);
     if (r == NULL) {
@@ -365,6 +372,7 @@ const mc_filter_type mc_router_filter = {
     .decode_headers = router_headers,
     .decode_data = router_data,
     .decode_trailers = router_trailers,
+    .local_reply = router_local_reply,
     .close = router_close,
     .encode_high = router_high,
     .encode_low = router_low,

@@ -273,7 +273,8 @@ uint16_t mc_grpc_http_status(const mc_headers *headers);
 /* --- internal_redirect.c ----------------------------------------------------------------------------------------------------- */
 
 /* RT-56: true when the request starts anew instead of passing this response on. */
-bool mc_router_follow_redirect(mc_router *r, mc_try *t);
+bool mc_router_follow_redirect(mc_router *r, mc_try *t, bool end_stream);
+void mc_try_give_up(mc_try *t, bool end_stream);
 
 /* --- shadow.c -------------------------------------------------------------------------------------------------------------------- */
 

@@ -242,6 +242,7 @@ void mc_stream_request_data(mc_stream *stream, mc_slice data) {
 void mc_stream_request_trailers(mc_stream *stream, mc_headers *trailers) {
     mc_stream_touch(stream);
     stream->request_trailers = trailers;
+    MC_FACT(stream, asked_trailers, stream->facts, trailers);
 }
 
 void mc_stream_request_complete(mc_stream *stream) {

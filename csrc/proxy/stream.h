@@ -199,6 +199,7 @@ MC_MUST_CHECK mc_status mc_filters_open(mc_filters *chain, const mc_filter_confi
                                         uint32_t end);
 /* The stream's own. */
 MC_MUST_CHECK mc_status mc_chain_open(mc_stream *stream);
+void mc_chain_local_reply(mc_filters *chain); /* before we answer */
 void mc_chain_close(mc_filters *chain);
 /* Decoding starts at the first filter, encoding before the last one, which makes the response. */
 void mc_chain_headers(mc_filters *chain, mc_direction direction, bool end_stream);

@@ -133,6 +133,7 @@ void mc_stream_reply(mc_stream *stream, const mc_reply *reply) {
         return;
     }
     mc_headers_init(headers, &stream->arena);
+    mc_chain_local_reply(&stream->filters);
     stream->local_reply = true;
     stream->response_started = true;
     if (reply->status == 400 && !stream->hcm->keep_open_on_error) { /* HC-40, whatever becomes of the status (HC-5) */

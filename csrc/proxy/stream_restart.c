@@ -44,6 +44,7 @@ static void restart(mc_deferred *deferred) {
     for (const mc_chunk *chunk = again->body.head; chunk != NULL && !stream->finished; chunk = chunk->next) {
         mc_slice piece = mc_slice_of(chunk->data + chunk->begin, chunk->end - chunk->begin);
         left -= piece.n;
+        stream->bytes_received += piece.n; /* once more, as Envoy counts */
         mc_chain_data(&stream->filters, MC_DECODE, piece, left == 0);
     }
     mc_net_retire(stream->proxy->net, &again->body);

@@ -168,7 +168,7 @@ static bool retry_response(mc_router *r, mc_try *t, bool *refused) {
 }
 
 /* Ends a try whose response goes nowhere; its connection stays usable only if it was read to the end. */
-static void give_up(mc_try *t, bool end_stream) {
+void mc_try_give_up(mc_try *t, bool end_stream) {
     if (end_stream) {
         mc_try_drop(t);
     } else {
@@ -199,7 +199,7 @@ static void reply_handshake(mc_try *t, bool end_stream) {
             headers[reply.header_count++] = *item;
         }
     }
-    give_up(t, end_stream);
+    mc_try_give_up(t, end_stream);
     mc_router_settle(r);
     mc_stream_reply(stream, &reply);
 }
@@ -245,17 +245,16 @@ static mc_status respond(mc_try *t, bool end_stream) {
     mc_upstream_report_response(t->upstream, t->host, &t->headers, t->head.status, grpc_status);
     mc_try_told(t);
     if (retry_response(r, t, &refused)) {
-        give_up(t, end_stream); /* RF-29 */
+        mc_try_give_up(t, end_stream); /* RF-29 */
         mc_router_schedule_retry(r, false);
         return MC_ECLOSED;
     }
-    if (MC_UNLIKELY(stream->match.route->redirects != NULL) && mc_router_follow_redirect(r, t)) {
-        give_up(t, end_stream);
+    if (MC_UNLIKELY(stream->match.route->redirects != NULL) && mc_router_follow_redirect(r, t, end_stream)) {
         return MC_ECLOSED;
     }
     if (refused && others_may_answer(r)) { /* RF-16: a better one may come */
         mc_host_count_error(r, t->host);
-        give_up(t, end_stream);
+        mc_try_give_up(t, end_stream);
         return MC_ECLOSED;
     }
     settle(t, grpc_status, end_stream);

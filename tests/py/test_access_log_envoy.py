@@ -458,6 +458,66 @@ def test_each_leg_of_an_internal_redirect_is_a_new_request(
     assert [each.split()[0] for each in lines[0]] == ["DownstreamStart", "DownstreamEnd"] * 2
 
 
+ODD_ENDINGS: dict[str, bytes] = {
+    "redirected": b"GET /trailers HTTP/1.1\r\nHost: a.com\r\n\r\n",
+    "redirected with a body": b"POST /trailers HTTP/1.1\r\nHost: a.com\r\n"
+    b"Content-Length: 3\r\n\r\nabc",
+    "nothing happens": b"GET /idle HTTP/1.1\r\nHost: a.com\r\n\r\n",
+    "expectant": b"POST /body HTTP/1.1\r\nHost: a.com\r\nExpect: 100-continue\r\n"
+    b"Content-Length: 3\r\n\r\nabc",
+    "trailers": b"POST /body HTTP/1.1\r\nHost: a.com\r\nTransfer-Encoding: chunked\r\n\r\n"
+    b"3\r\nabc\r\n0\r\nx-t: 1\r\n\r\n",
+    "not UTF-8": b'GET /bytes HTTP/1.1\r\nHost: a.com\r\nX-Bytes: a\xff\xfe"\\\r\n\r\n',
+}
+
+
+def test_odd_endings(
+    both_logging: Callable[[str], list[peers.Server]],
+    ports: dict[str, int],
+    upstream: Callable[[Behaviour], Upstream],
+) -> None:
+    moved = b"HTTP/1.1 302 Found\r\nlocation: http://a.com/plain\r\ncontent-length: 0\r\n\r\n"
+    ports["trailing"] = upstream(raw(moved)).port
+    options = {"flush_access_log_on_new_request": True}
+    text = config(
+        [file_log("requests", json_format=formats())],
+        access_log_options=options,
+        stream_idle_timeout="0.5s",
+    )
+    made = json.loads(re.sub(r":\s*(\$\w+)", r': "\1"', text))
+    manager = made["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]
+    typed = manager["typed_config"]
+    kind = "type.googleapis.com/envoy.extensions.filters.http.header_to_metadata.v3.Config"
+    rule = {"header": "x-bytes", "on_header_present": {"metadata_namespace": "ns", "key": "k"}}
+    to_metadata = {"@type": kind, "request_rules": [rule]}
+    typed["http_filters"].insert(0, {"name": "metadata", "typed_config": to_metadata})
+    typed["http_filters"][-1]["typed_config"] |= {
+        "upstream_log": [file_log("tries", json_format=formats())],
+        "upstream_log_options": {"flush_upstream_log_on_upstream_stream": True},
+    }
+    routes = typed["route_config"]["virtual_hosts"][0]["routes"]
+    [leading] = [each for each in routes if each["match"]["prefix"] == "/trailers"]
+    leading["route"]["internal_redirect_policy"] = {}
+    routes.insert(0, route("/idle", route={"cluster": "stalled", "timeout": "0s"}))
+    both = both_logging(re.sub(r'"(\$\w+)"', r"\1", json.dumps(made)))
+    found: list[dict[str, list[str]]] = []
+    for server in both:
+        seen = {"requests": 0, "tries": 0}
+        for name, data in ODD_ENDINGS.items():
+            with Connection(server.port) as connection:
+                connection.send(data)
+                assert connection.reply().status in (200, 504)
+            for file in seen:
+                seen[file] += 4 if "redirected" in name else 2
+                lines_of(server.directory / file, seen[file])
+        found.append({file: lines_of(server.directory / file, n) for file, n in seen.items()})
+    wrong = []
+    for file, mine in found[0].items():
+        for index, pair in enumerate(zip(mine, found[1][file], strict=True)):
+            wrong += differences(f"{file}[{index}]", *pair, file, ports, both)
+    assert not wrong, f"{len(wrong)} differ\n" + "\n".join(wrong)
+
+
 def connect_route(host: str, name: str, **action: Any) -> dict[str, Any]:
     only = {"name": ":authority", "string_match": {"prefix": host}}
     return {"match": {"connect_matcher": {}, "headers": [only]}, "name": name, "route": action}
