@@ -5,9 +5,10 @@
 /* An object of connections behind network filters. */
 typedef struct admission {
     mc_downstream *owner;
-    mc_timer delay;     /* before a denied connection closes */
-    const char *denied; /* by what rule; NULL: by none */
-    bool asked;         /* all filters were, once */
+    mc_timer delay;                   /* before a denied connection closes */
+    const char *denied;               /* by what rule; NULL: by none */
+    bool asked;                       /* all filters were, once */
+    mc_connection_verdict verdicts[]; /* of each */
 } admission;
 
 static const char admission_key = 0;
@@ -51,7 +52,8 @@ static mc_status ask_guards(mc_downstream *d, admission *admission, mc_arena *ar
         if (admission->asked && !guard->continuous) {
             continue;
         }
-        MC_TRY(mc_connection_rbac_ask(guard, &info, &request, d->proxy->slab, &admission->denied));
+        MC_TRY(mc_connection_rbac_ask(guard, &info, &request, d->proxy->slab, &admission->verdicts[i],
+                                      &admission->denied));
         if (admission->denied != NULL) {
             deny(d, admission, guard->delay_ms);
         }
@@ -62,7 +64,8 @@ static mc_status ask_guards(mc_downstream *d, admission *admission, mc_arena *ar
 
 bool mc_downstream_admits(mc_downstream *d) {
     mc_arena arena;
-    admission *admission = mc_downstream_object(d, &admission_key, sizeof *admission);
+    const size_t size = sizeof(admission) + d->pin->hcm->guard_count * sizeof(mc_connection_verdict);
+    admission *admission = mc_downstream_object(d, &admission_key, size);
     mc_arena_init(&arena, &d->proxy->blocks);
     if (admission == NULL || ask_guards(d, admission, &arena) != MC_OK) {
         mc_downstream_close_now(d);
@@ -74,6 +77,15 @@ bool mc_downstream_admits(mc_downstream *d) {
 const char *mc_downstream_denied_by(mc_downstream *d) {
     const admission *admission = admission_of(d);
     return admission == NULL ? NULL : admission->denied;
+}
+
+mc_status mc_downstream_tell_guards(mc_downstream *d, mc_arena *arena, const mc_value **metadata) {
+    const mc_hcm *hcm = d->pin->hcm;
+    const admission *admission = admission_of(d);
+    for (uint32_t i = 0; admission != NULL && i < hcm->guard_count; i++) {
+        MC_TRY(mc_connection_rbac_tell(&hcm->guards[i], &admission->verdicts[i], arena, metadata));
+    }
+    return MC_OK;
 }
 
 void mc_downstream_dismiss_guards(mc_downstream *d) {

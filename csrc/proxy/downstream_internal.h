@@ -94,6 +94,8 @@ bool mc_downstream_sheds_request(mc_downstream *d);
 bool mc_downstream_admits(mc_downstream *d);
 /* The rule that denied; NULL: none. */
 const char *mc_downstream_denied_by(mc_downstream *d);
+/* Adds what they decided to the metadata of the connection. */
+MC_MUST_CHECK mc_status mc_downstream_tell_guards(mc_downstream *d, mc_arena *arena, const mc_value **metadata);
 void mc_downstream_dismiss_guards(mc_downstream *d);
 
 /* --- downstream_stats.c ----------------------------------------------------------------------------------------------- */

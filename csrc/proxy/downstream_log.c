@@ -36,5 +36,10 @@ void mc_downstream_log(mc_downstream *d, mc_close_reason reason) {
     info.protocol = !d->spoke ? MC_SLICE_NONE : d->old ? MC_SLICE("HTTP/1.0") : MC_SLICE("HTTP/1.1");
     info.downstream_close_reason = d->local_reason == NULL ? MC_SLICE_NONE : mc_slice_cstr(d->local_reason);
     info.flags = (d->protocol_error ? MC_FLAG(DPE) : 0) | (d->overloaded ? MC_FLAG(OM) : 0);
-    mc_access_logs_emit(d->pin->hcm->access.connections, &info, &port);
+    mc_arena arena;
+    mc_arena_init(&arena, &proxy->blocks);
+    if (mc_downstream_tell_guards(d, &arena, &info.dynamic_metadata) == MC_OK) {
+        mc_access_logs_emit(d->pin->hcm->access.connections, &info, &port);
+    }
+    mc_arena_fini(&arena);
 }

@@ -185,6 +185,61 @@ def test_as_envoy() -> None:
     assert ours["late"][0] == ["closed", "closed"]
 
 
+TOLD: dict[str, list[Tree]] = {
+    name: CASES[name] for name in ("shadow", "shadow_alone", "log", "two", "shadow_matched")
+} | {
+    "log_not": [{"rules": rules("LOG", a=(ANY, {"direct_remote_ip": AWAY}))}],
+    "log_matched": [{"matcher": by_ip("m", **{"127_0_0_1": "ALLOW", "10_0_0_1": "LOG"})}],
+    "both": [
+        {"shadow_rules": rules("DENY", d=(ANY, ANY))},
+        {"shadow_rules": rules("DENY"), "shadow_rules_stat_prefix": "second_"},
+        {"shadow_rules": rules("ALLOW")},
+    ],
+}
+
+
+def test_what_is_told() -> None:
+    """The metadata of the connection, in the listener's access log; requests have none of it."""
+    formats = "%DYNAMIC_METADATA(envoy.filters.network.rbac)% %DYNAMIC_METADATA(envoy.common)%"
+
+    def log(name: str) -> list[Tree]:
+        kind = "type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog"
+        text = {"text_format_source": {"inline_string": f"{formats}\n"}}
+        typed = {"@type": kind, "path": f"$directory/{name}", "log_format": text}
+        return [{"name": "file", "typed_config": typed}]
+
+    guards = {
+        name: [{"stat_prefix": "p", **each} for each in chain] for name, chain in TOLD.items()
+    }
+    ports = {name: peers.free_port() for name in TOLD}
+    cases = [Case(name, [], [], manager={"access_log": log(f"{name}.http")}) for name in TOLD]
+    found = []
+    start: Callable[..., peers.Server]
+    with Upstream(obey) as upstream:
+        text = guarded(bootstrap(cases, ports, upstream.port), guards)
+        for name in TOLD:
+            own = f'"name": "{name}", "address"'
+            text = text.replace(own, f'"access_log": {json.dumps(log(name + ".cx"))}, {own}')
+        for start in (peers.meshcore, peers.envoy):
+            with start(text) as server:
+                for port in ports.values():
+                    talk(port)
+                server.terminate()
+                found.append(
+                    {
+                        path.name: path.read_text()
+                        for name in TOLD
+                        for path in (
+                            server.directory / f"{name}.cx",
+                            server.directory / f"{name}.http",
+                        )
+                    }
+                )
+    ours, theirs = found
+    assert ours == theirs
+    assert ours["shadow.cx"].startswith('{"sh')
+
+
 @pytest.mark.parametrize("name", VERDICTS)
 def test_verdict(name: str) -> None:
     """What one refuses, the other does."""

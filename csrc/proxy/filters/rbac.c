@@ -41,7 +41,8 @@ typedef struct rule {
 } rule;
 
 typedef struct subject {
-    mc_filter *filter; /* NULL: a connection */
+    mc_filter *filter;              /* NULL: a connection */
+    mc_connection_verdict *verdict; /* of a connection */
     mc_slab *slab;
     const mc_stream_info *info;
     mc_route_request request;
@@ -200,6 +201,7 @@ typedef struct config {
 } config;
 
 static const mc_slice space = MC_SLICE_INIT("envoy.filters.http.rbac");
+static const mc_slice common_space = MC_SLICE_INIT("envoy.common"), hint_key = MC_SLICE_INIT("access_log_hint");
 
 static mc_status matching_policy(const engine *engine, const subject *subject, const policy **out) {
     *out = NULL;
@@ -220,9 +222,12 @@ static mc_status matching_policy(const engine *engine, const subject *subject, c
 
 static mc_status tell_log(const subject *subject, bool on) {
     mc_value hint = mc_value_bool(on);
-    return subject->filter == NULL
-               ? MC_OK
-               : mc_filter_set_metadata(subject->filter, MC_SLICE("envoy.common"), MC_SLICE("access_log_hint"), &hint);
+    if (subject->filter == NULL) {
+        subject->verdict->hinted = true;
+        subject->verdict->hint = on;
+        return MC_OK;
+    }
+    return mc_filter_set_metadata(subject->filter, common_space, hint_key, &hint);
 }
 
 /* FL-15: what the tree does not find is denied. */
@@ -248,6 +253,11 @@ static mc_status decide(const engine *engine, const subject *subject, bool shado
                         bool *allowed) {
     MC_TRY((engine->tree != NULL ? ask_tree : ask_policies)(engine, subject, shadow, policy, allowed));
     if (subject->filter == NULL) {
+        if (shadow) {
+            subject->verdict->shadowed = true;
+            subject->verdict->shadow_allowed = *allowed;
+            subject->verdict->shadow_policy = *policy == NULL ? MC_SLICE_NONE : (*policy)->name;
+        }
         return MC_OK;
     }
     if (*policy != NULL) {
@@ -679,10 +689,34 @@ struct mc_rbac_rules {
 };
 
 mc_status mc_connection_rbac_ask(const mc_connection_rbac *rbac, const mc_stream_info *info, mc_route_request *request,
-                                 mc_slab *slab, const char **denied) {
+                                 mc_slab *slab, mc_connection_verdict *verdict, const char **denied) {
     const config *config = &rbac->rules->config;
-    subject subject = {.slab = slab, .info = info, .request = *request, .input = {.request = request}};
+    subject subject = {
+        .verdict = verdict, .slab = slab, .info = info, .request = *request, .input = {.request = request}};
+    *verdict = (mc_connection_verdict){.shadowed = false};
     return run(&config->engines, config, &subject, denied);
+}
+
+mc_status mc_connection_rbac_tell(const mc_connection_rbac *rbac, const mc_connection_verdict *verdict, mc_arena *arena,
+                                  const mc_value **metadata) {
+    const mc_slice own = MC_SLICE("envoy.filters.network.rbac");
+    const engine *shadow = &rbac->rules->config.engines.shadow;
+    if (verdict->hinted) {
+        const mc_value hint = mc_value_bool(verdict->hint), *common = mc_value_find(*metadata, common_space);
+        MC_TRY(mc_value_put(arena, common, hint_key, &hint, &common));
+        MC_TRY(mc_value_put(arena, *metadata, common_space, common, metadata));
+    }
+    if (!verdict->shadowed) {
+        return MC_OK;
+    }
+    const mc_value *told = mc_value_find(*metadata, own);
+    if (verdict->shadow_policy.n > 0) {
+        const mc_value name = mc_value_text(verdict->shadow_policy);
+        MC_TRY(mc_value_put(arena, told, shadow->policy_key, &name, &told));
+    }
+    const mc_value result = mc_value_text(verdict->shadow_allowed ? MC_SLICE("allowed") : MC_SLICE("denied"));
+    MC_TRY(mc_value_put(arena, told, shadow->result_key, &result, &told));
+    return mc_value_put(arena, *metadata, own, told, metadata);
 }
 
 static bool reads_headers(const rule *rule) {
