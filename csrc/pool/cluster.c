@@ -117,23 +117,45 @@ static mc_status read_http(const mc_value *options, mc_cluster *cluster, mc_erro
 
 #define HTTP_OPTIONS "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 
+/* The older fields count only where the typed options are not. */
+static mc_status read_older_http(const mc_value *config, mc_cluster *cluster, mc_error *error) {
+    const mc_value *common, *http1;
+    mc_status status;
+    if ((status = mc_value_read_object(config, "common_http_protocol_options", &common, error)) != MC_OK ||
+        (status = read_http(common, cluster, error)) != MC_OK ||
+        (status = mc_value_read_object(config, "http_protocol_options", &http1, error)) != MC_OK) {
+        return status;
+    }
+    return mc_h1_limits_read(http1, &cluster->h1, error);
+}
+
+/* CP-16: what a client's own protocol decides is HTTP/1 as well. */
+static mc_status read_typed_http(const mc_value *typed, mc_cluster *cluster, mc_error *error) {
+    const mc_value *common, *chosen, *mirrored, *http1;
+    mc_status status;
+    if ((status = mc_value_read_object(typed, "common_http_protocol_options", &common, error)) != MC_OK ||
+        (status = read_http(common, cluster, error)) != MC_OK ||
+        (status = mc_value_read_object(typed, "explicit_http_config", &chosen, error)) != MC_OK ||
+        (status = mc_value_read_object(typed, "use_downstream_protocol_config", &mirrored, error)) != MC_OK ||
+        (status = mc_value_read_object(chosen != NULL ? chosen : mirrored, "http_protocol_options", &http1, error)) !=
+            MC_OK) {
+        return status;
+    }
+    return mc_h1_limits_read(http1, &cluster->h1, error);
+}
+
 static mc_status read_protocol(const mc_value *config, mc_cluster *cluster, mc_error *error) {
-    const mc_value *extensions, *typed, *common, *explicit_config, *http1;
+    const mc_value *extensions, *typed;
     mc_status status;
     mc_h1_limits_init(&cluster->h1, MC_H1_RESPONSE);
     cluster->h1.max_headers_bytes = (uint32_t)MC_DEFAULT_MAX_RESPONSE_HEADERS * 1024;
     cluster->idle_timeout_ms = MC_DEFAULT_CONNECTION_IDLE_TIMEOUT;
     if ((status = mc_value_read_u32(config, "max_requests_per_connection", &cluster->max_requests_per_connection,
                                     error)) != MC_OK ||
-        (status = mc_value_read_object(config, "common_http_protocol_options", &common, error)) != MC_OK ||
-        (status = read_http(common, cluster, error)) != MC_OK ||
         (status = mc_value_read_object(config, "typed_extension_protocol_options", &extensions, error)) != MC_OK ||
         (status = mc_value_read_object(extensions, HTTP_OPTIONS, &typed, error)) != MC_OK ||
-        (status = mc_value_read_object(typed, "common_http_protocol_options", &common, error)) != MC_OK ||
-        (status = read_http(common, cluster, error)) != MC_OK ||
-        (status = mc_value_read_object(typed, "explicit_http_config", &explicit_config, error)) != MC_OK ||
-        (status = mc_value_read_object(explicit_config, "http_protocol_options", &http1, error)) != MC_OK ||
-        (status = mc_h1_limits_read(http1, &cluster->h1, error)) != MC_OK) {
+        (status = typed != NULL ? read_typed_http(typed, cluster, error) : read_older_http(config, cluster, error)) !=
+            MC_OK) {
         return status;
     }
     status = mc_cluster_policies_compile(&cluster->arena, typed, &cluster->policies, error);

@@ -17,7 +17,7 @@ from meshcore._core.stats import Store
 from meshcore._document import encode, prepare, with_assignment
 from meshcore._log import logger as log
 from meshcore.config import Config
-from meshcore.discovery import sources
+from meshcore.discovery import sources, with_default_resolver
 from meshcore.discovery.dns_cache import NameCaches
 from meshcore.discovery.rds import FileRoutes
 from meshcore.errors import ConfigError, MeshcoreError
@@ -291,6 +291,7 @@ class Run:
         return [
             SubClusters(
                 parent,
+                document,
                 self._served.stats,
                 self.engine,
                 self.loop,
@@ -335,6 +336,7 @@ class Run:
     async def _resolve(self, document: dict[str, Any]) -> dict[str, Source]:
         """Where hosts come from; known sources go on, what new ones find first is waited for."""
         clusters = document.get("static_resources", {}).get("clusters", ())
+        clusters = [with_default_resolver(cluster, document) for cluster in clusters]
         found = sources(clusters, self._served.stats)
         new = []
         for name, source in found.items():

@@ -4,12 +4,12 @@ from files (rds.py)."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol, Self
 
 from meshcore._core.stats import Store
 
-__all__ = ["Source", "dns_fields", "sources"]
+__all__ = ["Source", "dns_fields", "sources", "with_default_resolver"]
 
 TYPED_DNS = "type.googleapis.com/envoy.extensions.clusters.dns.v3.DnsCluster"
 
@@ -41,6 +41,17 @@ def dns_fields(cluster: dict[str, Any]) -> dict[str, Any]:
     own = {k: v for k, v in typed.items() if k not in ("@type", "all_addresses_in_single_endpoint")}
     kind = "LOGICAL_DNS" if typed.get("all_addresses_in_single_endpoint") else "STRICT_DNS"
     return {**cluster, **own, "type": kind}
+
+
+def with_default_resolver(cluster: dict[str, Any], bootstrap: Mapping[str, Any]) -> dict[str, Any]:
+    """The cluster with the bootstrap's resolver, where it names none of its own."""
+    fields = dns_fields(cluster)
+    own = fields.get("dns_resolution_config", {}).get("resolvers") or fields.get("dns_resolvers")
+    if own or "typed_dns_resolver_config" in fields:
+        return cluster
+    names = ("typed_dns_resolver_config", "dns_resolution_config", "use_tcp_for_dns_lookups")
+    given = {name: bootstrap[name] for name in names if name in bootstrap}
+    return {**fields, **given} if given else cluster
 
 
 def sources(clusters: Iterable[dict[str, Any]], stats: Store) -> dict[str, Any]:

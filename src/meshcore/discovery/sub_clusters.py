@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from meshcore._log import logger as log
 from meshcore.config.defaults import default
+from meshcore.discovery import with_default_resolver
 from meshcore.discovery.dns import DnsCluster
 from meshcore.health.state import milliseconds
 
@@ -48,6 +49,7 @@ class SubClusters:
     def __init__(
         self,
         parent: Mapping[str, Any],
+        bootstrap: Mapping[str, Any],
         stats: Store,
         workers: Workers,
         loop: asyncio.AbstractEventLoop,
@@ -57,6 +59,7 @@ class SubClusters:
     ) -> None:
         self.config = parent
         self.name = "~" + parent["name"]
+        self._bootstrap = bootstrap
         self._stats = stats
         self._workers = workers
         self._loop = loop
@@ -108,7 +111,7 @@ class SubClusters:
 
     async def _make(self, name: str) -> None:
         config = self._made_of(name)
-        source = DnsCluster(config, self._stats)
+        source = DnsCluster(with_default_resolver(config, self._bootstrap), self._stats)
         self._warming.inc()
         try:
             assignment = await source.initial(self._loop)
