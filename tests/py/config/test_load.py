@@ -411,14 +411,14 @@ def test_rules_beyond_the_annotations() -> None:
 
 def test_unsupported_fields_are_errors_or_warnings(caplog: pytest.LogCaptureFixture) -> None:
     tree = {"static_resources": {"clusters": [{"name": "a", "filters": [{"name": "f"}]}]}}
-    tree["static_resources"]["clusters"][0]["track_timeout_budgets"] = True  # type: ignore[assignment]
+    tree["static_resources"]["clusters"][0]["lrs_server"] = {"self": {}}  # type: ignore[assignment]
     path = "static_resources.clusters[0].filters"
     assert fault(tree)[0] == path
     with caplog.at_level(logging.WARNING, logger="meshcore"):
         config = load(tree, allow_unsupported=True)
     assert [w.path for w in config.warnings] == [
         path,
-        path.replace("filters", "track_timeout_budgets"),
+        path.replace("filters", "lrs_server"),
     ]
     assert [record.getMessage() for record in caplog.records] == [str(w) for w in config.warnings]
 

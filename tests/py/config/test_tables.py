@@ -61,21 +61,20 @@ def test_conditions() -> None:
     assert problems(listener, {"filter_chains": [{}, {}]}) == [
         ("filter_chains", "more than 1 is not supported yet by meshcore")
     ]
-    assert problems(listener, {"enable_reuse_port": False}) == [
-        ("enable_reuse_port", "false is not supported yet by meshcore (supported: true)")
+    assert problems("envoy.config.core.v3.SocketAddress", {"protocol": "UDP"}) == [
+        ("protocol", "UDP is not supported yet by meshcore (supported: TCP)")
     ]
     any_filter = {"typed_config": {"@type": "type.googleapis.com/google.protobuf.Empty"}}
     assert problems("envoy.config.listener.v3.Filter", any_filter) == [
         ("typed_config", "google.protobuf.Empty is not supported yet by meshcore")
     ]
     # The place decides, not the message alone.
-    options = {"common_http_protocol_options": {"headers_with_underscores_action": "DROP_HEADER"}}
-    assert problems("envoy.config.cluster.v3.Cluster", options) == [
-        (
-            "common_http_protocol_options.headers_with_underscores_action",
-            "not supported yet by meshcore",
-        )
+    options = {"common_http_protocol_options": {"max_response_headers_kb": 96}}
+    manager = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
+    assert problems(manager, options) == [
+        ("common_http_protocol_options.max_response_headers_kb", "not supported yet by meshcore")
     ]
+    assert problems("envoy.config.cluster.v3.Cluster", options) == []
 
 
 @pytest.mark.tree
