@@ -19,9 +19,7 @@ static_resources:
   - name: a
     connect_timeout: 1s
 """
-UNSUPPORTED = (
-    GOOD + "    protocol_selection: USE_DOWNSTREAM_PROTOCOL\n    lrs_report_endpoint_metrics: a\n"
-)
+UNSUPPORTED = GOOD + "    filters: [{name: f}]\n    lrs_server: {self: {}}\n"
 
 
 @pytest.fixture
@@ -96,14 +94,14 @@ def test_unsupported_fields(capsys: pytest.CaptureFixture[str], tmp_path: Path) 
     path.write_text(UNSUPPORTED)
     said = fails(capsys, "run", "-c", str(path))
     assert said == (
-        f"{path}: static_resources.clusters[0].protocol_selection: not supported yet by meshcore"
+        f"{path}: static_resources.clusters[0].filters: not supported yet by meshcore"
         " (and 1 more: see meshcore validate)"
     )
     assert main(["validate", "-c", str(path)]) == 1
     lines = capsys.readouterr().err.splitlines()
     assert [line.split(": ")[2] for line in lines] == [
-        "static_resources.clusters[0].protocol_selection",
-        "static_resources.clusters[0].lrs_report_endpoint_metrics",
+        "static_resources.clusters[0].filters",
+        "static_resources.clusters[0].lrs_server",
     ]
     assert main(["validate", "-c", str(path), "--allow-unsupported"]) == 0
     out, err = capsys.readouterr()
