@@ -1,8 +1,11 @@
-"""Whole configurations as text for `peers`, of what a test is about: its routes and clusters."""
+"""Configurations of what a test is about: whole ones as text for `peers`, and parts as trees."""
 
 from __future__ import annotations
 
 from textwrap import indent
+from typing import Any
+
+Tree = dict[str, Any]
 
 MANAGER = (
     "type.googleapis.com/"
@@ -51,3 +54,48 @@ static_resources:
   clusters:
 {indent(clusters, " " * 4)}
 """
+
+
+# --- as trees -----------------------------------------------------------------------------------
+
+
+def address(port: int | str, host: str = "127.0.0.1") -> Tree:
+    return {"socket_address": {"address": host, "port_value": port}}
+
+
+def endpoint(port: int, host: str = "127.0.0.1") -> Tree:
+    return {"endpoint": {"address": address(port, host)}}
+
+
+def routing(routes: list[Tree], **host: Any) -> Tree:
+    """A route configuration with one virtual host, of every domain."""
+    return {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": routes, **host}]}
+
+
+def manager(routes: Tree, *filters: Tree, stat_prefix: str = "ingress", **fields: Any) -> Tree:
+    """A connection manager; ``filters`` stand before the router."""
+    router = {"name": "envoy.filters.http.router", "typed_config": {"@type": ROUTER}}
+    return {
+        "@type": MANAGER,
+        "stat_prefix": stat_prefix,
+        "http_filters": [*filters, router],
+        "route_config": routes,
+        **fields,
+    }
+
+
+def listener(
+    manager: Tree,
+    port: int | str = 0,
+    *,
+    host: str = "127.0.0.1",
+    name: str = "main",
+    **fields: Any,
+) -> Tree:
+    network = {"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}
+    return {
+        "name": name,
+        "address": address(port, host),
+        "filter_chains": [{"filters": [network]}],
+        **fields,
+    }

@@ -12,6 +12,7 @@ import sys
 import threading
 from typing import Any
 
+import bootstraps
 import peers
 
 import meshcore
@@ -26,34 +27,14 @@ LOCALS = {
 
 
 def listener(name: str, address: str, port: int, route: dict[str, Any], **more: Any) -> Any:
-    manager = {
-        "@type": TYPES + "filters.network.http_connection_manager.v3.HttpConnectionManager",
-        "stat_prefix": name,
-        "http_filters": [
-            {
-                "name": "envoy.filters.http.router",
-                "typed_config": {"@type": TYPES + "filters.http.router.v3.Router"},
-            }
+    routes = bootstraps.routing(
+        [{"match": {"prefix": "/"}, **route}],
+        response_headers_to_add=[
+            {"header": {"key": key, "value": value}} for key, value in LOCALS.items()
         ],
-        "route_config": {
-            "virtual_hosts": [
-                {
-                    "name": "all",
-                    "domains": ["*"],
-                    "routes": [{"match": {"prefix": "/"}, **route}],
-                    "response_headers_to_add": [
-                        {"header": {"key": key, "value": value}} for key, value in LOCALS.items()
-                    ],
-                }
-            ]
-        },
-    }
-    return {
-        "name": name,
-        "address": {"socket_address": {"address": address, "port_value": port}},
-        "filter_chains": [{"filters": [{"name": "http", "typed_config": manager}]}],
-        **more,
-    }
+    )
+    manager = bootstraps.manager(routes, stat_prefix=name)
+    return bootstraps.listener(manager, port, host=address, name=name, **more)
 
 
 def said(text: str) -> dict[str, Any]:

@@ -12,10 +12,10 @@ from typing import Any
 import clients
 import peers
 import yaml
+from bootstraps import address, endpoint, listener, manager, routing
 from upstreams import Behaviour, Exchange, Upstream, reset, respond
 from waiting import wait_until
 
-TYPES = "type.googleapis.com/envoy.extensions.filters."
 PAGE = "/stats?format=json&histogram_buckets=detailed&filter=^cluster.*(budget|_size|_count)"
 RETRIES = {"retry_on": "5xx", "num_retries": 1}
 
@@ -46,21 +46,9 @@ def config(ports: dict[str, int]) -> dict[str, Any]:
         {"match": {"prefix": f"/{name}"}, "route": {"cluster": name, **route}}
         for name, (_, route) in CASES.items()
     ]
-    manager = {
-        "@type": TYPES + "network.http_connection_manager.v3.HttpConnectionManager",
-        "stat_prefix": "main",
-        "http_filters": [
-            {
-                "name": "envoy.filters.http.router",
-                "typed_config": {"@type": TYPES + "http.router.v3.Router"},
-            }
-        ],
-        "route_config": {"virtual_hosts": [{"name": "a", "domains": ["*"], "routes": routes}]},
-    }
     clusters = []
     for name, port in ports.items():
-        address = {"socket_address": {"address": "127.0.0.1", "port_value": port}}
-        endpoints = [{"lb_endpoints": [{"endpoint": {"address": address}}]}]
+        endpoints = [{"lb_endpoints": [endpoint(port)]}]
         tracks = {"timeout_budgets": True, "request_response_sizes": True}
         clusters.append(
             {
@@ -71,24 +59,12 @@ def config(ports: dict[str, int]) -> dict[str, Any]:
         )
     del clusters[-1]["track_cluster_stats"]
     clusters[-1]["track_timeout_budgets"] = True
-    listener = {
-        "name": "main",
-        "address": {"socket_address": {"address": "127.0.0.1", "port_value": "$port"}},
-        "filter_chains": [
-            {
-                "filters": [
-                    {
-                        "name": "envoy.filters.network.http_connection_manager",
-                        "typed_config": manager,
-                    }
-                ]
-            }
-        ],
-    }
-    admin = {"socket_address": {"address": "127.0.0.1", "port_value": "$admin_port"}}
     return {
-        "admin": {"address": admin},
-        "static_resources": {"listeners": [listener], "clusters": clusters},
+        "admin": {"address": address("$admin_port")},
+        "static_resources": {
+            "listeners": [listener(manager(routing(routes), stat_prefix="main"), "$port")],
+            "clusters": clusters,
+        },
     }
 
 

@@ -12,6 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import bootstraps
 import peers
 import pytest
 from differences import explained
@@ -69,31 +70,15 @@ def endpoint(address: str, weight: int = 1, **fields: Any) -> dict[str, Any]:
 
 def configuration(clusters: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """A proxy that hashes the header x-key; the cluster NAME is reached by the path /NAME/."""
-    v3 = "type.googleapis.com/envoy.extensions.filters"
     by_key = [{"header": {"header_name": "x-key"}}]
     routes = [
         {"match": {"prefix": f"/{name}/"}, "route": {"cluster": name, "hash_policy": by_key}}
         for name in clusters
     ]
-    manager = {
-        "@type": f"{v3}.network.http_connection_manager.v3.HttpConnectionManager",
-        "stat_prefix": "ingress",
-        "route_config": {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": routes}]},
-        "http_filters": [
-            {
-                "name": "envoy.filters.http.router",
-                "typed_config": {"@type": f"{v3}.http.router.v3.Router"},
-            }
-        ],
-    }
-    name = "envoy.filters.network.http_connection_manager"
     return {
         "static_resources": {
             "listeners": [
-                {
-                    "address": {"socket_address": {"address": "127.0.0.1", "port_value": "$port"}},
-                    "filter_chains": [{"filters": [{"name": name, "typed_config": manager}]}],
-                }
+                bootstraps.listener(bootstraps.manager(bootstraps.routing(routes)), "$port")
             ],
             "clusters": [{"name": name, **cluster} for name, cluster in clusters.items()],
         }

@@ -11,6 +11,7 @@ from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 
+import bootstraps
 import clients
 import pytest
 from waiting import wait_until
@@ -97,27 +98,9 @@ def group(*endpoints: dict[str, Any], **fields: Any) -> dict[str, Any]:
 def bootstrap(
     groups: list[dict[str, Any]], routes: list[dict[str, Any]], cluster: dict[str, Any]
 ) -> dict[str, Any]:
-    manager = {
-        "@type": f"{V3}.filters.network.http_connection_manager.v3.HttpConnectionManager",
-        "stat_prefix": "ingress",
-        "route_config": {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": routes}]},
-        "http_filters": [
-            {
-                "name": "envoy.filters.http.router",
-                "typed_config": {"@type": f"{V3}.filters.http.router.v3.Router"},
-            }
-        ],
-    }
-    name = "envoy.filters.network.http_connection_manager"
     return {
         "static_resources": {
-            "listeners": [
-                {
-                    "name": "main",
-                    "address": {"socket_address": {"address": "127.0.0.1", "port_value": 0}},
-                    "filter_chains": [{"filters": [{"name": name, "typed_config": manager}]}],
-                }
-            ],
+            "listeners": [bootstraps.listener(bootstraps.manager(bootstraps.routing(routes)))],
             "clusters": [
                 {
                     "name": "fleet",
