@@ -46,7 +46,7 @@ def config(ports: dict[str, int]) -> dict[str, Any]:
         {"match": {"prefix": f"/{name}"}, "route": {"cluster": name, **route}}
         for name, (_, route) in CASES.items()
     ]
-    clusters = []
+    clusters: list[dict[str, Any]] = []
     for name, port in ports.items():
         endpoints = [{"lb_endpoints": [endpoint(port)]}]
         tracks = {"timeout_budgets": True, "request_response_sizes": True}
