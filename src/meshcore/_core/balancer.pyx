@@ -292,7 +292,7 @@ cdef class Balancer:
         cdef mc_hosts *hosts = self.compile_hosts(assignment, &self.config, self.hosts)
         cdef mc_hosts *weighed = NULL
         if self.config.policy == MC_LB_CLIENT_WEIGHTS and mc_client_weights_update(
-            hosts, &self.config.weights, max(now_ms, 1)
+            hosts, &self.config.weights, max(now_ms, <uint64_t>1)
         ):  # an assignment does not undo what the reports say
             if mc_hosts_refresh(hosts, &weighed) == MC_OK:
                 mc_hosts_unref(hosts)
@@ -529,7 +529,7 @@ cdef class Balancer:
             return None
         cdef uint32_t weight = 0
         if mc_load_report_weight(&report, &self.config.weights, &weight):
-            mc_client_weight_report(self.at(i), weight, max(now_ms, 1))
+            mc_client_weight_report(self.at(i), weight, max(now_ms, <uint64_t>1))
         return weight
 
     @property
@@ -562,7 +562,7 @@ cdef class Balancer:
 
     def update_weights(self, uint64_t now_ms):
         """Weights by the reports; true when one changed, and a refresh is due."""
-        return mc_client_weights_update(self.hosts, &self.config.weights, max(now_ms, 1))
+        return mc_client_weights_update(self.hosts, &self.config.weights, max(now_ms, <uint64_t>1))
 
     def loads(self):
         """By priority: health, degraded, healthy_load, degraded_load, panic."""
