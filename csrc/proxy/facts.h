@@ -47,7 +47,7 @@ void mc_facts_fill(const mc_facts *facts, const mc_conn *client, mc_stream_info 
 /* Out of memory is not told: a fact more or less. */
 void mc_facts_note_asked(mc_facts *facts, const mc_headers *request); /* as the client sent it */
 void mc_facts_note_asked_trailers(mc_facts *facts, const mc_headers *trailers);
-void mc_facts_note_head(mc_facts *facts, mc_slice head);              /* of the response, as the client gets it */
+void mc_facts_note_head(mc_facts *facts, mc_slice head); /* of the response, as the client gets it */
 void mc_facts_note_trailers(mc_facts *facts, const mc_headers *trailers);
 void mc_facts_note_cluster(mc_facts *facts, const mc_cluster *cluster); /* of the route; NULL: none */
 void mc_facts_note_host(mc_facts *facts, mc_host *host);
