@@ -176,6 +176,30 @@ def test_a_wrong_context_names_its_key(context, message):
         meshcore.Formatter("x").format(context)
 
 
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"x": ["1", "2"]},
+        {"X": ("1",)},
+        {b"x": b"1"},
+        [("x", "1"), ("X", "2")],
+        (["x", "1"],),
+        iter([(b"X", "1")]),
+    ],
+)
+def test_headers_in_every_form(headers):
+    assert meshcore.Formatter("%REQ(x)%").format({"request_headers": headers}) == "1"
+
+
+@pytest.mark.parametrize("headers", [["ab"], [b"ab"], "x: 1", [{"name": "x", "value": "1"}]])
+def test_headers_that_would_come_apart(headers):
+    with pytest.raises(TypeError, match="pair"):
+        meshcore.Formatter("%REQ(x)%").format({"request_headers": headers})
+    table = meshcore.RouteTable({"virtual_hosts": []})
+    with pytest.raises(TypeError, match="pair"):
+        table.match(headers)
+
+
 def test_default_format():
     assert meshcore.Formatter().format(
         {

@@ -64,11 +64,33 @@ cdef bytes octets(object value, str what):
     raise TypeError(f"{what} must be str or bytes, not {type(value).__name__}")
 
 
+cdef object pairs_of(object mapping):
+    """A mapping's headers; a list is a header's values, one after the other."""
+    cdef list out = []
+    for name, value in mapping.items():
+        if isinstance(value, (list, tuple)):
+            out += [(name, each) for each in value]
+        else:
+            out.append((name, value))
+    return out
+
+
+cdef int check_pair(object item) except -1:
+    """What would come apart into something else than a name and a value."""
+    if isinstance(item, (str, bytes, dict)):
+        raise TypeError(f"a header must be a pair of name and value, not {item!r}")
+    return 0
+
+
 cdef int add_headers(mc_headers *headers, object pairs) except -1:
     cdef bytes name, value
+    if isinstance(pairs, (str, bytes)):
+        raise TypeError("headers must be a mapping or a list of pairs, not text")
     if hasattr(pairs, "items"):
-        pairs = pairs.items()
-    for key, text in pairs:
+        pairs = pairs_of(pairs)
+    for pair in pairs:
+        check_pair(pair)
+        key, text = pair
         name = octets(key, "a header name")
         value = octets(text, "a header value")
         if not name:

@@ -18,7 +18,7 @@ from meshcore._core.cbase cimport (
     slice_str,
 )
 from meshcore._core.chttp cimport mc_header, mc_headers_add, mc_headers_init
-from meshcore._core.context cimport Context
+from meshcore._core.context cimport Context, check_pair, pairs_of
 
 __all__ = []
 
@@ -51,8 +51,11 @@ cdef void end(call *c) noexcept:
 cdef int fill(call *c, headers) except -1:
     cdef mc_slice name_slice, value_slice
     if not isinstance(headers, list) and hasattr(headers, "items"):
-        headers = headers.items()
-    for name, value in headers:
+        headers = pairs_of(headers)
+    for pair in headers:
+        if not isinstance(pair, tuple):
+            check_pair(pair)
+        name, value = pair
         if c.headers.count == 0:
             c.as_bytes = isinstance(name, bytes)
         if not PyUnicode_Check(name) or not PyUnicode_IS_ASCII(name):
