@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import json
 import random
 import socket
 from collections.abc import Awaitable, Callable, Iterator
@@ -16,6 +15,7 @@ from meshcore._log import logger as log
 from meshcore.config.defaults import default
 from meshcore.discovery import dns_fields
 from meshcore.discovery.resolver import Resolver, look_up, read_resolver
+from meshcore.discovery.updates import Updates
 from meshcore.health.state import milliseconds
 
 __all__ = ["FAMILIES", "DnsCluster"]
@@ -67,19 +67,11 @@ class DnsCluster:
         self._tasks: list[asyncio.Task[None]] = []
         self._on_change: OnChange | None = None
         self._last: dict[str, Any] | None = None
-        scope = stats.scope(
-            f"cluster.{cluster.get('alt_stat_name') or self.name}".replace(":", "_")
-        )
-        self._attempts = scope.counter("update_attempt")
-        self._successes = scope.counter("update_success")
-        self._failures = scope.counter("update_failure")
-        self._unchanged = scope.counter("update_no_rebuild")
+        self._updates = Updates(cluster, stats)
 
     def same_as(self, other: DnsCluster) -> bool:
         """Whether both would resolve the same names in the same way."""
-        return json.dumps(self._cluster, sort_keys=True) == json.dumps(
-            other._cluster, sort_keys=True
-        )
+        return self._cluster == other._cluster
 
     def names(self) -> list[str]:
         """The endpoints' addresses, in order; IP addresses are their own answers."""
@@ -136,21 +128,21 @@ class DnsCluster:
             if self._on_change is not None:
                 self._tell(answered=ttl is not None)
             elif ttl is not None and not self._answers[index]:
-                self._unchanged.inc()
+                self._updates.unchanged.inc()
             await self._sleep(wait / 1000)
 
     async def _resolve(self, index: int, name: str) -> int | None:
         """The TTL, 0 when unknown; None on failure: the addresses known so far stay."""
-        self._attempts.inc()
+        self._updates.attempts.inc()
         try:
             found = await look_up(self._resolver, self._families, self._first_only, name)
             if self._logical and not found:  # CL-5
                 raise OSError("the name has no address")
         except (OSError, ValueError) as error:
-            self._failures.inc()
+            self._updates.failures.inc()
             log.warning("cluster %s: cannot resolve %s: %s", self.name, name, error)
             return None
-        self._successes.inc()
+        self._updates.successes.inc()
         self._answers[index] = found
         ttls = [ttl or 0 for _, ttl in (found[:1] if self._logical else found)]
         return min(ttls, default=0)
@@ -158,7 +150,7 @@ class DnsCluster:
     def _tell(self, *, answered: bool = False) -> None:
         assignment = self._assignment()
         if answered and assignment == self._last:
-            self._unchanged.inc()
+            self._updates.unchanged.inc()
         self._last = assignment
         if self._on_change is not None:
             self._on_change(self.name, assignment)

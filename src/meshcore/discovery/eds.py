@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 from meshcore._core.stats import Store
 from meshcore._log import logger as log
 from meshcore.discovery.files import LOOK_S, ResourceFile, path_of
+from meshcore.discovery.updates import Updates
 from meshcore.errors import ConfigError
 from meshcore.health.state import milliseconds
 
@@ -43,24 +43,17 @@ class FileEds:
         self._on_change: OnChange | None = None
         self._last: dict[str, Any] | None = None
         self._given: dict[str, Any] | None = None  # by `initial`
-        scope = stats.scope(
-            f"cluster.{cluster.get('alt_stat_name') or self.name}".replace(":", "_")
-        )
-        self._attempts = scope.counter("update_attempt")
-        self._successes = scope.counter("update_success")
-        self._failures = scope.counter("update_failure")
+        self._updates = Updates(cluster, stats)
+        scope = self._updates.scope
         self._rejected = scope.counter("update_rejected")
         self._empty = scope.counter("update_empty")
-        self._unchanged = scope.counter("update_no_rebuild")
         self._timeouts = scope.counter("init_fetch_timeout")
         self._limited = scope.counter("assignment_timeout_received")
         self._stale = scope.counter("assignment_stale")
         self._stale_at: float | None = None
 
     def same_as(self, other: object) -> bool:
-        return isinstance(other, FileEds) and json.dumps(
-            self._cluster, sort_keys=True
-        ) == json.dumps(other._cluster, sort_keys=True)
+        return isinstance(other, FileEds) and self._cluster == other._cluster
 
     async def initial(self, loop: asyncio.AbstractEventLoop) -> dict[str, Any]:
         """The first assignment; an empty one when none came in time."""
@@ -101,16 +94,16 @@ class FileEds:
 
     def _read(self) -> bool:
         """True when the file had something to say, if only that there is nothing."""
-        self._attempts.inc()
+        self._updates.attempts.inc()
         try:
             _, resources = self._file.read()
             assignment = self._choose(resources)
         except (OSError, ConfigError, ValueError) as error:
-            self._failures.inc()
+            self._updates.failures.inc()
             self._rejected.inc()
             log.warning("cluster %s: %s cannot be used: %s", self.name, self._file.path, error)
             return False
-        self._successes.inc()
+        self._updates.successes.inc()
         if assignment is None:
             self._empty.inc()
             return True
@@ -119,7 +112,7 @@ class FileEds:
         if limit:
             self._limited.inc()
         if assignment == self._last:
-            self._unchanged.inc()
+            self._updates.unchanged.inc()
             return True
         self._last = assignment
         if self._on_change is not None:
