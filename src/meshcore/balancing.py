@@ -29,6 +29,7 @@ from meshcore._endpoints import (
     is_assignment,
     status_name,
 )
+from meshcore.config.runtime import static_runtime
 from meshcore.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -416,7 +417,7 @@ class LoadBalancer:
         self.name: str = document["name"]
         if endpoints is None:
             endpoints = document.get("load_assignment", {"endpoints": []})
-        self._duplicates = document.get("type", "STATIC") == "STATIC"
+        self._duplicates = document.get("type", "STATIC") in ("STATIC", "STRICT_DNS")
         self._now = _clock(now)
         watch = document.get("outlier_detection")
         self._take(assignment_of(endpoints))
@@ -427,7 +428,7 @@ class LoadBalancer:
             now_ms=self._now(),
             locality=_locality_of(locality),
             local=None if local is None else _encode(assignment_of(local)),
-            runtime=_encode(runtime or {}),
+            runtime=_encode(_flat(runtime or {})),
             outlier=_encode(watch) if watch is not None else None,
             **_draws(random),
         )
@@ -838,6 +839,10 @@ def cluster_of(source: Any) -> dict[str, Any]:
             tree["load_assignment"] = {"cluster_name": tree["name"], **assignment}
     document: dict[str, Any] = load(tree, type=_CLUSTER, check_support=False).document
     return document
+
+
+def _flat(runtime: Mapping[str, Any]) -> dict[str, Any]:
+    return static_runtime({"layered_runtime": {"layers": [{"static_layer": runtime}]}})
 
 
 def _extension(typed: Mapping[str, Any]) -> dict[str, Any]:

@@ -954,6 +954,43 @@ def test_errors_and_named_metrics_lower_a_weight() -> None:
     assert balancer.report_load(0, wire) == 200
 
 
+# --- outlier detection ----------------------------------------------------------------------------
+
+
+def test_the_runtime_overrides_outlier_detection() -> None:
+    watch = {"consecutive_5xx": 5, "max_ejection_percent": 100}
+    runtime = {"outlier_detection": {"consecutive_5xx": 2}, "upstream.healthy_panic_threshold": 0}
+    balancer = LoadBalancer(
+        {"lb_policy": "RANDOM", "outlier_detection": watch}, THREE[:1], now=0, runtime=runtime
+    )
+    balancer.report(0, 500)
+    assert balancer.health(0) == "healthy"
+    balancer.report(0, 500)
+    assert balancer.health(0) == "/failed_outlier_check"
+    assert balancer.choose() is None
+
+
+def test_outlier_detection_that_makes_no_sense_says_where() -> None:
+    watch = {"base_ejection_time": "30s", "max_ejection_time": "10s"}
+    with pytest.raises(ConfigError) as caught:
+        LoadBalancer({"lb_policy": "RANDOM", "outlier_detection": watch}, THREE)
+    assert caught.value.path == "outlier_detection.max_ejection_time"
+
+
+EDS = {
+    "type": "EDS",
+    "eds_cluster_config": {"eds_config": {"path_config_source": {"path": "/dev/null"}}},
+}
+
+
+@pytest.mark.parametrize(
+    ("cluster", "count"), [({}, 2), ({"type": "STRICT_DNS"}, 2), (EDS, 1)], ids=str
+)
+def test_an_address_given_twice(cluster: dict[str, Any], count: int) -> None:
+    balancer = LoadBalancer({**cluster, "lb_policy": "RANDOM"}, [THREE[0], THREE[0]])
+    assert [str(host) for host in balancer.hosts] == [THREE[0]] * count
+
+
 # --- what Envoy refuses -------------------------------------------------------------------------
 
 HOSTS = [

@@ -36,6 +36,13 @@ from meshcore.errors import ConfigError
 __all__ = ["Balancer", "RetryPriority", "priority_load"]
 
 
+cdef extern from "base/error.h" nogil:
+    void mc_error_under(mc_error *error, const char *format, ...)
+
+cdef extern from "health/outlier.h" nogil:
+    void mc_outlier_config_override(mc_outlier_config *config, const mc_runtime *runtime)
+
+
 cdef int refuse(mc_status status, mc_error *error) except -1:
     """Raises what a failed call of the core means."""
     if status == MC_ENOMEM:
@@ -154,7 +161,7 @@ cdef class Balancer:
         self.compile_config(cluster, &self.config, locality, local is not None, runtime)
         self.hosts = self.compile_hosts(assignment, &self.config, NULL)
         if outlier is not None:
-            self.watch(outlier, seed)
+            self.watch(outlier, runtime, seed)
         cdef mc_lb_stats stats = mc_lb_stats_of(self.store.stats, self.slab, bytes_slice(self.name))
         self.lb = mc_lb_new(&self.config, self.hosts, &self.random, now_ms, &stats)
         self.settle()
@@ -207,13 +214,15 @@ cdef class Balancer:
             refuse(status, &error)
         return 0
 
-    cdef int watch(self, bytes json, uint64_t seed) except -1:
+    cdef int watch(self, bytes json, bytes runtime, uint64_t seed) except -1:
         """Outlier detection, with draws of its own: those of the balancer stay as they are."""
         cdef mc_arena arena
         cdef mc_error error
         cdef const mc_value *value = NULL
         cdef mc_outlier_config config
         cdef mc_outlier_stats stats
+        cdef const mc_value *values = NULL
+        cdef mc_runtime overrides
         cdef mc_status status
         mc_random_seed(&self.chance, ~seed)
         mc_arena_init(&arena, NULL)
@@ -221,6 +230,14 @@ cdef class Balancer:
         status = mc_value_parse(&arena, bytes_slice(json), &value, &error)
         if status == MC_OK:
             status = mc_outlier_config_compile(value, &config, &error)
+            mc_error_under(&error, b"outlier_detection")
+        if status == MC_OK:
+            status = mc_value_parse(&arena, bytes_slice(runtime), &values, &error)
+        if status == MC_OK:
+            status = mc_runtime_init(&overrides, values)
+        if status == MC_OK:
+            mc_outlier_config_override(&config, &overrides)
+            mc_runtime_fini(&overrides)
         mc_arena_fini(&arena)
         if status != MC_OK:
             refuse(status, &error)
