@@ -205,7 +205,6 @@ static mc_retry_verdict decide(mc_retry *retry, bool wanted) {
     }
     mc_breakers_take_retry(breakers_of(retry), retry->with.slab);
     retry->charged = true;
-    COUNT(retry, upstream_rq_retry, RETRY);
     return MC_RETRY_YES;
 }
 
@@ -251,18 +250,25 @@ mc_retry_verdict mc_retry_hedge(mc_retry *retry) {
 }
 
 uint64_t mc_retry_wait_ms(mc_retry *retry, mc_random *random) {
-    const mc_cluster_stats *stats = &retry->with.cluster->stats;
+    retry->asked = !retry->immediate && retry->reset_ms > 0;
     if (retry->immediate) {
         return 0;
     }
-    if (retry->reset_ms > 0) { /* for this response only */
+    if (retry->asked) { /* for this response only */
         const uint64_t least = retry->reset_ms;
         retry->reset_ms = 0;
-        mc_counter_inc(retry->with.slab, stats->upstream_rq_retry_backoff_ratelimited);
         return least + mc_random_next(random) % (least / 2);
     }
-    mc_counter_inc(retry->with.slab, stats->upstream_rq_retry_backoff_exponential);
     return mc_backoff_next(&retry->backoff, random);
+}
+
+void mc_retry_begins(mc_retry *retry) {
+    const mc_cluster_stats *stats = &retry->with.cluster->stats;
+    COUNT(retry, upstream_rq_retry, RETRY);
+    if (!retry->immediate) {
+        mc_counter_inc(retry->with.slab, retry->asked ? stats->upstream_rq_retry_backoff_ratelimited
+                                                      : stats->upstream_rq_retry_backoff_exponential);
+    }
 }
 
 void mc_retry_stop(mc_retry *retry) {

@@ -36,6 +36,7 @@ typedef struct mc_retry {
     bool early_data;      /* the request came as early data */
     bool configured;      /* by policy or headers, even if nothing is retriable; false once stopped */
     bool immediate;       /* the next try does not wait */
+    bool asked;           /* it waits as long as the response asked */
     bool charged;         /* holds one of the cluster's retries (CB-8) */
 } mc_retry;
 
@@ -52,6 +53,8 @@ mc_retry_verdict mc_retry_hedge(mc_retry *retry);
 bool mc_retry_wants_response(const mc_retry *retry, uint16_t status, const mc_headers *response);
 /* The wait before the try that was granted: full jitter (RF-24), or what the response asked for (RF-25). */
 uint64_t mc_retry_wait_ms(mc_retry *retry, mc_random *random);
+/* The wait is over: from now on the further try counts. */
+void mc_retry_begins(mc_retry *retry);
 /* No further tries. */
 void mc_retry_stop(mc_retry *retry);
 

@@ -240,7 +240,13 @@ static bool too_much(const mc_router *r, size_t more) {
 
 void mc_router_hold_back(mc_router *r, size_t waiting) {
     const uint32_t limit = r->stream->hcm->buffer_limit;
-    if (waiting > limit && limit != 0 && !r->body_paused) {
+    mc_try *t = mc_router_newest(r);
+    if (waiting <= limit || limit == 0) {
+        return;
+    }
+    if (t != NULL) {
+        mc_try_block(t);
+    } else if (!r->body_paused) {
         r->body_paused = true;
         mc_filter_decode_pause(r->filter);
     }

@@ -44,7 +44,7 @@ typedef struct mc_try {
     bool head_ends;        /* and is all there is */
     bool end_passed;       /* nothing more passes them */
     bool awaiting;         /* no response headers yet */
-    bool blocked;          /* the request is paused because this connection is full */
+    bool blocked;          /* the request is paused: this connection is full, or too much waits for it */
     uint8_t pauses;        /* of the response: the client's connection is full, a filter holds much */
     bool hedged;           /* another try was made because this one is slow (RF-16) */
     bool timeout_reported; /* to outlier detection */
@@ -104,7 +104,7 @@ struct mc_router {
     bool terminates;       /* CONNECT ends here: its payload goes upstream as it is (HC-46) */
     bool websocket;        /* only a 101 accepts it */
     bool payload_waits;    /* until the upstream accepted the upgrade (HC-46) */
-    bool body_paused;      /* too much is held while connecting */
+    bool body_paused;      /* too much is held between two tries */
     bool response_started; /* headers, perhaps informational, went to the chain */
     uint64_t *tried; /* hashes of addresses, MC_TRIED_MAX, the newest replace the oldest; NULL: nobody asks (RF-26) */
     uint32_t tried_count;
@@ -185,6 +185,9 @@ void mc_try_drop(mc_try *t);
 /* Takes it down. */
 void mc_try_cancel(mc_try *t);
 void mc_router_cancel_tries(mc_router *r, const mc_try *but);
+/* The client waits for this try's connection, and no longer. */
+void mc_try_block(mc_try *t);
+void mc_try_unblock(mc_try *t);
 /* Events of its attempt. */
 void mc_try_on_ready(mc_attempt *attempt);
 void mc_try_on_failure(mc_attempt *attempt, mc_reset_reason reason);
@@ -288,9 +291,10 @@ void mc_shadows_cancel(mc_router *r);
 
 /* --- shadow_request.c --------------------------------------------------------------------------------------------------------- */
 
-/* What the copy that `policy` wants is sent with, of the request as it goes upstream. `to` is empty, its memory outlives the stream's. */
+/* What the copy that `policy` wants is sent with, of the request as it goes upstream. `to` is empty, its memory outlives the stream's.
+ * *timeout_ms: how long its answer may take, 0: for ever. */
 MC_MUST_CHECK mc_status mc_shadow_request(const mc_router *r, const mc_mirror_policy *policy, const mc_cluster *cluster,
-                                          mc_headers *to);
+                                          mc_headers *to, uint64_t *timeout_ms);
 MC_MUST_CHECK mc_status mc_shadow_copy(const mc_headers *from, mc_headers *to);
 
 #endif

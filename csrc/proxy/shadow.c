@@ -44,9 +44,18 @@ static void free_shadow(mc_deferred *deferred) {
     mc_arena_fini(&arena);
 }
 
+static void pause_client(mc_shadow *s) {
+    if (!s->paused) {
+        s->paused = true;
+        S_COUNT(s, upstream_flow_control_backed_up_total);
+        mc_filter_decode_pause(s->router->filter);
+    }
+}
+
 static void resume_client(mc_shadow *s) {
     if (s->paused) {
         s->paused = false;
+        S_COUNT(s, upstream_flow_control_drained_total);
         mc_filter_decode_resume(s->router->filter);
     }
 }
@@ -274,9 +283,8 @@ static void on_reset(mc_attempt *attempt, mc_reset_reason reason) { failed(shado
 
 static void on_high(mc_attempt *attempt) {
     mc_shadow *s = shadow_of(attempt);
-    if (s->router != NULL && !s->paused) {
-        s->paused = true;
-        mc_filter_decode_pause(s->router->filter);
+    if (s->router != NULL) {
+        pause_client(s);
     }
 }
 
@@ -325,7 +333,6 @@ static void make(mc_router *r, const mc_mirror_policy *policy) {
     s->upstream = upstream;
     s->router = r;
     s->counted = !r->options->no_dynamic_stats;
-    s->timeout_ms = r->timeout_ms;
     s->upgrade = r->stream->upgrade;
     s->websocket = r->websocket;
     s->timeout.fire = timed_out;
@@ -335,7 +342,7 @@ static void make(mc_router *r, const mc_mirror_policy *policy) {
     s->attempt.events = &shadow_events;
     mc_buffer_init(&s->body, mc_net_chunks(proxy->net));
     mc_headers_init(&s->request, &s->arena);
-    if (mc_shadow_request(r, policy, upstream->cluster, &s->request) != MC_OK) {
+    if (mc_shadow_request(r, policy, upstream->cluster, &s->request, &s->timeout_ms) != MC_OK) {
         arena = s->arena;
         mc_arena_fini(&arena);
         return;
@@ -486,7 +493,7 @@ void mc_shadows_start(mc_router *r, bool end_stream) {
 }
 
 void mc_shadows_data(mc_router *r, mc_slice data) {
-    const uint32_t limit = r->stream->hcm->buffer_limit;
+    const uint64_t limit = r->body_limit > 1 ? r->body_limit : 1;
     for (mc_shadow *s = r->shadows, *next; s != NULL; s = next) {
         next = s->next;
         if (s->ready) {
@@ -494,9 +501,8 @@ void mc_shadows_data(mc_router *r, mc_slice data) {
         } else if (mc_buffer_append(&s->body, data) != MC_OK) {
             mc_attempt_cancel(&s->attempt);
             finish(s);
-        } else if (limit != 0 && s->body.length > limit && !s->paused) {
-            s->paused = true;
-            mc_filter_decode_pause(r->filter);
+        } else if (s->body.length > limit) {
+            pause_client(s);
         }
     }
 }

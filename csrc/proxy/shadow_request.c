@@ -37,7 +37,7 @@ static mc_status set_host(const mc_mirror_policy *policy, mc_headers *request) {
 }
 
 /* What a request of our own says of itself. */
-static mc_status sign(const mc_router *r, mc_headers *request) {
+static mc_status sign(const mc_router *r, uint64_t timeout_ms, mc_headers *request) {
     const mc_hcm *hcm = r->stream->hcm;
     char text[MC_ADDRESS_TEXT], digits[20];
     mc_status status = mc_headers_set_known_ref(request, MC_H_X_ENVOY_INTERNAL, MC_SLICE("true"));
@@ -45,9 +45,9 @@ static mc_status sign(const mc_router *r, mc_headers *request) {
         status = mc_headers_append_value(request, MC_H_X_FORWARDED_FOR, MC_SLICE(","),
                                          mc_slice_of(text, mc_address_ip(&hcm->node_address, text)));
     }
-    if (status == MC_OK && r->timeout_ms != 0 && !hcm->chain.router.suppress_envoy_headers) {
+    if (status == MC_OK && timeout_ms != 0 && !hcm->chain.router.suppress_envoy_headers) {
         status = mc_headers_set_known(request, MC_H_X_ENVOY_EXPECTED_RQ_TIMEOUT_MS,
-                                      mc_slice_of(digits, mc_format_u64(digits, r->timeout_ms)));
+                                      mc_slice_of(digits, mc_format_u64(digits, timeout_ms)));
     }
     return status;
 }
@@ -74,12 +74,20 @@ static mc_status filter_request(const mc_router *r, const mc_cluster *cluster, m
     return mc_headers_set_known(request, MC_H_PATH, mc_headers_get_known(request, MC_H_PATH));
 }
 
+/* The router's own, unless a header is heeded that says what is expected (RF-11): here, what the router announced. */
+static uint64_t timeout_of(const mc_router *r, const mc_headers *request) {
+    const mc_slice expected = mc_headers_get_known(request, MC_H_X_ENVOY_EXPECTED_RQ_TIMEOUT_MS);
+    uint64_t ms;
+    return r->options->respect_expected_timeout && mc_slice_number(expected, UINT64_MAX, &ms) == MC_OK ? ms
+                                                                                                       : r->timeout_ms;
+}
+
 mc_status mc_shadow_request(const mc_router *r, const mc_mirror_policy *policy, const mc_cluster *cluster,
-                            mc_headers *to) {
+                            mc_headers *to, uint64_t *timeout_ms) {
     mc_status status = mc_shadow_copy(&r->stream->request, to);
-    if (status == MC_OK && (status = mutate(r, policy, to)) == MC_OK && (status = set_host(policy, to)) == MC_OK &&
-        (status = sign(r, to)) == MC_OK) {
-        status = filter_request(r, cluster, to);
+    if (status == MC_OK && (status = mutate(r, policy, to)) == MC_OK && (status = set_host(policy, to)) == MC_OK) {
+        *timeout_ms = timeout_of(r, to);
+        status = sign(r, *timeout_ms, to);
     }
-    return status;
+    return status == MC_OK ? filter_request(r, cluster, to) : status;
 }

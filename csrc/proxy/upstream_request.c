@@ -2,6 +2,24 @@
 #include "proxy/router_internal.h"
 #include "proxy/upstream_chain.h"
 
+/* --- back-pressure ------------------------------------------------------------------------------------------------------ */
+
+void mc_try_block(mc_try *t) {
+    if (!t->blocked) {
+        t->blocked = true;
+        MC_R_COUNT(t->router, upstream_flow_control_backed_up_total);
+        mc_filter_decode_pause(t->router->filter);
+    }
+}
+
+void mc_try_unblock(mc_try *t) {
+    if (MC_UNLIKELY(t->blocked)) {
+        t->blocked = false;
+        MC_R_COUNT(t->router, upstream_flow_control_drained_total);
+        mc_filter_decode_resume(t->router->filter);
+    }
+}
+
 /* --- writing ---------------------------------------------------------------------------------------------------------- */
 
 void mc_try_write(mc_try *t, mc_slice data) {
@@ -48,7 +66,8 @@ void mc_try_give_end(mc_try *t) {
     }
 }
 
-static void resume_body(mc_router *r) {
+static void resume_body(mc_router *r, mc_try *t) {
+    mc_try_unblock(t);
     if (r->body_paused) {
         r->body_paused = false;
         mc_filter_decode_resume(r->filter);
@@ -68,7 +87,7 @@ static void give_body(mc_router *r, mc_try *t) {
         (void)mc_router_stop_keeping(r);
     }
     if (t->ready) {
-        resume_body(r);
+        resume_body(r, t);
     }
 }
 
@@ -145,7 +164,7 @@ static void write_passed(mc_try *t) {
             mc_try_write_end(t);
         }
     }
-    resume_body(r);
+    resume_body(r, t);
 }
 
 /* The try has its connection. */
@@ -194,21 +213,8 @@ void mc_try_on_failure(mc_attempt *attempt, mc_reset_reason reason) {
     mc_try_failed(t, reason);
 }
 
-void mc_try_on_high(mc_attempt *attempt) {
-    mc_try *t = try_of(attempt);
-    if (!t->blocked) {
-        t->blocked = true;
-        mc_filter_decode_pause(t->router->filter);
-    }
-}
-
-void mc_try_on_low(mc_attempt *attempt) {
-    mc_try *t = try_of(attempt);
-    if (t->blocked) {
-        t->blocked = false;
-        mc_filter_decode_resume(t->router->filter);
-    }
-}
+void mc_try_on_high(mc_attempt *attempt) { mc_try_block(try_of(attempt)); }
+void mc_try_on_low(mc_attempt *attempt) { mc_try_unblock(try_of(attempt)); }
 
 /* --- the end of a try ---------------------------------------------------------------------------------------------------- */
 
@@ -273,10 +279,7 @@ void mc_try_drop(mc_try *t) {
     if (MC_UNLIKELY((r->per_try_ms | r->per_try_idle_ms | r->duration_ms) != 0)) {
         mc_try_disarm(t);
     }
-    if (t->blocked) {
-        t->blocked = false;
-        mc_filter_decode_resume(r->filter);
-    }
+    mc_try_unblock(t);
     if (r->final == t) {
         r->final = NULL;
     }

@@ -25,6 +25,7 @@ void mc_router_backoff_fired(mc_timer *timer) {
     mc_router *r = MC_CONTAINER(timer, mc_router, backoff);
     mc_stream *stream = r->stream;
     r->waiting = false;
+    mc_retry_begins(&r->retry);
     r->retried = true;
     stream->attempts += stream->attempts < UINT8_MAX;
     stream->first_upstream_us = 0;

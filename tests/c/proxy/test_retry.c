@@ -211,6 +211,7 @@ TEST(too_early_is_tried_again_at_once) { /* RF-21 */
     mc_retry retry = start(&policy);
     CHECK_INT(mc_retry_response(&retry, 425, &response, 0), MC_RETRY_YES);
     CHECK_U64(mc_retry_wait_ms(&retry, &generator), 0);
+    mc_retry_begins(&retry);
     CHECK_U64(counted("upstream_rq_retry_backoff_exponential"), 0);
     mc_retry_stop(&retry);
     set(&request, "early-data", "1");
@@ -228,7 +229,10 @@ TEST(tries_are_spent_in_order) { /* RF-23 */
     mc_retry retry = start(&policy);
     CHECK_INT(mc_retry_response(&retry, 500, &response, 0), MC_RETRY_YES);
     CHECK_INT(cluster->breakers[MC_PRIORITY_DEFAULT].retries.count, 1);
+    CHECK_U64(counted("upstream_rq_retry"), 0); /* not before its wait is over */
+    mc_retry_begins(&retry);
     CHECK_INT(mc_retry_reset(&retry, MC_RESET_REMOTE_RESET, true), MC_RETRY_YES);
+    mc_retry_begins(&retry);
     CHECK_INT(cluster->breakers[MC_PRIORITY_DEFAULT].retries.count, 1);
     CHECK_INT(mc_retry_response(&retry, 500, &response, 0), MC_RETRY_LIMIT);
     mc_retry_stop(&retry);
@@ -318,6 +322,7 @@ TEST(waits_are_jittered_and_grow) { /* RF-24 */
     for (size_t i = 0; i < sizeof intervals / sizeof intervals[0]; i++) {
         const uint64_t draw = mc_random_next(&same);
         CHECK_U64(mc_retry_wait_ms(&retry, &generator), draw % intervals[i]);
+        mc_retry_begins(&retry);
     }
     CHECK_U64(counted("upstream_rq_retry_backoff_exponential"), 6);
     end();
@@ -334,6 +339,7 @@ static uint64_t wait_after(const mc_retry_policy *policy, const char *name, cons
     mc_retry retry = start(policy);
     CHECK_INT(mc_retry_response(&retry, 503, &response, NOW_S * 1000 + 500), MC_RETRY_YES);
     uint64_t wait = mc_retry_wait_ms(&retry, &generator);
+    mc_retry_begins(&retry);
     mc_retry_stop(&retry);
     return wait;
 }
