@@ -245,6 +245,25 @@ TEST(a_redirect_is_followed_inside) {
     end();
 }
 
+TEST(each_leg_receives_the_body) {
+    static const char said[] =
+        "},\"response_headers_to_add\":[{\"header\":{\"key\":\"x-got\",\"value\":\"%BYTES_RECEIVED%\"}}]"
+        ",\"metadata\":{";
+    char config[4096];
+    snprintf(config, sizeof config,
+             CONFIG(LISTENER("", TO("a", FOLLOW("")) "," TO("b", "%s")), CLUSTER("", ENDPOINT("10.0.0.1"))), said);
+    begin(config);
+    p.serve = silent;
+    send_now("POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabc");
+    (void)heard(0);
+    say(0, MOVED("http://h/b", ""));
+    pipeline_run(&p, 1);
+    (void)heard(0);
+    say(0, OK);
+    CHECK_HAS(received(), "x-got: 6\r\n");
+    end();
+}
+
 TEST(a_303_becomes_a_get) {
     begin(ROUTES(FOLLOW("\"redirect_response_codes\":[303]")));
     p.serve = silent;
