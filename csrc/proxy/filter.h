@@ -165,8 +165,9 @@ typedef struct mc_reply {
     uint64_t flags;           /* response flags */
     const mc_header *headers; /* further headers, names lower-case; copied */
     size_t header_count;
-    bool of_route; /* the route itself answers: what it adds to responses comes behind `headers` */
-    bool as_is;    /* a response, no refusal: nothing maps it, adds to it or makes it gRPC; without a body */
+    mc_slice content_type; /* of the body, whatever is added to responses says; empty: as that says, else plain text */
+    bool of_route;         /* the route itself answers: what it adds to responses comes behind `headers` */
+    bool as_is;            /* a response, no refusal: nothing maps it, adds to it or makes it gRPC; without a body */
 } mc_reply;
 
 /* A local reply (HC-4, HC-5): through the encoder filters when nothing of a response was seen, else the stream is reset. */

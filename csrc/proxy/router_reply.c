@@ -32,7 +32,7 @@ static mc_status format_direct(mc_stream *stream, const mc_direct_response *dire
     }
     mc_route_scene(&request, &stream->request, NULL, &info);
     info.local_reply_body = direct->body;
-    info.status = direct->status;
+    info.status = 0; /* it is not an answer yet */
     return mc_format_run_arena(direct->format, &info, &stream->arena, body);
 }
 
@@ -44,23 +44,22 @@ static mc_status locate_direct(mc_stream *stream, mc_slice *location) {
 }
 
 void mc_router_reply_direct(mc_stream *stream, const mc_direct_response *direct) {
-    mc_header headers[2];
+    mc_header location;
     mc_reply reply = {.status = direct->status,
                       .body = direct->body,
                       .details = "direct_response",
-                      .headers = headers,
+                      .headers = &location,
                       .of_route = true};
     mc_status status = MC_OK;
     MC_HCM_COUNT(stream, rq_direct_response);
     if (MC_UNLIKELY(direct->format != NULL)) {
-        headers[reply.header_count++] =
-            (mc_header){.name = MC_SLICE_INIT("content-type"), .id = MC_H_CONTENT_TYPE, .value = direct->content_type};
+        reply.content_type = direct->content_type;
         status = format_direct(stream, direct, &reply.body);
     }
     if (MC_UNLIKELY(direct->status == 201 || direct->status / 100 == 3) && status == MC_OK) {
-        mc_header *location = &headers[reply.header_count++];
-        *location = (mc_header){.name = MC_SLICE_INIT("location"), .id = MC_H_LOCATION};
-        status = locate_direct(stream, &location->value);
+        reply.header_count = 1;
+        location = (mc_header){.name = MC_SLICE_INIT("location"), .id = MC_H_LOCATION};
+        status = locate_direct(stream, &location.value);
     }
     if (status != MC_OK) {
         mc_stream_reset(stream, MC_FLAG(LR), "out_of_memory");

@@ -96,6 +96,9 @@ static mc_status make_reply(mc_stream *stream, const mc_reply *asked, mc_headers
     if (asked->of_route) {
         MC_TRY(mutate_reply(stream, asked, headers));
     }
+    if (asked->content_type.n > 0) {
+        MC_TRY(mc_headers_set_known(headers, MC_H_CONTENT_TYPE, asked->content_type));
+    }
     const mc_slice type = mc_headers_get_known(headers, MC_H_CONTENT_TYPE);
     MC_TRY(rewrite_reply(stream, &reply));
     const bool changed =

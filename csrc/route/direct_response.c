@@ -25,8 +25,10 @@ mc_status mc_compile_direct_response(mc_compile *c, const mc_value *value, mc_ro
     if (format != NULL) {
         c->table->formats = true;
         MC_TRY(mc_error_in(mc_format_compile(c->arena, format, &response->format, c->error), c->error, "body_format"));
-        MC_TRY(mc_error_in(mc_format_content_type(c->arena, format, &response->content_type, c->error), c->error,
-                           "body_format"));
+        if (mc_value_get(format, "content_type") != NULL || mc_value_get(format, "json_format") != NULL) {
+            MC_TRY(mc_error_in(mc_format_content_type(c->arena, format, &response->content_type, c->error), c->error,
+                               "body_format"));
+        }
     }
     out->action = MC_ROUTE_DIRECT_RESPONSE;
     out->direct_response = response;

@@ -78,26 +78,44 @@ static mc_slice request_host(const mc_headers *headers, mc_slice scheme, bool ne
     mc_slice port = mc_slice_from(host, colon);
     bool remove = new_port;
     if (!mc_slice_eq(scheme, forwarded)) {
-        remove = remove || (mc_slice_eq(forwarded, MC_SLICE("https")) && mc_slice_eq(port, MC_SLICE(":443"))) ||
-                 (mc_slice_eq(forwarded, MC_SLICE("http")) && mc_slice_eq(port, MC_SLICE(":80")));
+        remove = remove || (mc_slice_ieq(forwarded, MC_SLICE("https")) && mc_slice_eq(port, MC_SLICE(":443"))) ||
+                 (mc_slice_ieq(forwarded, MC_SLICE("http")) && mc_slice_eq(port, MC_SLICE(":80")));
     }
     return remove ? mc_slice_until(host, colon) : host;
 }
 
-/* The new path with its query, in up to three parts. */
+/* What takes the place of the whole path: path_redirect, or what path_rewrite makes; empty: nothing. */
+static mc_status whole_path(const mc_redirect *redirect, const mc_route_request *request, mc_slice *out) {
+    mc_stream_info info;
+    *out = redirect->path;
+    if (redirect->rewrite.format == NULL) {
+        return MC_OK;
+    }
+    mc_route_scene(request, request->headers, NULL, &info);
+    return mc_format_run_arena(redirect->rewrite.format, &info, request->arena, out);
+}
+
+/* The new path with its query (RT-31): a whole one may bring its own. */
 static mc_status redirect_path(const mc_redirect *redirect, mc_slice path, const mc_route_request *request,
                                mc_slice *out) {
-    if (redirect->path.n == 0) {
+    mc_slice whole;
+    MC_TRY(whole_path(redirect, request, &whole));
+    if (mc_slice_find(whole, '?') < whole.n) {
+        *out = whole;
+        return MC_OK;
+    }
+    const mc_slice query = mc_slice_from(path, mc_slice_find(path, '?'));
+    if (whole.n > 0) {
+        const mc_slice parts[] = {whole, redirect->strip_query ? MC_SLICE_NONE : query};
+        return mc_arena_concat(request->arena, parts, 2, out);
+    }
+    *out = path;
+    if (redirect->rewrite.format == NULL) {
         MC_TRY(mc_path_rewrite_apply(&redirect->rewrite, path, request, request->headers, out));
         *out = out->p == NULL ? path : *out;
-        return MC_OK;
     }
-    if (mc_slice_find(redirect->path, '?') < redirect->path.n) {
-        *out = redirect->path;
-        return MC_OK;
-    }
-    const mc_slice parts[] = {redirect->path, mc_slice_from(path, mc_slice_find(path, '?'))};
-    return mc_arena_concat(request->arena, parts, 2, out);
+    *out = redirect->strip_query ? mc_slice_until(*out, mc_slice_find(*out, '?')) : *out;
+    return MC_OK;
 }
 
 static mc_slice request_scheme(const mc_headers *headers) {
@@ -111,8 +129,9 @@ static mc_slice request_scheme(const mc_headers *headers) {
 mc_status mc_route_redirect_rewrite(const mc_route_match *match, const mc_route_request *request, mc_headers *headers,
                                     bool suppress_envoy_headers) {
     const mc_redirect *redirect = match->tls_redirect ? NULL : match->route->redirect;
-    return redirect == NULL ? MC_OK
-                            : mc_path_rewrite_headers(&redirect->rewrite, request, headers, suppress_envoy_headers);
+    return redirect == NULL || redirect->rewrite.format != NULL
+               ? MC_OK
+               : mc_path_rewrite_headers(&redirect->rewrite, request, headers, suppress_envoy_headers);
 }
 
 mc_status mc_route_redirect_location(const mc_route_match *match, const mc_route_request *request, mc_slice *out) {
@@ -127,10 +146,6 @@ mc_status mc_route_redirect_location(const mc_route_match *match, const mc_route
     mc_slice scheme = redirect->scheme.n > 0 ? redirect->scheme : request_scheme(headers);
     mc_slice host = redirect->host.n > 0 ? redirect->host : request_host(headers, scheme, redirect->port.n > 0);
     MC_TRY(redirect_path(redirect, path, request, &path));
-    bool own_query = mc_slice_find(redirect->path, '?') < redirect->path.n;
-    if (redirect->strip_query && !own_query) {
-        path = mc_slice_until(path, mc_slice_find(path, '?'));
-    }
     mc_slice slash = path.n > 0 && path.p[0] == '/' ? MC_SLICE_NONE : MC_SLICE("/");
     const mc_slice parts[] = {scheme, MC_SLICE("://"), host, redirect->port, slash, path};
     return mc_arena_concat(request->arena, parts, 6, out);

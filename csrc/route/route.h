@@ -201,7 +201,7 @@ typedef struct mc_direct_response {
     mc_slice body;
     const struct mc_format
         *format;           /* body_format: what the body is made with, `body` its %LOCAL_REPLY_BODY%; NULL: none */
-    mc_slice content_type; /* of what `format` makes */
+    mc_slice content_type; /* of what `format` makes; empty: nobody said */
 } mc_direct_response;
 
 typedef struct mc_weighted_cluster {

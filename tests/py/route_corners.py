@@ -206,6 +206,8 @@ PATH_REDIRECTS: tuple[Tree, ...] = (
     {"prefix_rewrite": "?z"},
     {"prefix_rewrite": "/p", "strip_query": True},
     {"path_rewrite": "%REQ(x-a)%"},
+    {"path_rewrite": "%REQ(x-a)%", "strip_query": True},
+    {"path_rewrite": "/n?z=%REQ(x-a)%", "strip_query": True},
     rewrite(".*", ""),
     rewrite(".*", "") | {"strip_query": True},
     rewrite("[^/]*$", ""),
@@ -231,6 +233,10 @@ def changing() -> Iterable[Corner]:
     for redirect in REDIRECTS:
         entry = {"match": {"prefix": "/"}, "redirect": redirect}
         yield table(entry), [ask("/o", host) for host in FROM]
+        if redirect.keys() & {"https_redirect", "scheme_redirect"}:
+            protos = [("x-forwarded-proto", text) for text in ("HTTP", "HTTPS", "https", "http")]
+            asked = [ask("/o", f"h:{port}", proto) for proto in protos for port in (80, 443)]
+            yield table(entry), asked
     extra = ([], [("x-a", "/y")], [("x-a", "yy"), ("x-forwarded-host", "h")])
     asked = [ask(path, "h", *headers) for path in TARGETS for headers in extra]
     for match in (PREFIX, PLAIN):

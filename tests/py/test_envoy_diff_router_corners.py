@@ -85,6 +85,40 @@ def test_answers_without_an_upstream(sides: Pair) -> None:
     check(sides(routes, host=COUNTS), cases)
 
 
+TOLD = "%RESPONSE_CODE%|%RESPONSE_FLAGS%|%LOCAL_REPLY_BODY%|%GRPC_STATUS%"
+FORMS = (
+    f"text_format: '{TOLD}'",
+    f"text_format_source: {{inline_string: '{TOLD}'}}, content_type: a/b",
+    "json_format: {code: '%RESPONSE_CODE%', body: '%LOCAL_REPLY_BODY%'}",
+    "text_format_source: {inline_string: ''}",
+)
+TYPES_ADDED = (
+    "APPEND_IF_EXISTS_OR_ADD",
+    "ADD_IF_ABSENT",
+    "OVERWRITE_IF_EXISTS_OR_ADD",
+    "OVERWRITE_IF_EXISTS",
+)
+
+
+def test_what_a_direct_response_formats(sides: Pair) -> None:
+    """Made before anything else is known of the answer, and of its own type whatever is added."""
+    routes, cases = [], []
+    for form in FORMS:
+        for action in ("", *TYPES_ADDED):
+            kind = "{header: {key: content-type, value: x/y}, append_action: %s}" % action
+            added = f", response_headers_to_add: [{kind}]" if action else ""
+            for body in ("", "body: {inline_string: hi}, "):
+                path = f"/{len(routes)}/"
+                routes.append(
+                    f"{{match: {{prefix: {path}}}, direct_response: {{status: 418, {body}"
+                    f"body_format: {{{form}}}}}{added}}}"
+                )
+                cases.append(request(f"GET {path}"))
+        cases.append(request(f"HEAD {path}"))
+        cases.append(request(f"GET {path}", GRPC))
+    check(sides(routes), cases)
+
+
 def test_circuit_breakers(sides: Pair) -> None:
     limits = "circuit_breakers: {thresholds: [{%s}]},"
     budget = "max_retries: 0, retry_budget: {budget_percent: {value: 0}, min_retry_concurrency: 0}"

@@ -87,7 +87,7 @@ TEST(redirect_locations) {
          "'path_match_policy': {'name': 'm', 'typed_config': {'@type': "
          "'t/envoy.extensions.path.match.uri_template.v3.UriTemplateMatchConfig', 'path_template': '/x/{a}'}}",
          "h.io/x/yy?q\n:scheme: http", "http://h.io/newq"},
-        {"'path_rewrite': '/by%REQ(:path)%', 'strip_query': true", "'prefix': '/'", "h.io/a?q", "http://h.io/by/a"},
+        {"'path_rewrite': '/by%REQ(:path)%', 'strip_query': true", "'prefix': '/'", "h.io/a?q", "http://h.io/by/a?q"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         CHECK_SLICE(location(cases[i].redirect, cases[i].match, cases[i].request), cases[i].expected);
