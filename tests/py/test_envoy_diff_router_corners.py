@@ -105,8 +105,8 @@ def test_what_a_direct_response_formats(sides: Pair) -> None:
     routes, cases = [], []
     for form in FORMS:
         for action in ("", *TYPES_ADDED):
-            kind = "{header: {key: content-type, value: x/y}, append_action: %s}" % action
-            added = f", response_headers_to_add: [{kind}]" if action else ""
+            kind = f"header: {{key: content-type, value: x/y}}, append_action: {action}"
+            added = f", response_headers_to_add: [{{{kind}}}]" if action else ""
             for body in ("", "body: {inline_string: hi}, "):
                 path = f"/{len(routes)}/"
                 routes.append(
