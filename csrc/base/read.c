@@ -77,17 +77,20 @@ mc_status mc_dup_lower(mc_arena *arena, mc_slice text, mc_slice *out) {
     return MC_OK;
 }
 
+mc_status mc_read_data(mc_arena *arena, const mc_value *source, mc_slice *out, mc_error *error) {
+    static const char *const known[] = {"inline_string", "inline_bytes", NULL};
+    MC_TRY(mc_refuse_unknown(source, known, error));
+    MC_TRY(mc_read_text(arena, source, "inline_string", out, error));
+    return mc_value_get(source, "inline_bytes") == NULL
+               ? MC_OK
+               : mc_value_read_bytes(source, "inline_bytes", arena, out, error);
+}
+
 mc_status mc_read_data_source(mc_arena *arena, const mc_value *object, const char *field, mc_slice *out,
                               mc_error *error) {
     const mc_value *source;
-    static const char *const known[] = {"inline_string", "inline_bytes", NULL};
     MC_TRY(mc_value_read_object(object, field, &source, error));
-    MC_TRY(mc_error_in(mc_refuse_unknown(source, known, error), error, "%s", field));
-    MC_TRY(mc_error_in(mc_read_text(arena, source, "inline_string", out, error), error, "%s", field));
-    if (mc_value_get(source, "inline_bytes") != NULL) {
-        return mc_error_in(mc_value_read_bytes(source, "inline_bytes", arena, out, error), error, "%s", field);
-    }
-    return MC_OK;
+    return mc_error_in(mc_read_data(arena, source, out, error), error, "%s", field);
 }
 
 mc_status mc_read_percent(const mc_value *object, const char *field, double *out, mc_error *error) {

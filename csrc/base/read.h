@@ -26,6 +26,8 @@ MC_MUST_CHECK mc_status mc_read_name(mc_arena *arena, const mc_value *object, co
 MC_MUST_CHECK mc_status mc_dup_lower(mc_arena *arena, mc_slice text, mc_slice *out);
 /* A DataSource that is inline; filename and environment_variable are resolved before configuration comes
  * here. */
+MC_MUST_CHECK mc_status mc_read_data(mc_arena *arena, const mc_value *source, mc_slice *out, mc_error *error);
+/* One in a field. */
 MC_MUST_CHECK mc_status mc_read_data_source(mc_arena *arena, const mc_value *object, const char *field, mc_slice *out,
                                             mc_error *error);
 

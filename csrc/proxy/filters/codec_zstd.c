@@ -10,13 +10,43 @@ typedef struct settings {
     uint32_t level;
     uint64_t strategy;
     bool checksum;
+    mc_slice *dictionaries; /* to pack: one at most */
+    size_t dictionary_count;
 } settings;
 
 typedef struct stream {
     ZSTD_CCtx *encoder;
     ZSTD_DCtx *decoder;
+    const settings *settings;
+    bool begun;
     bool failed;
 } stream;
+
+/* As Envoy, files are not watched. */
+static mc_status read_dictionaries(mc_arena *arena, const mc_value *config, bool compress, settings *out,
+                                   mc_error *error) {
+    const mc_value *list;
+    size_t count;
+    if (compress) {
+        count = mc_value_get(config, "dictionary") != NULL;
+    } else {
+        MC_TRY(mc_value_read_list(config, "dictionaries", &list, &count, error));
+    }
+    out->dictionaries = mc_arena_zalloc(arena, (count + 1) * sizeof *out->dictionaries);
+    if (out->dictionaries == NULL) {
+        return MC_ENOMEM;
+    }
+    out->dictionary_count = count;
+    for (size_t i = 0; i < count; i++) {
+        if (compress) {
+            MC_TRY(mc_read_data_source(arena, config, "dictionary", &out->dictionaries[i], error));
+        } else {
+            MC_TRY(mc_error_in(mc_read_data(arena, &list[i], &out->dictionaries[i], error), error, "dictionaries[%zu]",
+                               i));
+        }
+    }
+    return MC_OK;
+}
 
 static mc_status compile(mc_arena *arena, const mc_value *config, bool compress, void **out, mc_error *error) {
     static const mc_name_value strategies[] = {{"DEFAULT", 0}, {"FAST", 1},     {"DFAST", 2},   {"GREEDY", 3},
@@ -28,6 +58,7 @@ static mc_status compile(mc_arena *arena, const mc_value *config, bool compress,
         return MC_ENOMEM;
     }
     settings->level = 3;
+    MC_TRY(read_dictionaries(arena, config, compress, settings, error));
     MC_TRY(mc_value_read_u32(config, "compression_level", &settings->level, error));
     MC_TRY(mc_value_read_bool(config, "enable_checksum", &settings->checksum, error));
     return mc_read_enum(config, "strategy", strategies, &settings->strategy, error);
@@ -57,13 +88,35 @@ static void *open_stream(const void *config, bool compress) {
         ZSTD_CCtx_setParameter(stream->encoder, ZSTD_c_checksumFlag, settings->checksum);
         ZSTD_CCtx_setParameter(stream->encoder, ZSTD_c_strategy, (int)settings->strategy);
     }
+    stream->settings = settings;
+    if (compress && settings->dictionary_count > 0) {
+        const mc_slice bytes = settings->dictionaries[0];
+        stream->failed = ZSTD_isError(ZSTD_CCtx_loadDictionary(stream->encoder, bytes.p, bytes.n));
+    }
     return stream;
+}
+
+/* The first bytes name the dictionary that they were packed with, if any. */
+static void find_dictionary(stream *stream, mc_slice in) {
+    const unsigned id = ZSTD_getDictID_fromFrame(in.p, in.n);
+    stream->begun = true;
+    stream->failed = id != 0;
+    for (size_t i = 0; stream->failed && i < stream->settings->dictionary_count; i++) {
+        const mc_slice bytes = stream->settings->dictionaries[i];
+        if (ZSTD_getDictID_fromDict(bytes.p, bytes.n) == id) {
+            stream->failed = ZSTD_isError(ZSTD_DCtx_loadDictionary(stream->decoder, bytes.p, bytes.n));
+            return;
+        }
+    }
 }
 
 static mc_status run(void *object, mc_slice in, bool finish, mc_buffer *out) {
     stream *stream = object;
     ZSTD_inBuffer input = {in.p, in.n, 0};
     char piece[4096];
+    if (stream->decoder != NULL && !stream->begun && in.n > 0) {
+        find_dictionary(stream, in);
+    }
     bool more = !stream->failed;
     while (more) {
         ZSTD_outBuffer output = {piece, sizeof piece, 0};

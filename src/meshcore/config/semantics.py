@@ -265,10 +265,27 @@ def _format(tree: Tree) -> Tree:
 
 
 def _direct_response(tree: Tree) -> Tree:
-    source = tree.get("body", {})
-    if not _is_outside(source):
+    return {**tree, "body": _inline(tree["body"], "body")} if "body" in tree else tree
+
+
+def _dictionary(tree: Tree) -> Tree:
+    if "dictionary" not in tree:
         return tree
-    return {**tree, "body": {"inline_bytes": b64encode(_read(source, "body")).decode()}}
+    return {**tree, "dictionary": _inline(tree["dictionary"], "dictionary")}
+
+
+def _dictionaries(tree: Tree) -> Tree:
+    if "dictionaries" not in tree:
+        return tree
+    inline = [_inline(each, "dictionaries") for each in tree["dictionaries"]]
+    return {**tree, "dictionaries": inline}
+
+
+def _inline(source: Tree, field: str) -> Tree:
+    """The same DataSource, out of nowhere else."""
+    if not _is_outside(source):
+        return source
+    return {"inline_bytes": b64encode(_read(source, field)).decode()}
 
 
 def _is_outside(source: Tree) -> bool:
@@ -411,6 +428,8 @@ HOOKS: Final[dict[str, Callable[[Tree], Tree]]] = {
     "envoy.extensions.access_loggers.open_telemetry.v3.OpenTelemetryAccessLogConfig": _otel_log,
     "envoy.extensions.clusters.dns.v3.DnsCluster": _resolvers,
     "envoy.extensions.common.dynamic_forward_proxy.v3.DnsCacheConfig": _cache,
+    "envoy.extensions.compression.zstd.compressor.v3.Zstd": _dictionary,
+    "envoy.extensions.compression.zstd.decompressor.v3.Zstd": _dictionaries,
     "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager": (
         _http_connection_manager
     ),

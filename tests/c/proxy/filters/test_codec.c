@@ -3,6 +3,10 @@
 
 #include "../../test.h"
 #include "base/arena.h"
+#include "base/base64.h"
+#ifdef MC_WITH_ZSTD
+#include <zdict.h>
+#endif
 
 enum { SIZE = 300000 };
 
@@ -16,13 +20,13 @@ static const mc_codec *codec(int number, bool compress) {
     return mc_codec_find(mc_slice_cstr(name), compress);
 }
 
-static mc_status pass(const mc_codec *codec, bool compress, mc_slice in, size_t cut, mc_buffer *out) {
-    static const mc_value object = {.kind = MC_OBJECT};
+static mc_status pass_as(const mc_codec *codec, bool compress, const mc_value *config, mc_slice in, size_t cut,
+                         mc_buffer *out) {
     mc_arena arena;
     mc_error error;
     void *settings, *stream;
     mc_arena_init(&arena, NULL);
-    mc_status status = codec->compile(&arena, &object, compress, &settings, &error);
+    mc_status status = codec->compile(&arena, config, compress, &settings, &error);
     stream = status == MC_OK ? codec->open(settings, compress) : NULL;
     CHECK(stream != NULL);
     for (size_t at = 0; at < in.n && status == MC_OK; at += cut) {
@@ -32,6 +36,11 @@ static mc_status pass(const mc_codec *codec, bool compress, mc_slice in, size_t 
     codec->close(stream);
     mc_arena_fini(&arena);
     return status;
+}
+
+static mc_status pass(const mc_codec *codec, bool compress, mc_slice in, size_t cut, mc_buffer *out) {
+    static const mc_value object = {.kind = MC_OBJECT};
+    return pass_as(codec, compress, &object, in, cut, out);
 }
 
 static void fill(void) {
@@ -85,3 +94,63 @@ TEST(what_is_not_the_coding_is_told) {
         mc_buffer_clear(&out);
     }
 }
+
+#ifdef MC_WITH_ZSTD
+enum { SAMPLES = 2000, DICTIONARY = 4096 };
+
+static size_t say(unsigned n, char *out, size_t room) {
+    return (size_t)snprintf(out, room, "{\"id\":%u,\"name\":\"visitor-%u\",\"city\":\"%c%c\",\"joined\":true}",
+                            n * 7919, n, (int)('a' + n % 26), (int)('a' + n / 26 % 26));
+}
+
+/* A configuration with a dictionary made of what `say` says. */
+static const mc_value *with_dictionary(mc_arena *arena, const char *form) {
+    static char samples[SAMPLES * 96], json[2 * DICTIONARY + 64];
+    static size_t sizes[SAMPLES];
+    char dictionary[DICTIONARY];
+    const mc_value *config;
+    mc_slice bytes;
+    mc_error error;
+    size_t n = 0;
+    for (unsigned i = 0; i < SAMPLES; i++) {
+        n += sizes[i] = say(i, samples + n, 96);
+    }
+    size_t made = ZDICT_trainFromBuffer(dictionary, sizeof dictionary, samples, sizes, SAMPLES);
+    CHECK(!ZDICT_isError(made));
+    CHECK_INT(mc_base64_encode(arena, mc_slice_of(dictionary, made), true, &bytes), MC_OK);
+    snprintf(json, sizeof json, form, MC_SLICE_ARG(bytes));
+    CHECK_INT(mc_value_parse(arena, mc_slice_cstr(json), &config, &error), MC_OK);
+    return config;
+}
+
+TEST(zstd_packs_with_a_dictionary) {
+    char message[96], packed_bytes[256], plain_bytes[256];
+    const mc_codec *pack = codec(2, true), *unpack = codec(2, false);
+    mc_arena arena;
+    mc_buffer packed, alone, plain, none;
+    mc_arena_init(&arena, NULL);
+    const mc_value *to_pack = with_dictionary(&arena, "{\"dictionary\":{\"inline_bytes\":\"%.*s\"}}");
+    const mc_value *to_unpack =
+        with_dictionary(&arena, "{\"dictionaries\":[{\"inline_string\":\"another\"},{\"inline_bytes\":\"%.*s\"}]}");
+    const mc_slice said = mc_slice_of(message, say(77777, message, sizeof message));
+    mc_buffer_init(&packed, NULL);
+    mc_buffer_init(&alone, NULL);
+    mc_buffer_init(&plain, NULL);
+    mc_buffer_init(&none, NULL);
+    CHECK_INT(pass_as(pack, true, to_pack, said, said.n, &packed), MC_OK);
+    CHECK_INT(pass(pack, true, said, said.n, &alone), MC_OK);
+    CHECK(packed.length < alone.length);
+    const mc_slice bytes = whole(&packed, packed_bytes);
+    CHECK_INT(pass_as(unpack, false, to_unpack, bytes, bytes.n, &plain), MC_OK);
+    CHECK(mc_slice_eq(whole(&plain, plain_bytes), said));
+    CHECK_INT(pass(unpack, false, bytes, bytes.n, &none), MC_EINVAL); /* it has not this dictionary */
+    mc_buffer_clear(&plain);
+    CHECK_INT(pass_as(unpack, false, to_unpack, whole(&alone, packed_bytes), alone.length, &plain), MC_OK);
+    CHECK(mc_slice_eq(whole(&plain, plain_bytes), said));
+    mc_buffer_clear(&packed);
+    mc_buffer_clear(&alone);
+    mc_buffer_clear(&plain);
+    mc_buffer_clear(&none);
+    mc_arena_fini(&arena);
+}
+#endif
