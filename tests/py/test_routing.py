@@ -265,3 +265,23 @@ def test_many_threads_share_a_table(table: RouteTable) -> None:
     for thread in threads:
         thread.join()
     assert wrong == []
+
+
+@pytest.mark.parametrize("name", ["Host", "host", ":Authority"])
+def test_host_is_the_authority(name: str) -> None:
+    table = RouteTable(
+        """
+virtual_hosts:
+- name: v
+  domains: [a.example]
+  routes: [{match: {prefix: /}, route: {cluster: c, host_rewrite_literal: b}}]
+"""
+    )
+    for request in ([(name, "a.example"), (":path", "/")], {name: "a.example", ":path": "/"}):
+        route = table.match(request)
+        assert route is not None
+        sent = dict(route.finalize_request(request))
+        assert (sent[":authority"], sent["x-envoy-original-host"]) == ("b", "a.example")
+    assert table.match([(name.encode(), b"a.example"), (b":path", b"/")]) is not None
+    both = [(":path", "/"), ("host", "other.example"), (":authority", "a.example")]
+    assert table.match(both) is not None

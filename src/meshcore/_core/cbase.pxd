@@ -31,6 +31,7 @@ cdef extern from "base/slice.h" nogil:
         const char *p
         size_t n
     mc_slice mc_slice_of(const void *p, size_t n)
+    bint mc_slice_ieq(mc_slice a, mc_slice b)
 
 cdef extern from "base/hash.h" nogil:
     uint64_t mc_xxh64(const void *data, size_t n, uint64_t seed)

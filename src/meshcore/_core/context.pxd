@@ -4,7 +4,7 @@ cimport cython
 
 from libc.stdint cimport uint64_t
 
-from meshcore._core.cbase cimport mc_arena, mc_random
+from meshcore._core.cbase cimport mc_arena, mc_random, mc_slice
 from meshcore._core.chttp cimport mc_headers
 from meshcore._core.route cimport mc_stream_info
 
@@ -20,6 +20,9 @@ cdef class Context:
 
 # From a mapping, or None for nothing. Raises TypeError and ValueError, which name the key.
 cdef Context read_context(object mapping)
+# What HTTP/1 calls the authority, and whether headers call it by its name.
+cdef bint is_host(mc_slice name) noexcept
+cdef bint has_authority(headers) except -1
 # Appends (name, value) pairs, a list or a mapping of str or bytes.
 cdef int add_headers(mc_headers *headers, object pairs) except -1
 # A mapping's headers, each value by itself. TypeError for what is no pair though it would come apart.

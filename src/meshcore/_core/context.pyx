@@ -13,6 +13,7 @@ from meshcore._core.cbase cimport (
     mc_error,
     mc_random_seed,
     mc_slice,
+    mc_slice_ieq,
     mc_slice_of,
     mc_status,
     mc_value,
@@ -82,12 +83,24 @@ cdef int check_pair(object item) except -1:
     return 0
 
 
+cdef bint is_host(mc_slice name) noexcept:
+    """What HTTP/1 calls the authority."""
+    return name.n == 4 and mc_slice_ieq(name, mc_slice_of("host", 4))
+
+
+cdef bint has_authority(headers) except -1:
+    for pair in headers:
+        name = pair[0] if isinstance(pair, (tuple, list)) and pair else None
+        if isinstance(name, (str, bytes)) and name.lower() in (":authority", b":authority"):
+            return True
+    return False
+
+
 cdef int add_headers(mc_headers *headers, object pairs) except -1:
     cdef bytes name, value
     if isinstance(pairs, (str, bytes)):
         raise TypeError("headers must be a mapping or a list of pairs, not text")
-    if hasattr(pairs, "items"):
-        pairs = pairs_of(pairs)
+    pairs = pairs_of(pairs) if hasattr(pairs, "items") else list(pairs)
     for pair in pairs:
         check_pair(pair)
         key, text = pair
@@ -95,6 +108,8 @@ cdef int add_headers(mc_headers *headers, object pairs) except -1:
         value = octets(text, "a header value")
         if not name:
             raise ValueError("a header name must not be empty")
+        if is_host(bytes_slice(name)) and not has_authority(pairs):
+            name = b":authority"
         if mc_headers_add(
             headers,
             mc_slice_of(PyBytes_AS_STRING(name), <size_t>PyBytes_GET_SIZE(name)),

@@ -18,7 +18,7 @@ from meshcore._core.cbase cimport (
     slice_str,
 )
 from meshcore._core.chttp cimport mc_header, mc_headers_add, mc_headers_init
-from meshcore._core.context cimport Context, check_pair, pairs_of
+from meshcore._core.context cimport Context, check_pair, has_authority, is_host, pairs_of
 
 __all__ = []
 
@@ -50,8 +50,8 @@ cdef void end(call *c) noexcept:
 
 cdef int fill(call *c, headers) except -1:
     cdef mc_slice name_slice, value_slice
-    if not isinstance(headers, list) and hasattr(headers, "items"):
-        headers = pairs_of(headers)
+    if not isinstance(headers, list):
+        headers = pairs_of(headers) if hasattr(headers, "items") else list(headers)
     for pair in headers:
         if not isinstance(pair, tuple):
             check_pair(pair)
@@ -66,6 +66,8 @@ cdef int fill(call *c, headers) except -1:
         value_slice = borrowed(value)
         if name_slice.n == 0:
             raise ValueError("a header name must not be empty")
+        if is_host(name_slice) and not has_authority(headers):
+            name_slice = mc_slice_of(":authority", 10)
         check(mc_headers_add(&c.headers, name_slice, value_slice))
     return 0
 

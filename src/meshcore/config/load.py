@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -182,14 +183,24 @@ def tree_of(source: Any, type_: str) -> Any:
     if isinstance(source, Mapping):
         return source
     if isinstance(source, str):
-        if source.lstrip().startswith("{"):
-            return parse_json(source, log.warning)
-        return parse_yaml(source, log.warning)
+        return _text(source)
     if isinstance(source, os.PathLike):
         return _file(Path(source), type_)
     if hasattr(source, "DESCRIPTOR") and hasattr(source, "SerializeToString"):
         return _message_tree(source, type_)
     raise TypeError(f"a configuration cannot be a {type(source).__name__}")
+
+
+def _text(source: str) -> Any:
+    """JSON if it looks like it; but a mapping in braces may be YAML too."""
+    if not source.lstrip().startswith("{"):
+        return parse_yaml(source, log.warning)
+    try:
+        return parse_json(source, log.warning)
+    except ConfigError:
+        with contextlib.suppress(ConfigError):
+            return parse_yaml(source, log.warning)
+        raise
 
 
 def _file(path: Path, type_: str) -> Any:

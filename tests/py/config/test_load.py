@@ -281,6 +281,7 @@ def test_the_transport_socket_of_plain_text_is_what_there_is_without_one() -> No
 def test_what_the_text_is_not() -> None:
     assert fault("a: [")[1].startswith("not YAML: ")
     assert fault("{")[1].startswith("not JSON: ")
+    assert load("{node: {id: a}}").document == {"node": {"id": "a"}}  # YAML in braces
     assert fault("just text")[1] == "must be a mapping of fields, and is a single value"
     assert fault("")[1] == "must be a mapping of fields, and is empty"
     assert fault("- a")[1] == "must be a mapping of fields, and is a list"
