@@ -31,7 +31,7 @@ FAMILIES = {
     "V6_ONLY": ((socket.AF_INET6,), True),
     "V4_ONLY": ((socket.AF_INET,), True),
     "V4_PREFERRED": ((socket.AF_INET, socket.AF_INET6), True),
-    "ALL": ((socket.AF_INET6, socket.AF_INET), False),
+    "ALL": ((socket.AF_INET, socket.AF_INET6), False),
 }
 
 
@@ -68,6 +68,7 @@ class DnsCluster:
         self._on_change: OnChange | None = None
         self._last: dict[str, Any] | None = None
         self._updates = Updates(cluster, stats)
+        self._weight = self._updates.scope.gauge("max_host_weight")
 
     def same_as(self, other: DnsCluster) -> bool:
         """Whether both would resolve the same names in the same way."""
@@ -129,6 +130,8 @@ class DnsCluster:
                 self._tell(answered=ttl is not None)
             elif ttl is not None and not self._answers[index]:
                 self._updates.unchanged.inc()
+            if ttl is not None and not self._logical and not any(self._answers.values()):
+                self._weight.set(1)  # what Envoy's greatest weight of no hosts is
             await self._sleep(wait / 1000)
 
     async def _resolve(self, index: int, name: str) -> int | None:

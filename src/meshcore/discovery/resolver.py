@@ -39,6 +39,8 @@ GETADDRINFO = (
 KINDS = {socket.AF_INET: A, socket.AF_INET6: AAAA}
 
 
+LOOPBACK = {4: "127.0.0.1", 6: "::1"}
+
 # Why a name has no address, as c-ares says it.
 NOT_FOUND = "Domain name not found"
 NO_DATA = "DNS server returned answer with no data"
@@ -71,6 +73,10 @@ def reason_of(error: Exception) -> str:
     return getattr(error, "why", "Could not contact DNS servers")
 
 
+def _is_localhost(name: str) -> bool:
+    return name == "localhost" or name.endswith(".localhost")
+
+
 async def look_up(
     resolver: Resolver, families: Sequence[int], first_only: bool, name: str
 ) -> Addresses:
@@ -85,6 +91,8 @@ async def look_up(
     found = Addresses()
     failure: Exception | None = None
     answered = False
+    if not first_only and _is_localhost(name.lower()):
+        families = sorted(families, reverse=True)  # of this name IPv6 comes first
     for family in families:
         try:
             more = await resolver(name, family)
@@ -192,12 +200,15 @@ class StubResolver:
     async def __call__(self, name: str, family: int) -> Found:
         files = self._files()
         version = 4 if family == socket.AF_INET else 6
+        key = name.lower()  # one with a final dot is no name of a file's
         local = [
             (address, None)
-            for address in dict.fromkeys(files.hosts.get(name.lower().rstrip("."), ()))
+            for address in dict.fromkeys(files.hosts.get(key, ()))
             if ipaddress.ip_address(address).version == version
         ]
-        if local or name.lower().rstrip(".") in files.hosts:
+        if not local and _is_localhost(key):
+            return [(LOOPBACK[version], None)]  # RFC 6761, section 6.3
+        if local or key in files.hosts:
             return list(local)
         servers = self._options.servers or tuple(files.servers)
         found = Addresses()
