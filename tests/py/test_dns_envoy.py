@@ -48,6 +48,7 @@ def config(dns: int) -> dict[str, Any]:
         "@type": CARES,
         "resolvers": [server],
         "dns_resolver_options": {"no_default_search_domain": True},
+        "query_tries": 1,
     }
     clusters = []
     for index, (kind, family, host) in enumerate(CLUSTERS):
