@@ -56,8 +56,8 @@ static mc_status read_ring(const mc_value *lb, mc_lb_config *out, mc_error *erro
     MC_TRY(mc_value_read_u64(lb, "minimum_ring_size", &out->ring_min, error));
     MC_TRY(mc_value_read_u64(lb, "maximum_ring_size", &out->ring_max, error));
     MC_TRY(mc_value_read_string(lb, "hash_function", &function, error));
-    if (out->ring_min == 0 || out->ring_min > MC_MAX_RING_MINIMUM_SIZE) {
-        return mc_error_set(error, MC_EINVAL, "minimum_ring_size", "must be between 1 and 8388608");
+    if (out->ring_min > MC_MAX_RING_MINIMUM_SIZE) {
+        return mc_error_set(error, MC_EINVAL, "minimum_ring_size", "must be at most 8388608");
     }
     if (out->ring_max > MC_MAX_RING_MAXIMUM_SIZE || out->ring_max < out->ring_min) {
         return mc_error_set(error, MC_EINVAL, "maximum_ring_size",

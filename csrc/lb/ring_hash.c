@@ -129,7 +129,7 @@ mc_status mc_ring_build(const mc_hash_host *hosts, size_t count, const mc_ring_o
     if (ring == NULL) {
         return MC_ENOMEM;
     }
-    if (count > 0) {
+    if (count > 0 && options->min_size > 0 && options->max_size > 0) { /* else it is empty, and picks nobody */
         double min = mc_share_min(hosts, count);
         double scale = fmin(ceil(min * (double)options->min_size) / min, (double)options->max_size);
         ring->size = (uint64_t)ceil(scale);

@@ -73,9 +73,12 @@ static bool has_key(const mc_subset_selector *selector, mc_slice key) {
     return false;
 }
 
-/* SB-5: a strict, non-empty part of the keys, with KEYS_SUBSET only. */
+/* SB-5: a strict, non-empty part of the keys, with KEYS_SUBSET only. A selector without keys selects nothing. */
 static mc_status check_fallback_keys(const mc_subset_selector *selector, mc_error *error) {
     const char *field = "fallback_keys_subset";
+    if (selector->key_count == 0) {
+        return MC_OK;
+    }
     if (selector->fallback != MC_SUBSET_KEYS_SUBSET) {
         return selector->fallback_key_count == 0
                    ? MC_OK

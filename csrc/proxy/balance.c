@@ -27,8 +27,13 @@ static mc_status set_hash(mc_router *r, const mc_route_request *request) {
     if (MC_LIKELY(own == NULL && route->hash_policy_count == 0) || !hashes(r->cluster)) {
         return MC_OK;
     }
+    mc_route_request informed = *request;
+    if (own != NULL && own->reads_info && informed.info == NULL &&
+        (informed.info = mc_stream_collect_info(r->stream)) == NULL) {
+        return MC_ENOMEM;
+    }
     mc_status status =
-        own != NULL ? mc_hash_policies_run(*own, request, &r->hash) : mc_route_hash(route, request, &r->hash);
+        own != NULL ? mc_hash_policies_run(*own, &informed, &r->hash) : mc_route_hash(route, request, &r->hash);
     r->lb.has_hash = r->hash.has_hash;
     r->lb.hash = r->hash.hash;
     return status;

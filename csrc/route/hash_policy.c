@@ -57,7 +57,9 @@ static mc_status compile_query(mc_compile *c, const mc_value *query, mc_hash_pol
 }
 
 static mc_status compile_filter_state(mc_compile *c, const mc_value *state, mc_hash_policy *policy) {
-    c->table->reads_info = true;
+    if (c->table != NULL) { /* a cluster's policies belong to no table */
+        c->table->reads_info = true;
+    }
     return mc_read_name(c->arena, state, "key", &policy->name, c->error);
 }
 
@@ -125,7 +127,10 @@ mc_status mc_hash_policies_compile(const mc_value *list, mc_arena *arena, mc_has
     mc_compile c = {.arena = arena, .error = error};
     mc_route route = {.hash_policy_count = 0};
     MC_TRY(mc_compile_hash_policies(&c, &action, &route));
-    *out = (mc_hash_policies){route.hash_policies, route.hash_policy_count};
+    *out = (mc_hash_policies){route.hash_policies, route.hash_policy_count, false};
+    for (uint32_t i = 0; i < out->count; i++) {
+        out->reads_info = out->reads_info || out->items[i].kind == HASH_FILTER_STATE;
+    }
     return MC_OK;
 }
 
@@ -234,7 +239,8 @@ static mc_status hash_one(const mc_hash_policy *policy, const mc_route_request *
 }
 
 mc_status mc_route_hash(const mc_route *route, const mc_route_request *request, mc_request_hash *out) {
-    return mc_hash_policies_run((mc_hash_policies){route->hash_policies, route->hash_policy_count}, request, out);
+    return mc_hash_policies_run((mc_hash_policies){route->hash_policies, route->hash_policy_count, false}, request,
+                                out);
 }
 
 mc_status mc_hash_policies_run(mc_hash_policies policies, const mc_route_request *request, mc_request_hash *out) {

@@ -5,7 +5,10 @@
 
 static const char *const kind_names[] = {"exact", "prefix", "suffix", "contains"};
 
-mc_status mc_string_match_compile(mc_arena *arena, const mc_value *value, mc_string_match *out, mc_error *error) {
+typedef mc_status read_regex(mc_arena *arena, const mc_value *matcher, const mc_regex **out, mc_error *error);
+
+static mc_status compile(mc_arena *arena, const mc_value *value, read_regex *read, mc_string_match *out,
+                         mc_error *error) {
     static const char *const known[] = {"exact", "prefix", "suffix", "contains", "safe_regex", "ignore_case", NULL};
     MC_TRY(mc_refuse_unknown(value, known, error));
     const mc_value *regex;
@@ -17,7 +20,7 @@ mc_status mc_string_match_compile(mc_arena *arena, const mc_value *value, mc_str
     }
     if (regex != NULL) {
         *out = (mc_string_match){.kind = MC_STRING_REGEX};
-        return mc_error_in(mc_regex_read(arena, regex, &out->regex, error), error, "safe_regex");
+        return mc_error_in(read(arena, regex, &out->regex, error), error, "safe_regex");
     }
     for (int kind = MC_STRING_EXACT; kind <= MC_STRING_CONTAINS; kind++) {
         if (mc_value_get(value, kind_names[kind]) == NULL) {
@@ -32,6 +35,14 @@ mc_status mc_string_match_compile(mc_arena *arena, const mc_value *value, mc_str
         return ignore_case ? mc_dup_lower(arena, text, &out->text) : mc_arena_dup(arena, text, &out->text);
     }
     return mc_error_set(error, MC_EINVAL, "", "must have one of exact, prefix, suffix, contains, safe_regex");
+}
+
+mc_status mc_string_match_compile(mc_arena *arena, const mc_value *value, mc_string_match *out, mc_error *error) {
+    return compile(arena, value, mc_regex_read, out, error);
+}
+
+mc_status mc_string_match_compile_xds(mc_arena *arena, const mc_value *value, mc_string_match *out, mc_error *error) {
+    return compile(arena, value, mc_regex_read_unlimited, out, error);
 }
 
 static bool contains_ignoring_case(mc_slice value, mc_slice lower) {

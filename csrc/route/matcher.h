@@ -51,6 +51,9 @@ typedef struct mc_string_match {
 } mc_string_match;
 MC_MUST_CHECK mc_status mc_string_match_compile(mc_arena *arena, const mc_value *value, mc_string_match *out,
                                                 mc_error *error);
+/* An xds.type.matcher.v3.StringMatcher, whose expressions no limit holds for. */
+MC_MUST_CHECK mc_status mc_string_match_compile_xds(mc_arena *arena, const mc_value *value, mc_string_match *out,
+                                                    mc_error *error);
 /* 1, 0, or MC_ENOMEM. */
 int mc_string_match_test(const mc_string_match *match, mc_slice value);
 

@@ -55,7 +55,11 @@ static mc_status compile_custom(mc_arena *arena, const mc_value *value, check *o
         MC_TRY(mc_value_read_u32(config, "threshold", &out->threshold, error));
         MC_TRY(mc_value_read_u32(config, "modulo", &out->modulo, error));
         MC_TRY(mc_value_read_u64(config, "seed", &out->seed, error));
-        return out->modulo > 0 ? MC_OK : mc_error_set(error, MC_EINVAL, "modulo", "must be greater than 0");
+        if (out->modulo == 0) {
+            return mc_error_set(error, MC_EINVAL, "modulo", "must be greater than 0");
+        }
+        return out->threshold <= out->modulo ? MC_OK
+                                             : mc_error_set(error, MC_EINVAL, "threshold", "must be at most modulo");
     }
 }
 
@@ -125,7 +129,7 @@ static mc_status compile_single(builder *b, const mc_value *value, predicate *ou
     }
     if (sub != NULL) {
         out->check.kind = CHECK_STRING;
-        return mc_error_in(mc_string_match_compile(b->arena, sub, &out->check.string, b->error), b->error,
+        return mc_error_in(mc_string_match_compile_xds(b->arena, sub, &out->check.string, b->error), b->error,
                            "value_match");
     }
     MC_TRY(mc_value_read_object(value, "custom_match", &sub, b->error));

@@ -127,9 +127,8 @@ static mc_status compile_copied(mc_compile *c, const mc_value *value, mc_interna
     const mc_slice *names;
     MC_TRY(mc_read_texts(c->arena, value, "response_headers_to_copy", &names, &out->header_to_copy_count, c->error));
     for (uint32_t i = 0; i < out->header_to_copy_count; i++) {
-        if (names[i].n == 0 || names[i].p[0] == ':' || mc_slice_ieq(names[i], MC_SLICE("host"))) {
-            return mc_error_set(c->error, MC_EINVAL, "response_headers_to_copy",
-                                "must not be empty, host or begin with ':'");
+        if (names[i].n > 0 && (names[i].p[0] == ':' || mc_slice_ieq(names[i], MC_SLICE("host")))) {
+            return mc_error_set(c->error, MC_EINVAL, "response_headers_to_copy", "must not be host or begin with ':'");
         }
         MC_TRY(mc_dup_lower(c->arena, names[i], (mc_slice *)&names[i]));
     }

@@ -184,7 +184,11 @@ static mc_status read_metadata(mc_arena *arena, const mc_value *value, limit_act
 
 static mc_status read_ranges(mc_arena *arena, const mc_value *value, limit_action *out, mc_error *error) {
     const mc_value *matcher;
+    mc_slice text = MC_SLICE_NONE;
     MC_TRY(read_key(arena, value, "remote_address_match", out, error));
+    /* Only here text that is no format is an error. */
+    MC_TRY(mc_value_read_string(value, "descriptor_value", &text, error));
+    MC_TRY(mc_error_in(mc_format_compile_text(arena, text, true, &out->format, error), error, "descriptor_value"));
     MC_TRY(read_value(arena, value, out, error));
     MC_TRY(mc_value_read_object(value, "address_matcher", &matcher, error));
     if (matcher == NULL) {

@@ -187,9 +187,6 @@ static mc_status compile_rate_limited(mc_compile *c, const mc_value *value, mc_r
     if (count == 0) {
         return mc_error_set(c->error, MC_EINVAL, "reset_headers", "must have at least one item");
     }
-    if (mc_value_get(value, "max_interval") != NULL && policy->reset_max_interval_ms == 0) {
-        return mc_error_set(c->error, MC_EINVAL, "max_interval", "must be greater than 0");
-    }
     mc_reset_header *headers = mc_arena_zalloc(c->arena, count * sizeof *headers);
     if (headers == NULL) {
         return MC_ENOMEM;

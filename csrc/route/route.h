@@ -368,6 +368,7 @@ typedef struct mc_request_hash {
 typedef struct mc_hash_policies {
     const mc_hash_policy *items;
     uint32_t count;
+    bool reads_info; /* they ask for mc_route_request.info */
 } mc_hash_policies;
 /* A list of RouteAction.HashPolicy, compiled into `arena`. */
 MC_MUST_CHECK mc_status mc_hash_policies_compile(const mc_value *list, mc_arena *arena, mc_hash_policies *out,

@@ -9,15 +9,24 @@ static mc_status read_limit(const mc_value *matcher, uint32_t *limit, mc_error *
     return mc_error_in(mc_value_read_u32(engine, "max_program_size", limit, error), error, "google_re2");
 }
 
-mc_status mc_regex_read(mc_arena *arena, const mc_value *matcher, const mc_regex **out, mc_error *error) {
+static mc_status read_regex(mc_arena *arena, const mc_value *matcher, uint32_t limit, const mc_regex **out,
+                            mc_error *error) {
     mc_slice text = MC_SLICE_NONE;
-    uint32_t limit;
-    MC_TRY(read_limit(matcher, &limit, error));
     MC_TRY(mc_value_read_string(matcher, "regex", &text, error));
     if (text.n == 0) {
         return mc_error_set(error, MC_EINVAL, "regex", "must not be empty");
     }
     return mc_error_in(mc_regex_compile(arena, text, limit, out, error), error, "regex");
+}
+
+mc_status mc_regex_read(mc_arena *arena, const mc_value *matcher, const mc_regex **out, mc_error *error) {
+    uint32_t limit;
+    MC_TRY(read_limit(matcher, &limit, error));
+    return read_regex(arena, matcher, limit, out, error);
+}
+
+mc_status mc_regex_read_unlimited(mc_arena *arena, const mc_value *matcher, const mc_regex **out, mc_error *error) {
+    return read_regex(arena, matcher, 0, out, error);
 }
 
 static mc_status read_parts(mc_arena *arena, const mc_value *value, mc_substitution *out, mc_error *error) {

@@ -7,6 +7,9 @@
 
 /* A RegexMatcher: its program may have 100 steps, or what google_re2.max_program_size says (RT-8). */
 MC_MUST_CHECK mc_status mc_regex_read(mc_arena *arena, const mc_value *matcher, const mc_regex **out, mc_error *error);
+/* An xds.type.matcher.v3.RegexMatcher: no limit holds for it. */
+MC_MUST_CHECK mc_status mc_regex_read_unlimited(mc_arena *arena, const mc_value *matcher, const mc_regex **out,
+                                                mc_error *error);
 
 typedef struct mc_substitution {
     const mc_regex *regex; /* NULL: none */

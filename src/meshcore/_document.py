@@ -15,6 +15,7 @@ from meshcore.discovery import dns_fields
 from meshcore.discovery.rds import with_routes
 from meshcore.errors import ConfigError
 from meshcore.filters.http import methods, registered
+from meshcore.health.events import check_log
 from meshcore.tracing import prepared, runtime_values
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ def check(config: Config) -> None:
         from meshcore.health.checker import validate
 
         validate(clusters, "static_resources.clusters")
+    detection = config.document.get("cluster_manager", {}).get("outlier_detection", {})
+    check_log(detection.get("event_log_path"), "cluster_manager.outlier_detection.event_log_path")
     document = prepared(with_routes(config.document), lambda _: 0)
     document, filters = prepare(log_services.prepared(document, lambda _: 0), None)
     engine = Engine(1, seed=0, record_capacity=1)

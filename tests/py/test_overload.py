@@ -271,10 +271,10 @@ def test_heap_is_shrunk(tmp_path: Path) -> None:
     inject(path, 1)
     what = action("shrink_heap")
     kind = "type.googleapis.com/envoy.config.overload.v3.ShrinkHeapConfig"
-    what["actions"][0]["typed_config"] = {"@type": kind, "timer_interval": "0.02s"}
+    what["actions"][0]["typed_config"] = {"@type": kind, "timer_interval": "1s"}
     with meshcore.Gateway(bootstrap(path, what), workers=1) as gateway:
         count = gateway.stats.counter("overload.envoy.overload_actions.shrink_heap.shrink_count")
-        wait_until(lambda: count.value > 1)
+        wait_until(lambda: count.value > 0)
 
 
 def test_pressure_of_connections(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@
 
 #define STATS(X) X(rq_rejected) X(rq_success) X(rq_failure)
 
-enum { SLOT_MS = 1000 };
+enum { MAX_SLOTS = 3600 };
 
 typedef struct status_range {
     uint32_t start, end; /* end exclusive */
@@ -32,9 +32,11 @@ typedef struct slot {
     uint32_t requests, successes;
 } slot;
 
-/* One worker's window: a slot a second, the sums of those that are not too old. */
+/* One worker's window: a slot a second, of a window of more than MAX_SLOTS some seconds, and the sums of those that are
+ * not too old. */
 typedef struct window {
     uint64_t requests, successes, newest;
+    uint64_t slot_ms;
     uint32_t count;
     slot slots[];
 } window;
@@ -47,9 +49,12 @@ typedef struct state {
 static window *find_window(mc_filter *filter, const config *config) {
     void **place = mc_filter_worker_state(filter);
     if (*place == NULL) {
-        window *made = mc_calloc(1, sizeof *made + config->window_s * sizeof(slot));
+        const uint64_t seconds = (config->window_s + MAX_SLOTS - 1) / MAX_SLOTS;
+        const uint64_t count = (config->window_s + seconds - 1) / seconds;
+        window *made = mc_calloc(1, sizeof *made + count * sizeof(slot));
         if (made != NULL) {
-            made->count = (uint32_t)config->window_s;
+            made->count = (uint32_t)count;
+            made->slot_ms = seconds * 1000;
         }
         *place = made;
     }
@@ -58,7 +63,7 @@ static window *find_window(mc_filter *filter, const config *config) {
 
 /* Lets go of what is older than the window. */
 static slot *advance(window *window, uint64_t now_ms) {
-    const uint64_t second = now_ms / SLOT_MS + 1; /* 0: never used */
+    const uint64_t second = now_ms / window->slot_ms + 1; /* 0: never used */
     slot *now = &window->slots[second % window->count];
     for (uint32_t i = 0; i < window->count && window->newest != second; i++) {
         slot *slot = &window->slots[i];
@@ -263,9 +268,6 @@ static mc_status compile(mc_filter_compile *c, const mc_value *value, void **out
     MC_TRY(mc_feature_flag_read(c->arena, value, "enabled", &config->enabled, c->error));
     MC_TRY(mc_value_read_duration_ms(value, "sampling_window", &window_ms, c->error));
     config->window_s = window_ms < 1000 ? 1 : window_ms / 1000;
-    if (config->window_s > 3600) {
-        return mc_error_set(c->error, MC_EINVAL, "sampling_window", "must be at most an hour");
-    }
     MC_TRY(mc_runtime_number_read(c->arena, value, "aggression", &config->aggression, c->error));
     MC_TRY(mc_runtime_number_read(c->arena, value, "sr_threshold", &config->threshold, c->error));
     MC_TRY(mc_runtime_number_read(c->arena, value, "rps_threshold", &config->rps_threshold, c->error));

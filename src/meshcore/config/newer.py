@@ -1,5 +1,5 @@
-"""Fields that Envoy has and the pinned descriptors have not yet, and rules that it has no longer:
-added and dropped when the schema is read.
+"""Fields and rules that Envoy has and the pinned descriptors have not yet, and rules that it has no
+longer: added and dropped when the schema is read.
 
 A line is the message, then its field: number, name, type. A message that is not there is made. When
 the pin moves past one of these, `apply` says so and the line can go.
@@ -10,13 +10,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
-    from google.protobuf.descriptor_pb2 import DescriptorProto, FileDescriptorProto
+    from google.protobuf.descriptor_pb2 import (
+        DescriptorProto,
+        FieldDescriptorProto,
+        FileDescriptorProto,
+    )
 
 __all__ = ["apply"]
 
 _ROUTE = "envoy/config/route/v3/route_components.proto"
+_ROUTES = "envoy.config.route.v3"
 _HCM = "envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager.proto"
 _OTEL_LOG = "envoy/extensions/access_loggers/open_telemetry/v3/logs_service.proto"
 
@@ -88,8 +93,26 @@ _FREED: Final[dict[str, tuple[tuple[str, str], ...]]] = {
     _OTEL_LOG: (("OpenTelemetryAccessLogConfig", "common_config"),),
 }
 
+# Fields that are newer, each with another whose rules it shares.
+_RULED: Final[tuple[tuple[str, str], ...]] = (
+    (f"{_ROUTES}.CookieMatcher.name", f"{_ROUTES}.QueryParameterMatcher.name"),
+    (f"{_ROUTES}.CookieMatcher.string_match", f"{_ROUTES}.QueryParameterMatcher.string_match"),
+    (
+        f"{_ROUTES}.RateLimit.Action.RemoteAddressMatch.descriptor_value",
+        f"{_ROUTES}.RateLimit.Action.GenericKey.descriptor_value",
+    ),
+    (
+        f"{_ROUTES}.RateLimit.Action.RemoteAddressMatch.address_matcher",
+        f"{_ROUTES}.RateLimit.Action.MetaData.metadata_key",
+    ),
+    (
+        "envoy.config.overload.v3.ShrinkHeapConfig.timer_interval",
+        "envoy.extensions.common.dynamic_forward_proxy.v3.DnsCacheConfig.dns_min_refresh_rate",
+    ),
+)
 
-def apply(protos: Iterable[FileDescriptorProto]) -> None:
+
+def apply(protos: Sequence[FileDescriptorProto]) -> None:
     """Makes the files as Envoy has them; ValueError names what they have, or have not, already."""
     for proto in protos:
         imports, lines = _NEWER.get(proto.name, ((), ""))
@@ -100,6 +123,18 @@ def apply(protos: Iterable[FileDescriptorProto]) -> None:
             _add(proto, *line.split())
         for path, name in _FREED.get(proto.name, ()):
             _free(proto, path, name)
+    for new, known in _RULED:
+        _field(protos, new).options.CopyFrom(_field(protos, known).options)
+
+
+def _field(protos: Sequence[FileDescriptorProto], path: str) -> FieldDescriptorProto:
+    for proto in protos:
+        if path.startswith(f"{proto.package}."):
+            message, name = path.removeprefix(f"{proto.package}.").rsplit(".", 1)
+            if any(each.name == message.partition(".")[0] for each in proto.message_type):
+                [field] = (f for f in _message(proto, message).field if f.name == name)
+                return field
+    raise ValueError(f"there is no field {path}")
 
 
 def _message(proto: FileDescriptorProto, path: str) -> DescriptorProto:

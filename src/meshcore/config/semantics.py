@@ -61,18 +61,13 @@ def _static_resources(tree: Tree) -> Tree:
     return tree
 
 
-def _layered_runtime(tree: Tree) -> Tree:
-    names: set[str] = set()
-    for index, layer in enumerate(tree.get("layers", ())):
-        if layer["name"] in names:
-            raise _invalid(f"layer {layer['name']!r} is given twice", "layers", index, "name")
-        names.add(layer["name"])
-    return tree
-
-
 def _listener(tree: Tree) -> Tree:
     if "address" not in tree and "internal_listener" not in tree:
         raise _invalid("is required", "address")
+    return _listening(tree)
+
+
+def _listening(tree: Tree) -> Tree:
     host = tree.get("address", {}).get("socket_address", {}).get("address")
     if host is not None and not is_ip(host):
         raise _invalid(
@@ -88,6 +83,7 @@ def _cluster(tree: Tree) -> Tree:
         raise _invalid("does not go with the type ORIGINAL_DST", "load_assignment")
     if tree.get("type") == "EDS" and "eds_config" not in tree.get("eds_cluster_config", {}):
         raise _invalid("is required with EDS", "eds_cluster_config", "eds_config")
+    tree = _protocol_options(tree)
     _forward_proxy(tree)
     if tree.get("type") in ("STRICT_DNS", "LOGICAL_DNS"):
         _resolvers(tree)
@@ -126,6 +122,22 @@ def _resolvers(tree: Tree) -> Tree:
 
 _FORWARD: Final = "envoy.extensions.clusters.dynamic_forward_proxy.v3.ClusterConfig"
 _HTTP_OPTIONS: Final = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+
+
+# The extension has a name, and its message one.
+_HTTP_OPTIONS_NAMES: Final = (_HTTP_OPTIONS, "envoy.upstreams.http.http_protocol_options")
+
+
+def _protocol_options(cluster: Tree) -> Tree:
+    """Options under the name of their message, which is the one that others look for."""
+    field = "typed_extension_protocol_options"
+    given = cluster.get(field, {})
+    for name in given:
+        if name not in _HTTP_OPTIONS_NAMES:
+            raise _invalid("is the name of no protocol's options", field, name)
+    if len(given) > 1:
+        raise _invalid("are HTTP's options under two names", field)
+    return {**cluster, field: {_HTTP_OPTIONS: next(iter(given.values()))}} if given else cluster
 
 
 def _forward_proxy(cluster: Tree) -> None:
@@ -317,21 +329,52 @@ def _filter_config(tree: Tree) -> Tree:
     return tree
 
 
+def _typed(tree: Tree) -> Tree:
+    """An extension whose name alone says nothing."""
+    if "@type" not in tree.get("typed_config", {}):
+        raise _invalid("is required", "typed_config")
+    return tree
+
+
+def _layered_runtime(tree: Tree) -> Tree:
+    layers = tree.get("layers", ())
+    _unique(layers, "layers", "layer")
+    for index, layer in enumerate(layers):
+        _runtime_values(layer.get("static_layer", {}), "layers", index, "static_layer")
+    return tree
+
+
+def _runtime_values(values: Tree, *path: str | int) -> None:
+    if {"numerator", "denominator"} & set(values):
+        return
+    for key, value in values.items():
+        if isinstance(value, dict):
+            _runtime_values(value, *path, key)
+        elif value is None or isinstance(value, list):
+            raise _invalid("is no value of the runtime", *path, key)
+
+
 _MONITORS: Final = "type.googleapis.com/envoy.extensions.resource_monitors."
 _CONNECTIONS: Final = "envoy.resource_monitors.global_downstream_max_connections"
 
 
 def _monitor(monitor: Tree, *path: str | int) -> None:
-    typed = monitor.get("typed_config")
-    if typed is None:
+    if "@type" not in monitor.get("typed_config", {}):
         raise _invalid("is required", *path, "typed_config")
-    kind = typed.get("@type", "").removeprefix(_MONITORS)
+    typed = monitor["typed_config"]
+    kind = typed["@type"].removeprefix(_MONITORS)
     if kind == "downstream_connections.v3.DownstreamConnectionsConfig":
         if monitor["name"] != _CONNECTIONS:
             raise _invalid(f"must be {_CONNECTIONS}", *path, "name")
     elif kind == "fixed_heap.v3.FixedHeapConfig" and not int(typed.get("max_heap_size_bytes", 0)):
         reason = "fixed_heap: max heap size must be greater than 0"
         raise _invalid(reason, *path, "typed_config", "max_heap_size_bytes")
+    elif kind == "injected_resource.v3.InjectedResourceConfig":
+        file = Path(typed["filename"])
+        if "/" not in typed["filename"] or not file.parent.is_dir():
+            raise _invalid(
+                "must be in a directory that is there", *path, "typed_config", "filename"
+            )
 
 
 def _action(tree: Tree, action: Tree, *path: str | int) -> None:
@@ -413,11 +456,13 @@ def _otel_log(tree: Tree) -> Tree:
 
 
 HOOKS: Final[dict[str, Callable[[Tree], Tree]]] = {
+    "envoy.config.bootstrap.v3.Admin": _listening,
     "envoy.config.bootstrap.v3.Bootstrap.StaticResources": _static_resources,
     "envoy.config.bootstrap.v3.LayeredRuntime": _layered_runtime,
     "envoy.config.cluster.v3.Cluster": _cluster,
     "envoy.config.core.v3.HeaderValue": _header_value,
     "envoy.config.core.v3.SubstitutionFormatString": _format,
+    "envoy.config.core.v3.TransportSocket": _typed,
     "envoy.config.listener.v3.Filter": _network_filter,
     "envoy.config.listener.v3.Listener": _listener,
     "envoy.config.overload.v3.OverloadManager": _overload_manager,
@@ -426,6 +471,7 @@ HOOKS: Final[dict[str, Callable[[Tree], Tree]]] = {
     "envoy.config.route.v3.RouteAction": _unique_upgrades,
     "envoy.extensions.access_loggers.grpc.v3.CommonGrpcAccessLogConfig": _grpc_log,
     "envoy.extensions.access_loggers.open_telemetry.v3.OpenTelemetryAccessLogConfig": _otel_log,
+    "envoy.config.trace.v3.Tracing.Http": _typed,
     "envoy.extensions.clusters.dns.v3.DnsCluster": _resolvers,
     "envoy.extensions.common.dynamic_forward_proxy.v3.DnsCacheConfig": _cache,
     "envoy.extensions.compression.zstd.compressor.v3.Zstd": _dictionary,

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from meshcore._core.stats import Store
 from meshcore.discovery import dns_fields
 from meshcore.errors import ConfigError
-from meshcore.health.events import EventLog, timestamp
+from meshcore.health.events import EventLog, check_log, timestamp
 from meshcore.health.probe import Outcome, Probe, Spec, Target, read_spec
 from meshcore.health.state import (
     DEGRADED,
@@ -486,6 +486,8 @@ def validate(clusters: Iterable[Mapping[str, Any]], path: str) -> None:
             raise ConfigError(f"{path}[{index}].health_checks", "must be at most one")
         for config in configs:
             read_spec(config, f"{path}[{index}].health_checks[0]")
+            for file in _log_files(config):
+                check_log(file, f"{path}[{index}].health_checks[0]")
 
 
 def _log_files(config: Mapping[str, Any]) -> Iterator[str]:

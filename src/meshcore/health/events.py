@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from meshcore._log import logger as log
+from meshcore.errors import ConfigError
 
 __all__ = ["EventLog", "outlier_event", "timestamp"]
 
@@ -56,6 +57,15 @@ def outlier_event(event: dict[str, Any]) -> dict[str, Any]:
 
 def _u32(value: float) -> int:
     return max(0, int(value))
+
+
+def check_log(path: str | None, field: str) -> None:
+    """Raises ConfigError when events cannot be appended to a file; None is no file."""
+    if path:
+        try:
+            Path(path).open("a").close()
+        except (OSError, ValueError) as error:
+            raise ConfigError(field, f"cannot be opened for writing: {error}") from None
 
 
 class EventLog:

@@ -267,7 +267,9 @@ def _within(status: int, ranges: Iterable[Range]) -> bool:
 def _mutations(config: Mapping[str, Any], path: str) -> Route | None:
     """What changes the headers, as a route has it."""
     names = ("request_headers_to_add", "request_headers_to_remove")
-    own = {name: config[name] for name in names if config.get(name)}
+    # No header has an empty name.
+    own = {name: [each for each in config.get(name, ()) if each] for name in names}
+    own = {name: items for name, items in own.items() if items}
     if not own:
         return None
     from meshcore.routing import RouteTable

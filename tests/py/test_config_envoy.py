@@ -1,0 +1,171 @@
+"""What is refused when a configuration is loaded, beside real Envoy: every verdict the same."""
+
+from __future__ import annotations
+
+import random
+import re
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from config_mutations import Case, bootstrap, cases_of, judged, make, minimal, put, ways
+from config_samples import (
+    BALANCERS,
+    CLUSTERS,
+    HCM,
+    OPTIONS,
+    ROUTES,
+    any_of,
+    named,
+)
+from differences import explained
+
+from meshcore.config import support
+from meshcore.gateway import Gateway
+
+pytestmark = pytest.mark.oracle
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files that a configuration names are made when it is loaded."""
+    monkeypatch.chdir(tmp_path)
+
+
+BOOT = "envoy.config.bootstrap.v3"
+SINK = "envoy.extensions.health_check.event_sinks.file.v3.HealthCheckEventFileSink"
+CHECK = {
+    "timeout": "1s",
+    "interval": "1s",
+    "unhealthy_threshold": 1,
+    "healthy_threshold": 1,
+    "tcp_health_check": {},
+}
+HTTP = any_of(OPTIONS, explicit_http_config={"http_protocol_options": {}})
+STATE = {"filter_state": {"key": "x"}}
+RANGES = {"ranges": [{"address_prefix": "10.0.0.0"}]}
+VALUES: list[Any] = [None, [], {}, {"b": [1]}, {"numerator": [1]}, {"b": {"c": None}}, True]
+# By message and field: values that one of both once took for something else.
+ODD: dict[tuple[str, str], list[Any]] = {
+    (CLUSTERS, "typed_extension_protocol_options"): [
+        {name: HTTP}
+        for name in (OPTIONS, "envoy.upstreams.http.http_protocol_options", "x", "envoy.filters.x")
+    ],
+    (CLUSTERS, "health_checks"): [
+        [{**CHECK, "event_log_path": "/nowhere/x"}],
+        [{**CHECK, "event_logger": [named(SINK, event_log_path="/nowhere/x")]}],
+    ],
+    (CLUSTERS, "transport_socket"): [{"name": "envoy.transport_sockets.raw_buffer"}],
+    (CLUSTERS, "ring_hash_lb_config"): [
+        {"minimum_ring_size": 0},
+        {"minimum_ring_size": 0, "maximum_ring_size": 0},
+        {"minimum_ring_size": 2, "maximum_ring_size": 1},
+    ],
+    (CLUSTERS, "lb_subset_config"): [
+        {"subset_selectors": [{"fallback_keys_subset": ["x"]}]},
+        {"subset_selectors": [{"keys": ["x"], "fallback_keys_subset": ["x"]}]},
+    ],
+    (f"{BOOT}.Bootstrap", "tracing"): [{"http": {"name": "envoy.tracers.zipkin"}}],
+    ("envoy.config.listener.v3.Listener", "traffic_direction"): [99],
+    (f"{BOOT}.Admin", "address"): [
+        {"socket_address": {"address": host, "port_value": 9901}} for host in ("x", "::1", "")
+    ],
+    (f"{BOOT}.ClusterManager", "outlier_detection"): [{"event_log_path": "/nowhere/x"}],
+    (f"{BOOT}.LayeredRuntime", "layers"): [
+        [{"name": "x", "static_layer": {}}] * 2,
+        *([{"name": "x", "static_layer": {"a": value}}] for value in VALUES),
+    ],
+    ("envoy.config.overload.v3.OverloadManager", "resource_monitors"): [
+        [{"name": "m"}],
+        *(
+            [named(f"envoy.extensions.resource_monitors.{kind}", "m", filename=file)]
+            for kind in ("injected_resource.v3.InjectedResourceConfig",)
+            for file in ("x", "/nowhere/x", "/dev/null")
+        ),
+    ],
+    ("envoy.config.overload.v3.ShrinkHeapConfig", "timer_interval"): ["0.999s", "1s"],
+    (OPTIONS, "hash_policy"): [[STATE], [{"header": {"header_name": ""}}]],
+    (f"{ROUTES}.CookieMatcher", "name"): ["x" * 1024, "x" * 1025],
+    (f"{ROUTES}.RateLimit.Action.RemoteAddressMatch", "descriptor_value"): [
+        "%",
+        "%NOPE%",
+        "%REQ(x)%",
+        "x",
+        "",
+    ],
+    (f"{ROUTES}.RetryPolicy.RateLimitedRetryBackOff", "max_interval"): ["0.0005s", "0s"],
+    (f"{ROUTES}.InternalRedirectPolicy", "response_headers_to_copy"): [[""], ["host"], [":x"]],
+    ("xds.type.matcher.v3.RegexMatcher", "regex"): ["x" * 20000, "("],
+    (
+        "envoy.extensions.matching.input_matchers.consistent_hashing.v3.ConsistentHashing",
+        "threshold",
+    ): [1, 2],
+    ("envoy.config.core.v3.HealthCheck.HttpHealthCheck", "request_headers_to_remove"): [[""]],
+    ("envoy.extensions.filters.http.admission_control.v3.AdmissionControl", "sampling_window"): [
+        "3601s",
+        "2147483647s",
+    ],
+}
+# What differs by intent: by table and by what is odd, its keys in tests/differences.toml.
+MEANT = [
+    (r"HashPolicy", r".", "unchecked-extensions"),
+    (rf"{BALANCERS}|dns_resolver|path_match_policy", r".", "unchecked-extensions"),
+    (rf"{ROUTES}.FilterConfig", r"^config", "unchecked-extensions"),
+    (r".", r'"?(NaN|Infinity)"?', "no-number"),
+    (r".", r"\b99\b", "unknown-numbers"),
+    (r"HttpConnectionManager$", r"^http_filters", "no-filters"),
+    (r"FilterChain|Listener$", r"^filter", "no-filters"),
+    (r"StaticResources", r"^listeners", "listener-twice"),
+    (r"RetryPriority|PreviousPriorities", r".", "retry-frequency"),
+    (r"MaglevLbConfig", r"^table_size: 1$", "maglev-of-one-slot"),
+    (r"Input$|#input|#check|IPMatcher|ServerNameMatcher", r".", "tree-inputs"),
+    (r"FileAccessLog", r"\\u0000", "zero-in-path"),
+    (r"GrpcHealthCheck|#gRPC", r".", "grpc-checks-http2"),
+]
+
+
+def is_meant(case: Case, ours: str | None) -> bool:
+    """Whether a difference is known, or of what the support table does not list."""
+    if ours is not None and support.REASON in ours:
+        return True
+    for table, what, key in MEANT:
+        if re.search(table, case.table) and re.search(what, case.what):
+            return bool(explained(key))
+    return False
+
+
+def compare(cases: list[Case]) -> None:
+    with ThreadPoolExecutor(2) as threads:
+        found = [
+            f"{case.table}: {case.what}\n  ours  {ours}\n  Envoy {theirs}"
+            for case, ours, theirs in judged(cases, threads)
+            if (ours is None) != (theirs is None) and not is_meant(case, ours)
+        ]
+    assert not found, "\n".join(found)
+
+
+def test_values_that_were_taken_otherwise() -> None:
+    compare(
+        [
+            make(table, f"{name}: {new}", put(table, minimal(table), name, new))
+            for (table, name), values in ODD.items()
+            for new in values
+        ]
+    )
+
+
+@pytest.mark.parametrize("seed", range(1))
+def test_odd_values_of_fields(seed: int) -> None:
+    rng = random.Random(seed)
+    cases = []
+    for table in rng.sample(sorted(ways()), 40):
+        all_of_it = list(cases_of(table))
+        cases += rng.sample(all_of_it, min(3, len(all_of_it)))
+    compare(cases)
+
+
+def test_the_generator_makes_what_it_says() -> None:
+    """An instance with nothing odd is accepted."""
+    for table in (CLUSTERS, HCM, f"{ROUTES}.RouteAction", f"{ROUTES}.RetryPolicy"):
+        Gateway(bootstrap(table, minimal(table)), workers=1)
