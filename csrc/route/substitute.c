@@ -22,7 +22,8 @@ static mc_status read_regex(mc_arena *arena, const mc_value *matcher, uint32_t l
 mc_status mc_regex_read(mc_arena *arena, const mc_value *matcher, const mc_regex **out, mc_error *error) {
     uint32_t limit;
     MC_TRY(read_limit(matcher, &limit, error));
-    return read_regex(arena, matcher, limit, out, error);
+    /* A limit of 0 leaves no program; 1 does not either, and 0 means none to the compiler. */
+    return read_regex(arena, matcher, limit == 0 ? 1 : limit, out, error);
 }
 
 mc_status mc_regex_read_unlimited(mc_arena *arena, const mc_value *matcher, const mc_regex **out, mc_error *error) {

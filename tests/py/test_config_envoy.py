@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -96,6 +97,7 @@ ODD: dict[tuple[str, str], list[Any]] = {
     ],
     (f"{ROUTES}.RetryPolicy.RateLimitedRetryBackOff", "max_interval"): ["0.0005s", "0s"],
     (f"{ROUTES}.InternalRedirectPolicy", "response_headers_to_copy"): [[""], ["host"], [":x"]],
+    ("envoy.type.matcher.v3.RegexMatcher.GoogleRE2", "max_program_size"): [0, 4, 5],
     ("xds.type.matcher.v3.RegexMatcher", "regex"): ["x" * 20000, "("],
     (
         "envoy.extensions.matching.input_matchers.consistent_hashing.v3.ConsistentHashing",
@@ -119,7 +121,11 @@ MEANT = [
     (r"StaticResources", r"^listeners", "listener-twice"),
     (r"RetryPriority|PreviousPriorities", r".", "retry-frequency"),
     (r"MaglevLbConfig", r"^table_size: 1$", "maglev-of-one-slot"),
-    (r"Input$|#input|#check|IPMatcher|ServerNameMatcher", r".", "tree-inputs"),
+    (
+        r"Input$|#input|#check|IPMatcher|ServerNameMatcher|Cel|cel|v1alpha1|protobuf",
+        r".",
+        "tree-inputs",
+    ),
     (r"FileAccessLog", r"\\u0000", "zero-in-path"),
     (r"GrpcHealthCheck|#gRPC", r".", "grpc-checks-http2"),
 ]
@@ -155,13 +161,13 @@ def test_values_that_were_taken_otherwise() -> None:
     )
 
 
-@pytest.mark.parametrize("seed", range(1))
-def test_odd_values_of_fields(seed: int) -> None:
-    rng = random.Random(seed)
+def test_odd_values_of_fields() -> None:
+    """Some of each twelfth message; a campaign over all of them is config_mutations.py."""
     cases = []
-    for table in rng.sample(sorted(ways()), 40):
-        all_of_it = list(cases_of(table))
-        cases += rng.sample(all_of_it, min(3, len(all_of_it)))
+    for table in sorted(ways()):
+        if zlib.crc32(table.encode()) % 12 == 0:
+            all_of_it = list(cases_of(table))
+            cases += random.Random(table).sample(all_of_it, min(3, len(all_of_it)))
     compare(cases)
 
 

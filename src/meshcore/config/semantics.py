@@ -338,8 +338,11 @@ def _typed(tree: Tree) -> Tree:
 
 def _layered_runtime(tree: Tree) -> Tree:
     layers = tree.get("layers", ())
-    _unique(layers, "layers", "layer")
+    names: set[str] = set()
     for index, layer in enumerate(layers):
+        if layer["name"] in names:
+            raise _invalid(f"layer {layer['name']!r} is given twice", "layers", index, "name")
+        names.add(layer["name"])
         _runtime_values(layer.get("static_layer", {}), "layers", index, "static_layer")
     return tree
 
