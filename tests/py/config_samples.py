@@ -350,6 +350,7 @@ DETOURS = {
     "cors",
     "config",
     f"{BOOTSTRAP}.tracing",
+    f"{CLUSTERS}.http_protocol_options",
     "eds_cluster_config",
     "envoy.extensions.filters.network.rbac.v3.RBAC",
     "google.api.expr.v1alpha1.CheckedExpr",

@@ -97,7 +97,9 @@ ODD: dict[tuple[str, str], list[Any]] = {
     ],
     (f"{ROUTES}.RetryPolicy.RateLimitedRetryBackOff", "max_interval"): ["0.0005s", "0s"],
     (f"{ROUTES}.InternalRedirectPolicy", "response_headers_to_copy"): [[""], ["host"], [":x"]],
-    ("envoy.type.matcher.v3.RegexMatcher.GoogleRE2", "max_program_size"): [0, 4, 5],
+    (f"{ROUTES}.RouteMatch", "safe_regex"): [
+        {"regex": "x", "google_re2": {"max_program_size": size}} for size in (0, 4, 5)
+    ],
     ("xds.type.matcher.v3.RegexMatcher", "regex"): ["x" * 20000, "("],
     (
         "envoy.extensions.matching.input_matchers.consistent_hashing.v3.ConsistentHashing",
