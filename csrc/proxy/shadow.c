@@ -30,6 +30,7 @@ typedef struct mc_shadow {
     bool grpc, grpc_deferred;
     bool ready, over;     /* ready: the body goes out as it comes */
     bool counted;         /* in code stats */
+    bool codeless;        /* in those of the cluster itself by their number alone (RF-45) */
     uint64_t flags;       /* why there was no response */
     mc_shadow_span *span; /* NULL: none */
 } mc_shadow;
@@ -134,7 +135,7 @@ static void charge(mc_shadow *s, uint16_t status) {
     }
     find_places(s, places);
     for (int i = 0; places[i] != NULL; i++) {
-        mc_code_stats_response(places[i], s->proxy->slab, status, true);
+        mc_code_stats_response(places[i], s->proxy->slab, status, i > 0 || !s->codeless);
     }
     if (s->selected && status >= 500) {
         mc_counter_inc(s->proxy->slab, s->host->stats.rq_error);
@@ -338,6 +339,7 @@ static void make(mc_router *r, const mc_mirror_policy *policy) {
     s->timeout.fire = timed_out;
     s->duration.fire = duration_over;
     s->grpc = r->grpc;
+    s->codeless = r->grpc && r->options->suppress_grpc_failure_codes;
     s->freeing.run = free_shadow;
     s->attempt.events = &shadow_events;
     mc_buffer_init(&s->body, mc_net_chunks(proxy->net));
