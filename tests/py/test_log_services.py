@@ -410,6 +410,18 @@ def test_a_target_without_a_cluster(
     assert collector.messages[0].metadata["a"] == "b"
 
 
+def test_a_record_of_what_is_no_text(
+    gateway: Callable[..., meshcore.Gateway], collector: GrpcCollector
+) -> None:
+    """difference: log-record-text"""
+    body = {"string_value": "%REQ(X-BYTES)%"}
+    running = gateway(otel(grpc_service=SERVICE, buffer_size_bytes=0, body=body))
+    ask(running.listeners["l"][1], "bytes")
+    wait_until(lambda: collector.messages)
+    record = group(group(group(collector.messages[0].body)[1][0])[2][0])[2][0]
+    assert any_value(group(record)[5][0]) == '"!!\\ x'
+
+
 def test_records_that_are_refused(
     gateway: Callable[..., meshcore.Gateway], collector: GrpcCollector
 ) -> None:

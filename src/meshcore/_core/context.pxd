@@ -25,6 +25,6 @@ cdef bint is_host(mc_slice name) noexcept
 cdef bint has_authority(headers) except -1
 # Appends (name, value) pairs, a list or a mapping of str or bytes.
 cdef int add_headers(mc_headers *headers, object pairs) except -1
-# A mapping's headers, each value by itself. TypeError for what is no pair though it would come apart.
+# A mapping's headers, each value by itself. TypeError for what is no pair and would come apart.
 cdef object pairs_of(object mapping)
 cdef int check_pair(object item) except -1
