@@ -3,13 +3,13 @@ from typing import Any, TypeAlias, final
 
 __all__ = ["EdfScheduler", "Maglev", "RingHash"]
 
-Fleet: TypeAlias = Mapping[str, int] | Iterable[tuple[str, int] | str | Mapping[str, Any]]
+_Members: TypeAlias = Mapping[str, int] | Iterable[tuple[str, int] | str | Mapping[str, Any]]
 
 @final
 class RingHash:
     def __init__(
         self,
-        hosts: Fleet,
+        hosts: _Members,
         *,
         minimum_ring_size: int = 1024,
         maximum_ring_size: int = 8388608,
@@ -23,7 +23,7 @@ class RingHash:
 
 @final
 class Maglev:
-    def __init__(self, hosts: Fleet, *, table_size: int = 65537) -> None: ...
+    def __init__(self, hosts: _Members, *, table_size: int = 65537) -> None: ...
     def __len__(self) -> int: ...
     @property
     def hosts(self) -> tuple[tuple[str, int], ...]: ...
