@@ -61,7 +61,6 @@ static mc_status compile_timeouts(mc_compile *c, const mc_value *value, mc_route
         return MC_OK;
     }
     route->has_max_stream_duration = true;
-    route->timeout_ms = 0; /* RF-10: the message takes the place of `timeout` */
     return mc_error_in(read_stream_duration(c, stream, route), c->error, "max_stream_duration");
 }
 

@@ -252,7 +252,7 @@ typedef struct mc_route {
     const mc_direct_response *direct_response;
     const mc_retry_policy *retry_policy; /* the route's, else the virtual host's (RF-20); NULL: none */
     const mc_header_mutations *request_mutations, *response_mutations;
-    uint64_t timeout_ms; /* 0: none (RF-10) */
+    uint64_t timeout_ms; /* as configured; 0: none; has_max_stream_duration: does not count (RF-10) */
     uint64_t idle_timeout_ms;
     uint64_t max_stream_duration_ms;
     const mc_hash_policy *hash_policies;

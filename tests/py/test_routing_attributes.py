@@ -123,7 +123,8 @@ def test_the_rest_of_a_route(table: RouteTable) -> None:
     assert route.virtual_host.metadata == {"owner": {"team": "a"}}
     assert (route.grpc_timeout_header_max_ms, route.grpc_timeout_header_offset_ms) == (2000, 100)
     assert (route.max_stream_duration_ms, route.max_grpc_timeout_ms) == (None, None)
-    assert (route.timeout_ms, route.flush_timeout_ms) == (0, 4000)
+    assert (route.timeout_ms, route.using_new_timeouts) == (15_000, True)
+    assert route.flush_timeout_ms == 4000
     assert route.request_body_buffer_limit == 100
     assert route.stat_prefix == "full"
     assert route.decorator == ("op", False)

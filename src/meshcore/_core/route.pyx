@@ -340,7 +340,10 @@ cdef class Route:
 
     @property
     def timeout_ms(self):
-        """Milliseconds that the whole response may take; 0 means no limit."""
+        """Milliseconds that the whole response may take, as configured; 0 means no limit.
+
+        It does not count where `using_new_timeouts` holds.
+        """
         return self.found.route.timeout_ms if self.forwards() else 0
 
     @property
