@@ -1,165 +1,25 @@
 /* rbac (FL-15 to FL-17): policies of permissions and principals, enforced or only counted in their shadow. */
 #include "proxy/filters/rbac.h"
 
-#include "base/cidr.h"
 #include "base/value_edit.h"
 #include "cel/cel.h"
+#include "proxy/filters/rbac_rule.h"
 #include "proxy/stream.h"
-#include "route/match_metadata.h"
-#include "route/matcher.h"
 #include "route/matcher_tree.h"
 
-/* --- rules: permissions and principals alike --------------------------------------------------------------------------- */
-
-typedef enum rule_kind {
-    RULE_ANY,
-    RULE_AND,
-    RULE_OR,
-    RULE_NOT,
-    RULE_HEADER,
-    RULE_PATH,
-    RULE_SERVER_NAME,
-    RULE_LOCAL_IP,
-    RULE_LOCAL_PORT,
-    RULE_PEER_IP,   /* of the connection */
-    RULE_REMOTE_IP, /* of the client, after x-forwarded-for */
-    RULE_AUTHENTICATED,
-    RULE_MATCHER, /* of the route room */
-    RULE_ROUTE_METADATA,
-} rule_kind;
-
-typedef struct rule {
-    rule_kind kind;
-    bool invert; /* RULE_HEADER: invert_match; RULE_AUTHENTICATED: any name will do */
-    uint32_t count, first_port, end_port;
-    struct rule *children;
-    mc_header_key header;
-    mc_matcher matcher;
-    mc_string_match text;
-    mc_metadata_match metadata; /* RULE_ROUTE_METADATA */
-    mc_cidr cidr;
-} rule;
-
-typedef struct subject {
-    mc_filter *filter;              /* NULL: a connection */
+/* Who is decided on, and where it is told. */
+typedef struct asking {
+    mc_rbac_subject subject;
     mc_connection_verdict *verdict; /* of a connection */
     mc_slab *slab;
-    const mc_stream_info *info;
-    mc_route_request request;
-    mc_match_input input;
-} subject;
-
-static int rule_holds(const rule *rule, const subject *subject);
-
-/* FL-16: each value of a repeated header on its own; inverted, none may match. */
-static int header_holds(const rule *rule, const subject *subject) {
-    const mc_headers *headers = subject->request.headers;
-    uint32_t at = 0, values = 0;
-    while (mc_headers_next(headers, rule->header.name, &at) != NULL) {
-        values++;
-    }
-    if (values < 2) {
-        return rule->matcher.match(rule->matcher.self, &subject->input);
-    }
-    const mc_header *header;
-    for (at = 0; (header = mc_headers_next(headers, rule->header.name, &at)) != NULL;) {
-        mc_headers one;
-        mc_route_request request = subject->request;
-        mc_match_input input = subject->input;
-        mc_headers_init(&one, subject->request.arena);
-        if (mc_headers_add_ref(&one, rule->header.id, header->name, header->value) != MC_OK) {
-            return MC_ENOMEM;
-        }
-        request.headers = &one;
-        input.request = &request;
-        int holds = rule->matcher.match(rule->matcher.self, &input);
-        if (holds < 0 || (holds == 1) != rule->invert) {
-            return holds;
-        }
-    }
-    return rule->invert;
-}
-
-static bool in_range(const mc_cidr *range, const mc_address *address) {
-    return address != NULL && mc_address_in_prefix(address, &range->network, range->bits);
-}
-
-static int any_text(const mc_string_match *match, mc_slices texts) {
-    int holds = 0;
-    for (uint32_t i = 0; i < texts.count && holds == 0; i++) {
-        holds = mc_string_match_test(match, texts.items[i]);
-    }
-    return holds;
-}
-
-static int authenticated(const rule *rule, const subject *subject) {
-    const mc_tls_info *tls = subject->info->downstream_tls;
-    if (tls == NULL) {
-        return 0;
-    }
-    if (rule->invert) {
-        return 1;
-    }
-    const mc_certificate *peer = tls->peer;
-    if (peer == NULL) {
-        return mc_string_match_test(&rule->text, MC_SLICE(""));
-    }
-    int holds = any_text(&rule->text, peer->uri_sans);
-    holds = holds == 0 ? any_text(&rule->text, peer->dns_sans) : holds;
-    return holds == 0 ? mc_string_match_test(&rule->text, peer->subject) : holds;
-}
-
-static int all_hold(const rule *rule, const subject *subject) {
-    int holds = 1;
-    for (uint32_t i = 0; i < rule->count && holds == 1; i++) {
-        holds = rule_holds(&rule->children[i], subject);
-    }
-    return holds;
-}
-
-static int one_holds(const rule *rule, const subject *subject) {
-    int holds = 0;
-    for (uint32_t i = 0; i < rule->count && holds == 0; i++) {
-        holds = rule_holds(&rule->children[i], subject);
-    }
-    return holds;
-}
-
-static int rule_holds(const rule *rule, const subject *subject) {
-    const mc_stream_info *info = subject->info;
-    int holds;
-    switch (rule->kind) {
-    case RULE_ANY: return 1;
-    case RULE_AND: return all_hold(rule, subject);
-    case RULE_OR: return one_holds(rule, subject);
-    case RULE_NOT: holds = rule_holds(rule->children, subject); return holds < 0 ? holds : !holds;
-    case RULE_HEADER: return header_holds(rule, subject);
-    case RULE_PATH: return mc_string_match_test(&rule->text, subject->input.path);
-    case RULE_SERVER_NAME: return mc_string_match_test(&rule->text, info->requested_server_name);
-    case RULE_LOCAL_IP: return in_range(&rule->cidr, info->downstream_local);
-    case RULE_LOCAL_PORT: {
-        uint32_t port = info->downstream_local == NULL ? 0 : mc_address_port(info->downstream_local);
-        return port >= rule->first_port && port < rule->end_port;
-    }
-    case RULE_PEER_IP: return in_range(&rule->cidr, info->downstream_direct_remote);
-    case RULE_REMOTE_IP: return in_range(&rule->cidr, info->downstream_remote);
-    case RULE_AUTHENTICATED: return authenticated(rule, subject);
-    case RULE_MATCHER: return rule->matcher.match(rule->matcher.self, &subject->input);
-    case RULE_ROUTE_METADATA: {
-        const mc_route_match *match = subject->filter == NULL ? NULL : mc_filter_match(subject->filter);
-        return match == NULL || match->route == NULL ? 0
-                                                     : mc_metadata_match_test(&rule->metadata, match->route->metadata);
-    }
-    }
-    return 0;
-}
+} asking;
 
 /* --- policies ---------------------------------------------------------------------------------------------------------- */
 
 typedef struct policy {
     mc_slice name;
-    const char *details;             /* what a denial by it is told as */
-    rule permissions, principals;    /* RULE_OR */
+    const char *details; /* what a denial by it is told as */
+    const mc_rbac_rule *permissions, *principals;
     const mc_cel_program *condition; /* NULL: none */
     mc_stat allowed, denied, shadow_allowed, shadow_denied;
 } policy;
@@ -203,12 +63,12 @@ typedef struct config {
 static const mc_slice space = MC_SLICE_INIT("envoy.filters.http.rbac");
 static const mc_slice common_space = MC_SLICE_INIT("envoy.common"), hint_key = MC_SLICE_INIT("access_log_hint");
 
-static mc_status matching_policy(const engine *engine, const subject *subject, const policy **out) {
+static mc_status matching_policy(const engine *engine, const mc_rbac_subject *subject, const policy **out) {
     *out = NULL;
     for (uint32_t i = 0; i < engine->count && *out == NULL; i++) {
         const policy *policy = &engine->policies[i];
-        int holds = rule_holds(&policy->permissions, subject);
-        holds = holds == 1 ? rule_holds(&policy->principals, subject) : holds;
+        int holds = mc_rbac_rule_holds(policy->permissions, subject);
+        holds = holds == 1 ? mc_rbac_rule_holds(policy->principals, subject) : holds;
         if (holds == 1 && policy->condition != NULL) {
             holds = mc_cel_holds(policy->condition, subject->info, subject->request.arena);
         }
@@ -220,59 +80,58 @@ static mc_status matching_policy(const engine *engine, const subject *subject, c
     return MC_OK;
 }
 
-static mc_status tell_log(const subject *subject, bool on) {
+static mc_status tell_log(const asking *asking, bool on) {
     mc_value hint = mc_value_bool(on);
-    if (subject->filter == NULL) {
-        subject->verdict->hinted = true;
-        subject->verdict->hint = on;
+    if (asking->subject.filter == NULL) {
+        asking->verdict->hinted = true;
+        asking->verdict->hint = on;
         return MC_OK;
     }
-    return mc_filter_set_metadata(subject->filter, common_space, hint_key, &hint);
+    return mc_filter_set_metadata(asking->subject.filter, common_space, hint_key, &hint);
 }
 
 /* FL-15: what the tree does not find is denied. */
-static mc_status ask_tree(const engine *engine, const subject *subject, bool shadow, const policy **policy,
+static mc_status ask_tree(const engine *engine, const asking *asking, bool shadow, const policy **policy,
                           bool *allowed) {
     const void *found = NULL;
-    MC_TRY(mc_matcher_tree_find(engine->tree, &subject->input, &found));
+    MC_TRY(mc_matcher_tree_find(engine->tree, &asking->subject.input, &found));
     const outcome *outcome = found;
     *policy = outcome == NULL ? NULL : &outcome->policy;
     *allowed = outcome != NULL && outcome->action != DENY;
-    return engine->logs && !shadow ? tell_log(subject, outcome != NULL && outcome->action == LOG) : MC_OK;
+    return engine->logs && !shadow ? tell_log(asking, outcome != NULL && outcome->action == LOG) : MC_OK;
 }
 
-static mc_status ask_policies(const engine *engine, const subject *subject, bool shadow, const policy **policy,
+static mc_status ask_policies(const engine *engine, const asking *asking, bool shadow, const policy **policy,
                               bool *allowed) {
-    MC_TRY(matching_policy(engine, subject, policy));
+    MC_TRY(matching_policy(engine, &asking->subject, policy));
     *allowed = engine->action == LOG || (*policy != NULL) == (engine->action == ALLOW);
-    return engine->action == LOG && !shadow ? tell_log(subject, *policy != NULL) : MC_OK;
+    return engine->action == LOG && !shadow ? tell_log(asking, *policy != NULL) : MC_OK;
 }
 
 /* Tells the metadata, and whether the request is allowed. */
-static mc_status decide(const engine *engine, const subject *subject, bool shadow, const policy **policy,
-                        bool *allowed) {
-    MC_TRY((engine->tree != NULL ? ask_tree : ask_policies)(engine, subject, shadow, policy, allowed));
-    if (subject->filter == NULL) {
+static mc_status decide(const engine *engine, const asking *asking, bool shadow, const policy **policy, bool *allowed) {
+    MC_TRY((engine->tree != NULL ? ask_tree : ask_policies)(engine, asking, shadow, policy, allowed));
+    if (asking->subject.filter == NULL) {
         if (shadow) {
-            subject->verdict->shadowed = true;
-            subject->verdict->shadow_allowed = *allowed;
-            subject->verdict->shadow_policy = *policy == NULL ? MC_SLICE_NONE : (*policy)->name;
+            asking->verdict->shadowed = true;
+            asking->verdict->shadow_allowed = *allowed;
+            asking->verdict->shadow_policy = *policy == NULL ? MC_SLICE_NONE : (*policy)->name;
         }
         return MC_OK;
     }
     if (*policy != NULL) {
         mc_value name = mc_value_text((*policy)->name);
-        MC_TRY(mc_filter_set_metadata(subject->filter, space, engine->policy_key, &name));
+        MC_TRY(mc_filter_set_metadata(asking->subject.filter, space, engine->policy_key, &name));
     }
     mc_value result = mc_value_text(*allowed ? MC_SLICE("allowed") : MC_SLICE("denied"));
-    return mc_filter_set_metadata(subject->filter, space, engine->result_key, &result);
+    return mc_filter_set_metadata(asking->subject.filter, space, engine->result_key, &result);
 }
 
-static mc_status run_shadow(const engines *engines, const config *config, const subject *subject) {
+static mc_status run_shadow(const engines *engines, const config *config, const asking *asking) {
     const policy *policy;
     bool allowed;
-    mc_slab *slab = subject->slab;
-    MC_TRY(decide(&engines->shadow, subject, true, &policy, &allowed));
+    mc_slab *slab = asking->slab;
+    MC_TRY(decide(&engines->shadow, asking, true, &policy, &allowed));
     mc_counter_inc(slab, allowed ? config->stats.shadow_allowed : config->stats.shadow_denied);
     if (engines->track_rules && policy != NULL) {
         mc_counter_inc(slab, allowed ? policy->shadow_allowed : policy->shadow_denied);
@@ -281,12 +140,11 @@ static mc_status run_shadow(const engines *engines, const config *config, const 
 }
 
 /* *denied: by what; NULL: it is allowed. */
-static mc_status run_enforced(const engines *engines, const config *config, const subject *subject,
-                              const char **denied) {
+static mc_status run_enforced(const engines *engines, const config *config, const asking *asking, const char **denied) {
     const policy *policy;
     bool allowed;
-    mc_slab *slab = subject->slab;
-    MC_TRY(decide(&engines->enforced, subject, false, &policy, &allowed));
+    mc_slab *slab = asking->slab;
+    MC_TRY(decide(&engines->enforced, asking, false, &policy, &allowed));
     mc_counter_inc(slab, allowed ? config->stats.allowed : config->stats.denied);
     if (engines->track_rules && policy != NULL) {
         mc_counter_inc(slab, allowed ? policy->allowed : policy->denied);
@@ -295,28 +153,29 @@ static mc_status run_enforced(const engines *engines, const config *config, cons
     return MC_OK;
 }
 
-static mc_status run(const engines *engines, const config *config, const subject *subject, const char **denied) {
+static mc_status run(const engines *engines, const config *config, const asking *asking, const char **denied) {
     *denied = NULL;
-    MC_TRY(engines->shadow.set ? run_shadow(engines, config, subject) : MC_OK);
-    return engines->enforced.set ? run_enforced(engines, config, subject, denied) : MC_OK;
+    MC_TRY(engines->shadow.set ? run_shadow(engines, config, asking) : MC_OK);
+    return engines->enforced.set ? run_enforced(engines, config, asking, denied) : MC_OK;
 }
 
 static mc_filter_status decode_headers(mc_filter *filter, mc_headers *headers, bool end_stream) {
     const config *config = mc_filter_get_config(filter);
     const engines *engines = mc_filter_route_config(filter);
-    subject subject;
+    asking asking;
+    mc_rbac_subject *subject = &asking.subject;
     const char *denied;
     if (!engines->enforced.set && !engines->shadow.set) {
         return MC_FILTER_CONTINUE;
     }
-    subject.filter = filter;
-    subject.slab = mc_filter_slab(filter);
-    subject.info = mc_filter_info(filter);
-    if (subject.info == NULL) {
+    subject->filter = filter;
+    asking.slab = mc_filter_slab(filter);
+    subject->info = mc_filter_info(filter);
+    if (subject->info == NULL) {
         return mc_filter_out_of_memory(filter);
     }
-    mc_filter_match_input(filter, subject.info, &subject.request, &subject.input);
-    if (run(engines, config, &subject, &denied) != MC_OK) {
+    mc_filter_match_input(filter, subject->info, &subject->request, &subject->input);
+    if (run(engines, config, &asking, &denied) != MC_OK) {
         return mc_filter_out_of_memory(filter);
     }
     if (denied != NULL) {
@@ -329,156 +188,6 @@ static mc_filter_status decode_headers(mc_filter *filter, mc_headers *headers, b
 }
 
 /* --- compiling ------------------------------------------------------------------------------------------------------------ */
-
-static mc_status read_rule(mc_filter_compile *c, const mc_value *value, rule *out);
-
-static mc_status read_rules(mc_filter_compile *c, const mc_value *object, const char *field, rule_kind kind,
-                            rule *out) {
-    const mc_value *list;
-    size_t count;
-    MC_TRY(mc_value_read_list(object, field, &list, &count, c->error));
-    if (count == 0) {
-        return mc_error_set(c->error, MC_EINVAL, field, "must have at least one entry");
-    }
-    out->kind = kind;
-    out->count = (uint32_t)count;
-    out->children = mc_arena_zalloc(c->arena, count * sizeof *out->children);
-    if (out->children == NULL) {
-        return MC_ENOMEM;
-    }
-    for (size_t i = 0; i < count; i++) {
-        MC_TRY(mc_error_in(read_rule(c, &list[i], &out->children[i]), c->error, "%s[%zu]", field, i));
-    }
-    return MC_OK;
-}
-
-static mc_status read_header(mc_filter_compile *c, const mc_value *value, rule *out) {
-    mc_slice name = MC_SLICE_NONE;
-    MC_TRY(mc_value_read_string(value, "name", &name, c->error));
-    MC_TRY(mc_value_read_bool(value, "invert_match", &out->invert, c->error));
-    MC_TRY(mc_dup_lower(c->arena, name, &out->header.name));
-    out->header.id = mc_header_lookup(out->header.name);
-    return mc_match_header_compile(c->arena, value, &out->matcher, c->error);
-}
-
-static mc_status read_port(mc_filter_compile *c, const mc_value *value, const char *field, rule *out) {
-    MC_TRY(mc_value_read_u32(value, field, &out->first_port, c->error));
-    out->end_port = out->first_port + 1;
-    return MC_OK;
-}
-
-static mc_status read_ports(mc_filter_compile *c, const mc_value *value, rule *out) {
-    MC_TRY(mc_value_read_u32(value, "start", &out->first_port, c->error));
-    MC_TRY(mc_value_read_u32(value, "end", &out->end_port, c->error));
-    if (out->end_port <= out->first_port || out->end_port > 65536) {
-        return mc_error_set(c->error, MC_EINVAL, "", "must be a range of ports that is not empty");
-    }
-    return MC_OK;
-}
-
-static mc_status read_authenticated(mc_filter_compile *c, const mc_value *value, rule *out) {
-    const mc_value *name;
-    MC_TRY(mc_value_read_object(value, "principal_name", &name, c->error));
-    out->invert = name == NULL;
-    return name == NULL
-               ? MC_OK
-               : mc_error_in(mc_string_match_compile(c->arena, name, &out->text, c->error), c->error, "principal_name");
-}
-
-static mc_status read_path(mc_filter_compile *c, const mc_value *value, rule *out) {
-    const mc_value *path;
-    MC_TRY(mc_value_read_object(value, "path", &path, c->error));
-    return path == NULL ? mc_error_set(c->error, MC_EINVAL, "path", "is required")
-                        : mc_error_in(mc_string_match_compile(c->arena, path, &out->text, c->error), c->error, "path");
-}
-
-static mc_status read_not(mc_filter_compile *c, const mc_value *value, rule *out) {
-    out->children = mc_arena_zalloc(c->arena, sizeof *out->children);
-    out->count = 1;
-    return out->children == NULL ? MC_ENOMEM : read_rule(c, value, out->children);
-}
-
-static mc_status read_text(mc_filter_compile *c, const mc_value *value, rule *out) {
-    return mc_string_match_compile(c->arena, value, &out->text, c->error);
-}
-static mc_status read_and(mc_filter_compile *c, const mc_value *value, rule *out) {
-    return read_rules(c, value, mc_value_get(value, "ids") != NULL ? "ids" : "rules", RULE_AND, out);
-}
-static mc_status read_or(mc_filter_compile *c, const mc_value *value, rule *out) {
-    return read_rules(c, value, mc_value_get(value, "ids") != NULL ? "ids" : "rules", RULE_OR, out);
-}
-static mc_status read_cidr(mc_filter_compile *c, const mc_value *value, rule *out) {
-    return mc_cidr_read(value, &out->cidr, c->error);
-}
-
-static mc_status read_metadata(mc_filter_compile *c, const mc_value *value, rule *out) {
-    return mc_match_metadata_compile(c->arena, value, &out->matcher, c->error);
-}
-static mc_status read_sourced(mc_filter_compile *c, const mc_value *value, rule *out) {
-    const mc_value *matcher;
-    mc_slice source = MC_SLICE_NONE;
-    MC_TRY(mc_value_read_string(value, "metadata_source", &source, c->error));
-    MC_TRY(mc_value_read_object(value, "metadata_matcher", &matcher, c->error));
-    if (matcher == NULL) {
-        return mc_error_set(c->error, MC_EINVAL, "metadata_matcher", "is required");
-    }
-    if (!mc_slice_eq(source, MC_SLICE("ROUTE"))) {
-        return mc_error_in(read_metadata(c, matcher, out), c->error, "metadata_matcher");
-    }
-    out->kind = RULE_ROUTE_METADATA;
-    return mc_error_in(mc_metadata_match_compile(c->arena, matcher, &out->metadata, c->error), c->error,
-                       "metadata_matcher");
-}
-static mc_status read_template(mc_filter_compile *c, const mc_value *value, rule *out) {
-    return mc_match_template_compile(c->arena, value, &out->matcher, c->error);
-}
-static mc_status read_filter_state(mc_filter_compile *c, const mc_value *value, rule *out) {
-    return mc_match_filter_state_compile(c->arena, value, &out->matcher, c->error);
-}
-
-/* The fields of Permission and Principal; a message has one of them. */
-static const struct {
-    const char *field;
-    rule_kind kind;
-    mc_status (*read)(mc_filter_compile *c, const mc_value *value, rule *out); /* NULL: a scalar */
-} fields[] = {
-    {"any", RULE_ANY, NULL},
-    {"and_rules", RULE_AND, read_and},
-    {"or_rules", RULE_OR, read_or},
-    {"not_rule", RULE_NOT, read_not},
-    {"and_ids", RULE_AND, read_and},
-    {"or_ids", RULE_OR, read_or},
-    {"not_id", RULE_NOT, read_not},
-    {"header", RULE_HEADER, read_header},
-    {"url_path", RULE_PATH, read_path},
-    {"requested_server_name", RULE_SERVER_NAME, read_text},
-    {"destination_ip", RULE_LOCAL_IP, read_cidr},
-    {"destination_port", RULE_LOCAL_PORT, NULL},
-    {"destination_port_range", RULE_LOCAL_PORT, read_ports},
-    {"source_ip", RULE_PEER_IP, read_cidr},
-    {"direct_remote_ip", RULE_PEER_IP, read_cidr},
-    {"remote_ip", RULE_REMOTE_IP, read_cidr},
-    {"authenticated", RULE_AUTHENTICATED, read_authenticated},
-    {"metadata", RULE_MATCHER, read_metadata},
-    {"sourced_metadata", RULE_MATCHER, read_sourced},
-    {"uri_template", RULE_MATCHER, read_template},
-    {"filter_state", RULE_MATCHER, read_filter_state},
-};
-
-static mc_status read_rule(mc_filter_compile *c, const mc_value *value, rule *out) {
-    for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++) {
-        const mc_value *given = mc_value_get(value, fields[i].field);
-        if (given == NULL) {
-            continue;
-        }
-        out->kind = fields[i].kind;
-        if (fields[i].read == NULL) {
-            return out->kind == RULE_ANY ? MC_OK : read_port(c, value, fields[i].field, out);
-        }
-        return mc_error_in(fields[i].read(c, given, out), c->error, "%s", fields[i].field);
-    }
-    return mc_error_set(c->error, MC_EINVAL, "", "must have a rule that is supported");
-}
 
 static mc_status name_details(mc_filter_compile *c, policy *policy) {
     mc_slice parts[] = {MC_SLICE("rbac_access_denied_matched_policy["), policy->name, {"]", 2}}, text;
@@ -511,8 +220,8 @@ static mc_status read_condition(mc_filter_compile *c, const mc_value *value, pol
 static mc_status read_policy(mc_filter_compile *c, mc_slice name, const mc_value *value, policy *out) {
     MC_TRY(mc_arena_dup(c->arena, name, &out->name));
     MC_TRY(name_details(c, out));
-    MC_TRY(read_rules(c, value, "permissions", RULE_OR, &out->permissions));
-    MC_TRY(read_rules(c, value, "principals", RULE_OR, &out->principals));
+    MC_TRY(mc_rbac_rule_compile(c, value, "permissions", &out->permissions));
+    MC_TRY(mc_rbac_rule_compile(c, value, "principals", &out->principals));
     return read_condition(c, value, out);
 }
 
@@ -691,10 +400,13 @@ struct mc_rbac_rules {
 mc_status mc_connection_rbac_ask(const mc_connection_rbac *rbac, const mc_stream_info *info, mc_route_request *request,
                                  mc_slab *slab, mc_connection_verdict *verdict, const char **denied) {
     const config *config = &rbac->rules->config;
-    subject subject = {
-        .verdict = verdict, .slab = slab, .info = info, .request = *request, .input = {.request = request}};
+    const asking asking = {
+        .subject = {.info = info, .request = *request, .input = {.request = request}},
+        .verdict = verdict,
+        .slab = slab,
+    };
     *verdict = (mc_connection_verdict){.shadowed = false};
-    return run(&config->engines, config, &subject, denied);
+    return run(&config->engines, config, &asking, denied);
 }
 
 mc_status mc_connection_rbac_tell(const mc_connection_rbac *rbac, const mc_connection_verdict *verdict, mc_arena *arena,
@@ -719,18 +431,10 @@ mc_status mc_connection_rbac_tell(const mc_connection_rbac *rbac, const mc_conne
     return mc_value_put(arena, *metadata, own, told, metadata);
 }
 
-static bool reads_headers(const rule *rule) {
-    bool reads = rule->kind == RULE_HEADER;
-    for (uint32_t i = 0; i < rule->count && !reads; i++) {
-        reads = reads_headers(&rule->children[i]);
-    }
-    return reads;
-}
-
 static mc_status without_headers(mc_filter_compile *c, const engine *engine, const char *field) {
     for (uint32_t i = 0; i < engine->count; i++) {
         const policy *policy = &engine->policies[i];
-        if (reads_headers(&policy->permissions) || reads_headers(&policy->principals)) {
+        if (mc_rbac_rule_reads_headers(policy->permissions) || mc_rbac_rule_reads_headers(policy->principals)) {
             mc_error_set(c->error, MC_EINVAL, "", "a connection has no headers");
             mc_error_under(c->error, "%s.policies[\"%.*s\"]", field, MC_SLICE_ARG(policy->name));
             return MC_EINVAL;
