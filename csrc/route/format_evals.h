@@ -1,4 +1,4 @@
-/* The functions that the table of commands names, one file a family; private to format*.c. */
+/* The functions that the table of commands names, one file a family; private to format*.c and context*.c. */
 #ifndef MC_ROUTE_FORMAT_EVALS_H
 #define MC_ROUTE_FORMAT_EVALS_H
 
