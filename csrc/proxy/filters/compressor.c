@@ -1,76 +1,7 @@
 /* compressor (FL-41 to FL-44): responses, and where configured requests, compressed for who accepts it. */
 #include "http/coding.h"
-#include "proxy/filters/codec.h"
-#include "proxy/filters/kind.h"
+#include "proxy/filters/compressor_config.h"
 #include "proxy/stream.h"
-
-#define DIRECTION_STATS(X)                                                                                             \
-    X(compressed) X(not_compressed) X(total_uncompressed_bytes) X(total_compressed_bytes) X(content_length_too_small)
-#define RESPONSE_STATS(X)                                                                                              \
-    X(no_accept_header)                                                                                                \
-    X(header_identity)                                                                                                 \
-    X(header_compressor_used)                                                                                          \
-    X(header_compressor_overshadowed) X(header_wildcard) X(header_not_valid) X(not_compressed_etag)
-
-enum { MIN_LENGTH = 30 };
-
-static const char *const default_types[] = {"text/html",
-                                            "text/plain",
-                                            "text/css",
-                                            "application/javascript",
-                                            "application/x-javascript",
-                                            "text/javascript",
-                                            "text/x-javascript",
-                                            "text/ecmascript",
-                                            "text/js",
-                                            "text/jscript",
-                                            "text/x-js",
-                                            "application/ecmascript",
-                                            "application/x-json",
-                                            "application/xml",
-                                            "application/json",
-                                            "image/svg+xml",
-                                            "text/xml",
-                                            "application/xhtml+xml",
-                                            "application/grpc-web",
-                                            "application/grpc-web+proto"};
-
-/* Of one direction. */
-typedef struct side {
-    bool set; /* configured at all */
-    mc_feature_flag enabled;
-    uint32_t min_length;
-    mc_slice *types;
-    uint32_t type_count;
-    struct {
-        DIRECTION_STATS(MC_STAT_FIELD)
-    } stats;
-} side;
-
-/* A coding and how it is made. */
-typedef struct library {
-    const mc_codec *codec; /* NULL: none is said */
-    void *config;
-} library;
-
-typedef struct config {
-    library library;
-    bool choose_first;
-    side request, response;
-    bool refuse_etag, hide_accept, tell_status;
-    uint32_t *refused_codes;
-    uint32_t refused_count;
-    struct {
-        RESPONSE_STATS(MC_STAT_FIELD)
-    } stats;
-} config;
-
-typedef struct route {
-    bool disabled;
-    bool response;      /* response compression is on here */
-    int8_t hide_accept; /* -1: as the filter */
-    library library;    /* takes the place of the filter's */
-} route;
 
 typedef struct state {
     mc_slice accept; /* what the client accepts; p == NULL: it does not say */
@@ -83,10 +14,10 @@ typedef struct state {
 
 static const mc_filter_type filter_type;
 
-static const library *library_of(mc_filter *filter) {
-    const config *config = mc_filter_get_config(filter);
+static const mc_compressor_library *library_of(mc_filter *filter) {
+    const mc_compressor *config = mc_filter_get_config(filter);
     for (const mc_route_filter *at = mc_filter_route(filter); at != NULL; at = at->outer) {
-        const route *route = at->config;
+        const mc_compressor_route *route = at->config;
         if (route != NULL) {
             return route->library.codec == NULL ? &config->library : &route->library;
         }
@@ -98,8 +29,8 @@ static mc_slice coding_of(mc_filter *filter) { return mc_slice_cstr(library_of(f
 
 /* --- conditions ---------------------------------------------------------------------------------------------------------- */
 
-static bool response_enabled(mc_filter *filter, const config *config) {
-    const route *route = NULL;
+static bool response_enabled(mc_filter *filter, const mc_compressor *config) {
+    const mc_compressor_route *route = NULL;
     for (const mc_route_filter *at = mc_filter_route(filter); at != NULL && route == NULL; at = at->outer) {
         route = at->config;
     }
@@ -109,9 +40,9 @@ static bool response_enabled(mc_filter *filter, const config *config) {
     return config->response.set && mc_feature_flag_on(&config->response.enabled, mc_filter_runtime(filter));
 }
 
-static bool hides_accept(mc_filter *filter, const config *config) {
+static bool hides_accept(mc_filter *filter, const mc_compressor *config) {
     for (const mc_route_filter *at = mc_filter_route(filter); at != NULL; at = at->outer) {
-        const route *route = at->config;
+        const mc_compressor_route *route = at->config;
         if (route != NULL) {
             return route->hide_accept < 0 ? config->hide_accept : route->hide_accept == 1;
         }
@@ -129,7 +60,7 @@ static bool has_token(mc_slice list, const char *token) {
     return false;
 }
 
-static bool length_allowed(mc_filter *filter, const side *side, const mc_headers *headers) {
+static bool length_allowed(mc_filter *filter, const mc_compressor_side *side, const mc_headers *headers) {
     uint64_t length;
     mc_slice text = mc_headers_get_known(headers, MC_H_CONTENT_LENGTH);
     if (text.p == NULL || (mc_slice_u64(text, &length) == MC_OK && length >= side->min_length)) {
@@ -139,7 +70,7 @@ static bool length_allowed(mc_filter *filter, const side *side, const mc_headers
     return false;
 }
 
-static bool type_allowed(const side *side, const mc_headers *headers) {
+static bool type_allowed(const mc_compressor_side *side, const mc_headers *headers) {
     mc_slice type = mc_headers_get_known(headers, MC_H_CONTENT_TYPE);
     if (type.p == NULL || side->type_count == 0) {
         return true;
@@ -153,7 +84,7 @@ static bool type_allowed(const side *side, const mc_headers *headers) {
     return false;
 }
 
-static bool etag_allowed(mc_filter *filter, const config *config, const mc_headers *headers, bool counts) {
+static bool etag_allowed(mc_filter *filter, const mc_compressor *config, const mc_headers *headers, bool counts) {
     if (!config->refuse_etag || !mc_headers_has(headers, MC_H_ETAG)) {
         return true;
     }
@@ -163,7 +94,7 @@ static bool etag_allowed(mc_filter *filter, const config *config, const mc_heade
     return false;
 }
 
-static bool code_allowed(const config *config, const mc_headers *headers) {
+static bool code_allowed(const mc_compressor *config, const mc_headers *headers) {
     uint64_t status;
     if (mc_slice_u64(mc_headers_get_known(headers, MC_H_STATUS), &status) == MC_OK) {
         for (uint32_t i = 0; i < config->refused_count; i++) {
@@ -188,7 +119,8 @@ static unsigned list_codings(mc_filter *filter, const mc_headers *headers, mc_co
     unsigned count = 0;
     const bool typed = mc_headers_get_known(headers, MC_H_CONTENT_TYPE).n > 0;
     for (uint32_t i = 0; i < stream->filters.count && count < MC_CODING_MAX; i++) {
-        const config *config = stream->filters.items[i].type == &filter_type ? stream->filters.items[i].config : NULL;
+        const mc_compressor *config =
+            stream->filters.items[i].type == &filter_type ? stream->filters.items[i].config : NULL;
         if (config == NULL || (typed && !type_allowed(&config->response, headers))) {
             continue;
         }
@@ -224,7 +156,7 @@ static void decide(mc_filter *filter, state *state, const mc_headers *headers) {
     state->decided = true;
 }
 
-static bool accepted(mc_filter *filter, const config *config, state *state, const mc_headers *headers) {
+static bool accepted(mc_filter *filter, const mc_compressor *config, state *state, const mc_headers *headers) {
     mc_slab *slab = mc_filter_slab(filter);
     if (state->accept.p == NULL) {
         mc_counter_inc(slab, config->stats.no_accept_header);
@@ -247,7 +179,7 @@ static bool accepted(mc_filter *filter, const config *config, state *state, cons
 /* --- bodies ---------------------------------------------------------------------------------------------------------------- */
 
 static mc_status begin(mc_filter *filter, mc_direction direction, mc_headers *headers, mc_header_id encoding) {
-    const library *library = library_of(filter);
+    const mc_compressor_library *library = library_of(filter);
     state *state = mc_filter_get_state(filter);
     state->codecs[direction] = library->codec;
     state->streams[direction] = library->codec->open(library->config, true);
@@ -260,9 +192,9 @@ static mc_status begin(mc_filter *filter, mc_direction direction, mc_headers *he
 /* What comes out goes on; with `end_stream` as the last of the body. */
 static mc_filter_status transform(mc_filter *filter, mc_direction direction, mc_slice data, bool finish,
                                   bool end_stream) {
-    const config *config = mc_filter_get_config(filter);
+    const mc_compressor *config = mc_filter_get_config(filter);
     const state *state = mc_filter_get_state(filter);
-    const side *side = direction == MC_DECODE ? &config->request : &config->response;
+    const mc_compressor_side *side = direction == MC_DECODE ? &config->request : &config->response;
     mc_stream *stream = mc_filter_stream(filter);
     mc_net *net = stream->proxy->net;
     mc_buffer out;
@@ -288,15 +220,15 @@ static mc_filter_status transform(mc_filter *filter, mc_direction direction, mc_
 
 /* --- requests -------------------------------------------------------------------------------------------------------------- */
 
-static bool compress_request(mc_filter *filter, const config *config, const mc_headers *headers) {
-    const side *side = &config->request;
+static bool compress_request(mc_filter *filter, const mc_compressor *config, const mc_headers *headers) {
+    const mc_compressor_side *side = &config->request;
     return side->set && mc_feature_flag_on(&side->enabled, mc_filter_runtime(filter)) &&
            !mc_filter_stream(filter)->upgrade && length_allowed(filter, side, headers) && type_allowed(side, headers) &&
            !mc_headers_has(headers, MC_H_CONTENT_ENCODING) && transfer_allowed(filter, headers);
 }
 
 static mc_filter_status decode_headers(mc_filter *filter, mc_headers *headers, bool end_stream) {
-    const config *config = mc_filter_get_config(filter);
+    const mc_compressor *config = mc_filter_get_config(filter);
     state *state = mc_arena_zalloc(mc_filter_arena(filter), sizeof *state);
     mc_slab *slab = mc_filter_slab(filter);
     if (state == NULL ||
@@ -370,7 +302,7 @@ static mc_status add_status(mc_filter *filter, mc_headers *headers, const char *
     return mc_headers_add(headers, MC_SLICE("x-envoy-compression-status"), text);
 }
 
-static mc_status begin_response(mc_filter *filter, const config *config, mc_headers *headers) {
+static mc_status begin_response(mc_filter *filter, const mc_compressor *config, mc_headers *headers) {
     mc_slice etag = mc_headers_get_known(headers, MC_H_ETAG);
     if (etag.p != NULL && !mc_slice_has_prefix(etag, MC_SLICE("W/"))) { /* the bytes differ: no strong validator */
         mc_headers_remove_known(headers, MC_H_ETAG);
@@ -392,7 +324,7 @@ static const char *refusal(bool length, bool type, bool etag, bool code) {
 }
 
 static mc_status decide_response(mc_filter *filter, mc_headers *headers, bool end_stream) {
-    const config *config = mc_filter_get_config(filter);
+    const mc_compressor *config = mc_filter_get_config(filter);
     state *state = mc_filter_get_state(filter);
     mc_slab *slab = mc_filter_slab(filter);
     const bool kept = mc_filter_stream(filter)->upgrade ||
@@ -450,151 +382,6 @@ static void close_filter(mc_filter *filter) {
     }
 }
 
-/* --- compiling ------------------------------------------------------------------------------------------------------------- */
-
-static mc_status read_types(mc_filter_compile *c, const mc_value *value, side *out) {
-    const mc_value *list;
-    size_t count;
-    const size_t defaults = sizeof default_types / sizeof default_types[0];
-    MC_TRY(mc_value_read_list(value, "content_type", &list, &count, c->error));
-    out->type_count = (uint32_t)(count == 0 ? defaults : count);
-    out->types = mc_arena_alloc(c->arena, out->type_count * sizeof *out->types);
-    if (out->types == NULL) {
-        return MC_ENOMEM;
-    }
-    for (uint32_t i = 0; i < out->type_count; i++) {
-        mc_slice type = count == 0                  ? mc_slice_cstr(default_types[i])
-                        : list[i].kind == MC_STRING ? list[i].string
-                                                    : MC_SLICE_NONE;
-        MC_TRY(mc_arena_dup(c->arena, type, &out->types[i]));
-    }
-    return MC_OK;
-}
-
-static mc_status read_common(mc_filter_compile *c, const mc_value *value, const char *length, const char *enabled,
-                             side *out) {
-    out->set = true;
-    out->enabled = (mc_feature_flag){true, MC_SLICE_NONE};
-    out->min_length = MIN_LENGTH;
-    MC_TRY(mc_value_read_u32(value, length, &out->min_length, c->error));
-    MC_TRY(mc_feature_flag_read(c->arena, value, enabled, &out->enabled, c->error));
-    return read_types(c, value, out);
-}
-
-static mc_status read_codes(mc_filter_compile *c, const mc_value *value, config *out) {
-    const mc_value *list;
-    size_t count;
-    MC_TRY(mc_value_read_list(value, "uncompressible_response_codes", &list, &count, c->error));
-    out->refused_codes = mc_arena_alloc(c->arena, count * sizeof *out->refused_codes);
-    if (out->refused_codes == NULL) {
-        return MC_ENOMEM;
-    }
-    for (size_t i = 0; i < count; i++) {
-        out->refused_codes[out->refused_count++] = list[i].kind == MC_NUMBER ? (uint32_t)list[i].number : 0;
-    }
-    return MC_OK;
-}
-
-static mc_status read_response(mc_filter_compile *c, const mc_value *value, config *out) {
-    const mc_value *common;
-    MC_TRY(mc_value_read_object(value, "common_config", &common, c->error));
-    MC_TRY(mc_error_in(read_common(c, common, "min_content_length", "enabled", &out->response), c->error,
-                       "common_config"));
-    MC_TRY(mc_value_read_bool(value, "disable_on_etag_header", &out->refuse_etag, c->error));
-    MC_TRY(mc_value_read_bool(value, "remove_accept_encoding_header", &out->hide_accept, c->error));
-    MC_TRY(mc_value_read_bool(value, "status_header_enabled", &out->tell_status, c->error));
-    return read_codes(c, value, out);
-}
-
-static mc_status read_library(mc_filter_compile *c, const mc_value *value, library *out, mc_slice *name) {
-    const mc_value *library, *typed;
-    MC_TRY(mc_value_read_object(value, "compressor_library", &library, c->error));
-    MC_TRY(mc_value_read_string(library, "name", name, c->error));
-    MC_TRY(mc_value_read_object(library, "typed_config", &typed, c->error));
-    out->codec = mc_codec_find(mc_any_type(typed), true);
-    if (out->codec == NULL) {
-        return mc_error_set(c->error, MC_EINVAL, "compressor_library.typed_config",
-                            "is no compression that this build has: %.*s", MC_SLICE_ARG(mc_any_type(typed)));
-    }
-    return mc_error_in(out->codec->compile(c->arena, typed, true, &out->config, c->error), c->error,
-                       "compressor_library.typed_config");
-}
-
-static mc_status register_side(mc_filter_compile *c, mc_slice prefix, const char *direction, side *out) {
-    mc_slice parts[] = {prefix, mc_slice_cstr(direction)}, scope;
-    MC_TRY(mc_arena_concat(c->arena, parts, 2, &scope));
-#define COUNTER(name) out->stats.name = mc_filter_stat(c, MC_COUNTER, scope, #name);
-    DIRECTION_STATS(COUNTER)
-#undef COUNTER
-    return MC_OK;
-}
-
-static mc_status register_stats(mc_filter_compile *c, mc_slice library, bool split, config *out) {
-    mc_slice parts[] = {MC_SLICE("compressor."), library, MC_SLICE("."), mc_slice_cstr(out->library.codec->prefix)},
-             prefix;
-    MC_TRY(mc_arena_concat(c->arena, parts, 4, &prefix));
-    MC_TRY(register_side(c, prefix, "request.", &out->request));
-    MC_TRY(register_side(c, prefix, split ? "response." : "", &out->response));
-#define COUNTER(name) out->stats.name = mc_filter_stat(c, MC_COUNTER, prefix, #name);
-    RESPONSE_STATS(COUNTER)
-#undef COUNTER
-    return MC_OK;
-}
-
-static mc_status compile(mc_filter_compile *c, const mc_value *value, void **out) {
-    const mc_value *request, *response, *common;
-    mc_slice library = MC_SLICE_NONE;
-    config *config = mc_arena_zalloc(c->arena, sizeof *config);
-    *out = config;
-    if (config == NULL) {
-        return MC_ENOMEM;
-    }
-    MC_TRY(read_library(c, value, &config->library, &library));
-    MC_TRY(mc_value_read_bool(value, "choose_first", &config->choose_first, c->error));
-    MC_TRY(mc_value_read_object(value, "request_direction_config", &request, c->error));
-    MC_TRY(mc_value_read_object(value, "response_direction_config", &response, c->error));
-    MC_TRY(register_stats(c, library, response != NULL, config));
-    if (request != NULL) {
-        MC_TRY(mc_value_read_object(request, "common_config", &common, c->error));
-        MC_TRY(mc_error_in(read_common(c, common, "min_content_length", "enabled", &config->request), c->error,
-                           "request_direction_config.common_config"));
-    }
-    if (response != NULL) {
-        return mc_error_in(read_response(c, response, config), c->error, "response_direction_config");
-    }
-    /* The older fields, of responses. */
-    MC_TRY(read_common(c, value, "content_length", "runtime_enabled", &config->response));
-    MC_TRY(mc_value_read_bool(value, "disable_on_etag_header", &config->refuse_etag, c->error));
-    return mc_value_read_bool(value, "remove_accept_encoding_header", &config->hide_accept, c->error);
-}
-
-static mc_status compile_route(mc_filter_compile *c, const mc_value *value, void **out) {
-    const mc_value *overrides, *response;
-    bool hide = false;
-    route *route = mc_arena_zalloc(c->arena, sizeof *route);
-    *out = route;
-    if (route == NULL) {
-        return MC_ENOMEM;
-    }
-    route->hide_accept = -1;
-    MC_TRY(mc_value_read_bool(value, "disabled", &route->disabled, c->error));
-    MC_TRY(mc_value_read_object(value, "overrides", &overrides, c->error));
-    if (overrides == NULL && !route->disabled) {
-        return mc_error_set(c->error, MC_EINVAL, "", "must have one of disabled, overrides");
-    }
-    MC_TRY(mc_value_read_object(overrides, "response_direction_config", &response, c->error));
-    route->response = response != NULL;
-    if (mc_value_get(overrides, "compressor_library") != NULL) {
-        mc_slice name;
-        MC_TRY(mc_error_in(read_library(c, overrides, &route->library, &name), c->error, "overrides"));
-    }
-    if (mc_value_get(response, "remove_accept_encoding_header") != NULL) {
-        MC_TRY(mc_value_read_bool(response, "remove_accept_encoding_header", &hide, c->error));
-        route->hide_accept = hide;
-    }
-    return MC_OK;
-}
-
 static const mc_filter_type filter_type = {
     .name = "envoy.filters.http.compressor",
     .decode_headers = decode_headers,
@@ -610,6 +397,6 @@ const mc_filter_kind mc_filter_kind_compressor = {
     .type = "envoy.extensions.filters.http.compressor.v3.Compressor",
     .route_type = "envoy.extensions.filters.http.compressor.v3.CompressorPerRoute",
     .filter = &filter_type,
-    .compile = compile,
-    .compile_route = compile_route,
+    .compile = mc_compressor_compile,
+    .compile_route = mc_compressor_compile_route,
 };
