@@ -805,6 +805,8 @@ def local_ratelimit() -> list[Case]:
         ]
     }
     generic = {"actions": [{"generic_key": {"descriptor_value": "g"}}]}
+    slow = {"header_name": "x-slow", "descriptor_key": "slow"}
+    slow_bucket = {"token_bucket": {"max_tokens": 0, "fill_interval": "3000s"}}
     users = [ask(x_u=user) for user in "aabbbbcccc"]
     routes = [
         to_upstream("/off", **flag("rl", disabled=True)),
@@ -884,6 +886,26 @@ def local_ratelimit() -> list[Case]:
             **shared,
             **on,
             **bucket(100),
+        ),
+        *(
+            limited(
+                f"rl_shadow_{name}",
+                [*users, ask(x_u="a", x_slow="y"), ask(x_slow="y"), ask()],
+                rate_limits=[by_user, {"actions": [{"request_headers": slow}]}],
+                descriptors=[
+                    {"entries": [entry("u", "a")], "shadow_mode": True, **bucket(1)},
+                    {"entries": [entry("u")], "shadow_mode": name != "one", **bucket(2)},
+                    {"entries": [entry("slow", "y")], "shadow_mode": True, **slow_bucket},
+                ],
+                enable_x_ratelimit_headers="DRAFT_VERSION_03",
+                request_headers_to_add_when_not_enforced=[
+                    {"header": {"key": "x-over", "value": "y"}}
+                ],
+                filter_enabled=ALL,
+                filter_enforced=NONE if name == "not_enforced" else ALL,
+                **bucket(everyones),
+            )
+            for name, everyones in (("one", 100), ("all", 6), ("not_enforced", 100))
         ),
         limited("rl_no_bucket", users, rate_limits=[by_user], descriptors=descriptors, **on),
         limited(

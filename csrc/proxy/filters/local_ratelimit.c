@@ -38,6 +38,7 @@ typedef struct descriptor {
     mc_rate_limit_entry *entries;
     uint32_t count;
     bool wildcard;
+    bool shadow; /* what it would limit passes */
     limit limit;
     bucket bucket;
     pthread_mutex_t lock;
@@ -282,8 +283,8 @@ static void tell(mc_filter *filter, const bucket *bucket) {
     }
 }
 
-/* Whether there were tokens; *seen is the bucket that decided. */
-static mc_status decide(mc_filter *filter, config *config, bool *allowed) {
+/* Whether there were tokens; *shadow: the descriptor that had none lets it pass. */
+static mc_status decide(mc_filter *filter, config *config, bool *allowed, bool *shadow) {
     mc_rate_limit_descriptors given = {0};
     hit *hits;
     uint32_t count;
@@ -295,6 +296,7 @@ static mc_status decide(mc_filter *filter, config *config, bool *allowed) {
         *allowed = take(filter, config, &hits[i], &seen);
         first = i == 0 ? seen : first;
         if (!*allowed) {
+            *shadow = hits[i].descriptor->shadow;
             tell(filter, &seen);
             return MC_OK;
         }
@@ -348,7 +350,7 @@ static mc_status reply(mc_filter *filter, const config *config) {
 
 static mc_status run(mc_filter *filter, config *config, bool *limited) {
     const mc_runtime *runtime = mc_filter_runtime(filter);
-    bool allowed;
+    bool allowed, shadow = false;
     if (!mc_fraction_holds(&config->enabled, runtime, mc_filter_random(filter))) {
         return MC_OK;
     }
@@ -360,12 +362,16 @@ static mc_status run(mc_filter *filter, config *config, bool *limited) {
         mc_filter_set_state(filter, state);
     }
     COUNT(filter, config, enabled);
-    MC_TRY(decide(filter, config, &allowed));
+    MC_TRY(decide(filter, config, &allowed, &shadow));
     if (allowed) {
         COUNT(filter, config, ok);
         return MC_OK;
     }
     COUNT(filter, config, rate_limited);
+    if (shadow) { /* FL-32 */
+        COUNT(filter, config, shadow_mode);
+        return MC_OK;
+    }
     if (!mc_fraction_holds(&config->enforced, runtime, mc_filter_random(filter))) {
         const mc_stream_info *info = mc_filter_info(filter);
         return info == NULL
@@ -454,6 +460,7 @@ static bool same_entries(const descriptor *a, const descriptor *b) {
 static mc_status read_descriptor(mc_filter_compile *c, const mc_value *value, descriptor *out) {
     const mc_value *bucket;
     MC_TRY(read_entries(c, value, out));
+    MC_TRY(mc_value_read_bool(value, "shadow_mode", &out->shadow, c->error));
     MC_TRY(mc_value_read_object(value, "token_bucket", &bucket, c->error));
     if (bucket == NULL) {
         return mc_error_set(c->error, MC_EINVAL, "token_bucket", "is required");

@@ -85,6 +85,10 @@ _NEWER: Final[dict[str, tuple[tuple[str, ...], str]]] = {
         """,
     ),
     "envoy/type/matcher/v3/address.proto": ((), "AddressMatcher 2 invert_match bool"),
+    "envoy/extensions/common/ratelimit/v3/ratelimit.proto": (
+        (),
+        "LocalRateLimitDescriptor 3 shadow_mode bool",
+    ),
 }
 
 # By file: messages and their fields whose rules are gone.
