@@ -380,3 +380,22 @@ void mc_headers_remove_at(mc_headers *headers, uint32_t index) {
     }
     headers->first[item->id] = next < headers->count ? (uint16_t)(next + 1) : 0;
 }
+
+static bool is_sendable(mc_slice text) {
+    for (size_t i = 0; i < text.n; i++) {
+        const unsigned char c = (unsigned char)text.p[i];
+        if ((c < ' ' && c != '\t') || c == 0x7f) {
+            return false;
+        }
+    }
+    return true;
+}
+
+const mc_header *mc_headers_unsendable(const mc_headers *headers) {
+    MC_HEADERS_EACH(headers, item) {
+        if (!is_sendable(item->value)) {
+            return item;
+        }
+    }
+    return NULL;
+}

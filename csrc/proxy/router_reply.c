@@ -239,6 +239,24 @@ void mc_router_reply_no_host(mc_router *r) {
                                    .flags = MC_FLAG(UH)});
 }
 
+void mc_router_reply_unsendable(mc_router *r, mc_slice header) {
+    mc_arena *arena = &r->stream->arena;
+    const mc_slice body_parts[] = {MC_SLICE("invalid header value for: "), header};
+    const mc_slice details_parts[] = {
+        MC_SLICE("filter_removed_required_request_headers{invalid_header_value_for:_"), header, {"}", 2}};
+    mc_slice body, details;
+    if (mc_arena_concat(arena, body_parts, 2, &body) != MC_OK ||
+        mc_arena_concat(arena, details_parts, 3, &details) != MC_OK) {
+        mc_router_out_of_memory(r);
+        return;
+    }
+    mc_router_reply(r, &(mc_reply){.status = 503,
+                                   .body = body,
+                                   .details = details.p,
+                                   .details_class = "filter_removed_required_request_headers",
+                                   .flags = MC_FLAG(DPE)});
+}
+
 uint64_t mc_router_reset_flag(mc_reset_reason reason) {
     static const uint64_t flags[] = {
 #define MC_RESET_FLAG(id, text, flag) MC_FLAG(flag),

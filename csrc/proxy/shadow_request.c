@@ -89,5 +89,6 @@ mc_status mc_shadow_request(const mc_router *r, const mc_mirror_policy *policy, 
         *timeout_ms = timeout_of(r, to);
         status = sign(r, *timeout_ms, to);
     }
-    return status == MC_OK ? filter_request(r, cluster, to) : status;
+    MC_TRY(status == MC_OK ? filter_request(r, cluster, to) : status);
+    return r->stream->values_unchecked && mc_headers_unsendable(to) != NULL ? MC_EINVAL : MC_OK;
 }

@@ -125,7 +125,9 @@ struct mc_stream {
     bool refused_10;   /* refused for its HTTP/1.0, though the answer says 1.1 */
     bool answers_10;   /* in HTTP/1.0, though the version of what cannot be parsed is told as 1.1 */
     bool finished;
-    bool overloaded;       /* refused: resources run short */
+    bool overloaded; /* refused: resources run short */
+    bool
+        values_unchecked; /* a filter set a header of the request to a client's bytes: they are looked at before they go upstream */
     bool route_stale;      /* a filter asked for another look at the routes */
     bool health_check;     /* FL-50: not traced, not counted in code stats */
     bool reset;            /* ended without a whole response */

@@ -171,6 +171,7 @@ static void write_passed(mc_try *t) {
 static void begin_request(mc_try *t) {
     mc_router *r = t->router;
     mc_stream *stream = r->stream;
+    const mc_header *unsendable;
     t->selected = true;
     MC_FACT(stream, ready, stream->facts, mc_attempt_conn(&t->attempt), r->terminates);
     if (MC_UNLIKELY(stream->hcm->access.on_upstream)) {
@@ -183,6 +184,10 @@ static void begin_request(mc_try *t) {
         t->attempt.framing = MC_H1_TUNNEL;
         mc_try_ready_timers(t);
         mc_try_accept_connect(t);
+        return;
+    }
+    if (MC_UNLIKELY(stream->values_unchecked) && (unsendable = mc_headers_unsendable(&stream->request)) != NULL) {
+        mc_router_reply_unsendable(r, unsendable->name);
         return;
     }
     if (MC_LIKELY(t->filters == NULL)) {

@@ -1208,6 +1208,7 @@ def stateful_session() -> list[Case]:
         return state("cookie.v3.CookieBasedSessionState", cookie={"name": "sid", **config})
 
     by_header = state("header.v3.HeaderBasedSessionState", name="X-Session")
+    enveloped = state("envelope.v3.EnvelopeSessionState", header={"name": "X-Session"})
     gone = "MTAuMC4wLjk6ODA="
     paths = [ask(f"GET {path}") for path in ("/", "/a", "/a/b", "/ab", "/a?x", "/off")]
     off = to_upstream("/off", **per_route("ss", kind + "PerRoute", disabled=True))
@@ -1225,6 +1226,15 @@ def stateful_session() -> list[Case]:
         ),
         case("ss_header", [*paths, ask(x_session=gone), ask(x_session="!!")], **by_header),
         case("ss_strict", [ask(), ask(x_session=gone)], strict=True, **by_header),
+        case(
+            "ss_envelope",  # "ok", a tab, a letter above ASCII; and what no header may hold
+            [
+                ask(x_session=f"{gone};UV:{value}")
+                for value in ("b2s=", "CQ==", "gA==", "AA==", "YQ0KYjogYw==", "fw==")
+            ],
+            stat_prefix="kept",
+            **enveloped,
+        ),
         case("ss_none", paths),
     ]
 

@@ -882,6 +882,7 @@ def stateful_session(draw: Draw) -> Case:
         base64.b64encode(b"\n\x03a:1").decode(),
         gone.rstrip("="),
         f"{gone};UV:YWJj",
+        f"{gone};UV:YQBi",
         "a;UV:YWI",
         "YQ",
     )
