@@ -1009,7 +1009,18 @@ def compressor() -> list[Case]:
         "disable_on_etag_header": True,
         "uncompressible_response_codes": [206],
     }
+    weak: dict[str, Any] = {"weaken_etag_on_compress": True}
+    tags = ('"a"', 'W/"a"', 'w/"a"', '""', "W/", "x", "", " ", "W", '"a", "b"')
+    etags = [answer("gzip", ("etag", tag)) for tag in tags]
+    etags += [answer("gzip", ("etag", '"a"'), ("etag", '"b"')), answer("br", ("etag", '"a"'))]
     return [
+        case("gz_etag", etags, response_direction_config={}),
+        case("gz_weak", etags, response_direction_config=weak),
+        case(
+            "gz_weak_not",
+            etags[:3],
+            response_direction_config={**weak, **tells, "uncompressible_response_codes": []},
+        ),
         case("gz_old", [*plain, *answers, *placed]),
         case("gz", [*plain, *answers, *placed, *both], response_direction_config={}),
         case("gz_off", placed, response_direction_config={"common_config": off}),

@@ -302,11 +302,23 @@ static mc_status add_status(mc_filter *filter, mc_headers *headers, const char *
     return mc_headers_add(headers, MC_SLICE("x-envoy-compression-status"), text);
 }
 
-static mc_status begin_response(mc_filter *filter, const mc_compressor *config, mc_headers *headers) {
-    mc_slice etag = mc_headers_get_known(headers, MC_H_ETAG);
-    if (etag.p != NULL && !mc_slice_has_prefix(etag, MC_SLICE("W/"))) { /* the bytes differ: no strong validator */
-        mc_headers_remove_known(headers, MC_H_ETAG);
+/* The bytes will differ: no strong validator is left (RFC 9110, section 8.8.1). */
+static mc_status change_etag(mc_filter *filter, const mc_compressor *config, mc_headers *headers) {
+    const mc_slice etag = mc_headers_get_known(headers, MC_H_ETAG);
+    if (etag.p == NULL || mc_slice_ieq(mc_slice_until(etag, 2), MC_SLICE("W/"))) {
+        return MC_OK;
     }
+    if (!config->weaken_etag) {
+        mc_headers_remove_known(headers, MC_H_ETAG);
+        return MC_OK;
+    }
+    mc_slice weak;
+    MC_TRY(mc_arena_concat(mc_filter_arena(filter), (mc_slice[]){MC_SLICE("W/"), etag}, 2, &weak));
+    return mc_headers_set_known_ref(headers, MC_H_ETAG, weak);
+}
+
+static mc_status begin_response(mc_filter *filter, const mc_compressor *config, mc_headers *headers) {
+    MC_TRY(change_etag(filter, config, headers));
     if (config->tell_status) {
         MC_TRY(add_status(filter, headers, "Compressed",
                           ";OriginalLength=", mc_headers_get_known(headers, MC_H_CONTENT_LENGTH)));

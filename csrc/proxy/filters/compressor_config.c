@@ -72,6 +72,8 @@ static mc_status read_response(mc_filter_compile *c, const mc_value *value, mc_c
     MC_TRY(mc_error_in(read_common(c, common, "min_content_length", "enabled", &out->response), c->error,
                        "common_config"));
     MC_TRY(mc_value_read_bool(value, "disable_on_etag_header", &out->refuse_etag, c->error));
+    MC_TRY(mc_value_read_bool(value, "weaken_etag_on_compress", &out->weaken_etag, c->error));
+    out->refuse_etag = out->refuse_etag && !out->weaken_etag; /* Envoy: to weaken goes before to refuse */
     MC_TRY(mc_value_read_bool(value, "remove_accept_encoding_header", &out->hide_accept, c->error));
     MC_TRY(mc_value_read_bool(value, "status_header_enabled", &out->tell_status, c->error));
     return read_codes(c, value, out);

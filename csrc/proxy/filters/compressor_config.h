@@ -37,7 +37,7 @@ typedef struct mc_compressor {
     mc_compressor_library library;
     bool choose_first;
     mc_compressor_side request, response;
-    bool refuse_etag, hide_accept, tell_status;
+    bool refuse_etag, weaken_etag, hide_accept, tell_status;
     uint32_t *refused_codes;
     uint32_t refused_count;
     struct {

@@ -89,6 +89,10 @@ _NEWER: Final[dict[str, tuple[tuple[str, ...], str]]] = {
         (),
         "LocalRateLimitDescriptor 3 shadow_mode bool",
     ),
+    "envoy/extensions/filters/http/compressor/v3/compressor.proto": (
+        (),
+        "Compressor.ResponseDirectionConfig 6 weaken_etag_on_compress bool",
+    ),
 }
 
 # By file: messages and their fields whose rules are gone.
