@@ -15,6 +15,8 @@ typedef enum piece_kind {
     FRACTION, /* `digits` of it */
     YEAR,
     YEAR_OF_4,
+    DATE,
+    CLOCK,
     TWO_DIGITS, /* the text is one of m, d, H, M, S */
     POINT_AND_FRACTION,
     SECOND_AND_FRACTION,
@@ -110,6 +112,7 @@ static size_t read_conversion(mc_slice s, piece *out) {
         {":z", ZONE_COLON, MC_SLICE_INIT("")},    {"Ez", ZONE_COLON, MC_SLICE_INIT("")},
         {"::z", ZONE_SECONDS, MC_SLICE_INIT("")}, {"E*z", ZONE_SECONDS, MC_SLICE_INIT("")},
         {":::z", ZONE_SHORT, MC_SLICE_INIT("")},  {"ET", LITERAL, MC_SLICE_INIT("T")},
+        {"F", DATE, MC_SLICE_INIT("")},           {"T", CLOCK, MC_SLICE_INIT("")},
     };
     for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
         mc_slice text = mc_slice_cstr(known[i].text);
@@ -301,6 +304,14 @@ static int two_digits(char letter, const struct tm *tm) {
     }
 }
 
+/* Three numbers of two digits at least. */
+static void add_three(mc_text *out, const int64_t *numbers, mc_slice between) {
+    for (int i = 0; i < 3; i++) {
+        mc_text_add(out, i > 0 ? between : MC_SLICE_NONE);
+        add_number(out, numbers[i], 2);
+    }
+}
+
 /* As cctz calls it: what needs more than 16 times the room of its format is left out. */
 static void add_strftime(mc_text *out, mc_slice format, const struct tm *tm) {
     locale_t plain = newlocale(LC_ALL_MASK, "C", (locale_t)0); /* the C library's own, without memory */
@@ -324,6 +335,10 @@ static void run_piece(const piece *one, const moment *at, mc_text *out) {
     case SECONDS_SINCE_1970: mc_text_i64(out, at->seconds); return;
     case YEAR: mc_text_i64(out, tm->tm_year + INT64_C(1900)); return;
     case YEAR_OF_4: add_number(out, tm->tm_year + INT64_C(1900), 4); return;
+    case DATE:
+        add_three(out, (int64_t[]){tm->tm_year + INT64_C(1900), tm->tm_mon + 1, tm->tm_mday}, MC_SLICE("-"));
+        return;
+    case CLOCK: add_three(out, (int64_t[]){tm->tm_hour, tm->tm_min, tm->tm_sec}, MC_SLICE(":")); return;
     case TWO_DIGITS: add_number(out, two_digits(one->text.p[0], tm), 2); return;
     case ZONE:
     case ZONE_COLON:
