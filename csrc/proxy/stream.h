@@ -88,6 +88,7 @@ struct mc_stream {
     const char *details;
     const char *details_class;      /* of mc_reply */
     const mc_value *metadata;       /* dynamic: namespace to object; NULL: none */
+    const mc_value *typed_metadata; /* namespace to Any; NULL: none */
     mc_slice override_host;         /* address text of the host that is to be tried first; empty: none */
     bool override_strict;           /* that host or none */
     const mc_value *filter_state;   /* key to object; NULL: none */

@@ -682,7 +682,38 @@ def set_metadata() -> list[Case]:
             },
         ]
     }
+
+    def typed(space: str, text: str, **more: Any) -> Tree:
+        value = {"@type": "type.googleapis.com/google.protobuf.StringValue", "value": text}
+        return {"metadata_namespace": space, "typed_value": value, **more}
+
+    # Typed ones are apart from the others; an entry without a value sets nothing.
+    twice = [typed("m", "1"), typed("m", "2"), {"metadata_namespace": "n"}, typed("n", "1")]
+    behind = [
+        typed("m", "3", allow_overwrite=True),
+        typed("n", "2"),
+        {**typed("b", "3"), "value": {"a": 1}},
+        typed("b", "4"),
+        {"metadata_namespace": "n", "value": {"a": 1}},
+        {"metadata_namespace": "m", "value": {"a": 1}},
+        {"metadata_namespace": "m", "value": {}},
+    ]
     return [
+        Case(
+            "set_metadata_typed",
+            [
+                http_filter("one", kind, metadata=twice),
+                http_filter("two", kind, metadata=behind),
+                http_filter("old", kind, metadata_namespace="old"),
+                show(
+                    m="%DYNAMIC_METADATA(m)%",
+                    n="%DYNAMIC_METADATA(n)%",
+                    b="%DYNAMIC_METADATA(b)%",
+                    old="%DYNAMIC_METADATA(old)%",
+                ),
+            ],
+            [ask()],
+        ),
         Case(
             "set_metadata",
             [

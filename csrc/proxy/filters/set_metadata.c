@@ -1,10 +1,13 @@
 /* set_metadata (FL-56): what a configuration says becomes dynamic metadata of the request. */
+#include "base/value_edit.h"
 #include "proxy/filters/kind.h"
+#include "proxy/stream.h"
 
 typedef struct entry {
     mc_slice space;
     const mc_value *value;
     bool allow_overwrite;
+    bool typed; /* an Any, which takes the place of the one before */
 } entry;
 
 typedef struct config {
@@ -13,13 +16,22 @@ typedef struct config {
     mc_stat overwrite_denied;
 } config;
 
+static mc_status put(mc_filter *filter, const entry *entry) {
+    mc_stream *stream = mc_filter_stream(filter);
+    return entry->typed ? mc_value_put(&stream->arena, stream->typed_metadata, entry->space, entry->value,
+                                       &stream->typed_metadata)
+                        : mc_filter_merge_metadata(filter, entry->space, entry->value);
+}
+
 static mc_status set(mc_filter *filter, const config *config) {
+    const mc_stream *stream = mc_filter_stream(filter);
     for (uint32_t i = 0; i < config->count; i++) {
         const entry *entry = &config->entries[i];
-        if (!entry->allow_overwrite && mc_filter_metadata(filter, entry->space) != NULL) {
+        const mc_value *there = entry->typed ? stream->typed_metadata : stream->metadata;
+        if (!entry->allow_overwrite && mc_value_find(there, entry->space) != NULL) {
             mc_counter_inc(mc_filter_slab(filter), config->overwrite_denied);
         } else {
-            MC_TRY(mc_filter_merge_metadata(filter, entry->space, entry->value));
+            MC_TRY(put(filter, entry));
         }
     }
     return MC_OK;
@@ -34,16 +46,23 @@ static mc_filter_status decode_headers(mc_filter *filter, mc_headers *headers, b
     return MC_FILTER_CONTINUE;
 }
 
+/* One that has no value sets nothing; one that has both is not typed. */
 static mc_status read_entry(mc_filter_compile *c, const mc_value *value, config *config, bool overwrite) {
-    static const mc_value empty = {.kind = MC_OBJECT};
     const mc_value *metadata;
     entry *entry = &config->entries[config->count];
     entry->allow_overwrite = overwrite;
     MC_TRY(mc_read_name(c->arena, value, "metadata_namespace", &entry->space, c->error));
     MC_TRY(mc_value_read_bool(value, "allow_overwrite", &entry->allow_overwrite, c->error));
     MC_TRY(mc_value_read_object(value, "value", &metadata, c->error));
+    if (metadata == NULL) {
+        entry->typed = true;
+        MC_TRY(mc_value_read_object(value, "typed_value", &metadata, c->error));
+    }
+    if (metadata == NULL) {
+        return MC_OK;
+    }
     config->count++;
-    return mc_value_copy(c->arena, metadata == NULL ? &empty : metadata, &entry->value);
+    return mc_value_copy(c->arena, metadata, &entry->value);
 }
 
 static mc_status compile(mc_filter_compile *c, const mc_value *value, void **out) {
