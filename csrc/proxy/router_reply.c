@@ -231,8 +231,9 @@ void mc_router_reply(mc_router *r, const mc_reply *reply) {
 }
 
 void mc_router_reply_no_host(mc_router *r) {
-    mc_router_charge(r, 503, NULL, false);
-    mc_router_reply(r, &(mc_reply){.status = 503,
+    const uint16_t status = MC_UNLIKELY(r->lb.override_strict) ? r->stream->override_status : 503;
+    mc_router_charge(r, status, NULL, false);
+    mc_router_reply(r, &(mc_reply){.status = status,
                                    .body = MC_SLICE_INIT("no healthy upstream"),
                                    .details = MC_LIKELY(r->no_host == NULL) ? "no_healthy_upstream" : r->no_host,
                                    .details_class = "no_healthy_upstream",

@@ -91,6 +91,7 @@ struct mc_stream {
     const mc_value *typed_metadata; /* namespace to Any; NULL: none */
     mc_slice override_host;         /* address text of the host that is to be tried first; empty: none */
     bool override_strict;           /* that host or none */
+    uint16_t override_status;       /* of the answer where it is none */
     const mc_value *filter_state;   /* key to object; NULL: none */
     mc_stream_info *info;           /* made when first asked for */
     mc_facts *facts;                /* NULL: nobody reads them */

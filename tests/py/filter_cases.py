@@ -1256,7 +1256,9 @@ def stateful_session() -> list[Case]:
     off = to_upstream("/off", **per_route("ss", kind + "PerRoute", disabled=True))
 
     def case(name: str, requests: list[Request], **config: Any) -> Case:
-        return Case(name, [http_filter("ss", kind, **config)], requests, [off, to_upstream()])
+        empty = {"match": {"prefix": "/empty"}, "route": {"cluster": "empty"}}
+        routes = [off, empty, to_upstream()]
+        return Case(name, [http_filter("ss", kind, **config)], requests, routes)
 
     stale = [ask(cookie=f"sid={gone}"), ask(cookie="sid=!!"), ask(cookie="sid=")]
     return [
@@ -1267,7 +1269,25 @@ def stateful_session() -> list[Case]:
             **cookie(attributes=[{"name": "SameSite", "value": "Strict"}, {"name": "Secure"}]),
         ),
         case("ss_header", [*paths, ask(x_session=gone), ask(x_session="!!")], **by_header),
-        case("ss_strict", [ask(), ask(x_session=gone)], strict=True, **by_header),
+        *(
+            case(
+                f"ss_strict_{status}_{strict}",
+                [
+                    ask(),
+                    ask(x_session=gone),
+                    ask("GET /empty", x_session=gone),
+                    ask("GET /empty"),
+                    ask(x_session="!!"),
+                    ask("GET /empty", x_session="!!"),
+                ],
+                strict=strict,
+                status_on_strict_destination_not_found=status,
+                stat_prefix="kept",
+                **by_header,
+            )
+            for status in (0, 404, 200)
+            for strict in (True, False)
+        ),
         case(
             "ss_envelope",  # "ok", a tab, a letter above ASCII; and what no header may hold
             [

@@ -11,8 +11,9 @@
 typedef struct session {
     bool disabled;
     bool strict;
-    bool counts;   /* it has a stat_prefix */
-    bool envelope; /* the header is the upstream's own, wrapped */
+    bool counts;               /* it has a stat_prefix */
+    bool envelope;             /* the header is the upstream's own, wrapped */
+    uint16_t not_found_status; /* where `strict` finds no host */
     struct {
         STATS(MC_STAT_FIELD)
     } stats;
@@ -147,6 +148,7 @@ static mc_filter_status decode_headers(mc_filter *filter, mc_headers *headers, b
     }
     stream->override_host = address;
     stream->override_strict = session->strict && address.n > 0;
+    stream->override_status = session->not_found_status;
     return MC_FILTER_CONTINUE;
 }
 
@@ -356,10 +358,19 @@ static mc_status read_stats(mc_filter_compile *c, const mc_value *value, session
     return MC_OK;
 }
 
+static mc_status read_status(mc_filter_compile *c, const mc_value *value, session *out) {
+    uint32_t status = 0;
+    MC_TRY(mc_value_read_u32(value, "status_on_strict_destination_not_found", &status, c->error));
+    out->not_found_status =
+        status < 200 || status > 999 ? 503 : (uint16_t)status; /* what ends a response, or not set */
+    return MC_OK;
+}
+
 static mc_status read_session(mc_filter_compile *c, const mc_value *value, session *out) {
     const mc_value *extension;
     MC_TRY(read_stats(c, value, out));
     MC_TRY(mc_value_read_bool(value, "strict", &out->strict, c->error));
+    MC_TRY(read_status(c, value, out));
     MC_TRY(mc_value_read_object(value, "session_state", &extension, c->error));
     if (extension == NULL) { /* keeps none */
         return MC_OK;

@@ -89,6 +89,10 @@ _NEWER: Final[dict[str, tuple[tuple[str, ...], str]]] = {
         (),
         "LocalRateLimitDescriptor 3 shadow_mode bool",
     ),
+    "envoy/extensions/filters/http/stateful_session/v3/stateful_session.proto": (
+        (),
+        "StatefulSession 4 status_on_strict_destination_not_found uint32",
+    ),
     "envoy/extensions/filters/http/compressor/v3/compressor.proto": (
         (),
         "Compressor.ResponseDirectionConfig 6 weaken_etag_on_compress bool",
