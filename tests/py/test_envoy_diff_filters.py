@@ -60,7 +60,9 @@ def listener(case: Case, port: int | str) -> dict[str, Any]:
     return {"name": case.name, "address": address(port), "filter_chains": [chain]}
 
 
-def bootstrap(cases: list[Case], ports: dict[str, int], upstream: int) -> str:
+def bootstrap(
+    cases: list[Case], ports: dict[str, int], upstream: int, *clusters: dict[str, Any]
+) -> str:
     runtime = {key: value for case in cases for key, value in case.runtime.items()}
     ready = Case("ready", [], [])
     own = [{"lb_endpoints": [{"endpoint": {"address": address(upstream + n)}} for n in range(3)]}]
@@ -75,6 +77,7 @@ def bootstrap(cases: list[Case], ports: dict[str, int], upstream: int) -> str:
                 *(listener(case, ports[case.name]) for case in cases),
             ],
             "clusters": [
+                *clusters,
                 {
                     "name": "up",
                     "type": "STATIC",

@@ -18,7 +18,14 @@ typedef enum rule_kind {
     RULE_AUTHENTICATED,
     RULE_MATCHER, /* of the route room */
     RULE_ROUTE_METADATA,
+    RULE_UPSTREAM, /* what the dynamic forward proxy found, and was told to save */
 } rule_kind;
+
+typedef struct upstream_range {
+    bool has_ip, has_ports;
+    mc_cidr ip;
+    int64_t first_port, last_port;
+} upstream_range;
 
 struct mc_rbac_rule {
     rule_kind kind;
@@ -30,6 +37,7 @@ struct mc_rbac_rule {
     mc_string_match text;
     mc_metadata_match metadata; /* RULE_ROUTE_METADATA */
     mc_cidr cidr;
+    const upstream_range *upstream; /* RULE_UPSTREAM */
 };
 
 /* FL-16: each value of a repeated header on its own; inverted, none may match. */
@@ -63,6 +71,29 @@ static int header_holds(const mc_rbac_rule *rule, const mc_rbac_subject *subject
 
 static bool in_range(const mc_cidr *range, const mc_address *address) {
     return address != NULL && mc_address_in_prefix(address, &range->network, range->bits);
+}
+
+static bool upstream_holds(const upstream_range *range, const mc_stream_info *info) {
+    const mc_value *saved = mc_value_get(info->filter_state, "envoy.stream.upstream_address");
+    mc_address address;
+    uint64_t port;
+    if (saved == NULL || saved->kind != MC_STRING) {
+        return false;
+    }
+    size_t colon = saved->string.n;
+    while (colon > 0 && saved->string.p[colon - 1] != ':') {
+        colon--;
+    }
+    mc_slice ip = mc_slice_until(saved->string, colon == 0 ? 0 : colon - 1);
+    if (ip.n > 1 && ip.p[0] == '[') {
+        ip = mc_slice_of(ip.p + 1, ip.n - 2);
+    }
+    if (mc_slice_number(mc_slice_from(saved->string, colon), UINT16_MAX, &port) != MC_OK ||
+        mc_address_parse(&address, ip, (uint16_t)port) != MC_OK) {
+        return false;
+    }
+    return (!range->has_ip || in_range(&range->ip, &address)) &&
+           (!range->has_ports || ((int64_t)port >= range->first_port && (int64_t)port <= range->last_port));
 }
 
 static int any_text(const mc_string_match *match, mc_slices texts) {
@@ -122,6 +153,7 @@ int mc_rbac_rule_holds(const mc_rbac_rule *rule, const mc_rbac_subject *subject)
         uint32_t port = info->downstream_local == NULL ? 0 : mc_address_port(info->downstream_local);
         return port >= rule->first_port && port < rule->end_port;
     }
+    case RULE_UPSTREAM: return upstream_holds(rule->upstream, info);
     case RULE_PEER_IP: return in_range(&rule->cidr, info->downstream_direct_remote);
     case RULE_REMOTE_IP: return in_range(&rule->cidr, info->downstream_remote);
     case RULE_AUTHENTICATED: return authenticated(rule, subject);
@@ -243,6 +275,40 @@ static mc_status read_filter_state(mc_filter_compile *c, const mc_value *value, 
     return mc_match_filter_state_compile(c->arena, value, &out->matcher, c->error);
 }
 
+/* The end of its ports, which is none of them elsewhere, is one here. */
+static mc_status read_upstream(mc_filter_compile *c, const mc_value *typed, mc_rbac_rule *out) {
+    const mc_value *ip, *ports;
+    upstream_range *range = mc_arena_zalloc(c->arena, sizeof *range);
+    out->upstream = range;
+    if (range == NULL) {
+        return MC_ENOMEM;
+    }
+    MC_TRY(mc_value_read_object(typed, "upstream_ip", &ip, c->error));
+    MC_TRY(mc_value_read_object(typed, "upstream_port_range", &ports, c->error));
+    if (ip == NULL && ports == NULL) {
+        return mc_error_set(c->error, MC_EINVAL, "", "must have upstream_ip or upstream_port_range");
+    }
+    range->has_ip = ip != NULL;
+    range->has_ports = ports != NULL;
+    MC_TRY(ip == NULL ? MC_OK : mc_error_in(mc_cidr_read(ip, &range->ip, c->error), c->error, "upstream_ip"));
+    if (ports == NULL) {
+        return MC_OK;
+    }
+    MC_TRY(
+        mc_error_in(mc_value_read_i64(ports, "start", &range->first_port, c->error), c->error, "upstream_port_range"));
+    return mc_error_in(mc_value_read_i64(ports, "end", &range->last_port, c->error), c->error, "upstream_port_range");
+}
+
+static mc_status read_matcher(mc_filter_compile *c, const mc_value *extension, mc_rbac_rule *out) {
+    static const char type[] = "envoy.extensions.rbac.matchers.upstream_ip_port.v3.UpstreamIpPortMatcher";
+    const mc_value *typed;
+    MC_TRY(mc_value_read_object(extension, "typed_config", &typed, c->error));
+    if (!mc_slice_eq(mc_any_type(typed), mc_slice_cstr(type))) {
+        return mc_error_set(c->error, MC_EINVAL, "typed_config", "must be an %s", type);
+    }
+    return mc_error_in(read_upstream(c, typed, out), c->error, "typed_config");
+}
+
 /* The fields of Permission and Principal; a message has one of them. */
 static const struct {
     const char *field;
@@ -270,6 +336,7 @@ static const struct {
     {"sourced_metadata", RULE_MATCHER, read_sourced},
     {"uri_template", RULE_MATCHER, read_template},
     {"filter_state", RULE_MATCHER, read_filter_state},
+    {"matcher", RULE_UPSTREAM, read_matcher},
 };
 
 static mc_status read_rule(mc_filter_compile *c, const mc_value *value, mc_rbac_rule *out) {
