@@ -429,6 +429,10 @@ void mc_conn_ready(mc_io *io, uint32_t events) {
     }
     if (conn->state == MC_CONN_OPEN) {
         receive(conn);
+        if (MC_UNLIKELY(conn->hangup && conn->read_off > 0) && conn->state == MC_CONN_OPEN &&
+            conn->events->on_hangup != NULL) {
+            conn->events->on_hangup(conn);
+        }
     } else if (conn->state == MC_CONN_CLOSING && conn->linger) {
         discard(conn);
     }

@@ -58,6 +58,8 @@ typedef struct mc_conn_events {
     size_t (*on_data)(mc_conn *conn, mc_slice data);
     /* The peer half-closed, all bytes delivered. NULL: the connection closes with MC_CLOSE_REMOTE. */
     void (*on_eof)(mc_conn *conn);
+    /* The peer closed its side, or was lost, while reading is paused: bytes of it may be unread. */
+    void (*on_hangup)(mc_conn *conn);
     void (*on_high)(mc_conn *conn);
     void (*on_low)(mc_conn *conn);
     /* All written bytes have left (buffer empty again after having been non-empty), also of a connection that lingers.

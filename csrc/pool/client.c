@@ -191,6 +191,9 @@ static size_t client_data(mc_conn *conn, mc_slice data) {
     }
     long consumed = mc_h1_parser_feed(&client->parser, data);
     if (client->state == MC_CLIENT_CLOSING) {
+        if (consumed >= 0 && (size_t)consumed < data.n) { /* its last response was complete */
+            COUNT(upstream, upstream_cx_protocol_error);
+        }
         return data.n;
     }
     if (consumed < 0 || (size_t)consumed < data.n) { /* malformed, or bytes after a complete response (H1-14) */

@@ -261,6 +261,14 @@ static void downstream_eof(mc_conn *conn) {
     mc_conn_abort(conn, MC_CLOSE_REMOTE); /* downstream_close gives the stream up */
 }
 
+/* A client that has left waits for nothing, and what it sent behind the request under way is not read any more. */
+static void downstream_hangup(mc_conn *conn) {
+    const mc_downstream *d = MC_CONTAINER(conn, mc_downstream, conn);
+    if (d->stream != NULL && !d->closing) {
+        downstream_eof(conn);
+    }
+}
+
 /* With the request that was kept. */
 static void read_on(mc_downstream *d) {
     if (d->keep) {
@@ -338,6 +346,7 @@ static void downstream_close(mc_conn *conn, mc_close_reason reason) {
 static const mc_conn_events downstream_events = {
     .on_data = downstream_data,
     .on_eof = downstream_eof,
+    .on_hangup = downstream_hangup,
     .on_high = downstream_high,
     .on_low = downstream_low,
     .on_drained = downstream_drained,
@@ -368,8 +377,10 @@ void mc_downstream_stream_done(mc_downstream *d, mc_stream *stream, bool close) 
     mc_downstream_count_tx(d);
     mc_downstream_tell_buffered(d);
     count_premature(d, stream);
-    if (stream->reset) { /* the response is not whole: the client must see that */
-        if (!d->closing) {
+    if (stream->reset) { /* the response is not whole: the client must see that, and what there is of it */
+        if (stream->headers_sent && (stream->flags & MC_FLAG(OM)) == 0) {
+            mc_downstream_close_after_flush(d, false);
+        } else if (!d->closing) {
             mc_downstream_close_now(d);
         }
         return;

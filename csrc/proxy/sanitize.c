@@ -452,7 +452,8 @@ mc_status mc_sanitize_response(mc_stream *stream) { /* HC-35 */
     const mc_hcm *hcm = stream->hcm;
     mc_headers *headers = stream->response;
     mc_status status = MC_OK;
-    if (MC_LIKELY(!stream->upgrade) || !is_upgrade(headers)) {
+    const bool upgraded = MC_UNLIKELY(stream->upgrade) && !stream->connect && is_upgrade(headers);
+    if (MC_LIKELY(!upgraded)) {
         mc_headers_remove_known(headers, MC_H_CONNECTION);
         mc_headers_remove_known(headers, MC_H_UPGRADE);
     } else if (stream->status >= 200 && !mc_headers_has(headers, MC_H_TRANSFER_ENCODING) &&
@@ -478,10 +479,10 @@ mc_status mc_sanitize_response(mc_stream *stream) { /* HC-35 */
         status = mc_proxy_status_apply(hcm->proxy_status, stream->flags, mc_slice_cstr(stream->details), MC_SLICE_NONE,
                                        headers);
     }
-    if (stream->tunnel) { /* what follows is no HTTP */
-        return status;
+    if (upgraded || (MC_UNLIKELY(stream->tunnel) && stream->connect && stream->status == 200)) {
+        return status; /* what follows is no HTTP */
     }
-    if (status == MC_OK && stream->close_connection) { /* HC-40 */
+    if (status == MC_OK && (stream->close_connection || stream->tunnel)) { /* HC-40 */
         status = mc_headers_set_known_ref(headers, MC_H_CONNECTION, MC_SLICE("close"));
     } else if (status == MC_OK && stream->head.version_minor == 0) {
         status = mc_headers_set_known_ref(headers, MC_H_CONNECTION, MC_SLICE("keep-alive"));

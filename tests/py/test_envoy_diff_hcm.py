@@ -851,6 +851,11 @@ ANSWERS = {
     b"Connection: upgrade\r\nUpgrade: websocket\r\n\r\n",
     "a.com:80": b"HTTP/1.1 200 OK\r\n\r\n",
     "/raw/early": b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n",
+    "/raw/426": b"HTTP/1.1 426 Upgrade Required\r\n"
+    b"Connection: upgrade\r\nUpgrade: websocket\r\nContent-Length: 0\r\n\r\n",
+    "/raw/broken": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+    "a.com:81": b"HTTP/1.1 201 Created\r\nContent-Length: 4\r\n\r\ndata",
+    "a.com:82": b"HTTP/1.1 205 Reset Content\r\nContent-Length: 0\r\n\r\n",
 }
 
 
@@ -1019,6 +1024,63 @@ def test_an_early_end_of_a_connection(both: Pair, ports: dict[str, int]) -> None
                 connection.send(request(f"GET {path}"))
                 closing.append(connection.reply().header("connection"))
         assert closing == [None, "close"]
+
+
+def first_bytes(server: peers.Server, data: bytes) -> bytes:
+    """The head of the answer, without its date, and how its body begins."""
+    with clients.Connection(server.port) as connection:
+        connection.send(data)
+        got = b""
+        while b"\r\n\r\n" not in got and (piece := connection.socket.recv(65536)):
+            got += piece
+    return re.sub(rb"(?im)^(date|x-envoy-upstream-service-time): .*\r\n", b"", got)
+
+
+def test_answers_that_open_no_tunnel(both: Pair, ports: dict[str, int]) -> None:
+    """Only 200 opens one for CONNECT, and only what speaks of an upgrade keeps its own connection
+    header (HC-35, HC-40)."""
+    manager = {"upgrade_configs": "[{upgrade_type: CONNECT}, {upgrade_type: websocket}]"}
+    routes = to("raw", "timeout: 1s", "{connect_matcher: {}}") + ROUTES
+    ours, theirs = both(config(manager, routes), **ports)
+    for data, connection in [
+        *((request(f"CONNECT a.com:{port}", host=f"a.com:{port}"), b"close") for port in (81, 82)),
+        (request("GET /raw/426", *WEBSOCKET), b"upgrade"),
+    ]:
+        heads = [first_bytes(server, data).partition(b"\r\n\r\n")[0] for server in (ours, theirs)]
+        assert heads[0] == heads[1]
+        assert b"connection: " + connection in heads[0].lower()
+
+
+def test_an_answer_that_breaks_off(both: Pair, ports: dict[str, int]) -> None:
+    """What there is of it comes before the close, though both were decided at once."""
+    for server in both(config({}, ROUTES), **ports):
+        with clients.Connection(server.port) as connection:
+            connection.send(request("GET /raw/broken"))
+            assert connection.head().status == 200
+            assert connection.read_to_end() == b""
+
+
+def test_who_leaves_with_another_request_waiting(both: Pair, ports: dict[str, int]) -> None:
+    """Nobody waits for what the first one asked for."""
+    servers = both(config({}, ROUTES), **ports)
+
+    def asking() -> list[int]:
+        return [gauge(server, "cluster.stall.upstream_rq_active") for server in servers]
+
+    with clients.Connection(servers[0].port) as one, clients.Connection(servers[1].port) as other:
+        for connection in (one, other):
+            connection.send(request("GET /stall"))
+        wait_until(lambda: asking() == [1, 1])
+        for connection in (one, other):
+            connection.send(request("GET /direct"))
+    wait_until(lambda: asking() == [0, 0])
+    wait_until(lambda: not counted(*servers))
+
+
+def gauge(server: peers.Server, name: str) -> int:
+    assert server.admin_port is not None
+    text = clients.fetch(server.admin_port, f"/stats?filter=^{name}$").body.decode()
+    return int(text.rpartition(": ")[2])
 
 
 def test_answers_without_content(both: Pair, ports: dict[str, int]) -> None:

@@ -90,10 +90,23 @@ static void peer_close(mc_conn *conn, mc_close_reason reason) {
     p->closed = true;
 }
 
-static const mc_conn_events peer_events = {peer_connected, peer_data,    peer_eof,  peer_high,
-                                           peer_low,       peer_drained, peer_close};
-static const mc_conn_events peer_events_no_eof = {peer_connected, peer_data,    NULL,      peer_high,
-                                                  peer_low,       peer_drained, peer_close};
+static const mc_conn_events peer_events = {
+    .on_connected = peer_connected,
+    .on_data = peer_data,
+    .on_eof = peer_eof,
+    .on_high = peer_high,
+    .on_low = peer_low,
+    .on_drained = peer_drained,
+    .on_close = peer_close,
+};
+static const mc_conn_events peer_events_no_eof = {
+    .on_connected = peer_connected,
+    .on_data = peer_data,
+    .on_high = peer_high,
+    .on_low = peer_low,
+    .on_drained = peer_drained,
+    .on_close = peer_close,
+};
 
 typedef enum medium { MEMORY_VIRTUAL, MEMORY_EPOLL, TCP, MEDIA } medium;
 
