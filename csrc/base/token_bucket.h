@@ -23,7 +23,8 @@ typedef struct mc_token_bucket {
 /* MC_EINVAL when max_tokens is below zero, or tokens_per_fill or fill_interval (ns) not above. */
 MC_MUST_CHECK mc_status mc_token_bucket_init(mc_token_bucket *bucket, uint64_t now, double max_tokens,
                                              double tokens_per_fill, uint64_t fill_interval);
-/* Takes n tokens, or none when fewer are left. n may exceed max_tokens, and is then always refused. */
+/* Takes n tokens, or none when fewer are left. n may exceed max_tokens, and is then always refused; below zero it gives tokens
+ * back, up to max_tokens. */
 bool mc_token_bucket_consume(mc_token_bucket *bucket, uint64_t now, double n);
 /* Tokens there are. */
 double mc_token_bucket_tokens(const mc_token_bucket *bucket, uint64_t now);

@@ -15,9 +15,10 @@ typedef struct limit_entry {
     bool has_limit; /* limit.rate_limit */
     uint32_t requests_per_unit;
     mc_rate_limit_unit unit;
-    bool has_hits;
+    bool has_hits, gives_back;
     uint64_t hits;
     const mc_format *hits_format;
+    mc_rate_limit_headers headers;
 } limit_entry;
 
 struct mc_rate_limits {
@@ -68,6 +69,7 @@ static mc_status compile_hits(mc_arena *arena, const mc_value *value, limit_entr
     mc_slice text = MC_SLICE_NONE, literal;
     out->has_hits = mc_value_get(value, "number") != NULL;
     MC_TRY(mc_value_read_u64(value, "number", &out->hits, error));
+    MC_TRY(mc_value_read_bool(value, "is_negative_hits", &out->gives_back, error));
     if (out->hits > MC_MAX_HITS) {
         return mc_error_set(error, MC_EINVAL, "number", "must be at most %d", MC_MAX_HITS);
     }
@@ -85,7 +87,14 @@ static mc_status compile_hits(mc_arena *arena, const mc_value *value, limit_entr
 }
 
 static mc_status compile_entry(mc_arena *arena, const mc_value *value, limit_entry *out, mc_error *error) {
+    static const mc_name_value headers[] = {{"UNSPECIFIED", MC_RATE_HEADERS_UNSPECIFIED},
+                                            {"OFF", MC_RATE_HEADERS_OFF},
+                                            {"DRAFT_VERSION_03", MC_RATE_HEADERS_DRAFT_03},
+                                            {NULL, 0}};
     const mc_value *sub;
+    uint64_t option = MC_RATE_HEADERS_UNSPECIFIED;
+    MC_TRY(mc_read_enum(value, "x_ratelimit_option", headers, &option, error));
+    out->headers = (mc_rate_limit_headers)option;
     MC_TRY(mc_value_read_u32(value, "stage", &out->stage, error));
     if (out->stage > 10) {
         return mc_error_set(error, MC_EINVAL, "stage", "must be at most 10");
@@ -150,11 +159,13 @@ static void take_override(const mc_rate_limit_scene *s, const limit_entry *entry
 
 static mc_status take_hits(const mc_rate_limit_scene *s, const limit_entry *entry, mc_rate_limit_descriptor *out) {
     out->has_hits = entry->has_hits;
+    out->gives_back = entry->gives_back;
     out->hits_addend = entry->hits;
     if (entry->hits_format != NULL && s->request->info != NULL) {
         mc_slice text;
         MC_TRY(mc_format_run_arena(entry->hits_format, s->request->info, s->arena, &text));
         out->has_hits = mc_slice_u64(text, &out->hits_addend) == MC_OK && out->hits_addend <= MC_MAX_HITS;
+        out->bad_hits = !out->has_hits;
     }
     return MC_OK;
 }
@@ -178,7 +189,7 @@ static mc_status append(mc_rate_limit_descriptors *list, const mc_rate_limit_des
 
 static mc_status add_descriptor(const mc_rate_limit_scene *s, const limit_entry *entry,
                                 mc_rate_limit_descriptors *out) {
-    mc_rate_limit_descriptor made = {.disable_key = entry->disable_key};
+    mc_rate_limit_descriptor made = {.disable_key = entry->disable_key, .headers = entry->headers};
     int holds = mc_rate_limit_actions_describe(entry->actions, s, &made);
     if (holds != 1) {
         return (mc_status)holds;

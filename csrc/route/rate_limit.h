@@ -19,6 +19,13 @@ typedef enum mc_rate_limit_unit {
     MC_RATE_WEEK,
 } mc_rate_limit_unit;
 
+/* Whether a response tells of the limit; unspecified: the filter says. */
+typedef enum mc_rate_limit_headers {
+    MC_RATE_HEADERS_UNSPECIFIED,
+    MC_RATE_HEADERS_OFF,
+    MC_RATE_HEADERS_DRAFT_03,
+} mc_rate_limit_headers;
+
 typedef struct mc_rate_limit_descriptor {
     const mc_rate_limit_entry *entries;
     uint32_t count;
@@ -28,6 +35,9 @@ typedef struct mc_rate_limit_descriptor {
     mc_slice disable_key; /* by which a filter may pass it over */
     bool has_hits;
     uint64_t hits_addend;
+    bool gives_back; /* the hits */
+    bool bad_hits;   /* their format told no number */
+    mc_rate_limit_headers headers;
 } mc_rate_limit_descriptor;
 
 typedef struct mc_rate_limit_descriptors {

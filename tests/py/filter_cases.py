@@ -938,6 +938,82 @@ def local_ratelimit() -> list[Case]:
             )
             for name, everyones in (("one", 100), ("all", 6), ("not_enforced", 100))
         ),
+        *(
+            limited(
+                f"rl_{option}_{default}",
+                [*users, ask(x_u="a", x_slow="y"), ask(x_u="z", x_slow="z"), ask()],
+                rate_limits=[
+                    {**by_user, "x_ratelimit_option": option},
+                    {
+                        "actions": [{"request_headers": slow}],
+                        "hits_addend": {"number": 2, "is_negative_hits": True},
+                    },
+                ],
+                descriptors=[
+                    *descriptors,
+                    {"entries": [entry("slow", "y")], **slow_bucket},
+                    {"entries": [entry("slow", "z")], **bucket(7)},
+                ],
+                enable_x_ratelimit_headers=default,
+                **on,
+                **bucket(8),
+            )
+            for option, default in (
+                ("UNSPECIFIED", "DRAFT_VERSION_03"),
+                ("OFF", "DRAFT_VERSION_03"),
+                ("DRAFT_VERSION_03", "OFF"),
+            )
+        ),
+        *(
+            limited(
+                f"rl_back_{tokens}_{at}",
+                [
+                    *(ask(x_slow="z"), ask(x_back="z"), ask(x_back="z"), ask(x_back="z")),
+                    *(ask(x_slow="z"), ask(x_slow="z"), ask(x_slow="z"), ask(x_back="z")),
+                    *(ask(x_slow="z"), ask(x_slow="z"), ask(x_number="3")),
+                    *(ask(x_slow="z"), ask(x_number="0"), ask(x_number="x"), ask(x_slow="z")),
+                ],
+                rate_limits=[
+                    {"actions": [{"request_headers": slow}], "hits_addend": {"number": 3}},
+                    {
+                        "actions": [{"request_headers": {**slow, "header_name": "x-back"}}],
+                        "hits_addend": {"number": 2, "is_negative_hits": True},
+                    },
+                    {
+                        "actions": [
+                            {
+                                "header_value_match": {
+                                    "descriptor_key": "slow",
+                                    "descriptor_value": "z",
+                                    "headers": [{"name": "x-number"}],
+                                }
+                            }
+                        ],
+                        "hits_addend": {"format": "%REQ(x-number)%", "is_negative_hits": at == "z"},
+                    },
+                ],
+                descriptors=[{"entries": [entry("slow", at)], **bucket(tokens)}],
+                enable_x_ratelimit_headers="DRAFT_VERSION_03",
+                **on,
+                **bucket(100),
+            )
+            for tokens in (0, 7)
+            for at in ("z", "")
+        ),
+        limited(
+            "rl_back_route",
+            [ask(x_number=number) for number in ("5", "3", "x", "-1", "0", "2")],
+            [
+                to_limited(
+                    "/",
+                    {**generic, "hits_addend": {"format": "%REQ(x-number)%"}},
+                )
+            ],
+            descriptors=[{"entries": [entry("generic_key", "g")], **bucket(7)}],
+            enable_x_ratelimit_headers="DRAFT_VERSION_03",
+            **on,
+            **bucket(100),
+        ),
         limited("rl_no_bucket", users, rate_limits=[by_user], descriptors=descriptors, **on),
         limited(
             "rl_routes",

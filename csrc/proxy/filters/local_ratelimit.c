@@ -68,7 +68,6 @@ typedef struct config {
 
 /* filter state: what the response tells of the bucket that decided */
 typedef struct state {
-    bool told;
     uint64_t limit, remaining, reset_s;
 } state;
 
@@ -200,8 +199,12 @@ static mc_status describe(mc_filter *filter, const config *config, mc_rate_limit
                                 .info = info,
                                 .runtime = stream->proxy->runtime};
     if (config->own_limits == NULL) {
-        return mc_route_rate_limits(match, &request, config->node_cluster, config->stage, false, config->host_limits,
-                                    out);
+        MC_TRY(mc_route_rate_limits(match, &request, config->node_cluster, config->stage, false, config->host_limits,
+                                    out));
+        for (uint32_t i = 0; i < out->count; i++) { /* Envoy: the hits of routes' limits count for a service alone */
+            out->items[i].has_hits = out->items[i].gives_back = out->items[i].bad_hits = false;
+        }
+        return MC_OK;
     }
     mc_rate_limit_context context = {
         .request = &request, .route = match->route, .cluster = match->cluster, .local_cluster = config->node_cluster};
@@ -225,7 +228,7 @@ static mc_status find_hits(const config *config, const mc_rate_limit_descriptors
                 found.descriptor = descriptor;
             }
         }
-        if (found.descriptor == NULL || found.request->disable_key.n > 0) { /* FL-32 */
+        if (found.descriptor == NULL || found.request->bad_hits || found.request->disable_key.n > 0) { /* FL-32 */
             continue;
         }
         uint32_t at = n++;
@@ -259,28 +262,36 @@ static double share(mc_filter *filter, const config *config) {
 }
 
 static bool take(mc_filter *filter, const config *config, const hit *hit, bucket *seen) {
-    const double cost = share(filter, config) * (hit->request->has_hits ? (double)hit->request->hits_addend : 1);
+    const double hits = hit->request->has_hits ? (double)hit->request->hits_addend : 1;
+    const double cost = share(filter, config) * (hit->request->gives_back ? -hits : hits);
     const uint64_t now = now_ns(filter);
+    const bool takes = hits > 0 || hit->request->gives_back; /* Envoy: what takes nothing is refused */
     descriptor *descriptor = hit->descriptor;
     if (descriptor->wildcard) {
-        return consume_made(descriptor, config, hit->request, now, cost, seen);
+        return consume_made(descriptor, config, hit->request, now, cost, seen) && takes;
     }
     bool taken = mc_token_bucket_consume(&descriptor->bucket.tokens, now, cost);
     *seen = descriptor->bucket;
-    return taken;
+    return taken && takes;
 }
 
-static void tell(mc_filter *filter, const bucket *bucket) {
-    state *state = mc_filter_get_state(filter);
+static mc_status tell(mc_filter *filter, const config *config, const bucket *bucket, mc_rate_limit_headers option) {
     const uint64_t now = now_ns(filter);
-    if (state != NULL) {
-        uint64_t wait = mc_token_bucket_wait(&bucket->tokens, now, 1);
-        if (wait == UINT64_MAX) { /* a bucket without room for a token tells when the next one would be made */
-            wait = (uint64_t)bucket->tokens.per_token;
-        }
-        *state = (struct state){true, bucket->max_tokens, (uint64_t)mc_token_bucket_tokens(&bucket->tokens, now),
-                                (wait + 999999999) / 1000000000};
+    if (option == MC_RATE_HEADERS_UNSPECIFIED ? !config->headers : option == MC_RATE_HEADERS_OFF) {
+        return MC_OK;
     }
+    state *state = mc_arena_alloc(mc_filter_arena(filter), sizeof *state);
+    if (state == NULL) {
+        return MC_ENOMEM;
+    }
+    uint64_t wait = mc_token_bucket_wait(&bucket->tokens, now, 1);
+    if (wait == UINT64_MAX) { /* a bucket without room for a token tells when the next one would be made */
+        wait = (uint64_t)bucket->tokens.per_token;
+    }
+    *state = (struct state){bucket->max_tokens, (uint64_t)mc_token_bucket_tokens(&bucket->tokens, now),
+                            (wait + 999999999) / 1000000000};
+    mc_filter_set_state(filter, state);
+    return MC_OK;
 }
 
 /* Whether there were tokens; *shadow: the descriptor that had none lets it pass. */
@@ -297,26 +308,22 @@ static mc_status decide(mc_filter *filter, config *config, bool *allowed, bool *
         first = i == 0 ? seen : first;
         if (!*allowed) {
             *shadow = hits[i].descriptor->shadow;
-            tell(filter, &seen);
-            return MC_OK;
+            return tell(filter, config, &seen, hits[i].request->headers);
         }
     }
     bucket *otherwise = config->has_bucket ? default_bucket(filter, config) : NULL;
     if (otherwise != NULL && (count == 0 || config->always_default)) {
         *allowed = mc_token_bucket_consume(&otherwise->tokens, now_ns(filter), share(filter, config));
         if (!*allowed) {
-            if (otherwise->max_tokens > 0) { /* one that never has tokens has nothing to tell */
-                tell(filter, otherwise);
-            }
-            return MC_OK;
+            return otherwise->max_tokens == 0 /* one that never has tokens has nothing to tell */
+                       ? MC_OK
+                       : tell(filter, config, otherwise, MC_RATE_HEADERS_UNSPECIFIED);
         }
     }
     if (count > 0) {
-        tell(filter, &first);
-    } else if (otherwise != NULL) {
-        tell(filter, otherwise);
+        return tell(filter, config, &first, hits[0].request->headers);
     }
-    return MC_OK;
+    return otherwise == NULL ? MC_OK : tell(filter, config, otherwise, MC_RATE_HEADERS_UNSPECIFIED);
 }
 
 /* --- the filter ------------------------------------------------------------------------------------------------------------ */
@@ -353,13 +360,6 @@ static mc_status run(mc_filter *filter, config *config, bool *limited) {
     bool allowed, shadow = false;
     if (!mc_fraction_holds(&config->enabled, runtime, mc_filter_random(filter))) {
         return MC_OK;
-    }
-    if (config->headers) {
-        state *state = mc_arena_zalloc(mc_filter_arena(filter), sizeof *state);
-        if (state == NULL) {
-            return MC_ENOMEM;
-        }
-        mc_filter_set_state(filter, state);
     }
     COUNT(filter, config, enabled);
     MC_TRY(decide(filter, config, &allowed, &shadow));
@@ -399,7 +399,7 @@ static mc_status add_number(mc_headers *headers, mc_slice name, uint64_t value) 
 
 static mc_filter_status encode_headers(mc_filter *filter, mc_headers *headers, bool end_stream) {
     const state *state = mc_filter_get_state(filter);
-    if (state == NULL || !state->told) {
+    if (state == NULL) {
         return MC_FILTER_CONTINUE;
     }
     if (add_number(headers, MC_SLICE("x-ratelimit-limit"), state->limit) != MC_OK ||

@@ -35,6 +35,9 @@ _NEWER: Final[dict[str, tuple[tuple[str, ...], str]]] = {
         CookieMatcher                       3 invert_match     bool
         RouteMatch                         17 cookies          *.envoy.config.route.v3.CookieMatcher
         RedirectAction                      10 path_rewrite     string path_rewrite_specifier
+        RateLimit                            7 x_ratelimit_option \
+=.envoy.config.route.v3.RateLimit.XRateLimitOption
+        RateLimit.HitsAddend                 3 is_negative_hits bool
         RateLimit.Override.RateLimitOverride 1 requests_per_unit uint32
         RateLimit.Override.RateLimitOverride 2 unit             =.envoy.type.v3.RateLimitUnit
         RateLimit.Override                   2 rate_limit       \
@@ -99,6 +102,11 @@ _NEWER: Final[dict[str, tuple[tuple[str, ...], str]]] = {
     ),
 }
 
+# By file: enums, each with the message that it is in, and the names of its values from 0.
+_ENUMS: Final[dict[str, tuple[tuple[str, str, str], ...]]] = {
+    _ROUTE: (("RateLimit", "XRateLimitOption", "UNSPECIFIED OFF DRAFT_VERSION_03"),),
+}
+
 # By file: messages and their fields whose rules are gone.
 _FREED: Final[dict[str, tuple[tuple[str, str], ...]]] = {
     "envoy/type/v3/token_bucket.proto": (("TokenBucket", "max_tokens"),),
@@ -133,6 +141,10 @@ def apply(protos: Sequence[FileDescriptorProto]) -> None:
                 proto.dependency.append(name)
         for line in lines.strip().splitlines():
             _add(proto, *line.split())
+        for path, name, values in _ENUMS.get(proto.name, ()):
+            enum = _message(proto, path).enum_type.add(name=name)
+            for number, value in enumerate(values.split()):
+                enum.value.add(name=value, number=number)
         for path, name in _FREED.get(proto.name, ()):
             _free(proto, path, name)
     for new, known in _RULED:
