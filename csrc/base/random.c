@@ -32,6 +32,11 @@ uint64_t mc_random_next(mc_random *random) {
     return result;
 }
 
+uint64_t mc_random_lengthen(mc_random *random, uint64_t time, double percent) {
+    const uint64_t most = percent > 0 ? (uint64_t)((double)time * percent / 100) : 0;
+    return most == 0 ? time : time + mc_random_next(random) % (most + 1);
+}
+
 enum { MT_N = 624, MT_M = 397 };
 
 void mc_mt19937_seed(mc_mt19937 *mt, uint32_t seed) {

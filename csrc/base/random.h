@@ -16,6 +16,8 @@ typedef struct mc_random {
 
 void mc_random_seed(mc_random *random, uint64_t seed);
 uint64_t mc_random_next(mc_random *random);
+/* `time`, longer by up to this share of it; no draw where the share is 0. */
+uint64_t mc_random_lengthen(mc_random *random, uint64_t time, double percent);
 
 /* mt19937 (Matsumoto and Nishimura), for the bounded-load probe order of rule RH-9. */
 typedef struct mc_mt19937 {

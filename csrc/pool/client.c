@@ -143,7 +143,10 @@ static void client_connected(mc_conn *conn) {
     client->connected = true;
     mc_histogram_record(upstream->slab, upstream->cluster->stats.upstream_cx_connect_ms, now - client->since_ms);
     if (upstream->cluster->max_connection_ms != 0) {
-        mc_timer_arm(mc_net_loop(upstream->net), &client->lifetime, upstream->cluster->max_connection_ms);
+        mc_loop *loop = mc_net_loop(upstream->net);
+        mc_timer_arm(loop, &client->lifetime,
+                     mc_random_lengthen(mc_loop_random(loop), upstream->cluster->max_connection_ms,
+                                        upstream->cluster->max_connection_jitter));
     }
     client_idle(client);
     mc_pool_trim(client->pool);

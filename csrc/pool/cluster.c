@@ -4,7 +4,9 @@
 
 #include "base/alloc.h"
 #include "base/defaults.h"
+#include "base/read.h"
 #include "lb/aggregate.h"
+#include "route/matcher.h"
 
 mc_cluster *mc_cluster_ref(mc_cluster *cluster) {
     atomic_fetch_add_explicit(&cluster->refs, 1, memory_order_relaxed);
@@ -103,6 +105,8 @@ static mc_status read_http(const mc_value *options, mc_cluster *cluster, mc_erro
     if ((status = mc_value_read_duration_ms(options, "idle_timeout", &cluster->idle_timeout_ms, error)) != MC_OK ||
         (status = mc_value_read_duration_ms(options, "max_connection_duration", &cluster->max_connection_ms, error)) !=
             MC_OK ||
+        (status = mc_read_percent(options, "max_connection_duration_jitter", &cluster->max_connection_jitter, error)) !=
+            MC_OK ||
         (status = mc_value_read_u32(options, "max_requests_per_connection", &cluster->max_requests_per_connection,
                                     error)) != MC_OK ||
         (status = mc_value_read_duration_ms(options, "max_stream_duration", &cluster->max_stream_duration_ms, error)) !=
@@ -113,6 +117,19 @@ static mc_status read_http(const mc_value *options, mc_cluster *cluster, mc_erro
     }
     cluster->h1.max_headers_bytes = headers_kib * 1024;
     return status;
+}
+
+/* `ignore_http_11_upgrade` is of requests; what it matches with must be sound all the same. */
+static mc_status read_http1(const mc_value *options, mc_cluster *cluster, mc_error *error) {
+    const mc_value *list;
+    size_t count;
+    MC_TRY(mc_value_read_list(options, "ignore_http_11_upgrade", &list, &count, error));
+    for (size_t i = 0; i < count; i++) {
+        mc_string_match unused;
+        MC_TRY(mc_error_in(mc_string_match_compile(&cluster->arena, &list[i], &unused, error), error,
+                           "http_protocol_options.ignore_http_11_upgrade[%zu]", i));
+    }
+    return mc_h1_limits_read(options, &cluster->h1, error);
 }
 
 #define HTTP_OPTIONS "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
@@ -126,7 +143,7 @@ static mc_status read_older_http(const mc_value *config, mc_cluster *cluster, mc
         (status = mc_value_read_object(config, "http_protocol_options", &http1, error)) != MC_OK) {
         return status;
     }
-    return mc_h1_limits_read(http1, &cluster->h1, error);
+    return read_http1(http1, cluster, error);
 }
 
 /* CP-16: what a client's own protocol decides is HTTP/1 as well. */
@@ -141,7 +158,7 @@ static mc_status read_typed_http(const mc_value *typed, mc_cluster *cluster, mc_
             MC_OK) {
         return status;
     }
-    return mc_h1_limits_read(http1, &cluster->h1, error);
+    return read_http1(http1, cluster, error);
 }
 
 static mc_status read_protocol(const mc_value *config, mc_cluster *cluster, mc_error *error) {

@@ -142,6 +142,7 @@ typedef struct mc_cluster {
     uint64_t connect_timeout_ms;
     uint64_t idle_timeout_ms;                             /* 0: none (CP-11) */
     uint64_t max_connection_ms;                           /* 0: none (CP-11) */
+    double max_connection_jitter;                         /* percent by which that of each may be longer */
     float per_upstream_preconnect, predictive_preconnect; /* ratios; 1: off (CP-5, CP-15) */
     const struct mc_cluster_filters
         *filters;                    /* of tries to it, in place of the router's (proxy/filter_list.h); NULL: none */

@@ -84,12 +84,40 @@ static mc_status read_detections(mc_arena *arena, const mc_value *config, mc_cli
     return MC_OK;
 }
 
+static mc_status read_ports(mc_arena *arena, const mc_value *config, const char *field, const uint32_t **out,
+                            uint32_t *out_count, mc_error *error) {
+    const mc_value *list;
+    size_t count;
+    MC_TRY(mc_value_read_list(config, field, &list, &count, error));
+    uint32_t *ports = count == 0 ? NULL : mc_arena_alloc(arena, count * sizeof *ports);
+    if (count > 0 && ports == NULL) {
+        return MC_ENOMEM;
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (list[i].kind != MC_NUMBER) {
+            return mc_error_set(error, MC_EINVAL, field, "must be a list of ports");
+        }
+        ports[i] = (uint32_t)list[i].number;
+    }
+    *out = ports;
+    *out_count = (uint32_t)count;
+    return MC_OK;
+}
+
+static mc_status read_scheme_ports(mc_arena *arena, const mc_value *config, mc_scheme_ports *out, mc_error *error) {
+    const mc_value *ports;
+    MC_TRY(mc_value_read_object(config, "forward_proto_config", &ports, error));
+    MC_TRY(read_ports(arena, ports, "https_destination_ports", &out->https, &out->https_count, error));
+    return read_ports(arena, ports, "http_destination_ports", &out->http, &out->http_count, error);
+}
+
 mc_status mc_client_rules_read(mc_arena *arena, const mc_value *config, mc_client_rules *out, mc_error *error) {
     const mc_value *internal;
     MC_TRY(mc_value_read_bool(config, "use_remote_address", &out->use_remote_address, error));
     MC_TRY(mc_value_read_bool(config, "skip_xff_append", &out->skip_xff_append, error));
     MC_TRY(mc_value_read_bool(config, "append_x_forwarded_port", &out->append_x_forwarded_port, error));
     MC_TRY(mc_value_read_u32(config, "xff_num_trusted_hops", &out->trusted_hops, error));
+    MC_TRY(read_scheme_ports(arena, config, &out->scheme_ports, error));
     MC_TRY(mc_value_read_object(config, "internal_address_config", &internal, error));
     out->has_internal = internal != NULL;
     MC_TRY(mc_error_in(mc_cidrs_read(arena, internal, "cidr_ranges", &out->internal, error), error,
@@ -192,6 +220,32 @@ static bool by_detection(mc_stream *stream, const mc_address *peer, finding *out
     return true;
 }
 
+static bool listed(const uint32_t *ports, uint32_t count, uint32_t port) {
+    for (uint32_t i = 0; i < count; i++) {
+        if (ports[i] == port) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* HC-13: where the client was going decides, if that is known and named; else `scheme`. */
+static mc_slice scheme_by_port(const mc_stream *stream, mc_slice scheme) {
+    const mc_scheme_ports *ports = &stream->hcm->client.scheme_ports;
+    if (MC_LIKELY(ports->https_count == 0 && ports->http_count == 0)) {
+        return scheme;
+    }
+    const mc_address *restored = mc_downstream_restored(stream->downstream);
+    if (restored == NULL) {
+        return scheme;
+    }
+    const uint32_t port = mc_address_port(restored);
+    if (listed(ports->https, ports->https_count, port)) {
+        return MC_SLICE("https");
+    }
+    return listed(ports->http, ports->http_count, port) ? MC_SLICE("http") : scheme;
+}
+
 /* HC-13. */
 static mc_status set_scheme(mc_stream *stream, const mc_address *local, mc_slice scheme) {
     const mc_hcm *hcm = stream->hcm;
@@ -234,6 +288,7 @@ bool mc_client_find(mc_stream *stream, const mc_address *peer, const mc_address 
     const mc_client_rules *rules = &stream->hcm->client;
     finding found = {0};
     mc_status status = MC_OK;
+    scheme = scheme_by_port(stream, scheme);
     if (rules->use_remote_address) {
         status = by_peer(stream, peer, local, scheme, &found);
     } else if (!by_detection(stream, peer, &found, reply)) {

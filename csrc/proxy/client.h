@@ -17,6 +17,12 @@ typedef struct mc_detection {
     uint16_t reject_status; /* MC_DETECT_HEADER: what a request without an address is answered; 0: it goes on */
 } mc_detection;
 
+/* forward_proto_config: the scheme of a connection by where it was going, where that is known of it (HC-13). */
+typedef struct mc_scheme_ports {
+    const uint32_t *https, *http;
+    uint32_t https_count, http_count;
+} mc_scheme_ports;
+
 typedef struct mc_client_rules {
     bool use_remote_address, skip_xff_append, append_x_forwarded_port;
     uint32_t trusted_hops;
@@ -24,6 +30,7 @@ typedef struct mc_client_rules {
     uint32_t detection_count;
     bool has_internal; /* internal_address_config is set: without it nothing is internal (HC-14) */
     mc_cidrs internal; /* empty: private addresses */
+    mc_scheme_ports scheme_ports;
 } mc_client_rules;
 
 /* Fields of an HttpConnectionManager. */

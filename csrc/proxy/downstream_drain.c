@@ -79,7 +79,9 @@ void mc_downstream_start_drain(mc_downstream *d, const char *reason) {
         mc_conn_close(&d->conn, true);
     } else if (d->drain == MC_DRAIN_NONE) {
         d->drain = MC_DRAINING;
-        if (mc_downstream_limit(d, d->pin->hcm->drain_ms) != MC_OK) {
+        const mc_hcm *hcm = d->pin->hcm;
+        if (mc_downstream_limit(
+                d, mc_random_lengthen(mc_loop_random(d->proxy->loop), hcm->drain_ms, hcm->drain_jitter)) != MC_OK) {
             drain_ended(d);
         }
     }

@@ -75,7 +75,10 @@ static inline uint64_t mc_downstream_idle_ms(const mc_downstream *d) {
     return mc_overload_timeout(d->source->overload, MC_SCALED_CONNECTION_IDLE, d->pin->hcm->connection_idle_ms);
 }
 static inline uint64_t mc_downstream_max_ms(const mc_downstream *d) {
-    return mc_overload_timeout(d->source->overload, MC_SCALED_CONNECTION_MAX, d->pin->hcm->max_connection_duration_ms);
+    const mc_hcm *hcm = d->pin->hcm;
+    return mc_overload_timeout(d->source->overload, MC_SCALED_CONNECTION_MAX,
+                               mc_random_lengthen(mc_loop_random(d->proxy->loop), hcm->max_connection_duration_ms,
+                                                  hcm->max_connection_jitter));
 }
 
 /* --- downstream_shed.c: of connections whose source has an overload ------------------------------------------------- */

@@ -87,6 +87,7 @@ typedef struct mc_hcm {
     uint32_t upgrade_count;
     uint64_t connection_idle_ms, max_connection_duration_ms, stream_idle_ms, request_timeout_ms, headers_timeout_ms;
     uint64_t max_stream_duration_ms, delayed_close_ms, drain_ms, stream_flush_ms; /* all: 0 none */
+    double max_connection_jitter, drain_jitter; /* percent by which each connection's own time may be longer */
     bool http1_safe_max_duration;
     mc_hcm_logs access;
     bool formats;     /* some header of a route is made with a format */

@@ -13,6 +13,8 @@ static mc_status read_common(mc_hcm *hcm, const mc_value *config, mc_error *erro
     }
     MC_TRY(mc_value_read_duration_ms(common, "idle_timeout", &hcm->connection_idle_ms, error));
     MC_TRY(mc_value_read_duration_ms(common, "max_connection_duration", &hcm->max_connection_duration_ms, error));
+    MC_TRY(mc_error_in(mc_read_percent(common, "max_connection_duration_jitter", &hcm->max_connection_jitter, error),
+                       error, "common_http_protocol_options"));
     MC_TRY(mc_value_read_duration_ms(common, "max_stream_duration", &hcm->max_stream_duration_ms, error));
     MC_TRY(mc_value_read_u32(common, "max_requests_per_connection", &hcm->max_requests_per_connection, error));
     MC_TRY(mc_value_read_u32(common, "max_headers_count", &hcm->h1.max_headers_count, error));
@@ -74,6 +76,7 @@ static mc_status read_timeouts(mc_hcm *hcm, const mc_value *config, mc_error *er
     MC_TRY(mc_value_read_duration_ms(config, "delayed_close_timeout", &hcm->delayed_close_ms, error));
     hcm->drain_ms = MC_DEFAULT_DRAIN_TIMEOUT;
     MC_TRY(mc_value_read_duration_ms(config, "drain_timeout", &hcm->drain_ms, error));
+    MC_TRY(mc_read_percent(config, "drain_timeout_jitter", &hcm->drain_jitter, error));
     hcm->stream_flush_ms = hcm->stream_idle_ms;
     MC_TRY(mc_value_read_duration_ms(config, "stream_flush_timeout", &hcm->stream_flush_ms, error));
     return mc_value_read_bool(config, "http1_safe_max_connection_duration", &hcm->http1_safe_max_duration, error);

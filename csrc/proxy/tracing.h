@@ -30,7 +30,7 @@ typedef struct mc_tracing {
     uint32_t provider; /* the control side's number for it, told with each span */
     bool egress;       /* the listener's traffic_direction is OUTBOUND */
     bool spawn_upstream_span, verbose, no_context_propagation;
-    bool shared_span_context, trace_id_128bit, w3c_too; /* Zipkin's */
+    bool shared_span_context, trace_id_128bit, timestamp_trace_ids, w3c_too; /* Zipkin's */
     mc_sampler sampler;
     uint32_t max_path_tag_length;
     mc_fraction client_sampling, random_sampling, overall_sampling;

@@ -305,12 +305,15 @@ def otlp(spans: Sequence[Span], resource: Mapping[str, str]) -> bytes:
 
 def _resource(config: Document) -> dict[str, str]:
     """What OpenTelemetry is told of this process."""
-    resource = {
-        "telemetry.sdk.language": "python",
-        "telemetry.sdk.name": "meshcore",
-        "telemetry.sdk.version": __version__,
-        "service.name": config.get("service_name") or "unknown_service:envoy",
-    }
+    resource: dict[str, str] = {}
+    if config.get("set_telemetry_sdk_resource_attributes", True):
+        resource |= {
+            "telemetry.sdk.language": "python",
+            "telemetry.sdk.name": "meshcore",
+            "telemetry.sdk.version": __version__,
+        }
+    if config.get("set_service_name_resource_attribute", True):
+        resource["service.name"] = config.get("service_name") or "unknown_service:envoy"
     for detector in config.get("resource_detectors", ()):
         typed = detector.get("typed_config", {})
         if typed.get("@type", "").endswith(STATIC_DETECTOR):

@@ -23,6 +23,7 @@ RULE = "iptables -t nat -A OUTPUT -p tcp -d {} --dport 8000:8099 -j REDIRECT --t
 LOCALS = {
     "x-local": "%DOWNSTREAM_LOCAL_ADDRESS%",
     "x-direct": "%DOWNSTREAM_DIRECT_LOCAL_ADDRESS%",
+    "x-scheme": "%REQ(:SCHEME)% %REQ(X-FORWARDED-PROTO)%",
 }
 
 
@@ -33,7 +34,8 @@ def listener(name: str, address: str, port: int, route: dict[str, Any], **more: 
             {"header": {"key": key, "value": value}} for key, value in LOCALS.items()
         ],
     )
-    manager = bootstraps.manager(routes, stat_prefix=name)
+    ports = {"https_destination_ports": [8001, 15001]}
+    manager = bootstraps.manager(routes, stat_prefix=name, forward_proto_config=ports)
     return bootstraps.listener(manager, port, host=address, name=name, **more)
 
 

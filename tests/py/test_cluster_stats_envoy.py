@@ -576,6 +576,13 @@ def lifetime(s: Setting) -> Case:
 
 
 @case
+def lifetime_with_jitter(s: Setting) -> Case:
+    options = speaking(max_connection_duration="0.2s", max_connection_duration_jitter={"value": 50})
+    yield [s.cluster([s.host(slow)], **options)]
+    yield s.get(2)
+
+
+@case
 def made_ahead(s: Setting) -> Case:
     policy = {"per_upstream_preconnect_ratio": 2.0}
     yield [s.cluster([s.host(ok())], preconnect_policy=policy)]

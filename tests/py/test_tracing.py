@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import struct
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -16,7 +17,7 @@ from tracing_cases import ROUTER, TAGS, bootstrap, cluster, collect, opentelemet
 from upstreams import Behaviour, Exchange, Upstream, echo
 
 import meshcore
-from meshcore.tracing import OpenTelemetryApi, Span, otlp
+from meshcore.tracing import OpenTelemetryApi, Span, _resource, otlp
 
 Headers = list[tuple[str, str]]
 B3: Headers = [
@@ -122,6 +123,8 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], list[tuple[str, Headers]]
             ("/", [("traceparent", "garbage")]),
         ],
     ),
+    "by time": (zipkin(timestamp_trace_ids=True), {}, [("/", []), ("/", B3)]),
+    "wide by time": (zipkin(timestamp_trace_ids=True, trace_id_128bit=True), {}, [("/", [])]),
     "operations": (
         zipkin(),
         {
@@ -873,3 +876,21 @@ def test_what_envoy_reads_otherwise() -> None:
     with pytest.raises(meshcore.ConfigError) as error:
         meshcore.Gateway(bootstrap(zipkin(), ports, **nan))
     assert error.value.path == f"{AT}.client_sampling.value"
+
+
+def test_ids_that_begin_with_the_time(origin: Upstream, collector: Collector) -> None:
+    ports = {"port": 0, "echo": origin.port, "collector": collector.server.port}
+    before = int(time.time())
+    with meshcore.Gateway(bootstrap(zipkin(timestamp_trace_ids=True), ports), workers=1) as gateway:
+        fetch(gateway.listeners["main"][1], "/")
+    made = origin.requests[0].header("x-b3-traceid")
+    assert made is not None
+    assert before <= int(made[:8], 16) <= time.time()
+
+
+def test_a_resource_that_says_less() -> None:
+    """As told by Envoy: without either, nothing is left."""
+    quiet = {"set_telemetry_sdk_resource_attributes": False}
+    assert _resource({**quiet, "service_name": "own"}) == {"service.name": "own"}
+    assert _resource({**quiet, "set_service_name_resource_attribute": False}) == {}
+    assert "telemetry.sdk.name" in _resource({"set_service_name_resource_attribute": False})

@@ -68,7 +68,21 @@ _NEWER: Final[dict[str, tuple[tuple[str, ...], str]]] = {
         ShrinkHeapConfig 2 max_unfreed_memory_bytes uint64
         """,
     ),
-    _HCM: ((), "HttpConnectionManager.Tracing 13 no_context_propagation bool"),
+    _HCM: (
+        ("envoy/type/v3/percent.proto",),
+        """
+        HttpConnectionManager.Tracing 13 no_context_propagation bool
+        ForwardProtoConfig             1 https_destination_ports *uint32
+        ForwardProtoConfig             2 http_destination_ports  *uint32
+        HttpConnectionManager         61 forward_proto_config \
+.envoy.extensions.filters.network.http_connection_manager.v3.ForwardProtoConfig
+        HttpConnectionManager         62 drain_timeout_jitter   .envoy.type.v3.Percent
+        """,
+    ),
+    "envoy/config/core/v3/protocol.proto": (
+        ("envoy/type/v3/percent.proto",),
+        "HttpProtocolOptions 8 max_connection_duration_jitter .envoy.type.v3.Percent",
+    ),
     _OTEL_LOG: (
         (
             "envoy/config/core/v3/grpc_service.proto",
@@ -86,6 +100,22 @@ _NEWER: Final[dict[str, tuple[tuple[str, ...], str]]] = {
         OpenTelemetryAccessLogConfig 13 filter_state_objects_to_log *string
         OpenTelemetryAccessLogConfig 14 custom_tags *.envoy.type.tracing.v3.CustomTag
         """,
+    ),
+    "envoy/extensions/network/dns_resolver/cares/v3/cares_dns_resolver.proto": (
+        (),
+        "CaresDnsResolverConfig 12 qcache_max_ttl .google.protobuf.UInt32Value",
+    ),
+    "envoy/config/trace/v3/zipkin.proto": ((), "ZipkinConfig 10 timestamp_trace_ids bool"),
+    "envoy/config/trace/v3/opentelemetry.proto": (
+        ("google/protobuf/wrappers.proto",),
+        """
+        OpenTelemetryConfig 7 set_telemetry_sdk_resource_attributes .google.protobuf.BoolValue
+        OpenTelemetryConfig 8 set_service_name_resource_attribute   .google.protobuf.BoolValue
+        """,
+    ),
+    "envoy/config/endpoint/v3/endpoint_components.proto": (
+        (),
+        "Endpoint 5 observability_name string",
     ),
     "envoy/type/matcher/v3/address.proto": ((), "AddressMatcher 2 invert_match bool"),
     "envoy/extensions/common/ratelimit/v3/ratelimit.proto": (

@@ -600,6 +600,24 @@ TEST(a_connection_lives_as_long_as_allowed) { /* CP-11 */
     end();
 }
 
+static uint64_t draw_4000(void *ctx) {
+    (void)ctx;
+    return 4000;
+}
+
+TEST(a_connection_may_live_longer_by_a_share) {
+    begin(POOL("\"common_http_protocol_options\":{\"max_connection_duration\":\"10s\","
+               "\"max_connection_duration_jitter\":{\"value\":50}},"));
+    mc_loop_random(p.worker->loop)->draw = draw_4000;
+    CHECK_INT(start(0), MC_AGAIN);
+    answer(0);
+    pipeline_run(&p, 13500);
+    CHECK_U64(counter("upstream_cx_max_duration_reached"), 0);
+    pipeline_run(&p, 1000);
+    CHECK_U64(counter("upstream_cx_max_duration_reached"), 1);
+    end();
+}
+
 TEST(connections_are_made_ahead) { /* CP-5 */
     begin(POOL("\"preconnect_policy\":{\"per_upstream_preconnect_ratio\":1.5},"));
     CHECK_INT(start(0), MC_AGAIN);

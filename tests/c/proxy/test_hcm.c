@@ -368,6 +368,33 @@ TEST(a_connection_lives_so_long) {
     close_fixture(&f);
 }
 
+static uint64_t draw_4000(void *ctx) {
+    (void)ctx;
+    return 4000;
+}
+
+TEST(a_connection_lives_and_drains_up_to_twice_as_long) {
+    fixture f;
+    memset(&f, 0, sizeof f);
+    open_pipeline(&f.p, WITH("\"common_http_protocol_options\":{\"max_connection_duration\":\"5s\","
+                             "\"max_connection_duration_jitter\":{\"value\":100}},"
+                             "\"drain_timeout\":\"5s\",\"drain_timeout_jitter\":{\"value\":100},"));
+    f.p.user = f.upstream;
+    f.p.serve = keep_request;
+    mc_loop_random(f.p.worker->loop)->draw = draw_4000;
+    CHECK_INT(pipeline_client(&f.p, &f.client, "main"), MC_OK);
+    CHECK_NOT(ask(&f, GET("")), "connection: close");
+    pipeline_run(&f.p, 5500);
+    CHECK_U64(pipeline_counter(&f.p, "http.in.downstream_cx_max_duration_reached"), 0);
+    pipeline_run(&f.p, 4000);
+    CHECK_U64(pipeline_counter(&f.p, "http.in.downstream_cx_max_duration_reached"), 1);
+    pipeline_run(&f.p, 5500);
+    CHECK(!f.client.closed);
+    pipeline_run(&f.p, 3500);
+    CHECK(f.client.closed);
+    close_fixture(&f);
+}
+
 TEST(a_connection_carries_so_many_requests) {
     fixture f;
     open_fixture(&f, WITH("\"common_http_protocol_options\":{\"max_requests_per_connection\":2},"));
