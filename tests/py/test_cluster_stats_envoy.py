@@ -578,8 +578,8 @@ def lifetime(s: Setting) -> Case:
 @case
 def lifetime_with_jitter(s: Setting) -> Case:
     options = speaking(max_connection_duration="0.2s", max_connection_duration_jitter={"value": 50})
-    yield [s.cluster([s.host(slow)], **options)]
-    yield s.get(2)
+    yield [s.cluster([s.host(held)], **options)]
+    yield [s.held_until("upstream_cx_max_duration_reached", n) for n in (1, 2)]
 
 
 @case
