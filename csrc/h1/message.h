@@ -34,11 +34,6 @@ static inline mc_status mc_h1_malformed(mc_h1_parser *parser) {
     return mc_h1_fail(parser, MC_EPROTO, 400, "http1.codec_error");
 }
 
-/* Bytes that make "http1.invalid_characters" of what is malformed by them. */
-static inline bool mc_h1_is_control(char c) {
-    return (unsigned char)c < ' ' ? c != '\t' && c != '\r' && c != '\n' : c == 0x7f;
-}
-
 /* Reads a start line without its CRLF, adding the pseudo-headers. `line` must live as long as the message. */
 MC_MUST_CHECK mc_status mc_h1_start_line(mc_h1_parser *parser, mc_h1_message *message, mc_slice line);
 /* HC-39: whether a field of this name is one too many; fields that join another are none of their own. Called from the limit

@@ -245,10 +245,7 @@ static mc_status llhttp_run(mc_h1_parser *parser, const char **at, const char *e
     if (result == HPE_INVALID_TRANSFER_ENCODING) {
         return mc_h1_fail(parser, MC_EPROTO, 501, "http1.invalid_transfer_encoding");
     }
-    const char *bad = llhttp_get_error_pos(llhttp);
-    const bool field = result == HPE_INVALID_HEADER_TOKEN || result == HPE_INVALID_CONTENT_LENGTH;
-    if (strcmp(llhttp_get_error_reason(llhttp), "Invalid header value char") == 0 ||
-        (field && bad < end && mc_h1_is_control(*bad))) {
+    if (strcmp(llhttp_get_error_reason(llhttp), "Invalid header value char") == 0) {
         return mc_h1_fail(parser, MC_EPROTO, 400, "http1.invalid_characters");
     }
     return mc_h1_malformed(parser);
