@@ -38,6 +38,9 @@ for group in "$@"; do
         need curl curl
         need nginx nginx-light
         need wrk wrk
+        need unshare util-linux # redirected connections, in a network of the test's own
+        need ip iproute2
+        [ -x /usr/sbin/iptables ] || need iptables iptables # no part of the path of most users
         ;;
     check)
         need clang clang

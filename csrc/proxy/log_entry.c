@@ -148,8 +148,8 @@ static void wire_certificate(mc_text *out, uint32_t field, const mc_certificate 
     mc_wire_end(out, mark);
 }
 
-static uint64_t tls_version(mc_slice name) {
-    static const char *const names[] = {"TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3"};
+/* The number of an enum's value: 1 for the first of the four names; 0: it is none of them. */
+static uint64_t enum_number(const char *const names[4], mc_slice name) {
     for (size_t i = 0; i < 4; i++) {
         if (mc_slice_eq(name, mc_slice_cstr(names[i]))) {
             return i + 1;
@@ -157,6 +157,9 @@ static uint64_t tls_version(mc_slice name) {
     }
     return 0;
 }
+
+static const char *const TLS_VERSIONS[4] = {"TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3"};
+static const char *const PROTOCOLS[4] = {"HTTP/1.0", "HTTP/1.1", "HTTP/2", "HTTP/3"};
 
 static void wire_tls(mc_text *out, uint32_t field, const mc_stream_info *info) {
     enum { VERSION = 1, SNI = 3, LOCAL = 4, PEER = 5, SESSION_ID = 6, JA3 = 7 };
@@ -167,7 +170,7 @@ static void wire_tls(mc_text *out, uint32_t field, const mc_stream_info *info) {
     const size_t mark = mc_wire_begin(out, field);
     mc_wire_text(out, SNI, info->requested_server_name);
     if (tls != NULL) {
-        mc_wire_u64(out, VERSION, tls_version(tls->version));
+        mc_wire_u64(out, VERSION, enum_number(TLS_VERSIONS, tls->version));
         wire_certificate(out, LOCAL, tls->local);
         wire_certificate(out, PEER, tls->peer);
         mc_wire_text(out, SESSION_ID, tls->session_id);
@@ -381,16 +384,6 @@ static void wire_response(mc_text *out, uint32_t field, const mc_log_message *me
     mc_wire_end(out, mark);
 }
 
-static uint64_t protocol_number(mc_slice name) {
-    static const char *const names[] = {"HTTP/1.0", "HTTP/1.1", "HTTP/2", "HTTP/3"};
-    for (size_t i = 0; i < 4; i++) {
-        if (mc_slice_eq(name, mc_slice_cstr(names[i]))) {
-            return i + 1;
-        }
-    }
-    return 0;
-}
-
 static void wire_connection(mc_text *out, uint32_t field, const mc_stream_info *info) {
     enum { RECEIVED = 1, SENT = 2 };
     const size_t mark = mc_wire_begin(out, field);
@@ -406,7 +399,7 @@ void mc_log_entry_write(const mc_log_message *message, const mc_stream_info *inf
         wire_connection(out, CONNECTION, info);
         return;
     }
-    mc_wire_u64(out, PROTOCOL, protocol_number(info->protocol));
+    mc_wire_u64(out, PROTOCOL, enum_number(PROTOCOLS, info->protocol));
     wire_request(out, REQUEST, message, info);
     wire_response(out, RESPONSE, message, info);
 }

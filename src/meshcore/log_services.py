@@ -99,13 +99,16 @@ def _field(number: int, body: bytes) -> bytes:
     return varint(number << 3 | 2) + varint(len(body)) + body
 
 
-def _elements(batch: bytes) -> Iterator[bytes]:
-    """Each message of a batch, with its tag and length."""
+def _parts(batch: bytes, count: int, each: bool) -> Iterator[tuple[bytes, int]]:
+    """What is sent at a time, with its number of entries: all, or each with its tag and length."""
+    if not each or count <= 1:
+        yield batch, count
+        return
     at = 0
     while at < len(batch):
         _, body = read_varint(batch, at)
         size, body = read_varint(batch, body)
-        yield batch[at : body + size]
+        yield batch[at : body + size], 1
         at = body + size
 
 
@@ -166,17 +169,14 @@ class _Stream:
         self._failed = stats.counter(f"{scope}.grpc_entries_flush_failed")
 
     async def send(self, batch: bytes, count: int) -> None:
-        if self._each and count > 1:
-            for element in _elements(batch):
-                await self.send(element, 1)
-            return
-        try:
-            await self._send(_field(self._entries, batch))
-        except OSError as error:
-            self._failed.inc(count)
-            log.debug("access logs could not be sent: %s", error)
-        else:
-            self._flushed.inc(count)
+        for part, entries in _parts(batch, count, self._each):
+            try:
+                await self._send(_field(self._entries, part))
+            except OSError as error:
+                self._failed.inc(entries)
+                log.debug("access logs could not be sent: %s", error)
+            else:
+                self._flushed.inc(entries)
 
     async def _send(self, logs: bytes) -> None:
         """Tried again only as the retry policy says: while no stream can be had."""
@@ -226,17 +226,14 @@ class _Export:
         self._dropped = stats.counter(f"{scope}logs_dropped")
 
     async def send(self, batch: bytes, count: int) -> None:
-        if self._each and count > 1:
-            for element in _elements(batch):
-                await self.send(element, 1)
-            return
-        try:
-            await self._send(_field(1, self._resource + _field(2, batch)))
-        except (OSError, TimeoutError) as error:
-            self._dropped.inc(count)
-            log.debug("access logs could not be sent: %s", error)
-        else:
-            self._written.inc(count)
+        for part, entries in _parts(batch, count, self._each):
+            try:
+                await self._send(_field(1, self._resource + _field(2, part)))
+            except (OSError, TimeoutError) as error:
+                self._dropped.inc(entries)
+                log.debug("access logs could not be sent: %s", error)
+            else:
+                self._written.inc(entries)
 
     async def _send(self, request: bytes) -> None:
         if self._grpc is not None:

@@ -222,8 +222,7 @@ REQUESTS: dict[str, bytes] = {
 TRAILERS = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nx-t: end\r\n\r\n"
 
 
-@pytest.fixture
-def ports(upstream: Callable[[Behaviour], Upstream]) -> dict[str, int]:
+def upstream_ports(upstream: Callable[[Behaviour], Upstream]) -> dict[str, int]:
     return {
         "echo": upstream(echo).port,
         "stalled": upstream(stall).port,
@@ -231,6 +230,11 @@ def ports(upstream: Callable[[Behaviour], Upstream]) -> dict[str, int]:
         "refused": peers.free_port(),
         "trailing": upstream(raw(TRAILERS)).port,
     }
+
+
+@pytest.fixture
+def ports(upstream: Callable[[Behaviour], Upstream]) -> dict[str, int]:
+    return upstream_ports(upstream)
 
 
 @pytest.fixture

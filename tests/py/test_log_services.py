@@ -15,9 +15,9 @@ import pytest
 import test_access_log_envoy as log_cases
 from clients import Connection
 from grpc_collector import HTTP2, GrpcCollector, grpc_collector
-from test_access_log_envoy import REQUESTS, TRAILERS
+from test_access_log_envoy import REQUESTS
 from test_tracing import group
-from upstreams import Behaviour, Upstream, echo, raw, reset, stall
+from upstreams import Behaviour, Upstream
 from waiting import wait_until
 
 import meshcore
@@ -79,13 +79,7 @@ def config(logs: list[dict[str, Any]], **options: Any) -> str:
 
 @pytest.fixture
 def ports(upstream: Callable[[Behaviour], Upstream]) -> dict[str, int]:
-    return {
-        "echo": upstream(echo).port,
-        "stalled": upstream(stall).port,
-        "resetting": upstream(reset).port,
-        "refused": peers.free_port(),
-        "trailing": upstream(raw(TRAILERS)).port,
-    }
+    return log_cases.upstream_ports(upstream)
 
 
 @pytest.fixture
