@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "base/alloc.h"
+#include "base/utf8.h"
 #include "base/value.h"
 
 enum { MAX_DEPTH = 200, MAX_NUMBER_TEXT = 64 };
@@ -52,29 +53,6 @@ static int hex4(const char *s) {
     return v;
 }
 
-static size_t put_utf8(char *out, uint32_t c) {
-    if (c < 0x80) {
-        out[0] = (char)c;
-        return 1;
-    }
-    if (c < 0x800) {
-        out[0] = (char)(0xc0 | (c >> 6));
-        out[1] = (char)(0x80 | (c & 0x3f));
-        return 2;
-    }
-    if (c < 0x10000) {
-        out[0] = (char)(0xe0 | (c >> 12));
-        out[1] = (char)(0x80 | ((c >> 6) & 0x3f));
-        out[2] = (char)(0x80 | (c & 0x3f));
-        return 3;
-    }
-    out[0] = (char)(0xf0 | (c >> 18));
-    out[1] = (char)(0x80 | ((c >> 12) & 0x3f));
-    out[2] = (char)(0x80 | ((c >> 6) & 0x3f));
-    out[3] = (char)(0x80 | (c & 0x3f));
-    return 4;
-}
-
 /* After "\u": one code point, of one or two escapes. Returns bytes written or 0. */
 static size_t parse_unicode(parser *p, char *out) {
     if (p->end - p->at < 4) {
@@ -86,7 +64,7 @@ static size_t parse_unicode(parser *p, char *out) {
     }
     p->at += 4;
     if (unit < 0xd800 || unit > 0xdbff) {
-        return put_utf8(out, (uint32_t)unit);
+        return mc_utf8_write(out, (uint32_t)unit);
     }
     if (p->end - p->at < 6 || p->at[0] != '\\' || p->at[1] != 'u') {
         return 0;
@@ -96,7 +74,7 @@ static size_t parse_unicode(parser *p, char *out) {
         return 0;
     }
     p->at += 6;
-    return put_utf8(out, 0x10000u + (((uint32_t)unit - 0xd800u) << 10) + ((uint32_t)low - 0xdc00u));
+    return mc_utf8_write(out, 0x10000u + (((uint32_t)unit - 0xd800u) << 10) + ((uint32_t)low - 0xdc00u));
 }
 
 static mc_status parse_escape(parser *p, char *out, size_t *n) {

@@ -1,5 +1,7 @@
 #include "cel/lex.h"
 
+#include "base/utf8.h"
+
 static bool is_digit(char c) { return c >= '0' && c <= '9'; }
 static bool is_hex(char c) { return is_digit(c) || ((c | 0x20) >= 'a' && (c | 0x20) <= 'f'); }
 static bool is_letter(char c) { return ((c | 0x20) >= 'a' && (c | 0x20) <= 'z') || c == '_'; }
@@ -140,29 +142,6 @@ void mc_cel_lex_start(mc_cel_lexer *lexer, mc_slice source) {
 
 /* --- escapes ------------------------------------------------------------------------------------------------------------- */
 
-static size_t put_utf8(char *out, uint32_t c) {
-    if (c < 0x80) {
-        out[0] = (char)c;
-        return 1;
-    }
-    if (c < 0x800) {
-        out[0] = (char)(0xc0 | c >> 6);
-        out[1] = (char)(0x80 | (c & 0x3f));
-        return 2;
-    }
-    if (c < 0x10000) {
-        out[0] = (char)(0xe0 | c >> 12);
-        out[1] = (char)(0x80 | (c >> 6 & 0x3f));
-        out[2] = (char)(0x80 | (c & 0x3f));
-        return 3;
-    }
-    out[0] = (char)(0xf0 | c >> 18);
-    out[1] = (char)(0x80 | (c >> 12 & 0x3f));
-    out[2] = (char)(0x80 | (c >> 6 & 0x3f));
-    out[3] = (char)(0x80 | (c & 0x3f));
-    return 4;
-}
-
 /* `n` digits of the base at s[from]. */
 static bool read_digits(mc_slice s, size_t from, size_t n, unsigned base, uint32_t *out) {
     *out = 0;
@@ -208,7 +187,7 @@ static size_t undo(mc_slice s, size_t at, bool bytes, char *out, size_t *written
         *out = (char)code;
         *written = 1;
     } else {
-        *written = put_utf8(out, code);
+        *written = mc_utf8_write(out, code);
     }
     return 2 + digits;
 }

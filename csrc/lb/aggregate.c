@@ -1,6 +1,7 @@
 #include "lb/aggregate.h"
 
 #include "base/alloc.h"
+#include "base/read.h"
 #include "lb/assignment.h"
 #include "lb/hosts.h"
 #include "lb/retry_priority.h"
@@ -8,27 +9,6 @@
 #define TYPE MC_SLICE("type.googleapis.com/envoy.extensions.clusters.aggregate.v3.ClusterConfig")
 
 /* --- configuration --------------------------------------------------------------------------------------------------- */
-
-static mc_status read_names(const mc_value *typed, mc_arena *arena, mc_aggregate_config *out, mc_error *error) {
-    const mc_value *list;
-    size_t count;
-    mc_status status = mc_value_read_list(typed, "clusters", &list, &count, error);
-    mc_slice *names = status == MC_OK ? mc_arena_alloc(arena, count * sizeof *names) : NULL;
-    if (names == NULL) {
-        return status == MC_OK ? MC_ENOMEM : status;
-    }
-    for (size_t i = 0; i < count; i++) {
-        if (list[i].kind != MC_STRING) {
-            return mc_error_set(error, MC_EINVAL, "clusters", "must be names of clusters");
-        }
-        if ((status = mc_arena_dup(arena, list[i].string, &names[i])) != MC_OK) {
-            return status;
-        }
-    }
-    out->clusters = names;
-    out->count = (uint32_t)count;
-    return MC_OK;
-}
 
 mc_status mc_aggregate_compile(const mc_value *cluster, mc_arena *arena, mc_aggregate_config **out, mc_error *error) {
     const mc_value *type, *typed = NULL;
@@ -40,7 +20,8 @@ mc_status mc_aggregate_compile(const mc_value *cluster, mc_arena *arena, mc_aggr
         return status;
     }
     mc_aggregate_config *config = mc_arena_zalloc(arena, sizeof *config);
-    status = config == NULL ? MC_ENOMEM : read_names(typed, arena, config, error);
+    status =
+        config == NULL ? MC_ENOMEM : mc_read_texts(arena, typed, "clusters", &config->clusters, &config->count, error);
     if (status != MC_OK) {
         mc_error_under(error, "cluster_type.typed_config");
         return status;

@@ -119,6 +119,25 @@ static mc_status finish(mc_hosts *hosts, const mc_hosts *previous) {
     return status;
 }
 
+/* Of the same hosts as `like`, in other sets. */
+static mc_status finish_as(mc_hosts *hosts, const mc_hosts *like, const mc_hosts *previous) {
+    memcpy(hosts->all, like->all, like->count * sizeof *hosts->all);
+    hosts->options = like->options;
+    hosts->drop = like->drop;
+    hosts->logical = mc_address_list_ref(like->logical);
+    return finish(hosts, previous);
+}
+
+/* To the caller, or freed where something went wrong. */
+static mc_status deliver(mc_hosts *hosts, mc_status status, mc_hosts **out) {
+    if (status != MC_OK) {
+        mc_hosts_unref(hosts);
+        return status;
+    }
+    *out = hosts;
+    return MC_OK;
+}
+
 mc_status mc_hosts_refresh(mc_hosts *old, mc_hosts **out) {
     mc_hosts *hosts = hosts_new(old->count, old->priority_count, &old->config);
     mc_status status = hosts == NULL ? MC_ENOMEM : MC_OK;
@@ -131,18 +150,9 @@ mc_status mc_hosts_refresh(mc_hosts *old, mc_hosts **out) {
         }
     }
     if (status == MC_OK) {
-        memcpy(hosts->all, old->all, old->count * sizeof *hosts->all);
-        hosts->options = old->options;
-        hosts->drop = old->drop;
-        hosts->logical = mc_address_list_ref(old->logical);
-        status = finish(hosts, old);
+        status = finish_as(hosts, old, old);
     }
-    if (status != MC_OK) {
-        mc_hosts_unref(hosts);
-        return status;
-    }
-    *out = hosts;
-    return MC_OK;
+    return deliver(hosts, status, out);
 }
 
 static bool same_list(const mc_host_list *a, const mc_host_list *b) {
@@ -172,17 +182,7 @@ mc_status mc_hosts_hold_back(mc_hosts *hosts, const mc_hosts *before, const bool
     for (size_t i = 0; i < hosts->priority_count; i++) {
         mixed->sets[i] = mc_host_set_ref(held_set(hosts, before, i, due[i]));
     }
-    memcpy(mixed->all, hosts->all, hosts->count * sizeof *mixed->all);
-    mixed->options = hosts->options;
-    mixed->drop = hosts->drop;
-    mixed->logical = mc_address_list_ref(hosts->logical);
-    mc_status status = finish(mixed, before);
-    if (status != MC_OK) {
-        mc_hosts_unref(mixed);
-        return status;
-    }
-    *out = mixed;
-    return MC_OK;
+    return deliver(mixed, finish_as(mixed, hosts, before), out);
 }
 
 mc_status mc_hosts_of(mc_hosts *old, mc_host *const *list, size_t count, mc_hosts **out) {
@@ -194,12 +194,7 @@ mc_status mc_hosts_of(mc_hosts *old, mc_host *const *list, size_t count, mc_host
         hosts->drop = old->drop;
         status = finish(hosts, old);
     }
-    if (status != MC_OK) {
-        mc_hosts_unref(hosts);
-        return status;
-    }
-    *out = hosts;
-    return MC_OK;
+    return deliver(hosts, status, out);
 }
 
 mc_host *mc_hosts_make_host(const mc_address *address, const mc_lb_config *config, mc_slice cluster_name,
@@ -370,15 +365,7 @@ static mc_status execute(plan *p, const mc_lb_config *config, const mc_hosts *pr
     if (status == MC_OK && config->logical && hosts->count > 0) {
         status = take_logical(hosts, &p->assignment.hosts[0], config);
     }
-    if (status == MC_OK) {
-        status = finish(hosts, previous);
-    }
-    if (status != MC_OK) {
-        mc_hosts_unref(hosts);
-        return status;
-    }
-    *out = hosts;
-    return MC_OK;
+    return deliver(hosts, status == MC_OK ? finish(hosts, previous) : status, out);
 }
 
 mc_status mc_hosts_compile(const mc_value *assignment, const mc_lb_config *config, mc_slice cluster_name,

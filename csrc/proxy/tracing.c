@@ -1,23 +1,9 @@
 /* Decisions and contexts; span_text.c writes what a finished span tells. */
 #include "proxy/tracing.h"
 
+#include "base/read.h"
 #include "proxy/filters/kind.h"
 #include "proxy/stream.h"
-
-#define TRY(call)                                                                                                      \
-    do {                                                                                                               \
-        mc_status status_ = (call);                                                                                    \
-        if (status_ != MC_OK) {                                                                                        \
-            return status_;                                                                                            \
-        }                                                                                                              \
-    } while (0)
-
-static mc_status within(const char *field, mc_status status, mc_error *error) {
-    if (status == MC_EINVAL) {
-        mc_error_under(error, "%s", field);
-    }
-    return status;
-}
 
 /* --- compiling ---------------------------------------------------------------------------------------------------------- */
 
@@ -27,9 +13,9 @@ static mc_status read_percent(const mc_value *object, const char *field, const c
     const mc_value *percent;
     double value = 0;
     *out = (mc_fraction){denominator, denominator, mc_slice_cstr(runtime_key)};
-    TRY(mc_value_read_object(object, field, &percent, error));
+    MC_TRY(mc_value_read_object(object, field, &percent, error));
     if (percent != NULL) {
-        TRY(within(field, mc_value_read_double(percent, "value", &value, error), error));
+        MC_TRY(mc_error_in(mc_value_read_double(percent, "value", &value, error), error, "%s", field));
         if (!(value >= 0 && value <= 100)) {
             return mc_error_set(error, MC_EINVAL, field, "must be between 0 and 100");
         }
@@ -43,16 +29,16 @@ static mc_status read_zipkin(const mc_value *config, const mc_hcm_context *conte
     mc_slice cluster = MC_SLICE_NONE, endpoint = MC_SLICE_NONE, option = MC_SLICE_NONE, version = MC_SLICE_NONE;
     out->tracer = MC_TRACER_ZIPKIN;
     out->shared_span_context = true;
-    TRY(mc_value_read_bool(config, "shared_span_context", &out->shared_span_context, error));
-    TRY(mc_value_read_bool(config, "trace_id_128bit", &out->trace_id_128bit, error));
-    TRY(mc_value_read_bool(config, "timestamp_trace_ids", &out->timestamp_trace_ids, error));
-    TRY(mc_value_read_string(config, "trace_context_option", &option, error));
-    TRY(mc_value_read_string(config, "collector_endpoint_version", &version, error));
+    MC_TRY(mc_value_read_bool(config, "shared_span_context", &out->shared_span_context, error));
+    MC_TRY(mc_value_read_bool(config, "trace_id_128bit", &out->trace_id_128bit, error));
+    MC_TRY(mc_value_read_bool(config, "timestamp_trace_ids", &out->timestamp_trace_ids, error));
+    MC_TRY(mc_value_read_string(config, "trace_context_option", &option, error));
+    MC_TRY(mc_value_read_string(config, "collector_endpoint_version", &version, error));
     if (mc_slice_eq(version, MC_SLICE("GRPC"))) {
         return mc_error_set(error, MC_EINVAL, "collector_endpoint_version", "GRPC is not supported");
     }
-    TRY(mc_value_read_string(config, "collector_cluster", &cluster, error));
-    TRY(mc_value_read_string(config, "collector_endpoint", &endpoint, error));
+    MC_TRY(mc_value_read_string(config, "collector_cluster", &cluster, error));
+    MC_TRY(mc_value_read_string(config, "collector_endpoint", &endpoint, error));
     if (mc_value_get(config, "collector_service") == NULL && (cluster.n == 0 || endpoint.n == 0)) {
         return mc_error_set(error, MC_EINVAL, cluster.n == 0 ? "collector_cluster" : "collector_endpoint",
                             "is required where there is no collector_service");
@@ -70,11 +56,11 @@ static mc_status read_zipkin(const mc_value *config, const mc_hcm_context *conte
 /* A ParentBased sampler may wrap another. */
 static mc_status read_sampler(const mc_value *object, const char *field, mc_sampler *out, mc_error *error) {
     const mc_value *extension, *typed, *percent;
-    TRY(mc_value_read_object(object, field, &extension, error));
+    MC_TRY(mc_value_read_object(object, field, &extension, error));
     if (extension == NULL) {
         return MC_OK;
     }
-    TRY(within(field, mc_value_read_object(extension, "typed_config", &typed, error), error));
+    MC_TRY(mc_error_in(mc_value_read_object(extension, "typed_config", &typed, error), error, "%s", field));
     mc_slice type = mc_any_type(typed);
     if (mc_slice_eq(type, MC_SLICE(SAMPLERS "AlwaysOnSamplerConfig"))) {
         out->kind = MC_SAMPLER_ALWAYS_ON;
@@ -83,15 +69,16 @@ static mc_status read_sampler(const mc_value *object, const char *field, mc_samp
     if (mc_slice_eq(type, MC_SLICE(SAMPLERS "TraceIdRatioBasedSamplerConfig"))) {
         out->kind = MC_SAMPLER_RATIO;
         out->ratio = (mc_fraction){0, 100, MC_SLICE_INIT("")};
-        TRY(within(field, mc_value_read_object(typed, "sampling_percentage", &percent, error), error));
-        return percent == NULL ? MC_OK : within(field, mc_fraction_read_percent(percent, &out->ratio, error), error);
+        MC_TRY(mc_error_in(mc_value_read_object(typed, "sampling_percentage", &percent, error), error, "%s", field));
+        return percent == NULL ? MC_OK
+                               : mc_error_in(mc_fraction_read_percent(percent, &out->ratio, error), error, "%s", field);
     }
     if (mc_slice_eq(type, MC_SLICE(SAMPLERS "ParentBasedSamplerConfig")) && !out->parent_first) {
         out->parent_first = true;
         if (mc_value_get(typed, "wrapped_sampler") == NULL) {
             return mc_error_set(error, MC_EINVAL, field, "must have a wrapped_sampler");
         }
-        return within(field, read_sampler(typed, "wrapped_sampler", out, error), error);
+        return mc_error_in(read_sampler(typed, "wrapped_sampler", out, error), error, "%s", field);
     }
     return mc_error_set(error, MC_EINVAL, field, "is no supported sampler: %.*s", MC_SLICE_ARG(type));
 }
@@ -99,11 +86,11 @@ static mc_status read_sampler(const mc_value *object, const char *field, mc_samp
 static mc_status read_provider(const mc_value *provider, const mc_hcm_context *context, mc_tracing *out,
                                mc_error *error) {
     const mc_value *typed;
-    TRY(mc_value_read_u32(provider, "index", &out->provider, error));
-    TRY(mc_value_read_object(provider, "typed_config", &typed, error));
+    MC_TRY(mc_value_read_u32(provider, "index", &out->provider, error));
+    MC_TRY(mc_value_read_object(provider, "typed_config", &typed, error));
     mc_slice type = mc_any_type(typed);
     if (mc_slice_eq(type, MC_SLICE("envoy.config.trace.v3.ZipkinConfig"))) {
-        return within("typed_config", read_zipkin(typed, context, out, error), error);
+        return mc_error_in(read_zipkin(typed, context, out, error), error, "typed_config");
     }
     if (!mc_slice_eq(type, MC_SLICE("envoy.config.trace.v3.OpenTelemetryConfig"))) {
         return mc_error_set(error, MC_EINVAL, "typed_config", "is no supported tracer: %.*s", MC_SLICE_ARG(type));
@@ -112,32 +99,32 @@ static mc_status read_provider(const mc_value *provider, const mc_hcm_context *c
     if (mc_value_get(typed, "grpc_service") != NULL && mc_value_get(typed, "http_service") != NULL) {
         return mc_error_set(error, MC_EINVAL, "typed_config", "cannot have both grpc_service and http_service");
     }
-    return within("typed_config", read_sampler(typed, "sampler", &out->sampler, error), error);
+    return mc_error_in(read_sampler(typed, "sampler", &out->sampler, error), error, "typed_config");
 }
 
 static mc_status read_tracing(mc_arena *arena, const mc_value *value, const mc_hcm_context *context, mc_tracing *out,
                               mc_error *error) {
     const mc_value *provider;
     out->max_path_tag_length = 256;
-    TRY(read_percent(value, "client_sampling", MC_TRACING_CLIENT_KEY, 100, &out->client_sampling, error));
-    TRY(read_percent(value, "random_sampling", MC_TRACING_RANDOM_KEY, 10000, &out->random_sampling, error));
-    TRY(read_percent(value, "overall_sampling", MC_TRACING_OVERALL_KEY, 10000, &out->overall_sampling, error));
-    TRY(mc_value_read_bool(value, "verbose", &out->verbose, error));
-    TRY(mc_value_read_bool(value, "spawn_upstream_span", &out->spawn_upstream_span, error));
-    TRY(mc_value_read_bool(value, "no_context_propagation", &out->no_context_propagation, error));
-    TRY(mc_value_read_u32(value, "max_path_tag_length", &out->max_path_tag_length, error));
-    TRY(mc_read_operation(arena, value, "operation", &out->operation, error));
-    TRY(mc_read_operation(arena, value, "upstream_operation", &out->upstream_operation, error));
-    TRY(mc_custom_tags_compile(arena, value, &out->tags, error));
-    TRY(mc_value_read_object(value, "provider", &provider, error));
-    return provider == NULL ? MC_OK : within("provider", read_provider(provider, context, out, error), error);
+    MC_TRY(read_percent(value, "client_sampling", MC_TRACING_CLIENT_KEY, 100, &out->client_sampling, error));
+    MC_TRY(read_percent(value, "random_sampling", MC_TRACING_RANDOM_KEY, 10000, &out->random_sampling, error));
+    MC_TRY(read_percent(value, "overall_sampling", MC_TRACING_OVERALL_KEY, 10000, &out->overall_sampling, error));
+    MC_TRY(mc_value_read_bool(value, "verbose", &out->verbose, error));
+    MC_TRY(mc_value_read_bool(value, "spawn_upstream_span", &out->spawn_upstream_span, error));
+    MC_TRY(mc_value_read_bool(value, "no_context_propagation", &out->no_context_propagation, error));
+    MC_TRY(mc_value_read_u32(value, "max_path_tag_length", &out->max_path_tag_length, error));
+    MC_TRY(mc_read_operation(arena, value, "operation", &out->operation, error));
+    MC_TRY(mc_read_operation(arena, value, "upstream_operation", &out->upstream_operation, error));
+    MC_TRY(mc_custom_tags_compile(arena, value, &out->tags, error));
+    MC_TRY(mc_value_read_object(value, "provider", &provider, error));
+    return provider == NULL ? MC_OK : mc_error_in(read_provider(provider, context, out, error), error, "provider");
 }
 
 mc_status mc_tracing_compile(mc_arena *arena, const mc_value *config, const mc_hcm_context *context,
                              const mc_tracing **out, mc_error *error) {
     const mc_value *value;
     *out = NULL;
-    TRY(mc_value_read_object(config, "tracing", &value, error));
+    MC_TRY(mc_value_read_object(config, "tracing", &value, error));
     if (value == NULL) {
         return MC_OK;
     }
@@ -147,9 +134,9 @@ mc_status mc_tracing_compile(mc_arena *arena, const mc_value *config, const mc_h
     }
     *out = tracing;
     tracing->egress = context->egress;
-    TRY(mc_arena_dup(arena, context->node_id, &tracing->node_id));
-    TRY(mc_arena_dup(arena, context->node_zone, &tracing->zone));
-    return within("tracing", read_tracing(arena, value, context, tracing, error), error);
+    MC_TRY(mc_arena_dup(arena, context->node_id, &tracing->node_id));
+    MC_TRY(mc_arena_dup(arena, context->node_zone, &tracing->zone));
+    return mc_error_in(read_tracing(arena, value, context, tracing, error), error, "tracing");
 }
 
 /* --- deciding (TR-1) ------------------------------------------------------------------------------------------------------ */
@@ -267,7 +254,7 @@ static mc_status begin_opentelemetry(mc_stream *stream, mc_span *span, bool trac
     span->name = MC_SLICE("ingress");
     if (stream->hcm->tracing->egress) {
         const mc_slice parts[] = {MC_SLICE("egress "), mc_headers_get_known(&stream->request, MC_H_AUTHORITY)};
-        TRY(mc_arena_concat(&stream->arena, parts, 2, &span->name));
+        MC_TRY(mc_arena_concat(&stream->arena, parts, 2, &span->name));
     }
     switch (mc_w3c_read(&stream->request, context)) {
     case MC_TRACE_INVALID: span->none = true; return MC_OK;
@@ -276,7 +263,7 @@ static mc_status begin_opentelemetry(mc_stream *stream, mc_span *span, bool trac
         break;
     case MC_TRACE_PRESENT:
         context->parent = context->span;
-        TRY(mc_headers_joined(&stream->request, MC_SLICE("tracestate"), &stream->arena, &span->tracestate));
+        MC_TRY(mc_headers_joined(&stream->request, MC_SLICE("tracestate"), &stream->arena, &span->tracestate));
         break;
     }
     context->span = draw(stream);
@@ -385,10 +372,10 @@ static mc_status inject(const mc_tracing *tracing, const mc_span *span, mc_heade
         return MC_OK;
     }
     if (tracing->tracer == MC_TRACER_ZIPKIN) {
-        TRY(mc_b3_write(headers, &span->context));
+        MC_TRY(mc_b3_write(headers, &span->context));
         return tracing->w3c_too ? mc_w3c_write(headers, &span->context) : MC_OK;
     }
-    TRY(mc_w3c_write(headers, &span->context));
+    MC_TRY(mc_w3c_write(headers, &span->context));
     return mc_headers_set(headers, MC_SLICE("tracestate"), span->tracestate);
 }
 

@@ -233,8 +233,8 @@ static mc_status compile_host(mc_compile *c, const mc_value *value, mc_host *hos
         MC_TRY(mc_error_in(mc_compile_retry_policy(c, retry, &out->retry_policy), c->error, "retry_policy"));
     }
     MC_TRY(compile_host_policies(c, value, out));
-    MC_TRY(mc_compile_mutations(c, value, MC_REQUEST, &out->request_mutations));
-    MC_TRY(mc_compile_mutations(c, value, MC_RESPONSE, &out->response_mutations));
+    MC_TRY(mc_compile_mutations(c, value, MC_HEADERS_OF_REQUEST, &out->request_mutations));
+    MC_TRY(mc_compile_mutations(c, value, MC_HEADERS_OF_RESPONSE, &out->response_mutations));
     MC_TRY(mc_compile_filter_configs(c, value, c->table->filters, &out->filter_configs, &out->filters));
     MC_TRY(mc_value_read_object(value, "matcher", &matcher, c->error));
     return matcher != NULL ? compile_tree(c, matcher, value, host) : compile_routes(c, value, host);
@@ -273,8 +273,8 @@ static mc_status compile_table(mc_compile *c, const mc_value *config) {
     MC_TRY(mc_value_read_bool(config, "most_specific_header_mutations_wins", &table->most_specific_wins, c->error));
     c->max_direct_response_body = MC_DEFAULT_DIRECT_RESPONSE_BODY;
     MC_TRY(mc_value_read_u64(config, "max_direct_response_body_size_bytes", &c->max_direct_response_body, c->error));
-    MC_TRY(mc_compile_mutations(c, config, MC_REQUEST, &table->request_mutations));
-    MC_TRY(mc_compile_mutations(c, config, MC_RESPONSE, &table->response_mutations));
+    MC_TRY(mc_compile_mutations(c, config, MC_HEADERS_OF_REQUEST, &table->request_mutations));
+    MC_TRY(mc_compile_mutations(c, config, MC_HEADERS_OF_RESPONSE, &table->response_mutations));
     MC_TRY(mc_compile_filter_configs(c, config, NULL, &table->filter_configs, &table->filters));
     return compile_hosts(c, config);
 }

@@ -72,8 +72,7 @@ MC_MUST_CHECK mc_status mc_compile_buffer_limit(mc_compile *c, const mc_value *v
 /* Fields of a Route that only others read. */
 MC_MUST_CHECK mc_status mc_compile_about(mc_compile *c, const mc_value *value, mc_route *out);
 /* The headers_to_add and headers_to_remove of any level; *out NULL when there are none. */
-typedef enum mc_direction { MC_REQUEST, MC_RESPONSE } mc_direction;
-MC_MUST_CHECK mc_status mc_compile_mutations(mc_compile *c, const mc_value *level, mc_direction direction,
+MC_MUST_CHECK mc_status mc_compile_mutations(mc_compile *c, const mc_value *level, mc_headers_kind kind,
                                              const mc_header_mutations **out);
 
 #endif

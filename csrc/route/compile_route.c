@@ -183,6 +183,6 @@ mc_status mc_compile_route(mc_compile *c, const mc_value *value, const mc_virtua
     if (route->retry_policy == NULL) {
         route->retry_policy = host->retry_policy;
     }
-    MC_TRY(mc_compile_mutations(c, value, MC_REQUEST, &route->request_mutations));
-    return mc_compile_mutations(c, value, MC_RESPONSE, &route->response_mutations);
+    MC_TRY(mc_compile_mutations(c, value, MC_HEADERS_OF_REQUEST, &route->request_mutations));
+    return mc_compile_mutations(c, value, MC_HEADERS_OF_RESPONSE, &route->response_mutations);
 }

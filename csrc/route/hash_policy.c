@@ -3,6 +3,7 @@
 
 #include "base/hash.h"
 #include "base/value_edit.h"
+#include "http/set_cookie.h"
 #include "route/compile.h"
 
 typedef enum hash_kind { HASH_HEADER, HASH_COOKIE, HASH_SOURCE_IP, HASH_QUERY, HASH_FILTER_STATE } hash_kind;
@@ -10,37 +11,13 @@ typedef enum hash_kind { HASH_HEADER, HASH_COOKIE, HASH_SOURCE_IP, HASH_QUERY, H
 struct mc_hash_policy {
     hash_kind kind;
     bool terminal;
-    bool has_ttl; /* HASH_COOKIE: make one when the request has none */
-    uint64_t ttl_seconds;
-    mc_slice name;           /* header (lower-case), cookie, query parameter or key of the filter state */
+    mc_slice name;           /* header (lower-case), query parameter or key of the filter state */
     mc_substitution rewrite; /* HASH_HEADER: of each value */
-    mc_slice path;           /* HASH_COOKIE */
-    mc_slice attributes;     /* "; name=value" each */
+    mc_set_cookie cookie;    /* HASH_COOKIE: with a ttl, one is made when the request has none */
 };
 
-static mc_status compile_attributes(mc_compile *c, const mc_value *cookie, mc_hash_policy *policy) {
-    const mc_value *items;
-    size_t count;
-    MC_TRY(mc_value_read_list(cookie, "attributes", &items, &count, c->error));
-    for (size_t i = 0; i < count; i++) {
-        mc_slice name = MC_SLICE_NONE, value = MC_SLICE_NONE;
-        MC_TRY(mc_error_in(mc_value_read_string(&items[i], "name", &name, c->error), c->error, "attributes[%zu]", i));
-        MC_TRY(mc_error_in(mc_value_read_string(&items[i], "value", &value, c->error), c->error, "attributes[%zu]", i));
-        const mc_slice parts[] = {policy->attributes, MC_SLICE("; "), name, value.n > 0 ? MC_SLICE("=") : MC_SLICE_NONE,
-                                  value};
-        MC_TRY(mc_arena_concat(c->arena, parts, 5, &policy->attributes));
-    }
-    return MC_OK;
-}
-
 static mc_status compile_cookie(mc_compile *c, const mc_value *cookie, mc_hash_policy *policy) {
-    MC_TRY(mc_read_name(c->arena, cookie, "name", &policy->name, c->error));
-    MC_TRY(mc_read_text(c->arena, cookie, "path", &policy->path, c->error));
-    policy->has_ttl = mc_value_get(cookie, "ttl") != NULL;
-    uint64_t ttl_ms = 0;
-    MC_TRY(mc_value_read_duration_ms(cookie, "ttl", &ttl_ms, c->error));
-    policy->ttl_seconds = ttl_ms / 1000;
-    return compile_attributes(c, cookie, policy);
+    return mc_set_cookie_read(c->arena, cookie, &policy->cookie, c->error);
 }
 
 static mc_status compile_header(mc_compile *c, const mc_value *header, mc_hash_policy *policy) {
@@ -183,25 +160,12 @@ static mc_status hash_header(const mc_hash_policy *policy, const mc_route_reques
  * its host. */
 static mc_status make_cookie(const mc_hash_policy *policy, const mc_route_request *request, mc_slice *value,
                              mc_slice *cookie) {
-    char addresses[2 * MC_ADDRESS_TEXT], digits[17], age[40];
+    char addresses[2 * MC_ADDRESS_TEXT], digits[17];
     size_t n = request->remote == NULL ? 0 : mc_address_text(request->remote, addresses);
     n += request->local == NULL ? 0 : mc_address_text(request->local, addresses + n);
     snprintf(digits, sizeof digits, "%016llx", (unsigned long long)mc_xxh64(addresses, n, 0));
     MC_TRY(mc_arena_dup(request->arena, mc_slice_cstr(digits), value));
-    int age_n = policy->ttl_seconds == 0
-                    ? 0
-                    : snprintf(age, sizeof age, "; Max-Age=%llu", (unsigned long long)policy->ttl_seconds);
-    mc_slice path = policy->path.n > 0 ? MC_SLICE("; Path=") : MC_SLICE_NONE;
-    const mc_slice parts[] = {policy->name,
-                              MC_SLICE("=\""),
-                              *value,
-                              MC_SLICE("\""),
-                              mc_slice_of(age, (size_t)age_n),
-                              path,
-                              policy->path,
-                              policy->attributes,
-                              MC_SLICE("; HttpOnly")};
-    return mc_arena_concat(request->arena, parts, sizeof parts / sizeof parts[0], cookie);
+    return mc_set_cookie_write(&policy->cookie, *value, request->arena, cookie);
 }
 
 static mc_status hash_one(const mc_hash_policy *policy, const mc_route_request *request, bool *found, uint64_t *hash,
@@ -212,8 +176,8 @@ static mc_status hash_one(const mc_hash_policy *policy, const mc_route_request *
     switch (policy->kind) {
     case HASH_HEADER: return hash_header(policy, request, found, hash);
     case HASH_COOKIE:
-        mc_cookie_get(request->headers, policy->name, &value);
-        if (value.n == 0 && policy->has_ttl) {
+        mc_cookie_get(request->headers, policy->cookie.name, &value);
+        if (value.n == 0 && policy->cookie.has_ttl) {
             MC_TRY(make_cookie(policy, request, &value, cookie));
         }
         *found = value.n > 0;

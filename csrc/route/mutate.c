@@ -4,11 +4,11 @@
 
 enum { MC_MAX_ADDITIONS = 1000 };
 
-static const mc_name_value actions[] = {{"APPEND_IF_EXISTS_OR_ADD", MC_APPEND_OR_ADD},
-                                        {"ADD_IF_ABSENT", MC_ADD_IF_ABSENT},
-                                        {"OVERWRITE_IF_EXISTS_OR_ADD", MC_OVERWRITE_OR_ADD},
-                                        {"OVERWRITE_IF_EXISTS", MC_OVERWRITE_IF_EXISTS},
-                                        {NULL, 0}};
+const mc_name_value mc_append_actions[] = {{"APPEND_IF_EXISTS_OR_ADD", MC_APPEND_OR_ADD},
+                                           {"ADD_IF_ABSENT", MC_ADD_IF_ABSENT},
+                                           {"OVERWRITE_IF_EXISTS_OR_ADD", MC_OVERWRITE_OR_ADD},
+                                           {"OVERWRITE_IF_EXISTS", MC_OVERWRITE_IF_EXISTS},
+                                           {NULL, 0}};
 
 /* RT-42: pseudo-headers and host are the router's to set. */
 static mc_status check_name(mc_slice name, const char *field, mc_error *error) {
@@ -65,7 +65,7 @@ static mc_status compile_addition(mc_compile *c, const mc_value *value, mc_heade
     }
     MC_TRY(mc_error_in(compile_header(c, header, out), c->error, "header"));
     uint64_t action = MC_APPEND_OR_ADD;
-    MC_TRY(mc_read_enum(value, "append_action", actions, &action, c->error));
+    MC_TRY(mc_read_enum(value, "append_action", mc_append_actions, &action, c->error));
     if (mc_value_get(value, "append") != NULL) { /* deprecated spelling */
         bool append = true;
         MC_TRY(mc_value_read_bool(value, "append", &append, c->error));
@@ -118,14 +118,14 @@ static mc_status compile_removals(mc_compile *c, const mc_value *items, size_t c
     return MC_OK;
 }
 
-mc_status mc_compile_mutations(mc_compile *c, const mc_value *level, mc_direction direction,
+mc_status mc_compile_mutations(mc_compile *c, const mc_value *level, mc_headers_kind kind,
                                const mc_header_mutations **out) {
     static const char *const add[] = {"request_headers_to_add", "response_headers_to_add"};
     static const char *const remove[] = {"request_headers_to_remove", "response_headers_to_remove"};
     const mc_value *additions, *removals;
     size_t addition_count, removal_count;
-    MC_TRY(mc_value_read_list(level, add[direction], &additions, &addition_count, c->error));
-    MC_TRY(mc_value_read_list(level, remove[direction], &removals, &removal_count, c->error));
+    MC_TRY(mc_value_read_list(level, add[kind], &additions, &addition_count, c->error));
+    MC_TRY(mc_value_read_list(level, remove[kind], &removals, &removal_count, c->error));
     *out = NULL;
     if (addition_count + removal_count == 0) {
         return MC_OK;
@@ -134,9 +134,9 @@ mc_status mc_compile_mutations(mc_compile *c, const mc_value *level, mc_directio
     if (mutations == NULL) {
         return MC_ENOMEM;
     }
-    mutations->kind = direction == MC_REQUEST ? MC_HEADERS_OF_REQUEST : MC_HEADERS_OF_RESPONSE;
-    MC_TRY(compile_additions(c, additions, addition_count, add[direction], mutations));
-    MC_TRY(compile_removals(c, removals, removal_count, remove[direction], mutations));
+    mutations->kind = kind;
+    MC_TRY(compile_additions(c, additions, addition_count, add[kind], mutations));
+    MC_TRY(compile_removals(c, removals, removal_count, remove[kind], mutations));
     *out = mutations;
     return MC_OK;
 }

@@ -2,6 +2,7 @@
 #ifndef MC_ROUTE_MUTATE_H
 #define MC_ROUTE_MUTATE_H
 
+#include "base/read.h"
 #include "http/headers.h"
 #include "route/format.h"
 #include "route/route.h"
@@ -13,6 +14,7 @@ typedef enum mc_append_action {
     MC_OVERWRITE_OR_ADD,
     MC_OVERWRITE_IF_EXISTS,
 } mc_append_action;
+extern const mc_name_value mc_append_actions[];
 
 typedef struct mc_header_addition {
     mc_slice name; /* lower-case */

@@ -22,8 +22,8 @@ static mc_status compile_entry(mc_compile *c, const mc_value *value, mc_slice ru
     MC_TRY(mc_compile_metadata_match(c, value, route->metadata_match, &out->metadata_match));
     MC_TRY(mc_read_text(c->arena, value, "host_rewrite_literal", &out->host_rewrite_literal, c->error));
     MC_TRY(mc_compile_filter_configs(c, value, route->filters, &out->filter_configs, &out->filters));
-    MC_TRY(mc_compile_mutations(c, value, MC_REQUEST, &out->request_mutations));
-    return mc_compile_mutations(c, value, MC_RESPONSE, &out->response_mutations);
+    MC_TRY(mc_compile_mutations(c, value, MC_HEADERS_OF_REQUEST, &out->request_mutations));
+    return mc_compile_mutations(c, value, MC_HEADERS_OF_RESPONSE, &out->response_mutations);
 }
 
 /* The sum with the weight that the runtime has for the entry; false: more than fits. */

@@ -19,3 +19,18 @@ const mc_codec *mc_codec_find(mc_slice type, bool compress) {
     }
     return NULL;
 }
+
+void mc_codec_give(mc_filter *filter, mc_direction direction, mc_buffer *out, bool end_stream) {
+    mc_stream *stream = mc_filter_stream(filter);
+    mc_net *net = stream->proxy->net; /* the stream may end in what follows */
+    size_t left = out->length;
+    for (const mc_chunk *chunk = out->head; chunk != NULL && !stream->finished; chunk = chunk->next) {
+        mc_slice piece = mc_slice_of(chunk->data + chunk->begin, chunk->end - chunk->begin);
+        left -= piece.n;
+        mc_filter_inject(filter, direction == MC_DECODE, piece, end_stream && left == 0);
+    }
+    if (out->length == 0 && end_stream) {
+        mc_filter_inject(filter, direction == MC_DECODE, MC_SLICE_NONE, true);
+    }
+    mc_net_retire(net, out);
+}

@@ -6,6 +6,8 @@
 #include "base/buffer.h"
 #include "base/error.h"
 #include "base/value.h"
+#include "proxy/filters/kind.h"
+#include "proxy/stream.h"
 
 typedef struct mc_codec {
     const char *name;                                /* in content-encoding */
@@ -22,6 +24,9 @@ typedef struct mc_codec {
 
 /* The codec of a TypedExtensionConfig's message; NULL: not built in, or unknown. */
 const mc_codec *mc_codec_find(mc_slice type, bool compress);
+
+/* Passes on what a codec made of a piece, and with it the end of the body; the bytes stay until the callback ends. */
+void mc_codec_give(mc_filter *filter, mc_direction direction, mc_buffer *out, bool end_stream);
 
 extern const mc_codec mc_codec_gzip;
 #ifdef MC_WITH_BROTLI

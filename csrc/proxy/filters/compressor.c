@@ -195,26 +195,15 @@ static mc_filter_status transform(mc_filter *filter, mc_direction direction, mc_
     const mc_compressor *config = mc_filter_get_config(filter);
     const state *state = mc_filter_get_state(filter);
     const mc_compressor_side *side = direction == MC_DECODE ? &config->request : &config->response;
-    mc_stream *stream = mc_filter_stream(filter);
-    mc_net *net = stream->proxy->net;
     mc_buffer out;
-    mc_buffer_init(&out, mc_net_chunks(net));
+    mc_buffer_init(&out, mc_net_chunks(mc_filter_stream(filter)->proxy->net));
     if (state->codecs[direction]->run(state->streams[direction], data, finish, &out) != MC_OK) {
         mc_buffer_clear(&out);
         return mc_filter_out_of_memory(filter);
     }
     mc_counter_add(mc_filter_slab(filter), side->stats.total_uncompressed_bytes, data.n);
     mc_counter_add(mc_filter_slab(filter), side->stats.total_compressed_bytes, out.length);
-    size_t left = out.length;
-    for (const mc_chunk *chunk = out.head; chunk != NULL && !stream->finished; chunk = chunk->next) {
-        mc_slice piece = mc_slice_of(chunk->data + chunk->begin, chunk->end - chunk->begin);
-        left -= piece.n;
-        mc_filter_inject(filter, direction == MC_DECODE, piece, end_stream && left == 0);
-    }
-    if (out.length == 0 && end_stream) {
-        mc_filter_inject(filter, direction == MC_DECODE, MC_SLICE_NONE, true);
-    }
-    mc_net_retire(net, &out);
+    mc_codec_give(filter, direction, &out, end_stream);
     return MC_FILTER_CONSUMED;
 }
 

@@ -108,10 +108,8 @@ static mc_filter_status data(mc_filter *filter, mc_direction direction, mc_slice
     if (state == NULL || state->streams[direction] == NULL) {
         return MC_FILTER_CONTINUE;
     }
-    mc_stream *stream = mc_filter_stream(filter);
-    mc_net *net = stream->proxy->net;
     mc_buffer out;
-    mc_buffer_init(&out, mc_net_chunks(net));
+    mc_buffer_init(&out, mc_net_chunks(mc_filter_stream(filter)->proxy->net));
     /* What is not the coding ends the body there, as in Envoy. */
     if (config->codec->run(state->streams[direction], bytes, false, &out) == MC_ENOMEM) {
         mc_buffer_clear(&out);
@@ -125,16 +123,7 @@ static mc_filter_status data(mc_filter *filter, mc_direction direction, mc_slice
         mc_buffer_clear(&out);
         return mc_filter_out_of_memory(filter);
     }
-    size_t left = out.length;
-    for (const mc_chunk *chunk = out.head; chunk != NULL && !stream->finished; chunk = chunk->next) {
-        mc_slice piece = mc_slice_of(chunk->data + chunk->begin, chunk->end - chunk->begin);
-        left -= piece.n;
-        mc_filter_inject(filter, direction == MC_DECODE, piece, end_stream && left == 0);
-    }
-    if (out.length == 0 && end_stream) {
-        mc_filter_inject(filter, direction == MC_DECODE, MC_SLICE_NONE, true);
-    }
-    mc_net_retire(net, &out);
+    mc_codec_give(filter, direction, &out, end_stream);
     return MC_FILTER_CONSUMED;
 }
 

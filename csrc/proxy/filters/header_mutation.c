@@ -135,11 +135,6 @@ static mc_status read_query_value(mc_filter_compile *c, const mc_value *entry, q
 }
 
 static mc_status read_query_mutation(mc_filter_compile *c, const mc_value *value, query_mutation *out) {
-    static const mc_name_value actions[] = {{"APPEND_IF_EXISTS_OR_ADD", MC_APPEND_OR_ADD},
-                                            {"ADD_IF_ABSENT", MC_ADD_IF_ABSENT},
-                                            {"OVERWRITE_IF_EXISTS_OR_ADD", MC_OVERWRITE_OR_ADD},
-                                            {"OVERWRITE_IF_EXISTS", MC_OVERWRITE_IF_EXISTS},
-                                            {NULL, 0}};
     const mc_value *append, *entry;
     uint64_t action = MC_APPEND_OR_ADD;
     MC_TRY(mc_value_read_object(value, "append", &append, c->error));
@@ -147,7 +142,7 @@ static mc_status read_query_mutation(mc_filter_compile *c, const mc_value *value
     if (out->remove) {
         return mc_read_name(c->arena, value, "remove", &out->name, c->error);
     }
-    MC_TRY(mc_error_in(mc_read_enum(append, "action", actions, &action, c->error), c->error, "append"));
+    MC_TRY(mc_error_in(mc_read_enum(append, "action", mc_append_actions, &action, c->error), c->error, "append"));
     out->action = (mc_append_action)action;
     const char *field = mc_value_get(append, "record") != NULL ? "record" : "entry";
     MC_TRY(mc_value_read_object(append, field, &entry, c->error));

@@ -1,9 +1,10 @@
 /* stateful_session (FL-58): requests of a session go to the host that served it before, as a cookie or a header of theirs says. */
 #include "base/base64.h"
+#include "base/wire.h"
 #include "event/loop.h"
+#include "http/set_cookie.h"
 #include "http/uri.h"
 #include "proxy/filters/kind.h"
-#include "proxy/filters/value_message.h"
 #include "proxy/stream.h"
 
 #define STATS(X) X(routed) X(failed_open) X(failed_closed) X(no_session)
@@ -17,10 +18,8 @@ typedef struct session {
     struct {
         STATS(MC_STAT_FIELD)
     } stats;
-    mc_slice cookie; /* the cookie's name; empty: a header */
-    mc_slice header; /* lower-case; both empty: no session is kept */
-    mc_slice path, attributes;
-    uint64_t ttl_s;
+    mc_set_cookie cookie; /* its name empty: a header */
+    mc_slice header;      /* lower-case; both empty: no session is kept */
 } session;
 
 /* filter state */
@@ -42,16 +41,19 @@ static bool path_matches(mc_slice cookie, mc_slice path) {
     return cookie.p[cookie.n - 1] == '/' || next == '/' || next == '?' || next == '#';
 }
 
-/* message Cookie { string address = 1; uint64 expires = 2; }, or the address as it is. */
+/* message Cookie { string address = 1; uint64 expires = 2; } */
+enum { ADDRESS = 1, EXPIRES = 2 };
+
+/* Of such a message, or of the address as it is. */
 static mc_slice address_in(mc_slice bytes, uint64_t now_s) {
     mc_slice rest = bytes, address = MC_SLICE_NONE;
     mc_wire_field field;
     uint64_t expires = 0;
     int more;
     while ((more = mc_wire_next(&rest, &field)) == 1) {
-        if (field.number == 1 && field.type == 2) {
+        if (field.number == ADDRESS && field.type == MC_WIRE_LENGTH) {
             address = field.bytes;
-        } else if (field.number == 2 && field.type == 0) {
+        } else if (field.number == EXPIRES && field.type == MC_WIRE_VARINT) {
             expires = field.integer;
         }
     }
@@ -96,12 +98,12 @@ static mc_status open_envelope(mc_filter *filter, mc_slice name, mc_slice text, 
 static mc_status find_session(mc_filter *filter, const session *session, mc_headers *headers, bool *kept,
                               mc_slice *address) {
     mc_slice text = MC_SLICE_NONE;
-    *kept = session->header.n > 0 ||
-            (session->cookie.n > 0 && path_matches(session->path, mc_headers_get_known(headers, MC_H_PATH)));
+    *kept = session->header.n > 0 || (session->cookie.name.n > 0 &&
+                                      path_matches(session->cookie.path, mc_headers_get_known(headers, MC_H_PATH)));
     *address = MC_SLICE_NONE;
     if (session->header.n > 0) {
         text = mc_headers_get(headers, session->header);
-    } else if (*kept && !mc_cookie_get(headers, session->cookie, &text)) {
+    } else if (*kept && !mc_cookie_get(headers, session->cookie.name, &text)) {
         return MC_OK;
     }
     if (text.n == 0) {
@@ -152,40 +154,18 @@ static mc_filter_status decode_headers(mc_filter *filter, mc_headers *headers, b
     return MC_FILTER_CONTINUE;
 }
 
-static size_t put_varint(char *out, uint64_t value) {
-    size_t n = 0;
-    for (; value > 127; value >>= 7) {
-        out[n++] = (char)(value | 128);
-    }
-    out[n++] = (char)value;
-    return n;
-}
-
 static mc_status set_cookie(mc_filter *filter, const session *session, mc_slice address, mc_headers *headers) {
-    char message[MC_ADDRESS_TEXT + 32], seconds[20];
-    size_t n = 0;
+    const uint64_t ttl_s = session->cookie.ttl_s;
+    mc_arena *arena = mc_filter_arena(filter);
     mc_slice value, text;
-    message[n++] = 1 << 3 | 2;
-    n += put_varint(message + n, address.n);
-    memcpy(message + n, address.p, address.n);
-    n += address.n;
-    if (session->ttl_s != 0) {
-        message[n++] = 2 << 3;
-        n += put_varint(message + n, mc_loop_wall_ms(mc_filter_loop(filter)) / 1000 + session->ttl_s);
-    }
-    MC_TRY(mc_base64_encode(mc_filter_arena(filter), mc_slice_of(message, n), true, &value));
-    mc_slice age = session->ttl_s == 0 ? MC_SLICE_NONE : mc_slice_of(seconds, mc_format_u64(seconds, session->ttl_s));
-    mc_slice parts[] = {session->cookie,
-                        MC_SLICE("=\""),
-                        value,
-                        MC_SLICE("\""),
-                        age.n > 0 ? MC_SLICE("; Max-Age=") : MC_SLICE_NONE,
-                        age,
-                        session->path.n > 0 ? MC_SLICE("; Path=") : MC_SLICE_NONE,
-                        session->path,
-                        session->attributes,
-                        MC_SLICE("; HttpOnly")};
-    MC_TRY(mc_arena_concat(mc_filter_arena(filter), parts, sizeof parts / sizeof parts[0], &text));
+    mc_text message;
+    mc_text_init(&message);
+    mc_wire_bytes(&message, ADDRESS, address);
+    mc_wire_u64(&message, EXPIRES, ttl_s == 0 ? 0 : mc_loop_wall_ms(mc_filter_loop(filter)) / 1000 + ttl_s);
+    mc_status status = message.failed ? MC_ENOMEM : mc_base64_encode(arena, mc_text_slice(&message), true, &value);
+    mc_text_fini(&message);
+    MC_TRY(status);
+    MC_TRY(mc_set_cookie_write(&session->cookie, value, arena, &text));
     return mc_headers_add_known_ref(headers, MC_H_SET_COOKIE, text);
 }
 
@@ -221,7 +201,7 @@ static mc_status tell_host(mc_filter *filter, const state *state, mc_slice addre
     if (!*changed) {
         return MC_OK;
     }
-    if (state->session->cookie.n > 0) {
+    if (state->session->cookie.name.n > 0) {
         return set_cookie(filter, state->session, address, headers);
     }
     MC_TRY(mc_base64_encode(mc_filter_arena(filter), address, true, &value));
@@ -267,32 +247,13 @@ static mc_filter_status encode_headers(mc_filter *filter, mc_headers *headers, b
 
 /* --- compiling ------------------------------------------------------------------------------------------------------------- */
 
-static mc_status read_attributes(mc_filter_compile *c, const mc_value *cookie, session *out) {
-    const mc_value *list;
-    size_t count;
-    MC_TRY(mc_value_read_list(cookie, "attributes", &list, &count, c->error));
-    for (size_t i = 0; i < count; i++) {
-        mc_slice name = MC_SLICE_NONE, value = MC_SLICE_NONE;
-        MC_TRY(mc_value_read_string(&list[i], "name", &name, c->error));
-        MC_TRY(mc_value_read_string(&list[i], "value", &value, c->error));
-        mc_slice parts[] = {out->attributes, MC_SLICE("; "), name, value.n > 0 ? MC_SLICE("=") : MC_SLICE_NONE, value};
-        MC_TRY(mc_arena_concat(c->arena, parts, 5, &out->attributes));
-    }
-    return MC_OK;
-}
-
 static mc_status read_cookie(mc_filter_compile *c, const mc_value *value, session *out) {
     const mc_value *cookie;
-    uint64_t ttl_ms = 0;
     MC_TRY(mc_value_read_object(value, "cookie", &cookie, c->error));
     if (cookie == NULL) {
         return mc_error_set(c->error, MC_EINVAL, "cookie", "is required");
     }
-    MC_TRY(mc_error_in(mc_read_name(c->arena, cookie, "name", &out->cookie, c->error), c->error, "cookie"));
-    MC_TRY(mc_error_in(mc_read_text(c->arena, cookie, "path", &out->path, c->error), c->error, "cookie"));
-    MC_TRY(mc_error_in(mc_value_read_duration_ms(cookie, "ttl", &ttl_ms, c->error), c->error, "cookie"));
-    out->ttl_s = ttl_ms / 1000;
-    return mc_error_in(read_attributes(c, cookie, out), c->error, "cookie");
+    return mc_error_in(mc_set_cookie_read(c->arena, cookie, &out->cookie, c->error), c->error, "cookie");
 }
 
 static mc_status read_header(mc_filter_compile *c, const mc_value *value, session *out) {

@@ -1,58 +1,9 @@
 #include "proxy/filters/value_message.h"
 
 #include "base/read.h"
+#include "base/wire.h"
 
 enum { MAX_DEPTH = 64 };
-
-static bool take_varint(mc_slice *rest, uint64_t *out) {
-    *out = 0;
-    for (unsigned shift = 0; shift < 64 && rest->n > 0; shift += 7) {
-        const unsigned char byte = (unsigned char)rest->p[0];
-        *rest = mc_slice_of(rest->p + 1, rest->n - 1);
-        *out |= (uint64_t)(byte & 127) << shift;
-        if (byte < 128) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static bool take_bytes(mc_slice *rest, uint64_t n, mc_slice *out) {
-    if (n > rest->n) {
-        return false;
-    }
-    *out = mc_slice_until(*rest, n);
-    *rest = mc_slice_of(rest->p + n, rest->n - n);
-    return true;
-}
-
-int mc_wire_next(mc_slice *rest, mc_wire_field *field) {
-    uint64_t tag, length;
-    if (rest->n == 0) {
-        return 0;
-    }
-    if (!take_varint(rest, &tag)) {
-        return MC_EINVAL;
-    }
-    field->number = (uint32_t)(tag >> 3);
-    field->type = tag & 7;
-    field->integer = 0;
-    field->bytes = MC_SLICE_NONE;
-    bool ok;
-    switch (field->type) {
-    case 0: ok = take_varint(rest, &field->integer); break;
-    case 1:
-    case 5:
-        ok = take_bytes(rest, field->type == 1 ? 8 : 4, &field->bytes);
-        if (ok) {
-            memcpy(&field->integer, field->bytes.p, field->bytes.n); /* little-endian, as is every machine we run on */
-        }
-        break;
-    case 2: ok = take_varint(rest, &length) && take_bytes(rest, length, &field->bytes); break;
-    default: ok = false;
-    }
-    return ok && field->number != 0 ? 1 : MC_EINVAL;
-}
 
 static mc_status parse(mc_arena *arena, mc_slice bytes, int depth, mc_value *out);
 

@@ -219,26 +219,25 @@ TEST(rewrites) {
 
 #define ADD(key, value, action) "{'header': {'key': '" key "', 'value': '" value "'}, 'append_action': '" action "'}"
 
+/* clang-format off */
+#define ADDITIONS                                                                                                      \
+    ADD("x-a", "1", "APPEND_IF_EXISTS_OR_ADD") ","                                                                     \
+    ADD("x-b", "2", "ADD_IF_ABSENT") ","                                                                               \
+    ADD("x-c", "3", "OVERWRITE_IF_EXISTS_OR_ADD") ","                                                                  \
+    ADD("x-d", "4", "OVERWRITE_IF_EXISTS") ","                                                                         \
+    ADD("x-back", "50%%", "ADD_IF_ABSENT") ","                                                                         \
+    ADD("x-empty", "", "APPEND_IF_EXISTS_OR_ADD") ","                                                                  \
+    "{'header': {'key': 'x-kept'}, 'keep_empty_value': true},"                                                         \
+    "{'header': {'key': 'X-Raw', 'value': 'x', 'raw_value': 'JXg='}},"                                                 \
+    "{'header': {'key': 'x-old', 'value': 'n'}, 'append': false}"
+/* clang-format on */
+
 TEST(mutations_within_a_level) {
     fixture f;
-    CHECK_INT(
-        fixture_routes(
-            &f,
-            "{'match': {'prefix': '/'}, 'route': {'cluster': 'c'}, 'request_headers_to_remove': ['X-Gone', "
-            "'x-back'], 'request_headers_to_add': [" ADD("x-a", "1", "APPEND_IF_EXISTS_OR_ADD") "," ADD("x-b", "2", "ADD_IF_ABSENT") "," ADD(
-                "x-c", "3",
-                "OVERWRITE_IF_EXISTS_OR_ADD") "," ADD("x-d", "4",
-                                                      "OVERWRITE_IF_EXISTS") "," ADD("x-back", "50%%",
-                                                                                     "ADD_IF_ABSENT") "," ADD("x-empty",
-                                                                                                              "",
-                                                                                                              "APPEND_"
-                                                                                                              "IF_"
-                                                                                                              "EXISTS_"
-                                                                                                              "OR_ADD") ","
-                                                                                                                        "{'header': {'key': 'x-kept'}, 'keep_empty_value': true},"
-                                                                                                                        "{'header': {'key': 'X-Raw', 'value': 'x', 'raw_value': 'JXg='}},"
-                                                                                                                        "{'header': {'key': 'x-old', 'value': 'n'}, 'append': false}]}"),
-        MC_OK);
+    CHECK_INT(fixture_routes(&f, "{'match': {'prefix': '/'}, 'route': {'cluster': 'c'},"
+                                 "'request_headers_to_remove': ['X-Gone', 'x-back'],"
+                                 "'request_headers_to_add': [" ADDITIONS "]}"),
+              MC_OK);
     CHECK(strcmp(finalized(&f, "/\nx-gone: 1\nx-gone: 2\nx-back: 1\nx-old: o\nx-old: p", true),
                  ":method: GET\n:authority: host.example\n:path: /\nx-c: 3\nx-old: n\nx-a: 1\nx-b: 2\nx-back: 50%\n"
                  "x-kept: \nx-raw: x\n") == 0);

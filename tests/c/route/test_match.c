@@ -196,40 +196,23 @@ static mc_status tree_fixture(fixture *f, const char *matcher) {
     return status;
 }
 
+/* clang-format off */
+#define PREDICATES                                                                                                     \
+    "'matcher_list': {'matchers': ["                                                                                   \
+    "{'predicate': {'and_matcher': {'predicate': [" SINGLE(HEADER("a"), IS("1")) ","                                   \
+    " {'not_matcher': " SINGLE(HEADER("b"), IS("1")) "}]}}, 'on_match': " ACTION("and", "/x") "},"                     \
+    "{'predicate': {'or_matcher': {'predicate': ["                                                                     \
+    SINGLE(HEADER("a"), "'value_match': {'safe_regex': {'regex': '[2-4]'}}") ","                                       \
+    SINGLE(INPUT("envoy.type.matcher.v3.HttpRequestQueryParamMatchInput", ", 'query_param': 'q'"), IS("a b"))          \
+    "]}}, 'on_match': {'matcher': {'matcher_list': {'matchers': ["                                                     \
+    "{'predicate': " SINGLE(HEADER("c"), IS("1")) ", 'on_match': " ACTION("nested", "/") "}]}}}},"                     \
+    "{'predicate': " SINGLE(HEADER("a"), "'value_match': {'prefix': '4'}") ", 'on_match': " ACTION("last", "/") "}]}," \
+    "'on_no_match': " ACTION("other", "/")
+/* clang-format on */
+
 TEST(a_list_of_predicates) {
     fixture f;
-    CHECK_INT(
-        tree_fixture(
-            &f,
-            "'matcher_list': {'matchers': ["
-            "{'predicate': {'and_matcher': {'predicate': [" SINGLE(HEADER("a"), IS("1")) ", {'not_matcher': " SINGLE(HEADER("b"), IS("1")) "}]}}, 'on_match': " ACTION(
-                "and",
-                "/x") "},"
-                      "{'predicate': {'or_matcher': {'predicate': [" SINGLE(
-                          HEADER("a"),
-                          "'value_match': {'safe_regex': {'regex': "
-                          "'[2-4]'}}") "," SINGLE(INPUT("envoy.type.matcher.v3.HttpRequestQueryParamMatchInput",
-                                                        ", 'query_param': 'q'"),
-                                                  IS("a b")) "]}}, 'on_match': {'matcher': {'matcher_list': "
-                                                             "{'matchers': [{'predicate': " SINGLE(
-                                                                 HEADER("c"),
-                                                                 IS("1")) ", "
-                                                                          "'on_match'"
-                                                                          ": " ACTION(
-                                                                              "nested",
-                                                                              "/") "}]}}}},"
-                                                                                   "{'predicate': " SINGLE(
-                                                                                       HEADER("a"),
-                                                                                       "'value_match': {'prefix': "
-                                                                                       "'4'}") ", "
-                                                                                               "'on_match': " ACTION(
-                                                                                                   "last",
-                                                                                                   "/") "}]}, "
-                                                                                                        "'on_no_match':"
-                                                                                                        " " ACTION(
-                                                                                                            "other",
-                                                                                                            "/")),
-        MC_OK);
+    CHECK_INT(tree_fixture(&f, PREDICATES), MC_OK);
     static const match_case cases[] = {{"/x\na: 1", "and"},           {"/y\na: 1", ""}, /* the action's own match */
                                        {"/x\na: 1\nb: 1", "other"},   {"/\na: 3\nc: 1", "nested"},
                                        {"/?q=a%20b\nc: 1", "nested"}, {"/\na: 3", "other"},

@@ -73,14 +73,14 @@ TEST(wrong_rules) {
     }
 }
 
+#define MERGED                                                                                                         \
+    FILTER("a", "set_metadata.v3.Config",                                                                              \
+           ",'metadata_namespace':'m','value':{'l':[1],'s':'x'},'metadata':["                                          \
+           "{'metadata_namespace':'m','value':{'s':'no'}},"                                                            \
+           "{'metadata_namespace':'m','allow_overwrite':true,'value':{'l':[2],'s':'y'}}]")
+
 TEST(configured_metadata_is_merged) {
-    begin((setup){
-        .filters = FILTER(
-            "a", "set_metadata.v3.Config",
-            ",'metadata_namespace':'m','value':{'l':[1],'s':'x'},'metadata':["
-            "{'metadata_namespace':'m','value':{'s':'no'}},"
-            "{'metadata_namespace':'m','allow_overwrite':true,'value':{'l':[2],'s':'y'}}]") "," SHOW("%DYNAMIC_"
-                                                                                                     "METADATA(m)%")});
+    begin((setup){.filters = MERGED "," SHOW("%DYNAMIC_METADATA(m)%")});
     CHECK_SLICE(mc_slice_cstr(shown("")), "{\"l\":[1,2],\"s\":\"y\"}");
     CHECK_COUNT("set_metadata.overwrite_denied", 1);
     end();
