@@ -303,6 +303,8 @@ bool mc_format_literal(const mc_format *format, mc_slice *out) {
     return true;
 }
 
+uint32_t mc_format_parts(const mc_format *format) { return format->ops.count; }
+
 void mc_format_tell_reads(const mc_format *format, mc_format_reads *reads) {
     if (format->json != NULL) {
         mc_format_tell_json(format->json, reads);

@@ -38,6 +38,8 @@ MC_MUST_CHECK mc_status mc_format_run_arena(const mc_format *format, const mc_st
                                             mc_slice *out);
 /* Whether the program is one constant text. */
 bool mc_format_literal(const mc_format *format, mc_slice *out);
+/* How many operators, and texts between them, a program of text has. */
+uint32_t mc_format_parts(const mc_format *format);
 
 /* What a program reads, for those who must keep it until later: each header name once (lower-case, of the program's arena),
  * and the parts of a stream info that are costly to keep, as bits. */

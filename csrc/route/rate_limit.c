@@ -66,7 +66,7 @@ static mc_status compile_override(mc_arena *arena, const mc_value *value, limit_
 enum { MC_MAX_HITS = 1000000000 };
 
 static mc_status compile_hits(mc_arena *arena, const mc_value *value, limit_entry *out, mc_error *error) {
-    mc_slice text = MC_SLICE_NONE, literal;
+    mc_slice text = MC_SLICE_NONE;
     out->has_hits = mc_value_get(value, "number") != NULL;
     MC_TRY(mc_value_read_u64(value, "number", &out->hits, error));
     MC_TRY(mc_value_read_bool(value, "is_negative_hits", &out->gives_back, error));
@@ -80,10 +80,10 @@ static mc_status compile_hits(mc_arena *arena, const mc_value *value, limit_entr
     if (out->has_hits) {
         return MC_OK; /* the number counts */
     }
-    MC_TRY(mc_error_in(mc_format_compile_text(arena, text, true, &out->hits_format, error), error, "format"));
-    return mc_format_literal(out->hits_format, &literal)
-               ? mc_error_set(error, MC_EINVAL, "format", "must be one format operator")
-               : MC_OK;
+    if (text.p[0] != '%' || text.p[text.n - 1] != '%') {
+        return mc_error_set(error, MC_EINVAL, "format", "must begin and end with %%");
+    }
+    return mc_error_in(mc_format_compile_text(arena, text, true, &out->hits_format, error), error, "format");
 }
 
 static mc_status compile_entry(mc_arena *arena, const mc_value *value, limit_entry *out, mc_error *error) {

@@ -33,6 +33,7 @@ def address(port: int = 10001) -> Tree:
     return {"socket_address": {"address": "127.0.0.1", "port_value": port}}
 
 
+RAW = named("envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer")
 ROUTER = named(f"{FILTERS}.router.v3.Router", "router")
 ROUTE: Tree = {"match": {"prefix": "/"}, "route": {"cluster": "c"}}
 HOST = {"name": "v", "domains": ["*"], "routes": [ROUTE]}
@@ -116,8 +117,10 @@ MINIMAL: dict[str, Tree] = {
     "envoy.config.core.v3.PathConfigSource": {"path": "/dev/null"},
     "envoy.config.core.v3.SchemeHeaderTransformation": {"scheme_to_overwrite": "http"},
     "envoy.config.core.v3.SubstitutionFormatString": {"text_format_source": {"inline_string": "x"}},
-    "envoy.config.core.v3.TransportSocket": named(
-        "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer"
+    "envoy.config.core.v3.TransportSocket": RAW,
+    "envoy.config.cluster.v3.Cluster.TransportSocketMatch": {"name": "x", "transport_socket": RAW},
+    "envoy.config.listener.v3.ListenerFilter": named(
+        "envoy.extensions.filters.listener.original_dst.v3.OriginalDst"
     ),
     "envoy.config.core.v3.KeyValuePair": {"key": "x", "value": "y"},
     "envoy.config.core.v3.KeyValueMutation": {"remove": "x"},
@@ -127,6 +130,7 @@ MINIMAL: dict[str, Tree] = {
     f"{MANAGERS}.HttpFilter": ROUTER,
     f"{MANAGERS}.HttpFilter#cluster": CODEC,
     f"{MANAGERS}.HttpFilter#upstream": CODEC,
+    f"{MANAGERS}.HttpFilter#tries": CODEC,
     f"{MANAGERS}.Rds": {"route_config_name": "r", "config_source": FILE},
     f"{MANAGERS}.ScopedRds": {"scoped_rds_config_source": FILE},
     f"{MANAGERS}.ScopedRoutes": {

@@ -14,7 +14,9 @@ from config_mutations import Case, bootstrap, cases_of, judged, make, minimal, p
 from config_samples import (
     BALANCERS,
     CLUSTERS,
+    FILE,
     HCM,
+    MANAGERS,
     OPTIONS,
     ROUTES,
     any_of,
@@ -47,6 +49,16 @@ HTTP = any_of(OPTIONS, explicit_http_config={"http_protocol_options": {}})
 STATE = {"filter_state": {"key": "x"}}
 RANGES = {"ranges": [{"address_prefix": "10.0.0.0"}]}
 VALUES: list[Any] = [None, [], {}, {"b": [1]}, {"numerator": [1]}, {"b": {"c": None}}, True]
+EDS = {"path_config_source": {"path": "/dev/null"}, "resource_api_version": "V3"}
+HITS: list[dict[str, Any]] = [
+    {},
+    {"is_negative_hits": True},
+    {"number": 1, "format": "%REQ(x)%"},
+    {"format": "%REQ(x)%%REQ(y)%"},
+    {"format": "%%"},
+    {"format": "%REQ(x)%"},
+    {"number": 0},
+]
 # By message and field: values that one of both once took for something else.
 ODD: dict[tuple[str, str], list[Any]] = {
     (CLUSTERS, "typed_extension_protocol_options"): [
@@ -58,6 +70,30 @@ ODD: dict[tuple[str, str], list[Any]] = {
         [{**CHECK, "event_logger": [named(SINK, event_log_path="/nowhere/x")]}],
     ],
     (CLUSTERS, "transport_socket"): [{"name": "envoy.transport_sockets.raw_buffer"}],
+    (f"{MANAGERS}.Rds", "config_source"): [FILE],
+    (HCM, "rds"): [{}, {"route_config_name": "x"}],
+    ("envoy.config.trace.v3.ZipkinConfig", "collector_service"): [{}],
+    ("envoy.config.core.v3.HealthCheck.Payload", "text"): ["\t", "0 0", "0", "00ff", "", "FF"],
+    ("envoy.extensions.clusters.dns.v3.DnsCluster", "dns_failure_refresh_rate"): [
+        {"base_interval": base, "max_interval": most}
+        for base, most in (("1s", "0.5s"), ("1s", "1s"), ("1.0009s", "1.0001s"))
+    ],
+    (CLUSTERS, "dns_failure_refresh_rate"): [{"base_interval": "1s", "max_interval": "0.5s"}],
+    (
+        "envoy.extensions.clusters.dynamic_forward_proxy.v3.SubClustersConfig",
+        "lb_policy",
+    ): ["CLUSTER_PROVIDED", "MAGLEV"],
+    (CLUSTERS, "original_dst_lb_config"): [
+        {"http_header_name": "x"},
+        {"http_header_name": "x", "use_http_header": True},
+    ],
+    (f"{CLUSTERS}.LbSubsetConfig", "locality_weight_aware"): [True],
+    (CLUSTERS, "eds_cluster_config"): [{"eds_config": EDS}],
+    ("envoy.extensions.clusters.dns.v3.DnsCluster", "all_addresses_in_single_endpoint"): [True],
+    (CLUSTERS, "transport_socket_matches"): [[{"name": "x"}]],
+    ("envoy.config.listener.v3.Listener", "listener_filters"): [
+        [{"name": "envoy.filters.listener.original_dst"}]
+    ],
     (CLUSTERS, "ring_hash_lb_config"): [
         {"minimum_ring_size": 0},
         {"minimum_ring_size": 0, "maximum_ring_size": 0},
@@ -95,6 +131,9 @@ ODD: dict[tuple[str, str], list[Any]] = {
         "x",
         "",
     ],
+    (f"{ROUTES}.RetryPolicy", "retry_host_predicate"): [
+        [{"name": "envoy.retry_host_predicates.previous_hosts"}]
+    ],
     (f"{ROUTES}.RetryPolicy.RateLimitedRetryBackOff", "max_interval"): ["0.0005s", "0s"],
     (f"{ROUTES}.InternalRedirectPolicy", "response_headers_to_copy"): [[""], ["host"], [":x"]],
     (f"{ROUTES}.RouteMatch", "safe_regex"): [
@@ -106,6 +145,12 @@ ODD: dict[tuple[str, str], list[Any]] = {
         "threshold",
     ): [1, 2],
     ("envoy.config.core.v3.HealthCheck.HttpHealthCheck", "request_headers_to_remove"): [[""]],
+    ("envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit", "rate_limits"): [
+        [{"actions": [{"remote_address": {}}], "hits_addend": hits}] for hits in HITS
+    ],
+    (f"{ROUTES}.RouteAction", "rate_limits"): [
+        [{"actions": [{"remote_address": {}}], "hits_addend": hits}] for hits in HITS
+    ],
     ("envoy.extensions.filters.http.admission_control.v3.AdmissionControl", "sampling_window"): [
         "3601s",
         "2147483647s",
@@ -121,6 +166,9 @@ MEANT = [
     (r"HttpConnectionManager$", r"^http_filters", "no-filters"),
     (r"FilterChain|Listener$", r"^filter", "no-filters"),
     (r"StaticResources", r"^listeners", "listener-twice"),
+    (r"ScopedRouteConfigurationsList", r"^scoped_route_configurations: \[\{.*\}, ", "scope-twice"),
+    (r"ZipkinConfig", r"^collector_endpoint_version", "zipkin-version"),
+    (r"RetryPolicy$", r"^retry_host_predicate", "predicate-by-name"),
     (r"RetryPriority|PreviousPriorities", r".", "retry-frequency"),
     (r"MaglevLbConfig", r"^table_size: 1$", "maglev-of-one-slot"),
     (
@@ -128,8 +176,9 @@ MEANT = [
         r".",
         "tree-inputs",
     ),
-    (r"FileAccessLog", r"\\u0000", "zero-in-path"),
+    (r"FileAccessLog|OutlierDetection$|HealthCheck$|EventFileSink", r"\\u0000", "zero-in-path"),
     (r"GrpcHealthCheck|#gRPC", r".", "grpc-checks-http2"),
+    (r"HealthCheck$", r"^grpc_health_check", "grpc-checks-http2"),
 ]
 
 

@@ -8,6 +8,7 @@
 #include "http/codes.h"
 #include "proxy/filters/kind.h"
 #include "proxy/stream.h"
+#include "route/format.h"
 #include "route/mutate.h"
 #include "route/rate_limit.h"
 
@@ -504,6 +505,29 @@ static mc_status read_status(mc_filter_compile *c, const mc_value *value, config
 }
 
 /* The filter's own limits have nothing to be told apart by. */
+/* A limit of the filter's own says how much a request counts in one way alone, unlike those of routes. */
+static mc_status check_hits(mc_filter_compile *c, const mc_value *limit) {
+    const mc_value *hits;
+    const mc_format *format;
+    mc_slice text = MC_SLICE_NONE;
+    MC_TRY(mc_value_read_object(limit, "hits_addend", &hits, c->error));
+    if (hits == NULL) {
+        return MC_OK;
+    }
+    MC_TRY(mc_value_read_string(hits, "format", &text, c->error));
+    if ((text.n > 0) == (mc_value_get(hits, "number") != NULL)) {
+        return mc_error_set(c->error, MC_EINVAL, "hits_addend", "must have either a number or a format");
+    }
+    if (text.n == 0) {
+        return MC_OK;
+    }
+    MC_TRY(
+        mc_error_in(mc_format_compile_text(c->arena, text, true, &format, c->error), c->error, "hits_addend.format"));
+    return mc_format_parts(format) == 1
+               ? MC_OK
+               : mc_error_set(c->error, MC_EINVAL, "hits_addend.format", "must be exactly one operator");
+}
+
 static mc_status check_limits(mc_filter_compile *c, const mc_value *value) {
     static const char *const fields[] = {"stage", "disable_key", "limit"};
     const mc_value *list;
@@ -518,6 +542,7 @@ static mc_status check_limits(mc_filter_compile *c, const mc_value *value) {
                 return MC_EINVAL;
             }
         }
+        MC_TRY(mc_error_in(check_hits(c, &list[i]), c->error, "rate_limits[%zu]", i));
     }
     return MC_OK;
 }

@@ -77,12 +77,17 @@ def _listening(tree: Tree) -> Tree:
 
 
 def _cluster(tree: Tree) -> Tree:
-    if tree.get("type") == "LOGICAL_DNS" and len(list(_endpoints(tree))) != 1:
+    dns = _dns(tree)
+    if dns.get("type") == "LOGICAL_DNS" and len(list(_endpoints(tree))) != 1:
         raise _invalid("must be exactly one endpoint with LOGICAL_DNS", "load_assignment")
     if tree.get("type") == "ORIGINAL_DST" and "load_assignment" in tree:
         raise _invalid("does not go with the type ORIGINAL_DST", "load_assignment")
     if tree.get("type") == "EDS" and "eds_config" not in tree.get("eds_cluster_config", {}):
         raise _invalid("is required with EDS", "eds_cluster_config", "eds_config")
+    if tree.get("type") != "EDS" and "eds_cluster_config" in tree:
+        raise _invalid("is of clusters with the type EDS", "eds_cluster_config")
+    _original_dst(tree)
+    _subsets(tree)
     tree = _protocol_options(tree)
     _forward_proxy(tree)
     if tree.get("type") in ("STRICT_DNS", "LOGICAL_DNS"):
@@ -98,6 +103,43 @@ def _cluster(tree: Tree) -> Tree:
                 f"must be an IP address, not {host!r}; a name needs the cluster type STRICT_DNS"
             )
             raise _invalid(reason, *path, "address")
+    return tree
+
+
+def _dns(cluster: Tree) -> Tree:
+    """The cluster with what a DnsCluster says in its older places."""
+    from meshcore.discovery import dns_fields
+    from meshcore.health.state import milliseconds
+
+    dns = dns_fields(cluster)
+    failures = dns.get("dns_failure_refresh_rate", {})
+    at_first, at_most = (failures.get(f"{name}_interval") for name in ("base", "max"))
+    looks_up = dns.get("type") in ("STRICT_DNS", "LOGICAL_DNS")
+    if looks_up and at_most is not None and milliseconds(at_most) < milliseconds(at_first):
+        path = () if "dns_failure_refresh_rate" in cluster else ("cluster_type", "typed_config")
+        reason = "must be at least base_interval"
+        raise _invalid(reason, *path, "dns_failure_refresh_rate", "max_interval")
+    return dns
+
+
+def _original_dst(cluster: Tree) -> None:
+    balancer = cluster.get("original_dst_lb_config", {})
+    of_it = cluster.get("type") == "ORIGINAL_DST"
+    if of_it and balancer.get("http_header_name") and not balancer.get("use_http_header"):
+        reason = "needs use_http_header beside it"
+        raise _invalid(reason, "original_dst_lb_config", "http_header_name")
+
+
+def _subsets(cluster: Tree) -> None:
+    by_locality = "locality_weighted_lb_config" in cluster.get("common_lb_config", {})
+    if cluster.get("lb_subset_config", {}).get("locality_weight_aware") and not by_locality:
+        reason = "needs common_lb_config.locality_weighted_lb_config"
+        raise _invalid(reason, "lb_subset_config", "locality_weight_aware")
+
+
+def _socket_match(tree: Tree) -> Tree:
+    if "transport_socket" not in tree:
+        raise _invalid("is required", "transport_socket")
     return tree
 
 
@@ -145,6 +187,9 @@ def _forward_proxy(cluster: Tree) -> None:
     typed = cluster.get("cluster_type", {}).get("typed_config", {})
     if typed.get("@type") != TYPE_PREFIX + _FORWARD:
         return
+    if typed.get("sub_clusters_config", {}).get("lb_policy") == "CLUSTER_PROVIDED":
+        where = ("cluster_type", "typed_config", "sub_clusters_config", "lb_policy")
+        raise _invalid("CLUSTER_PROVIDED is no policy of sub clusters", *where)
     options = cluster.get("typed_extension_protocol_options", {}).get(_HTTP_OPTIONS)
     given = options if options is not None else cluster
     http = given.get("upstream_http_protocol_options")
@@ -253,6 +298,7 @@ def _http_filter(tree: Tree) -> Tree:
 
 
 def _network_filter(tree: Tree) -> Tree:
+    """A filter of a chain, or of a listener."""
     if not tree.get("typed_config") and "config_discovery" not in tree:
         raise _invalid("is required", "typed_config")
     return tree
@@ -451,6 +497,18 @@ def _grpc_log(tree: Tree) -> Tree:
     return tree
 
 
+def _rds(tree: Tree) -> Tree:
+    if "config_source" not in tree:
+        raise _invalid("is required", "config_source")
+    return tree
+
+
+def _zipkin(tree: Tree) -> Tree:
+    if "http_uri" not in tree.get("collector_service", {"http_uri": {}}):
+        raise _invalid("is required", "collector_service", "http_uri")
+    return tree
+
+
 def _otel_log(tree: Tree) -> Tree:
     services = [tree.get("grpc_service"), tree.get("http_service"), tree.get("common_config")]
     if sum(service is not None for service in services) != 1:
@@ -463,11 +521,13 @@ HOOKS: Final[dict[str, Callable[[Tree], Tree]]] = {
     "envoy.config.bootstrap.v3.Bootstrap.StaticResources": _static_resources,
     "envoy.config.bootstrap.v3.LayeredRuntime": _layered_runtime,
     "envoy.config.cluster.v3.Cluster": _cluster,
+    "envoy.config.cluster.v3.Cluster.TransportSocketMatch": _socket_match,
     "envoy.config.core.v3.HeaderValue": _header_value,
     "envoy.config.core.v3.SubstitutionFormatString": _format,
     "envoy.config.core.v3.TransportSocket": _typed,
     "envoy.config.listener.v3.Filter": _network_filter,
     "envoy.config.listener.v3.Listener": _listener,
+    "envoy.config.listener.v3.ListenerFilter": _network_filter,
     "envoy.config.overload.v3.OverloadManager": _overload_manager,
     "envoy.config.route.v3.DirectResponseAction": _direct_response,
     "envoy.config.route.v3.FilterConfig": _filter_config,
@@ -475,6 +535,7 @@ HOOKS: Final[dict[str, Callable[[Tree], Tree]]] = {
     "envoy.extensions.access_loggers.grpc.v3.CommonGrpcAccessLogConfig": _grpc_log,
     "envoy.extensions.access_loggers.open_telemetry.v3.OpenTelemetryAccessLogConfig": _otel_log,
     "envoy.config.trace.v3.Tracing.Http": _typed,
+    "envoy.config.trace.v3.ZipkinConfig": _zipkin,
     "envoy.extensions.clusters.dns.v3.DnsCluster": _resolvers,
     "envoy.extensions.common.dynamic_forward_proxy.v3.DnsCacheConfig": _cache,
     "envoy.extensions.compression.zstd.compressor.v3.Zstd": _dictionary,
@@ -483,6 +544,7 @@ HOOKS: Final[dict[str, Callable[[Tree], Tree]]] = {
         _http_connection_manager
     ),
     "envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter": _http_filter,
+    "envoy.extensions.filters.network.http_connection_manager.v3.Rds": _rds,
     "envoy.extensions.matching.common_inputs.environment_variable.v3.Config": (
         _environment_variable
     ),

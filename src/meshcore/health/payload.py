@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -16,10 +17,9 @@ def payload(config: Mapping[str, Any] | None, path: str) -> bytes:
     if not config:
         return b""
     if "text" in config:
-        try:
-            return bytes.fromhex(config["text"])
-        except ValueError:
-            raise ConfigError(f"{path}.text", "must be pairs of hexadecimal digits") from None
+        if not re.fullmatch(r"([0-9A-Fa-f]{2})*", config["text"]):
+            raise ConfigError(f"{path}.text", "must be pairs of hexadecimal digits")
+        return bytes.fromhex(config["text"])
     return base64.b64decode(config.get("binary", ""))
 
 
