@@ -149,7 +149,8 @@ static void take_override(const mc_rate_limit_scene *s, const limit_entry *entry
         return;
     }
     for (const mc_name_value *at = units; at->name != NULL; at++) {
-        if (mc_slice_eq(unit->string, mc_slice_cstr(at->name))) {
+        /* Envoy: a week is a unit of configurations alone. */
+        if (at->value != MC_RATE_WEEK && mc_slice_eq(unit->string, mc_slice_cstr(at->name))) {
             out->has_limit = true;
             out->requests_per_unit = requests->number > 0 ? (uint32_t)requests->number : 0;
             out->unit = (mc_rate_limit_unit)at->value;

@@ -56,23 +56,25 @@ static mc_status read_key(mc_arena *arena, const mc_value *value, const char *ot
     return mc_read_text(arena, value, "descriptor_key", &out->key, error);
 }
 
-/* descriptor_value, a format, with default_value for when it comes to nothing. */
+/* descriptor_value as it stands: text, whatever it looks like (only remote_address_match formats it). It is never empty, so
+ * default_value never counts. */
 static mc_status read_value(mc_arena *arena, const mc_value *value, limit_action *out, mc_error *error) {
+    return mc_read_name(arena, value, "descriptor_value", &out->value, error);
+}
+
+/* descriptor_value as a format, with default_value for when it comes to nothing. */
+static mc_status read_formatted(mc_arena *arena, const mc_value *value, limit_action *out, mc_error *error) {
     mc_slice text = MC_SLICE_NONE;
     MC_TRY(mc_value_read_string(value, "descriptor_value", &text, error));
     if (text.n == 0) {
         return mc_error_set(error, MC_EINVAL, "descriptor_value", "must not be empty");
     }
     MC_TRY(mc_read_text(arena, value, "default_value", &out->otherwise, error));
-    mc_status status = mc_format_compile_text(arena, text, true, &out->format, error);
-    if (status == MC_EINVAL) { /* what is no format is plain text */
-        out->format = NULL;
-        return mc_arena_dup(arena, text, &out->value);
-    }
-    if (status == MC_OK && mc_format_literal(out->format, &out->value)) {
+    MC_TRY(mc_error_in(mc_format_compile_text(arena, text, true, &out->format, error), error, "descriptor_value"));
+    if (mc_format_literal(out->format, &out->value)) {
         out->format = NULL;
     }
-    return status;
+    return MC_OK;
 }
 
 static mc_status read_nothing(mc_arena *arena, const mc_value *value, limit_action *out, mc_error *error) {
@@ -167,12 +169,8 @@ static mc_status read_metadata(mc_arena *arena, const mc_value *value, limit_act
 
 static mc_status read_ranges(mc_arena *arena, const mc_value *value, limit_action *out, mc_error *error) {
     const mc_value *matcher;
-    mc_slice text = MC_SLICE_NONE;
     MC_TRY(read_key(arena, value, "remote_address_match", out, error));
-    /* Only here text that is no format is an error. */
-    MC_TRY(mc_value_read_string(value, "descriptor_value", &text, error));
-    MC_TRY(mc_error_in(mc_format_compile_text(arena, text, true, &out->format, error), error, "descriptor_value"));
-    MC_TRY(read_value(arena, value, out, error));
+    MC_TRY(read_formatted(arena, value, out, error));
     MC_TRY(mc_value_read_object(value, "address_matcher", &matcher, error));
     if (matcher == NULL) {
         return mc_error_set(error, MC_EINVAL, "address_matcher", "is required");
@@ -401,6 +399,9 @@ static int evaluate(const mc_rate_limit_scene *s, const limit_action *action, mc
         *present = holds == 1;
         return holds < 0 ? holds : *present || action->skip_if_absent;
     case ACTION_INPUT:
+        if (action->input.kind == MC_INPUT_METADATA) { /* Envoy: it is no text, even where its value is */
+            return 0;
+        }
         MC_TRY(mc_tree_input_text(&action->input, &(mc_match_input){.request = s->request, .query = s->query}, out));
         *present = out->n > 0;
         return out->p != NULL;

@@ -61,6 +61,27 @@ def extension(name: str) -> Tree:
     return {"extension": {"name": "k", "typed_config": {"@type": kind, "header_name": name}}}
 
 
+CLIENTS = {
+    "remote_address_match": {
+        "descriptor_value": "%REQ(x)%",
+        "default_value": "d",
+        "address_matcher": {"ranges": [{"address_prefix": "1.0.0.0", "prefix_len": 8}]},
+    }
+}
+# What it finds is no text, even where it is one.
+METADATA_INPUT = {
+    "extension": {
+        "name": "k",
+        "typed_config": {
+            "@type": "type.googleapis.com/"
+            "envoy.extensions.matching.common_inputs.network.v3.DynamicMetadataInput",
+            "filter": "ns",
+            "path": [{"key": "a"}],
+        },
+    }
+}
+
+
 def expression(text: str, **more: Any) -> Tree:
     kind = "type.googleapis.com/envoy.extensions.rate_limit_descriptors.expr.v3.Descriptor"
     typed = {"@type": kind, "descriptor_key": "e", "text": text, **more}
@@ -105,11 +126,10 @@ MATCH_A = {"query_parameters": [{"name": "a"}]}
         ),
         (masked(), {}, None),
         ({"generic_key": match(descriptor_key="k")}, {}, [("k", "v")]),
-        ({"generic_key": {"descriptor_value": "%REQ(x)%"}}, GIVEN, [("generic_key", "1")]),
         (
             {"generic_key": {"descriptor_value": "%REQ(x)%", "default_value": "d"}},
-            {},
-            [("generic_key", "d")],
+            GIVEN,
+            [("generic_key", "%REQ(x)%")],
         ),
         ({"header_value_match": match(**MATCH_X)}, GIVEN, [("header_match", "v")]),
         ({"header_value_match": match(**MATCH_X)}, {}, None),
@@ -128,6 +148,7 @@ MATCH_A = {"query_parameters": [{"name": "a"}]}
         (extension("X"), GIVEN, [("k", "1,2")]),
         (extension("x"), {"headers": (("x", ""),)}, []),
         (extension("x"), {}, None),
+        (METADATA_INPUT, {"context": {"dynamic_metadata": {"ns": {"a": "z"}}}}, None),
         (expression("request.headers['x']"), GIVEN, [("e", "1,2")]),
         (expression("size(request.path) + 1"), {"path": "/abc"}, [("e", "5")]),
         (expression("request.headers['x']"), {}, None),
@@ -152,6 +173,8 @@ MATCH_A = {"query_parameters": [{"name": "a"}]}
             {"context": CLIENT},
             [("remote_address_match", "v")],
         ),
+        (CLIENTS, GIVEN | {"context": CLIENT}, [("remote_address_match", "1")]),
+        (CLIENTS, {"context": CLIENT}, [("remote_address_match", "d")]),
     ],
 )
 def test_actions(action: Tree, given: Tree, entries: Entries | None) -> None:
@@ -186,6 +209,7 @@ def test_overrides() -> None:
 
     assert found({"requests_per_unit": 42, "unit": "HOUR"}) == ((42, "HOUR"), None)
     assert found({"requests_per_unit": 42, "unit": "hour"}) == (None, None)
+    assert found({"requests_per_unit": 42, "unit": "WEEK"}) == (None, None)
     assert found({"requests_per_unit": 42}, hits_addend={"number": 3}) == (None, 3)
     assert found("x", hits_addend={"format": "%REQ(x)%"}) == (None, 7)
 

@@ -63,7 +63,7 @@ virtual_hosts:
             "@type": "{V3}.internal_redirect.safe_cross_scheme.v3.SafeCrossSchemeConfig"
       cors: {{allow_origin_string_match: [{{exact: a.io}}], allow_credentials: true}}
       rate_limits:
-      - actions: [{{generic_key: {{descriptor_value: "%REQ(x-user)%"}}}}]
+      - actions: [{{request_headers: {{header_name: x-user, descriptor_key: user}}}}]
         limit: {{dynamic_metadata: {{metadata_key: {{key: limits, path: [{{key: own}}]}}}}}}
   - name: plain
     match: {{prefix: /plain}}
@@ -177,11 +177,11 @@ def test_rate_limits(table: RouteTable) -> None:
     headers = [(":path", "/full"), ("x-user", "ann")]
     route = ask(table, "/full", context=context)
     assert route.rate_limit_descriptors(headers) == [
-        ([("generic_key", "ann")], (3, "MINUTE"), None)
+        ([("user", "ann")], (3, "MINUTE"), None)
     ]
     both = route.rate_limit_descriptors(headers, vh_rate_limits="INCLUDE")
     assert [each.entries for each in both] == [
-        [("generic_key", "ann")],
+        [("user", "ann")],
         [("remote_address", "10.0.0.1")],
     ]
     plain = ask(table, "/plain")
