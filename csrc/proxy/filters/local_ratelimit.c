@@ -1,62 +1,23 @@
 /* local_ratelimit (FL-30 to FL-32): token buckets of this process, for all requests or for those that descriptors pick. */
-#include <pthread.h>
-
-#include "base/alloc.h"
-#include "base/list.h"
-#include "base/token_bucket.h"
 #include "event/loop.h"
 #include "http/codes.h"
-#include "proxy/filters/kind.h"
+#include "proxy/filters/rate_buckets.h"
 #include "proxy/stream.h"
 #include "route/format.h"
 #include "route/mutate.h"
-#include "route/rate_limit.h"
 
 #define STATS(X) X(enabled) X(enforced) X(rate_limited) X(ok) X(shadow_mode)
 
-enum { MIN_FILL_MS = 50, DYNAMIC_DESCRIPTORS = 20 };
-
-typedef struct limit {
-    uint64_t max_tokens, tokens_per_fill, fill_ms;
-} limit;
-
-typedef struct bucket {
-    mc_token_bucket tokens;
-    uint64_t max_tokens;
-    double rate; /* tokens a second */
-} bucket;
-
-/* A bucket that a wildcard made for the values of one request. */
-typedef struct made {
-    mc_link link;
-    bucket bucket;
-    mc_slice values; /* each with its length in front; behind this struct */
-} made;
-
-/* A descriptor that requests are compared with. One with an empty value has a bucket for each value that comes, the least recently
- * used giving way; these are behind a lock, which nobody else takes. */
-typedef struct descriptor {
-    mc_rate_limit_entry *entries;
-    uint32_t count;
-    bool wildcard;
-    bool shadow; /* what it would limit passes */
-    limit limit;
-    bucket bucket;
-    pthread_mutex_t lock;
-    mc_list made; /* newest use first */
-    uint32_t made_count;
-} descriptor;
+enum { DYNAMIC_DESCRIPTORS = 20 };
 
 typedef struct config {
     uint16_t status;
     mc_fraction enabled, enforced;
     bool has_bucket, per_connection, always_default, resource_exhausted, headers;
-    uint32_t
-        sharers; /* slot of the cluster whose hosts share the tokens; UINT32_MAX: this process has them for itself */
-    limit limit;
-    bucket bucket;
-    descriptor *descriptors;
-    uint32_t descriptor_count, max_dynamic;
+    uint32_t sharers; /* slot of the cluster whose hosts share the tokens; UINT32_MAX: this process has them alone */
+    mc_rate_limit_fill fill;
+    mc_rate_bucket bucket;
+    mc_rate_descriptors descriptors;
     uint32_t stage;
     mc_vh_rate_limits host_limits;
     const mc_rate_limits *own_limits; /* the filter's; NULL: the route's count */
@@ -74,111 +35,10 @@ typedef struct state {
 
 static uint64_t now_ns(mc_filter *filter) { return mc_loop_now_us(mc_filter_loop(filter)) * 1000; }
 
-static mc_status bucket_init(bucket *bucket, const limit *limit, uint64_t now) {
-    bucket->max_tokens = limit->max_tokens;
-    bucket->rate = (double)limit->tokens_per_fill * 1000 / (double)limit->fill_ms;
-    return mc_token_bucket_init(&bucket->tokens, now, (double)limit->max_tokens, (double)limit->tokens_per_fill,
-                                limit->fill_ms * 1000000);
-}
-
-/* --- descriptors --------------------------------------------------------------------------------------------------------- */
-
-static bool descriptor_matches(const descriptor *descriptor, const mc_rate_limit_descriptor *request) {
-    if (descriptor->count != request->count) {
-        return false;
-    }
-    for (uint32_t i = 0; i < descriptor->count; i++) {
-        const mc_rate_limit_entry *entry = &descriptor->entries[i];
-        if (!mc_slice_eq(entry->key, request->entries[i].key) ||
-            (entry->value.n > 0 && !mc_slice_eq(entry->value, request->entries[i].value))) {
-            return false;
-        }
-    }
-    return true;
-}
-
-static size_t write_values(const mc_rate_limit_descriptor *request, char *out) {
-    size_t n = 0;
-    for (uint32_t i = 0; i < request->count; i++) {
-        mc_slice value = request->entries[i].value;
-        if (out != NULL) {
-            memcpy(out + n, &value.n, sizeof value.n);
-            memcpy(out + n + sizeof value.n, value.n == 0 ? "" : value.p, value.n);
-        }
-        n += sizeof value.n + value.n;
-    }
-    return n;
-}
-
-static made *find_made(descriptor *descriptor, mc_slice values) {
-    MC_LIST_EACH(&descriptor->made, node) {
-        made *made = MC_CONTAINER(node, struct made, link);
-        if (mc_slice_eq(made->values, values)) {
-            return made;
-        }
-    }
-    return NULL;
-}
-
-static made *make(descriptor *descriptor, const mc_rate_limit_descriptor *request, uint64_t now) {
-    const size_t n = write_values(request, NULL);
-    made *made = mc_malloc(sizeof *made + n);
-    if (made == NULL || bucket_init(&made->bucket, &descriptor->limit, now) != MC_OK) {
-        mc_free(made);
-        return NULL;
-    }
-    write_values(request, (char *)(made + 1));
-    made->values = mc_slice_of(made + 1, n);
-    made->link = (mc_link){0};
-    descriptor->made_count++;
-    return made;
-}
-
-/* Tokens taken under the descriptor's lock: its buckets come and go. */
-static bool consume_made(descriptor *descriptor, const config *config, const mc_rate_limit_descriptor *request,
-                         uint64_t now, double cost, bucket *seen) {
-    char values[1024];
-    const size_t n = write_values(request, NULL);
-    bool taken = true;
-    if (n > sizeof values) {
-        return true;
-    }
-    write_values(request, values);
-    pthread_mutex_lock(&descriptor->lock);
-    made *made = find_made(descriptor, mc_slice_of(values, n));
-    if (made == NULL) {
-        made = make(descriptor, request, now);
-    } else {
-        mc_link_unlink(&made->link);
-    }
-    if (made != NULL) {
-        mc_list_push_front(&descriptor->made, &made->link);
-        taken = mc_token_bucket_consume(&made->bucket.tokens, now, cost);
-        *seen = made->bucket;
-    }
-    if (descriptor->made_count > config->max_dynamic) {
-        struct made *oldest = MC_CONTAINER(descriptor->made.head.prev, struct made, link);
-        mc_link_unlink(&oldest->link);
-        mc_free(oldest);
-        descriptor->made_count--;
-    }
-    pthread_mutex_unlock(&descriptor->lock);
-    return taken;
-}
-
-static void free_made(void *object) {
-    descriptor *descriptor = object;
-    for (mc_link *node; (node = mc_list_first(&descriptor->made)) != NULL;) {
-        mc_link_unlink(node);
-        mc_free(MC_CONTAINER(node, made, link));
-    }
-    pthread_mutex_destroy(&descriptor->lock);
-}
-
 /* --- deciding -------------------------------------------------------------------------------------------------------------- */
 
 typedef struct hit {
-    descriptor *descriptor;
+    mc_rate_descriptor *descriptor;
     const mc_rate_limit_descriptor *request;
 } hit;
 
@@ -186,7 +46,7 @@ static mc_status describe(mc_filter *filter, const config *config, mc_rate_limit
     mc_stream *stream = mc_filter_stream(filter);
     const mc_route_match *match = mc_filter_match(filter);
     const mc_stream_info *info = mc_filter_info(filter);
-    if (config->descriptor_count == 0 || match == NULL || match->route == NULL) {
+    if (config->descriptors.count == 0 || match == NULL || match->route == NULL) {
         return match == NULL ? MC_ENOMEM : MC_OK;
     }
     if (info == NULL) {
@@ -221,14 +81,7 @@ static mc_status find_hits(const config *config, const mc_rate_limit_descriptors
         return MC_ENOMEM;
     }
     for (uint32_t i = 0; i < given->count; i++) {
-        hit found = {NULL, &given->items[i]};
-        for (uint32_t j = 0; j < config->descriptor_count; j++) {
-            descriptor *descriptor = &config->descriptors[j];
-            bool better = found.descriptor == NULL || (found.descriptor->wildcard && !descriptor->wildcard);
-            if (better && descriptor_matches(descriptor, found.request)) {
-                found.descriptor = descriptor;
-            }
-        }
+        const hit found = {mc_rate_descriptors_find(&config->descriptors, &given->items[i]), &given->items[i]};
         if (found.descriptor == NULL || found.request->bad_hits || found.request->disable_key.n > 0) { /* FL-32 */
             continue;
         }
@@ -243,12 +96,12 @@ static mc_status find_hits(const config *config, const mc_rate_limit_descriptors
     return MC_OK;
 }
 
-static bucket *default_bucket(mc_filter *filter, config *config) {
+static mc_rate_bucket *default_bucket(mc_filter *filter, config *config) {
     if (!config->per_connection) {
         return &config->bucket;
     }
-    bucket *own = mc_downstream_object(mc_filter_stream(filter)->downstream, config, sizeof *own);
-    if (own != NULL && own->max_tokens == 0 && bucket_init(own, &config->limit, now_ns(filter)) != MC_OK) {
+    mc_rate_bucket *own = mc_downstream_object(mc_filter_stream(filter)->downstream, config, sizeof *own);
+    if (own != NULL && own->max_tokens == 0 && mc_rate_bucket_init(own, &config->fill, now_ns(filter)) != MC_OK) {
         return &config->bucket;
     }
     return own == NULL ? &config->bucket : own;
@@ -262,21 +115,16 @@ static double share(mc_filter *filter, const config *config) {
     return hosts == 0 ? 1 : (double)hosts;
 }
 
-static bool take(mc_filter *filter, const config *config, const hit *hit, bucket *seen) {
+static bool take(mc_filter *filter, const config *config, const hit *hit, mc_rate_bucket *seen) {
     const double hits = hit->request->has_hits ? (double)hit->request->hits_addend : 1;
     const double cost = share(filter, config) * (hit->request->gives_back ? -hits : hits);
     const uint64_t now = now_ns(filter);
     const bool takes = hits > 0 || hit->request->gives_back; /* Envoy: what takes nothing is refused */
-    descriptor *descriptor = hit->descriptor;
-    if (descriptor->wildcard) {
-        return consume_made(descriptor, config, hit->request, now, cost, seen) && takes;
-    }
-    bool taken = mc_token_bucket_consume(&descriptor->bucket.tokens, now, cost);
-    *seen = descriptor->bucket;
-    return taken && takes;
+    return mc_rate_descriptor_take(&config->descriptors, hit->descriptor, hit->request, now, cost, seen) && takes;
 }
 
-static mc_status tell(mc_filter *filter, const config *config, const bucket *bucket, mc_rate_limit_headers option) {
+static mc_status tell(mc_filter *filter, const config *config, const mc_rate_bucket *bucket,
+                      mc_rate_limit_headers option) {
     const uint64_t now = now_ns(filter);
     if (option == MC_RATE_HEADERS_UNSPECIFIED ? !config->headers : option == MC_RATE_HEADERS_OFF) {
         return MC_OK;
@@ -300,7 +148,7 @@ static mc_status decide(mc_filter *filter, config *config, bool *allowed, bool *
     mc_rate_limit_descriptors given = {0};
     hit *hits;
     uint32_t count;
-    bucket first, seen;
+    mc_rate_bucket first, seen;
     MC_TRY(describe(filter, config, &given));
     MC_TRY(find_hits(config, &given, mc_filter_arena(filter), &hits, &count));
     *allowed = true;
@@ -312,7 +160,7 @@ static mc_status decide(mc_filter *filter, config *config, bool *allowed, bool *
             return tell(filter, config, &seen, hits[i].request->headers);
         }
     }
-    bucket *otherwise = config->has_bucket ? default_bucket(filter, config) : NULL;
+    mc_rate_bucket *otherwise = config->has_bucket ? default_bucket(filter, config) : NULL;
     if (otherwise != NULL && (count == 0 || config->always_default)) {
         *allowed = mc_token_bucket_consume(&otherwise->tokens, now_ns(filter), share(filter, config));
         if (!*allowed) {
@@ -413,87 +261,6 @@ static mc_filter_status encode_headers(mc_filter *filter, mc_headers *headers, b
 
 /* --- compiling ------------------------------------------------------------------------------------------------------------- */
 
-static mc_status read_bucket(mc_filter_compile *c, const mc_value *value, limit *out, bucket *bucket) {
-    out->tokens_per_fill = 1;
-    MC_TRY(mc_value_read_u64(value, "max_tokens", &out->max_tokens, c->error));
-    MC_TRY(mc_value_read_u64(value, "tokens_per_fill", &out->tokens_per_fill, c->error));
-    MC_TRY(mc_value_read_duration_ms(value, "fill_interval", &out->fill_ms, c->error));
-    if (out->tokens_per_fill == 0) {
-        return mc_error_set(c->error, MC_EINVAL, "tokens_per_fill", "must be greater than 0");
-    }
-    if (out->fill_ms < MIN_FILL_MS) {
-        return mc_error_set(c->error, MC_EINVAL, "fill_interval", "must be at least %d ms", MIN_FILL_MS);
-    }
-    return bucket_init(bucket, out, 0);
-}
-
-static mc_status read_entries(mc_filter_compile *c, const mc_value *value, descriptor *out) {
-    const mc_value *list;
-    size_t count;
-    MC_TRY(mc_value_read_list(value, "entries", &list, &count, c->error));
-    if (count == 0) {
-        return mc_error_set(c->error, MC_EINVAL, "entries", "must have at least one entry");
-    }
-    out->entries = mc_arena_zalloc(c->arena, count * sizeof *out->entries);
-    if (out->entries == NULL) {
-        return MC_ENOMEM;
-    }
-    for (size_t i = 0; i < count; i++) {
-        mc_rate_limit_entry *entry = &out->entries[out->count++];
-        MC_TRY(
-            mc_error_in(mc_read_name(c->arena, &list[i], "key", &entry->key, c->error), c->error, "entries[%zu]", i));
-        MC_TRY(mc_error_in(mc_read_text(c->arena, &list[i], "value", &entry->value, c->error), c->error, "entries[%zu]",
-                           i));
-        out->wildcard = out->wildcard || entry->value.n == 0;
-    }
-    return MC_OK;
-}
-
-static bool same_entries(const descriptor *a, const descriptor *b) {
-    bool same = a->count == b->count;
-    for (uint32_t i = 0; i < a->count && same; i++) {
-        same =
-            mc_slice_eq(a->entries[i].key, b->entries[i].key) && mc_slice_eq(a->entries[i].value, b->entries[i].value);
-    }
-    return same;
-}
-
-static mc_status read_descriptor(mc_filter_compile *c, const mc_value *value, descriptor *out) {
-    const mc_value *bucket;
-    MC_TRY(read_entries(c, value, out));
-    MC_TRY(mc_value_read_bool(value, "shadow_mode", &out->shadow, c->error));
-    MC_TRY(mc_value_read_object(value, "token_bucket", &bucket, c->error));
-    if (bucket == NULL) {
-        return mc_error_set(c->error, MC_EINVAL, "token_bucket", "is required");
-    }
-    MC_TRY(mc_error_in(read_bucket(c, bucket, &out->limit, &out->bucket), c->error, "token_bucket"));
-    mc_list_init(&out->made);
-    pthread_mutex_init(&out->lock, NULL);
-    return mc_arena_defer(c->arena, free_made, out);
-}
-
-static mc_status read_descriptors(mc_filter_compile *c, const mc_value *value, config *out) {
-    const mc_value *list;
-    size_t count;
-    MC_TRY(mc_value_read_list(value, "descriptors", &list, &count, c->error));
-    out->descriptors = mc_arena_zalloc(c->arena, count * sizeof *out->descriptors);
-    if (out->descriptors == NULL) {
-        return MC_ENOMEM;
-    }
-    for (size_t i = 0; i < count; i++) {
-        MC_TRY(mc_error_in(read_descriptor(c, &list[i], &out->descriptors[i]), c->error, "descriptors[%zu]", i));
-        for (size_t j = 0; j < i; j++) {
-            if (same_entries(&out->descriptors[i], &out->descriptors[j])) {
-                mc_error_set(c->error, MC_EINVAL, "", "is there already");
-                mc_error_under(c->error, "descriptors[%zu]", i);
-                return MC_EINVAL;
-            }
-        }
-    }
-    out->descriptor_count = (uint32_t)count;
-    return MC_OK;
-}
-
 static mc_status read_status(mc_filter_compile *c, const mc_value *value, config *out) {
     const mc_value *status;
     mc_slice name = MC_SLICE_NONE;
@@ -558,7 +325,7 @@ static mc_status read_options(mc_filter_compile *c, const mc_value *value, confi
     MC_TRY(mc_value_read_bool(value, "always_consume_default_token_bucket", &out->always_default, c->error));
     MC_TRY(mc_value_read_bool(value, "rate_limited_as_resource_exhausted", &out->resource_exhausted, c->error));
     MC_TRY(mc_value_read_u32(value, "stage", &out->stage, c->error));
-    MC_TRY(mc_value_read_u32(value, "max_dynamic_descriptors", &out->max_dynamic, c->error));
+    MC_TRY(mc_value_read_u32(value, "max_dynamic_descriptors", &out->descriptors.max_made, c->error));
     MC_TRY(mc_read_enum(value, "enable_x_ratelimit_headers", versions, &headers, c->error));
     MC_TRY(mc_read_enum(value, "vh_rate_limits", hosts, &host_limits, c->error));
     out->headers = headers == 1;
@@ -595,7 +362,7 @@ static mc_status compile(mc_filter_compile *c, const mc_value *value, void **out
     config->node_cluster = c->node_cluster;
     config->enabled = config->enforced = (mc_fraction){0, 100, MC_SLICE_NONE};
     config->always_default = true;
-    config->max_dynamic = DYNAMIC_DESCRIPTORS;
+    config->descriptors.max_made = DYNAMIC_DESCRIPTORS;
     MC_TRY(mc_value_read_string(value, "stat_prefix", &prefix, c->error));
     if (prefix.n == 0) {
         return mc_error_set(c->error, MC_EINVAL, "stat_prefix", "must not be empty");
@@ -608,7 +375,7 @@ static mc_status compile(mc_filter_compile *c, const mc_value *value, void **out
     MC_TRY(mc_value_read_object(value, "token_bucket", &bucket, c->error));
     config->has_bucket = bucket != NULL;
     if (bucket != NULL) {
-        MC_TRY(mc_error_in(read_bucket(c, bucket, &config->limit, &config->bucket), c->error, "token_bucket"));
+        MC_TRY(mc_error_in(mc_rate_bucket_read(c, bucket, &config->fill, &config->bucket), c->error, "token_bucket"));
     } else if (c->is_route) {
         return mc_error_set(c->error, MC_EINVAL, "token_bucket", "is required for a route");
     }
@@ -620,7 +387,7 @@ static mc_status compile(mc_filter_compile *c, const mc_value *value, void **out
                                      &config->request_headers, c->error));
     MC_TRY(read_options(c, value, config));
     MC_TRY(read_sharers(c, value, config));
-    return read_descriptors(c, value, config);
+    return mc_rate_descriptors_read(c, value, &config->descriptors);
 }
 
 static const mc_filter_type filter_type = {

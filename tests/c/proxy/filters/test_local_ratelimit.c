@@ -76,6 +76,20 @@ TEST(descriptors_pick_their_bucket) {
     end();
 }
 
+TEST(a_bucket_for_each_value_however_long) {
+    char a[2200], b[2200];
+    begin((setup){.filters = LIMIT(ON "," BUCKET("9") "," KEYED ",'enable_x_ratelimit_headers':'DRAFT_VERSION_03',"
+                                                      "'descriptors':[{'entries':[{'key':'u'}]," BUCKET("1") "}]")});
+    snprintf(a, sizeof a, "x-u: %02000d\r\n", 1);
+    snprintf(b, sizeof b, "x-u: %02000d\r\n", 2);
+    CHECK_HAS(send_head("GET /", a), "x-ratelimit-limit: 1\r\n");
+    CHECK(limited(a));
+    CHECK(!limited(b));
+    CHECK(limited(b));
+    CHECK(limited(a));
+    end();
+}
+
 TEST(a_default_bucket_need_not_count_what_descriptors_count) {
     begin((setup){
         .filters = LIMIT(ON "," BUCKET("1") "," KEYED ",'always_consume_default_token_bucket':false,"
