@@ -308,6 +308,7 @@ BESIDE: dict[tuple[str, str], Tree] = {
     (f"{ROUTES}.VirtualHost", "matcher"): {"routes": None},
     (HCM, "scoped_routes"): {"route_config": None},
     (HCM, "rds"): {"route_config": None},
+    ("envoy.config.core.v3.KeyValueMutation", "append"): {"remove": None},
 }
 # By message: what its parent must have.
 WITHIN: dict[str, Tree] = {

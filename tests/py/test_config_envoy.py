@@ -70,6 +70,18 @@ ODD: dict[tuple[str, str], list[Any]] = {
         [{**CHECK, "event_logger": [named(SINK, event_log_path="/nowhere/x")]}],
     ],
     (CLUSTERS, "transport_socket"): [{"name": "envoy.transport_sockets.raw_buffer"}],
+    ("envoy.config.core.v3.GrpcService", "initial_metadata"): [
+        [{"key": key, "value": "x"}] for key in ("host", "Host", ":path", "x")
+    ],
+    ("envoy.config.core.v3.KeyValueMutation", "append"): [
+        {"record": {"key": "x", "value": "y"}},
+        {"record": {"key": "x"}},
+        {"record": {"key": "x", "value": None}},
+        {"entry": {"key": "x", "value": "eA=="}},
+    ],
+    ("envoy.extensions.filters.http.header_mutation.v3.Mutations", "query_parameter_mutations"): [
+        [{"remove": "x", "append": {"record": {"key": "x", "value": "y"}}}]
+    ],
     (f"{MANAGERS}.Rds", "config_source"): [FILE],
     (HCM, "rds"): [{}, {"route_config_name": "x"}],
     ("envoy.config.trace.v3.ZipkinConfig", "collector_service"): [{}],

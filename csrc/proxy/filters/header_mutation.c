@@ -124,18 +124,17 @@ static mc_status read_list(mc_filter_compile *c, const mc_value *value, const ch
 
 static mc_status read_query_value(mc_filter_compile *c, const mc_value *entry, query_mutation *out) {
     const mc_value *given = mc_value_get(entry, "value");
-    mc_slice text = MC_SLICE_NONE;
     MC_TRY(mc_read_name(c->arena, entry, "key", &out->name, c->error));
-    if (given != NULL && given->kind == MC_STRING) {
-        text = given->string;
-    } else if (given != NULL) {
+    if (given == NULL || given->kind != MC_STRING) {
         return mc_error_set(c->error, MC_EINVAL, "value", "must be a string");
     }
-    return mc_error_in(mc_format_compile_text(c->arena, text, true, &out->format, c->error), c->error, "value");
+    return mc_error_in(mc_format_compile_text(c->arena, given->string, true, &out->format, c->error), c->error,
+                       "value");
 }
 
 static mc_status read_query_mutation(mc_filter_compile *c, const mc_value *value, query_mutation *out) {
-    const mc_value *append, *entry;
+    const mc_value *append, *record;
+    mc_slice removed = MC_SLICE_NONE;
     uint64_t action = MC_APPEND_OR_ADD;
     MC_TRY(mc_value_read_object(value, "append", &append, c->error));
     out->remove = append == NULL;
@@ -144,12 +143,15 @@ static mc_status read_query_mutation(mc_filter_compile *c, const mc_value *value
     }
     MC_TRY(mc_error_in(mc_read_enum(append, "action", mc_append_actions, &action, c->error), c->error, "append"));
     out->action = (mc_append_action)action;
-    const char *field = mc_value_get(append, "record") != NULL ? "record" : "entry";
-    MC_TRY(mc_value_read_object(append, field, &entry, c->error));
-    if (entry == NULL) {
-        return mc_error_set(c->error, MC_EINVAL, "append", "must have a record or an entry");
+    MC_TRY(mc_value_read_string(value, "remove", &removed, c->error));
+    if (removed.n > 0) {
+        return mc_error_set(c->error, MC_EINVAL, "remove", "cannot stand beside append");
     }
-    return mc_error_in(read_query_value(c, entry, out), c->error, "append.%s", field);
+    MC_TRY(mc_value_read_object(append, "record", &record, c->error));
+    if (record == NULL) {
+        return mc_error_set(c->error, MC_EINVAL, "append.record", "is required");
+    }
+    return mc_error_in(read_query_value(c, record, out), c->error, "append.record");
 }
 
 static mc_status read_query(mc_filter_compile *c, const mc_value *value, mutations *out) {

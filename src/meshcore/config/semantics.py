@@ -491,6 +491,14 @@ def _triggers(entry: Tree, what: str, monitors: set[str], *path: str | int) -> N
         seen.add(name)
 
 
+def _grpc_service(tree: Tree) -> Tree:
+    for index, metadata in enumerate(tree.get("initial_metadata", ())):
+        if metadata["key"].startswith(":") or metadata["key"].lower() == "host":
+            reason = "is set by the call itself, as host and names that begin with ':' are"
+            raise _invalid(reason, "initial_metadata", index, "key")
+    return tree
+
+
 def _grpc_log(tree: Tree) -> Tree:
     if tree.get("transport_api_version") == "V2":
         raise _invalid("V2 is no version any more", "transport_api_version")
@@ -522,6 +530,7 @@ HOOKS: Final[dict[str, Callable[[Tree], Tree]]] = {
     "envoy.config.bootstrap.v3.LayeredRuntime": _layered_runtime,
     "envoy.config.cluster.v3.Cluster": _cluster,
     "envoy.config.cluster.v3.Cluster.TransportSocketMatch": _socket_match,
+    "envoy.config.core.v3.GrpcService": _grpc_service,
     "envoy.config.core.v3.HeaderValue": _header_value,
     "envoy.config.core.v3.SubstitutionFormatString": _format,
     "envoy.config.core.v3.TransportSocket": _typed,
