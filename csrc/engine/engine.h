@@ -1,8 +1,8 @@
 /* Engine: the workers of one gateway and the control side that feeds them.
  *
  * All functions belong to the control thread, but those that say otherwise. Configuration flows one way: compile -> bind -> publish
- * (a message to each worker). What workers have to say comes back through the control loop's mailbox: the control side polls
- * mc_engine_control_fd and calls mc_engine_control_turn. */
+ * (a message to each worker). What workers have to say comes back through the mailbox of the control loop
+ * (engine->control), which whoever owns the control thread turns. */
 #ifndef MC_ENGINE_ENGINE_H
 #define MC_ENGINE_ENGINE_H
 

@@ -196,11 +196,10 @@ typedef struct mc_lb_config {
     mc_zone_config zone;
     mc_peak_config peak;
     mc_client_weights_config weights;
-    const mc_locality_name *local;   /* the proxy's own locality; NULL: unknown (C-6) */
-    const mc_subset_config *subsets; /* NULL: none (SB-1) */
-    const struct mc_hash_policies
-        *hash_policies;                         /* consistent_hashing_lb_config.hash_policy (HA-5); NULL: the route's */
-    const mc_override_source *override_sources; /* of the override_host policy; the first that names a host counts */
+    const mc_locality_name *local;                /* the proxy's own locality; NULL: unknown (C-6) */
+    const mc_subset_config *subsets;              /* NULL: none (SB-1) */
+    const struct mc_hash_policies *hash_policies; /* consistent_hashing_lb_config (HA-5); NULL: the route's */
+    const mc_override_source *override_sources;   /* of the override_host policy; the first that names a host counts */
     size_t override_source_count;
     mc_lb_shared *shared;             /* one reference; NULL: there are no pointers */
     const struct mc_runtime *runtime; /* while it is compiled */

@@ -20,7 +20,7 @@ typedef struct mc_subset_selector {
     mc_subset_fallback fallback;
     mc_slice *fallback_keys; /* ascending */
     size_t fallback_key_count;
-    mc_slice path; /* of the keys, mc_subset_key_path */
+    mc_slice path; /* of the keys (subset_path.h) */
     bool single_host;
 } mc_subset_selector;
 

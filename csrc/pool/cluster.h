@@ -144,10 +144,9 @@ typedef struct mc_cluster {
     uint64_t max_connection_ms;                           /* 0: none (CP-11) */
     double max_connection_jitter;                         /* percent by which that of each may be longer */
     float per_upstream_preconnect, predictive_preconnect; /* ratios; 1: off (CP-5, CP-15) */
-    const struct mc_cluster_filters
-        *filters;                    /* of tries to it, in place of the router's (proxy/filter_list.h); NULL: none */
-    mc_cluster_policies policies;    /* instead of the route's: retries (RF-20), mirrors (RT-55), hashes (RT-45) */
-    uint64_t max_stream_duration_ms; /* 0: none (RF-15) */
+    const struct mc_cluster_filters *filters; /* of tries, in place of the router's (proxy/filter_list.h); NULL: none */
+    mc_cluster_policies policies;         /* instead of the route's: retries (RF-20), mirrors (RT-55), hashes (RT-45) */
+    uint64_t max_stream_duration_ms;      /* 0: none (RF-15) */
     uint32_t max_requests_per_connection; /* 0: no limit (CP-3) */
     uint32_t buffer_limit;
     mc_h1_limits h1;

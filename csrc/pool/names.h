@@ -23,8 +23,8 @@
 /* A dynamic forward proxy cluster. */
 typedef struct mc_forward {
     mc_slice cache; /* its name */
-    bool
-        sub_clusters; /* each key has a cluster of its own, named MC_SUB_CLUSTER and the key; `cache` is "~" and the cluster's name */
+    /* Each key has a cluster of its own, named MC_SUB_CLUSTER and the key; `cache` is "~" and the cluster's name. */
+    bool sub_clusters;
 } mc_forward;
 
 #define MC_SUB_CLUSTER "DFPCluster:"

@@ -15,8 +15,8 @@ typedef struct mc_downstream_source {
     void (*on_closed)(struct mc_downstream_source *source); /* after each connection's end; may be NULL */
     void *ctx;
     mc_stat cx_total, cx_destroy, cx_active, cx_length_ms; /* the listener's own stats (LIS-23) */
-    _Atomic uint32_t
-        *everywhere[2];    /* counts over all workers that its connections are in: the listener's, all; may be NULL */
+    /* Counts over all workers that its connections are in: the listener's, and all; either may be NULL. */
+    _Atomic uint32_t *everywhere[2];
     bool modify_only;      /* failed health is no reason to close its connections */
     mc_overload *overload; /* NULL: nothing is ever asked of it */
 } mc_downstream_source;

@@ -46,7 +46,7 @@ struct mc_log_writer {
 #undef FIELD
     } stats;
     mc_log_options options;
-    int wake, flushed;         /* mc_wake descriptors */
+    int wake, flushed;         /* descriptors of mc_wake_open */
     _Atomic uint32_t sleeping; /* both sides change it by read-modify-write: whoever comes second sees the first */
     _Atomic bool stopping;
     _Atomic uint64_t reopen_wanted, flush_wanted, flush_done;

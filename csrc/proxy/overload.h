@@ -44,7 +44,7 @@ typedef enum mc_scaled_timer {
 typedef struct mc_overload {
     _Atomic uint32_t chance[MC_OVERLOAD_COUNT]; /* of 2^31 */
     _Atomic mc_stat count[MC_OVERLOAD_COUNT];   /* how often it acted; of load shed points, 0: not counted */
-    /* To how little a timer may be shortened, as mc_timer_floor; 0: not at all. */
+    /* To how little a timer may be shortened, in the form that overload.c gives it; 0: not at all. */
     _Atomic uint64_t floors[MC_SCALED_COUNT];
     _Atomic uint32_t heavy_shift; /* reset_high_memory_stream looks at streams that hold 2^this bytes */
     _Atomic mc_stat heavy_resets;

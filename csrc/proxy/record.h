@@ -15,7 +15,7 @@ typedef struct mc_record {
     uint64_t start_ms;                   /* wall clock */
     uint32_t duration_us;                /* start to end of the response */
     uint32_t upstream_us;                /* request complete to first response byte; UINT32_MAX: none */
-    uint64_t flags;                      /* mc_flags */
+    uint64_t flags;                      /* MC_FLAG */
     uint64_t bytes_received, bytes_sent; /* bodies */
     mc_address peer;
     mc_address upstream; /* length 0: none */

@@ -16,7 +16,7 @@ typedef struct mc_router_options {
     bool suppress_grpc_failure_codes; /* suppress_grpc_request_failure_code_stats */
     bool start_child_span;
     bool reject_early_connect_data; /* reject_connect_request_early_data */
-    uint8_t strict_headers;         /* bits, by mc_router_strict_headers */
+    uint8_t strict_headers;         /* bits, as mc_router_strict_check reads them */
 } mc_router_options;
 
 /* From a Router message, may be NULL: all defaults. */

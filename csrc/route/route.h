@@ -199,9 +199,8 @@ typedef struct mc_redirect mc_redirect; /* redirect.c */
 typedef struct mc_direct_response {
     uint16_t status;
     mc_slice body;
-    const struct mc_format
-        *format;           /* body_format: what the body is made with, `body` its %LOCAL_REPLY_BODY%; NULL: none */
-    mc_slice content_type; /* of what `format` makes; empty: nobody said */
+    const struct mc_format *format; /* body_format: what the body is made with; NULL: none */
+    mc_slice content_type;          /* of what `format` makes; empty: nobody said */
 } mc_direct_response;
 
 typedef struct mc_weighted_cluster {

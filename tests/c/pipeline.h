@@ -1,8 +1,8 @@
 /* The whole data plane in memory: an engine on a virtual loop, clients and upstream servers on memory transports. What the
  * proxy's tests, the simulator, the pipeline fuzzer and the instruction-count benchmark stand on.
  *
- * A pipeline_server is one upstream connection; what it received is in `in`, and `serve` decides the answer. A pipeline_client is
- * one downstream connection; what it received is in `in`. */
+ * A pipeline_peer is the far end of one connection, and what it received is in its `in`: of an upstream one, where `serve` decides
+ * the answer, or of a downstream one, a client. */
 #ifndef MC_TESTS_PIPELINE_H
 #define MC_TESTS_PIPELINE_H
 

@@ -17,9 +17,8 @@ typedef struct mc_filter_compile {
     mc_error *error;
     mc_stats *stats;
     mc_slice scope; /* "http.<stat_prefix>." */
-    mc_slice
-        stat_prefix; /* what some filters put before the names of their stats besides, as Envoy's do: of a cluster's, its scope
-                             once more */
+    /* What some filters put before the names of their stats besides, as Envoy's do: of a cluster's filter its scope once more. */
+    mc_slice stat_prefix;
     mc_slice node_cluster;
     mc_slice local_cluster; /* the cluster that this node is part of; empty: not told */
     bool is_route;          /* for a place in the route table */
