@@ -11,25 +11,24 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
-import secrets
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
+from meshcore._balancer_values import clock_of, draws_of, flag_bits, hash_of, locality_of
+from meshcore._clusters import cluster_of
 from meshcore._core import balancer as _balancer
-from meshcore._core.base import xxh64
 from meshcore._core.http import grpc_to_http
 from meshcore._endpoints import (
+    STATUSES,
     assignment_of,
     filter_metadata,
     groups_of,
     is_assignment,
     status_name,
 )
+from meshcore._priority_load import PriorityLoad, priority_load
 from meshcore._retry import Host, Retry
 from meshcore.config.runtime import static_runtime
-from meshcore.errors import ConfigError
 
 if TYPE_CHECKING:
     import os
@@ -38,29 +37,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Host", "LoadBalancer", "PriorityLoad", "Retry", "priority_load"]
 
-_CLUSTER = "envoy.config.cluster.v3.Cluster"
-_CLUSTER_URL = f"type.googleapis.com/{_CLUSTER}"
-_POLICY = "envoy.config.cluster.v3.LoadBalancingPolicy"
-_EXTENSIONS = "type.googleapis.com/envoy.extensions.load_balancing_policies."
-_LEGACY = ("ROUND_ROBIN", "LEAST_REQUEST", "RANDOM", "RING_HASH", "MAGLEV")
-_TYPED = {
-    "PEAK_EWMA": "type.googleapis.com/meshcore.PeakEwma",
-    "CLIENT_SIDE_WEIGHTED_ROUND_ROBIN": _EXTENSIONS
-    + "client_side_weighted_round_robin.v3.ClientSideWeightedRoundRobin",
-}
-_FLAGS = (
-    "failed_active_hc",
-    "failed_outlier_check",
-    "failed_eds_health",
-    "degraded_active_hc",
-    "degraded_eds_health",
-    "pending_dynamic_removal",
-    "pending_active_hc",
-    "excluded_via_immediate_hc_fail",
-    "active_hc_timeout",
-    "eds_status_draining",
-    "degraded_outlier_detection",
-)
 _FAILED_ACTIVE_HC = 0x1
 _STATUS_FLAG = {
     "UNHEALTHY": 0x4,
@@ -68,111 +44,7 @@ _STATUS_FLAG = {
     "DEGRADED": 0x10,
     "DRAINING": 0x200,
 }
-_STATUS_NUMBER = {
-    "UNKNOWN": 0,
-    "HEALTHY": 1,
-    "UNHEALTHY": 2,
-    "DRAINING": 3,
-    "TIMEOUT": 4,
-    "DEGRADED": 5,
-}
-_U64 = (1 << 64) - 1
-_EPOCH_MS = 1 << 32
 _ALL = object()
-
-
-class PriorityLoad(NamedTuple):
-    """One priority's part of the load; over all priorities the loads add up to 100."""
-
-    health: int
-    """Availability of its healthy hosts, 0 to 100: share times overprovisioning factor."""
-    degraded: int
-    """The same of its degraded hosts."""
-    healthy_load: int
-    """Percent of the requests that go to its healthy hosts."""
-    degraded_load: int
-    """Percent of the requests that go to its degraded hosts."""
-    panic: bool
-    """Too few of its hosts are available: health is ignored here."""
-
-
-def priority_load(
-    priorities: Iterable[Mapping[str, Any] | Iterable[Any]],
-    *,
-    overprovisioning_factor: int = 140,
-    healthy_panic_threshold: float = 50,
-    weighted_priority_health: bool = False,
-    previous: Iterable[PriorityLoad] = (),
-) -> list[PriorityLoad]:
-    """How Envoy shares the load between priorities whose hosts are not all healthy.
-
-    priorities: for each, in order, the numbers of its hosts: a mapping with ``hosts`` (all of them)
-        and, each 0 when absent, ``healthy``, ``degraded`` and ``excluded``; or a tuple of these, in
-        this order. A priority may also be given as a list of hosts' health: mappings with
-        ``health`` and ``weight``, or plain statuses such as "HEALTHY" or "UNHEALTHY".
-    overprovisioning_factor: percent; with 140, a priority carries its full load while at least 72 %
-        of its hosts are healthy.
-    healthy_panic_threshold: percent; below it a priority panics when the others cannot make up for
-        it. A number is truncated as Envoy does it (29 becomes 28).
-    weighted_priority_health: availability counts weights instead of hosts; a mapping then has
-        ``hosts_weight``, ``healthy_weight``, ``degraded_weight``, ``excluded_weight`` too.
-    previous: the loads before this change. Envoy leaves them as they are while no host of any
-        priority is available and panic is switched off.
-    """
-    if overprovisioning_factor < 1:
-        raise ValueError("overprovisioning_factor must be above 0")
-    if not 0 <= healthy_panic_threshold <= 100:
-        raise ValueError("healthy_panic_threshold must be between 0 and 100")
-    counts = [_counts(priority) for priority in priorities]
-    if not counts:
-        raise ValueError("priorities must not be empty")
-    loads = _balancer.priority_load(
-        counts,
-        overprovisioning_factor,
-        int(100 * (healthy_panic_threshold / 100)),  # C-1
-        weighted_priority_health,
-        [(load[2], load[3], load[4]) for load in previous],
-    )
-    return [PriorityLoad(*load) for load in loads]
-
-
-_COUNTS = ("hosts", "healthy", "degraded", "excluded")
-_WEIGHTS = tuple(f"{name}_weight" for name in _COUNTS)
-
-
-def _counts(priority: Any) -> tuple[int, ...]:
-    if isinstance(priority, Mapping):
-        unknown = set(priority) - {*_COUNTS, *_WEIGHTS}
-        if unknown:
-            raise ValueError(f"a priority has no {min(unknown)!r}")
-        numbers = [priority.get(name, 0) for name in _COUNTS]
-        if any(not isinstance(number, int) or number < 0 for number in priority.values()):
-            raise ValueError(f"a priority has numbers of hosts, not {priority!r}")
-        weights = [priority.get(w, n) for w, n in zip(_WEIGHTS, numbers, strict=True)]
-        return (*numbers, *weights)
-    if isinstance(priority, str) or not isinstance(priority, Iterable):
-        raise ValueError(f"a priority is a mapping, numbers or hosts, not {priority!r}")
-    items = list(priority)
-    if all(isinstance(item, int) and not isinstance(item, bool) for item in items) and items:
-        numbers = [*items, 0, 0, 0][:4]
-        if min(items) < 0 or len(items) > 4:
-            raise ValueError(f"a priority has up to four numbers of hosts, not {items!r}")
-        return (*numbers, *numbers)
-    numbers, weights = [0] * 4, [0] * 4
-    for item in items:
-        fields = item if isinstance(item, Mapping) else {"health": item}
-        status = status_name(fields.get("health", fields.get("health_status", "HEALTHY")))
-        if status is None:
-            raise ValueError(f"a host cannot be {item!r}")
-        weight = fields.get("weight", 1)
-        kinds = (
-            [0, 1] if status in ("HEALTHY", "UNKNOWN") else [0, 2] if status == "DEGRADED" else [0]
-        )
-        kinds += [3] if status == "DRAINING" else []
-        for kind in kinds:
-            numbers[kind] += 1
-            weights[kind] += weight
-    return (*numbers, *weights)
 
 
 class LoadBalancer:
@@ -228,19 +100,20 @@ class LoadBalancer:
         if endpoints is None:
             endpoints = document.get("load_assignment", {"endpoints": []})
         self._duplicates = document.get("type", "STATIC") in ("STATIC", "STRICT_DNS")
-        self._now = _clock(now)
+        self._now = clock_of(now)
         watch = document.get("outlier_detection")
+        layer = {"static_layer": runtime or {}}
         self._take(assignment_of(endpoints))
         self._core = _balancer.Balancer(
             _encode({key: value for key, value in document.items() if key != "load_assignment"}),
             _encode(self._assignment()),
             name=self.name,
             now_ms=self._now(),
-            locality=_locality_of(locality),
+            locality=locality_of(locality),
             local=None if local is None else _encode(assignment_of(local)),
-            runtime=_encode(_flat(runtime or {})),
+            runtime=_encode(static_runtime({"layered_runtime": {"layers": [layer]}})),
             outlier=_encode(watch) if watch is not None else None,
-            **_draws(random),
+            **draws_of(random),
         )
         self._weights_due = self._now() + self._core.weights_period_ms
         self._tick_due = self._now() + self._core.outlier_interval_ms
@@ -339,9 +212,9 @@ class LoadBalancer:
                 raise ValueError(f"the health of {each} is missing")
             if status is not None:
                 self._rows[index]["health_status"] = status
-                bits, number = _STATUS_FLAG.get(status, 0), _STATUS_NUMBER[status]
+                bits, number = _STATUS_FLAG.get(status, 0), STATUSES.index(status)
             else:
-                bits = _flag_bits(value)
+                bits = flag_bits(value)
             passed = self._core.flags(index) & ~bits & _FAILED_ACTIVE_HC
             self._core.set_health(index, bits, number, max(1, self._now()) if passed else None)
         self._core.refresh(self._now())
@@ -496,7 +369,7 @@ class LoadBalancer:
         if retry is not None and refuses is not None:
             fields["attempts"] = retry.max_attempts
             fields["refuses"] = lambda index: refuses(self._host(index))
-        index = self._core.choose(now, _hash_of(hash), **fields)
+        index = self._core.choose(now, hash_of(hash), **fields)
         return None if index is None else self._host(index)
 
     def _address(self, host: Any) -> str:
@@ -625,67 +498,6 @@ class LoadBalancer:
             self._known.clear()
 
 
-def cluster_of(source: Any) -> dict[str, Any]:
-    """A Cluster in canonical form, of whatever `LoadBalancer` takes as one."""
-    from meshcore.config import load
-    from meshcore.config.load import tree_of
-
-    kind = getattr(getattr(source, "DESCRIPTOR", None), "full_name", _CLUSTER)
-    tree = _policy_named(source) if isinstance(source, str) else None
-    if tree is None:
-        tree = tree_of(source, kind)
-    if isinstance(tree, Mapping):
-        if kind == _POLICY or "policies" in tree:
-            tree = {"load_balancing_policy": tree}
-        elif "typed_extension_config" in tree or "typedExtensionConfig" in tree:
-            tree = {"load_balancing_policy": {"policies": [tree]}}
-        elif "typed_config" in tree or "typedConfig" in tree:
-            tree = {"load_balancing_policy": {"policies": [{"typed_extension_config": tree}]}}
-        elif kind != _CLUSTER or tree.get("@type", _CLUSTER_URL) != _CLUSTER_URL:
-            tree = _extension({"@type": f"type.googleapis.com/{kind}", **tree})
-        tree = {"name": "cluster", **{k: v for k, v in tree.items() if k != "@type"}}
-        assignment = tree.get("load_assignment")
-        if isinstance(assignment, Mapping) and "clusterName" not in assignment:
-            tree["load_assignment"] = {"cluster_name": tree["name"], **assignment}
-    document: dict[str, Any] = load(tree, type=_CLUSTER, check_support=False).document
-    return document
-
-
-def _flat(runtime: Mapping[str, Any]) -> dict[str, Any]:
-    return static_runtime({"layered_runtime": {"layers": [{"static_layer": runtime}]}})
-
-
-def _extension(typed: Mapping[str, Any]) -> dict[str, Any]:
-    extension = {"name": "policy", "typed_config": typed}
-    return {"load_balancing_policy": {"policies": [{"typed_extension_config": extension}]}}
-
-
-def _policy_named(name: str) -> dict[str, Any] | None:
-    """Cluster fields of a policy's name in one of its spellings; None when it is none."""
-    if not name.replace(".", "").replace("_", "").replace("-", "").isalnum():
-        return None
-    key = name.removeprefix("envoy.load_balancing_policies.").upper()
-    squeezed = key.replace("_", "").replace("-", "")
-    for policy in _LEGACY:
-        if squeezed == policy.replace("_", ""):
-            return {"lb_policy": policy}
-    for policy, kind in _TYPED.items():
-        if squeezed == policy.replace("_", ""):
-            return _extension({"@type": kind})
-    names = ", ".join([*_LEGACY, *_TYPED])
-    raise ConfigError("lb_policy", f"{name!r} is no policy; there are {names}")
-
-
-def _locality_of(locality: Any) -> tuple[bytes, bytes, bytes]:
-    names = ("region", "zone", "sub_zone")
-    if isinstance(locality, str):
-        locality = {"zone": locality}
-    elif isinstance(locality, tuple | list):
-        locality = dict(zip(names, locality, strict=False))
-    region, zone, sub_zone = ((locality or {}).get(name, "").encode() for name in names)
-    return region, zone, sub_zone
-
-
 def _copies(groups: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Groups that the balancer may change; those without endpoints have an empty list of them."""
     return [
@@ -706,81 +518,3 @@ def _first_of(row: Mapping[str, Any], seen: set[tuple[str, int]]) -> bool:
         return False
     seen.add(key)
     return True
-
-
-def _flag_bits(value: Any) -> int:
-    if isinstance(value, int):
-        if not 0 <= value < 1 << len(_FLAGS):
-            raise ValueError(f"health flags are the bits below {1 << len(_FLAGS)}, not {value}")
-        return value
-    if isinstance(value, str):
-        value = [] if value == "healthy" else value.strip("/").split("/")
-    bits = 0
-    for name in value:
-        if name not in _FLAGS:
-            raise ValueError(f"no health status or flag is called {name!r}")
-        bits |= 1 << _FLAGS.index(name)
-    return bits
-
-
-def _hash_of(value: Any) -> int | None:
-    if isinstance(value, str):
-        return xxh64(value.encode())
-    if isinstance(value, bytes | bytearray | memoryview):
-        return xxh64(value)
-    if isinstance(value, list | tuple):  # HA-2
-        seed = 0
-        for each in value:
-            seed = xxh64(each.encode() if isinstance(each, str) else each, seed)
-        return seed
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
-        raise ValueError(f"hash must be an integer, text or bytes, not {value!r}")
-    if value is not None and not 0 <= value <= _U64:
-        raise ValueError(f"hash must be an integer between 0 and {_U64}, not {value!r}")
-    return value
-
-
-def _clock(now: Any) -> Callable[[], int]:
-    """Milliseconds, later than any time that means never."""
-    if now is None:
-        return lambda: time.monotonic_ns() // 1_000_000
-    read = now if callable(now) else lambda: now
-
-    def milliseconds() -> int:
-        value = read()
-        if not isinstance(value, int | float) or not math.isfinite(value):
-            raise TypeError(f"now must give milliseconds (int) or seconds (float), not {value!r}")
-        # A float may stand for a whole millisecond and yet be a little less.
-        whole = value if isinstance(value, int) else math.floor(round(value * 1e6) / 1000)
-        return _EPOCH_MS + int(whole)
-
-    return milliseconds
-
-
-def _draws(random: Any) -> dict[str, Any]:
-    if random is None:
-        return {"seed": secrets.randbits(64)}
-    if isinstance(random, int):
-        return {"seed": random & _U64}
-    if hasattr(random, "getrandbits"):
-        return {"draw": lambda: random.getrandbits(64)}
-    if callable(random):
-        return {"draw": lambda: _drawn(random())}
-    if isinstance(random, str | bytes) or not isinstance(random, Iterable):
-        raise TypeError(f"random is a function, numbers, a generator or a seed, not {random!r}")
-    return {"draw": _from(iter(random))}
-
-
-def _drawn(value: Any) -> int:
-    if not isinstance(value, int):
-        raise TypeError(f"random must give integers of 64 bits, not {value!r}")
-    return value & _U64
-
-
-def _from(values: Iterator[int]) -> Callable[[], int]:
-    def draw() -> int:
-        for value in values:
-            return _drawn(value)
-        raise IndexError("random has no more draws")
-
-    return draw

@@ -17,7 +17,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from meshcore._aggregate import Aggregate, members_of
-from meshcore.balancing import Host, LoadBalancer, Retry, cluster_of
+from meshcore._clusters import cluster_of
+from meshcore.balancing import Host, LoadBalancer, Retry
 from meshcore.config import load
 from meshcore.config.runtime import static_runtime
 from meshcore.discovery import sources
