@@ -11,7 +11,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from meshcore._core.engine import Engine, node_address
+from meshcore._core.engine import Engine, Snapshot, node_address
 from meshcore._core.filter import Binding
 from meshcore._core.stats import Store
 from meshcore._document import encode, prepare, with_assignment
@@ -174,6 +174,7 @@ class Run:
         for source in self._sources.values():
             source.stop()
         self.routes.stop()
+        await self.routes.stopped()
         self._names.stop()
         for checker in self._checkers.values():
             checker.stop()
@@ -203,7 +204,9 @@ class Run:
 
     def _on_control(self) -> None:
         self.engine.turn_control()
-        self._names.answer()
+        for name, key in self.engine.asked_names():
+            self._names.load(name, key)
+            self.routes.ask(name, key)
         if spans := self.engine.spans():
             self._tracers.take(spans)
         self._logs.wake()
@@ -251,20 +254,19 @@ class Run:
             checkers = self._checkers
             try:
                 checkers = await self._check(whole)
-                views = {name: checker.view() for name, checker in checkers.items()}
-                own_listeners, own_filters = self._admin(whole)
-                traced = self._tracers.prepare(self.routes.resolve(whole))
-                traced = self._logs.prepare(traced)
-                assignments = {**self._assignments, **views}
-                document, filters = prepare(traced, self.loop, assignments, own_listeners)
-                snapshot = self.engine.compile(encode(document), [*filters, *own_filters])
+                await self._hear_of_hosts(config.document, whole, checkers)
+                snapshot = self._compile(whole, checkers)
                 self.engine.bind(snapshot)
                 self._start_log_writer()
                 self._names.follow(config.document)
                 self.engine.publish(snapshot)
                 self._names.forget(config.document)
             except BaseException:
+                self._places.follow(self._served.config.document, self._assignments)
                 self._keep_checkers(self._checkers, checkers)
+                if self.opened:
+                    self.routes.resolve(self._with_made(self._served.config.document))
+                    self.routes.settle()
                 for name, source in fresh.items():
                     if self._sources.get(name) is not source:
                         source.stop()
@@ -274,10 +276,45 @@ class Run:
             self._follow(fresh)
             self._watch_resources(config.document.get("overload_manager"))
             self._places.follow(config.document, self._assignments)
+            self.routes.settle()
             self._tracers.follow(config.document)
             self._served.config = config
             if wait:
                 await self._until(lambda: self.engine.applied)
+
+    def _compile(self, document: dict[str, Any], checkers: dict[str, Checker]) -> Snapshot:
+        views = {name: checker.view() for name, checker in checkers.items()}
+        own_listeners, own_filters = self._admin(document)
+        traced = self._tracers.prepare(self.routes.resolve(document))
+        traced = self._logs.prepare(traced)
+        assignments = {**self._assignments, **views}
+        document, filters = prepare(traced, self.loop, assignments, own_listeners)
+        return self.engine.compile(encode(document), [*filters, *own_filters])
+
+    async def _hear_of_hosts(
+        self, document: dict[str, Any], whole: dict[str, Any], checkers: dict[str, Checker]
+    ) -> None:
+        """What servers tell of new route configurations is waited for once, as Envoy's listeners
+        wait for it; until then it is not published, but looked at all the same."""
+        self.routes.resolve(whole)
+        new = self.routes.new_hosts()
+        if not new:
+            return
+
+        async def use() -> None:
+            if waiting:
+                self._compile(whole, checkers)
+            else:
+                await self._again()
+
+        waiting = True
+        self._places.follow(document, self._assignments)
+        try:
+            for each in new:
+                each.start(self.loop, document, self._places, self.engine, use)
+            await asyncio.gather(*(each.first() for each in new))
+        finally:
+            waiting = False
 
     # --- clusters that names make (CL-17) ---------------------------------------------------------
 

@@ -16,7 +16,14 @@ from meshcore._log import logger as log
 from meshcore._protobuf import read_varint, varint
 from meshcore._version import __version__
 from meshcore.config.process import with_process_values
-from meshcore.outgoing import DELIVER_WITHIN_S, GrpcService, GrpcStream, http_service, post
+from meshcore.outgoing import (
+    DELIVER_WITHIN_S,
+    GrpcService,
+    GrpcStream,
+    http_service,
+    node_of,
+    post,
+)
 from meshcore.tracing import with_environment
 
 if TYPE_CHECKING:
@@ -125,12 +132,8 @@ def _serialized(name: str, tree: Mapping[str, Any]) -> bytes:
 
 def _identifier(document: Document, log_name: str) -> bytes:
     """StreamAccessLogsMessage.Identifier."""
-    node = {
-        "user_agent_name": "meshcore",
-        "user_agent_version": __version__,
-        **document.get("node", {}),
-    }
-    return _field(1, _serialized("envoy.config.core.v3.Node", node)) + _field(2, log_name.encode())
+    node = _serialized("envoy.config.core.v3.Node", node_of(document))
+    return _field(1, node) + _field(2, log_name.encode())
 
 
 def _resource(document: Document, config: Document) -> bytes:

@@ -1,5 +1,6 @@
 """Requests of the control side's own, to services that a configuration names: collectors of spans
-and of logs. POST over HTTP/1, calls over gRPC (the package ``grpcio``, imported on first use).
+and of logs, management servers. POST over HTTP/1, calls over gRPC (the package ``grpcio``, imported
+on first use).
 
 Everything here belongs to the control loop. A host is chosen by the cluster's own policy, in a
 balancer of the control side: requests of workers do not count in it.
@@ -13,13 +14,33 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
+from meshcore._version import __version__
 from meshcore.balancing import LoadBalancer
 
-__all__ = ["DELIVER_WITHIN_S", "GrpcService", "HttpTarget", "Places", "http_service", "post"]
+__all__ = [
+    "DELIVER_WITHIN_S",
+    "GrpcExchange",
+    "GrpcService",
+    "GrpcStream",
+    "HttpTarget",
+    "Places",
+    "http_service",
+    "node_of",
+    "post",
+]
 
 Document = Mapping[str, Any]
 DELIVER_WITHIN_S = 5.0
 END_WITHIN_S = 1.0
+
+
+def node_of(document: Document) -> Document:
+    """Who calls, a Node: the bootstrap's, and what program it is."""
+    return {
+        "user_agent_name": "meshcore",
+        "user_agent_version": __version__,
+        **document.get("node", {}),
+    }
 
 
 class Places:
@@ -169,6 +190,11 @@ class GrpcService:
         call = self._open().stream_unary(method)
         return GrpcStream(self, call(timeout=self.timeout_s, metadata=self._metadata))
 
+    async def exchange(self, method: str) -> GrpcExchange:
+        """A stream of messages both ways. Raises OSError."""
+        call = self._open().stream_stream(method)
+        return GrpcExchange(self, call(timeout=self.timeout_s, metadata=self._metadata))
+
     async def _lost(self, error: Exception) -> NoReturn:
         """The next call chooses a host again."""
         await self.close()
@@ -209,3 +235,36 @@ class GrpcStream:
         with contextlib.suppress(Exception):
             await self._call.done_writing()
             await asyncio.wait_for(self._call, END_WITHIN_S)
+
+
+class GrpcExchange:
+    """One call whose two sides speak when they like. It is over once something raised OSError."""
+
+    def __init__(self, service: GrpcService, call: Any) -> None:
+        self._service = service
+        self._call = call
+
+    async def write(self, message: bytes) -> None:
+        try:
+            await self._call.write(message)
+        except asyncio.InvalidStateError as error:
+            raise OSError("the stream has ended") from error
+        except Exception as error:
+            await self._service._lost(error)
+
+    async def read(self) -> bytes:
+        """The next message; an end, too, is an OSError."""
+        import grpc.aio
+
+        try:
+            message = await self._call.read()
+        except Exception as error:
+            await self._service._lost(error)
+        if message is grpc.aio.EOF:
+            await self._service.close()
+            raise OSError(f"the service ended the stream: {await self._call.details()}")
+        body: bytes = message
+        return body
+
+    def cancel(self) -> None:
+        self._call.cancel()

@@ -21,7 +21,8 @@ _HTTP2 = "http2_protocol_options"
 
 
 def named(tree: Any, *path: str | int) -> Iterator[tuple[tuple[str | int, ...], Document]]:
-    """Every GrpcService of listeners and of the bootstrap's tracing, with its place."""
+    """Every GrpcService of listeners and of the bootstrap's tracing, with its place; those of
+    management servers among them."""
     if not path:
         resources = tree.get("static_resources", {})
         yield from named(resources.get("listeners", ()), "static_resources", "listeners")
@@ -30,6 +31,8 @@ def named(tree: Any, *path: str | int) -> Iterator[tuple[tuple[str | int, ...], 
         for key, value in tree.items():
             if key == "grpc_service":
                 yield (*path, key), value
+            elif key == "grpc_services":
+                yield from (((*path, key, index), each) for index, each in enumerate(value))
             elif isinstance(value, Mapping | list):
                 yield from named(value, *path, key)
     elif isinstance(tree, list):
@@ -53,8 +56,10 @@ def speaks_http2(cluster: Document) -> bool:
 
 
 def strangers(document: Document) -> Iterator[ConfigError]:
-    """Clusters that speak HTTP/2 though no gRPC service names them."""
+    """Clusters that speak HTTP/2 though no gRPC service names them. Routes in files may."""
     names: set[str] | None = None
+    if any(_in_files(document.get("static_resources", {}).get("listeners", ()))):
+        return
     for index, cluster in enumerate(document.get("static_resources", {}).get("clusters", ())):
         found = _http2_of(cluster)
         if found is None:
@@ -69,6 +74,14 @@ def strangers(document: Document) -> Iterator[ConfigError]:
                 format_path(["static_resources", "clusters", index, *found[0]]),
                 "not supported yet by meshcore, but for a cluster that a grpc_service names",
             )
+
+
+def _in_files(listeners: Any) -> Iterator[bool]:
+    for listener in listeners:
+        for chain in listener.get("filter_chains", ()):
+            for each in chain.get("filters", ()):
+                manager = each.get("typed_config", {})
+                yield "rds" in manager or "scoped_rds" in manager.get("scoped_routes", {})
 
 
 def check(document: Document) -> None:

@@ -524,12 +524,33 @@ def _otel_log(tree: Tree) -> Tree:
     return tree
 
 
+def _vhds(tree: Tree) -> Tree:
+    source = tree.get("config_source", {})
+    if "ads" in source:
+        return tree
+    if source.get("api_config_source", {}).get("api_type") != "DELTA_GRPC":
+        raise _invalid("must be ads, or an api_config_source of DELTA_GRPC", "config_source")
+    return tree
+
+
+def _api_config_source(tree: Tree) -> Tree:
+    if tree.get("transport_api_version") == "V2":
+        raise _invalid("V2 is no version any more", "transport_api_version")
+    if tree.get("api_type") in ("GRPC", "DELTA_GRPC"):
+        if tree.get("cluster_names"):
+            raise _invalid("is for REST, and not for gRPC", "cluster_names")
+        if len(tree.get("grpc_services", ())) != 1:
+            raise _invalid("must be exactly one", "grpc_services")
+    return tree
+
+
 HOOKS: Final[dict[str, Callable[[Tree], Tree]]] = {
     "envoy.config.bootstrap.v3.Admin": _listening,
     "envoy.config.bootstrap.v3.Bootstrap.StaticResources": _static_resources,
     "envoy.config.bootstrap.v3.LayeredRuntime": _layered_runtime,
     "envoy.config.cluster.v3.Cluster": _cluster,
     "envoy.config.cluster.v3.Cluster.TransportSocketMatch": _socket_match,
+    "envoy.config.core.v3.ApiConfigSource": _api_config_source,
     "envoy.config.core.v3.GrpcService": _grpc_service,
     "envoy.config.core.v3.HeaderValue": _header_value,
     "envoy.config.core.v3.SubstitutionFormatString": _format,
@@ -541,6 +562,7 @@ HOOKS: Final[dict[str, Callable[[Tree], Tree]]] = {
     "envoy.config.route.v3.DirectResponseAction": _direct_response,
     "envoy.config.route.v3.FilterConfig": _filter_config,
     "envoy.config.route.v3.RouteAction": _unique_upgrades,
+    "envoy.config.route.v3.Vhds": _vhds,
     "envoy.extensions.access_loggers.grpc.v3.CommonGrpcAccessLogConfig": _grpc_log,
     "envoy.extensions.access_loggers.open_telemetry.v3.OpenTelemetryAccessLogConfig": _otel_log,
     "envoy.config.trace.v3.Tracing.Http": _typed,

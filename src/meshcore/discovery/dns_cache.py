@@ -42,7 +42,6 @@ class Workers(Protocol):
     """Who is told: the engine."""
 
     def open_names(self, cache: str, max_hosts: int, max_pending: int) -> None: ...
-    def asked_names(self) -> list[tuple[str, str]]: ...
     def count_names(self, cache: str, hosts: int) -> None: ...
     def set_name(
         self, cache: str, key: str, addresses: Sequence[str], port: int, details: str
@@ -304,12 +303,11 @@ class NameCaches:
         for name in set(self._caches) - named:
             self._caches.pop(name).close()
 
-    def answer(self) -> None:
-        """Looks for what workers have asked."""
-        for name, key in self._workers.asked_names():
-            cache = self._caches.get(name)
-            if cache is not None:
-                cache.load(key)
+    def load(self, name: str, key: str) -> None:
+        """A request waits for a key; of a cache that is not one of these, nothing happens."""
+        cache = self._caches.get(name)
+        if cache is not None:
+            cache.load(key)
 
     def stop(self) -> None:
         for cache in self._caches.values():

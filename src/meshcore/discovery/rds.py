@@ -1,4 +1,5 @@
-"""Routes and scopes of routes from files: RDS and scoped RDS by path (RT-16, RT-59).
+"""Routes and scopes of routes from files: RDS and scoped RDS by path (RT-16, RT-59); and virtual
+hosts that a management server tells, for those or for routes of the bootstrap (VHDS).
 
 A connection manager whose routes are in files is given to the core as one that has them itself, and
 again whenever a file has changed. What a file says wrong is counted and left aside: the routes of
@@ -8,15 +9,19 @@ before stay, or none.
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from meshcore._core.stats import Store
 from meshcore._log import logger as log
 from meshcore.discovery.files import LOOK_S, ResourceFile, path_of
 from meshcore.errors import ConfigError
 from meshcore.routing import RouteTable
+
+if TYPE_CHECKING:
+    from meshcore.xds.vhds import VirtualHosts
 
 __all__ = ["ROUTES", "SCOPES", "FileRoutes", "with_routes"]
 
@@ -118,6 +123,9 @@ class FileRoutes:
         self._stats = stats
         self._known: dict[tuple[str, ...], Subscription] = {}
         self._used: dict[tuple[str, ...], Subscription] = {}
+        self._hosts: dict[tuple[str, ...], VirtualHosts] = {}
+        self._used_hosts: dict[tuple[str, ...], VirtualHosts] = {}
+        self._opened = 0
         self._task: asyncio.Task[None] | None = None
 
     def resolve(self, document: Tree) -> Tree:
@@ -125,10 +133,10 @@ class FileRoutes:
 
         :raises ConfigError: a path leads nowhere.
         """
-        self._used = {}
+        self._used, self._used_hosts = {}, {}
         resources = document.get("static_resources", {})
         listeners = resources.get("listeners", ())
-        if not any("rds" in each or "scoped_routes" in each for each in _managers(listeners)):
+        if not any(_discovers(each) for each in _managers(listeners)):
             self._known = {}
             return document
         path = "static_resources.listeners"
@@ -156,6 +164,9 @@ class FileRoutes:
         if "scoped_routes" in manager:
             scoped = self._scoped(manager["scoped_routes"], prefix, f"{path}.scoped_routes")
             return {"typed_config": {**manager, "scoped_routes": scoped}}
+        if "vhds" in manager.get("route_config", {}):
+            routes = self._with_hosts(manager["route_config"], "vhds")
+            return {"typed_config": {**manager, "route_config": routes}}
         return {}
 
     def _routes(self, rds: Tree, prefix: str, path: str) -> Tree:
@@ -164,11 +175,29 @@ class FileRoutes:
             rds.get("config_source", {}), name, ROUTES, f"{prefix}.rds.{name}", path
         )
         routes = found.resources[0] if found.resources else {"name": name}
+        routes = self._with_hosts(routes, f"{prefix}.rds.vhds")
         return {"validate_clusters": False, **routes}
+
+    def _with_hosts(self, routes: Tree, prefix: str) -> Tree:
+        """With the virtual hosts that a server has told of them."""
+        if "vhds" not in routes:
+            return routes
+        from meshcore.xds.vhds import VirtualHosts
+
+        stats = f"{prefix}.{routes.get('name', '')}"
+        key = (stats, json.dumps(routes["vhds"], sort_keys=True))
+        found = self._hosts.get(key) or self._used_hosts.get(key)
+        if found is None:
+            scope = self._stats.scope(stats.replace(":", "_"))
+            found = VirtualHosts(routes, f"~vhds:{self._opened}", scope)
+            self._opened += 1
+            self._hosts[key] = found
+        self._used_hosts[key] = found
+        return found.for_core(routes)
 
     def _scoped(self, scoped: Tree, prefix: str, path: str) -> Tree:
         if "scoped_rds" not in scoped:
-            return scoped
+            return self._listed(scoped)
         name = scoped.get("name", "")
         source = scoped["scoped_rds"].get("scoped_rds_config_source", {})
         stats = f"{prefix}.scoped_rds.{name}"
@@ -177,8 +206,23 @@ class FileRoutes:
         rest = {k: v for k, v in scoped.items() if k not in ("scoped_rds", "rds_config_source")}
         return {**rest, "scoped_route_configurations_list": {"scoped_route_configurations": told}}
 
+    def _listed(self, scoped: Tree) -> Tree:
+        """Scopes that are told with the bootstrap, and bring their routes along."""
+        told = scoped.get("scoped_route_configurations_list", {})
+        scopes = []
+        for scope in told.get("scoped_route_configurations", ()):
+            if "route_configuration" in scope:
+                routes = self._with_hosts(scope["route_configuration"], "vhds")
+                scope = {**scope, "route_configuration": routes}
+            scopes.append(scope)
+        told = {**told, "scoped_route_configurations": scopes}
+        return {**scoped, "scoped_route_configurations_list": told}
+
     def _scope(self, scope: Tree, scoped: Tree, prefix: str, path: str) -> Tree:
         name = scope.get("route_configuration_name")
+        if "vhds" in scope.get("route_configuration", {}):
+            own = self._with_hosts(scope["route_configuration"], "vhds")
+            return {**scope, "route_configuration": own}
         if not name or "rds_config_source" not in scoped:
             return scope
         rds = {"config_source": scoped["rds_config_source"], "route_config_name": name}
@@ -212,6 +256,12 @@ class FileRoutes:
         if self._task is not None:
             self._task.cancel()
             self._task = None
+        for each in self._hosts.values():
+            each.stop()
+
+    async def stopped(self) -> None:
+        for each in self._hosts.values():
+            await each.stopped()
 
     async def _follow(self, publish: Callable[[], Awaitable[None]]) -> None:
         while True:
@@ -224,9 +274,41 @@ class FileRoutes:
                     except ConfigError as error:
                         each.undo(error)
 
+    # --- virtual hosts that are told ------------------------------------------------------------
+
+    def new_hosts(self) -> list[VirtualHosts]:
+        """Those of the document resolved last that nobody is asked for yet."""
+        return [each for each in self._used_hosts.values() if not each.started]
+
+    def settle(self) -> None:
+        """What was resolved last is in use: the others are let go."""
+        known, self._hosts = self._hosts, dict(self._used_hosts)
+        for key, each in known.items():
+            if key not in self._hosts:
+                each.stop()
+
+    def ask(self, asking: str, key: str) -> None:
+        """A request waits for a virtual host."""
+        for each in self._hosts.values():
+            if each.asking == asking:
+                each.ask(key)
+
+    def as_told(self, routes: Tree) -> tuple[Tree, VirtualHosts | None]:
+        """With the virtual hosts that were told, and by whom; None: there are none."""
+        source = json.dumps(routes.get("vhds"), sort_keys=True)
+        for (stats, vhds), each in self._hosts.items():
+            if vhds == source and stats.rpartition("vhds.")[2] == routes.get("name", ""):
+                return each.merged(routes), each if each.updated_at else None
+        return routes, None
+
     def known(self, kind: str) -> Iterator[Subscription]:
         """Those of one kind that know something."""
         return (each for key, each in self._known.items() if key[0] == kind and each.resources)
+
+
+def _discovers(manager: Tree) -> bool:
+    own = "vhds" in manager.get("route_config", {})
+    return own or "rds" in manager or "scoped_routes" in manager
 
 
 def _managers(listeners: Any) -> Iterator[Tree]:

@@ -67,14 +67,14 @@ def _filled(**lists: list[dict[str, Any]]) -> dict[str, Any]:
 
 def _discovered(routes: FileRoutes) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Route configurations and scopes that came from files."""
-    configs = [
-        {
-            "version_info": each.version,
-            "route_config": {"@type": ROUTES, **each.resources[0]},
-            "last_updated": _moment(each.updated_at),
-        }
-        for each in routes.known(ROUTES)
-    ]
+    configs = []
+    for each in routes.known(ROUTES):
+        config, hosts = routes.as_told(each.resources[0])
+        last = each if hosts is None else hosts
+        dump: dict[str, Any] = {"version_info": last.version} if last.version else {}
+        dump["route_config"] = {"@type": ROUTES, **config}
+        dump["last_updated"] = _moment(last.updated_at)
+        configs.append(dump)
     scopes = [
         {
             "name": each.name,

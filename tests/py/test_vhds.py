@@ -1,0 +1,266 @@
+"""Virtual hosts that a management server tells (RT-59, XDS-13 to XDS-19, XDS-33): meshcore and real
+Envoy at the same kind of server."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import clients
+import peers
+import pytest
+from bootstraps import MANAGER, ROUTER
+from delta_server import DeltaServer, delta_server, resource
+from grpc_collector import HTTP2
+from waiting import wait_until
+
+import meshcore
+from meshcore import ConfigError
+
+Tree = dict[str, Any]
+ROUTES = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration"
+START = {"meshcore": peers.meshcore, "envoy": peers.envoy}
+
+
+def host(name: str, *domains: str, prefix: str = "/") -> Tree:
+    """A virtual host that answers with its name."""
+    response = {"status": 200, "body": {"inline_string": name}}
+    routes = [{"match": {"prefix": prefix}, "direct_response": response}]
+    return {"name": name, "domains": list(domains), "routes": routes}
+
+
+def vhds(**more: Any) -> Tree:
+    api = {
+        "api_type": "DELTA_GRPC",
+        "transport_api_version": "V3",
+        "grpc_services": [{"envoy_grpc": {"cluster_name": "xds"}}],
+    }
+    source = {"api_config_source": api, "resource_api_version": "V3", **more}
+    return {"config_source": source}
+
+
+def route_config(**more: Any) -> Tree:
+    return {"name": "routes", "virtual_hosts": [host("own", "own.com")], "vhds": vhds(), **more}
+
+
+def in_file(path: Path, config: Tree) -> Tree:
+    fresh = path.with_suffix(".new")
+    fresh.write_text(json.dumps({"version_info": "1", "resources": [{"@type": ROUTES, **config}]}))
+    os.replace(fresh, path)
+    source = {"path_config_source": {"path": str(path)}, "resource_api_version": "V3"}
+    return {"rds": {"config_source": source, "route_config_name": config["name"]}}
+
+
+def bootstrap(port: int, *filters: Tree, **routes: Any) -> Tree:
+    manager = {
+        "@type": MANAGER,
+        "stat_prefix": "in",
+        "http_filters": [*filters, {"name": "router", "typed_config": {"@type": ROUTER}}],
+        **routes,
+    }
+    address = {"socket_address": {"address": "127.0.0.1", "port_value": "$port"}}
+    admin = {"socket_address": {"address": "127.0.0.1", "port_value": "$admin_port"}}
+    chains = [{"filters": [{"name": "hcm", "typed_config": manager}]}]
+    listener = {"name": "main", "address": address, "filter_chains": chains}
+    where = {"socket_address": {"address": "127.0.0.1", "port_value": port}}
+    endpoints = [{"lb_endpoints": [{"endpoint": {"address": where}}]}]
+    assignment = {"cluster_name": "xds", "endpoints": endpoints}
+    cluster = {"name": "xds", "type": "STATIC", **HTTP2, "load_assignment": assignment}
+    return {
+        "node": {"id": "node", "cluster": "nodes"},
+        "admin": {"address": admin},
+        "static_resources": {"listeners": [listener], "clusters": [cluster]},
+    }
+
+
+class Side:
+    """One of the two programs with its own management server."""
+
+    def __init__(self, name: str, stack: ExitStack) -> None:
+        self.name = name
+        self._stack = stack
+        self.xds: DeltaServer = stack.enter_context(delta_server())
+        self.server: peers.Server
+
+    def begin(self, config: Callable[[int], Tree], *first: Tree) -> None:
+        """Starts the program, which waits for the first virtual hosts."""
+        found: list[peers.Server] = []
+
+        def start() -> None:
+            found.append(self._stack.enter_context(START[self.name](config(self.xds.port))))
+
+        thread = threading.Thread(target=start)
+        thread.start()
+        self.xds.send(*(first or (resource("routes/first", host("first", "first.com")),)))
+        thread.join()
+        (self.server,) = found
+
+    def ask(self, name: str, path: str = "/") -> tuple[int, str]:
+        reply = clients.fetch(self.server.port, path, host=name)
+        return reply.status, reply.body.decode()
+
+    def send(self, *resources: Tree, removed: tuple[str, ...] = ()) -> bool:
+        """Whether what was sent is accepted."""
+        answer = self.xds.send(*resources, removed=removed)
+        assert "resource_names_subscribe" not in answer
+        error = answer.get("error_detail")
+        assert error is None or (error["code"] == 13 and error["message"])
+        return error is None
+
+    def admin(self, path: str) -> str:
+        url = f"http://127.0.0.1:{self.server.admin_port}{path}"
+        with urllib.request.urlopen(url) as reply:
+            text: str = reply.read().decode()
+            return text
+
+    def stats(self, prefix: str) -> dict[str, str]:
+        """But for those of time."""
+        lines = (line.partition(": ") for line in self.admin("/stats").splitlines())
+        return {
+            name.removeprefix(prefix): value
+            for name, _, value in lines
+            if name.startswith(prefix) and not name.endswith(("update_time", "update_duration"))
+        }
+
+
+@pytest.fixture(params=["meshcore", pytest.param("envoy", marks=pytest.mark.oracle)])
+def side(request: pytest.FixtureRequest) -> Iterator[Side]:
+    """Both must do the same."""
+    with ExitStack() as stack:
+        yield Side(request.param, stack)
+
+
+def test_told(side: Side, tmp_path: Path) -> None:
+    """What is told comes and goes, and what is wrong is refused as a whole."""
+    routes = in_file(tmp_path / "routes.json", route_config())
+    named = resource("routes/b", host("routes/b", "b.com"))
+    side.begin(lambda port: bootstrap(port, **routes), named)
+    assert side.xds.asked() == [{}]  # everything
+    assert [side.ask(name) for name in ("own.com", "b.com", "c.com")] == [
+        (200, "own"),
+        (200, "routes/b"),
+        (404, ""),
+    ]
+    assert side.send(resource("routes/c", host("c", "c.com")), removed=("routes/b",))
+    assert [side.ask(name)[0] for name in ("own.com", "b.com", "c.com")] == [200, 404, 200]
+    assert side.send(removed=("routes/c", "routes/unknown"))  # no virtual host has that name
+    assert side.send(resource("other/d", host("d", "d.com")))  # another configuration's
+    assert side.send({"name": "routes/none", "aliases": ["routes/none.com"]})
+    unknown = {"match": {"prefix": "/"}, "route": {"cluster": "nowhere"}}
+    assert side.send(resource("routes/e", {"name": "e", "domains": ["e.com"], "routes": [unknown]}))
+    no_regex = {"safe_regex": {"regex": "("}}
+    bad_route = {"match": no_regex, "direct_response": {"status": 200}}
+    fine = resource("routes/f", host("f", "f.com"))
+    for wrong in (
+        [resource("routes/x", host("x", "c.com"))],
+        [resource("routes/x", host("x", "own.com"))],
+        [fine, resource("routes/x", {"name": "x"})],
+        [fine, resource("routes/x", {"name": "x", "domains": ["x"], "routes": [bad_route]})],
+        [fine, fine],
+        [{"name": "routes/x", "version": "1"}],
+        [{"name": "routes/x", "version": "1", "resource": {"@type": ROUTES, "name": "a"}}],
+    ):
+        assert not side.send(*wrong)
+    assert not side.send(fine, removed=("routes/f",))
+    names = ("own.com", "b.com", "c.com", "d.com", "e.com", "f.com")
+    assert [side.ask(name)[0] for name in names] == [200, 404, 200, 404, 503, 404]
+    assert side.stats("http.in.rds.vhds.routes.") == {
+        "config_reload": "4",
+        "control_plane.connected_state": "1",
+        "control_plane.identifier": '""',
+        "control_plane.pending_requests": "0",
+        "control_plane.rate_limit_enforced": "0",
+        "init_fetch_timeout": "0",
+        "update_attempt": "17",
+        "update_empty": "0",
+        "update_failure": "0",
+        "update_rejected": "8",
+        "update_success": "5",
+        "version": "17241709254077376921",
+        "version_text": '""',
+    }
+    dumps = json.loads(side.admin("/config_dump"))["configs"]
+    (dump,) = (each for each in dumps if each["@type"].endswith(".RoutesConfigDump"))
+    (routes,) = dump["dynamic_route_configs"]
+    assert [each["name"] for each in routes["route_config"]["virtual_hosts"]] == ["own", "c", "e"]
+    assert routes["route_config"]["vhds"] == vhds()
+
+
+def test_another_stream(side: Side) -> None:
+    """After the end of a stream the next one tells what is held."""
+    side.begin(lambda port: bootstrap(port, route_config=route_config()))
+    assert side.send(resource("routes/a", host("routes/a", "a.com"), version="7"))
+    assert side.send({"name": "routes/a", "version": "7"})  # it lives on
+    assert not side.send({"name": "routes/a", "version": "8"})
+    assert side.ask("a.com") == (200, "routes/a")
+    side.xds.end_streams()
+    wait_until(lambda: len(side.xds.streams) == 2)
+    assert side.xds.asked() == [
+        {"initial_resource_versions": {"routes/first": "1", "routes/a": "7"}}
+    ]
+    assert side.ask("a.com") == (200, "routes/a")
+    assert side.send(removed=("routes/a",))
+    assert side.ask("a.com") == (404, "")
+    side.xds.end_streams()
+    wait_until(lambda: len(side.xds.streams) == 3)
+    assert side.xds.asked() == [{"initial_resource_versions": {"routes/first": "1"}}]
+    stats = side.stats("vhds.routes.")
+    assert {
+        name: stats[name] for name in ("config_reload", "update_failure", "update_success")
+    } == {
+        "config_reload": "3",
+        "update_failure": "2",
+        "update_success": "3",
+    }
+
+
+def test_no_server(side: Side) -> None:
+    """What does not come in time is not waited for, and is taken when it comes."""
+    config = route_config(vhds=vhds(initial_fetch_timeout="0.2s"))
+    port = peers.free_port()
+    with ExitStack() as stack:
+        side.server = stack.enter_context(START[side.name](bootstrap(port, route_config=config)))
+        assert side.ask("own.com") == (200, "own")
+        assert side.stats("vhds.routes.")["init_fetch_timeout"] == "1"
+        side.xds = stack.enter_context(delta_server(port))
+        assert side.send(resource("routes/a", host("a", "a.com")))
+        assert side.ask("a.com") == (200, "a")
+
+
+def wrong(**api: Any) -> Tree:
+    source = vhds()["config_source"]
+    return {"config_source": {**source, "api_config_source": source["api_config_source"] | api}}
+
+
+WRONG = [
+    {"config_source": {"path_config_source": {"path": "/"}}},
+    {},
+    wrong(api_type="GRPC"),
+    wrong(api_type="REST"),
+    wrong(grpc_services=[]),
+    wrong(cluster_names=["xds"]),
+    wrong(transport_api_version="V2"),
+]
+
+
+@pytest.mark.parametrize("config", WRONG)
+def test_what_is_refused(config: Tree) -> None:
+    tree = bootstrap(1, route_config=route_config(vhds=config))
+    tree.pop("admin")
+    tree["static_resources"]["listeners"][0]["address"]["socket_address"]["port_value"] = 0
+    with pytest.raises(ConfigError) as caught:
+        meshcore.Gateway(tree)
+    assert ".route_config.vhds" in caught.value.path
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("config", WRONG)
+def test_envoy_refuses_it_too(config: Tree) -> None:
+    accepted, _ = peers.envoy_accepts(bootstrap(1, route_config=route_config(vhds=config)))
+    assert not accepted
