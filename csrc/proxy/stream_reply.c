@@ -121,7 +121,7 @@ void mc_stream_reply(mc_stream *stream, const mc_reply *reply) {
         stream->details = reply->details;
         stream->details_class = reply->details_class;
     }
-    if (stream->headers_sent || stream->local_reply) { /* HC-4: too late for a reply */
+    if (stream->headers_sent) { /* HC-4: too late for a reply */
         mc_stream_reset(stream, reply->flags, reply->details);
         return;
     }
@@ -157,7 +157,7 @@ void mc_stream_reply(mc_stream *stream, const mc_reply *reply) {
         return;
     }
     mc_chain_headers(&stream->filters, MC_ENCODE, body.n == 0);
-    if (body.n > 0) {
+    if (body.n > 0 && stream->response == headers) { /* unless a filter answered in its place */
         mc_chain_data(&stream->filters, MC_ENCODE, body, true);
     }
 }

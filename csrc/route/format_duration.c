@@ -62,11 +62,9 @@ uint64_t *mc_format_point_by_name(mc_stream_info *info, mc_slice name) {
     return NULL;
 }
 
-/* Any other name is one that somebody may give a point of time at run time. */
+/* Any other name is one that somebody may give a point of time at run time. What begins the request is the start, unless
+ * somebody says otherwise. */
 static uint64_t point_at(const mc_stream_info *info, mc_slice name) {
-    if (mc_slice_eq(name, MC_SLICE("DS_RX_BEG"))) {
-        return 0;
-    }
     for (size_t i = 0; i < sizeof points / sizeof *points; i++) {
         if (mc_slice_eq(mc_slice_cstr(points[i].name), name)) {
             return *(const uint64_t *)((const char *)info + points[i].offset);
@@ -77,7 +75,7 @@ static uint64_t point_at(const mc_stream_info *info, mc_slice name) {
             return info->points[i].ns;
         }
     }
-    return MC_NO_TIME;
+    return mc_slice_eq(name, MC_SLICE("DS_RX_BEG")) ? 0 : MC_NO_TIME;
 }
 
 MC_FORMAT_PARSER(mc_format_parse_common_duration) {

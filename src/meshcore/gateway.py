@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import operator
 import os
 import threading
 from pathlib import Path
@@ -64,7 +65,7 @@ class Gateway:
         log_flush_kib: int = 64,
         span_exporters: Sequence[SpanExporter] = (),
     ) -> None:
-        workers = len(os.sched_getaffinity(0)) if workers is None else workers
+        workers = len(os.sched_getaffinity(0)) if workers is None else operator.index(workers)
         if not 0 <= workers <= 256:
             raise ValueError(f"workers must be between 0 and 256, not {workers}")
         self._allow_unsupported = allow_unsupported

@@ -17,11 +17,13 @@ For example:
 
 from __future__ import annotations
 
+import operator
 import re
 from collections.abc import Iterable, Mapping
-from typing import AnyStr, NamedTuple, TypeAlias, TypeVar
+from typing import Any, AnyStr, NamedTuple, TypeAlias, TypeVar
 
 from meshcore._core import http as _http
+from meshcore._core.context import header_list
 from meshcore.errors import ProtocolError
 
 __all__ = [
@@ -87,9 +89,19 @@ Text: TypeAlias = str | bytes
 Headers: TypeAlias = Iterable[tuple[Text, Text]] | Mapping[str, str]
 HeaderList: TypeAlias = list[tuple[Text, Text]]
 
+_VERBS = frozenset("append format from get has is parse remove sanitize strip to valid".split())
+_U16, _U32, _U64 = 2**16 - 1, 2**32 - 1, 2**64 - 1
 _PATH_REFUSED = "path_normalization_failed"
 _KEEPING = ("KEEP_UNCHANGED", "IMPLEMENTATION_SPECIFIC_DEFAULT")
 _UNESCAPING = ("UNESCAPE_AND_FORWARD", "UNESCAPE_AND_REDIRECT")
+
+
+def __getattr__(name: str) -> Any:
+    """Of a name that is not there: those that share a noun with it."""
+    nouns = set(name.lower().split("_")) - _VERBS
+    near = [known for known in __all__ if nouns & {*known.lower().split("_")}]
+    hint = f"; there are {', '.join(near)}" if near else ""
+    raise AttributeError(f"module 'meshcore.http' has no attribute {name!r}{hint}")
 
 
 def _octets(value: Text) -> bytes:
@@ -111,14 +123,18 @@ def _string(value: bytes) -> str:
     return value.decode("utf-8", "surrogateescape")
 
 
-def _items(headers: Headers) -> Iterable[tuple[Text, Text]]:
-    return headers.items() if isinstance(headers, Mapping) else headers
+def _number(name: str, value: int, maximum: int) -> int:
+    """`value`, a whole number from 0 to `maximum`; else TypeError or ValueError."""
+    number = operator.index(value)
+    if not 0 <= number <= maximum:
+        raise ValueError(f"{name} must be from 0 to {maximum}, not {value}")
+    return number
 
 
 def _values(headers: Headers, name: bytes) -> list[bytes]:
     """All values of a header; `host` and `:authority` are one."""
     names = {name, b"host", b":authority"} if name in (b"host", b":authority") else {name}
-    return [_octets(v) for n, v in _items(headers) if _octets(n).lower() in names]
+    return [_octets(v) for n, v in header_list(headers) if _octets(n).lower() in names]
 
 
 def _value(headers: Headers, name: bytes) -> bytes | None:
@@ -432,6 +448,12 @@ def parse_url(url: Text) -> Url:
     )
 
 
+def _port(digits: bytes) -> int | None:
+    """Leading zeros are none of its five digits."""
+    port = digits.lstrip(b"0") or digits[:1]
+    return int(port) if port.isdigit() and len(port) <= 5 and int(port) <= _U16 else None
+
+
 def _is_ip(host: str) -> bool:
     return _http.xff_address(_octets(host)) is not None if host == host.strip(" \t,") else False
 
@@ -443,8 +465,7 @@ def parse_authority(authority: Text) -> Authority:
     name, colon, digits = host.rpartition(":")
     if colon and not host.endswith("]"):
         host = name
-        if digits.isascii() and digits.isdigit() and int(digits) <= 65535:
-            port = int(digits)
+        port = _port(_octets(digits))
     inner = host[1:-1] if host.startswith("[") and host.endswith("]") else host
     is_ip = _is_ip(inner)
     return Authority(inner if is_ip else host, port, is_ip)
@@ -453,8 +474,7 @@ def parse_authority(authority: Text) -> Authority:
 def port_from_host(host: Text) -> int | None:
     """The number behind the last colon that is not inside brackets; None without one."""
     octets = _octets(host)
-    digits = octets[_http.port_start(octets) + 1 :]
-    return int(digits) if digits.isdigit() and int(digits) <= 65535 else None
+    return _port(octets[_http.port_start(octets) + 1 :])
 
 
 def strip_port_from_host(host: AnyStr, listener_port: int | None = None) -> AnyStr:
@@ -465,7 +485,7 @@ def strip_port_from_host(host: AnyStr, listener_port: int | None = None) -> AnyS
     octets = _octets(host)
     if listener_port is None:
         return _like(host, _http.host_normalize(octets, strip_any_port=True))
-    if listener_port == 0:
+    if _number("listener_port", listener_port, _U16) == 0:
         return _like(host, octets)
     return _like(host, _http.host_normalize(octets, port=listener_port))
 
@@ -489,9 +509,8 @@ def normalize_host(
     """
     if strip_any_host_port and strip_matching_host_port is not None:
         raise ValueError("strip_any_host_port and strip_matching_host_port exclude each other")
-    done = _http.host_normalize(
-        _octets(host), strip_trailing_host_dot, strip_any_host_port, strip_matching_host_port or 0
-    )
+    port = _number("strip_matching_host_port", strip_matching_host_port or 0, _U16)
+    done = _http.host_normalize(_octets(host), strip_trailing_host_dot, strip_any_host_port, port)
     return _like(host, done)
 
 
@@ -552,7 +571,7 @@ def last_address_from_xff(xff: Text, num_to_skip: int = 0) -> str | None:
 
     None when the list is too short, or that entry is not an IP address.
     """
-    return _http.xff_address(_octets(xff), num_to_skip)
+    return _http.xff_address(_octets(xff), _number("num_to_skip", num_to_skip, _U32))
 
 
 def client_address_from_xff(
@@ -569,6 +588,7 @@ def client_address_from_xff(
     `remote_address`, the peer, is the answer when the list has none.
     """
     found: str | None = None
+    _number("trusted_hops", trusted_hops, _U32)
     if xff is not None and not use_remote_address:
         found = last_address_from_xff(xff, trusted_hops)
     elif xff is not None and trusted_hops > 0:
@@ -622,7 +642,7 @@ def remove_hop_by_hop(headers: Headers, *, response: bool = False) -> HeaderList
     reduced to ``trailers``, or goes.
     """
     gone = {b"transfer-encoding", b"keep-alive", b"proxy-connection"}
-    items = list(_items(headers))
+    items = header_list(headers)
     upgrade = _passes_upgrade(items)
     if not upgrade:
         gone |= {b"connection", b"upgrade"}
@@ -653,7 +673,7 @@ def sanitize_connection_header(headers: Headers) -> HeaderList:
     it lists that. Raises ProtocolError (a ValueError; reply code 400) for ten tokens or more, for
     ``te`` of 256 bytes or more, and when a header that the proxy answers for is nominated.
     """
-    items = list(_items(headers))
+    items = header_list(headers)
     if _passes_upgrade(items):
         return items
     tokens = _tokens(_values(items, b"connection"))
@@ -715,7 +735,7 @@ def choose_encoding(
     preferred = set(choose_first)
     accept = None if accept_encoding is None else _octets(accept_encoding)
     chosen = _http.choose_coding(
-        accept, [name.encode() for name in names], [name in preferred for name in names]
+        accept, [_octets(name) for name in names], [name in preferred for name in names]
     )
     return names[chosen] if chosen >= 0 else None
 
@@ -744,12 +764,13 @@ def is_grpc_response(headers: Headers, end_stream: bool = False) -> bool:
 
 def http_to_grpc_status(status: int) -> int:
     """The gRPC status that a local reply has for an HTTP status."""
-    return _http.grpc_from_http(status)
+    return _http.grpc_from_http(_number("status", status, _U16))
 
 
 def grpc_to_http_status(grpc_status: int) -> int:
     """The HTTP status that a gRPC status counts as; 500 for what is not one."""
-    return _http.grpc_to_http(grpc_status) if grpc_status >= 0 else 500
+    number = operator.index(grpc_status)
+    return _http.grpc_to_http(number) if 0 <= number <= _U32 else 500
 
 
 def parse_grpc_timeout(value: Text) -> int | None:
@@ -759,7 +780,7 @@ def parse_grpc_timeout(value: Text) -> int | None:
 
 def format_grpc_timeout(milliseconds: int) -> str:
     """The finest unit from milliseconds to hours of which eight digits are enough."""
-    return _http.grpc_timeout_write(milliseconds)
+    return _http.grpc_timeout_write(_number("milliseconds", milliseconds, _U64))
 
 
 # --- the rest -------------------------------------------------------------------------------------
@@ -767,7 +788,7 @@ def format_grpc_timeout(milliseconds: int) -> str:
 
 def reason_phrase(status: int) -> str:
     """``OK`` for 200; ``Unknown`` for a status without a registered phrase."""
-    return _http.reason(status)
+    return _http.reason(_number("status", status, _U16))
 
 
 def format_http_date(unix_seconds: float) -> str:

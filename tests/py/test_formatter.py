@@ -42,7 +42,7 @@ CONTEXT = {
         },
     },
     "upstream_server_name": "up.com",
-    "time_points": {"US_RX_BEG": 5, "mine": 8},
+    "time_points": {"DS_RX_BEG": 2, "US_RX_BEG": 5, "mine": 8},
     "access_log_type": "DownstreamEnd",
 }
 
@@ -57,6 +57,7 @@ CONTEXT = {
         ("%START_TIME%", "2018-04-03T23:06:09.123Z"),
         ("%START_TIME(%s.%6f)% %EMIT_TIME(%s.%3f)%", "1522796769.123456 1522796769.135"),
         ("%DURATION% %REQUEST_DURATION% %RESPONSE_DURATION%", "12 3 5"),
+        ("%COMMON_DURATION(DS_RX_BEG:mine)%", "6"),
         ("%COMMON_DURATION(US_RX_BEG:mine:us)% %COMMON_DURATION(mine:US_RX_BEG)%", "3000 -"),
         ("%RESPONSE_CODE% %RESPONSE_FLAGS% %RESPONSE_CODE_DETAILS%", "200 UH,URX via_upstream"),
         ("%BYTES_SENT% %BYTES_RECEIVED%", f"{2**40} 0"),

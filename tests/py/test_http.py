@@ -315,6 +315,43 @@ def test_other_types_are_refused():
                 function(value)
 
 
+@pytest.mark.parametrize(
+    ("call", "error", "text"),
+    [
+        (lambda: http.is_upgrade(5), TypeError, "headers must be pairs"),
+        (lambda: http.is_upgrade("connection: upgrade"), TypeError, "headers must be pairs"),
+        (lambda: http.is_upgrade(["ab"]), TypeError, "a pair of name and value, not 'ab'"),
+        (lambda: http.is_upgrade([("a", "b", "c")]), TypeError, "a pair of name and value"),
+        (lambda: http.reason_phrase(-1), ValueError, "status must be from 0 to 65535, not -1"),
+        (lambda: http.http_to_grpc_status(1 << 70), ValueError, "status"),
+        (lambda: http.format_grpc_timeout(-1), ValueError, "milliseconds"),
+        (lambda: http.last_address_from_xff("1.1.1.1", -1), ValueError, "num_to_skip"),
+        (lambda: http.client_address_from_xff("1.1.1.1", -1), ValueError, "trusted_hops"),
+        (lambda: http.strip_port_from_host("h:80", 70000), ValueError, "listener_port"),
+        (lambda: http.strip_port, AttributeError, "strip_port_from_host"),
+        (lambda: http.parse_xff, AttributeError, "last_address_from_xff"),
+        (lambda: http.nothing_like_it, AttributeError, "'nothing_like_it'$"),
+    ],
+)
+def test_misuse_is_named(call, error, text):
+    with pytest.raises(error, match=text):
+        call()
+
+
+def test_values_of_one_header_may_stand_in_a_list():
+    headers = {"cookie": ["a=1", "b=2"], "connection": ["upgrade", "x"], "upgrade": "websocket"}
+    assert http.parse_cookies(headers) == {"a": "1", "b": "2"}
+    assert http.is_websocket_upgrade(headers)
+
+
+def test_a_port_of_any_length_is_no_fault():
+    for digits in ("9" * 5000, "70000", "", "x"):
+        assert http.port_from_host(f"h:{digits}") is None
+        assert http.parse_authority(f"h:{digits}") == ("h", None, False)
+    assert http.parse_authority("h:" + "0" * 5000 + "80").port == 80
+    assert http.port_from_host("[::1]:00") == 0
+
+
 # --- forwarding headers ---------------------------------------------------------------------------
 
 

@@ -356,3 +356,17 @@ def test_render_checks_its_arguments():
         snapshot.render("text", buckets="all")
     assert snapshot.render("text") == b""
     assert Store().overflow == {"counter": 0, "gauge": 0, "histogram": 0, "text": 0}
+
+
+@pytest.mark.parametrize(
+    ("call", "text"),
+    [
+        (lambda store: store.counter(None), "a stat's name must be str, not NoneType"),
+        (lambda store: store.counter("a", ["b"]), "tags must be a mapping of str to str"),
+        (lambda store: store.counter("a", {"code": 200}), "must be str, not 'code': 200"),
+        (lambda store: store.scope(5), "a prefix must be str, not int"),
+    ],
+)
+def test_misuse_is_named(call, text):
+    with pytest.raises(TypeError, match=text):
+        call(Store())

@@ -25,6 +25,5 @@ cdef bint is_host(mc_slice name) noexcept
 cdef bint has_authority(headers) except -1
 # Appends (name, value) pairs, a list or a mapping of str or bytes.
 cdef int add_headers(mc_headers *headers, object pairs) except -1
-# A mapping's headers, each value by itself. TypeError for what is no pair and would come apart.
-cdef object pairs_of(object mapping)
-cdef int check_pair(object item) except -1
+# Of pairs or a mapping: each value by itself. TypeError for what is neither.
+cpdef list header_list(object headers)

@@ -65,22 +65,38 @@ cdef bytes octets(object value, str what):
     raise TypeError(f"{what} must be str or bytes, not {type(value).__name__}")
 
 
-cdef object pairs_of(object mapping):
-    """A mapping's headers; a list is a header's values, one after the other."""
-    cdef list out = []
-    for name, value in mapping.items():
-        if isinstance(value, (list, tuple)):
-            out += [(name, each) for each in value]
-        else:
-            out.append((name, value))
+cpdef list header_list(object headers):
+    """Headers as a list of pairs; in a mapping, a list holds the values of one header."""
+    cdef list out
+    if isinstance(headers, (list, tuple)):
+        out = list(headers)
+    elif hasattr(headers, "items"):
+        out = []
+        for name, value in headers.items():
+            if isinstance(value, (list, tuple)):
+                out += [(name, each) for each in value]
+            else:
+                out.append((name, value))
+    elif hasattr(headers, "__iter__") and not isinstance(headers, (str, bytes)):
+        out = list(headers)
+    else:
+        raise TypeError(
+            "headers must be pairs of name and value, or a mapping, "
+            f"not {type(headers).__name__}"
+        )
+    for pair in out:
+        if not is_pair(pair):
+            raise TypeError(f"a header must be a pair of name and value, not {pair!r}")
     return out
 
 
-cdef int check_pair(object item) except -1:
-    """What would come apart into something else than a name and a value."""
-    if isinstance(item, (str, bytes, dict)):
-        raise TypeError(f"a header must be a pair of name and value, not {item!r}")
-    return 0
+cdef bint is_pair(object item) except -1:
+    """Not what would come apart into two of something else, such as letters."""
+    if isinstance(item, (tuple, list)):
+        return len(item) == 2
+    if isinstance(item, (str, bytes, dict, set, frozenset)) or not hasattr(item, "__len__"):
+        return False
+    return len(item) == 2
 
 
 cdef bint is_host(mc_slice name) noexcept:
@@ -98,12 +114,8 @@ cdef bint has_authority(headers) except -1:
 
 cdef int add_headers(mc_headers *headers, object pairs) except -1:
     cdef bytes name, value
-    if isinstance(pairs, (str, bytes)):
-        raise TypeError("headers must be a mapping or a list of pairs, not text")
-    pairs = pairs_of(pairs) if hasattr(pairs, "items") else list(pairs)
-    for pair in pairs:
-        check_pair(pair)
-        key, text = pair
+    pairs = header_list(pairs)
+    for key, text in pairs:
         name = octets(key, "a header name")
         value = octets(text, "a header value")
         if not name:

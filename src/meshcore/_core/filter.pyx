@@ -52,8 +52,8 @@ from meshcore._core.chttp cimport (
     mc_headers_set,
 )
 
+import _thread
 import inspect
-
 
 from meshcore.filters.http import Headers, Request, Response
 
@@ -148,10 +148,33 @@ cdef int send_reply(mc_filter *filter, reply) except -1:
     return 0
 
 
-cdef object failed(method):
-    name = getattr(method, "__qualname__", method)
-    log.exception("the filter method %s failed; the request is answered 500", name)
+cdef str name_of(method):
+    return getattr(method, "__qualname__", repr(method))
+
+
+cdef object refusal():
+    """What goes out when a method gave no answer: a filter that fails lets nothing pass."""
     return Response(500, body="the gateway's filter failed")
+
+
+cdef object failed(method):
+    log.exception("the filter method %s failed; the request is answered 500", name_of(method))
+    return refusal()
+
+
+cdef object checked(method, reply):
+    """What a method may return: None, a Response or its status."""
+    if reply is None or isinstance(reply, Response):
+        return reply
+    if isinstance(reply, int) and not isinstance(reply, bool):
+        return Response(reply)
+    kind = type(reply).__name__
+    if inspect.iscoroutine(reply):
+        reply.close()
+        kind += " that was not awaited"
+    raise TypeError(
+        f"{name_of(method)} must return None, a meshcore.Response or a status, not a {kind}"
+    )
 
 
 cdef object make_request(mc_filter *filter, bint response_side):
@@ -165,9 +188,7 @@ cdef object make_request(mc_filter *filter, bint response_side):
 
 cdef int finish_call(mc_filter *filter, request, reply, bint response_side) except -1:
     """Applies what a method did. 1: it answered the request itself."""
-    if isinstance(reply, int):
-        reply = Response(reply)
-    if reply is not None and not response_side:
+    if reply is not None:
         send_reply(filter, reply)
         return 1
     if response_side:
@@ -197,12 +218,15 @@ cdef class _Call:
     cdef bint response_side
 
     async def run(self):
-        reply = None
+        reply = refusal()  # of a method that is cancelled
         try:
-            reply = await (
-                self.method(self.request, self.request.response)
-                if self.response_side
-                else self.method(self.request)
+            reply = checked(
+                self.method,
+                await (
+                    self.method(self.request, self.request.response)
+                    if self.response_side
+                    else self.method(self.request)
+                ),
             )
         except Exception:
             reply = failed(self.method)
@@ -316,10 +340,12 @@ cdef mc_filter_status call_method(mc_filter *filter, bint response_side) noexcep
             return MC_FILTER_STOP
         request = make_request(filter, response_side)
         reply = method(request, request.response) if response_side else method(request)
-        if finish_call(filter, request, reply, response_side):
+        if finish_call(filter, request, checked(method, reply), response_side):
             return MC_FILTER_STOP
-    except Exception:
+    except BaseException as error:  # one that left through C would end the process
         reply = failed(method)
+        if isinstance(error, KeyboardInterrupt):
+            _thread.interrupt_main()
         try:
             send_reply(filter, reply)
         except Exception:

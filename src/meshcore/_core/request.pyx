@@ -18,7 +18,7 @@ from meshcore._core.cbase cimport (
     slice_str,
 )
 from meshcore._core.chttp cimport mc_header, mc_headers_add, mc_headers_init
-from meshcore._core.context cimport Context, check_pair, has_authority, is_host, pairs_of
+from meshcore._core.context cimport Context, has_authority, header_list, is_host
 
 __all__ = []
 
@@ -50,12 +50,8 @@ cdef void end(call *c) noexcept:
 
 cdef int fill(call *c, headers) except -1:
     cdef mc_slice name_slice, value_slice
-    if not isinstance(headers, list):
-        headers = pairs_of(headers) if hasattr(headers, "items") else list(headers)
-    for pair in headers:
-        if not isinstance(pair, tuple):
-            check_pair(pair)
-        name, value = pair
+    cdef list pairs = header_list(headers)
+    for name, value in pairs:
         if c.headers.count == 0:
             c.as_bytes = isinstance(name, bytes)
         if not PyUnicode_Check(name) or not PyUnicode_IS_ASCII(name):
@@ -66,7 +62,7 @@ cdef int fill(call *c, headers) except -1:
         value_slice = borrowed(value)
         if name_slice.n == 0:
             raise ValueError("a header name must not be empty")
-        if is_host(name_slice) and not has_authority(headers):
+        if is_host(name_slice) and not has_authority(pairs):
             name_slice = mc_slice_of(":authority", 10)
         check(mc_headers_add(&c.headers, name_slice, value_slice))
     return 0

@@ -208,9 +208,27 @@ cdef int _label(Store store, mc_stat stat, str extracted, tags) except -1:
     return 0 if status == MC_EEXIST else check(status)
 
 
-cdef Stat _make(type cls, Store store, mc_stat_kind kind, mc_unit unit, str name, tags):
+cdef list _sorted_tags(tags):
+    if tags is None:
+        return []
+    if not hasattr(tags, "items"):
+        raise TypeError(f"tags must be a mapping of str to str, not {type(tags).__name__}")
+    for name, value in tags.items():
+        if not isinstance(name, str) or not isinstance(value, str):
+            raise TypeError(f"a tag's name and value must be str, not {name!r}: {value!r}")
+    return sorted(tags.items())
+
+
+cdef str _text_of(text, what):
+    if not isinstance(text, str):
+        raise TypeError(f"{what} must be str, not {type(text).__name__}")
+    return text
+
+
+cdef Stat _make(type cls, Store store, mc_stat_kind kind, mc_unit unit, title, tags):
     cdef Stat self = cls.__new__(cls, MADE_HERE)
-    cdef list pairs = sorted(tags.items()) if tags else []
+    cdef str name = _text_of(title, "a stat's name")
+    cdef list pairs = _sorted_tags(tags)
     cdef bytes full
     self.store = store
     self.slabs = store.slabs
@@ -238,7 +256,7 @@ class Scope:
     __slots__ = ("_prefix", "_store")
 
     def __init__(self, store, prefix):
-        clean = prefix.removesuffix(".").removeprefix(".")
+        clean = _text_of(prefix, "a prefix").removesuffix(".").removeprefix(".")
         for unwanted in ("://", ":/", ":", "\0"):
             clean = clean.replace(unwanted, "_")
         self._store = store

@@ -6,6 +6,7 @@ import contextlib
 import json
 import logging
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -36,6 +37,8 @@ log = logging.getLogger("meshcore")
 log.addHandler(logging.NullHandler())
 
 Overlay = str | Mapping[str, Any]
+# Text that can only be meant as a path: one word with a suffix of `load_file`'s.
+_FILE_NAME = re.compile(r"[^\s:{}\[\]]+\.(?:ya?ml|json|pb|pb_text)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,12 +186,17 @@ def tree_of(source: Any, type_: str) -> Any:
     if isinstance(source, Mapping):
         return source
     if isinstance(source, str):
+        if _FILE_NAME.fullmatch(source):
+            raise ConfigError("", f"is a file's name, not text: give pathlib.Path({source!r})")
         return _text(source)
     if isinstance(source, os.PathLike):
         return _file(Path(source), type_)
     if hasattr(source, "DESCRIPTOR") and hasattr(source, "SerializeToString"):
         return _message_tree(source, type_)
-    raise TypeError(f"a configuration cannot be a {type(source).__name__}")
+    raise TypeError(
+        "a configuration must be a mapping, YAML or JSON text, a path object or a message, "
+        f"not {type(source).__name__}"
+    )
 
 
 def _text(source: str) -> Any:

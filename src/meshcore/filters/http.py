@@ -21,14 +21,18 @@ A filter is a class or a function registered under a name; a listener's ``http_f
 response_headers)`` before the response leaves. A plain method runs on the worker's thread, which
 serves nobody else meanwhile: keep it short and never block. An ``async def`` stops only its own
 request and runs on the gateway's control loop. Returning a :class:`Response` (or a status number)
-from ``on_request_headers`` answers the request at once.
+answers the request at once, in place of the response that ``on_response_headers`` sees. A method
+that raises, or is cancelled, answers 500: a filter that fails lets nothing pass.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator, MutableMapping
+import operator
+from collections.abc import Callable, ItemsView, Iterable, Iterator, Mapping, MutableMapping
 from typing import Any, TypeVar
+
+from meshcore.http import is_valid_header_name
 
 __all__ = ["Headers", "Request", "Response", "http_filter", "registered"]
 
@@ -99,15 +103,33 @@ class Headers(MutableMapping[str, str]):
         """Every entry, in order."""
         return list(self._items)
 
+    def items(self) -> ItemsView[str, str]:
+        """Every entry, in order: repeated names too."""
+        return _Entries(self)
+
+
+class _Entries(ItemsView[str, str]):
+    _mapping: Headers
+
+    def __iter__(self) -> Iterator[tuple[str, str]]:
+        return iter(self._mapping.entries())
+
+    def __len__(self) -> int:
+        return len(self._mapping.entries())
+
 
 def _checked(name: str, value: str) -> tuple[str, str]:
     """What goes on the wire must not smuggle a second line (RFC 9110, section 5.5)."""
+    for text in (name, value):
+        if not isinstance(text, str):
+            raise TypeError(f"a header's name and value must be str, not {type(text).__name__}")
     name = name.lower()
-    if not name or any(c in name for c in "\r\n\0 \t") or ":" in name[1:]:
+    if not is_valid_header_name(name.removeprefix(":")):
         raise ValueError(f"not a header name: {name!r}")
     if any(c in value for c in "\r\n\0"):
         raise ValueError(f"a header value must be one line: {value!r}")
-    value.encode("latin-1")
+    if not value.isascii() and max(value) > "\xff":
+        raise ValueError(f"a header value must be of Latin-1 characters: {value!r}")
     return name, value
 
 
@@ -123,15 +145,15 @@ class Response:
     def __init__(
         self,
         status: int = 200,
-        headers: Iterable[tuple[str, str]] | dict[str, str] = (),
+        headers: Iterable[tuple[str, str]] | Mapping[str, str] = (),
         body: str | bytes = b"",
     ) -> None:
-        if not 200 <= status <= 599:
+        self.status = operator.index(status)
+        if not 200 <= self.status <= 599:
             raise ValueError(f"status must be between 200 and 599, not {status}")
-        pairs = headers.items() if isinstance(headers, dict) else headers
-        self.status = status
+        pairs = headers.items() if isinstance(headers, Mapping) else headers
         self.headers = [_checked(name, value) for name, value in pairs]
-        self.body = body.encode() if isinstance(body, str) else bytes(body)
+        self.body = body.encode() if isinstance(body, str) else bytes(memoryview(body))
 
 
 class Request:
@@ -181,12 +203,17 @@ def http_filter(name: str) -> Callable[[T], T]:
     """Register a class or function as the HTTP filter ``name``.
 
     A class is made once for each place in a configuration that names it, with the entry's
-    ``typed_config`` as keyword arguments. A function stands for its ``on_request_headers``.
+    ``typed_config`` as keyword arguments. A function stands for its ``on_request_headers``. A name
+    that is registered again stands for the later one, in gateways made from then on.
     """
+    if not isinstance(name, str):
+        raise TypeError(f'a filter\'s name must be str, not {name!r}: @http_filter("name")')
+    if not name:
+        raise ValueError("a filter needs a name")
 
     def register(target: T) -> T:
-        if not name:
-            raise ValueError("a filter needs a name")
+        if not callable(target):
+            raise TypeError(f"a filter must be a class or a function, not {target!r}")
         _registry[name] = target
         return target
 
