@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
+from meshcore._core.format import Formatter
 from meshcore._version import __version__
 from meshcore.balancing import LoadBalancer
 
@@ -108,7 +109,13 @@ def http_service(service: Document, content_type: str, headers: Headers = ()) ->
 
 def _headers(options: Any) -> Headers:
     pairs = (option["header"] for option in options)
-    return tuple((pair["key"].lower(), pair.get("value", "")) for pair in pairs)
+    return tuple((pair["key"].lower(), _text(pair)) for pair in pairs)
+
+
+def _text(pair: Document) -> str:
+    """A header's value, which is a format; nothing is known of a request here."""
+    value: str = pair.get("value", "")
+    return Formatter(value, omit_empty=True).format({}) if "%" in value else value
 
 
 async def post(address: tuple[str, int], target: HttpTarget, body: bytes) -> int:
@@ -148,8 +155,7 @@ class GrpcService:
         self._envoy = service.get("envoy_grpc")
         self._google = service.get("google_grpc", {})
         self._metadata = tuple(
-            (pair["key"].lower(), pair.get("value", ""))
-            for pair in service.get("initial_metadata", ())
+            (pair["key"].lower(), _text(pair)) for pair in service.get("initial_metadata", ())
         )
         self.timeout_s = float(service.get("timeout", "0s").rstrip("s")) or None
         self._places = places

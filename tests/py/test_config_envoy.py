@@ -71,7 +71,11 @@ ODD: dict[tuple[str, str], list[Any]] = {
     ],
     (CLUSTERS, "transport_socket"): [{"name": "envoy.transport_sockets.raw_buffer"}],
     ("envoy.config.core.v3.GrpcService", "initial_metadata"): [
-        [{"key": key, "value": "x"}] for key in ("host", "Host", ":path", "x")
+        *([{"key": key, "value": "x"}] for key in ("host", "Host", ":path", "x")),
+        *([{"key": "x", "value": value}] for value in ("%REQ(", "%%", "%NOPE%")),
+    ],
+    ("envoy.config.core.v3.HttpService", "request_headers_to_add"): [
+        [{"header": {"key": "x", "value": value}}] for value in ("%REQ(", "%%", "%NOPE%")
     ],
     ("envoy.config.core.v3.KeyValueMutation", "append"): [
         {"record": {"key": "x", "value": "y"}},

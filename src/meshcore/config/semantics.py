@@ -420,7 +420,7 @@ def _monitor(monitor: Tree, *path: str | int) -> None:
         raise _invalid(reason, *path, "typed_config", "max_heap_size_bytes")
     elif kind == "injected_resource.v3.InjectedResourceConfig":
         file = Path(typed["filename"])
-        if "/" not in typed["filename"] or not file.parent.is_dir():
+        if "/" not in typed["filename"] or not os.path.isdir(file.parent):
             raise _invalid(
                 "must be in a directory that is there", *path, "typed_config", "filename"
             )
@@ -491,8 +491,27 @@ def _triggers(entry: Tree, what: str, monitors: set[str], *path: str | int) -> N
         seen.add(name)
 
 
+def _check_format(text: str, *path: str | int) -> None:
+    from meshcore._core.format import Formatter
+    from meshcore.errors import ConfigError
+
+    if "%" in text:
+        try:
+            Formatter(text)
+        except ConfigError as error:
+            raise _invalid(error.reason, *path) from None
+
+
+def _http_service(tree: Tree) -> Tree:
+    field = "request_headers_to_add"
+    for index, option in enumerate(tree.get(field, ())):
+        _check_format(option["header"].get("value", ""), field, index, "header", "value")
+    return tree
+
+
 def _grpc_service(tree: Tree) -> Tree:
     for index, metadata in enumerate(tree.get("initial_metadata", ())):
+        _check_format(metadata.get("value", ""), "initial_metadata", index, "value")
         if metadata["key"].startswith(":") or metadata["key"].lower() == "host":
             reason = "is set by the call itself, as host and names that begin with ':' are"
             raise _invalid(reason, "initial_metadata", index, "key")
@@ -553,6 +572,7 @@ HOOKS: Final[dict[str, Callable[[Tree], Tree]]] = {
     "envoy.config.core.v3.ApiConfigSource": _api_config_source,
     "envoy.config.core.v3.GrpcService": _grpc_service,
     "envoy.config.core.v3.HeaderValue": _header_value,
+    "envoy.config.core.v3.HttpService": _http_service,
     "envoy.config.core.v3.SubstitutionFormatString": _format,
     "envoy.config.core.v3.TransportSocket": _typed,
     "envoy.config.listener.v3.Filter": _network_filter,

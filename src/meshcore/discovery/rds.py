@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -58,7 +59,7 @@ class Subscription:
 
     @property
     def exists(self) -> bool:
-        return self._file.path.exists()
+        return os.path.exists(self._file.path)
 
     def look(self) -> bool:
         """True when the file says something new, which is taken from now on."""
