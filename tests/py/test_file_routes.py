@@ -165,6 +165,8 @@ def test_what_a_file_may_not_say(start: Start, tmp_path: Path) -> None:
     assert ask(server) == (200, "one")
     write(path, answering("four"))
     wait_until(lambda: ask(server) == (200, "four"))
+    # Counted when every worker has the routes, which answer before that.
+    wait_until(lambda: counters(server, prefix)["config_reload"] == 2)
     assert counters(server, prefix) == {
         "config_reload": 2,
         "update_attempt": 8,

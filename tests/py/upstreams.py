@@ -172,6 +172,9 @@ class Upstream:
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
+        # asyncio leaves the delay on where the listening socket was made without a protocol: then
+        # every answer in two pieces would wait for a delayed acknowledgement.
+        writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.connections += 1
         self.open_connections += 1
         number = self.connections
