@@ -176,9 +176,7 @@ def test_rate_limits(table: RouteTable) -> None:
     }
     headers = [(":path", "/full"), ("x-user", "ann")]
     route = ask(table, "/full", context=context)
-    assert route.rate_limit_descriptors(headers) == [
-        ([("user", "ann")], (3, "MINUTE"), None)
-    ]
+    assert route.rate_limit_descriptors(headers) == [([("user", "ann")], (3, "MINUTE"), None)]
     both = route.rate_limit_descriptors(headers, vh_rate_limits="INCLUDE")
     assert [each.entries for each in both] == [
         [("user", "ann")],
