@@ -79,7 +79,7 @@ typedef struct mc_hcm {
     bool generate_request_id, preserve_external_request_id, always_set_request_id_in_response;
     bool normalize_path, merge_slashes;
     bool strip_any_port, strip_matching_port, strip_trailing_dot;
-    bool add_user_agent, proxy_100_continue;
+    bool add_user_agent, proxy_100_continue, append_local_overload;
     bool keep_open_on_error;     /* stream-error mode, H1-15 */
     const mc_tracing *tracing;   /* NULL: none */
     mc_code_scopes *code_scopes; /* of virtual clusters and routes (RF-46); NULL: nothing counts there */

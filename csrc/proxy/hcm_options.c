@@ -98,6 +98,7 @@ static mc_status read_identity(mc_hcm *hcm, const mc_value *config, mc_error *er
     MC_TRY(mc_value_read_bool(config, "preserve_external_request_id", &hcm->preserve_external_request_id, error));
     MC_TRY(mc_value_read_bool(config, "always_set_request_id_in_response", &hcm->always_set_request_id_in_response,
                               error));
+    MC_TRY(mc_value_read_bool(config, "append_local_overload", &hcm->append_local_overload, error));
     MC_TRY(mc_value_read_bool(config, "add_user_agent", &hcm->add_user_agent, error));
     return mc_value_read_bool(config, "proxy_100_continue", &hcm->proxy_100_continue, error);
 }

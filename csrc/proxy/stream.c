@@ -156,9 +156,13 @@ static mc_status route_of_refused(mc_stream *stream) {
 /* As soon as a request is known to be one it is refused: without filters, without a route (BOOT-16). */
 static void refuse_overloaded(mc_stream *stream) {
     static const mc_filter_chain no_filters = {.end = 0};
+    static const mc_header told = {.name = MC_SLICE_INIT("x-envoy-local-overloaded"), .value = MC_SLICE_INIT("true")};
     stream->chain = &no_filters;
-    mc_stream_reply(stream,
-                    &(mc_reply){.status = 503, .body = MC_SLICE_INIT("envoy overloaded"), .details = "overload"});
+    mc_stream_reply(stream, &(mc_reply){.status = 503,
+                                        .body = MC_SLICE_INIT("envoy overloaded"),
+                                        .details = "overload",
+                                        .headers = &told,
+                                        .header_count = stream->hcm->append_local_overload ? 1 : 0});
 }
 
 /* HC-2; false: the request is refused, or given up. */

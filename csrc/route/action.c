@@ -168,9 +168,6 @@ static mc_status compile_early_data(mc_compile *c, const mc_value *value, mc_rou
 
 static mc_status compile_policies(mc_compile *c, const mc_value *value, mc_route *route) {
     const mc_virtual_host *host = route->virtual_host;
-    if (mc_value_get(value, "retry_policy_typed_config") != NULL) {
-        return mc_error_set(c->error, MC_EINVAL, "retry_policy_typed_config", "is not supported");
-    }
     route->hedge_policy = host->hedge_policy;
     route->mirrors = host->mirrors;
     MC_TRY(mc_compile_hedge_policy(c, value, &route->hedge_policy));

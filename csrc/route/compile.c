@@ -204,9 +204,6 @@ static mc_status compile_virtual_clusters(mc_compile *c, const mc_value *value, 
 }
 
 static mc_status compile_host_policies(mc_compile *c, const mc_value *value, mc_virtual_host *out) {
-    if (mc_value_get(value, "retry_policy_typed_config") != NULL) {
-        return mc_error_set(c->error, MC_EINVAL, "retry_policy_typed_config", "is not supported");
-    }
     out->mirrors = c->table->mirrors;
     MC_TRY(mc_compile_mirrors(c, value, &out->mirrors));
     MC_TRY(mc_compile_hedge_policy(c, value, &out->hedge_policy));

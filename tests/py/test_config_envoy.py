@@ -86,6 +86,17 @@ ODD: dict[tuple[str, str], list[Any]] = {
     ("envoy.extensions.filters.http.header_mutation.v3.Mutations", "query_parameter_mutations"): [
         [{"remove": "x", "append": {"record": {"key": "x", "value": "y"}}}]
     ],
+    (HCM, "http2_protocol_options"): [
+        {"max_concurrent_streams": 100, "connection_keepalive": {"timeout": "1s"}},
+        {"max_concurrent_streams": 0},
+    ],
+    (f"{ROUTES}.RouteAction", "retry_policy_typed_config"): [
+        any_of(f"{ROUTES}.RetryPolicy", retry_on="5xx")
+    ],
+    (f"{ROUTES}.Route", "metadata"): [
+        {"typed_filter_metadata": {"x": any_of("google.protobuf.StringValue", value="x")}},
+        {"typed_filter_metadata": {"x": {"@type": "type.googleapis.com/envoy.nope.X"}}},
+    ],
     (f"{MANAGERS}.Rds", "config_source"): [FILE],
     (HCM, "rds"): [{}, {"route_config_name": "x"}],
     ("envoy.config.trace.v3.ZipkinConfig", "collector_service"): [{}],

@@ -98,8 +98,8 @@ def ask(port: int) -> tuple[int, list[str], bytes] | str:
         return "waits"
     except (EOFError, ConnectionError):
         return "closed"
-    closes = [value for name, value in reply.headers if name == "connection"]
-    return reply.status, closes, reply.body
+    told = ("connection", "x-envoy-local-overloaded")
+    return reply.status, [value for name, value in reply.headers if name in told], reply.body
 
 
 CASES = {
@@ -130,6 +130,7 @@ PROXIED = ("connection_pool_new_connection", "http_downstream_filter_check")
 def run(start: Callable[..., peers.Server], path: Path, what: Tree, **values: Any) -> list[Any]:
     inject(path, 0)
     tree = bootstrap(path, what, "$port", "$admin_port")
+    manager(tree)["append_local_overload"] = True
     if values:
         host = manager(tree)["route_config"]["virtual_hosts"][0]
         host["routes"] = [{"match": {"prefix": "/"}, "route": {"cluster": "upstream"}}]

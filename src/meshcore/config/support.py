@@ -36,6 +36,7 @@ class Support:
     empty: bool = False
     optional: str | None = None
     table: str | None = None
+    unread: bool = False
     note: str = ""
 
 
@@ -164,6 +165,8 @@ def _looked_at(field: FieldDescriptor, support: Support) -> _Field | Literal[Tru
         message = message.fields_by_name["value"].message_type
     elif schema.is_repeated(field):
         kind = "list"
+    if support.unread:
+        return True
     name = support.table or (message.full_name if message is not None else None)
     if name is not None and name in OWN_SPELLING and name != "google.protobuf.Any":
         name = None

@@ -370,7 +370,6 @@ TEST(policies_that_are_refused) {
         {"'retry_policy': {'retry_priority': {'name': 'x'}}", "retry_policy.retry_priority"},
         {"'retry_policy': {'rate_limited_retry_back_off': {}}",
          "retry_policy.rate_limited_retry_back_off.reset_headers"},
-        {"'retry_policy_typed_config': {}", "retry_policy_typed_config"},
         {"'rate_limits': [{'stage': 11, 'actions': [{'remote_address': {}}]}]", "rate_limits[0].stage"},
         {"'rate_limits': [{}]", "rate_limits[0].actions"},
         {"'rate_limits': [{'actions': [{'extension': {'name': 'x'}}]}]",
