@@ -110,7 +110,8 @@ void mc_h1_parser_expect(mc_h1_parser *parser, mc_slice method);
 /* In or after on_headers of a head with `upgrade`: all further bytes go to on_body untouched, until mc_h1_parser_eof. */
 void mc_h1_parser_tunnel(mc_h1_parser *parser);
 
-/* Instead of taking it: the message goes on by its framing as if it had not asked (RFC 9110 section 7.8). Not for a 101. */
+/* Instead of taking it: the message goes on by its framing as if it had not asked (RFC 9110 section 7.8); a 101 ends with
+ * its head. */
 void mc_h1_parser_refuse(mc_h1_parser *parser);
 
 /* --- encoding --------------------------------------------------------------------------------------------------- */

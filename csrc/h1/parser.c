@@ -484,6 +484,8 @@ void mc_h1_parser_expect(mc_h1_parser *parser, mc_slice method) {
 void mc_h1_parser_tunnel(mc_h1_parser *parser) { parser->_phase = PHASE_TUNNEL; }
 
 void mc_h1_parser_refuse(mc_h1_parser *parser) {
+    mc_h1_head *head = &parser->_message->head;
+    head->end_stream = head->end_stream || head->status == 101;
     if (enter_body(parser, parser->_message) != MC_OK) {
         stop(parser, MC_ENOMEM);
     }

@@ -391,6 +391,16 @@ static bool is_sendable(mc_slice text) {
     return true;
 }
 
+bool mc_headers_ask_upgrade(const mc_headers *headers) {
+    mc_slice rest = mc_headers_get_known(headers, MC_H_CONNECTION), token;
+    while (mc_headers_has(headers, MC_H_UPGRADE) && mc_slice_next(&rest, ',', &token)) {
+        if (mc_slice_ieq(token, MC_SLICE("upgrade"))) {
+            return true;
+        }
+    }
+    return false;
+}
+
 const mc_header *mc_headers_unsendable(const mc_headers *headers) {
     MC_HEADERS_EACH(headers, item) {
         if (!is_sendable(item->value)) {

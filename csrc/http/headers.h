@@ -127,6 +127,9 @@ uint32_t mc_headers_remove_known(mc_headers *headers, mc_header_id id);
 uint32_t mc_headers_remove(mc_headers *headers, mc_slice name);
 void mc_headers_remove_at(mc_headers *headers, uint32_t index);
 
+/* Whether the first `connection` names `upgrade`, and there is one. */
+bool mc_headers_ask_upgrade(const mc_headers *headers);
+
 /* The first header whose value holds what none may (RFC 9110 section 5.5), a tab aside every control character; NULL: there is none. */
 const mc_header *mc_headers_unsendable(const mc_headers *headers);
 

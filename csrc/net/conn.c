@@ -321,6 +321,7 @@ static void tell_eof(mc_conn *conn) {
 
 static void receive(mc_conn *conn) {
     mc_net *net = conn->net;
+    bool any = false;
     for (unsigned round = 0; wants_reading(conn); round++) {
         if (round == MC_NET_READ_ROUNDS) {
             mc_io_inject(net->loop, &conn->io, MC_OWN);
@@ -329,6 +330,8 @@ static void receive(mc_conn *conn) {
         size_t kept = conn->in.length, fresh = 0;
         if (conn->readable && kept < MC_NET_KEEP) {
             fresh = read_once(conn, net->read_buffer + kept);
+            conn->eof_joined = conn->eof && any;
+            any = fresh > 0;
         } else if (!conn->reoffer) {
             return; /* the owner must consume what it left, and resume */
         }

@@ -99,6 +99,7 @@ struct mc_conn {
     bool offering;        /* inside on_data */
     bool eof;             /* end of stream seen */
     bool eof_told;
+    bool eof_joined; /* it was read together with the last bytes */
     bool above_high;
     bool fin_wanted;
     bool fin_sent;

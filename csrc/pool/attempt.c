@@ -8,6 +8,8 @@ void mc_attempt_tunnel(mc_attempt *attempt) {
     mc_h1_parser_tunnel(&attempt->client->parser);
 }
 
+void mc_attempt_refuse_tunnel(mc_attempt *attempt) { mc_h1_parser_refuse(&attempt->client->parser); }
+
 /* Borrowed until the current callback ends. NULL: the connection is aborted. */
 static char *scratch(mc_attempt *attempt, size_t size) {
     char *out = mc_net_scratch(attempt->pool->upstream->net, size);

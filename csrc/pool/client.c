@@ -171,7 +171,10 @@ static void client_lost(mc_client *client) {
         mc_pool_take_back(pool, attempt);
         return;
     }
-    if (attempt != NULL && !attempt->tunnel && !mc_h1_parser_idle(&client->parser)) { /* in the middle of a response */
+    /* A connection may be half-closed by a CONNECT: an end that comes with bytes is the connection's, not the response's. */
+    const bool half = client->conn.eof_joined && attempt != NULL && mc_slice_eq(attempt->method, MC_SLICE("CONNECT"));
+    const bool cut = attempt != NULL && !attempt->tunnel && !mc_h1_parser_idle(&client->parser);
+    if (cut && !half) { /* in the middle of a response */
         COUNT(pool->upstream, upstream_cx_protocol_error);
         mc_client_reset(client, MC_RESET_PROTOCOL_ERROR);
         return;

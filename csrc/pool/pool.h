@@ -211,6 +211,8 @@ MC_MUST_CHECK mc_status mc_pool_start(mc_pool *pool, mc_attempt *attempt);
 void mc_attempt_cancel(mc_attempt *attempt);
 /* In on_headers of an accepted upgrade: all further bytes come as on_body, until the connection ends. */
 void mc_attempt_tunnel(mc_attempt *attempt);
+/* Instead: the response goes on as one of another status; a 101 ends with its head. */
+void mc_attempt_refuse_tunnel(mc_attempt *attempt);
 /* The connection of an attached attempt, for writing and for flow control of the response; NULL when not attached. Pauses left on
  * are undone when the attempt ends. */
 mc_conn *mc_attempt_conn(mc_attempt *attempt);

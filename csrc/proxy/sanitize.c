@@ -253,16 +253,6 @@ static bool mutate_early(mc_stream *stream) { /* HC-10 */
     return true;
 }
 
-static bool is_upgrade(const mc_headers *headers) {
-    mc_slice rest = mc_headers_get_known(headers, MC_H_CONNECTION), token;
-    while (mc_headers_has(headers, MC_H_UPGRADE) && mc_slice_next(&rest, ',', &token)) {
-        if (mc_slice_ieq(token, MC_SLICE("upgrade"))) {
-            return true;
-        }
-    }
-    return false;
-}
-
 /* HC-10, of the joined value. */
 static void sanitize_referer(mc_headers *headers) {
     mc_slice referer = mc_headers_get_known(headers, MC_H_REFERER);
@@ -275,7 +265,7 @@ static bool remove_hop_by_hop(mc_stream *stream) {
     static const mc_header_id always[] = {MC_H_X_ENVOY_INTERNAL, MC_H_KEEP_ALIVE, MC_H_PROXY_CONNECTION,
                                           MC_H_TRANSFER_ENCODING};
     mc_headers *headers = &stream->request;
-    if (!stream->head.upgrade || (stream->connect && !is_upgrade(headers))) { /* a CONNECT is none */
+    if (!stream->head.upgrade || (stream->connect && !mc_headers_ask_upgrade(headers))) { /* a CONNECT is none */
         mc_headers_remove_known(headers, MC_H_CONNECTION);
         mc_headers_remove_known(headers, MC_H_UPGRADE);
         if (mc_headers_has(headers, MC_H_TE) && !keep_te_trailers(headers)) {
@@ -452,7 +442,7 @@ mc_status mc_sanitize_response(mc_stream *stream) { /* HC-35 */
     const mc_hcm *hcm = stream->hcm;
     mc_headers *headers = stream->response;
     mc_status status = MC_OK;
-    const bool upgraded = MC_UNLIKELY(stream->upgrade) && !stream->connect && is_upgrade(headers);
+    const bool upgraded = MC_UNLIKELY(stream->upgrade) && !stream->connect && mc_headers_ask_upgrade(headers);
     if (MC_LIKELY(!upgraded)) {
         mc_headers_remove_known(headers, MC_H_CONNECTION);
         mc_headers_remove_known(headers, MC_H_UPGRADE);

@@ -51,8 +51,8 @@ void mc_stream_send_headers(mc_stream *stream, bool end_stream) {
     mc_stream_touch(stream);
     if (!informational) {
         stream->status = status;
-        stream->tunnel =
-            MC_UNLIKELY(stream->upgrade) && (status == 101 || (stream->connect && status >= 200 && status < 300));
+        stream->tunnel = MC_UNLIKELY(stream->upgrade) &&
+                         ((status == 101 && !end_stream) || (stream->connect && status >= 200 && status < 300));
         stream->close_connection = response_closes(stream) || stream->close_connection;
     }
     if (MC_UNLIKELY(stream->hcm->tracing != NULL) && !informational) {

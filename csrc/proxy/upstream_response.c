@@ -295,6 +295,11 @@ static mc_headers *copy_headers(const mc_headers *from) {
     return copy;
 }
 
+/* A 101 opens one where another protocol was asked for, and it says that it has changed to one. */
+static bool opens_tunnel(const mc_stream *stream, const mc_h1_head *head, const mc_headers *headers) {
+    return head->status != 101 || (!stream->connect && mc_headers_ask_upgrade(headers));
+}
+
 static mc_status on_headers(mc_attempt *attempt, const mc_h1_head *head) {
     mc_try *t = try_of(attempt);
     mc_router *r = t->router;
@@ -322,6 +327,11 @@ static mc_status on_headers(mc_attempt *attempt, const mc_h1_head *head) {
     }
     if (!r->stream->upgrade) { /* nobody asked for another protocol */
         return MC_EPROTO;
+    }
+    if (!opens_tunnel(r->stream, head, &t->headers)) {
+        t->head.end_stream = true;
+        mc_attempt_refuse_tunnel(attempt);
+        return MC_OK;
     }
     mc_router_disarm_handshake(r, t);
     mc_attempt_tunnel(attempt);

@@ -855,6 +855,12 @@ ANSWERS = {
     b"Connection: upgrade\r\nUpgrade: websocket\r\nContent-Length: 0\r\n\r\n",
     "/raw/broken": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
     "a.com:81": b"HTTP/1.1 201 Created\r\nContent-Length: 4\r\n\r\ndata",
+    "/raw/unspoken": b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\npayload",
+    "a.com:83": b"HTTP/1.1 101 Switching Protocols\r\n"
+    b"Connection: upgrade\r\nUpgrade: websocket\r\n\r\npayload",
+    "/raw/kept": b"HTTP/1.1 200 OK\r\nKeep-Alive: timeout=5\r\nContent-Length: 2\r\n\r\nno",
+    "/raw/odd": b"HTTP/1.1 200 OK\r\nConnection: upgrade\r\nUpgrade: foo\r\n"
+    b"Content-Length: 2\r\n\r\nno",
     "a.com:82": b"HTTP/1.1 205 Reset Content\r\nContent-Length: 0\r\n\r\n",
 }
 
@@ -1049,6 +1055,43 @@ def test_answers_that_open_no_tunnel(both: Pair, ports: dict[str, int]) -> None:
         heads = [first_bytes(server, data).partition(b"\r\n\r\n")[0] for server in (ours, theirs)]
         assert heads[0] == heads[1]
         assert b"connection: " + connection in heads[0].lower()
+
+
+def test_a_101_that_switches_to_nothing(both: Pair, ports: dict[str, int]) -> None:
+    """Nothing follows it, whatever the upstream sends."""
+    manager = {"upgrade_configs": "[{upgrade_type: CONNECT}, {upgrade_type: websocket}]"}
+    routes = to("raw", "timeout: 1s", "{connect_matcher: {}}") + ROUTES
+    servers = both(config(manager, routes), **ports)
+    for data in (
+        request("GET /raw/unspoken", *WEBSOCKET),
+        request("CONNECT a.com:83", host="a.com:83"),
+    ):
+        got = []
+        for server in servers:
+            with clients.Connection(server.port) as connection:
+                connection.send(data)
+                head = connection.head()
+                got.append((head.status, head.header("connection"), connection.read_to_end()))
+        assert got == [(101, "close", b"")] * 2
+    assert not counted(*servers)
+
+
+def test_answers_of_another_status_to_upgrades(both: Pair, ports: dict[str, int]) -> None:
+    """difference: handshake-keep-alive, and difference: tunnel-of-200."""
+    manager = {"upgrade_configs": "[{upgrade_type: foo}, {upgrade_type: websocket}]"}
+    servers = both(config(manager, ROUTES), **ports)
+    for server, kept, passes in zip(servers, (None, "timeout=5"), (False, True), strict=True):
+        with clients.Connection(server.port) as connection:
+            connection.send(request("GET /raw/kept", *WEBSOCKET))
+            assert connection.head().header("keep-alive") == kept
+        with clients.Connection(server.port) as connection:
+            connection.send(request("GET /raw/odd", UPGRADE, "Upgrade: foo"))
+            assert connection.reply().body == b"no"
+            connection.send(request("GET /raw/404"))
+            if passes:
+                assert connection.reply().header("server") is None
+            else:
+                assert connection.read_to_end() == b""
 
 
 def test_an_answer_that_breaks_off(both: Pair, ports: dict[str, int]) -> None:

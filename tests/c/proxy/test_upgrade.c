@@ -179,6 +179,49 @@ TEST(connect_is_forwarded) { /* HC-46 */
     close_fixture(&f);
 }
 
+TEST(a_101_opens_a_tunnel_only_where_it_says_so) {
+    static const struct {
+        const char *request, *response;
+    } cases[] = {
+        {WEBSOCKET("/"), "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\n\r\n"},
+        {WEBSOCKET("/"), "HTTP/1.1 101 Switching Protocols\r\ncontent-length: 0\r\n\r\n"},
+        {CONNECT, UPGRADED},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        fixture f;
+        open_fixture(&f, CONFIG(LISTENER(ALLOW(""), CONNECT_ROUTE("") "," TO_WEB), CLUSTER("", ENDPOINT("10.0.0.1"))));
+        f.p.response = cases[i].response;
+        mc_slice got = ask(&f, cases[i].request);
+        CHECK_HAS(got, "HTTP/1.1 101 Switching Protocols\r\n");
+        CHECK_HAS(got, "connection: close\r\n");
+        CHECK(mc_slice_has_suffix(got, MC_SLICE("\r\n\r\n")));
+        ask(&f, "payload");
+        CHECK(!contains(SEEN(f), "payload"));
+        close_fixture(&f);
+    }
+}
+
+static void close_servers(fixture *f, const char *last) {
+    MC_LIST_EACH(&f->p.servers, node) {
+        pipeline_peer *server = MC_CONTAINER(node, pipeline_peer, link);
+        pipeline_send(server, mc_slice_cstr(last));
+        mc_conn_close(&server->conn, true);
+    }
+    pipeline_run(&f->p, 10);
+}
+
+TEST(a_connect_that_is_cut_off) { /* with the last bytes, or behind them */
+    for (int joined = 0; joined < 2; joined++) {
+        fixture f;
+        open_fixture(&f, CONFIG(LISTENER("", CONNECT_ROUTE("")), CLUSTER("", ENDPOINT("10.0.0.1"))));
+        f.p.response = joined ? "" : "HTTP/1.1 20";
+        CHECK_INT(ask(&f, CONNECT).n, 0);
+        close_servers(&f, joined ? "HTTP/1.1 20" : "");
+        CHECK_HAS(pipeline_received(&f.client, f.text, sizeof f.text), joined ? " 503 " : " 502 ");
+        close_fixture(&f);
+    }
+}
+
 TEST(a_port_that_was_stripped_comes_back) { /* HC-33 */
     fixture f;
     open_fixture(
