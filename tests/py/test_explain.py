@@ -289,3 +289,9 @@ def test_the_client_is_the_one_that_the_manager_finds() -> None:
     ]
     request = Request.parse("GET http://shop.example/", [("x-forwarded-for", "9.9.9.9")])
     assert explain(load(config), request)["host"]["hash"] == xxh64(b"9.9.9.9")
+
+
+def test_the_request_keeps_its_id():
+    found = asked("GET http://shop.example/api/x")
+    made = dict(found["routed_as"])["x-request-id"]
+    assert dict(found["sent"]["headers"])["x-request-id"] == made

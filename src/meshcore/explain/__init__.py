@@ -83,7 +83,13 @@ async def _explain(config: Config, request: Request, listener: str | None) -> Ex
     result |= upstream_of(document, routes, headers)
     nowhere = () if result.get("host", {}).get("reason") != NO_HOST else (routes.route.cluster,)
     narrowed = sandboxed(document, found, None if routes.is_tree else routes, nowhere)
-    last = await through(narrowed, request, secure, stop_at_probe=False)
+    last = await through(
+        narrowed,
+        request,
+        secure,
+        stop_at_probe=False,
+        request_id=dict(headers).get("x-request-id"),
+    )
     result["sent"], result["response"] = last.sent, None if last.sent else last.response
     return result
 

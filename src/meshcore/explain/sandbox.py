@@ -139,9 +139,14 @@ def _narrowed(table: Table) -> Document:
 
 
 async def through(
-    document: Document, request: Request, secure: bool, *, stop_at_probe: bool
+    document: Document,
+    request: Request,
+    secure: bool,
+    *,
+    stop_at_probe: bool,
+    request_id: str | None = None,
 ) -> Passage:
-    """Send the request through a gateway with this bootstrap."""
+    """Send the request through a gateway with this bootstrap, under an id that it has already."""
     from meshcore.gateway import Gateway
 
     passage = Passage()
@@ -151,6 +156,8 @@ async def through(
             seen.headers[":scheme"] = "https"
             if seen.headers.get("x-forwarded-proto") == "http":
                 seen.headers["x-forwarded-proto"] = "https"
+        if request_id is not None:
+            seen.headers["x-request-id"] = request_id
         if passage.headers is None:
             passage.headers = seen.headers.entries()
             passage.remote_address = seen.remote_address
