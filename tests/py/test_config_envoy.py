@@ -97,6 +97,15 @@ ODD: dict[tuple[str, str], list[Any]] = {
         {"typed_filter_metadata": {"x": any_of("google.protobuf.StringValue", value="x")}},
         {"typed_filter_metadata": {"x": {"@type": "type.googleapis.com/envoy.nope.X"}}},
     ],
+    ("envoy.config.core.v3.PathConfigSource", "watched_directory"): [
+        {"path": path} for path in ("x", "/dev/null", "/dev")
+    ],
+    ("envoy.config.core.v3.ConfigSource", "path"): [""],
+    ("envoy.type.v3.TokenBucket", "fill_interval"): ["0.0005s", "0.049s", "0.05s"],
+    ("envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit", "token_bucket"): [
+        {"max_tokens": 0, "fill_interval": "0.001s"},
+        {"max_tokens": 1, "fill_interval": "0.001s"},
+    ],
     (f"{MANAGERS}.Rds", "config_source"): [FILE],
     (HCM, "rds"): [{}, {"route_config_name": "x"}],
     ("envoy.config.trace.v3.ZipkinConfig", "collector_service"): [{}],
@@ -196,6 +205,8 @@ MEANT = [
     (r"ScopedRouteConfigurationsList", r"^scoped_route_configurations: \[\{.*\}, ", "scope-twice"),
     (r"ZipkinConfig", r"^collector_endpoint_version", "zipkin-version"),
     (r"RetryPolicy$", r"^retry_host_predicate", "predicate-by-name"),
+    (r"TokenBucket$", r"fill_interval: \"?0.000", "sub-millisecond-fill"),
+    (r"AllowListedRoutes", r".", "unchecked-extensions"),
     (r"RetryPriority|PreviousPriorities", r".", "retry-frequency"),
     (r"MaglevLbConfig", r"^table_size: 1$", "maglev-of-one-slot"),
     (

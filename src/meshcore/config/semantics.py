@@ -524,6 +524,15 @@ def _grpc_log(tree: Tree) -> Tree:
     return tree
 
 
+def _path_source(tree: Tree) -> Tree:
+    directory = tree.get("watched_directory", {}).get("path")
+    if directory is not None and not os.path.exists(directory):
+        raise _invalid(
+            f"must be a directory that is there, not {directory!r}", "watched_directory", "path"
+        )
+    return tree
+
+
 def _rds(tree: Tree) -> Tree:
     if "config_source" not in tree:
         raise _invalid("is required", "config_source")
@@ -573,6 +582,7 @@ HOOKS: Final[dict[str, Callable[[Tree], Tree]]] = {
     "envoy.config.core.v3.GrpcService": _grpc_service,
     "envoy.config.core.v3.HeaderValue": _header_value,
     "envoy.config.core.v3.HttpService": _http_service,
+    "envoy.config.core.v3.PathConfigSource": _path_source,
     "envoy.config.core.v3.SubstitutionFormatString": _format,
     "envoy.config.core.v3.TransportSocket": _typed,
     "envoy.config.listener.v3.Filter": _network_filter,

@@ -237,7 +237,7 @@ class FileRoutes:
         found = self._used.get(key) or self._known.get(key)
         if found is None:
             found = Subscription(file, name, kind, self._stats.scope(stats.replace(":", "_")))
-            if not found.exists:
+            if not file or not found.exists:
                 reason = f"paths must refer to an existing path in the system: {file!r}"
                 raise ConfigError(path, f"{reason} does not exist")
             if found.look():
