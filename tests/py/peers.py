@@ -192,7 +192,8 @@ def render(config: Config, values: Mapping[str, Any]) -> str:
 def has_admin(text: str) -> bool:
     """Whether an Envoy configuration has an admin listener, whatever tags its values carry."""
     root = yaml.compose(text, yaml.SafeLoader)
-    return any(key.value == "admin" for key, _ in root.value)
+    pairs = root.value if isinstance(root, yaml.MappingNode) else ()
+    return any(key.value == "admin" for key, _ in pairs)
 
 
 # --- starting -----------------------------------------------------------------------------------
