@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from typing import Any
 
@@ -139,6 +139,15 @@ def differences(left: Any, right: Any, path: str) -> list[str]:
     return [] if left == right else [f"{path}: ours {left!r}, theirs {right!r}"]
 
 
+def agree(names: Iterable[str], ours: list[Any], theirs: list[Any]) -> None:
+    wrong = [
+        each
+        for name, mine, yours in zip(names, ours, theirs, strict=True)
+        for each in differences(shape(mine), shape(yours), name)
+    ]
+    assert not wrong, f"{len(wrong)} differ\n" + "\n".join(wrong)
+
+
 def test_entries_as_envoy_sends_them(ports: dict[str, int], collector: GrpcCollector) -> None:
     logger = als(
         more={
@@ -161,12 +170,7 @@ def test_entries_as_envoy_sends_them(ports: dict[str, int], collector: GrpcColle
         assert {key: node[key] for key in NODE} == NODE
         assert not any("identifier" in later for later in sent[1:])
         collector.messages.clear()
-    wrong = [
-        each
-        for name, mine, yours in zip(REQUESTS, *found, strict=True)
-        for each in differences(shape(mine), shape(yours), name)
-    ]
-    assert not wrong, f"{len(wrong)} differ\n" + "\n".join(wrong)
+    agree(REQUESTS, *found)
 
 
 def test_entries_of_connections_and_of_requests_that_begin(
@@ -190,14 +194,7 @@ def test_entries_of_connections_and_of_requests_that_begin(
         wait_until(lambda: len(entries(collector)) == 2)
         found.append([*entries(collector), entries(collector, "tcp_logs")[-1]])
         collector.messages.clear()
-    ours, theirs = found
-    names = "begin", "end", "connection"
-    wrong = [
-        each
-        for name, mine, yours in zip(names, ours, theirs, strict=True)
-        for each in differences(shape(mine), shape(yours), name)
-    ]
-    assert not wrong, "\n".join(wrong)
+    agree(("begin", "end", "connection"), *found)
 
 
 def test_records_as_envoy_sends_them(ports: dict[str, int], collector: GrpcCollector) -> None:
@@ -235,12 +232,7 @@ def test_records_as_envoy_sends_them(ports: dict[str, int], collector: GrpcColle
         assert {m.method.rpartition(".")[2] for m in collector.messages} == {"LogsService/Export"}
         found.append([exported(message.body) for message in collector.messages])
         collector.messages.clear()
-    wrong = [
-        each
-        for name, mine, yours in zip(REQUESTS, *found, strict=True)
-        for each in differences(shape(mine), shape(yours), name)
-    ]
-    assert not wrong, f"{len(wrong)} differ\n" + "\n".join(wrong)
+    agree(REQUESTS, *found)
 
 
 def any_value(body: bytes) -> Any:

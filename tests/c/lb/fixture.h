@@ -7,6 +7,8 @@
 #include "lb/lb.h"
 #include "test.h"
 
+static const mc_lb_stats NO_STATS = {.slab = NULL};
+
 /* Draws a script, then zeros; counts. */
 typedef struct script {
     const uint64_t *values;
@@ -110,5 +112,16 @@ static inline int pick_hash(mc_lb *lb, uint64_t hash) {
             CHECK_INT(pick(lb), expected_[i_]);                                                                        \
         }                                                                                                              \
     } while (0)
+
+/* Each allocation of a new balancer fails once, until there is one. */
+static inline void make_without_memory(const mc_lb_config *config, mc_hosts *hosts, mc_random *random) {
+    mc_lb *lb = NULL;
+    for (long n = 1; lb == NULL; n++) {
+        mc_test_alloc_fail_at(n);
+        lb = mc_lb_new(config, hosts, random, 0, &NO_STATS);
+        mc_test_alloc_fail_at(0);
+    }
+    mc_lb_free(lb);
+}
 
 #endif

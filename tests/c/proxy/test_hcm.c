@@ -4,15 +4,6 @@
 #include "proxy/proxy_status.h"
 #include "proxy_test.h"
 
-static void keep_request(pipeline_peer *server) {
-    char text[4096];
-    mc_slice got = pipeline_received(server, text, sizeof text);
-    if (contains(got, "\r\n\r\n")) {
-        snprintf(server->owner->user, 4096, "%.*s", MC_SLICE_ARG(got));
-        pipeline_serve_default(server);
-    }
-}
-
 typedef struct fixture {
     pipeline p;
     pipeline_peer client;

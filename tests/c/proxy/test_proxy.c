@@ -22,15 +22,6 @@ TEST(a_request_goes_through) {
     pipeline_close(&p);
 }
 
-static void keep_request(pipeline_peer *server) {
-    char text[4096];
-    mc_slice got = pipeline_received(server, text, sizeof text);
-    if (contains(got, "\r\n\r\n")) {
-        snprintf(server->owner->user, 4096, "%.*s", MC_SLICE_ARG(got));
-        pipeline_serve_default(server);
-    }
-}
-
 TEST(the_upstream_sees_envoys_headers) {
     pipeline p;
     pipeline_peer client;

@@ -111,6 +111,21 @@ static inline const char *refused(setup s) {
     return tail == NULL ? error.path : tail;
 }
 
+/* Fields of a filter's message, and the field that is named where they are refused. */
+typedef struct refusal {
+    const char *fields, *path;
+} refusal;
+
+/* `format`: the filter, with %s for the fields. */
+static inline void check_refusals(const char *format, const refusal *cases, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        char filters[1024], path[256];
+        snprintf(filters, sizeof filters, format, cases[i].fields);
+        snprintf(path, sizeof path, "http_filters[0].typed_config.%s", cases[i].path);
+        CHECK_SLICE(mc_slice_cstr(refused((setup){.filters = filters})), path);
+    }
+}
+
 static inline const char *take(void) {
     mc_slice got = pipeline_received(&client, answer, sizeof answer - 1);
     answer[got.n] = 0;

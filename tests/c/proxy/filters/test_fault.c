@@ -158,9 +158,7 @@ TEST(a_route_has_its_own_faults) {
 }
 
 TEST(wrong_configurations) {
-    static const struct {
-        const char *fields, *path;
-    } cases[] = {
+    static const refusal cases[] = {
         {"'abort':{}", "abort"},
         {"'abort':{'http_status':199}", "abort.http_status"},
         {"'delay':{}", "delay"},
@@ -168,10 +166,5 @@ TEST(wrong_configurations) {
         {"'delay':{'fixed_delay':'1s','percentage':{'denominator':'X'}}", "delay.percentage.denominator"},
         {"'response_rate_limit':{}", "response_rate_limit"},
     };
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        char filters[1024], path[256];
-        snprintf(filters, sizeof filters, FAULT("%s"), cases[i].fields);
-        snprintf(path, sizeof path, "http_filters[0].typed_config.%s", cases[i].path);
-        CHECK_SLICE(mc_slice_cstr(refused((setup){.filters = filters})), path);
-    }
+    check_refusals(FAULT("%s"), cases, sizeof cases / sizeof *cases);
 }

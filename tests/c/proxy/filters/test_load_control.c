@@ -56,20 +56,13 @@ TEST(a_client_may_leave_a_slow_body) {
 }
 
 TEST(wrong_limits) {
-    static const struct {
-        const char *fields, *path;
-    } cases[] = {
+    static const refusal cases[] = {
         {"'enable_mode':'REQUEST','limit_kbps':'0'", "limit_kbps"},
         {"'enable_mode':'NO'", "enable_mode"},
         {"'limit_kbps':1,'fill_interval':'0.01s'", "fill_interval"},
         {"'limit_kbps':1,'fill_interval':'2s'", "fill_interval"},
     };
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        char filters[512], path[128];
-        snprintf(filters, sizeof filters, BANDWIDTH("%s"), cases[i].fields);
-        snprintf(path, sizeof path, "http_filters[0].typed_config.%s", cases[i].path);
-        CHECK_SLICE(mc_slice_cstr(refused((setup){.filters = filters})), path);
-    }
+    check_refusals(BANDWIDTH("%s"), cases, sizeof cases / sizeof *cases);
 }
 
 #define ADMISSION(s) FILTER("ac", "admission_control.v3.AdmissionControl", "," s)

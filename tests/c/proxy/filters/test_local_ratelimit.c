@@ -134,25 +134,18 @@ TEST(a_route_has_its_own_limit) {
 }
 
 TEST(wrong_configurations) {
-    static const struct {
-        const char *fields, *path;
-    } cases[] = {
-        {"'token_bucket':{'max_tokens':1,'tokens_per_fill':0,'fill_interval':'1s'}", ".token_bucket.tokens_per_fill"},
-        {"'token_bucket':{'max_tokens':1,'fill_interval':'0.049s'}", ".token_bucket.fill_interval"},
-        {"'descriptors':[{'entries':[{'key':'a'}]}]", ".descriptors[0].token_bucket"},
-        {"'descriptors':[{" BUCKET("1") "}]", ".descriptors[0].entries"},
+    static const refusal cases[] = {
+        {"'token_bucket':{'max_tokens':1,'tokens_per_fill':0,'fill_interval':'1s'}", "token_bucket.tokens_per_fill"},
+        {"'token_bucket':{'max_tokens':1,'fill_interval':'0.049s'}", "token_bucket.fill_interval"},
+        {"'descriptors':[{'entries':[{'key':'a'}]}]", "descriptors[0].token_bucket"},
+        {"'descriptors':[{" BUCKET("1") "}]", "descriptors[0].entries"},
         {"'descriptors':[{'entries':[{'key':'a'}]," BUCKET("1") "},{'entries':[{'key':'a'}]," BUCKET("2") "}]",
-         ".descriptors[1]"},
-        {BUCKET("1") ",'rate_limits':[{'actions':[{'remote_address':{}}],'stage':1}]", ".rate_limits[0].stage"},
+         "descriptors[1]"},
+        {BUCKET("1") ",'rate_limits':[{'actions':[{'remote_address':{}}],'stage':1}]", "rate_limits[0].stage"},
         {BUCKET("1") ",'rate_limits':[{'actions':[{'remote_address':{}}],'disable_key':'k'}]",
-         ".rate_limits[0].disable_key"},
+         "rate_limits[0].disable_key"},
     };
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        char filters[1024], path[256];
-        snprintf(filters, sizeof filters, LIMIT("%s"), cases[i].fields);
-        snprintf(path, sizeof path, "http_filters[0].typed_config%s", cases[i].path);
-        CHECK_SLICE(mc_slice_cstr(refused((setup){.filters = filters})), path);
-    }
+    check_refusals(LIMIT("%s"), cases, sizeof cases / sizeof *cases);
     CHECK_SLICE(mc_slice_cstr(refused(
                     (setup){.host = PER_ROUTE("rl", "local_ratelimit.v3.LocalRateLimit", ",'stat_prefix':'q'") ","})),
                 "route_config.virtual_hosts[0].typed_per_filter_config[\"rl\"].token_bucket");
