@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator
 
 import peers
 import pytest
 from router_sides import Pair, pair_of
 from upstreams import Behaviour, Upstream, echo
+
+# Programs that tests start by the hundred find what they import compiled.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+os.environ.setdefault("PYTHONPYCACHEPREFIX", str(peers.cache_directory() / "pycache"))
 
 
 @pytest.fixture
