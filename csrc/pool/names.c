@@ -190,6 +190,23 @@ static bool cache_full(const mc_name_cache *cache) {
            atomic_load_explicit(&cache->max_hosts, memory_order_relaxed);
 }
 
+/* False: it could not be asked, and is gone when nobody knows of it. */
+static bool ask(mc_names *names, name *one) {
+    if (names->ask(names->ctx, names->cache, one->key) == MC_OK) {
+        return true;
+    }
+    if (!one->known && mc_list_empty(&one->waiting)) {
+        name_free(names, one);
+    }
+    return false;
+}
+
+static void join(mc_names *names, name *one, mc_name_wait *wait) {
+    wait->names = names;
+    mc_list_push_back(&one->waiting, &wait->link);
+    mc_breaker_take(&names->cache->pending, names->slab);
+}
+
 /* Requests that wait are counted before anything is looked up, as Envoy does: too many, and a known name is no help. */
 mc_name_answer mc_names_look(mc_names *names, mc_slice key, bool anew, mc_name_wait *wait, mc_slice *details) {
     mc_name_cache *cache = names->cache;
@@ -207,18 +224,19 @@ mc_name_answer mc_names_look(mc_names *names, mc_slice key, bool anew, mc_name_w
         mc_counter_inc(names->slab, cache->host_overflow);
         return MC_NAME_CACHE_FULL;
     }
-    if ((one = make_name(names, key)) == NULL) {
+    if ((one = make_name(names, key)) == NULL || !ask(names, one)) {
         return MC_NAME_NO_MEMORY;
     }
-    if (names->ask(names->ctx, cache, key) != MC_OK) {
-        if (!one->known && mc_list_empty(&one->waiting)) {
-            name_free(names, one);
-        }
+    join(names, one, wait);
+    return MC_NAME_LOADING;
+}
+
+mc_name_answer mc_names_await(mc_names *names, mc_slice key, mc_name_wait *wait) {
+    name *one = make_name(names, key);
+    if (one == NULL || (mc_list_empty(&one->waiting) && !ask(names, one))) {
         return MC_NAME_NO_MEMORY;
     }
-    wait->names = names;
-    mc_list_push_back(&one->waiting, &wait->link);
-    mc_breaker_take(&cache->pending, names->slab);
+    join(names, one, wait);
     return MC_NAME_LOADING;
 }
 

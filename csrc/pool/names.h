@@ -79,6 +79,9 @@ MC_MUST_CHECK mc_names *mc_names_new(mc_name_cache *cache, mc_slab *slab,
 void mc_names_free(mc_names *names);
 /* *details as in mc_name_wait. `anew`: asks even when the answer is known. */
 mc_name_answer mc_names_look(mc_names *names, mc_slice key, bool anew, mc_name_wait *wait, mc_slice *details);
+/* Waits for the answer to what is asked anew each time, but not while somebody waits for it here already: MC_NAME_LOADING or
+ * MC_NAME_NO_MEMORY. Who stops waiting cancels, and lets the key be forgotten. */
+mc_name_answer mc_names_await(mc_names *names, mc_slice key, mc_name_wait *wait);
 void mc_name_wait_cancel(mc_name_wait *wait);
 static inline bool mc_name_waits(const mc_name_wait *wait) { return mc_link_linked(&wait->link); }
 /* The answer: who waits goes on. Without memory the next one asks again. */

@@ -17,6 +17,8 @@ const mc_address *mc_downstream_direct_local(const mc_downstream *downstream) {
 const mc_address *mc_downstream_restored(const mc_downstream *downstream) {
     return downstream->direct_local == NULL ? NULL : &downstream->local;
 }
+mc_hcm_pin *mc_downstream_newest(const mc_downstream *d) { return d->source->pin; }
+
 mc_conn *mc_downstream_conn(mc_downstream *downstream) { return &downstream->conn; }
 uint64_t mc_downstream_consumed(const mc_downstream *downstream) { return downstream->consumed; }
 const mc_tls_info *mc_downstream_tls(const mc_downstream *downstream) { return NULL; }

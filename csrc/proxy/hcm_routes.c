@@ -70,9 +70,17 @@ static mc_status find_slots(scene *s, const mc_value *config, bool validate, mc_
     return MC_OK;
 }
 
+static mc_status read_asking(scene *s, const mc_value *config, mc_hcm_routes *out) {
+    const mc_value *vhds;
+    MC_TRY(mc_value_read_object(config, "vhds", &vhds, s->error));
+    MC_TRY(mc_read_text(&s->hcm->arena, vhds, "asking", &out->asking, s->error));
+    return mc_read_text(&s->hcm->arena, config, "name", &out->name, s->error);
+}
+
 static mc_status read_table(scene *s, const mc_value *config, mc_hcm_routes *out) {
     mc_hcm *hcm = s->hcm;
     bool validate = true;
+    MC_TRY(read_asking(s, config, out));
     MC_TRY(mc_value_read_bool(config, "validate_clusters", &validate, s->error));
     MC_TRY(read_internal_only(s, config, out));
     MC_TRY(mc_route_table_compile_with(config, &s->compiler, s->context->runtime, &out->table, s->error));

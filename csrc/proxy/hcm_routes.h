@@ -15,6 +15,8 @@ typedef struct mc_hcm_routes {
     uint32_t *cluster_slots; /* by the table's cluster id */
     mc_slice *internal_only_headers;
     uint32_t internal_only_count;
+    mc_slice name;
+    mc_slice asking; /* where virtual hosts that it does not have are asked for (mc_forward_names); empty: nowhere */
 } mc_hcm_routes;
 
 typedef struct mc_hcm_scopes {

@@ -6,6 +6,7 @@
 static void free_stream(mc_deferred *deferred) {
     mc_stream *stream = MC_CONTAINER(deferred, mc_stream, freeing);
     mc_hcm_pin_unref(stream->pin);
+    mc_hcm_pin_unref(stream->former);
     mc_arena arena = stream->arena; /* the stream lives in it */
     mc_arena_fini(&arena);
 }
@@ -113,8 +114,7 @@ static inline mc_status find_scope(mc_stream *stream) {
                : mc_hcm_routes_find(stream->hcm, &stream->request, &stream->arena, &stream->routes);
 }
 
-mc_status mc_stream_match_route(mc_stream *stream) {
-    stream->route_stale = false;
+static inline mc_status look_up(mc_stream *stream, const mc_hcm_routes *routes, mc_route_match *out) {
     mc_route_request request = {
         .headers = &stream->request,
         .random = stream->random,
@@ -123,12 +123,27 @@ mc_status mc_stream_match_route(mc_stream *stream) {
         .arena = &stream->arena,
         .runtime = stream->proxy->runtime,
     };
-    MC_TRY(find_scope(stream));
-    if (MC_UNLIKELY(mc_route_table_reads_info(stream->routes->table)) &&
+    if (MC_UNLIKELY(mc_route_table_reads_info(routes->table)) &&
         (request.info = mc_stream_collect_info(stream)) == NULL) {
         return MC_ENOMEM;
     }
-    mc_status status = mc_route_table_match(stream->routes->table, &request, &stream->match);
+    return mc_route_table_match(routes->table, &request, out);
+}
+
+bool mc_stream_has_newest_host(mc_stream *stream) {
+    const mc_hcm *hcm = mc_downstream_newest(stream->downstream)->hcm;
+    const mc_hcm_routes *routes = &hcm->routes;
+    mc_route_match match;
+    if (hcm->scopes != NULL && mc_hcm_routes_find(hcm, &stream->request, &stream->arena, &routes) != MC_OK) {
+        return false;
+    }
+    return look_up(stream, routes, &match) == MC_OK && match.virtual_host != NULL;
+}
+
+mc_status mc_stream_match_route(mc_stream *stream) {
+    stream->route_stale = false;
+    MC_TRY(find_scope(stream));
+    mc_status status = look_up(stream, stream->routes, &stream->match);
     if (MC_UNLIKELY(stream->facts != NULL)) {
         note_cluster(stream);
     }

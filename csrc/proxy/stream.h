@@ -60,6 +60,7 @@ struct mc_stream {
     mc_downstream *downstream; /* NULL once finished */
     mc_proxy *proxy;
     mc_hcm_pin *pin;
+    mc_hcm_pin *former; /* of the leg before mc_stream_renew, whose texts may still be borrowed; NULL: none */
     const mc_hcm *hcm;
     const mc_hcm_routes *routes; /* of the request's scope */
     mc_arena arena;
@@ -131,6 +132,8 @@ struct mc_stream {
     bool
         values_unchecked; /* a filter set a header of the request to a client's bytes: they are looked at before they go upstream */
     bool route_stale;      /* a filter asked for another look at the routes */
+    bool host_asked;       /* its virtual host was asked for: once is enough */
+    bool renews;           /* the leg that is on its way takes the newest configuration */
     bool health_check;     /* FL-50: not traced, not counted in code stats */
     bool reset;            /* ended without a whole response */
     bool counted;          /* downstream_rq_active holds it */
@@ -151,8 +154,13 @@ void mc_stream_request_complete(mc_stream *stream);
  * responses. */
 void mc_stream_restart(mc_stream *stream, mc_buffer *body);
 
+/* The same with the newest configuration of its listener; at most once. */
+void mc_stream_renew(mc_stream *stream, mc_buffer *body);
+
 /* Looks the route up (again). */
 MC_MUST_CHECK mc_status mc_stream_match_route(mc_stream *stream);
+/* Whether the newest configuration of its listener has a virtual host for it. */
+bool mc_stream_has_newest_host(mc_stream *stream);
 /* The cluster that the route leads to; NULL: none, or none that exists. */
 mc_upstream *mc_stream_upstream(const mc_stream *stream);
 
@@ -236,6 +244,8 @@ const mc_address *mc_downstream_local(const mc_downstream *downstream);
 const mc_address *mc_downstream_direct_local(const mc_downstream *downstream);
 const mc_address *mc_downstream_restored(const mc_downstream *downstream);
 mc_conn *mc_downstream_conn(mc_downstream *downstream);
+/* The configuration that the next request is for; borrowed. */
+mc_hcm_pin *mc_downstream_newest(const mc_downstream *downstream);
 /* Bytes of what the client sent that belong to requests before the one that begins now. */
 uint64_t mc_downstream_consumed(const mc_downstream *downstream);
 /* NULL: no TLS. */

@@ -27,7 +27,18 @@ static void end_leg(mc_stream *stream) {
     stream->headers_sent_us = 0;
     stream->response_started = stream->route_stale = false;
     stream->random = mc_random_next(mc_loop_random(stream->proxy->loop));
-    mc_stream_begin_leg(stream);
+}
+
+static void take_newest(mc_stream *stream) {
+    mc_slab *slab = stream->proxy->slab;
+    mc_gauge_add(slab, stream->hcm->stats.downstream_rq_active, -1);
+    stream->former = stream->pin;
+    stream->pin = mc_hcm_pin_ref(mc_downstream_newest(stream->downstream));
+    stream->hcm = stream->pin->hcm;
+    stream->chain = &stream->hcm->chain;
+    stream->routes = &stream->hcm->routes;
+    stream->renews = false;
+    mc_gauge_add(slab, stream->hcm->stats.downstream_rq_active, 1);
 }
 
 static void restart(mc_deferred *deferred) {
@@ -36,6 +47,10 @@ static void restart(mc_deferred *deferred) {
     size_t left = again->body.length;
     stream->restart = NULL;
     end_leg(stream);
+    if (stream->renews) {
+        take_newest(stream);
+    }
+    mc_stream_begin_leg(stream);
     if (mc_stream_match_route(stream) == MC_OK) {
         mc_stream_run_leg(stream, left == 0);
     } else {
@@ -62,6 +77,11 @@ void mc_stream_restart(mc_stream *stream, mc_buffer *body) {
     mc_buffer_init(body, body->pool);
     stream->restart = again;
     mc_loop_defer(stream->proxy->loop, &again->deferred);
+}
+
+void mc_stream_renew(mc_stream *stream, mc_buffer *body) {
+    stream->renews = stream->former == NULL;
+    mc_stream_restart(stream, body);
 }
 
 void mc_stream_cancel_restart(mc_stream *stream) {

@@ -1,7 +1,7 @@
 """A management server that speaks delta discovery over gRPC, as a test tells it to.
 
 It keeps every request with the stream that brought it, and answers by itself only what `serves`
-has: names subscribed that are there are sent, whatever the client may hold.
+has: names subscribed that are there are sent, whatever the client may hold; None is no such host.
 """
 
 from __future__ import annotations
@@ -143,7 +143,9 @@ class DeltaServer(grpc.GenericRpcHandler):  # type: ignore[misc,unused-ignore]
 
     def _resource(self, name: str) -> Tree:
         told = self.serves[name]
-        return resource(name, told) if told is not None else {"name": name, "aliases": [name]}
+        if told is None:
+            return {"name": name, "aliases": [name]}
+        return told if "resource" in told else resource(name, told)
 
 
 def resource(name: str, host: Tree, *aliases: str, version: str = "1") -> Tree:

@@ -212,6 +212,25 @@ def test_scopes_of_a_file(start: Start, tmp_path: Path) -> None:
     wait_until(lambda: found() == [(404, "")] * 3)
 
 
+def test_scopes_that_are_asked_for(start: Start, tmp_path: Path) -> None:
+    scopes, routes = tmp_path / "scopes.json", tmp_path / "routes.json"
+    write(routes, answering("of a name"))
+    write(scopes, scope("a", route_configuration_name="routes", on_demand=True))
+    locator = {"scoped_rds": {"scoped_rds_config_source": source(scopes)}}
+    config = bootstrap(**scoped(rds_config_source=source(routes), **locator))
+    server = start(config)
+    assert ask(server, ("x-scope", "a")) == (404, "")
+    stats = admin(server, "/stats?filter=_scopes")
+    assert "all_scopes: 1" in stats
+    assert "active_scopes: 0" in stats
+    assert "on_demand_scopes: 1" in stats
+    (chain,) = config["static_resources"]["listeners"][0]["filter_chains"]
+    filters = chain["filters"][0]["typed_config"]["http_filters"]
+    kind = f"{T}envoy.extensions.filters.http.on_demand.v3.OnDemand"
+    filters.insert(0, {"name": "on_demand", "typed_config": {"@type": kind}})
+    assert ask(start(config), ("x-scope", "a")) == (200, "of a name")
+
+
 @pytest.mark.oracle
 def test_listed_scopes_bring_their_routes(tmp_path: Path) -> None:
     path = tmp_path / "routes.json"

@@ -110,7 +110,7 @@ class Side:
         answer = self.xds.send(*resources, removed=removed)
         assert "resource_names_subscribe" not in answer
         error = answer.get("error_detail")
-        assert error is None or (error["code"] == 13 and error["message"])
+        assert error is None or (error["code"] == 13 and error["message"])  # difference: nack-text
         return error is None
 
     def admin(self, path: str) -> str:
@@ -190,6 +190,7 @@ def test_told(side: Side, tmp_path: Path) -> None:
     (routes,) = dump["dynamic_route_configs"]
     assert [each["name"] for each in routes["route_config"]["virtual_hosts"]] == ["own", "c", "e"]
     assert routes["route_config"]["vhds"] == vhds()
+    assert side.xds.asked() == [{}]  # requests without a route have asked for nothing
 
 
 def test_another_stream(side: Side) -> None:
@@ -231,6 +232,138 @@ def test_no_server(side: Side) -> None:
         side.xds = stack.enter_context(delta_server(port))
         assert side.send(resource("routes/a", host("a", "a.com")))
         assert side.ask("a.com") == (200, "a")
+
+
+ON_DEMAND = {
+    "name": "envoy.filters.http.on_demand",
+    "typed_config": {
+        "@type": "type.googleapis.com/envoy.extensions.filters.http.on_demand.v3.OnDemand"
+    },
+}
+LOG = {
+    "name": "log",
+    "typed_config": {
+        "@type": "type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog",
+        "path": "$directory/access",
+        "log_format": {
+            "text_format_source": {
+                "inline_string": "%REQ(:AUTHORITY)% %RESPONSE_CODE% %RESPONSE_CODE_DETAILS% "
+                "%RESPONSE_FLAGS% %BYTES_RECEIVED% %REQ(X-FORWARDED-FOR)%\n"
+            }
+        },
+    },
+}
+LOGGED = """\
+own.com 200 direct_response - 0 {ip}
+a.com 0 internal_redirect - 0 {ip}
+a.com 200 direct_response - 0 {ip}
+B.com:81 0 internal_redirect - 0 {ip}
+B.com:81 200 direct_response - 0 {ip}
+alias.com 0 internal_redirect - 0 {ip}
+alias.com 200 direct_response - 0 {ip}
+none.com 404 route_not_found NR 0 {ip}
+a.com 200 direct_response - 0 {ip}
+post.com 0 internal_redirect - 5 {ip}
+post.com 200 direct_response - 5 {ip}
+half.com 404 route_not_found NR 2 {ip}
+leaver.com 0 downstream_remote_disconnect DC 0 {ip}
+late.com 0 internal_redirect - 0 {ip}
+late.com 200 direct_response - 0 {ip}
+again.com 0 internal_redirect - 0 {ip}
+again.com 200 direct_response - 0 {ip}
+"""
+
+
+def test_on_demand(side: Side, tmp_path: Path) -> None:
+    """Requests wait for the virtual host that they have asked for (FL-59)."""
+    routes = in_file(tmp_path / "routes.json", route_config())
+    more = {"access_log": [LOG], "use_remote_address": True, **routes}
+    xds = side.xds
+    xds.serves = {
+        "routes/a.com": host("a", "a.com"),
+        "routes/b.com:81": host("b", "b.com:81"),
+        "routes/alias.com": resource("routes/c", host("c", "alias.com"), "routes/alias.com"),
+        "routes/none.com": None,
+        "routes/post.com": host("post", "post.com"),
+        "routes/half.com": host("half", "half.com"),
+    }
+    side.begin(lambda port: bootstrap(port, ON_DEMAND, **more))
+    assert [
+        side.ask(name)
+        for name in ("own.com", "a.com", "B.com:81", "alias.com", "none.com", "a.com")
+    ] == [(200, "own"), (200, "a"), (200, "b"), (200, "c"), (404, ""), (200, "a")]
+    reply = clients.fetch(side.server.port, "/", host="post.com", method="POST", body=b"hello")
+    assert (reply.status, reply.body) == (200, b"post")
+    with clients.Connection(side.server.port) as client:  # half a request is not begun anew
+        client.send(b"POST / HTTP/1.1\r\nhost: half.com\r\ncontent-length: 5\r\n\r\nhe")
+        assert client.reply().status == 404
+
+    def asked(name: str) -> bool:
+        return {"resource_names_subscribe": [name]} in xds.asked()
+
+    with clients.Connection(side.server.port) as client:
+        client.send(b"GET / HTTP/1.1\r\nhost: leaver.com\r\n\r\n")
+        wait_until(lambda: asked("routes/leaver.com"))
+    wait_until(lambda: side.stats("http.in.")["downstream_rq_active"] == "0")
+    assert side.send({"name": "routes/leaver.com", "aliases": ["routes/leaver.com"]})
+    with clients.Connection(side.server.port) as client:
+        client.send(b"GET / HTTP/1.1\r\nhost: late.com\r\n\r\n")
+        wait_until(lambda: asked("routes/late.com"))
+        assert side.send(removed=("routes/late.com",))  # no answer
+        assert not side.send(resource("routes/late.com", host("late", "own.com")))
+        assert side.stats("http.in.")["downstream_rq_active"] == "1"
+        assert side.send(resource("routes/late.com", host("late", "late.com")))
+        assert client.reply().status == 200
+    with clients.Connection(side.server.port) as client:
+        client.send(b"GET / HTTP/1.1\r\nhost: again.com\r\n\r\n")
+        wait_until(lambda: asked("routes/again.com"))
+        xds.end_streams()
+        wait_until(lambda: len(xds.streams) == 2)
+        (first, *_) = xds.asked()
+        names = ("a.com", "again.com", "alias.com", "b.com:81", "half.com", "late.com")
+        names += ("leaver.com", "none.com", "post.com")
+        assert first["resource_names_subscribe"] == ["*", *(f"routes/{name}" for name in names)]
+        held = ("a.com", "b.com:81", "c", "first", "half.com", "late.com", "leaver.com", "none.com")
+        versions = first["initial_resource_versions"]
+        assert sorted(versions) == [f"routes/{name}" for name in (*held, "post.com")]
+        assert (versions["routes/a.com"], versions["routes/none.com"]) == ("1", "")
+        assert side.send(resource("routes/again.com", host("again", "again.com")))
+        assert client.reply().status == 200
+    side.server.terminate()
+    log = (side.server.directory / "access").read_text()
+    assert log == LOGGED.format(ip=log.split()[5])
+
+
+def test_on_demand_of_scopes() -> None:
+    """difference: vhds-of-scopes"""
+    with ExitStack() as stack:
+        side = Side("meshcore", stack)
+        side.xds.serves = {"routes/a.com": host("a", "a.com"), "two/a.com": host("b", "a.com")}
+        extractor = {"header_value_extractor": {"name": "x-scope", "index": 0}}
+        found = [
+            {
+                "name": name,
+                "key": {"fragments": [{"string_key": name}]},
+                "route_configuration": routes,
+            }
+            for name, routes in (
+                ("one", route_config(vhds=vhds(initial_fetch_timeout="0.1s"))),
+                ("two", route_config(name="two", vhds=vhds(initial_fetch_timeout="0.1s"))),
+            )
+        ]
+        scopes = {
+            "name": "scopes",
+            "scope_key_builder": {"fragments": [extractor]},
+            "scoped_route_configurations_list": {"scoped_route_configurations": found},
+        }
+        config = bootstrap(side.xds.port, ON_DEMAND, scoped_routes=scopes)
+        side.server = stack.enter_context(START[side.name](config))
+
+        def ask(scope: str) -> bytes:
+            headers = (("x-scope", scope),)
+            return clients.fetch(side.server.port, "/", host="a.com", headers=headers).body
+
+        assert [ask(scope) for scope in ("one", "two", "none")] == [b"a", b"b", b""]
 
 
 def wrong(**api: Any) -> Tree:

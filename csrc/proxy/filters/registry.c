@@ -21,6 +21,7 @@
     X(health_check)                                                                                                    \
     X(ip_tagging)                                                                                                      \
     X(local_ratelimit)                                                                                                 \
+    X(on_demand)                                                                                                       \
     X(rbac)                                                                                                            \
     X(router)                                                                                                          \
     X(set_metadata)                                                                                                    \

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["ROUTES", "SCOPES", "FileRoutes", "with_routes"]
 
 ROUTES = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration"
+ON_DEMAND = "type.googleapis.com/envoy.extensions.filters.http.on_demand.v3.OnDemand"
 SCOPES = "type.googleapis.com/envoy.config.route.v3.ScopedRouteConfiguration"
 
 Tree = dict[str, Any]
@@ -47,6 +48,7 @@ class Subscription:
         self.updated_at = 0.0
         self._file = ResourceFile(path)
         self._kind = kind
+        self._scope = scope
         self._before = self.resources, self.version
         self._attempts = scope.counter("update_attempt")
         self._successes = scope.counter("update_success")
@@ -101,6 +103,12 @@ class Subscription:
             raise ValueError(f"Unexpected RDS configuration (expecting {self.name}): {name}")
         RouteTable(resource)
         return resource
+
+    def count_scopes(self, active: int) -> None:
+        """XDS-34."""
+        self._scope.gauge("all_scopes").set(len(self.resources))
+        self._scope.gauge("active_scopes").set(active)
+        self._scope.gauge("on_demand_scopes").set(sum(map(_waits, self.resources)))
 
     def accept(self) -> None:
         self.updated_at = time.time()
@@ -163,7 +171,7 @@ class FileRoutes:
             rest = {k: v for k, v in manager.items() if k != "rds"}
             return {"typed_config": {**rest, "route_config": routes}}
         if "scoped_routes" in manager:
-            scoped = self._scoped(manager["scoped_routes"], prefix, f"{path}.scoped_routes")
+            scoped = self._scoped(manager, prefix, f"{path}.scoped_routes")
             return {"typed_config": {**manager, "scoped_routes": scoped}}
         if "vhds" in manager.get("route_config", {}):
             routes = self._with_hosts(manager["route_config"], "vhds")
@@ -196,14 +204,23 @@ class FileRoutes:
         self._used_hosts[key] = found
         return found.for_core(routes)
 
-    def _scoped(self, scoped: Tree, prefix: str, path: str) -> Tree:
+    def _scoped(self, manager: Tree, prefix: str, path: str) -> Tree:
+        scoped = manager["scoped_routes"]
         if "scoped_rds" not in scoped:
             return self._listed(scoped)
         name = scoped.get("name", "")
         source = scoped["scoped_rds"].get("scoped_rds_config_source", {})
         stats = f"{prefix}.scoped_rds.{name}"
-        scopes = self._subscribe(source, name, SCOPES, stats, f"{path}.scoped_rds").resources
-        told = [self._scope(each, scoped, prefix, path) for each in scopes]
+        found = self._subscribe(source, name, SCOPES, stats, f"{path}.scoped_rds")
+        scopes = found.resources
+        unwanted = [] if _asks(manager) else [each for each in scopes if _waits(each)]
+        told = [
+            {**each, "route_configuration_name": "", "route_configuration": {}}
+            if each in unwanted
+            else self._scope(each, scoped, prefix, path)
+            for each in scopes
+        ]
+        found.count_scopes(len(scopes) - len(unwanted))
         rest = {k: v for k, v in scoped.items() if k not in ("scoped_rds", "rds_config_source")}
         return {**rest, "scoped_route_configurations_list": {"scoped_route_configurations": told}}
 
@@ -305,6 +322,17 @@ class FileRoutes:
     def known(self, kind: str) -> Iterator[Subscription]:
         """Those of one kind that know something."""
         return (each for key, each in self._known.items() if key[0] == kind and each.resources)
+
+
+def _waits(scope: Tree) -> bool:
+    """Its routes are read when a request asks for them."""
+    return bool(scope.get("on_demand") and scope.get("route_configuration_name"))
+
+
+def _asks(manager: Tree) -> bool:
+    """Whether requests can: then the routes are read ahead of them."""
+    filters = manager.get("http_filters", ())
+    return any(each.get("typed_config", {}).get("@type") == ON_DEMAND for each in filters)
 
 
 def _discovers(manager: Tree) -> bool:

@@ -73,6 +73,9 @@ class DeltaState:
     def subscribe(self, names: Iterable[str]) -> None:
         """Also to what is held: the server is to tell it again (XDS-15)."""
         for name in names:
+            if self._silent:
+                self._silent = False
+                self._wanted[EVERYTHING] = None
             self._wanted[name] = self._others.pop(name, None)
             self._fresh.add(name)
 
@@ -96,13 +99,9 @@ class DeltaState:
 
     def _begin(self, request: Message) -> None:
         self._opened = True
-        silent = self._silent and not self._fresh
-        if self._silent:
-            self._wanted.setdefault(EVERYTHING, None)
-            self._silent = silent
         held = {name: version for name, version in self._wanted.items() if version is not None}
         request.initial_resource_versions.update({**self._others, **held})
-        self._fresh = set() if silent else set(self._wanted)
+        self._fresh = set(self._wanted)
 
     def acknowledge(self, nonce: str, refused: str = "") -> Message:
         """ACK; with a reason it is a NACK."""

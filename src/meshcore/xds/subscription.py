@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from meshcore._core.base import BackOff, xxh64
 from meshcore._log import logger as log
+from meshcore.config.defaults import default
 from meshcore.health.state import milliseconds
 from meshcore.outgoing import GrpcService, Places, node_of
 from meshcore.xds.delta import RESPONSE, DeltaState, Update
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 __all__ = ["Kind", "Subscription"]
 
 Document = Mapping[str, Any]
-FIRST_FETCH_MS = 15_000
-BASE_MS, MOST_MS = 500, 30_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +64,9 @@ class Subscription:
         self._state = DeltaState(kind.type_name, node, names)
         self._take = take
         self._concerns = concerns
-        self._limit_ms = milliseconds(source.get("initial_fetch_timeout"), FIRST_FETCH_MS)
+        self._limit_ms = milliseconds(
+            source.get("initial_fetch_timeout"), default("XDS_FIRST_FETCH")
+        )
         self._answers: list[Any] = []  # acknowledgements that wait to be sent
         self._due = asyncio.Event()
         self._first = asyncio.Event()
@@ -106,7 +107,7 @@ class Subscription:
     # --- the stream -----------------------------------------------------------------------------
 
     async def _run(self) -> None:
-        back_off = BackOff(BASE_MS, MOST_MS)
+        back_off = BackOff(default("XDS_BACKOFF_BASE"), default("XDS_BACKOFF_MAX"))
         try:
             while True:
                 try:

@@ -52,6 +52,7 @@ class VirtualHosts:
         self.version = ""
         self.updated_at = 0.0  # 0: nothing was told
         self._told: dict[str, Tree] = {}
+        self._asked: set[str] = set()
         self._subscription: Subscription | None = None
         self._workers: Workers | None = None
         self._use: Callable[[], Awaitable[None]] | None = None
@@ -102,12 +103,18 @@ class VirtualHosts:
 
     def ask(self, key: str) -> None:
         """A request waits for this."""
-        if self._subscription is not None:
+        self._asked.add(key)
+        if self._subscription is None or not key.isprintable():  # bytes that are no text among it
+            self._tell(key)
+        else:
             self._subscription.subscribe(key)
 
     def stop(self) -> None:
+        """Nobody is asked any more; who waits goes on."""
         if self._subscription is not None:
             self._subscription.stop()
+        for key in list(self._asked):
+            self._tell(key)
 
     async def stopped(self) -> None:
         if self._subscription is not None:
@@ -135,7 +142,8 @@ class VirtualHosts:
                 self._tell(name)
 
     def _tell(self, name: str) -> None:
-        if self._workers is not None:
+        if name in self._asked and self._workers is not None:
+            self._asked.discard(name)
             self._workers.set_name(self.asking, name, (), 0, "")
             self._workers.drop_name(self.asking, name)  # the next request asks again
 

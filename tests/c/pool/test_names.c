@@ -133,6 +133,24 @@ TEST(who_still_waits_at_the_end_is_let_go) {
     CHECK_INT(w.calls, 0);
 }
 
+TEST(one_question_for_those_that_wait_together) {
+    setup(UINT32_MAX, UINT32_MAX);
+    waiter a = make_waiter(), b = make_waiter();
+    CHECK_INT(mc_names_await(names, KEY, &a.wait), MC_NAME_LOADING);
+    CHECK_INT(mc_names_await(names, KEY, &b.wait), MC_NAME_LOADING);
+    CHECK_INT(asked, 1);
+    mc_names_tell(names, KEY, MC_SLICE_NONE);
+    mc_names_forget(names, KEY);
+    CHECK_INT(a.calls + b.calls, 2);
+    CHECK_INT(mc_names_await(names, KEY, &a.wait), MC_NAME_LOADING);
+    CHECK_INT(asked, 2);
+    mc_name_wait_cancel(&a.wait);
+    mc_names_forget(names, KEY);
+    CHECK_INT(mc_names_await(names, KEY, &a.wait), MC_NAME_LOADING);
+    CHECK_INT(asked, 3);
+    teardown();
+}
+
 TEST(keys) {
     static const char *const cases[][2] = {
         {"a.test", "a.test:80"},
