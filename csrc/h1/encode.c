@@ -64,6 +64,24 @@ static void put_spelled(writer *out, const mc_spelling *spelling, mc_slice name,
     put(out, MC_SLICE("\r\n"));
 }
 
+/* RFC 9110, 5.5: what would end a line becomes a space, in values of which nobody knows what they hold. */
+static void put_doubted(writer *out, const mc_spelling *spelling, mc_slice name, mc_slice value) {
+    put_spelled(out, spelling, name, value);
+    for (char *at = out->at - 2 - value.n; at < out->at - 2; at++) {
+        if (*at == '\r' || *at == '\n' || *at == '\0') {
+            *at = ' ';
+        }
+    }
+}
+
+static void put_entry(writer *out, const mc_headers *headers, mc_slice name, mc_slice value) {
+    if (MC_UNLIKELY(headers->unchecked)) {
+        put_doubted(out, headers->spelling, name, value);
+    } else {
+        put_spelled(out, headers->spelling, name, value);
+    }
+}
+
 size_t mc_h1_head_size(const mc_headers *headers) {
     /* CONNECT and whole URLs write the authority twice. */
     size_t authority = mc_headers_get_known(headers, MC_H_AUTHORITY).n;
@@ -87,10 +105,10 @@ static bool follows(const mc_header *next, const char *end) {
     return next->name.p == end + 2 && end[0] == '\r' && end[1] == '\n' && is_written(next) && is_line(next);
 }
 
-static void put_spelled_fields(writer *out, const mc_headers *headers) {
+static void put_each_field(writer *out, const mc_headers *headers) {
     MC_HEADERS_EACH(headers, item) {
         if (is_written(item)) {
-            put_spelled(out, headers->spelling, item->name, item->value);
+            put_entry(out, headers, item->name, item->value);
         }
     }
 }
@@ -99,10 +117,10 @@ static void put_spelled_fields(writer *out, const mc_headers *headers) {
  * A proxy passes most lines on as they came, so a run of them is copied as one piece. */
 static void put_fields(writer *out, const mc_headers *headers) {
     if (mc_headers_has(headers, MC_H_AUTHORITY)) {
-        put_spelled(out, headers->spelling, MC_SLICE("host"), mc_headers_get_known(headers, MC_H_AUTHORITY));
+        put_entry(out, headers, MC_SLICE("host"), mc_headers_get_known(headers, MC_H_AUTHORITY));
     }
-    if (MC_UNLIKELY(headers->spelling != NULL)) {
-        put_spelled_fields(out, headers);
+    if (MC_UNLIKELY(headers->spelling != NULL || headers->unchecked)) {
+        put_each_field(out, headers);
         return;
     }
     const mc_header *item = headers->items, *last = item + headers->count;
@@ -247,7 +265,7 @@ size_t mc_h1_last_chunk(const mc_headers *trailers, char *out) {
     writer w = {out};
     put(&w, MC_SLICE("0\r\n"));
     if (trailers != NULL) {
-        MC_HEADERS_EACH(trailers, it) { put_spelled(&w, trailers->spelling, it->name, it->value); }
+        MC_HEADERS_EACH(trailers, it) { put_entry(&w, trailers, it->name, it->value); }
     }
     put(&w, MC_SLICE("\r\n"));
     return (size_t)(w.at - out);

@@ -401,6 +401,12 @@ bool mc_headers_ask_upgrade(const mc_headers *headers) {
     return false;
 }
 
+void mc_headers_doubt(mc_headers *headers, mc_slice value) {
+    if (MC_UNLIKELY(!is_sendable(value))) {
+        headers->unchecked = true;
+    }
+}
+
 const mc_header *mc_headers_unsendable(const mc_headers *headers) {
     MC_HEADERS_EACH(headers, item) {
         if (!is_sendable(item->value)) {

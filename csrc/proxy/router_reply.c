@@ -251,11 +251,12 @@ void mc_router_reply_unsendable(mc_router *r, mc_slice header) {
         mc_router_out_of_memory(r);
         return;
     }
-    mc_router_reply(r, &(mc_reply){.status = 503,
-                                   .body = body,
-                                   .details = details.p,
-                                   .details_class = "filter_removed_required_request_headers",
-                                   .flags = MC_FLAG(DPE)});
+    mc_router_settle(r);
+    mc_stream_reply(r->stream, &(mc_reply){.status = 503, /* of the try, so without the count of attempts */
+                                           .body = body,
+                                           .details = details.p,
+                                           .details_class = "filter_removed_required_request_headers",
+                                           .flags = MC_FLAG(DPE)});
 }
 
 uint64_t mc_router_reset_flag(mc_reset_reason reason) {

@@ -146,6 +146,7 @@ static bool take_udp_target(mc_stream *stream, mc_slice path) {
     const bool v6 = mc_slice_find(host, ':') < host.n && mc_address_parse(&address, host, 0) == MC_OK;
     const mc_slice parts[] = {v6 ? MC_SLICE("[") : MC_SLICE(""), host, v6 ? MC_SLICE("]:") : MC_SLICE(":"), port};
     TRY(mc_arena_concat(&stream->arena, parts, sizeof parts / sizeof parts[0], &authority));
+    mc_headers_doubt(&stream->request, authority);
     TRY(mc_headers_set_known_ref(&stream->request, MC_H_AUTHORITY, authority));
     return true;
 }

@@ -5,6 +5,7 @@
 #include "route/mutation_list.h"
 
 mc_status mc_shadow_copy(const mc_headers *from, mc_headers *to) {
+    to->unchecked = from->unchecked;
     MC_HEADERS_EACH(from, header) {
         mc_slice value = header->value, name = header->name;
         mc_status status = mc_arena_dup(to->arena, value, &value);
@@ -90,5 +91,5 @@ mc_status mc_shadow_request(const mc_router *r, const mc_mirror_policy *policy, 
         status = sign(r, *timeout_ms, to);
     }
     MC_TRY(status == MC_OK ? filter_request(r, cluster, to) : status);
-    return r->stream->values_unchecked && mc_headers_unsendable(to) != NULL ? MC_EINVAL : MC_OK;
+    return to->unchecked && mc_headers_unsendable(to) != NULL ? MC_EINVAL : MC_OK;
 }

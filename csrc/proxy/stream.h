@@ -128,9 +128,7 @@ struct mc_stream {
     bool refused_10;   /* refused for its HTTP/1.0, though the answer says 1.1 */
     bool answers_10;   /* in HTTP/1.0, though the version of what cannot be parsed is told as 1.1 */
     bool finished;
-    bool overloaded; /* refused: resources run short */
-    bool
-        values_unchecked; /* a filter set a header of the request to a client's bytes: they are looked at before they go upstream */
+    bool overloaded;       /* refused: resources run short */
     bool route_stale;      /* a filter asked for another look at the routes */
     bool host_asked;       /* its virtual host was asked for: once is enough */
     bool renews;           /* the leg that is on its way takes the newest configuration */

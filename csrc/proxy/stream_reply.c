@@ -88,6 +88,7 @@ static mc_status make_reply(mc_stream *stream, const mc_reply *asked, mc_headers
     }
     for (size_t i = 0; i < asked->header_count; i++) {
         MC_TRY(mc_headers_add(headers, asked->headers[i].name, asked->headers[i].value));
+        mc_headers_doubt(headers, asked->headers[i].value); /* a location may be made by a format */
     }
     if (asked->as_is) {
         *body = MC_SLICE_NONE;

@@ -186,7 +186,7 @@ static void begin_request(mc_try *t) {
         mc_try_accept_connect(t);
         return;
     }
-    if (MC_UNLIKELY(stream->values_unchecked) && (unsendable = mc_headers_unsendable(&stream->request)) != NULL) {
+    if (MC_UNLIKELY(stream->request.unchecked) && (unsendable = mc_headers_unsendable(&stream->request)) != NULL) {
         mc_router_reply_unsendable(r, unsendable->name);
         return;
     }

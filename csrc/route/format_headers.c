@@ -180,13 +180,32 @@ MC_FORMAT_PARSER(mc_format_parse_query_params) {
     return MC_OK;
 }
 
+/* What may stand in a URI: RFC 3986, 2.2 and 2.3, "%" and, as Envoy has it, "`". */
+static bool stands_in_uri(int byte) { return byte > ' ' && byte < 0x7f && strchr("\"<>\\^{|}", byte) == NULL; }
+
+/* Writes a query with each %XX decoded whose byte may stand in a URI; of what only looks like one the "%" is left out, as by
+ * Envoy. */
+static void add_decoded_query(mc_slice text, mc_text *out) {
+    for (size_t i = 0; i < text.n; i++) {
+        const bool escape = text.p[i] == '%' && i + 2 < text.n;
+        const int byte = escape ? mc_percent_byte(mc_slice_from(text, i)) : -1;
+        const size_t n = byte >= 0 ? 3 : 1;
+        if (stands_in_uri(byte)) {
+            mc_text_add(out, mc_slice_of(&(char){(char)byte}, 1));
+        } else if (byte >= 0 || !escape) {
+            mc_text_add(out, mc_slice_of(text.p + i, n));
+        }
+        i += n - 1;
+    }
+}
+
 MC_FORMAT_EVAL(mc_format_eval_query_params) {
     mc_slice query = query_of(find(info->request, MC_SLICE(":path")));
     if (query.n == 0) {
         return MC_FORMAT_NOTHING;
     }
     if (op->mode == 1) {
-        add_decoded(query, out);
+        add_decoded_query(query, out);
     } else {
         mc_text_add(out, query);
     }

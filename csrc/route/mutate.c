@@ -194,6 +194,7 @@ static mc_status make_values(const mc_header_mutations *mutations, mc_headers *h
         values[i] = addition->value;
         if (addition->format != NULL) {
             MC_TRY(mc_format_run_arena(addition->format, info, headers->arena, &values[i]));
+            mc_headers_doubt(headers, values[i]);
         }
     }
     *out = values;

@@ -152,6 +152,9 @@ mc_status mc_route_finalize_request(const mc_route_table *table, const mc_route_
     }
     mc_slice host;
     MC_TRY(rewritten_host(rewrite, request, headers, &host));
+    if (MC_UNLIKELY(rewrite->host_format != NULL)) {
+        mc_headers_doubt(headers, host);
+    }
     MC_TRY(mc_route_rewrite_host(route, headers, host, suppress_envoy_headers));
     return mc_path_rewrite_headers(&rewrite->path, request, headers, suppress_envoy_headers);
 }

@@ -235,7 +235,7 @@ class Side:
     def log(self) -> list[str]:
         """The access log; ends the server, which then writes all of it."""
         self.server.terminate()
-        lines = (self.server.directory / "access").read_text().splitlines()
+        lines = (self.server.directory / "access").read_text(errors="replace").splitlines()
         return [self.hide(line) for line in lines]
 
     def settled(

@@ -206,6 +206,7 @@ REQUESTS: dict[str, bytes] = {
     "refused": b"GET /refused HTTP/1.1\r\nHost: a.com\r\n\r\n",
     "trailers": b"GET /trailers HTTP/1.1\r\nHost: a.com\r\n\r\n",
     "rewritten": b"GET /rewritten/a?b=1 HTTP/1.1\r\nHost: a.com\r\n\r\n",
+    "escapes": b"GET /?a=%41%20%3c%5B%7e%7f%zz%%4%42%e9%2&b=%zz%4 HTTP/1.1\r\nHost: a.com\r\n\r\n",
     "grpc": b"POST /s/m HTTP/1.1\r\nHost: a.com\r\nContent-Type: application/grpc\r\n"
     b"Content-Length: 0\r\n\r\n",
     "grpc fails": b"POST /refused/m HTTP/1.1\r\nHost: a.com\r\nContent-Type: application/grpc\r\n"

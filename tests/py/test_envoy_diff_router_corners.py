@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 
 import pytest
 from router_sides import (
@@ -366,6 +367,52 @@ def test_upgrades(sides: Pair) -> None:
     cases.append(request("GET /plain/hang", "Connection: Upgrade", "Upgrade: websocket"))
     cases.append(request("GET /plain/200", "Connection: Upgrade", "Upgrade: unknown"))
     check(sides(routes, behaviour=switching, manager=manager, host=COUNTS), cases)
+
+
+# --- what no header may hold ----------------------------------------------------------------------
+
+
+def decoded(*paths: str) -> list[bytes]:
+    """Requests for each path, with bytes in their query that a format decodes."""
+    bytes_ = ("a", "%09", "%00", "%0d%0ax-i:1", "%7f", "%e9")
+    return [request(f"GET {path}?q={each}") for path in paths for each in bytes_]
+
+
+def test_requests_that_a_format_would_split(sides: Pair) -> None:
+    """Of copies only whether they come: difference: unsent-copy."""
+    asked = "%QUERY_PARAM(q)%"
+    added = f"request_headers_to_add: [{{header: {{key: x-q, value: '{asked}'}}}}]"
+    changes = f"request_headers_mutations: [{{append: {{header: {{key: x, value: '{asked}'}}}}}}]"
+    routes = [
+        route("header", "timeout: 1s", more=f", {added}"),
+        route("kept", retried("retry_on: '5xx,reset'"), more=f", {added}"),
+        route("host", f"host_rewrite: '{asked}'"),
+        route("path", f"path_rewrite: '/{asked}/200'"),
+        route("copied", f"request_mirror_policies: [{{cluster: mirror, {changes}}}]"),
+    ]
+    paths = [f"/{name}/200" for name in "header kept host path".split()]
+    both = sides(routes, host=COUNTS)
+    asked_of_both = [[side.ask(each) for each in decoded("/copied/200")] for side in both]
+    mine, theirs = ([each["received"]["mirror"] for each in asked] for asked in asked_of_both)
+    assert mine == theirs
+    check(both, decoded(*paths))
+
+
+def test_responses_that_a_format_would_split(sides: Pair) -> None:
+    """difference: split-responses."""
+    asked = "%QUERY_PARAM(q)%"
+    added = f"response_headers_to_add: [{{header: {{key: x-q, value: '<{asked}>'}}}}]"
+    routes = [
+        f"{{match: {{prefix: /direct}}, direct_response: {{status: 204}}, {added}}}",
+        f"{{match: {{prefix: /there}}, redirect: {{path_rewrite: '/<{asked}>'}}}}",
+        route("answer", "timeout: 1s", more=f", {added}"),
+    ]
+    mine, _ = sides(routes)
+    for data in decoded("/direct", "/there", "/answer/200"):
+        headers = dict(mine.ask(data)["reply"]["headers"])
+        value = headers.get("x-q") or headers["location"]
+        assert re.search("<(a|\t|  x-i:1|[ \x7f\xe9])>", value), (data, value)
+        assert "x-i" not in headers
 
 
 # --- what is counted where ------------------------------------------------------------------------

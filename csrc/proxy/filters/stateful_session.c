@@ -87,7 +87,7 @@ static mc_status open_envelope(mc_filter *filter, mc_slice name, mc_slice text, 
     if (n <= 0) {
         return MC_OK;
     }
-    mc_filter_stream(filter)->values_unchecked = true;
+    headers->unchecked = true;
     char *place = bytes + n;
     const long m = decode(first, place);
     *address = mc_slice_of(place, m < 0 ? 0 : (size_t)m);

@@ -164,6 +164,25 @@ TEST(parsed_lines_pass_unchanged) {
 }
 
 /* The bound holds for whatever is in the map, in every way of encoding it. */
+TEST(values_that_are_doubted) {
+    static const char *const fields[] = {":status", "204", "x-a", "1\r\nx-b: 2", "x-c", "\t\x7f\xe9", NULL, NULL};
+    const mc_h1_encode how = {.end_stream = true};
+    char out[256];
+    mc_h1_framing framing;
+    begin(fields);
+    for (uint32_t i = 0; i < headers.count; i++) {
+        mc_headers_doubt(&headers, headers.items[i].value);
+    }
+    CHECK(headers.unchecked);
+    const size_t n = mc_h1_encode_response(&headers, &how, out, &framing);
+    CHECK_SLICE(((mc_slice){out, n}), "HTTP/1.1 204 No Content\r\nx-a: 1  x-b: 2\r\nx-c: \t\x7f\xe9\r\n\r\n");
+    CHECK(n <= mc_h1_head_size(&headers));
+    const size_t m = mc_h1_last_chunk(&headers, out);
+    CHECK(m <= mc_h1_last_chunk_size(&headers));
+    CHECK(mc_slice_search(mc_slice_of(out, m), MC_SLICE("\nx-b")) == SIZE_MAX);
+    mc_arena_fini(&arena);
+}
+
 TEST(head_size_is_an_upper_bound) {
     static const char *const names[] = {":method", ":path",          ":authority", ":status",
                                         "x",       "content-length", "host",       "via"};
