@@ -47,6 +47,7 @@ def checks() -> list[tuple[str, list[str]]]:
         ("mypy", ["mypy", "--no-error-summary"]),
         ("generated files", [python, "tools/regen.py", "--check"]),
         ("includes", [python, "tools/lint_includes.py"]),
+        ("names in comments", [python, "tools/lint_names.py"]),
         ("core", ["make", "--no-print-directory", "-s", "-j2", "core"]),
         ("objects", [python, "tools/lint_objects.py"]),
     ]

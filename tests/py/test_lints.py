@@ -15,6 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tools"))
 
 import lint_includes
+import lint_names
 import lint_objects
 import vendor_drift
 
@@ -53,6 +54,26 @@ def test_include_directions(file: str, line: str, fault: str | None, tmp_path: P
         assert len(found) == 1
         assert fault in found[0]
         assert file in found[0]
+
+
+@pytest.mark.parametrize(
+    ("comment", "fault"),
+    [
+        ("mc_map_put, see base/map.h", None),
+        ("mc_map_* and MC_H_HOST; tests/c/test.h", None),
+        ("mc_map_putt", "there is no mc_map_putt"),
+        ("what hash.c does", "there is no hash.c"),
+    ],
+)
+def test_names_in_comments(comment: str, fault: str | None, tmp_path: Path) -> None:
+    for name in ("csrc/base/map.h", "tests/c/test.h"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).touch()
+    code = "#define X(id) MC_H_##id\nvoid mc_map_put(void);\n"
+    (tmp_path / "csrc/base/map.c").write_text(f"/* {comment} */\n{code}")
+    found = list(lint_names.lint(tmp_path / "csrc"))
+    assert len(found) == (fault is not None)
+    assert fault is None or fault in found[0]
 
 
 @pytest.mark.parametrize(
