@@ -1,4 +1,4 @@
-"""Checks that comments in csrc/ speak of what exists: names that begin with mc_ or MC_, source files.
+"""Checks that comments in csrc/ speak of what exists: names with mc_ or MC_, and source files.
 
 A name may be the beginning of others ("mc_filter_continue_*"), or have the beginning that a macro
 pastes to.
