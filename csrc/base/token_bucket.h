@@ -28,8 +28,7 @@ MC_MUST_CHECK mc_status mc_token_bucket_init(mc_token_bucket *bucket, uint64_t n
 bool mc_token_bucket_consume(mc_token_bucket *bucket, uint64_t now, double n);
 /* Tokens there are. */
 double mc_token_bucket_tokens(const mc_token_bucket *bucket, uint64_t now);
-/* ns until n tokens will be there if nobody takes any: 0 when they are; UINT64_MAX when n exceeds max_tokens.
- */
+/* ns until n tokens will be there if nobody takes any: 0 when they are; UINT64_MAX when n exceeds max_tokens. */
 uint64_t mc_token_bucket_wait(const mc_token_bucket *bucket, uint64_t now, double n);
 
 #endif

@@ -36,8 +36,7 @@ mc_random *mc_loop_random(mc_loop *loop) { return &loop->random; }
 uint64_t mc_loop_seed(const mc_loop *loop) { return loop->seed; }
 uint64_t mc_loop_turns(const mc_loop *loop) { return loop->turns; }
 
-/* --- a turn
- * ----------------------------------------------------------------------------------------------------- */
+/* --- a turn ----------------------------------------------------------------------------------------------------- */
 
 static void run_deferred(mc_loop *loop) {
     for (mc_link *link; (link = mc_list_pop_front(&loop->deferred)) != NULL;) {
@@ -157,8 +156,7 @@ static void announce(mc_loop *loop) {
     }
 }
 
-/* --- readiness, timers, deferred work
- * ------------------------------------------------------------------------------- */
+/* --- readiness, timers, deferred work --------------------------------------------------------------------------- */
 
 mc_status mc_io_open(mc_loop *loop, mc_io *io, int fd, bool level, void (*on_ready)(mc_io *, uint32_t)) {
     *io = (mc_io){.on_ready = on_ready, .fd = fd, .level = level};

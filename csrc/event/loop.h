@@ -59,8 +59,7 @@ uint64_t mc_loop_seed(const mc_loop *loop);
 /* Turns begun so far. */
 uint64_t mc_loop_turns(const mc_loop *loop);
 
-/* --- readiness
- * ------------------------------------------------------------------------------------------------- */
+/* --- readiness -------------------------------------------------------------------------------------------------- */
 
 /* Embedded in its owner. Registered once, edge-triggered, for both directions; no further epoll_ctl until
  * close (the kernel forgets a descriptor when it is closed; where a forked child keeps it alive, its late
@@ -77,15 +76,12 @@ typedef struct mc_io {
 MC_MUST_CHECK mc_status mc_io_open(mc_loop *loop, mc_io *io, int fd, bool level, void (*on_ready)(mc_io *, uint32_t));
 /* Forgets pending events; closes fd when >= 0. Safe inside its own callback, and repeatedly. */
 void mc_io_close(mc_loop *loop, mc_io *io);
-/* Level-triggered ios only: silences (or wakes) the descriptor by an epoll_ctl; pending events are forgotten.
- */
+/* Level-triggered ios only: silences (or wakes) the descriptor by an epoll_ctl; pending events are forgotten. */
 MC_MUST_CHECK mc_status mc_io_enable(mc_loop *loop, mc_io *io, bool on);
-/* Delivers events as if the kernel had (merged with others), later in this turn or in the next, never inline.
- */
+/* Delivers events as if the kernel had (merged with others), later in this turn or in the next, never inline. */
 void mc_io_inject(mc_loop *loop, mc_io *io, uint32_t events);
 
-/* --- timers
- * ------------------------------------------------------------------------------------------------------ */
+/* --- timers ----------------------------------------------------------------------------------------------------- */
 
 /* Embedded in its owner; zero-initialised means disarmed. Millisecond resolution, hierarchical wheel: arm,
  * re-arm and cancel are O(1). Never early by the loop's clock. Expired timers of one turn fire in no promised
@@ -105,8 +101,7 @@ static inline void mc_timer_cancel(mc_loop *loop, mc_timer *timer) {
     }
 }
 
-/* --- deferred work
- * ----------------------------------------------------------------------------------------------- */
+/* --- deferred work ---------------------------------------------------------------------------------------------- */
 
 /* Runs once, first-in-first-out, right after the current callback returns (or at once in the next turn when
  * outside one). Idempotent while queued. What deferred work defers runs in the same pass. */
@@ -121,8 +116,7 @@ void mc_loop_defer(mc_loop *loop, mc_deferred *deferred);
 void mc_loop_defer_first(mc_loop *loop, mc_deferred *deferred);
 void mc_deferred_cancel(mc_deferred *deferred);
 
-/* --- mailbox
- * ------------------------------------------------------------------------------------------------------ */
+/* --- mailbox ---------------------------------------------------------------------------------------------------- */
 
 /* A message: intrusive, owned by the mailbox from post until run; run() frees it. Messages of one producer
  * run in order. */

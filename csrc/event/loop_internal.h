@@ -1,5 +1,4 @@
-/* Inside of the loop, for event/ alone: what both backends share and the few functions in which they differ.
- */
+/* Inside of the loop, for event/ alone: what both backends share and the few functions in which they differ. */
 #ifndef MC_EVENT_LOOP_INTERNAL_H
 #define MC_EVENT_LOOP_INTERNAL_H
 

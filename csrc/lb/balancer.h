@@ -80,8 +80,7 @@ mc_host *mc_lb_choose_plain(mc_lb *lb, const mc_lb_request *request);
 
 /* First the priority's locality choice, which draws its seed (LO-2), then, in a second round over the
  * priorities, sources and schedulers under the balancer's seed and `now_ms`. `old` (may be NULL) is what was
- * there before; its cursors are copied. A priority of zeros and one whose init failed may be given to fini.
- */
+ * there before; its cursors are copied. A priority of zeros and one whose init failed may be given to fini. */
 MC_MUST_CHECK mc_status mc_lb_priority_init(mc_lb *lb, mc_lb_priority *priority, mc_host_set *set,
                                             uint32_t overprovisioning);
 MC_MUST_CHECK mc_status mc_lb_priority_schedule(mc_lb *lb, mc_lb_priority *priority, const mc_lb_priority *old);

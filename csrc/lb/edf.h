@@ -3,8 +3,7 @@
  *
  * Items are small integers (an index into a list of the owner), so nothing dies while scheduled; the weight
  * of a picked item is asked for at the moment it is put back. Invariant: `heap` is a binary min-heap by
- * (deadline, sequence), a total order, so that the picks do not depend on the heap's layout. Single-threaded.
- */
+ * (deadline, sequence), a total order, so that the picks do not depend on the heap's layout. Single-threaded. */
 #ifndef MC_LB_EDF_H
 #define MC_LB_EDF_H
 
@@ -38,8 +37,7 @@ void mc_edf_fini(mc_edf *edf);
 /* Puts an item in with weight > 0. */
 MC_MUST_CHECK mc_status mc_edf_add(mc_edf *edf, double weight, uint32_t item);
 
-/* Items 0..count-1 of an empty scheduler, as if a number of picks derived from the seed had been made (ED-3).
- */
+/* Items 0..count-1 of an empty scheduler, as if a number of picks derived from the seed had been made (ED-3). */
 MC_MUST_CHECK mc_status mc_edf_seed(mc_edf *edf, size_t count, mc_edf_weight weight, void *ctx, uint64_t seed);
 
 /* The next item, already put back with its weight of now; false when empty. Peeked items come first,

@@ -1,4 +1,5 @@
-/* Inside of mc_hosts, for the balancers. */
+/* Inside of mc_hosts (lb.h), for the balancers: a membership as the control side makes it and workers read it. It never changes once
+ * it is published; what belongs together with hosts, sets and tables is referenced. */
 #ifndef MC_LB_HOSTS_H
 #define MC_LB_HOSTS_H
 

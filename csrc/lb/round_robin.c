@@ -1,5 +1,4 @@
-/* Round robin, rule ED-6: a cursor per source while all weights are equal, the weighted scheduler otherwise.
- */
+/* Round robin, rule ED-6: a cursor per source while all weights are equal, the weighted scheduler otherwise. */
 #include "lb/balancer.h"
 
 static mc_host *pick(mc_lb *lb, mc_lb_priority *priority, size_t source, uint64_t draw) {

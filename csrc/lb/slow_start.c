@@ -16,8 +16,7 @@ void mc_slow_start_see(mc_slow_start *slow, mc_host_list list, uint64_t now_ms) 
         if (mc_host_health(host) != MC_HEALTHY) {
             continue;
         }
-        /* Workers race for the first stamp; whoever loses uses the winner's. 0 means never, hence at least 1.
-         */
+        /* Workers race for the first stamp; whoever loses uses the winner's. 0 means never, hence at least 1. */
         uint64_t start = 0;
         if (atomic_compare_exchange_strong(&host->hc_pass_ms, &start, now_ms > 0 ? now_ms : 1)) {
             start = now_ms;

@@ -5,9 +5,7 @@
 
 #include "net/net_internal.h"
 
-/* --- life
- * -----------------------------------------------------------------------------------------------------------
- */
+/* --- life ------------------------------------------------------------------------------------------------------- */
 
 static void run_closing(mc_deferred *deferred) {
     mc_conn *conn = MC_CONTAINER(deferred, mc_conn, closing);
@@ -85,8 +83,7 @@ mc_status mc_conn_connect_from(mc_conn *conn, mc_net *net, const mc_address *add
     return MC_OK;
 }
 
-/* --- writing
- * -------------------------------------------------------------------------------------------------------- */
+/* --- writing ---------------------------------------------------------------------------------------------------- */
 
 /* The peer takes no more. What it sent before may still be wanted (an early answer): the reader goes to the
  * end first. */
@@ -258,8 +255,7 @@ void mc_conn_shutdown_write(mc_conn *conn) {
     }
 }
 
-/* --- reading
- * -------------------------------------------------------------------------------------------------------- */
+/* --- reading ---------------------------------------------------------------------------------------------------- */
 
 static bool wants_reading(const mc_conn *conn) {
     return conn->state == MC_CONN_OPEN && conn->read_off == 0 && (conn->readable || conn->reoffer);
@@ -385,9 +381,7 @@ void mc_conn_resume_reading(mc_conn *conn) {
     }
 }
 
-/* --- events
- * ---------------------------------------------------------------------------------------------------------
- */
+/* --- events ----------------------------------------------------------------------------------------------------- */
 
 static void connected(mc_conn *conn, uint32_t events) {
     if ((events & MC_HANGUP) != 0 && (conn->connect_error = conn->transport->error(conn)) != 0) {
@@ -441,8 +435,7 @@ void mc_conn_ready(mc_io *io, uint32_t events) {
     }
 }
 
-/* --- closing
- * -------------------------------------------------------------------------------------------------------- */
+/* --- closing ---------------------------------------------------------------------------------------------------- */
 
 static bool has_queued(const mc_conn *conn) {
     return conn->state == MC_CONN_OPEN && !conn->write_failed && !all_sent(conn);

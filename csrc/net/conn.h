@@ -73,8 +73,7 @@ typedef struct mc_transport {
     long (*read)(mc_conn *conn, char *out, size_t n);
     long (*writev)(mc_conn *conn, const struct iovec *pieces, int count);
     void (*shutdown_write)(mc_conn *conn);
-    /* The pending error, as positive errno: how a connect ended, or a reset after the end of stream. 0: none.
-     */
+    /* The pending error, as positive errno: how a connect ended, or a reset after the end of stream. 0: none. */
     int (*error)(mc_conn *conn);
     /* Releases the transport's own state; the io is closed by the connection. */
     void (*close)(mc_conn *conn);

@@ -24,8 +24,7 @@ static void watch_again(mc_listener *listener) {
 
 static void on_back_off(mc_timer *timer) { watch_again(MC_CONTAINER(timer, mc_listener, back_off)); }
 
-/* Errors of the one connection, which the kernel passes on from its queue (accept(2)): the next may be fine.
- */
+/* Errors of the one connection, which the kernel passes on from its queue (accept(2)): the next may be fine. */
 static bool only_this_one(int error) {
     switch (error) {
     case ECONNABORTED:

@@ -40,8 +40,7 @@ static size_t part_of(mc_memory_end *end, size_t n) {
     return end->options.split && below(end, 2) == 0 ? 1 + (size_t)below(end, n) : n;
 }
 
-/* --- the way to an end
- * ------------------------------------------------------------------------------------------------ */
+/* --- the way to an end ------------------------------------------------------------------------------------------ */
 
 static void drop_transit(mc_memory_end *end) {
     for (mc_link *link; (link = mc_list_pop_front(&end->transit)) != NULL;) {
@@ -101,8 +100,7 @@ static void reset(mc_memory_end *end) {
     mc_io_inject(loop_of(end), &end->conn->io, MC_READ | MC_WRITE | MC_HANGUP);
 }
 
-/* --- the transport
- * ------------------------------------------------------------------------------------------------------ */
+/* --- the transport ---------------------------------------------------------------------------------------------- */
 
 static long memory_read(mc_conn *conn, char *out, size_t n) {
     mc_memory_end *end = conn->memory;
@@ -213,9 +211,7 @@ const mc_transport mc_transport_memory = {
     .short_read_is_last = true,
 };
 
-/* --- pairs
- * --------------------------------------------------------------------------------------------------------------
- */
+/* --- pairs ------------------------------------------------------------------------------------------------------ */
 
 static mc_memory_end *end_new(mc_conn *conn, const mc_memory_options *options) {
     mc_memory_end *end = mc_calloc(1, sizeof *end);

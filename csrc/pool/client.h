@@ -1,4 +1,7 @@
-/* Inside of pools: a pool and its connections. */
+/* Inside of pools (pool.h): a pool and its connections, for the files of this room.
+ *
+ * A connection is on the one list of its pool that its state names; mc_pool counts by state what its cluster's breakers allow. All
+ * of it is a worker's own. Nothing here is freed within a callback. */
 #ifndef MC_POOL_CLIENT_H
 #define MC_POOL_CLIENT_H
 

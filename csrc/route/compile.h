@@ -1,4 +1,6 @@
-/* Shared by the compile steps of this room. */
+/* The steps that compile a route table, for the files of this room: each reads the fields of one message into the table under
+ * construction, which nobody else sees yet and whose arena owns what is made. *out is NULL, or stays as it is, where the field is
+ * absent; errors name the field, relative to the message. */
 #ifndef MC_ROUTE_COMPILE_H
 #define MC_ROUTE_COMPILE_H
 

@@ -40,8 +40,7 @@ static mc_status compile_filter_state(mc_compile *c, const mc_value *state, mc_h
     return mc_read_name(c->arena, state, "key", &policy->name, c->error);
 }
 
-/* source_ip false is a policy that yields nothing; it keeps its place as a query parameter nobody can send.
- */
+/* source_ip false is a policy that yields nothing; it keeps its place as a query parameter nobody can send. */
 static mc_status compile_connection(mc_compile *c, const mc_value *properties, mc_hash_policy *policy) {
     bool source_ip = false;
     MC_TRY(mc_value_read_bool(properties, "source_ip", &source_ip, c->error));

@@ -40,8 +40,7 @@ mc_slice mc_route_table_name(const mc_route_table *table);
 /* typed_per_filter_config of the whole table; NULL: none. */
 const mc_value *mc_route_table_filter_configs(const mc_route_table *table);
 
-/* Every cluster named by the table has a small id, so that whoever publishes the table resolves names once.
- */
+/* Every cluster named by the table has a small id, so that whoever publishes the table resolves names once. */
 uint32_t mc_route_table_cluster_count(const mc_route_table *table);
 mc_slice mc_route_table_cluster_name(const mc_route_table *table, uint32_t id);
 #define MC_NO_CLUSTER UINT32_MAX

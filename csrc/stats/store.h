@@ -1,6 +1,5 @@
 /* The inside of a store, shared by the files of this room alone. Everything here is guarded by `lock`, except
- * the cells and bins that the slabs point to: those belong to their writers and are read with relaxed loads.
- */
+ * the cells and bins that the slabs point to: those belong to their writers and are read with relaxed loads. */
 #ifndef MC_STATS_STORE_H
 #define MC_STATS_STORE_H
 

@@ -1,4 +1,4 @@
-/* google.protobuf.Value on the wire. */
+/* google.protobuf.Value on the wire (base/wire.h), read into the tree that configuration and metadata are. */
 #ifndef MC_PROXY_FILTERS_VALUE_MESSAGE_H
 #define MC_PROXY_FILTERS_VALUE_MESSAGE_H
 

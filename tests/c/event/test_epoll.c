@@ -158,8 +158,7 @@ TEST(more_ready_than_a_batch_are_all_served) {
     mc_loop_free(loop);
 }
 
-/* --- embedded
- * ------------------------------------------------------------------------------------------------------ */
+/* --- embedded --------------------------------------------------------------------------------------------------- */
 
 static unsigned fired;
 static void count_timer(mc_timer *timer) { fired++; }

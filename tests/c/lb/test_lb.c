@@ -247,8 +247,7 @@ TEST(slow_start_of_rule_ed_11) {
         "{\"round_robin_lb_config\":{\"slow_start_config\":{\"slow_start_window\":\"60s\",\"aggression\":{"
         "\"default_value\":2.0}}}}",
         CLA(GROUP(0, ENDPOINT(1, WEIGHT(8)), ENDPOINT(2, WEIGHT(8)))), 0);
-    /* Both were seen first at 0 ms (stamped 1), so host 2 is moved 15 s into its window and host 1 past it.
-     */
+    /* Both were seen first at 0 ms (stamped 1), so host 2 is moved 15 s into its window and host 1 past it. */
     host(&r, 1)->hc_pass_ms = 1;
     host(&r, 2)->hc_pass_ms = 50000;
     rig_update(&r, CLA(GROUP(0, ENDPOINT(1, WEIGHT(8)), ENDPOINT(2, WEIGHT(9)))), 60001);

@@ -394,8 +394,7 @@ TEST(many_stats) {
     mc_stats_unref(stats);
 }
 
-/* Every allocation of a full round, failing in turn: an error or a dropped sample, never a crash or a leak.
- */
+/* Every allocation of a full round, failing in turn: an error or a dropped sample, never a crash or a leak. */
 static void round_trip(bool *complete) {
     mc_stats *stats = mc_stats_new();
     mc_stats_view view;
