@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-import operator
+import math
 import os
 import threading
 from pathlib import Path
@@ -65,9 +65,18 @@ class Gateway:
         log_flush_kib: int = 64,
         span_exporters: Sequence[SpanExporter] = (),
     ) -> None:
-        workers = len(os.sched_getaffinity(0)) if workers is None else operator.index(workers)
+        workers = len(os.sched_getaffinity(0)) if workers is None else workers
+        if not hasattr(workers, "__index__"):
+            raise TypeError(f"workers must be a whole number, not {type(workers).__name__}")
         if not 0 <= workers <= 256:
             raise ValueError(f"workers must be between 0 and 256, not {workers}")
+        if stats is not None and not isinstance(stats, Store):
+            raise TypeError(f"stats must be a meshcore.stats.Store, not {type(stats).__name__}")
+        for exporter in span_exporters:
+            if not callable(exporter):
+                raise TypeError(f"a span exporter must take lists of spans, and is {exporter!r}")
+        if not 0 <= log_flush_interval_s < math.inf:
+            raise ValueError(f"log_flush_interval_s must be from 0, not {log_flush_interval_s}")
         self._allow_unsupported = allow_unsupported
         self._served = Served(
             config=self._loaded(bootstrap),
@@ -112,14 +121,15 @@ class Gateway:
 
         :raises MeshcoreError: a listener's address cannot be had.
         """
-        if self._thread is not None:
-            raise RuntimeError("the gateway is running")
         ready: concurrent.futures.Future[None] = concurrent.futures.Future()
         thread = threading.Thread(
             target=lambda: asyncio.run(self._background(ready)), name="meshcore", daemon=True
         )
-        self._thread = thread
-        thread.start()
+        with self._lock:
+            if self._thread is not None:
+                raise RuntimeError("the gateway is running")
+            thread.start()
+            self._thread = thread
         try:
             ready.result()
         except BaseException:

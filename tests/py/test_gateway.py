@@ -234,3 +234,48 @@ def test_echo_is_what_it_says(echo_upstream: Upstream) -> None:
         with clients.Connection(port_of(gateway)) as connection:
             reply = connection.request("/", method="POST", body=body)
         assert str(reply.json()["body"]).encode("latin-1") == body
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "text"),
+    [
+        ({"workers": "2"}, TypeError, "workers must be a whole number, not str"),
+        ({"workers": 1.5}, TypeError, "workers must be a whole number, not float"),
+        ({"workers": -1}, ValueError, "workers must be between 0 and 256, not -1"),
+        ({"stats": {}}, TypeError, "stats must be a meshcore.stats.Store, not dict"),
+        ({"span_exporters": [5]}, TypeError, "a span exporter"),
+        ({"log_flush_interval_s": -1}, ValueError, "log_flush_interval_s must be from 0"),
+        ({"log_flush_interval_s": float("nan")}, ValueError, "log_flush_interval_s"),
+    ],
+)
+def test_misuse_is_named(options: dict[str, Any], error: type[Exception], text: str) -> None:
+    with pytest.raises(error, match=text):
+        meshcore.Gateway({}, **options)
+
+
+@pytest.mark.parametrize("name", ["envoy.yaml", "conf/envoy.json", "./b.pb"])
+def test_a_file_name_is_no_configuration(name: str) -> None:
+    with pytest.raises(meshcore.ConfigError, match="is a file's name"):
+        meshcore.Gateway(name)
+
+
+def test_one_of_many_starts_and_all_may_stop() -> None:
+    gateway = meshcore.Gateway(proxy_to(1), workers=1)
+    refused: list[str] = []
+    barrier = threading.Barrier(4)
+
+    def start() -> None:
+        barrier.wait()
+        try:
+            gateway.start()
+        except RuntimeError as error:
+            refused.append(str(error))
+
+    for target in (start, gateway.stop):
+        threads = [threading.Thread(target=target) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert gateway.running == (target == start)
+    assert refused == ["the gateway is running"] * 3
