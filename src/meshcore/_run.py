@@ -264,9 +264,7 @@ class Run:
             except BaseException:
                 self._places.follow(self._served.config.document, self._assignments)
                 self._keep_checkers(self._checkers, checkers)
-                if self.opened:
-                    self.routes.resolve(self._with_made(self._served.config.document))
-                    self.routes.settle()
+                self.routes.take_back()
                 for name, source in fresh.items():
                     if self._sources.get(name) is not source:
                         source.stop()

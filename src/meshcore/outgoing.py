@@ -255,8 +255,17 @@ class GrpcExchange:
             await self._call.write(message)
         except asyncio.InvalidStateError as error:
             raise OSError("the stream has ended") from error
+        except asyncio.CancelledError:
+            self._unless_cancelled()
         except Exception as error:
             await self._service._lost(error)
+
+    def _unless_cancelled(self) -> NoReturn:
+        """A call whose channel was closed is cancelled; whoever waits for it is not."""
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+        raise OSError("the stream was given up") from None
 
     async def read(self) -> bytes:
         """The next message; an end, too, is an OSError."""
@@ -264,6 +273,8 @@ class GrpcExchange:
 
         try:
             message = await self._call.read()
+        except asyncio.CancelledError:
+            self._unless_cancelled()
         except Exception as error:
             await self._service._lost(error)
         if message is grpc.aio.EOF:

@@ -13,6 +13,7 @@ import json
 import os
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from meshcore._core.stats import Store
@@ -134,7 +135,7 @@ class FileRoutes:
         self._used: dict[tuple[str, ...], Subscription] = {}
         self._hosts: dict[tuple[str, ...], VirtualHosts] = {}
         self._used_hosts: dict[tuple[str, ...], VirtualHosts] = {}
-        self._opened = 0
+        self._settled: set[tuple[str, ...]] = set()
         self._task: asyncio.Task[None] | None = None
 
     def resolve(self, document: Tree) -> Tree:
@@ -195,11 +196,12 @@ class FileRoutes:
 
         stats = f"{prefix}.{routes.get('name', '')}"
         key = (stats, json.dumps(routes["vhds"], sort_keys=True))
-        found = self._hosts.get(key) or self._used_hosts.get(key)
+        found = self._hosts.get(key)
         if found is None:
             scope = self._stats.scope(stats.replace(":", "_"))
-            found = VirtualHosts(routes, f"~vhds:{self._opened}", scope)
-            self._opened += 1
+            names = {each.asking for each in self._hosts.values()}
+            free = next(name for name in map("~vhds:{}".format, count()) if name not in names)
+            found = VirtualHosts(routes, free, scope)
             self._hosts[key] = found
         self._used_hosts[key] = found
         return found.for_core(routes)
@@ -299,10 +301,16 @@ class FileRoutes:
         return [each for each in self._used_hosts.values() if not each.started]
 
     def settle(self) -> None:
-        """What was resolved last is in use: the others are let go."""
-        known, self._hosts = self._hosts, dict(self._used_hosts)
+        """What was resolved last is in use."""
+        self._settled = set(self._used_hosts)
+        self.take_back()
+
+    def take_back(self) -> None:
+        """What came into use last stays so, and nothing that was resolved since."""
+        known = self._hosts
+        self._hosts = {key: each for key, each in known.items() if key in self._settled}
         for key, each in known.items():
-            if key not in self._hosts:
+            if key not in self._settled:
                 each.stop()
 
     def ask(self, asking: str, key: str) -> None:

@@ -129,12 +129,20 @@ class Subscription:
         writing = asyncio.ensure_future(self._write(stream))
         try:
             while True:
-                message = await stream.read()
+                response = self._read(await stream.read())
                 back_off.reset()
-                await self._answer(self._response.FromString(message))
+                await self._answer(response)
         finally:
             writing.cancel()
             stream.cancel()
+
+    def _read(self, message: bytes) -> Any:
+        from google.protobuf.message import DecodeError
+
+        try:
+            return self._response.FromString(message)
+        except DecodeError as error:
+            raise OSError(f"what came is no {RESPONSE}") from error
 
     async def _write(self, stream: GrpcExchange) -> None:
         """Acknowledgements before what is asked for (XDS-13)."""
@@ -161,8 +169,10 @@ class Subscription:
             update = self._state.read(response)
             await self._hand_over(update)
             self._state.accept(update)
-        except ValueError as error:  # a ConfigError is one
-            refused = str(error)
+        except Exception as error:
+            refused = str(error) or type(error).__name__
+            if not isinstance(error, ValueError):  # a ConfigError is one
+                log.exception("%s: an update has failed", self._kind.method)
             self._stats.rejected.inc()
             self._stats.attempts.inc()
             self._first.set()
