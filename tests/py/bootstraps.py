@@ -63,8 +63,15 @@ def address(port: int | str, host: str = "127.0.0.1") -> Tree:
     return {"socket_address": {"address": host, "port_value": port}}
 
 
-def endpoint(port: int, host: str = "127.0.0.1") -> Tree:
+def endpoint(port: int | str, host: str = "127.0.0.1") -> Tree:
     return {"endpoint": {"address": address(port, host)}}
+
+
+def cluster(name: str, *ports: int | str, **fields: Any) -> Tree:
+    """A cluster of hosts on 127.0.0.1."""
+    endpoints = [{"lb_endpoints": [endpoint(port) for port in ports]}]
+    load = {"cluster_name": name, "endpoints": endpoints}
+    return {"name": name, "type": "STATIC", "load_assignment": load, **fields}
 
 
 def routing(routes: list[Tree], **host: Any) -> Tree:

@@ -8,6 +8,7 @@ from typing import Any
 
 import peers
 import yaml
+from bootstraps import address, endpoint, listener, manager
 from dns_server import DnsServer
 
 TYPES = "type.googleapis.com/envoy.extensions."
@@ -52,8 +53,7 @@ def config(dns: int) -> dict[str, Any]:
     }
     clusters = []
     for index, (kind, family, host) in enumerate(CLUSTERS):
-        address = {"socket_address": {"address": host, "port_value": 80}}
-        endpoints = [{"lb_endpoints": [{"endpoint": {"address": address}}]}]
+        endpoints = [{"lb_endpoints": [endpoint(80, host)]}]
         clusters.append(
             {
                 "name": f"c{index}",
@@ -64,27 +64,12 @@ def config(dns: int) -> dict[str, Any]:
                 "load_assignment": {"cluster_name": f"c{index}", "endpoints": endpoints},
             }
         )
-    admin = {"socket_address": {"address": "127.0.0.1", "port_value": "$admin_port"}}
-    manager = {
-        "@type": TYPES + "filters.network.http_connection_manager.v3.HttpConnectionManager",
-        "stat_prefix": "main",
-        "http_filters": [
-            {
-                "name": "envoy.filters.http.router",
-                "typed_config": {"@type": TYPES + "filters.http.router.v3.Router"},
-            }
-        ],
-        "route_config": {"name": "none"},
-    }
-    name = "envoy.filters.network.http_connection_manager"
-    listener = {
-        "name": "main",
-        "address": {"socket_address": {"address": "127.0.0.1", "port_value": "$port"}},
-        "filter_chains": [{"filters": [{"name": name, "typed_config": manager}]}],
-    }
     return {
-        "admin": {"address": admin},
-        "static_resources": {"listeners": [listener], "clusters": clusters},
+        "admin": {"address": address("$admin_port")},
+        "static_resources": {
+            "listeners": [listener(manager({"name": "none"}), "$port")],
+            "clusters": clusters,
+        },
     }
 
 

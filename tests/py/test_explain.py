@@ -6,20 +6,13 @@ import json
 from typing import Any
 
 import pytest
+from bootstraps import cluster, listener, manager
 
 from meshcore import xxh64
 from meshcore.cli import main
 from meshcore.config import load
 from meshcore.explain import Request, explain, render
 
-HCM = (
-    "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3."
-    "HttpConnectionManager"
-)
-ROUTER = {
-    "name": "envoy.filters.http.router",
-    "typed_config": {"@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"},
-}
 ROUTES = """
 - {name: exact, match: {path: /exact}, route: {cluster: a}}
 - name: picky
@@ -48,15 +41,11 @@ ROUTES = """
 """
 
 
-def bootstrap(**manager: object) -> dict[str, object]:
+def bootstrap(**fields: object) -> dict[str, object]:
     import yaml
 
-    clusters = [
-        {"name": name, "connect_timeout": "1s", "load_assignment": assignment(name, ports)}
-        for name, ports in {"a": [1001], "b": [1002, 1003]}.items()
-    ]
-    ring = {"name": "ring", "connect_timeout": "1s", "lb_policy": "RING_HASH"}
-    clusters.append({**ring, "load_assignment": assignment("ring", range(2000, 2010))})
+    clusters = [cluster("a", 1001), cluster("b", 1002, 1003)]
+    clusters.append(cluster("ring", *range(2000, 2010), lb_policy="RING_HASH"))
     hosts = [
         {"name": "shop", "domains": ["shop.example", "*.shop"], "routes": yaml.safe_load(ROUTES)},
         {"name": "tree", "domains": ["tree.example"], "matcher": tree("inside")},
@@ -67,20 +56,9 @@ def bootstrap(**manager: object) -> dict[str, object]:
             "routes": [{"match": {"prefix": "/"}, "route": {"cluster": "a"}}],
         },
     ]
-    typed = {
-        "@type": HCM,
-        "stat_prefix": "x",
-        "route_config": {"name": "rc", "virtual_hosts": hosts},
-        "http_filters": [ROUTER],
-        **manager,
-    }
+    typed = manager({"name": "rc", "virtual_hosts": hosts}, **fields)  # type: ignore[arg-type]
     listeners = [
-        {
-            "name": name,
-            "address": {"socket_address": {"address": "127.0.0.1", "port_value": port}},
-            "filter_chains": [{"filters": [{"name": "hcm", "typed_config": typed}]}],
-        }
-        for name, port in (("plain", 80), ("other", 8080))
+        listener(typed, port, name=name) for name, port in (("plain", 80), ("other", 8080))
     ]
     return {"static_resources": {"listeners": listeners, "clusters": clusters}}
 
@@ -108,14 +86,6 @@ def tree(name: str) -> dict[str, object]:
             },
         }
     }
-
-
-def assignment(name: str, ports: object) -> dict[str, object]:
-    endpoints = [
-        {"endpoint": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": port}}}}
-        for port in ports  # type: ignore[attr-defined]
-    ]
-    return {"cluster_name": name, "endpoints": [{"lb_endpoints": endpoints}]}
 
 
 def asked(text: str, *headers: tuple[str, str], random: int = 0, **manager: object):
@@ -169,11 +139,11 @@ def test_chance_is_a_number() -> None:
     assert matched(asked("http://h.shop/half", random=49)) == "half"
     found = asked("http://h.shop/half", random=50)
     assert found["routes"][2]["why_not"][0]["condition"] == "runtime_fraction"
-    for random, cluster in ((19, "a"), (20, "b"), (99, "b")):
+    for random, name in ((19, "a"), (20, "b"), (99, "b")):
         found = asked("http://h.shop/split", random=random)
-        assert found["cluster"]["name"] == cluster
+        assert found["cluster"]["name"] == name
         assert found["cluster"]["weights"] == {"a": 20, "b": 80}
-        assert ("x-weighted" in dict(found["sent"]["headers"])) == (cluster == "b")
+        assert ("x-weighted" in dict(found["sent"]["headers"])) == (name == "b")
 
 
 def test_answers_of_its_own() -> None:
@@ -250,7 +220,7 @@ def test_the_command(capsys: pytest.CaptureFixture[str], tmp_path) -> None:
 def test_hosts_of_a_subset_and_none() -> None:
     config = bootstrap()
     clusters = config["static_resources"]["clusters"]  # type: ignore[index]
-    subset = {"name": "sub", "load_assignment": assignment("sub", range(3000, 3003))}
+    subset = cluster("sub", *range(3000, 3003))
     for n, one in enumerate(subset["load_assignment"]["endpoints"][0]["lb_endpoints"]):  # type: ignore[index]
         one["metadata"] = {"filter_metadata": {"envoy.lb": {"v": "old" if n == 0 else "new"}}}
     clusters.append({**subset, "lb_subset_config": {"subset_selectors": [{"keys": ["v"]}]}})

@@ -15,6 +15,8 @@ import clients
 import peers
 import pytest
 import yaml
+from bootstraps import address, listener, manager, routing
+from bootstraps import cluster as static
 from dns_server import DnsServer
 from upstreams import Behaviour, Upstream, respond
 from waiting import wait_until
@@ -40,10 +42,9 @@ def settings(
 ) -> dict[str, Any]:
     """A bootstrap whose one cluster goes wherever a request says. `waits`: with the HTTP filter;
     `route`, `ours`: its configuration for the route and beside the cache."""
-    resolver = {"socket_address": {"address": "127.0.0.1", "port_value": dns.port}}
     typed = {
         "@type": CARES,
-        "resolvers": [resolver],
+        "resolvers": [address(dns.port)],
         "dns_resolver_options": {"no_default_search_domain": True},
     }
     shared = {
@@ -55,15 +56,10 @@ def settings(
         }
     }
     name = "envoy.filters.http.dynamic_forward_proxy"
-    filters: list[Any] = [
-        {
-            "name": "envoy.filters.http.router",
-            "typed_config": {"@type": TYPES + "filters.http.router.v3.Router"},
-        }
-    ]
+    filters: list[Any] = []
     if waits:
         own = {"@type": f"{TYPES}filters.http.{PROXY}.FilterConfig", **shared, **(ours or {})}
-        filters.insert(0, {"name": name, "typed_config": own})
+        filters.append({"name": name, "typed_config": own})
     there: dict[str, Any] = {"match": {"prefix": "/"}, "route": {"cluster": "anywhere"}}
     if route is not None:
         own = {"@type": f"{TYPES}filters.http.{PROXY}.PerRouteConfig", **route}
@@ -73,16 +69,12 @@ def settings(
         "path": str(log),
         "log_format": {"text_format_source": {"inline_string": LOG}},
     }
-    manager = {
-        "@type": TYPES + "filters.network.http_connection_manager.v3.HttpConnectionManager",
-        "stat_prefix": "front",
-        "http_filters": filters,
-        "access_log": [{"name": "log", "typed_config": access}],
-        "route_config": {
-            "name": "all",
-            "virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [there]}],
-        },
-    }
+    front = manager(
+        routing([there]),
+        *filters,
+        stat_prefix="front",
+        access_log=[{"name": "log", "typed_config": access}],
+    )
     anywhere = {
         "name": "anywhere",
         "connect_timeout": "2s",
@@ -93,12 +85,12 @@ def settings(
         },
         **(cluster or {}),
     }
-    listener = {
-        "name": "front",
-        "address": {"socket_address": {"address": "127.0.0.1", "port_value": 0}},
-        "filter_chains": [{"filters": [{"name": "http", "typed_config": manager}]}],
+    return {
+        "static_resources": {
+            "listeners": [listener(front, name="front")],
+            "clusters": [anywhere],
+        }
     }
-    return {"static_resources": {"listeners": [listener], "clusters": [anywhere]}}
 
 
 @dataclass
@@ -290,10 +282,7 @@ def test_shadows_go_by_name_too(
         policy = {"cluster": "anywhere", "disable_shadow_host_suffix_append": keeps_host}
         route = {"cluster": "main", "request_mirror_policies": [policy]}
         manager["route_config"]["virtual_hosts"][0]["routes"][0]["route"] = route
-        address = {"address": "127.0.0.1", "port_value": origin.port}
-        endpoint = {"endpoint": {"address": {"socket_address": address}}}
-        load = {"cluster_name": "main", "endpoints": [{"lb_endpoints": [endpoint]}]}
-        clusters.append({"name": "main", "type": "STATIC", "load_assignment": load})
+        clusters.append(static("main", origin.port))
         with run(config) as side:
             for number, host in enumerate(SHADOWED):
                 assert side.ask(host.replace("PORT", str(shadows.port))) == (200, b"ok")

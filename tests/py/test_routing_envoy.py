@@ -13,6 +13,7 @@ from typing import Any
 
 import peers
 import pytest
+from bootstraps import cluster, listener, manager
 from clients import Connection, Reply
 from route_cases import Headers, Tree, request, table
 from route_configs import CONFIGS, OF_RUNTIMES, action, ext
@@ -34,31 +35,15 @@ RUNTIME = {"envoy.reloadable_features.match_headers_individually": False}
 NOT_COMPARED = {"x-request-id", "x-envoy-expected-rq-timeout-ms", "content-length", ":scheme"}
 
 
-def listener(port: int, config: Tree) -> Tree:
-    router = {"@type": f"{V3}.filters.http.router.v3.Router"}
-    manager = {
-        "@type": f"{V3}.filters.network.http_connection_manager.v3.HttpConnectionManager",
-        "stat_prefix": "ingress",
-        "http_filters": [{"name": "router", "typed_config": router}],
-        "route_config": config,
-    }
-    return {
-        "address": {"socket_address": {"address": "127.0.0.1", "port_value": port}},
-        "filter_chains": [{"filters": [{"name": "hcm", "typed_config": manager}]}],
-    }
+def served(port: int, config: Tree) -> Tree:
+    """A listener of its own for a route configuration."""
+    return listener(manager(config), port, name=f"on {port}")
 
 
 def bootstrap(listeners: list[Tree], origin: int) -> Tree:
-    address = {"socket_address": {"address": "127.0.0.1", "port_value": origin}}
-    endpoints = [{"lb_endpoints": [{"endpoint": {"address": address}}]}]
-    cluster = {
-        "name": "echo",
-        "type": "STATIC",
-        "load_assignment": {"cluster_name": "echo", "endpoints": endpoints},
-    }
     layer = {"name": "static", "static_layer": RUNTIME}
     return {
-        "static_resources": {"listeners": listeners, "clusters": [cluster]},
+        "static_resources": {"listeners": listeners, "clusters": [cluster("echo", origin)]},
         "layered_runtime": {"layers": [layer]},
     }
 
@@ -147,10 +132,10 @@ def test_the_same_decisions(
     origin = upstream(echo)
     configs = [table(rng) for _ in range(TABLES)]
     ports = list({peers.free_port(): None for _ in range(2 * TABLES)})[:TABLES]
-    listeners = [listener(port, config) for port, config in zip(ports, configs, strict=True)]
+    listeners = [served(port, config) for port, config in zip(ports, configs, strict=True)]
     envoy(
         bootstrap(
-            [listener(0, configs[0]) | {"address": listener_address()}, *listeners], origin.port
+            [served(0, configs[0]) | {"address": listener_address()}, *listeners], origin.port
         )
     )
     kinds: dict[str, int] = {}
@@ -174,8 +159,8 @@ def test_odd_corners(envoy: Callable[..., peers.Server], upstream: Callable[...,
     origin = upstream(echo)
     tables = [config for config, _ in CORNERS]
     ports = list({peers.free_port(): None for _ in range(2 * len(tables))})[: len(tables)]
-    listeners = [listener(port, config) for port, config in zip(ports, tables, strict=True)]
-    first = listener(0, tables[0]) | {"address": listener_address()}
+    listeners = [served(port, config) for port, config in zip(ports, tables, strict=True)]
+    first = served(0, tables[0]) | {"address": listener_address()}
     envoy(bootstrap([first, *listeners], origin.port))
     different = []
     for port, (config, requests) in zip(ports, CORNERS, strict=True):
@@ -205,19 +190,19 @@ def refused(config: Tree) -> bool:
 @pytest.mark.slow
 def test_the_same_configurations() -> None:
     taken = [config for config in CONFIGS if not refused(config)]
-    listeners = [listener(10_000 + i, config) for i, config in enumerate(taken)]
+    listeners = [served(10_000 + i, config) for i, config in enumerate(taken)]
     accepted, why = peers.envoy_accepts(bootstrap(listeners, 9999))
     assert accepted, why[-2000:]
     for config in CONFIGS:
         if refused(config):
-            accepted, _ = peers.envoy_accepts(bootstrap([listener(10_000, config)], 9999))
+            accepted, _ = peers.envoy_accepts(bootstrap([served(10_000, config)], 9999))
             assert not accepted, config
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("config", "runtime"), OF_RUNTIMES)
 def test_the_same_configurations_of_a_runtime(config: Tree, runtime: Tree) -> None:
-    tree = bootstrap([listener(0, config)], 9999)
+    tree = bootstrap([served(0, config)], 9999)
     tree["layered_runtime"]["layers"].append({"name": "more", "static_layer": runtime})
     accepted, why = peers.envoy_accepts(tree)
     if accepted:
@@ -234,6 +219,6 @@ def test_retry_priorities_that_are_never_updated(frequency: Tree) -> None:
     """difference: retry-frequency."""
     kind = "retry.priority.previous_priorities.v3.PreviousPrioritiesConfig"
     config = action(retry_policy={"retry_on": "5xx", "retry_priority": ext(kind, **frequency)})
-    assert peers.envoy_accepts(bootstrap([listener(10_000, config)], 9999))[0]
+    assert peers.envoy_accepts(bootstrap([served(10_000, config)], 9999))[0]
     with pytest.raises(ConfigError, match="update_frequency"):
         RouteTable(config)
