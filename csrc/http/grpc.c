@@ -5,6 +5,10 @@ bool mc_grpc_content_type(mc_slice type) {
     return mc_slice_has_prefix(type, grpc) && (type.n == grpc.n || type.p[grpc.n] == '+');
 }
 
+bool mc_grpc_request(const mc_headers *headers) {
+    return mc_grpc_content_type(mc_headers_get_known(headers, MC_H_CONTENT_TYPE)) && mc_headers_has(headers, MC_H_PATH);
+}
+
 unsigned mc_grpc_from_http(uint16_t status) {
     switch (status) {
     case 400: return 13; /* INTERNAL */

@@ -2,12 +2,14 @@
 #ifndef MC_HTTP_GRPC_H
 #define MC_HTTP_GRPC_H
 
-#include "base/arena.h"
+#include "http/headers.h"
 
 enum { MC_GRPC_DEADLINE_EXCEEDED = 4 };
 
 /* "application/grpc", alone or followed by '+' (HC-5); "application/grpc-web" is another thing. */
 bool mc_grpc_content_type(mc_slice type);
+/* A request of that type; what has no path, as CONNECT, is none. */
+bool mc_grpc_request(const mc_headers *headers);
 /* The gRPC status that stands for an HTTP status (HC-5). */
 unsigned mc_grpc_from_http(uint16_t status);
 /* The HTTP status that a gRPC status counts as (HC-6); 500 for what is not one. */

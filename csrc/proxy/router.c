@@ -106,7 +106,7 @@ static bool refused(mc_router *r) {
     mc_stream *stream = r->stream;
     mc_headers *headers = &stream->request;
     mc_reply reply;
-    r->grpc = mc_grpc_content_type(mc_headers_get_known(headers, MC_H_CONTENT_TYPE));
+    r->grpc = mc_grpc_request(headers);
     mc_router_find_scopes(r);
     if (MC_UNLIKELY(r->options->strict_headers != 0) &&
         mc_router_strict_check(headers, r->options->strict_headers, &reply, &stream->arena) != NULL) {

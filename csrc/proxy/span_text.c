@@ -247,7 +247,7 @@ static void request_tags(writer *out, const mc_stream *stream) {
     const mc_address *peer = mc_downstream_peer(stream->downstream);
     TAG(out, "peer.address", mc_slice_of(address, mc_address_ip(peer, address)));
     header_tag(out, stream, MC_SLICE("guid:x-client-trace-id"), MC_H_X_CLIENT_TRACE_ID);
-    if (mc_grpc_content_type(mc_headers_get_known(headers, MC_H_CONTENT_TYPE))) {
+    if (mc_grpc_request(headers)) {
         header_tag(out, stream, MC_SLICE("grpc.path"), MC_H_PATH);
         header_tag(out, stream, MC_SLICE("grpc.authority"), MC_H_AUTHORITY);
         header_tag(out, stream, MC_SLICE("grpc.content_type"), MC_H_CONTENT_TYPE);

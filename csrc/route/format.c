@@ -243,7 +243,7 @@ bool mc_format_eval_text(const mc_format_op *op, const mc_stream_info *info, mc_
         if (result.value->kind == MC_STRING && !result.typed) {
             mc_text_add(out, result.value->string);
         } else {
-            mc_text_value(out, result.value);
+            mc_text_value(out, result.in_text == NULL ? result.value : result.in_text);
         }
         if (result.limited != NULL) {
             mc_format_cut(result.limited, start, out);

@@ -248,8 +248,7 @@ static bool grpc_status(const mc_stream_info *info, int64_t *out) {
 
 MC_FORMAT_EVAL(mc_format_eval_grpc_status) {
     int64_t status;
-    if (info->request == NULL || !mc_headers_has(info->request, MC_H_PATH) ||
-        !mc_grpc_content_type(mc_headers_get_known(info->request, MC_H_CONTENT_TYPE)) || !grpc_status(info, &status)) {
+    if (info->request == NULL || !mc_grpc_request(info->request) || !grpc_status(info, &status)) {
         return MC_FORMAT_NOTHING;
     }
     mc_slice name =
@@ -258,8 +257,10 @@ MC_FORMAT_EVAL(mc_format_eval_grpc_status) {
         mc_text_add(out, name);
         return MC_FORMAT_SOME;
     }
-    if (op->mode == NUMBER && status >= 0) {
-        return MC_FORMAT_COUNT((uint64_t)status);
+    if (op->mode == NUMBER) {
+        static const mc_value none = {.kind = MC_NUMBER, .number = -1};
+        return status >= 0 ? MC_FORMAT_COUNT((uint64_t)status)
+                           : (mc_format_result){.kind = MC_FORMAT_VALUE, .value = &none};
     }
     mc_text_i64(out, status);
     return MC_FORMAT_SOME;

@@ -120,16 +120,29 @@ MC_FORMAT_PARSER(mc_format_parse_filter_state) {
         return mc_error_set(error, MC_EINVAL, "", "%%%s%%: FIELD, and only FIELD, goes with a field's name",
                             op->command->name);
     }
-    return MC_OK;
+    mc_slice form[] = {op->text, op->mode == PLAIN ? MC_FORM_PLAIN : MC_FORM_TEXT};
+    return op->mode == FIELD ? MC_OK : mc_arena_concat(arena, form, 2, &op->second);
+}
+
+static mc_format_result join(const mc_value *list, mc_text *out) {
+    for (size_t i = 0; i < list->count; i++) {
+        mc_text_add(out, i == 0 ? MC_SLICE_NONE : MC_SLICE(","));
+        mc_text_add(out, list->items[i].string);
+    }
+    return MC_FORMAT_SOME;
 }
 
 MC_FORMAT_EVAL(mc_format_eval_filter_state) {
-    const mc_value *value = field(MC_FORMAT_FIELD(mc_value *, op, info), op->text);
+    const mc_value *states = MC_FORMAT_FIELD(mc_value *, op, info), *value = field(states, op->text);
     if (value == NULL || value->kind == MC_NULL) {
         return MC_FORMAT_NOTHING;
     }
     if (op->mode == FIELD) {
         return walk(value, (mc_slices){&op->second, 1});
     }
-    return (mc_format_result){.kind = MC_FORMAT_VALUE, .value = value, .typed = op->mode == TYPED};
+    const mc_value *form = field(states, op->second);
+    if (op->mode == PLAIN && form != NULL) {
+        return join(form, out);
+    }
+    return (mc_format_result){.kind = MC_FORMAT_VALUE, .value = value, .in_text = form, .typed = op->mode == TYPED};
 }

@@ -14,6 +14,7 @@ typedef enum mc_format_kind { MC_FORMAT_ABSENT, MC_FORMAT_TEXT, MC_FORMAT_NUMBER
 typedef struct mc_format_result {
     mc_format_kind kind;
     bool typed;                  /* a value: its text is JSON, a string's too */
+    const mc_value *in_text;     /* a value that is another one in plain text; NULL: the same */
     const mc_format_op *limited; /* a value: what COALESCE chose has a length of its own; NULL: it has none */
     union {
         uint64_t number;

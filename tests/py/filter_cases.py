@@ -228,6 +228,22 @@ def fault() -> list[Case]:
             ],
         ),
         Case(
+            "fault_notes",  # metadata in the space of the filter's name
+            [
+                http_filter(
+                    "own name",
+                    kind,
+                    delay={"header_delay": {}, "percentage": always},
+                    filter_metadata={"a": 1},
+                ),
+                show(
+                    own="%DYNAMIC_METADATA(own name)%",
+                    kind="%DYNAMIC_METADATA(envoy.filters.http.fault)%",
+                ),
+            ],
+            [ask(), ask(x_envoy_fault_delay_request="1")],
+        ),
+        Case(
             "fault_slow",
             [
                 http_filter(
@@ -325,6 +341,16 @@ def header_mutation() -> list[Case]:
         leveled(False),
         leveled(True),
     ]
+
+
+def show_back(**formats: str) -> Tree:
+    """A filter before the one that is looked at: tells the client what there is at the response."""
+    mutations = [
+        {"append": {"header": {"key": "x-show-" + name, "value": text}, "keep_empty_value": True}}
+        for name, text in formats.items()
+    ]
+    kind = "header_mutation.v3.HeaderMutation"
+    return http_filter("show_back", kind, mutations={"response_mutations": mutations})
 
 
 def show(**formats: str) -> Tree:
@@ -540,6 +566,13 @@ def rbac() -> list[Case]:
         case("rbac_matcher_shadow", shadow_matcher=tree, shadow_rules_stat_prefix="s_"),
         case("rbac_none"),
         case("rbac_empty", rules={}),
+        Case(  # has no path, so that it is no gRPC, whatever it says
+            "rbac_connect",
+            [http_filter("rbac", kind, rules={})],
+            [ask("CONNECT localhost:80", content_type="application/grpc")],
+            [{"match": {"connect_matcher": {}}, "route": {"cluster": "up"}}],
+            manager={"upgrade_configs": [{"upgrade_type": "CONNECT"}]},
+        ),
     ]
 
 
@@ -802,8 +835,18 @@ def grpc_stats() -> list[Case]:
         return Case(name, [http_filter("g", kind, **config)], requests, stats=("cluster.up.grpc",))
 
     allowed = {"services": [{"name": "a.B", "method_names": ["C"]}]}
+    state = "envoy.filters.http.grpc_stats"
     return [
         case("grpc_stats", individual_method_stats_allowlist=allowed),
+        Case(
+            "grpc_state",
+            [
+                show_back(typed=f"%FILTER_STATE({state})%", plain=f"%FILTER_STATE({state}:PLAIN)%"),
+                http_filter("g", kind, emit_filter_state=True),
+            ],
+            requests,
+            stats=("cluster.up.grpc",),
+        ),
     ]
 
 
@@ -1184,6 +1227,16 @@ def compressor() -> list[Case]:
             ],
             [answer(accept) for accept in ("gzip, br", "gzip", "gzip;q=1, br;q=0.6")],
         ),
+        Case(  # of an upgrade, only the 101 begins another protocol
+            "gz_upgrade",
+            [http_filter("c", kind, **library("compressor"), response_direction_config={})],
+            [
+                ask(f"GET {path}", accept_encoding="gzip", connection="upgrade", upgrade="w")
+                for path in ("/direct", "/")
+            ],
+            routes,
+            manager={"upgrade_configs": [{"upgrade_type": "w"}]},
+        ),
     ]
 
 
@@ -1191,7 +1244,7 @@ def decompressor() -> list[Case]:
     import gzip
 
     kind = "decompressor.v3.Decompressor"
-    packed = gzip.compress(b"hello " * 50)
+    packed = gzip.compress(b"hello " * 50, mtime=0)
 
     def answer(*headers: tuple[str, str], body: bytes = packed, **asked: str) -> Request:
         request = answered(ask(**asked), *headers, body=body.decode("latin-1"))
@@ -1218,6 +1271,14 @@ def decompressor() -> list[Case]:
     off = {"common_config": {"enabled": {"default_value": False, "runtime_key": "nothing"}}}
     return [
         case("gunzip"),
+        Case(  # each tells the bytes that it saw
+            "gunzip_twice",
+            [http_filter(name, kind, **library("decompressor")) for name in ("d", "e")],
+            [
+                answer(("content-encoding", "gzip, gzip"), body=gzip.compress(packed, mtime=0)),
+                answer(("content-encoding", "gzip, gzip")),
+            ],
+        ),
         case("gunzip_quiet", request_direction_config={"advertise_accept_encoding": False}),
         case("gunzip_half", request_direction_config=off),
         case("gunzip_none", response_direction_config=off),

@@ -14,7 +14,7 @@ from typing import Any
 import peers
 import pytest
 from clients import Connection
-from filter_cases import CASES, Case, Request, http_filter
+from filter_cases import CASES, Case, Request, http_filter, library
 from upstreams import Exchange, Upstream
 
 MANAGER = (
@@ -280,6 +280,39 @@ def failing(start: Callable[..., peers.Server], upstream: Upstream) -> list[Any]
                     found.append(send(connection, Request(line)))
         found.append(stats(page(server), case))
     return found
+
+
+def tunneled(start: Callable[..., peers.Server], upstream: Upstream) -> tuple[str | None, bytes]:
+    """The coding and the bytes that come out of a tunnel through `compressor`."""
+    route = {
+        "match": {"connect_matcher": {}},
+        "route": {
+            "cluster": "up",
+            "upgrade_configs": [{"upgrade_type": "CONNECT", "connect_config": {}}],
+        },
+    }
+    manager = {"upgrade_configs": [{"upgrade_type": "CONNECT"}]}
+    chain = [http_filter("c", "compressor.v3.Compressor", **library("compressor"))]
+    case, port = Case("tunnel", chain, [], [route], manager=manager), peers.free_port()
+    with (
+        start(bootstrap([case], {"tunnel": port}, upstream.port)),
+        Connection(port) as connection,
+    ):
+        connection.send(b"CONNECT a:80 HTTP/1.1\r\nHost: a:80\r\nAccept-Encoding: gzip\r\n\r\n")
+        head = connection.reply("CONNECT")
+        connection.send(b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n")
+        return head.header("content-encoding"), connection.read_to_end()
+
+
+def test_a_tunnel_through_the_compressor() -> None:
+    """difference: compressed-tunnel."""
+    with Upstream(obey) as upstream:
+        ours, theirs = (tunneled(start, upstream) for start in (peers.meshcore, peers.envoy))
+    assert ours[0] is None
+    assert ours[1].startswith(b"HTTP/1.1 200 OK")
+    assert ours[1].endswith(b"hello")
+    assert theirs == ("gzip", theirs[1])
+    assert plain(theirs[1]) == ours[1]
 
 
 def test_a_process_that_is_to_fail() -> None:

@@ -275,3 +275,13 @@ def test_an_unknown_operator_in_a_header_is_refused():
     with pytest.raises(meshcore.ConfigError, match="not a known operator") as error:
         table(request_headers_to_add=[added("x", "%NOPE%")])
     assert error.value.path == "virtual_hosts[0].routes[0].request_headers_to_add[0].header.value"
+
+
+def test_a_grpc_status_that_is_none_is_a_number_too() -> None:
+    context = {
+        "request_headers": {":path": "/a.B/C", "content-type": "application/grpc"},
+        "response_headers": {"grpc-status": "x"},
+    }
+    line = meshcore.Formatter({"number": "%GRPC_STATUS_NUMBER%"}).format(context)
+    assert json.loads(line) == {"number": -1}
+    assert meshcore.Formatter("%GRPC_STATUS_NUMBER%").format(context) == "-1"

@@ -324,11 +324,18 @@ static const char *refusal(bool length, bool type, bool etag, bool code) {
                    : NULL;
 }
 
+/* Another protocol from here on. Envoy compresses the tunnels of CONNECT: what is in them is no content (RFC 9110, 9.3.6). */
+static bool opens_tunnel(const mc_stream *stream, const mc_headers *headers) {
+    const mc_slice status = mc_headers_get_known(headers, MC_H_STATUS);
+    return MC_UNLIKELY(stream->upgrade) &&
+           (mc_slice_eq(status, MC_SLICE("101")) || (stream->connect && mc_slice_has_prefix(status, MC_SLICE("2"))));
+}
+
 static mc_status decide_response(mc_filter *filter, mc_headers *headers, bool end_stream) {
     const mc_compressor *config = mc_filter_get_config(filter);
     state *state = mc_filter_get_state(filter);
     mc_slab *slab = mc_filter_slab(filter);
-    const bool kept = mc_filter_stream(filter)->upgrade ||
+    const bool kept = opens_tunnel(mc_filter_stream(filter), headers) ||
                       has_token(mc_headers_get_known(headers, MC_H_CACHE_CONTROL), "no-transform");
     const bool coded = mc_headers_has(headers, MC_H_CONTENT_ENCODING);
     /* As Envoy: where the status is told, what may not be touched is not looked at further. */

@@ -95,9 +95,9 @@ static mc_status tell_bytes(mc_filter *filter, mc_direction direction) {
     if (trailers == NULL) {
         return MC_ENOMEM;
     }
-    MC_TRY(mc_headers_set(trailers, config->compressed_key,
+    MC_TRY(mc_headers_add(trailers, config->compressed_key,
                           mc_slice_of(digits, mc_format_u64(digits, state->in[direction]))));
-    return mc_headers_set(trailers, config->uncompressed_key,
+    return mc_headers_add(trailers, config->uncompressed_key,
                           mc_slice_of(digits, mc_format_u64(digits, state->out[direction])));
 }
 

@@ -90,8 +90,7 @@ static void count_by_cluster(state *state, mc_slice name) {
 static void note(state *state, uint64_t flag) {
     mc_stream_flag(mc_filter_stream(state->filter), flag);
     if (state->settings->metadata != NULL &&
-        mc_filter_merge_metadata(state->filter, MC_SLICE("envoy.filters.http.fault"), state->settings->metadata) !=
-            MC_OK) {
+        mc_filter_merge_metadata(state->filter, state->filter->entry->name, state->settings->metadata) != MC_OK) {
         return; /* the fault matters more than the note */
     }
 }

@@ -5,6 +5,8 @@
 #include "proxy/filters/kind.h"
 #include "proxy/stream.h"
 
+#define STATE_KEY "envoy.filters.http.grpc_stats"
+
 typedef struct service {
     mc_slice name;
     mc_slice *methods;
@@ -24,11 +26,19 @@ typedef struct frames {
     uint64_t count;
 } frames;
 
+/* What the filter state tells. */
+typedef struct told {
+    mc_value items[2];
+    char digits[2][20];
+    size_t count; /* of those that are not zero */
+} told;
+
 typedef struct state {
     const mc_cluster *cluster;
-    mc_slice scope; /* "cluster.<name>.grpc." or "cluster.<name>.grpc.<service>.<method>." */
+    mc_slice scope; /* "cluster.<name>.grpc." or "cluster.<name>.grpc.<service>.<method>."; p == NULL: no stats */
     frames request, response;
-    bool response_is_grpc;
+    bool request_is_grpc, response_is_grpc;
+    told *told; /* NULL: nothing yet */
 } state;
 
 /* Messages that begin in these bytes. */
@@ -58,23 +68,38 @@ static uint64_t count_frames(frames *frames, mc_slice data) {
 
 static void add(mc_filter *filter, const state *state, mc_slice name, uint64_t n) {
     const config *config = mc_filter_get_config(filter);
-    if (n > 0) {
+    if (n > 0 && state->scope.p != NULL) {
         mc_counter_add(mc_filter_slab(filter), mc_stats_scoped(config->store, MC_COUNTER, state->scope, name), n);
     }
 }
 
-static mc_status tell_counts(mc_filter *filter, const state *state) {
+/* The texts in the state change; it is set anew when a count appears in it, as counts of none are left out. */
+static mc_status tell_counts(mc_filter *filter, state *state) {
+    static const mc_slice snake[] = {MC_SLICE_INIT("request_message_count"), MC_SLICE_INIT("response_message_count")};
+    static const mc_slice camel[] = {MC_SLICE_INIT("requestMessageCount"), MC_SLICE_INIT("responseMessageCount")};
     const config *config = mc_filter_get_config(filter);
-    const mc_value *object = NULL;
-    mc_value request = mc_value_number((double)state->request.count),
-             response = mc_value_number((double)state->response.count);
     if (!config->emit_filter_state) {
         return MC_OK;
     }
-    mc_arena *arena = mc_filter_arena(filter);
-    MC_TRY(mc_value_put(arena, object, MC_SLICE("request_message_count"), &request, &object));
-    MC_TRY(mc_value_put(arena, object, MC_SLICE("response_message_count"), &response, &object));
-    return mc_filter_set_filter_state(filter, MC_SLICE("envoy.filters.http.grpc_stats"), object);
+    if (state->told == NULL && (state->told = mc_arena_zalloc(mc_filter_arena(filter), sizeof *state->told)) == NULL) {
+        return MC_ENOMEM;
+    }
+    told *told = state->told;
+    const uint64_t counts[] = {state->request.count, state->response.count};
+    for (int i = 0; i < 2; i++) {
+        told->items[i] = mc_value_text(mc_slice_of(told->digits[i], mc_format_u64(told->digits[i], counts[i])));
+    }
+    const size_t first = counts[0] == 0, count = (counts[0] > 0) + (counts[1] > 0);
+    if (told->count == count) {
+        return MC_OK;
+    }
+    told->count = count;
+    mc_value object = {.kind = MC_OBJECT, .items = told->items + first, .names = snake + first, .count = count};
+    mc_value text = {.kind = MC_OBJECT, .items = told->items + first, .names = camel + first, .count = count};
+    mc_value plain = {.kind = MC_LIST, .items = told->items, .count = 2};
+    MC_TRY(mc_filter_set_filter_state(filter, MC_SLICE(STATE_KEY), &object));
+    MC_TRY(mc_filter_set_filter_state(filter, MC_SLICE(STATE_KEY ":TEXT"), &text));
+    return mc_filter_set_filter_state(filter, MC_SLICE(STATE_KEY ":PLAIN"), &plain);
 }
 
 /* --- what is counted ------------------------------------------------------------------------------------------------------ */
@@ -129,25 +154,26 @@ static mc_status make_scope(mc_filter *filter, const mc_cluster *cluster, mc_sli
 }
 
 static mc_filter_status decode_headers(mc_filter *filter, mc_headers *headers, bool end_stream) {
+    const config *config = mc_filter_get_config(filter);
     mc_slice service, method;
-    if (!mc_grpc_content_type(mc_headers_get_known(headers, MC_H_CONTENT_TYPE)) ||
-        !split_path(mc_headers_get_known(headers, MC_H_PATH), &service, &method)) {
+    const bool grpc = mc_grpc_request(headers);
+    if (!grpc && !config->emit_filter_state) {
         return MC_FILTER_CONTINUE;
     }
-    const mc_upstream *upstream = mc_filter_upstream(filter);
-    if (upstream == NULL) {
-        return MC_FILTER_CONTINUE;
-    }
+    const bool named = grpc && split_path(mc_headers_get_known(headers, MC_H_PATH), &service, &method);
+    const mc_upstream *upstream = named ? mc_filter_upstream(filter) : NULL;
     state *state = mc_arena_zalloc(mc_filter_arena(filter), sizeof *state);
-    if (state == NULL || make_scope(filter, upstream->cluster, service, method, &state->scope) != MC_OK) {
+    if (state == NULL ||
+        (upstream != NULL && make_scope(filter, upstream->cluster, service, method, &state->scope) != MC_OK)) {
         return mc_filter_out_of_memory(filter);
     }
+    state->request_is_grpc = grpc;
     mc_filter_set_state(filter, state);
     return MC_FILTER_CONTINUE;
 }
 
 static mc_filter_status count_data(mc_filter *filter, frames *frames, const char *name, mc_slice data) {
-    const state *state = mc_filter_get_state(filter);
+    state *state = mc_filter_get_state(filter);
     uint64_t begun = count_frames(frames, data);
     add(filter, state, mc_slice_cstr(name), begun);
     return begun == 0 || tell_counts(filter, state) == MC_OK ? MC_FILTER_CONTINUE : mc_filter_out_of_memory(filter);
@@ -155,7 +181,9 @@ static mc_filter_status count_data(mc_filter *filter, frames *frames, const char
 
 static mc_filter_status decode_data(mc_filter *filter, mc_slice data, bool end_stream) {
     state *state = mc_filter_get_state(filter);
-    return state == NULL ? MC_FILTER_CONTINUE : count_data(filter, &state->request, "request_message_count", data);
+    return state == NULL || !state->request_is_grpc
+               ? MC_FILTER_CONTINUE
+               : count_data(filter, &state->request, "request_message_count", data);
 }
 
 static mc_filter_status encode_data(mc_filter *filter, mc_slice data, bool end_stream) {
@@ -196,7 +224,7 @@ static void encode_complete(mc_filter *filter) {
     const config *config = mc_filter_get_config(filter);
     const state *state = mc_filter_get_state(filter);
     const mc_stream *stream = mc_filter_stream(filter);
-    if (state == NULL || !config->upstream_stats || stream->first_upstream_us == 0) {
+    if (state == NULL || state->scope.p == NULL || !config->upstream_stats || stream->first_upstream_us == 0) {
         return;
     }
     uint64_t ms = (mc_loop_now_us(mc_filter_loop(filter)) - stream->request_complete_us) / 1000;
