@@ -17,8 +17,9 @@ static void set_defaults(mc_breakers *b) {
 #undef DEFAULT
 }
 
-static mc_status read_budget(const mc_value *threshold, mc_breakers *b, mc_error *error) {
+static mc_status read_budget(mc_arena *arena, const mc_value *threshold, mc_breakers *b, mc_error *error) {
     const mc_value *budget, *percent;
+    uint64_t interval_ms = 0;
     mc_status status = mc_value_read_object(threshold, "retry_budget", &budget, error);
     if (status != MC_OK || budget == NULL) {
         return status;
@@ -31,13 +32,23 @@ static mc_status read_budget(const mc_value *threshold, mc_breakers *b, mc_error
     if (status == MC_OK) {
         status = mc_value_read_u32(budget, "min_retry_concurrency", &b->min_retry_concurrency, error);
     }
+    if (status == MC_OK) {
+        status = mc_value_read_duration_ms(budget, "budget_interval", &interval_ms, error);
+    }
+    if (status == MC_OK && interval_ms > 0) {
+        b->recent = mc_arena_zalloc(arena, sizeof *b->recent);
+        if (b->recent == NULL) {
+            return MC_ENOMEM;
+        }
+        b->recent->interval_ms = interval_ms;
+    }
     if (status != MC_OK) {
         mc_error_under(error, "retry_budget");
     }
     return status;
 }
 
-static mc_status read_threshold(const mc_value *threshold, mc_breakers *b, mc_error *error) {
+static mc_status read_threshold(mc_arena *arena, const mc_value *threshold, mc_breakers *b, mc_error *error) {
     bool track = false;
     mc_status status;
 #define LIMIT(field, limit, otherwise, open, remaining)                                                                \
@@ -52,12 +63,14 @@ static mc_status read_threshold(const mc_value *threshold, mc_breakers *b, mc_er
 #define TRACK(field, limit, otherwise, open, remaining) b->field.tracked = track;
     MC_BREAKERS(TRACK)
 #undef TRACK
-    return read_budget(threshold, b, error);
+    return read_budget(arena, threshold, b, error);
 }
 
 /* The first entry of each priority counts. */
-static mc_status read_list(const mc_value *config, const char *list_name, mc_breakers out[MC_PRIORITIES],
-                           mc_status (*read)(const mc_value *, mc_breakers *, mc_error *), mc_error *error) {
+static mc_status read_list(mc_arena *arena, const mc_value *config, const char *list_name,
+                           mc_breakers out[MC_PRIORITIES],
+                           mc_status (*read)(mc_arena *, const mc_value *, mc_breakers *, mc_error *),
+                           mc_error *error) {
     const mc_value *list;
     size_t count;
     bool seen[MC_PRIORITIES] = {false, false};
@@ -68,7 +81,7 @@ static mc_status read_list(const mc_value *config, const char *list_name, mc_bre
         const mc_rq_priority priority = mc_slice_eq(name, MC_SLICE("HIGH")) ? MC_PRIORITY_HIGH : MC_PRIORITY_DEFAULT;
         if (status == MC_OK && !seen[priority]) {
             seen[priority] = true;
-            status = read(&list[i], &out[priority], error);
+            status = read(arena, &list[i], &out[priority], error);
         }
         if (status != MC_OK) {
             mc_error_under(error, "%s[%zu]", list_name, i);
@@ -77,7 +90,8 @@ static mc_status read_list(const mc_value *config, const char *list_name, mc_bre
     return status;
 }
 
-static mc_status read_per_host(const mc_value *threshold, mc_breakers *b, mc_error *error) { /* CB-5 */
+static mc_status read_per_host(mc_arena *arena, const mc_value *threshold, mc_breakers *b, mc_error *error) { /* CB-5 */
+    (void)arena;
     for (size_t i = 0; i < threshold->count; i++) {
         if (!mc_slice_eq(threshold->names[i], MC_SLICE("priority")) &&
             !mc_slice_eq(threshold->names[i], MC_SLICE("max_connections"))) {
@@ -111,14 +125,14 @@ static void apply_runtime(const mc_runtime *runtime, mc_slice name, mc_rq_priori
     b->min_retry_concurrency = least != UINT32_MAX ? least : b->min_retry_concurrency;
 }
 
-mc_status mc_breakers_compile(const mc_value *config, const mc_runtime *runtime, mc_slice name,
+mc_status mc_breakers_compile(mc_arena *arena, const mc_value *config, const mc_runtime *runtime, mc_slice name,
                               mc_breakers out[MC_PRIORITIES], mc_error *error) {
     for (int i = 0; i < MC_PRIORITIES; i++) {
         set_defaults(&out[i]);
     }
-    mc_status status = read_list(config, "thresholds", out, read_threshold, error);
+    mc_status status = read_list(arena, config, "thresholds", out, read_threshold, error);
     if (status == MC_OK) {
-        status = read_list(config, "per_host_thresholds", out, read_per_host, error);
+        status = read_list(arena, config, "per_host_thresholds", out, read_per_host, error);
     }
     for (int i = 0; status == MC_OK && runtime != NULL && i < MC_PRIORITIES; i++) {
         apply_runtime(runtime, name, (mc_rq_priority)i, &out[i]);
@@ -182,13 +196,38 @@ void mc_breaker_given(mc_breaker *b, mc_slab *slab, uint32_t count) {
 
 /* --- retries ------------------------------------------------------------------------------------------------------------------ */
 
-bool mc_breakers_retry_open(const mc_breakers *b) {
+static uint64_t part_at(const mc_recent *recent, uint64_t now_ms) {
+    return now_ms * MC_RECENT_PARTS / recent->interval_ms;
+}
+
+void mc_recent_count(mc_recent *recent, uint64_t now_ms) {
+    const uint64_t part = part_at(recent, now_ms) & UINT32_MAX;
+    _Atomic uint64_t *at = &recent->parts[part % (MC_RECENT_PARTS + 1)];
+    uint64_t seen = atomic_load_explicit(at, memory_order_relaxed), next;
+    do {
+        next = seen >> 32 == part ? seen + 1 : part << 32 | 1;
+    } while (!atomic_compare_exchange_weak_explicit(at, &seen, next, memory_order_relaxed, memory_order_relaxed));
+}
+
+static uint64_t recent_requests(const mc_recent *recent, uint64_t now_ms) {
+    const uint32_t now = (uint32_t)part_at(recent, now_ms);
+    uint64_t sum = 0;
+    for (size_t i = 0; i <= MC_RECENT_PARTS; i++) {
+        const uint64_t part = atomic_load_explicit(&recent->parts[i], memory_order_relaxed);
+        sum += now - (uint32_t)(part >> 32) <= MC_RECENT_PARTS ? (uint32_t)part : 0;
+    }
+    return sum;
+}
+
+bool mc_breakers_retry_open(const mc_breakers *b, uint64_t now_ms) {
     if (!b->has_budget) {
         return mc_breaker_open(&b->retries);
     }
     const uint32_t count = atomic_load_explicit(&b->retries.count, memory_order_relaxed);
-    const uint64_t at_work = (uint64_t)atomic_load_explicit(&b->requests.count, memory_order_relaxed) +
-                             atomic_load_explicit(&b->pending.count, memory_order_relaxed);
+    const uint64_t at_work = b->recent != NULL
+                                 ? recent_requests(b->recent, now_ms)
+                                 : (uint64_t)atomic_load_explicit(&b->requests.count, memory_order_relaxed) +
+                                       atomic_load_explicit(&b->pending.count, memory_order_relaxed);
     const uint64_t budget = (uint64_t)(b->budget_percent / 100.0 * (double)at_work);
     return count >= (budget > b->min_retry_concurrency ? budget : b->min_retry_concurrency);
 }
@@ -199,35 +238,35 @@ static void clear_remaining(mc_breakers *b, mc_slab *slab) {
     }
 }
 
-bool mc_breakers_may_retry(mc_breakers *b, mc_slab *slab) {
+bool mc_breakers_may_retry(mc_breakers *b, mc_slab *slab, uint64_t now_ms) {
     if (b->has_budget) {
         clear_remaining(b, slab);
     }
-    return !mc_breakers_retry_open(b);
+    return !mc_breakers_retry_open(b, now_ms);
 }
 
-static void show_budget(mc_breakers *b, mc_slab *slab) {
+static void show_budget(mc_breakers *b, mc_slab *slab, uint64_t now_ms) {
     clear_remaining(b, slab);
-    const bool open = mc_breakers_retry_open(b);
+    const bool open = mc_breakers_retry_open(b, now_ms);
     if (atomic_exchange(&b->retries.shown_open, open) != open) {
         mc_gauge_add(slab, b->retries.open, open ? 1 : -1);
     }
 }
 
-void mc_breakers_take_retry(mc_breakers *b, mc_slab *slab) {
+void mc_breakers_take_retry(mc_breakers *b, mc_slab *slab, uint64_t now_ms) {
     if (!b->has_budget) {
         mc_breaker_take(&b->retries, slab);
         return;
     }
     atomic_fetch_add_explicit(&b->retries.count, 1, memory_order_relaxed);
-    show_budget(b, slab);
+    show_budget(b, slab, now_ms);
 }
 
-void mc_breakers_give_retry(mc_breakers *b, mc_slab *slab) {
+void mc_breakers_give_retry(mc_breakers *b, mc_slab *slab, uint64_t now_ms) {
     if (!b->has_budget) {
         mc_breaker_give(&b->retries, slab);
         return;
     }
     atomic_fetch_sub_explicit(&b->retries.count, 1, memory_order_relaxed);
-    show_budget(b, slab);
+    show_budget(b, slab, now_ms);
 }

@@ -26,6 +26,14 @@ typedef enum mc_rq_priority { MC_PRIORITY_DEFAULT, MC_PRIORITY_HIGH, MC_PRIORITI
     X(retries, "max_retries", MC_DEFAULT_MAX_RETRIES, "rq_retry_open", "remaining_retries")                            \
     X(pools, "max_connection_pools", UINT32_MAX, "cx_pool_open", "remaining_cx_pools")
 
+/* Requests that have gone upstream within an interval, by parts of it: as exact as a part is short. Each part is one word, so that
+ * workers count without a lock. */
+enum { MC_RECENT_PARTS = 64 };
+typedef struct mc_recent {
+    uint64_t interval_ms;
+    _Atomic uint64_t parts[MC_RECENT_PARTS + 1]; /* its number since the beginning of time << 32 | requests */
+} mc_recent;
+
 typedef struct mc_breakers {
 #define MC_BREAKER_FIELD(field, limit, otherwise, open, remaining) mc_breaker field;
     MC_BREAKERS(MC_BREAKER_FIELD)
@@ -34,12 +42,13 @@ typedef struct mc_breakers {
     bool has_budget;                   /* CB-4: instead of retries.max */
     double budget_percent;
     uint32_t min_retry_concurrency;
+    mc_recent *recent; /* budget_interval: the share is of its requests, instead of those at work; NULL: none */
 } mc_breakers;
 
 /* Both sets of a cluster from Cluster.circuit_breakers (may be NULL) and the runtime's overrides, shown under
  * "cluster.<stat name>.circuit_breakers.". */
-MC_MUST_CHECK mc_status mc_breakers_compile(const mc_value *config, const mc_runtime *runtime, mc_slice name,
-                                            mc_breakers out[MC_PRIORITIES], mc_error *error);
+MC_MUST_CHECK mc_status mc_breakers_compile(mc_arena *arena, const mc_value *config, const mc_runtime *runtime,
+                                            mc_slice name, mc_breakers out[MC_PRIORITIES], mc_error *error);
 void mc_breakers_register(mc_breakers breakers[MC_PRIORITIES], mc_stats *stats, mc_slice stat_name);
 void mc_breakers_release(mc_breakers breakers[MC_PRIORITIES], mc_stats *stats);
 
@@ -64,11 +73,13 @@ static inline void mc_breaker_give(mc_breaker *breaker, mc_slab *slab) {
     }
 }
 
+void mc_recent_count(mc_recent *recent, uint64_t now_ms);
+
 /* Retries have rules of their own: a budget may set their limit (CB-4). */
-bool mc_breakers_retry_open(const mc_breakers *breakers);
+bool mc_breakers_retry_open(const mc_breakers *breakers, uint64_t now_ms);
 /* Whether one more retry may start; the first question shows that a budget has no number of retries left to tell. */
-bool mc_breakers_may_retry(mc_breakers *breakers, mc_slab *slab);
-void mc_breakers_take_retry(mc_breakers *breakers, mc_slab *slab);
-void mc_breakers_give_retry(mc_breakers *breakers, mc_slab *slab);
+bool mc_breakers_may_retry(mc_breakers *breakers, mc_slab *slab, uint64_t now_ms);
+void mc_breakers_take_retry(mc_breakers *breakers, mc_slab *slab, uint64_t now_ms);
+void mc_breakers_give_retry(mc_breakers *breakers, mc_slab *slab, uint64_t now_ms);
 
 #endif

@@ -63,6 +63,9 @@ void mc_client_attach(mc_client *client, mc_attempt *attempt) {
     client->answered = false;
     client->served++;
     mc_breaker_take(&client->pool->breakers->requests, upstream->slab);
+    if (MC_UNLIKELY(client->pool->breakers->recent != NULL)) {
+        mc_recent_count(client->pool->breakers->recent, mc_loop_now_ms(mc_net_loop(upstream->net)));
+    }
     atomic_fetch_add_explicit(&client->pool->host->rq_active, 1, memory_order_relaxed);
     COUNT(upstream, upstream_rq_total);
     GAUGE(upstream, upstream_rq_active, 1);

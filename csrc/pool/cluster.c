@@ -70,7 +70,8 @@ static mc_status read_breakers(const mc_value *config, const mc_runtime *runtime
                                mc_error *error) {
     const mc_value *breakers;
     mc_status status = mc_value_read_object(config, "circuit_breakers", &breakers, error);
-    if (status == MC_OK && (status = mc_breakers_compile(breakers, runtime, name, cluster->breakers, error)) != MC_OK) {
+    if (status == MC_OK &&
+        (status = mc_breakers_compile(&cluster->arena, breakers, runtime, name, cluster->breakers, error)) != MC_OK) {
         mc_error_under(error, "circuit_breakers");
     }
     return status;

@@ -170,10 +170,14 @@ static bool retriable_reset(const mc_retry *retry, mc_reset_reason reason, bool 
 
 static mc_breakers *breakers_of(const mc_retry *retry) { return &retry->with.cluster->breakers[retry->with.priority]; }
 
+static uint64_t now_ms(const mc_retry *retry) {
+    return breakers_of(retry)->recent == NULL ? 0 : mc_loop_now_ms(retry->with.loop);
+}
+
 static void discharge(mc_retry *retry) {
     if (retry->charged) {
         retry->charged = false;
-        mc_breakers_give_retry(breakers_of(retry), retry->with.slab);
+        mc_breakers_give_retry(breakers_of(retry), retry->with.slab, now_ms(retry));
     }
 }
 
@@ -196,14 +200,14 @@ static mc_retry_verdict decide(mc_retry *retry, bool wanted) {
         return MC_RETRY_NO;
     }
     retry->remaining--;
-    if (!mc_breakers_may_retry(breakers_of(retry), retry->with.slab)) {
+    if (!mc_breakers_may_retry(breakers_of(retry), retry->with.slab, now_ms(retry))) {
         COUNT(retry, upstream_rq_retry_overflow, RETRY_OVERFLOW);
         return MC_RETRY_OVERFLOW;
     }
     if (!enabled_by_runtime(retry)) {
         return MC_RETRY_NO;
     }
-    mc_breakers_take_retry(breakers_of(retry), retry->with.slab);
+    mc_breakers_take_retry(breakers_of(retry), retry->with.slab, now_ms(retry));
     retry->charged = true;
     return MC_RETRY_YES;
 }

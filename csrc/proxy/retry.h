@@ -22,6 +22,7 @@ typedef struct mc_retry_context {
     mc_cluster *cluster;
     mc_rq_priority priority;
     mc_slab *slab;
+    mc_loop *loop;            /* its time is that of budgets with an interval; NULL where there are none */
     mc_code_stats *scopes[2]; /* where retries count beside the cluster (RF-46); may be NULL */
 } mc_retry_context;
 

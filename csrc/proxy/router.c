@@ -54,6 +54,7 @@ static mc_status prepare(mc_router *r) {
                                       .cluster = r->cluster,
                                       .priority = route->high_priority ? MC_PRIORITY_HIGH : MC_PRIORITY_DEFAULT,
                                       .slab = stream->proxy->slab,
+                                      .loop = stream->proxy->loop,
                                       .scopes = {r->scopes[0], r->scopes[1]}},
                   headers);
     r->may_retry = r->retry.configured;

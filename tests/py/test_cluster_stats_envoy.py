@@ -554,6 +554,14 @@ def no_budget(s: Setting) -> Case:
     yield s.get(2)
 
 
+@case
+def budget_of_recent_requests(s: Setting) -> Case:
+    budget = {"budget_percent": {"value": 10}, "min_retry_concurrency": 0}
+    limits = limited({"retry_budget": {**budget, "budget_interval": "3600s"}})
+    yield [s.cluster([s.host(respond(503))], **limits)], RETRIED
+    yield s.get(12)
+
+
 # --- pools ----------------------------------------------------------------------------------------
 
 

@@ -53,6 +53,10 @@ _NEWER: Final[dict[str, tuple[tuple[str, ...], str]]] = {
 .envoy.config.route.v3.RateLimit.Action.RemoteAddressMatch action_specifier
         """,
     ),
+    "envoy/config/cluster/v3/circuit_breaker.proto": (
+        ("google/protobuf/duration.proto",),
+        "CircuitBreakers.Thresholds.RetryBudget 3 budget_interval .google.protobuf.Duration",
+    ),
     "envoy/config/cluster/v3/outlier_detection.proto": (
         (),
         "OutlierDetection 26 detect_degraded_hosts .google.protobuf.BoolValue",

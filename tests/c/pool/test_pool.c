@@ -529,18 +529,38 @@ TEST(a_retry_budget_is_a_share_of_what_is_at_work) { /* CB-4 */
     b->requests.count = 60;
     b->pending.count = 40;
     b->retries.count = 27;
-    CHECK(!mc_breakers_retry_open(b)); /* 29 % of 100 is 28 in binary fractions */
-    mc_breakers_take_retry(b, p.worker->slab);
-    CHECK(mc_breakers_retry_open(b));
+    CHECK(!mc_breakers_retry_open(b, 0)); /* 29 % of 100 is 28 in binary fractions */
+    mc_breakers_take_retry(b, p.worker->slab, 0);
+    CHECK(mc_breakers_retry_open(b, 0));
     CHECK_U64(gauge("default.rq_retry_open"), 1);
-    mc_breakers_give_retry(b, p.worker->slab);
+    mc_breakers_give_retry(b, p.worker->slab, 0);
     CHECK_U64(gauge("default.rq_retry_open"), 0);
     b->requests.count = b->pending.count = 0;
     b->retries.count = 2;
-    CHECK(!mc_breakers_retry_open(b)); /* at least three at a time */
+    CHECK(!mc_breakers_retry_open(b, 0)); /* at least three at a time */
     b->retries.count = 3;
-    CHECK(mc_breakers_retry_open(b));
+    CHECK(mc_breakers_retry_open(b, 0));
     b->retries.count = 0;
+    end();
+}
+
+TEST(a_retry_budget_may_be_a_share_of_recent_requests) {
+    begin(POOL(BREAKERS("\"retry_budget\":{\"budget_percent\":{\"value\":50.0},\"min_retry_concurrency\":0,"
+                        "\"budget_interval\":\"10s\"}")));
+    mc_breakers *b = &upstream->cluster->breakers[MC_PRIORITY_DEFAULT];
+    const uint64_t now = 1000000;
+    b->requests.count = 60; /* at work for longer than the interval */
+    CHECK(mc_breakers_retry_open(b, now));
+    mc_recent_count(b->recent, now);
+    CHECK(mc_breakers_retry_open(b, now));
+    mc_recent_count(b->recent, now + 5000);
+    CHECK(!mc_breakers_retry_open(b, now + 5000));
+    CHECK(!mc_breakers_retry_open(b, now + 9990));
+    CHECK(mc_breakers_retry_open(b, now + 10500));
+    mc_recent_count(b->recent, now + 10500);
+    CHECK(!mc_breakers_retry_open(b, now + 10500));
+    CHECK(mc_breakers_retry_open(b, now + 100000));
+    b->requests.count = 0;
     end();
 }
 
