@@ -197,9 +197,9 @@ class GrpcService:
         return GrpcStream(self, call(timeout=self.timeout_s, metadata=self._metadata))
 
     async def exchange(self, method: str) -> GrpcExchange:
-        """A stream of messages both ways. Raises OSError."""
+        """A stream of messages both ways, without an end of its own. Raises OSError."""
         call = self._open().stream_stream(method)
-        return GrpcExchange(self, call(timeout=self.timeout_s, metadata=self._metadata))
+        return GrpcExchange(self, call(metadata=self._metadata))
 
     async def _lost(self, error: Exception) -> NoReturn:
         """The next call chooses a host again."""

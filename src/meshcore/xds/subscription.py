@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from meshcore._core.base import BackOff, xxh64
+from meshcore._core.base import BackOff, TokenBucket, xxh64
 from meshcore._log import logger as log
 from meshcore.config.defaults import default
 from meshcore.health.state import milliseconds
@@ -61,6 +61,8 @@ class Subscription:
         self._response = schema.message_class(RESPONSE)
         self._service = GrpcService(api["grpc_services"][0], places)
         self._once = api.get("set_node_on_first_message_only", False)
+        self._pauses = _back_off(api["grpc_services"][0])
+        self._rate = _rate(api.get("rate_limit_settings"))
         self._state = DeltaState(kind.type_name, node, names)
         self._take = take
         self._concerns = concerns
@@ -71,13 +73,15 @@ class Subscription:
         self._due = asyncio.Event()
         self._first = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
+        self._taking = asyncio.Lock()
+        self._expiries: dict[str, asyncio.Task[None]] = {}
         self._stats = _Stats(scope)
 
     # --- whoever subscribes ---------------------------------------------------------------------
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         self._stats.attempts.inc()
-        self._tasks = [loop.create_task(self._run()), loop.create_task(self._expire())]
+        self._tasks = [loop.create_task(self._run()), loop.create_task(self._limit_first())]
 
     async def first(self) -> None:
         """Returns when something was taken or refused, or that took too long."""
@@ -89,13 +93,13 @@ class Subscription:
         self._due.set()
 
     def stop(self) -> None:
-        for task in self._tasks:
+        for task in (*self._tasks, *self._expiries.values()):
             task.cancel()
 
     async def stopped(self) -> None:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _expire(self) -> None:
+    async def _limit_first(self) -> None:
         if self._limit_ms:
             try:
                 await asyncio.wait_for(self._first.wait(), self._limit_ms / 1000)
@@ -107,21 +111,20 @@ class Subscription:
     # --- the stream -----------------------------------------------------------------------------
 
     async def _run(self) -> None:
-        back_off = BackOff(default("XDS_BACKOFF_BASE"), default("XDS_BACKOFF_MAX"))
         try:
             while True:
                 try:
-                    await self._talk(await self._service.exchange(self._kind.method), back_off)
+                    await self._talk(await self._service.exchange(self._kind.method))
                 except OSError as error:
                     log.debug("%s: %s", self._kind.method, error)
                 self._stats.connected.set(0)
                 self._stats.failures.inc()
                 self._stats.attempts.inc()
-                await asyncio.sleep(back_off.next() / 1000)
+                await asyncio.sleep(self._pauses.next() / 1000)
         finally:
             await self._service.close()
 
-    async def _talk(self, stream: GrpcExchange, back_off: BackOff) -> None:
+    async def _talk(self, stream: GrpcExchange) -> None:
         """Raises OSError when the stream is over."""
         self._state.reopen()
         self._answers.clear()
@@ -130,7 +133,7 @@ class Subscription:
         try:
             while True:
                 response = self._read(await stream.read())
-                back_off.reset()
+                self._pauses.reset()
                 await self._answer(response)
         finally:
             writing.cancel()
@@ -152,6 +155,7 @@ class Subscription:
                 await self._due.wait()
                 self._due.clear()
                 while self._answers or self._state.due:
+                    await self._within_rate()
                     message = self._answers.pop(0) if self._answers else self._state.request()
                     if self._once and not first:
                         message.ClearField("node")
@@ -161,6 +165,14 @@ class Subscription:
         except OSError as error:
             log.debug("%s: %s", self._kind.method, error)  # whoever reads is told as well
 
+    async def _within_rate(self) -> None:
+        """What is asked for meanwhile goes into the same request."""
+        while self._rate is not None and not self._rate.consume():
+            self._stats.limited.inc()
+            self._stats.pending.set(len(self._answers))
+            await asyncio.sleep(self._rate.wait())
+        self._stats.pending.set(max(0, len(self._answers) - 1))
+
     async def _answer(self, response: Any) -> None:
         if response.control_plane.identifier:
             self._stats.identifier.set(response.control_plane.identifier)
@@ -169,6 +181,7 @@ class Subscription:
             update = self._state.read(response)
             await self._hand_over(update)
             self._state.accept(update)
+            self._set_expiries(response)
         except Exception as error:
             refused = str(error) or type(error).__name__
             if not isinstance(error, ValueError):  # a ConfigError is one
@@ -188,13 +201,54 @@ class Subscription:
         stats = self._stats
         stats.attempts.inc()
         started = time.monotonic()
-        await self._take(Update(update.version, resources, removed))
+        async with self._taking:
+            await self._take(Update(update.version, resources, removed))
         self._first.set()
         stats.successes.inc()
         stats.time.set(round(time.time() * 1000))
         stats.duration.record(round((time.monotonic() - started) * 1000))
         stats.version.set(xxh64(update.version.encode()))
         stats.version_text.set(update.version)
+
+    # --- resources that live for a time (XDS-18) ------------------------------------------------
+
+    def _set_expiries(self, response: Any) -> None:
+        for name in (*(each.name for each in response.resources), *response.removed_resources):
+            known = self._expiries.pop(name, None)
+            if known is not None:
+                known.cancel()
+        for each in response.resources:
+            if each.HasField("ttl"):
+                limit_s = each.ttl.seconds + each.ttl.nanos / 1e9
+                expiry = asyncio.ensure_future(self._expire(each.name, limit_s))
+                self._expiries[each.name] = expiry
+
+    async def _expire(self, name: str, limit_s: float) -> None:
+        await asyncio.sleep(limit_s)
+        del self._expiries[name]  # from here on nobody stops it
+        update = Update("", (), (name,))
+        try:
+            await self._hand_over(update)
+        except ValueError as error:
+            log.warning("%s: %s cannot be let go: %s", self._kind.method, name, error)
+        else:
+            self._state.accept(update)
+
+
+def _back_off(service: Document) -> BackOff:
+    """Between two streams (XDS-19)."""
+    own = service.get("envoy_grpc", {}).get("retry_policy", {}).get("retry_back_off")
+    if own is None:
+        return BackOff(default("XDS_BACKOFF_BASE"), default("XDS_BACKOFF_MAX"))
+    base = max(1, milliseconds(own["base_interval"]))
+    return BackOff(base, max(base, milliseconds(own.get("max_interval"), 10 * base)))
+
+
+def _rate(settings: Document | None) -> TokenBucket | None:
+    if settings is None:
+        return None
+    fill = float(settings.get("fill_rate", default("XDS_RATE_FILL")))
+    return TokenBucket(settings.get("max_tokens", default("XDS_RATE_TOKENS")), 1, 1 / fill)
 
 
 class _Stats:
@@ -212,6 +266,6 @@ class _Stats:
         self.duration = scope.histogram("update_duration")
         control = scope.scope("control_plane")
         self.connected = control.gauge("connected_state")
-        control.gauge("pending_requests")  # nothing limits the rate of what is sent
-        control.counter("rate_limit_enforced")
+        self.pending = control.gauge("pending_requests")
+        self.limited = control.counter("rate_limit_enforced")
         self.identifier = control.text("identifier")
