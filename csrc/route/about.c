@@ -46,18 +46,31 @@ mc_status mc_compile_metadata_match(mc_compile *c, const mc_value *value, const 
     return MC_OK;
 }
 
-mc_status mc_compile_buffer_limit(mc_compile *c, const mc_value *value, uint64_t *out) {
+mc_status mc_compile_buffer_limits(mc_compile *c, const mc_value *value, mc_buffer_limits *out) {
     uint32_t old = 0;
-    if (mc_value_get(value, "per_request_buffer_limit_bytes") != NULL) { /* the deprecated spelling */
+    *out = (mc_buffer_limits){UINT64_MAX, UINT64_MAX};
+    if (mc_value_get(value, "per_request_buffer_limit_bytes") != NULL) {
         MC_TRY(mc_value_read_u32(value, "per_request_buffer_limit_bytes", &old, c->error));
-        *out = old;
+        out->old = old;
     }
-    return mc_value_read_u64(value, "request_body_buffer_limit", out, c->error);
+    return mc_value_read_u64(value, "request_body_buffer_limit", &out->body, c->error);
 }
 
-mc_status mc_compile_about(mc_compile *c, const mc_value *value, mc_route *out) {
+/* RF-28. */
+static uint64_t buffer_limit(const mc_buffer_limits *route, const mc_buffer_limits *host) {
+    const uint64_t limits[] = {route->body, host->body, route->old, host->old};
+    size_t i = 0;
+    while (i < 3 && limits[i] == UINT64_MAX) {
+        i++;
+    }
+    return limits[i];
+}
+
+mc_status mc_compile_about(mc_compile *c, const mc_value *value, const mc_buffer_limits *host, mc_route *out) {
+    mc_buffer_limits own;
     MC_TRY(mc_compile_metadata(c, value, "metadata", &out->metadata));
     MC_TRY(mc_compile_route_tracing(c, value, out));
-    MC_TRY(mc_compile_buffer_limit(c, value, &out->body_buffer_limit));
+    MC_TRY(mc_compile_buffer_limits(c, value, &own));
+    out->body_buffer_limit = buffer_limit(&own, host);
     return mc_read_text(c->arena, value, "stat_prefix", &out->stat_prefix, c->error);
 }

@@ -103,8 +103,8 @@ static mc_status index_paths(mc_compile *c, mc_host *host) {
 /* Routes of a virtual host, or of an action of its matcher. */
 static mc_status compile_entries(mc_compile *c, const mc_value *object, const mc_value *items, size_t count,
                                  const mc_host *host, mc_route_list *out) {
-    uint64_t buffer_limit = UINT64_MAX;
-    MC_TRY(mc_compile_buffer_limit(c, object, &buffer_limit));
+    mc_buffer_limits limits;
+    MC_TRY(mc_compile_buffer_limits(c, object, &limits));
     const mc_route_entry **entries = mc_arena_zalloc(c->arena, count * sizeof *entries);
     if (entries == NULL) {
         return MC_ENOMEM;
@@ -114,8 +114,7 @@ static mc_status compile_entries(mc_compile *c, const mc_value *object, const mc
         if (entry == NULL) {
             return MC_ENOMEM;
         }
-        MC_TRY(mc_error_in(mc_compile_route(c, &items[i], &host->public, buffer_limit, entry), c->error, "routes[%zu]",
-                           i));
+        MC_TRY(mc_error_in(mc_compile_route(c, &items[i], &host->public, &limits, entry), c->error, "routes[%zu]", i));
         entries[i] = entry;
     }
     *out = (mc_route_list){entries, count};

@@ -42,8 +42,14 @@ MC_MUST_CHECK void *mc_compile_lines(mc_compile *c, size_t size);
 MC_MUST_CHECK mc_map *mc_compile_map(mc_compile *c);
 
 /* One file each; `value` is the message named by the function, error paths are relative to it. */
+/* How much of a body a route or a virtual host says may be kept; UINT64_MAX: it does not. */
+typedef struct mc_buffer_limits {
+    uint64_t body; /* request_body_buffer_limit */
+    uint64_t old;  /* per_request_buffer_limit_bytes */
+} mc_buffer_limits;
+MC_MUST_CHECK mc_status mc_compile_buffer_limits(mc_compile *c, const mc_value *value, mc_buffer_limits *out);
 MC_MUST_CHECK mc_status mc_compile_route(mc_compile *c, const mc_value *value, const mc_virtual_host *host,
-                                         uint64_t host_limit, mc_route_entry *out);
+                                         const mc_buffer_limits *host_limits, mc_route_entry *out);
 /* `value` NULL: an action that forwards to no cluster. */
 MC_MUST_CHECK mc_status mc_compile_route_action(mc_compile *c, const mc_value *value, mc_route_entry *out);
 /* The cluster_specifier_plugins of a route configuration. */
@@ -70,9 +76,9 @@ MC_MUST_CHECK mc_status mc_compile_metadata(mc_compile *c, const mc_value *value
 /* What "envoy.lb" says in metadata_match, over what is said `above`. */
 MC_MUST_CHECK mc_status mc_compile_metadata_match(mc_compile *c, const mc_value *value, const mc_value *above,
                                                   const mc_value **out);
-MC_MUST_CHECK mc_status mc_compile_buffer_limit(mc_compile *c, const mc_value *value, uint64_t *out);
 /* Fields of a Route that only others read. */
-MC_MUST_CHECK mc_status mc_compile_about(mc_compile *c, const mc_value *value, mc_route *out);
+MC_MUST_CHECK mc_status mc_compile_about(mc_compile *c, const mc_value *value, const mc_buffer_limits *host,
+                                         mc_route *out);
 /* The headers_to_add and headers_to_remove of any level; *out NULL when there are none. */
 MC_MUST_CHECK mc_status mc_compile_mutations(mc_compile *c, const mc_value *level, mc_headers_kind kind,
                                              const mc_header_mutations **out);

@@ -163,8 +163,8 @@ static mc_status compile_action(mc_compile *c, const mc_value *value, mc_route_e
     return mc_error_set(c->error, MC_EINVAL, "", "must have one of route, redirect, direct_response");
 }
 
-mc_status mc_compile_route(mc_compile *c, const mc_value *value, const mc_virtual_host *host, uint64_t host_limit,
-                           mc_route_entry *out) {
+mc_status mc_compile_route(mc_compile *c, const mc_value *value, const mc_virtual_host *host,
+                           const mc_buffer_limits *host_limits, mc_route_entry *out) {
     const mc_value *match;
     mc_route *route = &out->route;
     route->virtual_host = host;
@@ -177,8 +177,7 @@ mc_status mc_compile_route(mc_compile *c, const mc_value *value, const mc_virtua
     }
     MC_TRY(mc_error_in(compile_match(c, match, out), c->error, "match"));
     MC_TRY(mc_compile_filter_configs(c, value, host->filters, &route->filter_configs, &route->filters));
-    route->body_buffer_limit = host_limit;
-    MC_TRY(mc_compile_about(c, value, route));
+    MC_TRY(mc_compile_about(c, value, host_limits, route));
     MC_TRY(compile_action(c, value, out));
     if (route->retry_policy == NULL) {
         route->retry_policy = host->retry_policy;

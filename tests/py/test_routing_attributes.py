@@ -414,3 +414,25 @@ def test_upgrades_in_any_case_and_where_connect_ends() -> None:
     assert (route.upgrade_map["WEBSOCKET"], "Connect" in route.upgrade_map) == (False, True)
     assert route.connect_config == (True,)
     assert not route.using_new_timeouts
+
+
+@pytest.mark.parametrize(
+    ("host", "route", "limit"),
+    [
+        ({"request_body_buffer_limit": 1}, {"request_body_buffer_limit": 2}, 2),
+        ({"request_body_buffer_limit": 1}, {"per_request_buffer_limit_bytes": 2}, 1),
+        ({"request_body_buffer_limit": 0}, {"per_request_buffer_limit_bytes": 2}, 0),
+        ({"per_request_buffer_limit_bytes": 1}, {"per_request_buffer_limit_bytes": 2}, 2),
+        ({"per_request_buffer_limit_bytes": 1}, {"request_body_buffer_limit": 2}, 2),
+        ({"per_request_buffer_limit_bytes": 1}, {}, 1),
+    ],
+)
+def test_whose_buffer_limit_counts(host: dict[str, int], route: dict[str, int], limit: int) -> None:
+    """RF-28: the deprecated field comes behind that of either level."""
+    entry = {"match": {"prefix": "/"}, "route": {"cluster": "c"}, **route}
+    table = RouteTable(
+        {"virtual_hosts": [{"name": "v", "domains": ["*"], "routes": [entry], **host}]}
+    )
+    found = table.match([(":path", "/"), (":authority", "h")])
+    assert found is not None
+    assert found.request_body_buffer_limit == limit
