@@ -170,6 +170,13 @@ static void set_pressure(mc_filter *filter, mc_direction direction, bool on) {
     }
 }
 
+/* Of the bytes that are held. */
+static size_t limit_of(const mc_filter *filter, mc_direction direction) {
+    const uint32_t own = direction == MC_DECODE ? filter->among->limit : 0;
+    const uint32_t limit = own != 0 ? own : filter->stream->hcm->buffer_limit;
+    return limit == 0 ? SIZE_MAX : limit;
+}
+
 static void hold_data(mc_filter *filter, mc_direction direction, mc_slice data, bool end_stream, bool seen) {
     mc_stream *stream = filter->stream;
     mc_filter_side *side = &filter->sides[direction];
@@ -179,9 +186,7 @@ static void hold_data(mc_filter *filter, mc_direction direction, mc_slice data, 
     }
     side->seen += seen ? data.n : 0;
     side->end_held = side->end_held || end_stream;
-    const uint32_t limit =
-        direction == MC_DECODE && filter->among->limit != 0 ? filter->among->limit : stream->hcm->buffer_limit;
-    if (limit == 0 || side->held.length <= limit) {
+    if (side->held.length <= limit_of(filter, direction)) {
         return;
     }
     if (side->stopped) {
@@ -325,6 +330,14 @@ static void pass_on(mc_filter *filter, mc_direction direction, mc_slice data, bo
     }
 }
 
+/* As in Envoy: a collected request that a later filter makes larger than the limit is too large all the same. */
+static void bound(mc_filters *chain, int from) {
+    chain->bounded = true;
+    for (uint32_t i = (uint32_t)from + 1; i < chain->count; i++) {
+        chain->items[i].given = 0;
+    }
+}
+
 /* Lets go what a side holds, in order: headers, data, trailers. The filter may stop again on data it has not seen. */
 static void release(mc_filter *filter, mc_direction direction) {
     mc_filters *chain = filter->among;
@@ -333,7 +346,7 @@ static void release(mc_filter *filter, mc_direction direction) {
     mc_buffer data = side->held;
     size_t seen = side->seen;
     const bool end_stream = side->end_held, headers_held = side->headers_held;
-    const bool empty = data.length == 0;
+    const bool empty = data.length == 0, bounded = direction == MC_DECODE && !side->stopped && !empty;
     mc_net *net = chain->stream->proxy->net;
     mc_buffer_init(&side->held, data.pool);
     side->seen = 0;
@@ -343,6 +356,9 @@ static void release(mc_filter *filter, mc_direction direction) {
         pass_headers(chain, direction, next, end_stream && empty);
     } else if (end_stream && empty) {
         pass_on(filter, direction, MC_SLICE_NONE, true);
+    }
+    if (bounded) {
+        bound(chain, here);
     }
     size_t left = data.length;
     for (const mc_chunk *chunk = data.head; chunk != NULL && alive(chain, direction); chunk = chunk->next) {
@@ -359,6 +375,7 @@ static void release(mc_filter *filter, mc_direction direction) {
             seen -= seen > 0 ? piece.n : 0;
         }
     }
+    chain->bounded = chain->bounded && !bounded;
     mc_net_retire(net, &data); /* what was passed on may be borrowed until this callback ends */
     if (side->trailers_held && !side->stopped && alive(chain, direction)) {
         side->trailers_held = false;
@@ -448,9 +465,15 @@ void mc_filter_pass(mc_filter *filter, bool decode, size_t n) {
 
 void mc_filter_inject(mc_filter *filter, bool decode, mc_slice data, bool end_stream) {
     const mc_direction direction = decode ? MC_DECODE : MC_ENCODE;
-    if (alive(filter->among, direction)) {
-        pass_on(filter, direction, data, end_stream);
+    mc_filters *chain = filter->among;
+    if (!alive(chain, direction)) {
+        return;
     }
+    if (MC_UNLIKELY(decode && chain->bounded) && (filter->given += data.n) > limit_of(filter, direction)) {
+        too_large(chain, direction);
+        return;
+    }
+    pass_on(filter, direction, data, end_stream);
 }
 
 size_t mc_filter_held(mc_filter *filter, bool decode, mc_slice *pieces, size_t max) {

@@ -128,13 +128,6 @@ static outcome change(mc_router *r, mc_try *t, const mc_uri_absolute *target, mc
     if (prepare_headers(r, &t->headers, target) != MC_OK) {
         return FAILED;
     }
-    if (!mc_headers_has(&stream->request, MC_H_X_FORWARDED_PROTO)) { /* RT-4: the route's mutations took it away */
-        stream->match = (mc_route_match){.cluster_id = MC_NO_CLUSTER};
-        if (stream->facts != NULL) {
-            mc_facts_note_cluster(stream->facts, NULL);
-        }
-        return REFUSE(r, no_route);
-    }
     if (mc_stream_match_route(stream) != MC_OK) {
         return FAILED;
     }

@@ -143,7 +143,12 @@ bool mc_stream_has_newest_host(mc_stream *stream) {
 mc_status mc_stream_match_route(mc_stream *stream) {
     stream->route_stale = false;
     MC_TRY(find_scope(stream));
-    mc_status status = look_up(stream, stream->routes, &stream->match);
+    mc_status status = MC_OK;
+    if (MC_LIKELY(mc_headers_has(&stream->request, MC_H_X_FORWARDED_PROTO))) {
+        status = look_up(stream, stream->routes, &stream->match);
+    } else { /* RT-4: a filter took it away, or what the route before did */
+        stream->match = (mc_route_match){.cluster_id = MC_NO_CLUSTER};
+    }
     if (MC_UNLIKELY(stream->facts != NULL)) {
         note_cluster(stream);
     }

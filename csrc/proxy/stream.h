@@ -39,6 +39,7 @@ typedef struct mc_filters {
     mc_headers *response, *response_trailers; /* of a try: what it brought; NULL: nothing yet */
     bool by_name; /* a cluster's: the route table's words for them are found by name, not by slot */
     bool let_by;  /* of a try: what it brought came through */
+    bool bounded; /* the request that passes was collected: what takes its place may not be larger either */
     bool closed;  /* nothing passes any more */
 } mc_filters;
 
@@ -49,6 +50,7 @@ struct mc_filter {
     mc_stream *stream;
     mc_filters *among;
     const mc_filter_config *entry;
+    size_t given;  /* what it put in the place of a collected request */
     uint8_t index; /* among those that run */
     uint8_t slot;  /* in the configured chain */
     bool open;

@@ -811,6 +811,18 @@ def ip_tagging() -> list[Case]:
         case("ip", request_type="BOTH"),
         case("ip_external", request_type="EXTERNAL"),
         case("ip_internal", request_type="INTERNAL"),
+        Case(  # a tag has the route looked up again, where the protocol is no longer known
+            "ip_lost",
+            [
+                http_filter("ip", kind, ip_tags=tags),
+                http_filter(
+                    "hm",
+                    "header_mutation.v3.HeaderMutation",
+                    mutations={"request_mutations": [{"remove": "x-forwarded-proto"}]},
+                ),
+            ],
+            requests,
+        ),
         case("ip_sanitize", ip_tag_header={"header": "X-Tags"}),
         case("ip_append", ip_tag_header={"header": "x-tags", "action": "APPEND_IF_EXISTS_OR_ADD"}),
     ]

@@ -102,6 +102,22 @@ TEST(what_is_no_gzip_ends_there) {
     end();
 }
 
+#define TWICE "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 166\r\n\r\n" TEXT TEXT
+#define COLLECTED(limit)                                                                                               \
+    COMPRESS(",'request_direction_config':{'common_config':{}}")                                                       \
+    "," FILTER("b", "buffer.v3.Buffer", ",'max_request_bytes':" limit) "," DECOMPRESS("")
+
+TEST(a_collected_request_may_not_grow_beyond_its_limit) {
+    begin((setup){.filters = COLLECTED("165")});
+    CHECK_HAS(ask(TWICE), "413 Payload Too Large");
+    CHECK_COUNT("downstream_rq_too_large", 1);
+    end();
+    begin((setup){.filters = COLLECTED("166")});
+    CHECK_HAS(ask(TWICE), "200 OK");
+    CHECK_HAS(request, TEXT TEXT);
+    end();
+}
+
 TEST(wrong_configurations) {
     CHECK_SLICE(mc_slice_cstr(refused((setup){.filters = FILTER("c", "compressor.v3.Compressor", "")})),
                 "http_filters[0].typed_config.compressor_library.typed_config");
