@@ -14,7 +14,7 @@ import numbers
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-__all__ = ["HEADERS", "encode", "unknown_key"]
+__all__ = ["HEADERS", "as_json", "encode", "unknown_key"]
 
 HEADERS = ("request_headers", "response_headers", "response_trailers")
 # Keys that are no operator's.
@@ -66,6 +66,7 @@ ATTRIBUTES = {
     "response.flags": "response_flags",
     "response.headers": "response_headers",
     "response.trailers": "response_trailers",
+    "sni": "requested_server_name",
     "source.address": "downstream_remote_address",
     "tls_context": "downstream_tls",
     "upstream.address": "upstream_remote_address",
@@ -101,7 +102,17 @@ def encode(context: Mapping[str, Any]) -> tuple[dict[str, Any], bytes]:
             headers[key] = value
         else:
             rest[key] = _settled(key, value)
-    return headers, json.dumps(rest, default=_plain, allow_nan=False).encode() if rest else b""
+    return headers, as_json("a context", rest) if rest else b""
+
+
+def as_json(what: str, value: Any) -> bytes:
+    """What the core reads of a caller's value. ValueError for what has no end, or is no number."""
+    try:
+        return json.dumps(value, default=_plain, allow_nan=False).encode()
+    except RecursionError:
+        raise ValueError(f"{what} nests too deeply") from None
+    except ValueError as error:
+        raise ValueError(f"{what} cannot be written as JSON: {error}") from None
 
 
 def unknown_key(key: str, operators: Iterable[str]) -> str:
@@ -144,11 +155,13 @@ def _address(value: Any) -> Any:
 
 
 def _nanoseconds(value: Any) -> int:
-    """A point in time since 1970: seconds as a number, or a datetime (naive: UTC)."""
+    """A point in time since 1970: seconds, a datetime (naive: UTC), or its text by ISO 8601."""
     if isinstance(value, datetime.datetime):
         aware = value if value.tzinfo else value.replace(tzinfo=datetime.UTC)
         delta = aware - EPOCH
         return (delta.days * 86400 + delta.seconds) * 10**9 + delta.microseconds * 1000
+    if isinstance(value, str):
+        return _nanoseconds(datetime.datetime.fromisoformat(value))
     if isinstance(value, bool) or not isinstance(value, numbers.Number):
         raise TypeError(f"start_time must be seconds or a datetime, not {type(value).__name__}")
     seconds: Any = value
@@ -168,4 +181,8 @@ def _plain(value: Any) -> Any:
         return sorted(value)
     if isinstance(value, Mapping):
         return dict(value)
+    if isinstance(value, numbers.Number):
+        return float(value)  # type: ignore[arg-type]
+    if hasattr(value, "packed"):  # of ipaddress
+        return str(value)
     raise TypeError(f"a context cannot hold a {type(value).__name__}")

@@ -49,8 +49,8 @@ cdef class Formatter:
 
     `format` is text with operators ("%REQ(:path)% took %DURATION% ms"), a mapping whose values are
     such text (the result is then a line of JSON, with a newline at its end), or None for the
-    default format of access logs. With `omit_empty` what is absent is "" instead of "-", and left
-    out of JSON.
+    default format of access logs. With `omit_empty` what is absent is "" instead of "-" in text;
+    JSON keeps every key.
 
     :raises ConfigError: an operator is not known, or is written wrongly.
     """
@@ -76,15 +76,18 @@ cdef class Formatter:
         if not isinstance(format, (str, Mapping)):
             raise TypeError(f"a format is a str or a mapping, not {type(format).__name__}")
         self.source = format
-        settled = with_process_values(format)
+        try:
+            settled = with_process_values(format)
+            text = settled.encode("utf-8", "surrogateescape") if isinstance(
+                settled, str) else json.dumps(settled).encode()
+        except RecursionError:
+            raise ConfigError("", "nests too deeply") from None
         error.path[0] = 0
         error.reason[0] = 0
         if isinstance(settled, str):
-            text = settled.encode("utf-8", "surrogateescape")
             status = mc_format_compile_text(
                 &self.arena, bytes_slice(text), omit_empty, &self.program, &error)
         else:
-            text = json.dumps(settled).encode()
             status = mc_value_parse(&self.arena, bytes_slice(text), &tree, &error)
             if status == MC_OK:
                 status = mc_format_compile_json(

@@ -19,8 +19,7 @@ from meshcore._core.cbase cimport (
 from meshcore._core.request cimport begin, call, end, fill
 from meshcore._core.route cimport mc_route_request
 
-import json
-
+from meshcore._context import as_json
 from meshcore.errors import ConfigError
 
 __all__ = [
@@ -273,9 +272,11 @@ cdef class MetadataMatcher(Matcher):
         cdef mc_arena arena
         cdef bytes text
         self.use()
+        if not hasattr(metadata, "items"):
+            raise TypeError(f"metadata must be a mapping, not {type(metadata).__name__}")
         if list(metadata) == ["filter_metadata"]:  # the message
             metadata = metadata["filter_metadata"]
-        text = json.dumps(metadata, allow_nan=False).encode()
+        text = as_json("metadata", metadata)
         mc_arena_init(&arena, NULL)
         try:
             return answer(mc_metadata_match_test(&self.metadata, parse(&arena, text)))

@@ -43,9 +43,9 @@ from meshcore._core.request cimport (
     result,
 )
 
-import json
 from collections import namedtuple
 
+from meshcore._context import as_json
 from meshcore.errors import ConfigError
 
 __all__ = [
@@ -79,6 +79,7 @@ counts one."""
 UNITS = ("UNKNOWN", "SECOND", "MINUTE", "HOUR", "DAY", "MONTH", "YEAR", "WEEK")
 VH_RATE_LIMITS = ("OVERRIDE", "INCLUDE", "IGNORE")
 
+DEPTH = 64  # of a runtime's mappings
 TLS = ("NONE", "EXTERNAL_ONLY", "ALL")
 
 cdef extern from *:
@@ -137,12 +138,14 @@ class UpgradeMap(dict):
         return super().get(kind.lower(), default)
 
 
-cdef dict flatten(mapping, str prefix, dict out):
+cdef dict flatten(mapping, str prefix, dict out, int depth=0):
     """Nested keys joined by dots, as Envoy's layers have them; a fraction is a value."""
+    if depth == DEPTH:
+        raise ValueError("a runtime nests too deeply")
     for key, value in mapping.items():
         name = f"{prefix}{key}"
         if hasattr(value, "items") and not {"numerator", "denominator"} & value.keys():
-            flatten(value, f"{name}.", out)
+            flatten(value, f"{name}.", out, depth + 1)
         else:
             out[name] = value
     return out
@@ -164,10 +167,16 @@ cdef class Runtime:
     def __init__(self, mapping):
         cdef const mc_value *values = NULL
         cdef mc_error error
+        cdef mc_status status
         if not hasattr(mapping, "items"):
             raise TypeError(f"a runtime must be a mapping, not {type(mapping).__name__}")
-        text = json.dumps(flatten(mapping, "", {})).encode()
-        check(mc_value_parse(&self.arena, borrowed(text), &values, &error))
+        text = as_json("a runtime", flatten(mapping, "", {}))
+        error.reason[0] = 0
+        status = mc_value_parse(&self.arena, borrowed(text), &values, &error)
+        if status == MC_EINVAL:
+            reason = (<bytes>error.reason).decode("utf-8", "replace")
+            raise ValueError(f"a runtime's keys and values: {reason}")
+        check(status)
         check(mc_runtime_init(&self.runtime, values))
 
     def __dealloc__(self):
