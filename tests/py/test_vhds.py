@@ -3,6 +3,7 @@ Envoy at the same kind of server."""
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import threading
@@ -226,6 +227,7 @@ def test_for_a_time_and_at_a_rate(side: Side) -> None:
     """A resource with a ttl goes by itself; acknowledgements wait for tokens."""
     source = vhds()
     api = source["config_source"]["api_config_source"]
+    api["set_node_on_first_message_only"] = True
     api["rate_limit_settings"] = {"max_tokens": 2, "fill_rate": 5}
     back_off = {"base_interval": "0.01s", "max_interval": "0.02s"}
     api["grpc_services"][0]["envoy_grpc"]["retry_policy"] = {"retry_back_off": back_off}
@@ -238,6 +240,7 @@ def test_for_a_time_and_at_a_rate(side: Side) -> None:
     wait_until(lambda: side.ask("a.com") == (404, ""))
     assert side.stats("vhds.routes.")["config_reload"] == "3"
     stream = side.xds.stream()
+    assert ["node" in each for each in stream.requests] == [True, False, False, False]
     acknowledged = len(stream.acknowledged()) + 3
     for name in ("b", "c", "d"):
         side.xds.post(stream, resource(f"routes/{name}", host(name, f"{name}.com")))
@@ -419,6 +422,16 @@ def test_what_is_refused(config: Tree) -> None:
     with pytest.raises(ConfigError) as caught:
         meshcore.Gateway(tree)
     assert ".route_config.vhds" in caught.value.path
+
+
+def test_without_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    tree = bootstrap(1, route_config=route_config())
+    tree.pop("admin")
+    tree["static_resources"]["listeners"][0]["address"]["socket_address"]["port_value"] = 0
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    with pytest.raises(ConfigError, match="needs the package grpcio") as caught:
+        meshcore.Gateway(tree)
+    assert caught.value.path.endswith(".route_config.vhds")
 
 
 @pytest.mark.oracle

@@ -13,7 +13,7 @@ from typing import Any
 from meshcore.config.invalid import format_path
 from meshcore.errors import ConfigError
 
-__all__ = ["check", "named", "speaks_http2", "strangers"]
+__all__ = ["check", "check_package", "named", "speaks_http2", "strangers"]
 
 Document = Mapping[str, Any]
 _PROTOCOLS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
@@ -87,6 +87,10 @@ def _in_files(listeners: Any) -> Iterator[bool]:
 def check(document: Document) -> None:
     """:raises ConfigError: a gRPC service cannot be called."""
     for path, _ in named(document):
-        if importlib.util.find_spec("grpc") is None:
-            reason = "needs the package grpcio (pip install meshcore[grpc])"
-            raise ConfigError(format_path(path), reason)
+        check_package(format_path(path))
+
+
+def check_package(path: str) -> None:
+    """:raises ConfigError: nothing here speaks gRPC."""
+    if importlib.util.find_spec("grpc") is None:
+        raise ConfigError(path, "needs the package grpcio (pip install meshcore[grpc])")

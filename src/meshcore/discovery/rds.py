@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from meshcore._core.stats import Store
 from meshcore._log import logger as log
+from meshcore.config.grpc_services import check_package
 from meshcore.discovery.files import LOOK_S, ResourceFile, path_of
 from meshcore.errors import ConfigError
 from meshcore.routing import RouteTable
@@ -175,7 +176,7 @@ class FileRoutes:
             scoped = self._scoped(manager, prefix, f"{path}.scoped_routes")
             return {"typed_config": {**manager, "scoped_routes": scoped}}
         if "vhds" in manager.get("route_config", {}):
-            routes = self._with_hosts(manager["route_config"], "vhds")
+            routes = self._with_hosts(manager["route_config"], "vhds", f"{path}.route_config")
             return {"typed_config": {**manager, "route_config": routes}}
         return {}
 
@@ -185,13 +186,14 @@ class FileRoutes:
             rds.get("config_source", {}), name, ROUTES, f"{prefix}.rds.{name}", path
         )
         routes = found.resources[0] if found.resources else {"name": name}
-        routes = self._with_hosts(routes, f"{prefix}.rds.vhds")
+        routes = self._with_hosts(routes, f"{prefix}.rds.vhds", path)
         return {"validate_clusters": False, **routes}
 
-    def _with_hosts(self, routes: Tree, prefix: str) -> Tree:
+    def _with_hosts(self, routes: Tree, prefix: str, path: str) -> Tree:
         """With the virtual hosts that a server has told of them."""
         if "vhds" not in routes:
             return routes
+        check_package(f"{path}.vhds")
         from meshcore.xds.vhds import VirtualHosts
 
         stats = f"{prefix}.{routes.get('name', '')}"
@@ -209,7 +211,7 @@ class FileRoutes:
     def _scoped(self, manager: Tree, prefix: str, path: str) -> Tree:
         scoped = manager["scoped_routes"]
         if "scoped_rds" not in scoped:
-            return self._listed(scoped)
+            return self._listed(scoped, path)
         name = scoped.get("name", "")
         source = scoped["scoped_rds"].get("scoped_rds_config_source", {})
         stats = f"{prefix}.scoped_rds.{name}"
@@ -226,13 +228,13 @@ class FileRoutes:
         rest = {k: v for k, v in scoped.items() if k not in ("scoped_rds", "rds_config_source")}
         return {**rest, "scoped_route_configurations_list": {"scoped_route_configurations": told}}
 
-    def _listed(self, scoped: Tree) -> Tree:
+    def _listed(self, scoped: Tree, path: str) -> Tree:
         """Scopes that are told with the bootstrap, and bring their routes along."""
         told = scoped.get("scoped_route_configurations_list", {})
         scopes = []
         for scope in told.get("scoped_route_configurations", ()):
             if "route_configuration" in scope:
-                routes = self._with_hosts(scope["route_configuration"], "vhds")
+                routes = self._with_hosts(scope["route_configuration"], "vhds", path)
                 scope = {**scope, "route_configuration": routes}
             scopes.append(scope)
         told = {**told, "scoped_route_configurations": scopes}
@@ -241,7 +243,7 @@ class FileRoutes:
     def _scope(self, scope: Tree, scoped: Tree, prefix: str, path: str) -> Tree:
         name = scope.get("route_configuration_name")
         if "vhds" in scope.get("route_configuration", {}):
-            own = self._with_hosts(scope["route_configuration"], "vhds")
+            own = self._with_hosts(scope["route_configuration"], "vhds", path)
             return {**scope, "route_configuration": own}
         if not name or "rds_config_source" not in scoped:
             return scope
