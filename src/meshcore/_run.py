@@ -228,6 +228,14 @@ class Run:
             self._waiters.append(waiter)
             await waiter
 
+    async def _unless_stopped(self, work: Coroutine[Any, Any, None]) -> None:
+        tasks = asyncio.ensure_future(work), asyncio.ensure_future(self.stopping.wait())
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for each in tasks:
+                each.cancel()
+
     # --- configuration ---------------------------------------------------------------------------
 
     async def apply(self, config: Config) -> None:
@@ -305,12 +313,16 @@ class Run:
             else:
                 await self._again()
 
+        async def all_told() -> None:
+            for each in new:
+                await each.first()
+
         waiting = True
         self._places.follow(document, self._assignments)
         try:
             for each in new:
                 each.start(self.loop, document, self._places, self.engine, use)
-            await asyncio.gather(*(each.first() for each in new))
+            await self._unless_stopped(all_told())
         finally:
             waiting = False
 
@@ -457,6 +469,8 @@ class Run:
     async def drain(self, limit_s: float | None) -> bool:
         self.draining = True
         self.engine.drain()
+        if not self.opened:
+            return True
         try:
             await asyncio.wait_for(self._until(lambda: self.engine.drained), limit_s)
         except TimeoutError:

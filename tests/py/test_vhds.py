@@ -3,6 +3,7 @@ Envoy at the same kind of server."""
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 import json
 import os
@@ -396,6 +397,23 @@ def test_on_demand_of_scopes() -> None:
             return clients.fetch(side.server.port, "/", host="a.com", headers=headers).body
 
         assert [ask(scope) for scope in ("one", "two", "none")] == [b"a", b"b", b""]
+
+
+def test_stop_while_it_waits() -> None:
+    config = bootstrap(peers.free_port(), route_config=route_config())
+    config.pop("admin")
+    address = config["static_resources"]["listeners"][0]["address"]["socket_address"]
+    address["port_value"] = 0
+
+    async def serve() -> None:
+        gateway = meshcore.Gateway(config, workers=0)
+        serving = asyncio.ensure_future(gateway.serve())
+        await asyncio.sleep(0)  # it waits for the first virtual hosts, for 15 s
+        assert await gateway.drain_async()
+        gateway.stop()
+        await asyncio.wait_for(serving, 10)
+
+    asyncio.run(serve())
 
 
 def wrong(**api: Any) -> Tree:

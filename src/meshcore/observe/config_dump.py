@@ -105,7 +105,7 @@ def _dumps(
         for listener in resources.get("listeners", ())
     ]
     routes = [
-        {"route_config": _any(route_type, routes), "last_updated": moment}
+        {"route_config": _any(route_type, discovered.as_told(routes)[0]), "last_updated": moment}
         for routes in _of_managers(document, "route_config")
     ]
     scoped = [
