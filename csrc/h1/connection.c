@@ -70,17 +70,18 @@ static mc_status remove_nominated(mc_h1_parser *parser, mc_headers *headers, mc_
     return MC_OK;
 }
 
-/* Makes one line of `connection`, of the options that stay; none when none does. */
-static mc_status keep_options(mc_headers *headers, bool (*stays)(const mc_headers *, mc_slice)) {
+/* Makes one line of a list of tokens, of those that stay; none when none does. */
+static mc_status keep_tokens(mc_headers *headers, mc_slice name, mc_header_id id, bool (*stays)(void *, mc_slice),
+                             void *ctx) {
     mc_slice joined, rest, token;
-    mc_status status = mc_headers_joined(headers, MC_SLICE("connection"), headers->arena, &joined);
+    mc_status status = mc_headers_joined(headers, name, headers->arena, &joined);
     char *kept = status == MC_OK ? mc_arena_bytes(headers->arena, joined.n) : NULL;
     if (kept == NULL) {
         return MC_ENOMEM;
     }
     size_t n = 0;
     for (rest = joined; mc_slice_next(&rest, ',', &token);) {
-        if (token.n > 0 && stays(headers, token)) {
+        if (token.n > 0 && stays(ctx, token)) {
             if (n > 0) {
                 kept[n++] = ',';
             }
@@ -89,19 +90,22 @@ static mc_status keep_options(mc_headers *headers, bool (*stays)(const mc_header
         }
     }
     if (n > 0) {
-        return mc_headers_set_known_ref(headers, MC_H_CONNECTION, (mc_slice){kept, n});
+        return mc_headers_set_known_ref(headers, id, (mc_slice){kept, n});
     }
-    mc_headers_remove_known(headers, MC_H_CONNECTION);
+    mc_headers_remove_known(headers, id);
     return MC_OK;
 }
 
-static bool is_no_removed_header(const mc_headers *headers, mc_slice token) {
+static mc_status keep_options(mc_headers *headers, bool (*stays)(void *, mc_slice)) {
+    return keep_tokens(headers, MC_SLICE("connection"), MC_H_CONNECTION, stays, headers);
+}
+
+static bool is_no_removed_header(void *headers, mc_slice token) {
     return classify(token) != MC_H1_OPTION_NOMINATION ||
            (mc_slice_ieq(token, MC_SLICE("te")) && mc_headers_has(headers, MC_H_TE));
 }
 
-static bool is_not_of_h2c(const mc_headers *headers, mc_slice token) {
-    (void)headers;
+static bool is_not_of_h2c(void *headers, mc_slice token) {
     return classify(token) != MC_H1_OPTION_UPGRADE && classify(token) != MC_H1_OPTION_SETTINGS;
 }
 
@@ -132,26 +136,11 @@ mc_status mc_h1_strip_h2c(mc_headers *headers) {
     return keep_options(headers, is_not_of_h2c);
 }
 
+static bool is_upgrade_of_interest(void *ctx, mc_slice token) {
+    const mc_h1_limits *limits = ctx;
+    return !limits->ignores_upgrade(limits->ignore_ctx, token);
+}
+
 mc_status mc_h1_ignore_upgrades(const mc_h1_limits *limits, mc_headers *headers) {
-    mc_slice joined, rest, token;
-    mc_status status = mc_headers_joined(headers, MC_SLICE("upgrade"), headers->arena, &joined);
-    char *kept = status == MC_OK ? mc_arena_bytes(headers->arena, joined.n) : NULL;
-    if (kept == NULL) {
-        return MC_ENOMEM;
-    }
-    size_t n = 0;
-    for (rest = joined; mc_slice_next(&rest, ',', &token);) {
-        if (token.n > 0 && !limits->ignores_upgrade(limits->ignore_ctx, token)) {
-            if (n > 0) {
-                kept[n++] = ',';
-            }
-            memcpy(kept + n, token.p, token.n);
-            n += token.n;
-        }
-    }
-    if (n > 0) {
-        return mc_headers_set_known_ref(headers, MC_H_UPGRADE, (mc_slice){kept, n});
-    }
-    mc_headers_remove_known(headers, MC_H_UPGRADE);
-    return MC_OK;
+    return keep_tokens(headers, MC_SLICE("upgrade"), MC_H_UPGRADE, is_upgrade_of_interest, (void *)limits);
 }

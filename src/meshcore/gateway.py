@@ -197,22 +197,21 @@ class Gateway:
         :raises MeshcoreError: a new listener's address cannot be had.
         """
         config = self._loaded(bootstrap)
-        run = self._run
-        if run is None:
-            check(config)
-            self._served.config = config
-        else:
+        if (run := self._run_for(config)) is not None:
             run.result(run.apply(config))
 
     async def update_async(self, bootstrap: Any) -> None:
         """``update`` for the thread of the control loop."""
         config = self._loaded(bootstrap)
-        run = self._run
-        if run is None:
+        if (run := self._run_for(config)) is not None:
+            await run.apply(config)
+
+    def _run_for(self, config: Config) -> Run | None:
+        """The run that takes a configuration over; where there is none the next begins with it."""
+        if self._run is None:
             check(config)
             self._served.config = config
-        else:
-            await run.apply(config)
+        return self._run
 
     def __enter__(self) -> Self:
         self.start()
