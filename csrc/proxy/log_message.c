@@ -61,14 +61,16 @@ static mc_status states_as_tags(mc_arena *arena, mc_log_message *out, mc_error *
 
 static mc_status read_record(mc_arena *arena, const mc_value *config, mc_log_message *out, mc_error *error) {
     const mc_value *body, *attributes;
+    bool extended = false;
+    MC_TRY(mc_format_read_formatters(config, &extended, error));
     MC_TRY(mc_value_read_object(config, "body", &body, error));
     MC_TRY(mc_value_read_object(config, "attributes", &attributes, error));
     if (body != NULL && body->count > 0) {
-        MC_TRY(mc_error_in(mc_any_format_compile(arena, body, &out->body, error), error, "body"));
+        MC_TRY(mc_error_in(mc_any_format_compile(arena, body, extended, &out->body, error), error, "body"));
     }
     if (attributes != NULL) {
-        MC_TRY(
-            mc_error_in(mc_any_format_compile_list(arena, attributes, &out->attributes, error), error, "attributes"));
+        MC_TRY(mc_error_in(mc_any_format_compile_list(arena, attributes, extended, &out->attributes, error), error,
+                           "attributes"));
     }
     MC_TRY(read_common(arena, config, out, error));
     return states_as_tags(arena, out, error);

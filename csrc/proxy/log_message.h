@@ -35,11 +35,11 @@ void mc_log_message_tags(const mc_log_message *message, const mc_stream_info *in
 void mc_wire_struct(mc_text *out, uint32_t field, const mc_value *object); /* a google.protobuf.Struct */
 
 void mc_log_record_write(const mc_log_message *message, const mc_stream_info *info, mc_text *out); /* log_record.c */
-MC_MUST_CHECK mc_status mc_any_format_compile(mc_arena *arena, const mc_value *any, const mc_any_format **out,
-                                              mc_error *error);
+MC_MUST_CHECK mc_status mc_any_format_compile(mc_arena *arena, const mc_value *any, bool extended,
+                                              const mc_any_format **out, mc_error *error);
 /* A KeyValueList. */
-MC_MUST_CHECK mc_status mc_any_format_compile_list(mc_arena *arena, const mc_value *list, const mc_any_format **out,
-                                                   mc_error *error);
+MC_MUST_CHECK mc_status mc_any_format_compile_list(mc_arena *arena, const mc_value *list, bool extended,
+                                                   const mc_any_format **out, mc_error *error);
 void mc_any_format_tell_reads(const mc_any_format *any, mc_format_reads *reads);
 
 #endif

@@ -17,9 +17,10 @@ struct mc_any_format {
 
 /* --- compiling ----------------------------------------------------------------------------------------------------------------- */
 
-static mc_status compile_any(mc_arena *arena, const mc_value *any, mc_any_format *out, unsigned depth, mc_error *error);
+static mc_status compile_any(mc_arena *arena, const mc_value *any, mc_any_format *out, unsigned depth, bool extended,
+                             mc_error *error);
 
-static mc_status compile_items(mc_arena *arena, const mc_value *list, mc_any_format *out, unsigned depth,
+static mc_status compile_items(mc_arena *arena, const mc_value *list, mc_any_format *out, unsigned depth, bool extended,
                                mc_error *error) {
     const mc_value *values;
     size_t count;
@@ -35,7 +36,7 @@ static mc_status compile_items(mc_arena *arena, const mc_value *list, mc_any_for
             MC_TRY(mc_error_in(mc_read_text(arena, value, "key", &names[i], error), error, "values[%zu]", i));
             value = mc_value_get(value, "value");
         }
-        MC_TRY(mc_error_in(compile_any(arena, value, &items[i], depth + 1, error), error,
+        MC_TRY(mc_error_in(compile_any(arena, value, &items[i], depth + 1, extended, error), error,
                            out->kind == ANY_KVLIST ? "values[%zu].value" : "values[%zu]", i));
     }
     out->items = items;
@@ -44,7 +45,7 @@ static mc_status compile_items(mc_arena *arena, const mc_value *list, mc_any_for
     return MC_OK;
 }
 
-static mc_status compile_any(mc_arena *arena, const mc_value *any, mc_any_format *out, unsigned depth,
+static mc_status compile_any(mc_arena *arena, const mc_value *any, mc_any_format *out, unsigned depth, bool extended,
                              mc_error *error) {
     enum { DEPTH_MAX = 100 };
     const mc_value *list;
@@ -52,26 +53,28 @@ static mc_status compile_any(mc_arena *arena, const mc_value *any, mc_any_format
     if (mc_value_get(any, "string_value") != NULL) {
         out->kind = ANY_STRING;
         MC_TRY(mc_value_read_string(any, "string_value", &text, error));
-        return mc_error_in(mc_format_compile_text(arena, text, false, &out->text, error), error, "string_value");
+        return mc_error_in(mc_format_compile_extended(arena, text, false, extended, &out->text, error), error,
+                           "string_value");
     }
     for (int i = 0; i < 2 && depth < DEPTH_MAX; i++) {
         const char *field = i == 0 ? "kvlist_value" : "array_value";
         MC_TRY(mc_value_read_object(any, field, &list, error));
         if (list != NULL) {
             out->kind = i == 0 ? ANY_KVLIST : ANY_ARRAY;
-            return mc_error_in(compile_items(arena, list, out, depth, error), error, "%s", field);
+            return mc_error_in(compile_items(arena, list, out, depth, extended, error), error, "%s", field);
         }
     }
     return mc_error_set(error, MC_EINVAL, "", "must be a string, a list of keys and values, or an array");
 }
 
-mc_status mc_any_format_compile(mc_arena *arena, const mc_value *any, const mc_any_format **out, mc_error *error) {
+mc_status mc_any_format_compile(mc_arena *arena, const mc_value *any, bool extended, const mc_any_format **out,
+                                mc_error *error) {
     mc_any_format *made = mc_arena_zalloc(arena, sizeof *made);
     *out = made;
-    return made == NULL ? MC_ENOMEM : compile_any(arena, any, made, 0, error);
+    return made == NULL ? MC_ENOMEM : compile_any(arena, any, made, 0, extended, error);
 }
 
-mc_status mc_any_format_compile_list(mc_arena *arena, const mc_value *list, const mc_any_format **out,
+mc_status mc_any_format_compile_list(mc_arena *arena, const mc_value *list, bool extended, const mc_any_format **out,
                                      mc_error *error) {
     mc_any_format *made = mc_arena_zalloc(arena, sizeof *made);
     *out = made;
@@ -79,7 +82,7 @@ mc_status mc_any_format_compile_list(mc_arena *arena, const mc_value *list, cons
         return MC_ENOMEM;
     }
     made->kind = ANY_KVLIST;
-    return compile_items(arena, list, made, 0, error);
+    return compile_items(arena, list, made, 0, extended, error);
 }
 
 void mc_any_format_tell_reads(const mc_any_format *any, mc_format_reads *reads) {

@@ -141,8 +141,8 @@ mc_status mc_format_parse(mc_arena *arena, mc_slice text, bool extended, mc_form
     return MC_OK;
 }
 
-static mc_status compile_text(mc_arena *arena, mc_slice text, bool omit_empty, bool extended, const mc_format **out,
-                              mc_error *error) {
+mc_status mc_format_compile_extended(mc_arena *arena, mc_slice text, bool omit_empty, bool extended,
+                                     const mc_format **out, mc_error *error) {
     mc_format *format = mc_arena_zalloc(arena, sizeof *format);
     if (format == NULL) {
         return MC_ENOMEM;
@@ -155,11 +155,10 @@ static mc_status compile_text(mc_arena *arena, mc_slice text, bool omit_empty, b
 
 mc_status mc_format_compile_text(mc_arena *arena, mc_slice text, bool omit_empty, const mc_format **out,
                                  mc_error *error) {
-    return compile_text(arena, text, omit_empty, false, out, error);
+    return mc_format_compile_extended(arena, text, omit_empty, false, out, error);
 }
 
-/* `formatters`: whether one of them knows operators that are not always there. */
-static mc_status read_formatters(const mc_value *message, bool *extended, mc_error *error) {
+mc_status mc_format_read_formatters(const mc_value *message, bool *extended, mc_error *error) {
     static const char without_query[] = "/envoy.extensions.formatter.req_without_query.v3.ReqWithoutQuery";
     const mc_value *items;
     size_t count;
@@ -178,20 +177,21 @@ mc_status mc_format_compile(mc_arena *arena, const mc_value *message, const mc_f
     mc_slice text = MC_SLICE_NONE;
     bool omit_empty = false, extended = false;
     MC_TRY(mc_value_read_bool(message, "omit_empty_values", &omit_empty, error));
-    MC_TRY(read_formatters(message, &extended, error));
+    MC_TRY(mc_format_read_formatters(message, &extended, error));
     MC_TRY(mc_value_read_object(message, "json_format", &json, error));
     if (json != NULL) {
         return mc_error_in(mc_format_json(arena, json, omit_empty, extended, out, error), error, "json_format");
     }
     if (mc_value_get(message, "text_format_source") != NULL) {
         MC_TRY(mc_read_data_source(arena, message, "text_format_source", &text, error));
-        return mc_error_in(compile_text(arena, text, omit_empty, extended, out, error), error, "text_format_source");
+        return mc_error_in(mc_format_compile_extended(arena, text, omit_empty, extended, out, error), error,
+                           "text_format_source.inline_string");
     }
     if (mc_value_get(message, "text_format") == NULL) {
         return mc_error_set(error, MC_EINVAL, "", "must have text_format, text_format_source or json_format");
     }
     MC_TRY(mc_value_read_string(message, "text_format", &text, error));
-    return mc_error_in(compile_text(arena, text, omit_empty, extended, out, error), error, "text_format");
+    return mc_error_in(mc_format_compile_extended(arena, text, omit_empty, extended, out, error), error, "text_format");
 }
 
 mc_status mc_format_content_type(mc_arena *arena, const mc_value *message, mc_slice *out, mc_error *error) {

@@ -19,6 +19,11 @@ extern const char mc_format_default[];
 /* MC_EINVAL: error->path "" and what is wrong with which operator. `omit_empty`: what is absent is "" instead of "-". */
 MC_MUST_CHECK mc_status mc_format_compile_text(mc_arena *arena, mc_slice text, bool omit_empty, const mc_format **out,
                                                mc_error *error);
+/* `formatters` of a message: whether one of them knows operators that are not always there. */
+MC_MUST_CHECK mc_status mc_format_read_formatters(const mc_value *message, bool *extended, mc_error *error);
+/* mc_format_compile_text, where `extended` operators may be known. */
+MC_MUST_CHECK mc_status mc_format_compile_extended(mc_arena *arena, mc_slice text, bool omit_empty, bool extended,
+                                                   const mc_format **out, mc_error *error);
 /* A tree whose strings are formats (AL-3); error->path leads into the tree. The line ends with a newline. */
 MC_MUST_CHECK mc_status mc_format_compile_json(mc_arena *arena, const mc_value *tree, bool omit_empty,
                                                const mc_format **out, mc_error *error);

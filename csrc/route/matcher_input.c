@@ -51,7 +51,12 @@ mc_status mc_tree_input_compile(mc_arena *arena, const mc_value *value, mc_tree_
         break;
     case MC_INPUT_QUERY: status = mc_read_name(arena, config, "query_param", &out->name, error); break;
     case MC_INPUT_ENVIRONMENT: status = read_environment(arena, config, &out->name, error); break;
-    case MC_INPUT_FILTER_STATE: status = mc_read_name(arena, config, "key", &out->name, error); break;
+    case MC_INPUT_FILTER_STATE:
+        status = mc_read_name(arena, config, "key", &out->name, error);
+        if (status == MC_OK) {
+            status = mc_read_text(arena, config, "field", &out->field, error);
+        }
+        break;
     case MC_INPUT_METADATA: status = mc_metadata_place_read(arena, config, "filter", &out->place, error); break;
     default: break;
     }
@@ -102,6 +107,18 @@ static mc_status of_certificate(const mc_tree_input *input, const mc_match_input
     return MC_OK;
 }
 
+/* A field of an object of the filter state; what has none has no such text. */
+static mc_status field_text(const mc_value *object, mc_slice name, mc_arena *arena, mc_slice *out) {
+    char digits[20];
+    const mc_value *value = object != NULL && object->kind == MC_OBJECT ? mc_value_find(object, name) : NULL;
+    if (value != NULL && value->kind == MC_STRING) {
+        *out = value->string;
+    } else if (value != NULL && value->kind == MC_NUMBER && value->number >= 0) {
+        return mc_arena_dup(arena, mc_slice_of(digits, mc_format_u64(digits, (uint64_t)value->number)), out);
+    }
+    return MC_OK;
+}
+
 mc_status mc_tree_input_text(const mc_tree_input *input, const mc_match_input *in, mc_slice *out) {
     const mc_route_request *request = in->request;
     const mc_stream_info *info = request->info;
@@ -128,7 +145,12 @@ mc_status mc_tree_input_text(const mc_tree_input *input, const mc_match_input *i
             *out = info->requested_server_name;
         }
         return MC_OK;
-    case MC_INPUT_FILTER_STATE: value = info == NULL ? NULL : mc_value_find(info->filter_state, input->name); break;
+    case MC_INPUT_FILTER_STATE:
+        value = info == NULL ? NULL : mc_value_find(info->filter_state, input->name);
+        if (input->field.n > 0) {
+            return field_text(value, input->field, request->arena, out);
+        }
+        break;
     case MC_INPUT_METADATA: value = mc_tree_input_metadata(input, in); break;
     case MC_INPUT_ATTRIBUTES: return MC_OK;
     default: return of_certificate(input, in, out);

@@ -25,7 +25,8 @@ typedef enum mc_tree_input_kind {
 
 typedef struct mc_tree_input {
     mc_tree_input_kind kind;
-    mc_slice name; /* header (lower-case), parameter, key; what an environment variable holds */
+    mc_slice name;  /* header (lower-case), parameter, key; what an environment variable holds */
+    mc_slice field; /* of the object under the key; empty: the object is a text */
     mc_metadata_place place;
 } mc_tree_input;
 

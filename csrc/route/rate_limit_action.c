@@ -181,10 +181,15 @@ static mc_status read_ranges(mc_arena *arena, const mc_value *value, limit_actio
 
 static mc_status read_expression(mc_arena *arena, const mc_value *value, limit_action *out, mc_error *error) {
     static const mc_cel_options options = {.string_conversion = false};
+    const mc_value *parsed;
     mc_slice text;
     out->kind = ACTION_EXPRESSION;
     MC_TRY(mc_read_name(arena, value, "descriptor_key", &out->key, error));
     MC_TRY(mc_value_read_bool(value, "skip_if_error", &out->skip_if_absent, error));
+    MC_TRY(mc_value_read_object(value, "parsed", &parsed, error));
+    if (parsed != NULL) {
+        return mc_error_in(mc_cel_compile_expr(arena, parsed, &options, &out->expression, error), error, "parsed");
+    }
     MC_TRY(mc_read_name(arena, value, "text", &text, error));
     return mc_error_in(mc_cel_compile_text(arena, text, &options, &out->expression, error), error, "text");
 }

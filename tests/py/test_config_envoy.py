@@ -50,6 +50,7 @@ STATE = {"filter_state": {"key": "x"}}
 RANGES = {"ranges": [{"address_prefix": "10.0.0.0"}]}
 VALUES: list[Any] = [None, [], {}, {"b": [1]}, {"numerator": [1]}, {"b": {"c": None}}, True]
 EDS = {"path_config_source": {"path": "/dev/null"}, "resource_api_version": "V3"}
+RECORDS = "envoy.extensions.access_loggers.open_telemetry.v3.OpenTelemetryAccessLogConfig"
 HITS: list[dict[str, Any]] = [
     {},
     {"is_negative_hits": True},
@@ -106,6 +107,7 @@ ODD: dict[tuple[str, str], list[Any]] = {
         {"max_tokens": 0, "fill_interval": "0.001s"},
         {"max_tokens": 1, "fill_interval": "0.001s"},
     ],
+    (RECORDS, "formatters"): [[named("envoy.extensions.formatter.metadata.v3.Metadata")]],
     (f"{MANAGERS}.Rds", "config_source"): [FILE],
     (HCM, "rds"): [{}, {"route_config_name": "x"}],
     ("envoy.config.trace.v3.ZipkinConfig", "collector_service"): [{}],

@@ -200,6 +200,8 @@ def test_entries_of_connections_and_of_requests_that_begin(
 def test_records_as_envoy_sends_them(ports: dict[str, int], collector: GrpcCollector) -> None:
     """OpenTelemetry's: a body and attributes that are trees of formats, a resource."""
     texts = ["%REQ(:METHOD)%", "%REQ(X-NONE)%", "a%%%RESPONSE_CODE%|%PROTOCOL%|%REQ(X-UTF8)%", ""]
+    texts.append("%REQ_WITHOUT_QUERY(:PATH)%")
+    without_query = "envoy.extensions.formatter.req_without_query.v3.ReqWithoutQuery"
     inner = {"kvlist_value": {"values": [{"key": "b", "value": {"string_value": "%HOSTNAME%"}}]}}
     array = {"array_value": {"values": [{"string_value": "%ROUTE_NAME%"}, inner]}}
     logger = otel(
@@ -223,6 +225,9 @@ def test_records_as_envoy_sends_them(ports: dict[str, int], collector: GrpcColle
         custom_tags=TAGS[2:],
         filter_state_objects_to_log=["none"],
         stat_prefix="mine",
+        formatters=[
+            {"name": "f", "typed_config": {"@type": f"type.googleapis.com/{without_query}"}}
+        ],
     )
     found: list[list[dict[str, Any]]] = []
     for server in both(config([logger]), {**ports, "logs": collector.port}):

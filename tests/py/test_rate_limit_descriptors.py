@@ -88,6 +88,13 @@ def expression(text: str, **more: Any) -> Tree:
     return {"extension": {"name": "k", "typed_config": typed}}
 
 
+def parsed_expression(name: str, field: str) -> Tree:
+    tree = {"select_expr": {"operand": {"ident_expr": {"name": name}}, "field": field}}
+    action = expression("")
+    typed = action["extension"]["typed_config"]
+    return {"extension": {"name": "x", "typed_config": {**typed, "text": None, "parsed": tree}}}
+
+
 GIVEN = {"headers": (("x", "1"), ("x", "2"))}
 MATCH_X = {"headers": [{"name": "x"}]}
 MATCH_A = {"query_parameters": [{"name": "a"}]}
@@ -151,6 +158,7 @@ MATCH_A = {"query_parameters": [{"name": "a"}]}
         (METADATA_INPUT, {"context": {"dynamic_metadata": {"ns": {"a": "z"}}}}, None),
         (expression("request.headers['x']"), GIVEN, [("e", "1,2")]),
         (expression("size(request.path) + 1"), {"path": "/abc"}, [("e", "5")]),
+        (parsed_expression("request", "path"), {"path": "/abc"}, [("e", "/abc")]),
         (expression("request.headers['x']"), {}, None),
         (expression("request.headers['x']", skip_if_error=True), {}, []),
         (metadata(), {"context": {"dynamic_metadata": {"ns": {"a": "z"}}}}, [("k", "z")]),

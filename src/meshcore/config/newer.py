@@ -121,6 +121,10 @@ _NEWER: Final[dict[str, tuple[tuple[str, ...], str]]] = {
         (),
         "Endpoint 5 observability_name string",
     ),
+    "envoy/extensions/matching/common_inputs/network/v3/network_inputs.proto": (
+        (),
+        "FilterStateInput 2 field string",
+    ),
     "envoy/type/matcher/v3/address.proto": ((), "AddressMatcher 2 invert_match bool"),
     "envoy/extensions/common/ratelimit/v3/ratelimit.proto": (
         (),

@@ -300,6 +300,12 @@ TEST(custom_checks_of_inputs) {
          true},
         {INPUT("envoy.extensions.matching.common_inputs.network.v3.FilterStateInput", ", 'key': 's'"), IS("state"),
          true},
+        {INPUT("envoy.extensions.matching.common_inputs.network.v3.FilterStateInput", ", 'key': 'o', 'field': 'f'"),
+         IS("of o"), true},
+        {INPUT("envoy.extensions.matching.common_inputs.network.v3.FilterStateInput", ", 'key': 'o', 'field': 'n'"),
+         IS("7"), true},
+        {INPUT("envoy.extensions.matching.common_inputs.network.v3.FilterStateInput", ", 'key': 's', 'field': 'f'"),
+         IS("state"), false},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         char matcher[2048];
@@ -313,7 +319,10 @@ TEST(custom_checks_of_inputs) {
                  "'on_match': " ACTION("yes", "/") "}]}",
                  cases[i].input, cases[i].test);
         CHECK_INT(tree_fixture(&f, matcher), MC_OK);
-        CHECK_INT(fixture_parse(&values, "{'metadata': {'f': {'k': 'v', 'n': 3}}, 'state': {'s': 'state'}}"), MC_OK);
+        CHECK_INT(fixture_parse(
+                      &values,
+                      "{'metadata': {'f': {'k': 'v', 'n': 3}}, 'state': {'s': 'state', 'o': {'f': 'of o', 'n': 7}}}"),
+                  MC_OK);
         mc_stream_info_init(&info);
         info.dynamic_metadata = mc_value_get(values.config, "metadata");
         info.filter_state = mc_value_get(values.config, "state");
