@@ -86,11 +86,17 @@ def _in_files(listeners: Any) -> Iterator[bool]:
 
 def check(document: Document) -> None:
     """:raises ConfigError: a gRPC service cannot be called."""
+    if _installed():  # before all of a document is looked through
+        return
     for path, _ in named(document):
         check_package(format_path(path))
 
 
+def _installed() -> bool:
+    return importlib.util.find_spec("grpc") is not None
+
+
 def check_package(path: str) -> None:
     """:raises ConfigError: nothing here speaks gRPC."""
-    if importlib.util.find_spec("grpc") is None:
+    if not _installed():
         raise ConfigError(path, "needs the package grpcio (pip install meshcore[grpc])")
