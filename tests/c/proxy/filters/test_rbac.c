@@ -138,18 +138,11 @@ TEST(a_matcher_tree_decides) {
     end();
 }
 
+#define MARKS  FILTER("m", "set_metadata.v3.Config", ",'metadata':[{'metadata_namespace':'m','value':{'k':'v'}}]")
+#define MARKED "{'metadata':{'filter':'m','path':[{'key':'k'}],'value':{'string_match':{'exact':'v'}}}}"
+
 TEST(metadata_is_looked_at) {
-    begin((setup){
-        .filters = FILTER(
-            "m", "set_metadata.v3.Config",
-            ",'metadata':[{'metadata_namespace':'m','value':{'k':'v'}}]") "," RBAC(RULES("DENY",
-                                                                                         POLICY("p",
-                                                                                                "{'metadata':{'filter':"
-                                                                                                "'m','path':[{'key':'k'"
-                                                                                                "}],'value':"
-                                                                                                "{'string_match':{'"
-                                                                                                "exact':'v'}}}}",
-                                                                                                ANY)))});
+    begin((setup){.filters = MARKS "," RBAC(RULES("DENY", POLICY("p", MARKED, ANY)))});
     CHECK_HAS(send_head("GET /", ""), "403");
     end();
 }
