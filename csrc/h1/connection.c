@@ -109,6 +109,10 @@ static bool is_not_of_h2c(void *headers, mc_slice token) {
     return classify(token) != MC_H1_OPTION_UPGRADE && classify(token) != MC_H1_OPTION_SETTINGS;
 }
 
+static bool is_no_upgrade(void *headers, mc_slice token) {
+    return classify(token) != MC_H1_OPTION_UPGRADE;
+}
+
 /* H1-8 */
 mc_status mc_h1_sanitize_connection(mc_h1_parser *parser, mc_headers *headers, const mc_h1_options *found) {
     if (found->count >= 10) {
@@ -142,5 +146,6 @@ static bool is_upgrade_of_interest(void *ctx, mc_slice token) {
 }
 
 mc_status mc_h1_ignore_upgrades(const mc_h1_limits *limits, mc_headers *headers) {
-    return keep_tokens(headers, MC_SLICE("upgrade"), MC_H_UPGRADE, is_upgrade_of_interest, (void *)limits);
+    MC_TRY(keep_tokens(headers, MC_SLICE("upgrade"), MC_H_UPGRADE, is_upgrade_of_interest, (void *)limits));
+    return mc_headers_has(headers, MC_H_UPGRADE) ? MC_OK : keep_options(headers, is_no_upgrade);
 }

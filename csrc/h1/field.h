@@ -31,9 +31,11 @@ static inline mc_status mc_h1_check_field(mc_h1_parser *parser, mc_h1_message *m
 MC_MUST_CHECK static inline mc_status mc_h1_add_field(mc_h1_parser *parser, mc_h1_message *message, mc_slice name,
                                                       mc_slice value) {
     const mc_h1_limits *limits = parser->limits;
-    if (MC_UNLIKELY(limits->underscores != 0) && mc_slice_find(name, '_') < name.n) {
+    if (MC_UNLIKELY(limits->underscores != 0) && mc_slice_find(name, '_') < name.n &&
+        (!message->head_done || limits->enable_trailers)) {
+        message->dropped_bytes += (uint32_t)(name.n + value.n) + MC_H1_LINE_BYTES;
         if (limits->underscores == 2) {
-            return mc_h1_fail(parser, MC_EPROTO, 400, "http1.unexpected_underscore");
+            return mc_h1_fail_field(parser, message, MC_EPROTO, 400, "http1.unexpected_underscore");
         }
         message->head.dropped++;
         return MC_OK;
@@ -43,7 +45,7 @@ MC_MUST_CHECK static inline mc_status mc_h1_add_field(mc_h1_parser *parser, mc_h
         return mc_h1_fail(parser, MC_ELIMIT, 431, "http1.headers_too_large");
     }
     if (MC_UNLIKELY(++message->field_count > limits->max_headers_count) && mc_h1_too_many(parser, message, name)) {
-        return mc_h1_fail(parser, MC_ELIMIT, 431, "http1.too_many_headers");
+        return mc_h1_fail_field(parser, message, MC_ELIMIT, 431, "http1.too_many_headers");
     }
     if (value.p == NULL) {
         value.p = "";

@@ -51,6 +51,7 @@ typedef struct mc_h1_head {
     bool expect_continue;    /* expect: 100-continue */
     bool end_stream;         /* no body follows */
     uint16_t dropped;        /* headers dropped for an underscore (H1-10) */
+    uint32_t field_bytes;    /* of all headers as they came: name, ":", value and the end of the line */
     mc_slice version;        /* as sent, "1.1"; empty for HTTP/0.9 */
     mc_slice reason;         /* responses: as sent, may be empty */
     uint64_t content_length; /* when has_length */
@@ -76,7 +77,9 @@ typedef struct mc_h1_error {
     uint16_t reply_code; /* 400, 403, 413, 426, 431, 501; 0: no error */
     const char *details; /* static: Envoy's response code details, e.g. "http1.codec_error" */
     bool http_10;        /* of a request whose head came whole, in HTTP/1.0, where that is accepted: so is the answer */
+    bool refused_10;     /* the same, where that is not accepted: the answer says 1.1, but cannot be chunked */
     bool head;           /* of a HEAD request that was understood: nothing tells how long an empty answer is */
+    uint32_t field_bytes; /* as mc_h1_head, of the fields that were understood */
 } mc_h1_error;
 
 typedef struct mc_h1_parser {

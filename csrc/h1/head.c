@@ -63,7 +63,7 @@ static bool target_shaped(mc_slice target, bool connect) {
     }
     size_t scheme = mc_uri_scheme_length(target);
     bool after_at = false;
-    for (size_t at = scheme + 3; scheme > 0 && at < target.n && strchr("/?#", target.p[at]) == NULL; at++) {
+    for (size_t at = scheme + 3; scheme > 0 && at < target.n && strchr("/?", target.p[at]) == NULL; at++) {
         if (!mc_uri_authority_valid((mc_slice){target.p + at, 1}) || (after_at && target.p[at] == '@')) {
             return false;
         }
@@ -90,6 +90,9 @@ static mc_status request_line(mc_h1_parser *parser, mc_h1_message *message, mc_s
         message->head.version = mc_slice_from(rest, 5);
     }
     message->connect = mc_slice_eq(method, MC_SLICE("CONNECT"));
+    if (message->connect && target.n == 0) {
+        return mc_h1_fail_field(parser, message, MC_EPROTO, 400, "http1.invalid_url");
+    }
     if (minor < 0 || !target_shaped(target, message->connect)) {
         return mc_h1_malformed(parser);
     }
@@ -182,6 +185,13 @@ static mc_status take_target(mc_h1_parser *parser, mc_h1_message *message) {
 static mc_status read_framing(mc_h1_parser *parser, mc_h1_message *message) {
     mc_headers *headers = message->headers;
     mc_h1_head *head = &message->head;
+    if (message->connect && head->has_length) {
+        if (head->content_length != 0) {
+            return mc_h1_fail(parser, MC_EPROTO, 400, "http1.body_disallowed");
+        }
+        mc_headers_remove_known(headers, MC_H_CONTENT_LENGTH);
+        head->has_length = false;
+    }
     mc_slice coding = mc_headers_get_known(headers, MC_H_TRANSFER_ENCODING);
     if (coding.p == NULL) {
         return MC_OK;
@@ -218,35 +228,32 @@ static void read_persistence(mc_h1_message *message, const mc_h1_options *found)
     head->asks_to_close = !head->keep_alive;
 }
 
+/* Two lines say two things, whatever the first is. */
+static bool only_h2c(const mc_headers *headers) {
+    uint32_t at = headers->first[MC_H_UPGRADE];
+    return mc_slice_ieq(mc_headers_get_known(headers, MC_H_UPGRADE), MC_SLICE("h2c")) &&
+           (!headers->repeated || mc_headers_next(headers, MC_SLICE("upgrade"), &at) == NULL);
+}
+
+/* What `upgrade` asks for, without what is passed over. */
+static mc_status read_upgrade_header(mc_h1_parser *parser, mc_headers *headers, mc_h1_head *head) {
+    if (MC_UNLIKELY(parser->limits->ignores_upgrade != NULL)) {
+        MC_TRY(mc_h1_ignore_upgrades(parser->limits, headers));
+        if (!mc_headers_has(headers, MC_H_UPGRADE)) {
+            return MC_OK;
+        }
+    }
+    head->upgrade = !only_h2c(headers);
+    return head->upgrade || parser->limits->as_sent ? MC_OK : mc_h1_strip_h2c(headers); /* HC-45 */
+}
+
 static mc_status read_upgrade(mc_h1_parser *parser, mc_h1_message *message, const mc_h1_options *found) {
     mc_headers *headers = message->headers;
     mc_h1_head *head = &message->head;
     if (found->seen[MC_H1_OPTION_UPGRADE] > 0 && head->version_minor == 1 && mc_headers_has(headers, MC_H_UPGRADE)) {
-        if (MC_UNLIKELY(parser->limits->ignores_upgrade != NULL)) {
-            mc_status status = mc_h1_ignore_upgrades(parser->limits, headers);
-            if (status != MC_OK || !mc_headers_has(headers, MC_H_UPGRADE)) {
-                return status;
-            }
-        }
-        if (!mc_slice_ieq(mc_headers_get_known(headers, MC_H_UPGRADE), MC_SLICE("h2c"))) {
-            head->upgrade = true;
-        } else if (!parser->limits->as_sent) {
-            mc_status status = mc_h1_strip_h2c(headers); /* HC-45 */
-            if (status != MC_OK) {
-                return status;
-            }
-        }
+        MC_TRY(read_upgrade_header(parser, headers, head));
     }
-    if (message->connect) {
-        head->upgrade = true;
-        if (head->has_length) {
-            if (head->content_length != 0) {
-                return mc_h1_fail(parser, MC_EPROTO, 400, "http1.body_disallowed");
-            }
-            mc_headers_remove_known(headers, MC_H_CONTENT_LENGTH);
-            head->has_length = false;
-        }
-    }
+    head->upgrade = head->upgrade || message->connect;
     return MC_OK;
 }
 
@@ -262,17 +269,16 @@ static mc_status finish_request(mc_h1_parser *parser, mc_h1_message *message, co
     mc_headers *headers = message->headers;
     mc_h1_head *head = &message->head;
     mc_status status = read_upgrade(parser, message, found);
-    if (status == MC_OK) {
-        status = take_target(parser, message);
-    }
     if (status == MC_OK && found->count > 0 && !head->upgrade && !parser->limits->as_sent) {
         status = mc_h1_sanitize_connection(parser, headers, found);
     }
-    if (status != MC_OK) {
-        return status;
+    if (status == MC_OK) { /* now: who nominates Host does not lose that of the target */
+        status = take_target(parser, message);
     }
-    if (head->version_minor == 0 && !parser->limits->accept_http_10) {
+    if (status == MC_OK && head->version_minor == 0 && !parser->limits->accept_http_10) {
         status = mc_h1_fail(parser, MC_EPROTO, 426, "low_version");
+    }
+    if (status != MC_OK) {
         parser->error.head = mc_slice_eq(mc_headers_get_known(headers, MC_H_METHOD), MC_SLICE("HEAD"));
         return status;
     }
@@ -311,8 +317,16 @@ static mc_status finish_response(mc_h1_parser *parser, mc_h1_message *message) {
     return MC_OK;
 }
 
+/* As Envoy counts them: one empty line at least. */
+uint32_t mc_h1_field_bytes(const mc_h1_message *message) {
+    const size_t target = mc_headers_get_known(message->headers, MC_H_PATH).n;
+    const uint32_t bytes = (uint32_t)(message->field_bytes - target) + message->field_count * MC_H1_LINE_BYTES;
+    return bytes + message->dropped_bytes > 0 ? bytes + message->dropped_bytes : MC_H1_LINE_BYTES;
+}
+
 mc_status mc_h1_finish_head(mc_h1_parser *parser, mc_h1_message *message) {
     mc_h1_options found = {0};
+    message->head.field_bytes = mc_h1_field_bytes(message);
     mc_h1_read_options(message->headers, MC_H_CONNECTION, &found);
     read_persistence(message, &found);
     mc_status status = read_framing(parser, message);
@@ -320,6 +334,10 @@ mc_status mc_h1_finish_head(mc_h1_parser *parser, mc_h1_message *message) {
         status =
             parser->_role == MC_H1_REQUEST ? finish_request(parser, message, &found) : finish_response(parser, message);
     }
-    parser->error.http_10 = status != MC_OK && message->head.version_minor == 0 && parser->limits->accept_http_10;
+    parser->error.field_bytes = status == MC_OK ? 0 : message->head.field_bytes;
+    if (status != MC_OK && message->head.version_minor == 0) {
+        parser->error.http_10 = parser->limits->accept_http_10;
+        parser->error.refused_10 = !parser->limits->accept_http_10;
+    }
     return status;
 }

@@ -9,6 +9,8 @@
 
 #include "h1/h1.h"
 
+#define MC_H1_LINE_BYTES 3 /* what a field has besides its name and value: ":", CR, LF */
+
 /* Text that arrives in pieces, growing in the message's arena. */
 typedef struct mc_h1_text {
     char *p;
@@ -25,11 +27,17 @@ typedef struct mc_h1_message {
     uint32_t field_count;       /* of the head, then of the trailers */
     uint32_t joined, joined_to; /* of the first joined_to entries, those that will join another (HC-39) */
     uint64_t field_bytes;       /* names + values (+ target) so far */
+    uint32_t dropped_bytes;     /* of the lines dropped for an underscore */
     mc_h1_text line, name, value;
 } mc_h1_message;
 
 /* Records the error and returns its status. */
 mc_status mc_h1_fail(mc_h1_parser *parser, mc_status status, uint16_t reply_code, const char *details);
+/* Because of a field, or of what they say together: those that were read are counted (mc_h1_error.field_bytes). */
+mc_status mc_h1_fail_field(mc_h1_parser *parser, const mc_h1_message *message, mc_status status, uint16_t reply_code,
+                           const char *details);
+/* As mc_h1_head.field_bytes, of the fields read so far. */
+uint32_t mc_h1_field_bytes(const mc_h1_message *message);
 static inline mc_status mc_h1_malformed(mc_h1_parser *parser) {
     return mc_h1_fail(parser, MC_EPROTO, 400, "http1.codec_error");
 }
@@ -71,7 +79,7 @@ MC_MUST_CHECK mc_status mc_h1_sanitize_connection(mc_h1_parser *parser, mc_heade
                                                   const mc_h1_options *found);
 /* Removes what asks for an upgrade to h2c (HC-45). */
 MC_MUST_CHECK mc_status mc_h1_strip_h2c(mc_headers *headers);
-/* Removes the upgrades that are passed over from `upgrade`, and the header when none is left. */
+/* Removes the upgrades that are passed over from `upgrade`, and the header, with what `connection` says of it, when none is left. */
 MC_MUST_CHECK mc_status mc_h1_ignore_upgrades(const mc_h1_limits *limits, mc_headers *headers);
 
 /* What a response is expected for. */

@@ -33,6 +33,13 @@ mc_status mc_h1_fail(mc_h1_parser *parser, mc_status status, uint16_t reply_code
     return status;
 }
 
+mc_status mc_h1_fail_field(mc_h1_parser *parser, const mc_h1_message *message, mc_status status, uint16_t reply_code,
+                           const char *details) {
+    (void)mc_h1_fail(parser, status, reply_code, details);
+    parser->error.field_bytes = message->head_done ? 0 : mc_h1_field_bytes(message);
+    return status;
+}
+
 /* --- llhttp: fields and chunks ---------------------------------------------------------------------------------- */
 
 /* llhttp sees every message as this request, so that it reads fields (and chunks) while the start line and the decisions

@@ -1,16 +1,16 @@
 #include "http/forwarded.h"
 
-/* Cuts the last entry off *xff; false: there is none. */
+/* Cuts the last entry off *xff; false: there is none. What stands before the first comma is one, be it empty. */
 static bool take_last(mc_slice *xff, mc_slice *entry) {
     size_t comma = xff->n;
-    if (comma == 0) {
+    if (xff->p == NULL) {
         return false;
     }
     while (comma > 0 && xff->p[comma - 1] != ',') {
         comma--;
     }
     *entry = mc_slice_trim(mc_slice_from(*xff, comma));
-    xff->n = comma == 0 ? 0 : comma - 1;
+    *xff = comma == 0 ? MC_SLICE_NONE : mc_slice_until(*xff, comma - 1);
     return true;
 }
 
@@ -28,9 +28,6 @@ mc_status mc_xff_untrusted_address(mc_slice xff, const mc_cidrs *trusted, mc_add
     mc_slice entry;
     mc_status status = MC_ENOTFOUND;
     while (take_last(&xff, &entry)) {
-        if (entry.n == 0) {
-            continue;
-        }
         if (mc_address_parse(out, entry, 0) != MC_OK) {
             return MC_ENOTFOUND;
         }

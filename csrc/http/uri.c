@@ -54,6 +54,19 @@ size_t mc_uri_scheme_length(mc_slice url) {
     return n > 0 && url.n - n >= 3 && memcmp(url.p + n, "://", 3) == 0 ? n : 0;
 }
 
+/* The host of a URL may hold less than that of Host: names of letters, digits, '.' and '-', and addresses in brackets. */
+static bool host_plain(mc_slice authority) {
+    const bool bracketed = authority.n > 0 && authority.p[0] == '[';
+    for (size_t i = bracketed; i < authority.n && authority.p[i] != (bracketed ? ']' : ':'); i++) {
+        const char c = authority.p[i];
+        if (!is_digit(c) && c != '.' &&
+            (bracketed ? c != ':' && strchr("abcdefABCDEF", c) == NULL : !is_alpha(c) && c != '-')) {
+            return false;
+        }
+    }
+    return true;
+}
+
 bool mc_uri_authority_sound(mc_slice authority, bool need_port) {
     size_t host = mc_slice_find(authority, ':');
     if (authority.n > 0 && authority.p[0] == '[') {
@@ -63,7 +76,7 @@ bool mc_uri_authority_sound(mc_slice authority, bool need_port) {
             return false;
         }
     }
-    if (host == 0 || !mc_uri_authority_valid(authority)) {
+    if (host == 0 || !host_plain(authority)) {
         return false;
     }
     if (host == authority.n) {
@@ -71,6 +84,15 @@ bool mc_uri_authority_sound(mc_slice authority, bool need_port) {
     }
     uint64_t port;
     return mc_slice_u64(mc_slice_from(authority, host + 1), &port) == MC_OK && port <= 65535;
+}
+
+static bool all_visible(mc_slice text) {
+    for (size_t i = 0; i < text.n; i++) {
+        if ((unsigned char)text.p[i] < 0x21 || (unsigned char)text.p[i] > 0x7e) {
+            return false;
+        }
+    }
+    return true;
 }
 
 mc_status mc_uri_parse_absolute(mc_slice url, mc_uri_absolute *out) {
@@ -89,9 +111,9 @@ mc_status mc_uri_parse_absolute(mc_slice url, mc_uri_absolute *out) {
         .scheme = mc_slice_until(url, scheme),
         .authority = user < authority.n ? mc_slice_from(authority, user + 1) : authority,
         .path = mc_slice_from(rest, n),
-        .has_userinfo = user < authority.n,
+        .has_userinfo = user < authority.n && user > 0,
     };
-    return mc_uri_authority_sound(out->authority, false) ? MC_OK : MC_EINVAL;
+    return mc_uri_authority_sound(out->authority, false) && all_visible(out->path) ? MC_OK : MC_EINVAL;
 }
 
 bool mc_uri_referer_valid(mc_slice referer) {

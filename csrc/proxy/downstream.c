@@ -110,12 +110,14 @@ static mc_status request_headers(void *ctx, const mc_h1_head *head) {
         MC_DOWNSTREAM_COUNT(d, downstream_cx_max_requests_reached);
         d->drain = MC_DRAIN_CLOSING;
     }
-    MC_FACT(stream, asked, stream->facts, &stream->request);
+    MC_FACT(stream, asked, stream->facts, head->field_bytes);
     if (MC_UNLIKELY(head->dropped > 0)) {
         mc_counter_add(d->proxy->slab, hcm->stats.http1.dropped_headers_with_underscores, head->dropped);
     }
-    stream->overloaded = MC_UNLIKELY(d->source->overload != NULL) && mc_downstream_sheds_request(d); /* HC-2, step 5 */
-    if (MC_LIKELY(!stream->overloaded)) {
+    stream->refusal = mc_sanitize_find_refusal(stream, d->conn.transport->encrypted);
+    stream->overloaded = MC_UNLIKELY(d->source->overload != NULL) && stream->refusal == NULL &&
+                         mc_downstream_sheds_request(d); /* HC-2, step 5 */
+    if (MC_LIKELY(!stream->overloaded && stream->refusal == NULL)) {
         meet_expectation(d, head);
         mc_downstream_count_agent(d, mc_headers_get_known(&stream->request, MC_H_USER_AGENT));
     }
@@ -126,6 +128,8 @@ static mc_status request_headers(void *ctx, const mc_h1_head *head) {
     mc_stream_request_headers(stream, head);
     if (d->stream == stream && stream->upgrade) {
         mc_h1_parser_tunnel(&d->parser);
+    } else if (MC_UNLIKELY(head->upgrade) && d->stream == stream && !stream->upgrade_refused) { /* mutated away */
+        mc_h1_parser_refuse(&d->parser);
     }
     return head->end_stream ? MC_OK : stream_status(d);
 }
@@ -167,9 +171,10 @@ static void answer_error(mc_downstream *d, const mc_h1_error *error) {
         mc_downstream_close_now(d);
     }
     if (d->stream != NULL) {
+        MC_FACT(d->stream, asked, d->stream->facts, error->field_bytes);
         d->stream->answers_10 = error->http_10;
         d->stream->refused_head = error->head;
-        d->stream->refused_10 = status == 426;
+        d->stream->refused_10 = error->refused_10;
         d->stream->late_flags = MC_FLAG(DPE);
         mc_stream_reply(d->stream,
                         &(mc_reply){.status = status,
@@ -178,15 +183,27 @@ static void answer_error(mc_downstream *d, const mc_h1_error *error) {
     }
 }
 
+/* What is wrong with the target comes before what is wrong with the version (H1-4, H1-5). */
+static mc_h1_error first_error(const mc_downstream *d) {
+    mc_h1_error error = d->parser.error;
+    const mc_refusal *refusal =
+        error.reply_code == 426 ? mc_sanitize_find_refusal(d->stream, d->conn.transport->encrypted) : NULL;
+    if (refusal != NULL && refusal->status == 403) {
+        error.reply_code = refusal->status;
+        error.details = refusal->details;
+    }
+    return error;
+}
+
 /* H1-1: a codec error is answered, then the connection closes. */
 static void codec_error(mc_downstream *d) {
-    const mc_h1_error *error = &d->parser.error;
+    const mc_h1_error error = first_error(d);
     MC_DOWNSTREAM_COUNT(d, downstream_cx_protocol_error);
     d->protocol_error = true;
-    if (error->details != NULL && strcmp(error->details, "http1.unexpected_underscore") == 0) {
+    if (error.details != NULL && strcmp(error.details, "http1.unexpected_underscore") == 0) {
         mc_counter_inc(d->proxy->slab, d->pin->hcm->stats.http1.requests_rejected_with_underscores_in_headers);
     }
-    answer_error(d, error);
+    answer_error(d, &error);
 }
 
 /* Negative: what came is given up. */

@@ -163,18 +163,14 @@ static uint64_t header_lines(mc_slice head) {
 static uint64_t header_bytes(const mc_headers *headers) {
     uint64_t bytes = 0;
     MC_HEADERS_EACH(headers, it) {
-        if (it->id == MC_H_AUTHORITY) { /* came as Host */
-            bytes += 4 + it->value.n + 3;
-        } else if (it->name.p[0] != ':') {
+        if (it->name.p[0] != ':') {
             bytes += it->name.n + it->value.n + 3;
         }
     }
     return bytes > 0 ? bytes : 3;
 }
 
-void mc_facts_note_asked(mc_facts *facts, const mc_headers *request) {
-    facts->request_header_bytes = header_bytes(request);
-}
+void mc_facts_note_asked(mc_facts *facts, uint32_t field_bytes) { facts->request_header_bytes = field_bytes; }
 
 void mc_facts_note_asked_trailers(mc_facts *facts, const mc_headers *trailers) {
     facts->request_header_bytes += header_bytes(trailers);

@@ -45,7 +45,7 @@ MC_MUST_CHECK mc_facts *mc_facts_new(mc_arena *arena, const mc_loop *loop, uint6
 void mc_facts_fill(const mc_facts *facts, const mc_conn *client, mc_stream_info *info);
 
 /* Out of memory is not told: a fact more or less. */
-void mc_facts_note_asked(mc_facts *facts, const mc_headers *request); /* as the client sent it */
+void mc_facts_note_asked(mc_facts *facts, uint32_t field_bytes); /* mc_h1_head */
 void mc_facts_note_asked_trailers(mc_facts *facts, const mc_headers *trailers);
 void mc_facts_note_head(mc_facts *facts, mc_slice head); /* of the response, as the client gets it */
 void mc_facts_note_trailers(mc_facts *facts, const mc_headers *trailers);

@@ -130,9 +130,9 @@ static mc_status read_early_mutations(mc_hcm *hcm, const mc_value *config, mc_er
             mc_error_set(error, MC_EINVAL, "typed_config", "is no early header mutation known here");
             return mc_error_in(MC_EINVAL, error, "%s[%zu]", field, i);
         }
-        MC_TRY(
-            mc_error_in(mc_mutation_list_compile(&hcm->arena, mutations, "mutations", &hcm->early_mutations[i], error),
-                        error, "%s[%zu].typed_config", field, i));
+        MC_TRY(mc_error_in(mc_mutation_list_compile(&hcm->arena, mutations, "mutations", MC_HEADERS_OF_REQUEST,
+                                                    &hcm->early_mutations[i], error),
+                           error, "%s[%zu].typed_config", field, i));
     }
     hcm->early_mutation_count = (uint32_t)count;
     return MC_OK;

@@ -58,7 +58,7 @@ static mc_status read_mapper(mc_arena *arena, const mc_value *value, mapper *out
     out->has_body = mc_value_get(value, "body") != NULL;
     MC_TRY(mc_read_data_source(arena, value, "body", &out->body, error));
     MC_TRY(read_format(arena, value, "body_format_override", &out->format, error));
-    return mc_header_options_compile(arena, value, "headers_to_add", &out->headers, error);
+    return mc_header_options_compile(arena, value, "headers_to_add", MC_HEADERS_OF_RESPONSE, &out->headers, error);
 }
 
 mc_status mc_local_replies_compile(mc_arena *arena, const mc_value *config, const mc_local_replies **out,

@@ -20,18 +20,41 @@ static bool refuse(mc_reply *reply, uint16_t status, const char *details) {
 
 /* What Envoy's codec finds out: the request counts as unfinished and the connection ends, stream-error mode or not. Nothing is
  * known of its headers: neither to the answer nor to the logs. */
-static bool codec_refuses(mc_stream *stream, mc_reply *reply, uint16_t status, const char *details, mc_slice body) {
+static bool codec_refuses(mc_stream *stream, mc_reply *reply) {
+    const mc_refusal *refusal = stream->refusal;
     MC_HCM_COUNT(stream, downstream_cx_protocol_error);
     mc_headers_init(&stream->request, &stream->arena);
     stream->answers_10 = stream->head.version_minor == 0;
     stream->head.version_minor = 1;
     stream->refused_head = stream->head_request;
     stream->head_request = false;
+    stream->grpc_request = false;
     stream->request_complete = false;
+    stream->request_complete_us = 0;
     stream->close_connection = true;
     stream->late_flags = MC_FLAG(DPE);
-    *reply = (mc_reply){.status = status, .details = details, .body = body};
+    *reply = (mc_reply){.status = refusal->status, .details = refusal->details, .body = refusal->body};
     return false;
+}
+
+/* H1-5: a client at the edge cannot claim TLS on a plain connection. */
+static bool claims_tls(const mc_stream *stream) {
+    const mc_client_rules *client = &stream->hcm->client;
+    return client->use_remote_address && client->trusted_hops == 0 &&
+           mc_slice_ieq(mc_headers_get_known(&stream->request, MC_H_SCHEME), MC_SLICE("https"));
+}
+
+const mc_refusal *mc_sanitize_find_refusal(mc_stream *stream, bool tls) {
+    static const mc_refusal no_tls = {403, "http1.https_url_on_plaintext_connection", MC_SLICE_INIT("Forbidden")};
+    static const mc_refusal no_host = {400, "http.invalid_authority", MC_SLICE_INIT("Bad Request")};
+    const mc_headers *headers = &stream->request;
+    if (!tls && claims_tls(stream)) {
+        return &no_tls;
+    }
+    return mc_headers_has(headers, MC_H_AUTHORITY) &&
+                   !mc_uri_authority_valid(mc_headers_get_known(headers, MC_H_AUTHORITY))
+               ? &no_host
+               : NULL;
 }
 
 /* --- host and path ------------------------------------------------------------------------------------------------------- */
@@ -45,25 +68,11 @@ static bool check_host(mc_stream *stream, mc_reply *reply) {
     if (!mc_headers_has(headers, MC_H_AUTHORITY)) {
         return refuse(reply, 400, "missing_host_header");
     }
-    if (!mc_uri_authority_valid(mc_headers_get_known(headers, MC_H_AUTHORITY))) {
-        return codec_refuses(stream, reply, 400, "http.invalid_authority", MC_SLICE("Bad Request"));
-    }
     return true;
 }
 
-/* H1-5: a client at the edge cannot claim TLS on a plain connection. */
-static bool check_scheme(mc_stream *stream, bool tls, mc_reply *reply) {
-    const mc_hcm *hcm = stream->hcm;
-    mc_slice scheme = mc_headers_get_known(&stream->request, MC_H_SCHEME);
-    if (tls || !hcm->client.use_remote_address || hcm->client.trusted_hops != 0 ||
-        !mc_slice_ieq(scheme, MC_SLICE("https"))) {
-        return true;
-    }
-    return codec_refuses(stream, reply, 403, "http1.https_url_on_plaintext_connection", MC_SLICE("Forbidden"));
-}
-
 static bool redirect_to(mc_stream *stream, mc_slice path, mc_reply *reply) { /* HC-31 */
-    if (mc_grpc_content_type(mc_headers_get_known(&stream->request, MC_H_CONTENT_TYPE))) {
+    if (mc_grpc_request(&stream->request)) {
         return refuse(reply, 400, "path_normalization_failed");
     }
     mc_header *location = mc_arena_zalloc(&stream->arena, sizeof *location);
@@ -110,7 +119,7 @@ static bool normalize_path(mc_stream *stream, mc_reply *reply) {
     }
     TRY(mc_headers_set_known_ref(&stream->request, MC_H_PATH, out));
     if (had_escaped && hcm->slashes == MC_SLASH_UNESCAPE_REDIRECT) {
-        if (mc_grpc_content_type(mc_headers_get_known(&stream->request, MC_H_CONTENT_TYPE))) { /* cannot follow */
+        if (mc_grpc_request(&stream->request)) { /* cannot follow */
             return path_refused(stream, reply);
         }
         return redirect_to(stream, out, reply);
@@ -154,10 +163,8 @@ static bool take_udp_target(mc_stream *stream, mc_slice path) {
 static bool check_path(mc_stream *stream, mc_reply *reply) {
     mc_slice method = mc_headers_get_known(&stream->request, MC_H_METHOD);
     mc_slice path = mc_headers_get_known(&stream->request, MC_H_PATH);
-    if (mc_slice_eq(method, MC_SLICE("CONNECT")) && path.p == NULL) {
-        return true;
-    }
-    if (path.n == 0) {
+    const bool connect = mc_slice_eq(method, MC_SLICE("CONNECT")) && path.p == NULL;
+    if (path.n == 0 && !connect) {
         return refuse(reply, 404, "missing_path_rejected");
     }
     if (MC_UNLIKELY(mc_headers_has(&stream->request, MC_H_UPGRADE)) && asks_for_udp(&stream->request) &&
@@ -165,6 +172,9 @@ static bool check_path(mc_stream *stream, mc_reply *reply) {
         (void)refuse(reply, 404, "invalid_path");
         reply->body = MC_SLICE("The path is incorrect for CONNECT-UDP");
         return false;
+    }
+    if (connect) {
+        return true;
     }
     if (path.p[0] != '/') {
         MC_HCM_COUNT(stream, downstream_rq_non_relative_path);
@@ -266,7 +276,7 @@ static bool remove_hop_by_hop(mc_stream *stream) {
     static const mc_header_id always[] = {MC_H_X_ENVOY_INTERNAL, MC_H_KEEP_ALIVE, MC_H_PROXY_CONNECTION,
                                           MC_H_TRANSFER_ENCODING};
     mc_headers *headers = &stream->request;
-    if (!stream->head.upgrade || (stream->connect && !mc_headers_ask_upgrade(headers))) { /* a CONNECT is none */
+    if (!stream->head.upgrade || !mc_headers_ask_upgrade(headers)) { /* a CONNECT is none; or it was mutated away */
         mc_headers_remove_known(headers, MC_H_CONNECTION);
         mc_headers_remove_known(headers, MC_H_UPGRADE);
         if (mc_headers_has(headers, MC_H_TE) && !keep_te_trailers(headers)) {
@@ -405,9 +415,11 @@ bool mc_sanitize_request(mc_stream *stream, const mc_address *peer, const mc_add
     if (stream->request.repeated) {
         TRY(mc_headers_join(&stream->request, MC_HEADERS_OF_REQUEST));
     }
-    if (!check_scheme(stream, tls, reply) || !check_host(stream, reply) || !check_path(stream, reply) ||
-        !normalize_host(stream, local) || !mutate_early(stream) || !remove_hop_by_hop(stream) ||
-        !mc_client_find(stream, peer, local, scheme, reply)) {
+    if (MC_UNLIKELY(stream->refusal != NULL)) {
+        return codec_refuses(stream, reply);
+    }
+    if (!check_host(stream, reply) || !check_path(stream, reply) || !normalize_host(stream, local) ||
+        !mutate_early(stream) || !remove_hop_by_hop(stream) || !mc_client_find(stream, peer, local, scheme, reply)) {
         return false;
     }
     if (MC_UNLIKELY(stream->internal)) {
@@ -470,7 +482,7 @@ mc_status mc_sanitize_response(mc_stream *stream) { /* HC-35 */
         status = mc_proxy_status_apply(hcm->proxy_status, stream->flags, mc_slice_cstr(stream->details), MC_SLICE_NONE,
                                        headers);
     }
-    if (upgraded || (MC_UNLIKELY(stream->tunnel) && stream->connect && stream->status == 200)) {
+    if (upgraded || (MC_UNLIKELY(stream->connect) && stream->status == 200)) {
         return status; /* what follows is no HTTP */
     }
     if (status == MC_OK && (stream->close_connection || stream->tunnel)) { /* HC-40 */

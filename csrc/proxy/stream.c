@@ -1,4 +1,5 @@
 #include "base/read.h"
+#include "http/grpc.h"
 #include "proxy/stream_internal.h"
 
 /* --- life ---------------------------------------------------------------------------------------------------------- */
@@ -64,27 +65,35 @@ mc_stream *mc_stream_open(mc_downstream *downstream, mc_proxy *proxy, mc_hcm_pin
 
 /* --- the request ----------------------------------------------------------------------------------------------------------- */
 
-/* HC-45: whether an upgrade is allowed, and the chain it goes through. A CONNECT is one too. */
-static void decide_upgrade(mc_stream *stream) {
-    mc_slice type = mc_headers_get_known(&stream->request, MC_H_UPGRADE);
-    if (type.p == NULL && stream->connect) {
-        type = mc_headers_get_known(&stream->request, MC_H_METHOD);
+/* HC-45: whether an upgrade is allowed, and the chain it goes through. A CONNECT is one too. Absent type: there is none. */
+static bool find_upgrade(mc_stream *stream, mc_slice *type) {
+    *type = mc_headers_get_known(&stream->request, MC_H_UPGRADE);
+    if (type->p == NULL && stream->connect) {
+        *type = mc_headers_get_known(&stream->request, MC_H_METHOD);
     }
-    if (type.p == NULL) {
-        return;
+    if (type->p == NULL) {
+        return false;
     }
     const mc_hcm *hcm = stream->hcm;
-    const int route = stream->match.route == NULL ? -1 : mc_route_upgrade(stream->match.route, type);
+    const int route = stream->match.route == NULL ? -1 : mc_route_upgrade(stream->match.route, *type);
     const mc_upgrade_config *own = NULL;
     for (uint32_t i = 0; i < hcm->upgrade_count && own == NULL; i++) {
-        own = mc_slice_ieq(hcm->upgrades[i].type, type) ? &hcm->upgrades[i] : NULL;
+        own = mc_slice_ieq(hcm->upgrades[i].type, *type) ? &hcm->upgrades[i] : NULL;
     }
-    stream->upgrade = route >= 0 ? route == 1 : own != NULL && own->enabled;
-    stream->upgrade_refused = !stream->upgrade;
+    const bool allowed = route >= 0 ? route == 1 : own != NULL && own->enabled;
+    if (allowed) {
+        stream->chain = own == NULL ? &hcm->chain : &own->chain;
+    }
+    return allowed;
+}
+
+static void decide_upgrade(mc_stream *stream) {
+    mc_slice type;
+    stream->upgrade = find_upgrade(stream, &type);
+    stream->upgrade_refused = !stream->upgrade && type.p != NULL;
     if (stream->upgrade) {
         MC_HCM_COUNT(stream, downstream_cx_upgrades_total);
-        mc_gauge_add(stream->proxy->slab, hcm->stats.downstream_cx_upgrades_active, 1);
-        stream->chain = own == NULL ? &hcm->chain : &own->chain;
+        mc_gauge_add(stream->proxy->slab, stream->hcm->stats.downstream_cx_upgrades_active, 1);
     }
 }
 
@@ -140,7 +149,7 @@ bool mc_stream_has_newest_host(mc_stream *stream) {
     return look_up(stream, routes, &match) == MC_OK && match.virtual_host != NULL;
 }
 
-mc_status mc_stream_match_route(mc_stream *stream) {
+static mc_status match_route(mc_stream *stream) {
     stream->route_stale = false;
     MC_TRY(find_scope(stream));
     mc_status status = MC_OK;
@@ -152,10 +161,15 @@ mc_status mc_stream_match_route(mc_stream *stream) {
     if (MC_UNLIKELY(stream->facts != NULL)) {
         note_cluster(stream);
     }
+    return status;
+}
+
+mc_status mc_stream_match_route(mc_stream *stream) {
+    MC_TRY(match_route(stream));
     if (MC_UNLIKELY(stream->hcm->tracing != NULL)) {
         mc_tracing_decide(stream);
     }
-    return status == MC_OK ? mc_stream_route_timers(stream) : status;
+    return mc_stream_route_timers(stream);
 }
 
 static void request_ended(mc_stream *stream) {
@@ -167,10 +181,15 @@ static void request_ended(mc_stream *stream) {
 /* HC-3: filters, and with them a route, are looked for even for what is refused; Envoy finds one where the scheme is known
  * already, which before HC-13 is the client's x-forwarded-proto. */
 static mc_status route_of_refused(mc_stream *stream) {
-    return mc_headers_has(&stream->request, MC_H_X_FORWARDED_PROTO) &&
-                   mc_headers_get_known(&stream->request, MC_H_PATH).n > 0
-               ? mc_stream_match_route(stream)
-               : MC_OK;
+    if (mc_headers_has(&stream->request, MC_H_X_FORWARDED_PROTO) &&
+        (stream->connect || mc_headers_get_known(&stream->request, MC_H_PATH).n > 0)) {
+        MC_TRY(match_route(stream));
+    }
+    mc_slice type;
+    if (MC_UNLIKELY(stream->head.upgrade)) {
+        (void)find_upgrade(stream, &type);
+    }
+    return MC_OK;
 }
 
 /* As soon as a request is known to be one it is refused: without filters, without a route (BOOT-16). */
@@ -230,6 +249,7 @@ static void take_head(mc_stream *stream, const mc_h1_head *head) {
     stream->connect = MC_UNLIKELY(head->upgrade) &&
                       mc_slice_eq(mc_headers_get_known(&stream->request, MC_H_METHOD), MC_SLICE("CONNECT"));
     stream->head_request = mc_slice_eq(mc_headers_get_known(&stream->request, MC_H_METHOD), MC_SLICE("HEAD"));
+    stream->grpc_request = mc_grpc_request(&stream->request);
     if (head->end_stream) {
         request_ended(stream);
     }

@@ -58,6 +58,13 @@ struct mc_filter {
     mc_filter_side sides[2]; /* by mc_direction */
 };
 
+/* Why a request is refused as if the codec had. */
+typedef struct mc_refusal {
+    uint16_t status;
+    const char *details;
+    mc_slice body;
+} mc_refusal;
+
 struct mc_stream {
     mc_downstream *downstream; /* NULL once finished */
     mc_proxy *proxy;
@@ -102,6 +109,7 @@ struct mc_stream {
     struct mc_redirects *redirects; /* followed inside (internal_redirect.c); NULL: none */
     struct mc_restart *restart;     /* on its way; NULL: none */
     mc_span *span;                  /* NULL: no tracing */
+    const mc_refusal *refusal;      /* NULL: none */
     uint64_t bytes_received, bytes_sent;
     uint64_t first_upstream_us;
     mc_address upstream_address;
@@ -126,6 +134,7 @@ struct mc_stream {
     bool connect; /* the method is CONNECT */
     bool tunnel;  /* upgraded */
     bool head_request;
+    bool grpc_request; /* as it came */
     bool refused_head; /* by the codec, as a HEAD request that it understood; its answer is made as for any other */
     bool refused_10;   /* refused for its HTTP/1.0, though the answer says 1.1 */
     bool answers_10;   /* in HTTP/1.0, though the version of what cannot be parsed is told as 1.1 */
@@ -227,6 +236,8 @@ void mc_stream_send_trailers(mc_stream *stream);
 
 /* Header order of HC-2, steps 6 to 14. Fills `reply` and returns false when the request is refused. */
 bool mc_sanitize_request(mc_stream *stream, const mc_address *peer, const mc_address *local, bool tls, mc_reply *reply);
+/* What Envoy's codec refuses (HC-2, step 8, and H1-5), before anything is done for the request; NULL: nothing. */
+const mc_refusal *mc_sanitize_find_refusal(mc_stream *stream, bool tls);
 /* client.c: finds the client's address and says it upstream (HC-11 to HC-16); as above. */
 bool mc_client_find(mc_stream *stream, const mc_address *peer, const mc_address *local, mc_slice scheme,
                     mc_reply *reply);

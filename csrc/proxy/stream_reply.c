@@ -104,8 +104,8 @@ static mc_status make_reply(mc_stream *stream, const mc_reply *asked, mc_headers
     MC_TRY(rewrite_reply(stream, &reply));
     const bool changed =
         !mc_slice_eq(reply.body, asked->body) && mc_slice_eq(type, mc_headers_get_known(headers, MC_H_CONTENT_TYPE));
-    mc_status status = mc_grpc_request(&stream->request) ? finish_grpc_reply(stream, asked, &reply)
-                                                         : finish_plain_reply(stream, changed, &reply);
+    mc_status status =
+        stream->grpc_request ? finish_grpc_reply(stream, asked, &reply) : finish_plain_reply(stream, changed, &reply);
     *body = reply.body;
     return status;
 }

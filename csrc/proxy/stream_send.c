@@ -46,7 +46,7 @@ static bool response_closes(mc_stream *stream) {
 void mc_stream_send_headers(mc_stream *stream, bool end_stream) {
     mc_conn *conn = mc_downstream_conn(stream->downstream);
     mc_net *net = stream->proxy->net;
-    const uint16_t status = parse_status(mc_headers_get_known(stream->response, MC_H_STATUS));
+    uint16_t status = parse_status(mc_headers_get_known(stream->response, MC_H_STATUS));
     const bool informational = status < 200 && status != 101;
     mc_stream_touch(stream);
     if (!informational) {
@@ -61,6 +61,9 @@ void mc_stream_send_headers(mc_stream *stream, bool end_stream) {
     if ((MC_UNLIKELY(informational) ? mc_sanitize_interim(stream) : mc_sanitize_response(stream)) != MC_OK) {
         mc_stream_out_of_memory(stream);
         return;
+    }
+    if (MC_UNLIKELY(stream->hcm->proxy_status != NULL) && !informational) { /* it may recommend another */
+        stream->status = status = parse_status(mc_headers_get_known(stream->response, MC_H_STATUS));
     }
     if (MC_UNLIKELY(stream->tunnel) && stream->hcm->access.on_tunnel) {
         mc_stream_log(stream, MC_LOG_DOWNSTREAM_TUNNEL);

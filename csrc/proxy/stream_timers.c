@@ -89,8 +89,7 @@ static bool duration_limit(const mc_stream *stream, uint64_t *ms) {
 /* HC-37: tells a gRPC upstream how long it has. */
 static mc_status announce_duration(mc_stream *stream, bool limited, uint64_t ms) {
     mc_headers *headers = &stream->request;
-    if (!stream->match.route->has_max_stream_duration ||
-        !mc_grpc_content_type(mc_headers_get_known(headers, MC_H_CONTENT_TYPE))) {
+    if (!stream->match.route->has_max_stream_duration || !mc_grpc_request(headers)) {
         return MC_OK;
     }
     if (!limited) {

@@ -74,7 +74,7 @@ MC_FORMAT_EVAL(mc_format_eval_header_bytes) {
 
 MC_FORMAT_EVAL(mc_format_eval_stream_id) {
     mc_slice id = info->stream_id_text;
-    return mc_format_slice(id.p == NULL ? find(info->request, MC_SLICE("x-request-id")) : id, out);
+    return id.p == NULL ? text_of(find(info->request, MC_SLICE("x-request-id")), out) : mc_format_slice(id, out);
 }
 
 /* --- PATH, QUERY_PARAM, QUERY_PARAMS ------------------------------------------------------------------------------------------ */
@@ -127,10 +127,10 @@ MC_FORMAT_PARSER(mc_format_parse_query_param) {
     return MC_OK;
 }
 
+/* What follows the first '?'; absent without one. */
 static mc_slice query_of(mc_slice path) {
     size_t mark = mc_slice_find(path, '?');
-    mc_slice query = mc_slice_from(path, mark + 1);
-    return mc_slice_until(query, mc_slice_find(query, '#'));
+    return mark == path.n ? MC_SLICE_NONE : (mc_slice){path.p + mark + 1, path.n - mark - 1};
 }
 
 /* Writes `text` with each %XX decoded. */
@@ -159,6 +159,7 @@ static bool decodes_to(mc_slice text, mc_slice plain) {
 
 MC_FORMAT_EVAL(mc_format_eval_query_param) {
     mc_slice rest = query_of(find(info->request, MC_SLICE(":path")));
+    rest = mc_slice_until(rest, mc_slice_find(rest, '#'));
     while (rest.n > 0) {
         size_t end = mc_slice_find(rest, '&');
         mc_slice pair = mc_slice_until(rest, end);
@@ -201,7 +202,7 @@ static void add_decoded_query(mc_slice text, mc_text *out) {
 
 MC_FORMAT_EVAL(mc_format_eval_query_params) {
     mc_slice query = query_of(find(info->request, MC_SLICE(":path")));
-    if (query.n == 0) {
+    if (query.p == NULL) {
         return MC_FORMAT_NOTHING;
     }
     if (op->mode == 1) {

@@ -28,9 +28,9 @@ static mc_status compile_mirror(mc_compile *c, const mc_value *value, mc_mirror_
     }
     mc_mutation_list *mutations = mc_arena_zalloc(c->arena, sizeof *mutations);
     out->mutations = mutations;
-    return mutations == NULL
-               ? MC_ENOMEM
-               : mc_mutation_list_compile(c->arena, value, "request_headers_mutations", mutations, c->error);
+    return mutations == NULL ? MC_ENOMEM
+                             : mc_mutation_list_compile(c->arena, value, "request_headers_mutations",
+                                                        MC_HEADERS_OF_REQUEST, mutations, c->error);
 }
 
 mc_status mc_compile_mirrors(mc_compile *c, const mc_value *value, mc_mirror_policies *out) {

@@ -146,7 +146,7 @@ mc_status mc_header_option_compile(mc_arena *arena, const mc_value *option, mc_h
     return compile_addition(&c, option, out);
 }
 
-mc_status mc_header_options_compile(mc_arena *arena, const mc_value *object, const char *field,
+mc_status mc_header_options_compile(mc_arena *arena, const mc_value *object, const char *field, mc_headers_kind kind,
                                     const mc_header_mutations **out, mc_error *error) {
     mc_compile c = {.arena = arena, .error = error};
     const mc_value *items;
@@ -158,7 +158,11 @@ mc_status mc_header_options_compile(mc_arena *arena, const mc_value *object, con
     }
     mc_header_mutations *mutations = mc_arena_zalloc(arena, sizeof *mutations);
     *out = mutations;
-    return mutations == NULL ? MC_ENOMEM : compile_additions(&c, items, count, field, mutations);
+    if (mutations == NULL) {
+        return MC_ENOMEM;
+    }
+    mutations->kind = kind;
+    return compile_additions(&c, items, count, field, mutations);
 }
 
 /* What an addition does is decided against the headers as the removals left them, before any addition is

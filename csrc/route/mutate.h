@@ -38,7 +38,8 @@ MC_MUST_CHECK mc_status mc_header_option_compile(mc_arena *arena, const mc_value
                                                  mc_error *error);
 /* A repeated HeaderValueOption of a filter; *out NULL when it is empty. */
 MC_MUST_CHECK mc_status mc_header_options_compile(mc_arena *arena, const mc_value *object, const char *field,
-                                                  const mc_header_mutations **out, mc_error *error);
+                                                  mc_headers_kind kind, const mc_header_mutations **out,
+                                                  mc_error *error);
 
 /* NULL mutations do nothing. `info` is what formats read, its header maps included; NULL only where nothing formats. */
 MC_MUST_CHECK mc_status mc_header_mutations_apply(const mc_header_mutations *mutations, mc_headers *headers,

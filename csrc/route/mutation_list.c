@@ -63,8 +63,8 @@ static mc_status read_mutation(mc_arena *arena, const mc_value *value, mc_mutati
     return mc_dup_lower(arena, name, &out->name);
 }
 
-mc_status mc_mutation_list_compile(mc_arena *arena, const mc_value *object, const char *field, mc_mutation_list *out,
-                                   mc_error *error) {
+mc_status mc_mutation_list_compile(mc_arena *arena, const mc_value *object, const char *field, mc_headers_kind kind,
+                                   mc_mutation_list *out, mc_error *error) {
     const mc_value *list;
     size_t count;
     MC_TRY(mc_value_read_list(object, field, &list, &count, error));
@@ -75,6 +75,7 @@ mc_status mc_mutation_list_compile(mc_arena *arena, const mc_value *object, cons
     *out = (mc_mutation_list){.items = items, .count = (uint32_t)count};
     for (size_t i = 0; i < count; i++) {
         MC_TRY(mc_error_in(read_mutation(arena, &list[i], &items[i], error), error, "%s[%zu]", field, i));
+        items[i].append.kind = kind;
         out->formats = out->formats || items[i].append.formats;
     }
     return MC_OK;

@@ -14,7 +14,7 @@ typedef struct mc_mutation_list {
 
 /* A repeated HeaderMutation; error paths are relative to `object`. */
 MC_MUST_CHECK mc_status mc_mutation_list_compile(mc_arena *arena, const mc_value *object, const char *field,
-                                                 mc_mutation_list *out, mc_error *error);
+                                                 mc_headers_kind kind, mc_mutation_list *out, mc_error *error);
 /* `info` may be NULL when nothing formats. */
 MC_MUST_CHECK mc_status mc_mutation_list_apply(const mc_mutation_list *list, mc_headers *headers,
                                                const mc_stream_info *info);

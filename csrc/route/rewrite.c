@@ -54,10 +54,10 @@ mc_status mc_route_rewrite_host(const mc_route *route, mc_headers *headers, mc_s
     if (host.n == 0) {
         return MC_OK;
     }
-    if (old.p != NULL && !suppress_envoy_headers) {
+    if (old.n > 0 && !suppress_envoy_headers) {
         MC_TRY(mc_headers_set_known(headers, MC_H_X_ENVOY_ORIGINAL_HOST, old));
     }
-    if (old.p != NULL && route->append_x_forwarded_host) {
+    if (old.n > 0 && route->append_x_forwarded_host) {
         mc_slice forwarded = mc_headers_get_known(headers, MC_H_X_FORWARDED_HOST);
         if (forwarded.n == 0 || !is_last_element(forwarded, old)) {
             MC_TRY(mc_headers_append_value(headers, MC_H_X_FORWARDED_HOST, MC_SLICE(","), old));

@@ -195,6 +195,7 @@ def config(logs: list[dict[str, Any]], **options: Any) -> str:
 
 REQUESTS: dict[str, bytes] = {
     "plain": b"GET /plain?a=1%2B2&b=xyz&a=3 HTTP/1.1\r\nHost: a.com\r\nUser-Agent: t\r\n\r\n",
+    "bare query": b"GET /plain? HTTP/1.1\r\nHost: a.com\r\nConnection: x-a\r\nX-A: 1\r\n\r\n",
     "body": b"POST /body HTTP/1.1\r\nHost: a.com:80\r\nContent-Length: 5\r\n\r\nhello",
     "head": b"HEAD /head HTTP/1.1\r\nHost: a.com\r\n\r\n",
     "no route": b"GET / HTTP/1.1\r\nHost: other.com\r\n\r\n",

@@ -224,6 +224,28 @@ HOP_BY_HOP = [
         "x-envoy-internal",
     )
 ]
+# Which of several errors is told, and what was not yet done for a request that the codec refuses.
+FIRST_ERRORS = [
+    *(
+        request(f"{method} ftp://b.com/", "Connection: x-forwarded-for")
+        for method in ("GET", "HEAD")
+    ),
+    request("CONNECT a.com:80", CHUNKED, "Content-Length: 3", host="a.com:80", body=b"0\r\n\r\n"),
+    b"CONNECT  HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc",
+    b"HEAD * HTTP/1.0\r\nHost: a\r\n\r\n",
+    b"GET https://b.com/a HTTP/1.0\r\nHost: a\r\n\r\n",
+    request("GET /a", "Expect: 100-continue", host="a b"),
+    request("GET https://b.com/a", "Expect: 100-continue", "User-Agent: iOS"),
+    request("GET http://b.com/a", "Connection: host"),
+    request("GET /a", "Connection: Upgrade, x-a", "Upgrade: h2c", "Upgrade: foo", "X-A: 1"),
+    request("CONNECT a.com:80", "Connection: Upgrade", "Upgrade: connect-udp", host="a.com:80"),
+    request("CONNECT a.com:80", "Content-Type: application/grpc", host="a.com:80"),
+    *(request(f"GET http://{x}") for x in ("a_b/", "a%41/", "a~b/", "[::1%25a]/", "a#b", "a?b#c")),
+    request("CONNECT a_b:80", host="a_b:80"),
+] + [
+    request("GET /a", f"Referer: {x}")
+    for x in ("http://a/b c", "http://a/b,c", "http://a_b/", "http://@a/b", "http://a?\t", "/b c")
+]
 LATER = [
     request("POST /a", f"Expect: {expect}", "Content-Length: 1", body=b"a")
     for expect in ("100-continue", "100-Continue", "x", "", "100-continue, x")
@@ -242,8 +264,8 @@ LATER = [
 UPGRADE = "Connection: Upgrade"
 WEBSOCKET = (UPGRADE, "Upgrade: websocket")
 CASES: dict[str, Case] = {
-    "plain": ({}, FORWARDED + IDS + PATHS + HOSTS + REFUSED + HOP_BY_HOP + LATER),
-    "edge": ({"use_remote_address": "true"}, FORWARDED + IDS + REFUSED),
+    "plain": ({}, FORWARDED + IDS + PATHS + HOSTS + REFUSED + HOP_BY_HOP + LATER + FIRST_ERRORS),
+    "edge": ({"use_remote_address": "true"}, FORWARDED + IDS + REFUSED + FIRST_ERRORS),
     "edge hops": (
         {
             "use_remote_address": "true",
@@ -459,7 +481,10 @@ CASES: dict[str, Case] = {
     ),
     "underscores refused": (
         {"common_http_protocol_options": "{headers_with_underscores_action: REJECT_REQUEST}"},
-        [request("GET /a", "x_y: 1")],
+        [
+            request("GET /a", "x_y: 1"),
+            request("POST /a", CHUNKED, body=b"0\r\nx_y: 1\r\n\r\n"),
+        ],
     ),
     "limits": (
         {
@@ -523,6 +548,8 @@ CASES: dict[str, Case] = {
         {"http_protocol_options": "{ignore_http_11_upgrade: [{prefix: TLS}]}"},
         [
             request("GET /a", "Connection: Upgrade", "Upgrade: TLS/1.2"),
+            request("GET /a#b", "Connection: Upgrade", "Upgrade: TLS/1.2"),
+            request("CONNECT a:80", "Connection: Upgrade", "Upgrade: TLS/1.2", host="a:80"),
             request("GET /a", "Connection: Upgrade", "Upgrade: TLS/1.2, foo"),
             request("GET /a", "Connection: Upgrade", "Upgrade: foo"),
         ],
@@ -617,6 +644,11 @@ def to(cluster: str, action: str, match: str = "{prefix: /}") -> list[str]:
     return [f"{{match: {match}, route: {{cluster: {cluster}, {action}}}}}"]
 
 
+HEADER_MUTATION = "envoy.extensions.filters.http.header_mutation.v3.HeaderMutation"
+ANSWERS_ALSO = typed(
+    HEADER_MUTATION,
+    "mutations: {response_mutations: [{append: {header: {key: x-also, value: '1'}}}]}",
+)
 CONNECT = request("CONNECT /raw/200:80", host="a.com:80").replace(b"/raw/200", b"a.com")
 GRPC = ("Content-Type: application/grpc", "Content-Length: 0")
 
@@ -640,7 +672,8 @@ MAPPED = (
                 "headers_to_add: [{header: {key: x-code, value: '%RESPONSE_CODE%'}}, "
                 "{header: {key: x-body, value: '%LOCAL_REPLY_BODY%'}}, "
                 "{header: {key: content-type, value: text/tea}, "
-                "append_action: OVERWRITE_IF_EXISTS_OR_ADD}]",
+                "append_action: OVERWRITE_IF_EXISTS_OR_ADD}, "
+                "{header: {key: location, value: /x}}, {header: {key: location, value: /y}}]",
             ),
             mapper(
                 "{header_filter: {header: {name: x-map, string_match: {exact: json}}}}",
@@ -746,8 +779,8 @@ ROUTED: dict[str, tuple[dict[str, str], list[str], str, list[bytes]]] = {
     ),
     "routers of upgrades": (
         {
-            "upgrade_configs": "[{upgrade_type: websocket, filters: [{name: r, typed_config: "
-            f'{{"@type": {TYPE}{ROUTER}, suppress_envoy_headers: true}}}}]}}]'
+            "upgrade_configs": f"[{{upgrade_type: websocket, filters: [{ANSWERS_ALSO}, {{name: r, "
+            f'typed_config: {{"@type": {TYPE}{ROUTER}, suppress_envoy_headers: true}}}}]}}]'
         },
         to("raw", "timeout: 7s"),
         "",
@@ -755,6 +788,7 @@ ROUTED: dict[str, tuple[dict[str, str], list[str], str, list[bytes]]] = {
             request("GET /raw/101", *WEBSOCKET),
             request("GET /raw/200", *WEBSOCKET),
             request("GET /raw/200"),
+            request("GET /raw/200#", *WEBSOCKET),  # through the same filters
         ],
     ),
     "routes of the refused": (
@@ -1216,6 +1250,36 @@ def test_what_counts_as_bytes_of_a_head(both: Pair, ports: dict[str, int]) -> No
         return [ask(server.port, data)[0]["status"] for server in servers]
 
     assert [statuses(size) for size in (1024, 1025, 1200)] == [[200, 200], [200, 431], [431, 431]]
+
+
+def test_an_upgrade_that_is_mutated_away(both: Pair, ports: dict[str, int]) -> None:
+    """difference: upgrade-mutated."""
+    early = typed(EARLY, "mutations: [{remove: upgrade}]")
+    ours, theirs = both(config({"early_header_mutation_extensions": f"[{early}]"}, ROUTES), **ports)
+    for server, answered in ((ours, True), (theirs, False)):
+        with clients.Connection(server.port) as connection:
+            connection.send(request("POST /a", *WEBSOCKET, "Content-Length: 2", body=b"hi"))
+            if answered:
+                assert b"connection: upgrade" not in connection.reply().body.lower()
+            else:
+                wait_until(lambda: gauge(theirs, "cluster.echo.upstream_rq_active") == 1)
+                connection.socket.setblocking(False)
+                with pytest.raises(BlockingIOError):
+                    connection.socket.recv(1)
+
+
+def test_an_upgrade_that_is_only_spoken_of(both: Pair, ports: dict[str, int]) -> None:
+    """difference: upgrade-required."""
+    servers = both(config({"upgrade_configs": "[{upgrade_type: websocket}]"}, ROUTES), **ports)
+    theirs = servers[1]
+    for server, closes in zip(servers, (True, False), strict=True):
+        with clients.Connection(server.port) as connection:
+            connection.send(request("GET /raw/426", *WEBSOCKET))
+            assert connection.head().status == 426
+            if closes:
+                assert connection.read_to_end() == b""
+            else:
+                wait_until(lambda: gauge(theirs, "http.in.downstream_rq_active") == 1)
 
 
 def test_an_odd_interim_answer_before_an_upgrade(both: Pair, ports: dict[str, int]) -> None:

@@ -118,8 +118,9 @@ static mc_filter_status encode_trailers(mc_filter *filter, mc_headers *trailers)
 
 /* --- compiling ------------------------------------------------------------------------------------------------------------ */
 
-static mc_status read_list(mc_filter_compile *c, const mc_value *value, const char *field, mc_mutation_list *out) {
-    return mc_mutation_list_compile(c->arena, value, field, out, c->error);
+static mc_status read_list(mc_filter_compile *c, const mc_value *value, const char *field, mc_headers_kind kind,
+                           mc_mutation_list *out) {
+    return mc_mutation_list_compile(c->arena, value, field, kind, out, c->error);
 }
 
 static mc_status read_query_value(mc_filter_compile *c, const mc_value *entry, query_mutation *out) {
@@ -173,10 +174,13 @@ static mc_status read_query(mc_filter_compile *c, const mc_value *value, mutatio
 static mc_status read_mutations(mc_filter_compile *c, const mc_value *value, mutations *out) {
     const mc_value *message;
     MC_TRY(mc_value_read_object(value, "mutations", &message, c->error));
-    mc_status status = read_list(c, message, "request_mutations", &out->request);
-    status = status == MC_OK ? read_list(c, message, "response_mutations", &out->response) : status;
-    status = status == MC_OK ? read_list(c, message, "request_trailers_mutations", &out->request_trailers) : status;
-    status = status == MC_OK ? read_list(c, message, "response_trailers_mutations", &out->response_trailers) : status;
+    const mc_headers_kind request = MC_HEADERS_OF_REQUEST, response = MC_HEADERS_OF_RESPONSE;
+    mc_status status = read_list(c, message, "request_mutations", request, &out->request);
+    status = status == MC_OK ? read_list(c, message, "response_mutations", response, &out->response) : status;
+    status =
+        status == MC_OK ? read_list(c, message, "request_trailers_mutations", request, &out->request_trailers) : status;
+    status = status == MC_OK ? read_list(c, message, "response_trailers_mutations", response, &out->response_trailers)
+                             : status;
     return mc_error_in(status == MC_OK ? read_query(c, message, out) : status, c->error, "mutations");
 }
 

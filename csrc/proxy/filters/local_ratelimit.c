@@ -382,8 +382,9 @@ static mc_status compile(mc_filter_compile *c, const mc_value *value, void **out
     MC_TRY(read_status(c, value, config));
     MC_TRY(mc_fraction_read(c->arena, value, "filter_enabled", &config->enabled, c->error));
     MC_TRY(mc_fraction_read(c->arena, value, "filter_enforced", &config->enforced, c->error));
-    MC_TRY(mc_header_options_compile(c->arena, value, "response_headers_to_add", &config->response_headers, c->error));
-    MC_TRY(mc_header_options_compile(c->arena, value, "request_headers_to_add_when_not_enforced",
+    MC_TRY(mc_header_options_compile(c->arena, value, "response_headers_to_add", MC_HEADERS_OF_RESPONSE,
+                                     &config->response_headers, c->error));
+    MC_TRY(mc_header_options_compile(c->arena, value, "request_headers_to_add_when_not_enforced", MC_HEADERS_OF_REQUEST,
                                      &config->request_headers, c->error));
     MC_TRY(read_options(c, value, config));
     MC_TRY(read_sharers(c, value, config));

@@ -31,6 +31,34 @@ TEST(xff_address) {
     }
 }
 
+TEST(xff_untrusted_address) {
+    static const struct {
+        const char *xff;
+        const char *address; /* NULL: none */
+    } cases[] = {
+        {"1.1.1.1, 10.0.0.1", "1.1.1.1"}, {"10.0.0.2, 10.0.0.1", "10.0.0.2"}, {"10.0.0.1,", NULL}, {",10.0.0.1", NULL},
+        {"1.1.1.1, ,10.0.0.1", NULL},     {",1.1.1.1,10.0.0.1", "1.1.1.1"},   {"", NULL},
+    };
+    mc_arena arena;
+    mc_cidrs trusted;
+    mc_error error;
+    const mc_value *config;
+    const char *text = "{\"cidrs\": [{\"address_prefix\": \"10.0.0.0\", \"prefix_len\": 8}]}";
+    mc_arena_init(&arena, NULL);
+    CHECK_INT(mc_value_parse(&arena, mc_slice_cstr(text), &config, &error), MC_OK);
+    CHECK_INT(mc_cidrs_read(&arena, config, "cidrs", &trusted, &error), MC_OK);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        mc_address address;
+        mc_status status = mc_xff_untrusted_address(mc_slice_cstr(cases[i].xff), &trusted, &address);
+        CHECK_INT(status, cases[i].address == NULL ? MC_ENOTFOUND : MC_OK);
+        if (status == MC_OK) {
+            char ip[MC_ADDRESS_TEXT];
+            CHECK_SLICE(mc_slice_of(ip, mc_address_ip(&address, ip)), cases[i].address);
+        }
+    }
+    mc_arena_fini(&arena);
+}
+
 TEST(coding) {
     static const mc_coding three[] = {
         {MC_SLICE_INIT("gzip"), false}, {MC_SLICE_INIT("br"), false}, {MC_SLICE_INIT("zstd"), false}};

@@ -157,10 +157,27 @@ TEST(absolute) {
     CHECK_SLICE(url.authority, "[::1]");
     CHECK_SLICE(url.path, "?q");
     CHECK(!url.has_userinfo);
-    static const char *const bad[] = {"",           "http:/h",        "://h",        "1http://h",
-                                      "http://",    "http:///p",      "http://h:",   "http://h:+1",
-                                      "http://h:x", "http://h:65536", "http://[::1", "http://[::1]x",
-                                      "http://:80", "http://a b/"};
+    static const char *const bad[] = {"",
+                                      "http:/h",
+                                      "://h",
+                                      "1http://h",
+                                      "http://",
+                                      "http:///p",
+                                      "http://h:",
+                                      "http://h:+1",
+                                      "http://h:x",
+                                      "http://h:65536",
+                                      "http://[::1",
+                                      "http://[::1]x",
+                                      "http://:80",
+                                      "http://a b/",
+                                      "http://a_b/",
+                                      "http://a~b/",
+                                      "http://a%41/",
+                                      "http://a/ b",
+                                      "http://a?\t",
+                                      "http://a/\x80",
+                                      "http://[::1%25a]/"};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         CHECK_INT(mc_uri_parse_absolute(mc_slice_cstr(bad[i]), &url), MC_EINVAL);
     }
