@@ -268,13 +268,11 @@ static bool expects_continue(const mc_headers *headers) {
 static mc_status finish_request(mc_h1_parser *parser, mc_h1_message *message, const mc_h1_options *found) {
     mc_headers *headers = message->headers;
     mc_h1_head *head = &message->head;
-    mc_status status = read_upgrade(parser, message, found);
-    if (status == MC_OK && found->count > 0 && !head->upgrade && !parser->limits->as_sent) {
-        status = mc_h1_sanitize_connection(parser, headers, found);
+    MC_TRY(read_upgrade(parser, message, found));
+    if (found->count > 0 && !head->upgrade && !parser->limits->as_sent) {
+        MC_TRY(mc_h1_sanitize_connection(parser, headers, found));
     }
-    if (status == MC_OK) { /* now: who nominates Host does not lose that of the target */
-        status = take_target(parser, message);
-    }
+    mc_status status = take_target(parser, message); /* now: who nominates Host does not lose that of the target */
     if (status == MC_OK && head->version_minor == 0 && !parser->limits->accept_http_10) {
         status = mc_h1_fail(parser, MC_EPROTO, 426, "low_version");
     }
