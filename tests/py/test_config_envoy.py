@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import re
 import zlib
@@ -24,7 +25,7 @@ from config_samples import (
 )
 from differences import explained
 
-from meshcore.config import support
+from meshcore.config import load, support
 from meshcore.gateway import Gateway
 
 pytestmark = pytest.mark.oracle
@@ -250,6 +251,21 @@ def test_values_that_were_taken_otherwise() -> None:
             for new in values
         ]
     )
+
+
+def test_tags_of_addresses_out_of_a_file(tmp_path: Path) -> None:
+    table = "envoy.extensions.filters.http.ip_tagging.v3.IPTagging"
+    address = {"address_prefix": "10.0.0.0", "prefix_len": 8}
+    tags = {"ip_tags": [{"ip_tag_name": "x", "ip_list": [address]}]}
+    texts = {"a.json": json.dumps(tags), "b.json": "{}", "c.json": '{"nope": 1}', "d.txt": "{}"}
+    for name, text in texts.items():
+        (tmp_path / name).write_text(text)
+    (tmp_path / "e.yaml").write_text(json.dumps(tags))
+    sources = [{"filename": str(tmp_path / name)} for name in (*texts, "e.yaml", "none.json")]
+    trees = [{"ip_tags_datasource": source} for source in sources]
+    trees += [{}, {**tags, **trees[0]}, {"ip_tags_datasource": {"inline_string": "{}"}}]
+    compare([make(table, f"{tree}", tree) for tree in trees])
+    assert '"ip_tag_name": "x"' in json.dumps(load(bootstrap(table, trees[0])).document)
 
 
 def test_odd_values_of_fields() -> None:

@@ -114,9 +114,6 @@ static mc_status compile(mc_filter_compile *c, const mc_value *value, void **out
     MC_TRY(mc_read_enum(value, "request_type", scopes, &scope, c->error));
     config->scope = (enum scope)scope;
     MC_TRY(mc_value_read_list(value, "ip_tags", &list, &count, c->error));
-    if (count == 0) {
-        return mc_error_set(c->error, MC_EINVAL, "ip_tags", "must have at least one entry");
-    }
     config->tags = mc_arena_zalloc(c->arena, count * sizeof *config->tags);
     if (config->tags == NULL) {
         return MC_ENOMEM;

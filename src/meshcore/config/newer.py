@@ -23,6 +23,7 @@ __all__ = ["apply"]
 _ROUTE = "envoy/config/route/v3/route_components.proto"
 _ROUTES = "envoy.config.route.v3"
 _HCM = "envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager.proto"
+_TAGGING = "envoy/extensions/filters/http/ip_tagging/v3/ip_tagging.proto"
 _OTEL_LOG = "envoy/extensions/access_loggers/open_telemetry/v3/logs_service.proto"
 
 # By file: what it must import besides, and the lines.
@@ -121,6 +122,13 @@ _NEWER: Final[dict[str, tuple[tuple[str, ...], str]]] = {
         (),
         "Endpoint 5 observability_name string",
     ),
+    _TAGGING: (
+        ("envoy/config/core/v3/base.proto",),
+        """
+        IPTagging.IPTags 1 ip_tags *.envoy.extensions.filters.http.ip_tagging.v3.IPTagging.IPTag
+        IPTagging        6 ip_tags_datasource .envoy.config.core.v3.DataSource
+        """,
+    ),
     "envoy/extensions/matching/common_inputs/network/v3/network_inputs.proto": (
         (),
         "FilterStateInput 2 field string",
@@ -149,6 +157,7 @@ _ENUMS: Final[dict[str, tuple[tuple[str, str, str], ...]]] = {
 _FREED: Final[dict[str, tuple[tuple[str, str], ...]]] = {
     "envoy/type/v3/token_bucket.proto": (("TokenBucket", "max_tokens"),),
     _OTEL_LOG: (("OpenTelemetryAccessLogConfig", "common_config"),),
+    _TAGGING: (("IPTagging", "ip_tags"),),
 }
 
 # Fields that are newer, each with another whose rules it shares.

@@ -518,19 +518,45 @@ def _grpc_service(tree: Tree) -> Tree:
     return tree
 
 
+_TAGS: Final = "envoy.extensions.filters.http.ip_tagging.v3.IPTagging.IPTags"
+
+
+def _ip_tagging(tree: Tree) -> Tree:
+    """With the tags out of their file."""
+    from meshcore.config.load import load_file
+    from meshcore.errors import ConfigError
+
+    field = "ip_tags_datasource"
+    if field not in tree:
+        if not tree.get("ip_tags"):
+            raise _invalid(f"is required: must not be empty where there is no {field}", "ip_tags")
+        return tree
+    if tree.get("ip_tags"):
+        raise _invalid("cannot stand beside ip_tags", field)
+    _watched(tree[field], field)
+    name = tree[field].get("filename", "")
+    if not name.endswith((".yaml", ".json")):
+        raise _invalid("must be a .yaml or .json", field, "filename")
+    try:
+        tags = load_file(name, type=_TAGS).document
+    except (OSError, ConfigError) as error:
+        raise _invalid(f"cannot be read: {error}", field, "filename") from None
+    rest = {key: value for key, value in tree.items() if key != field}
+    return {**rest, "ip_tags": tags.get("ip_tags", [])}
+
+
 def _grpc_log(tree: Tree) -> Tree:
     if tree.get("transport_api_version") == "V2":
         raise _invalid("V2 is no version any more", "transport_api_version")
     return tree
 
 
-def _path_source(tree: Tree) -> Tree:
-    directory = tree.get("watched_directory", {}).get("path")
+def _watched(source: Tree, *path: str) -> Tree:
+    directory = source.get("watched_directory", {}).get("path")
     if directory is not None and not os.path.exists(directory):
-        raise _invalid(
-            f"must be a directory that is there, not {directory!r}", "watched_directory", "path"
-        )
-    return tree
+        reason = f"must be a directory that is there, not {directory!r}"
+        raise _invalid(reason, *path, "watched_directory", "path")
+    return source
 
 
 def _rds(tree: Tree) -> Tree:
@@ -582,7 +608,7 @@ HOOKS: Final[dict[str, Callable[[Tree], Tree]]] = {
     "envoy.config.core.v3.GrpcService": _grpc_service,
     "envoy.config.core.v3.HeaderValue": _header_value,
     "envoy.config.core.v3.HttpService": _http_service,
-    "envoy.config.core.v3.PathConfigSource": _path_source,
+    "envoy.config.core.v3.PathConfigSource": _watched,
     "envoy.config.core.v3.SubstitutionFormatString": _format,
     "envoy.config.core.v3.TransportSocket": _typed,
     "envoy.config.listener.v3.Filter": _network_filter,
@@ -601,6 +627,7 @@ HOOKS: Final[dict[str, Callable[[Tree], Tree]]] = {
     "envoy.extensions.common.dynamic_forward_proxy.v3.DnsCacheConfig": _cache,
     "envoy.extensions.compression.zstd.compressor.v3.Zstd": _dictionary,
     "envoy.extensions.compression.zstd.decompressor.v3.Zstd": _dictionaries,
+    "envoy.extensions.filters.http.ip_tagging.v3.IPTagging": _ip_tagging,
     "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager": (
         _http_connection_manager
     ),
