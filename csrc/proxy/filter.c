@@ -75,20 +75,24 @@ struct mc_upstream *mc_filter_upstream(mc_filter *filter) {
                                         : stream->routes->cluster_slots[match->cluster_id]);
 }
 
-static mc_status put_space(mc_stream *stream, mc_slice space, const mc_value *object) {
-    return mc_value_put(&stream->arena, stream->metadata, space, object, &stream->metadata);
+/* What a filter of a try sets stays the try's, where nothing reads it, as in Envoy. */
+static mc_status put_space(mc_filter *filter, mc_slice space, const mc_value *object) {
+    mc_stream *stream = filter->stream;
+    return MC_UNLIKELY(filter->among != &stream->filters)
+               ? MC_OK
+               : mc_value_put(&stream->arena, stream->metadata, space, object, &stream->metadata);
 }
 
 mc_status mc_filter_set_metadata(mc_filter *filter, mc_slice space, mc_slice key, const mc_value *value) {
     const mc_value *object = mc_filter_metadata(filter, space);
     mc_status status = mc_value_put(&filter->stream->arena, object, key, value, &object);
-    return status == MC_OK ? put_space(filter->stream, space, object) : status;
+    return status == MC_OK ? put_space(filter, space, object) : status;
 }
 
 mc_status mc_filter_merge_metadata(mc_filter *filter, mc_slice space, const mc_value *object) {
     mc_value merged;
     mc_status status = mc_value_merge(&filter->stream->arena, mc_filter_metadata(filter, space), object, &merged);
-    return status == MC_OK ? put_space(filter->stream, space, &merged) : status;
+    return status == MC_OK ? put_space(filter, space, &merged) : status;
 }
 
 mc_headers *mc_filter_add_trailers(mc_filter *filter, bool decode) {

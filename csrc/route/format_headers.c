@@ -229,14 +229,14 @@ MC_FORMAT_PARSER(mc_format_parse_grpc_status) {
     return MC_OK;
 }
 
-/* From trailers, else headers, else the HTTP status. -1: what is there is no number. */
+/* From trailers, else headers, else the HTTP status; an empty one is none. -1: what is there is no number. */
 static bool grpc_status(const mc_stream_info *info, int64_t *out) {
     mc_slice text = find(info->response_trailers, MC_SLICE("grpc-status"));
     uint64_t value;
-    if (text.p == NULL) {
+    if (text.n == 0) {
         text = find(info->response, MC_SLICE("grpc-status"));
     }
-    if (text.p != NULL) {
+    if (text.n > 0) {
         *out = mc_slice_u64(text, &value) == MC_OK && value <= INT32_MAX ? (int64_t)value : -1;
         return true;
     }

@@ -641,8 +641,10 @@ def test_rules_of_tries(sides: Pair) -> None:
     typed = f"{{'@type': {kind}, rules: {rules('DENY', 'x-bad')}}}"
     chain = f"{{name: rbac, typed_config: {typed}}}, {CODEC}"
     router = f"              upstream_http_filters: [{chain}]\n"
+    decided = "<%DYNAMIC_METADATA(envoy.filters.http.rbac)%>"
+    told = f", response_headers_to_add: [{{header: {{key: x-told, value: '{decided}'}}}}]"
     routes = [
-        route("plain", "timeout: 1s"),
+        route("plain", "timeout: 1s", more=told),
         route("again", retried("retry_on: 5xx, num_retries: 2")),
         route("own", "timeout: 1s", more=f", typed_per_filter_config: {{rbac: {own}}}"),
         route("refused", f"cluster: refused, {retried('retry_on: 5xx')}"),

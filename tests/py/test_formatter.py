@@ -285,3 +285,15 @@ def test_a_grpc_status_that_is_none_is_a_number_too() -> None:
     line = meshcore.Formatter({"number": "%GRPC_STATUS_NUMBER%"}).format(context)
     assert json.loads(line) == {"number": -1}
     assert meshcore.Formatter("%GRPC_STATUS_NUMBER%").format(context) == "-1"
+
+
+def test_an_empty_grpc_status_is_none() -> None:
+    context = {
+        "request_headers": {":path": "/a.B/C", "content-type": "application/grpc"},
+        "response_headers": {"grpc-status": "7"},
+        "response_trailers": {"grpc-status": ""},
+        "response_code": 503,
+    }
+    status = meshcore.Formatter("%GRPC_STATUS_NUMBER%")
+    assert status.format(context) == "7"
+    assert status.format({**context, "response_headers": {"grpc-status": ""}}) == "14"
