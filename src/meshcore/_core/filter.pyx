@@ -152,14 +152,13 @@ cdef str name_of(method):
     return getattr(method, "__qualname__", repr(method))
 
 
-cdef object refusal():
-    """What goes out when a method gave no answer: a filter that fails lets nothing pass."""
-    return Response(500, body="the gateway's filter failed")
+# What goes out when a method gave no answer: a filter that fails lets nothing pass.
+cdef object REFUSAL = Response(500, body="the gateway's filter failed")
 
 
 cdef object failed(method):
     log.exception("the filter method %s failed; the request is answered 500", name_of(method))
-    return refusal()
+    return REFUSAL
 
 
 cdef object checked(method, reply):
@@ -218,7 +217,7 @@ cdef class _Call:
     cdef bint response_side
 
     async def run(self):
-        reply = refusal()  # of a method that is cancelled
+        reply = REFUSAL  # of a method that is cancelled
         try:
             reply = checked(
                 self.method,

@@ -50,7 +50,7 @@ cdef class Formatter:
     `format` is text with operators ("%REQ(:path)% took %DURATION% ms"), a mapping whose values are
     such text (the result is then a line of JSON, with a newline at its end), or None for the
     default format of access logs. With `omit_empty` what is absent is "" instead of "-" in text;
-    JSON keeps every key.
+    JSON keeps every key. Immutable, safe to share between threads.
 
     :raises ConfigError: an operator is not known, or is written wrongly.
     """
@@ -108,7 +108,8 @@ cdef class Formatter:
 
         `context` maps the operators' names in lower case to what they yield, and `request_headers`,
         `response_headers`, `response_trailers` to lists of (name, value) or mappings; what is not
-        given is absent.
+        given is absent. ValueError or TypeError for a key that is not known and a value that cannot
+        be; they name the key.
         """
         cdef Context read = read_context(context)
         cdef mc_text out
