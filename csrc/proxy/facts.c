@@ -204,6 +204,7 @@ void mc_facts_note_progress(mc_facts *facts, mc_attempt *attempt) {
 
 void mc_facts_note_answered(mc_facts *facts, const mc_headers *response, mc_attempt *attempt) {
     facts->header_received += header_bytes(response);
+    facts->plain_header_received += facts->header_received;
     mc_facts_note_progress(facts, attempt);
 }
 
@@ -230,7 +231,8 @@ static void fill_bytes(const mc_facts *facts, const mc_conn *client, mc_stream_i
     info->upstream_wire_sent = facts->wire_sent;
     info->upstream_wire_received = facts->wire_received;
     info->upstream_header_sent = info->upstream_plain_header_sent = facts->header_sent;
-    info->upstream_header_received = info->upstream_plain_header_received = facts->header_received;
+    info->upstream_header_received = facts->header_received;
+    info->upstream_plain_header_received = facts->plain_header_received;
 }
 
 void mc_facts_fill(const mc_facts *facts, const mc_conn *client, mc_stream_info *info) {

@@ -33,6 +33,7 @@ typedef struct mc_facts {
     uint64_t received_before; /* by the connection, for earlier tries */
     /* By all tries; of HTTP/1, the bytes of a header are those of its line. */
     uint64_t wire_sent, wire_received, header_sent, header_received;
+    uint64_t plain_header_received;    /* "decompressed": with each answer, as Envoy counts, those of before again */
     uint64_t received_earlier;         /* of wire_received, by tries before the last */
     uint64_t body_sent, body_received; /* by the last try */
     /* As mc_stream_info.at. */

@@ -148,7 +148,7 @@ static void tell_try(const mc_stream *stream, const mc_span_end *try, bool ready
         info->downstream_header_received = info->downstream_plain_header_received = 0;
         info->downstream_header_sent = info->downstream_plain_header_sent = 0;
     }
-    info->response_code_details = MC_SLICE_NONE;
+    info->response_code_details = info->virtual_cluster_name = MC_SLICE_NONE;
     info->stream_id_text = MC_SLICE("");
     info->downstream_remote = info->downstream_direct_remote;
     info->virtual_host_metadata = info->dynamic_metadata = NULL;

@@ -36,11 +36,14 @@ static bool any_holds(const mc_header_matchers *matchers, const mc_headers *head
     return mc_header_matchers_any(matchers, headers, &any) == MC_OK && any;
 }
 
-static const mc_header_id retry_headers[] = {MC_H_X_ENVOY_RETRY_ON, MC_H_X_ENVOY_RETRY_GRPC_ON,
-                                             MC_H_X_ENVOY_MAX_RETRIES, MC_H_X_ENVOY_RETRIABLE_STATUS_CODES,
-                                             MC_H_X_ENVOY_RETRIABLE_HEADER_NAMES};
+static const mc_header_id retry_headers[] = {MC_H_X_ENVOY_RETRY_ON,
+                                             MC_H_X_ENVOY_RETRY_GRPC_ON,
+                                             MC_H_X_ENVOY_MAX_RETRIES,
+                                             MC_H_X_ENVOY_RETRIABLE_STATUS_CODES,
+                                             MC_H_X_ENVOY_RETRIABLE_HEADER_NAMES,
+                                             MC_H_X_ENVOY_UPSTREAM_RQ_TIMEOUT_ALT_RESPONSE};
 
-static void remove_headers(mc_headers *request) {
+void mc_retry_remove_headers(mc_headers *request) {
     for (size_t i = 0; i < sizeof retry_headers / sizeof retry_headers[0]; i++) {
         if (MC_UNLIKELY(mc_headers_has(request, retry_headers[i]))) {
             mc_headers_remove_known(request, retry_headers[i]);
@@ -81,7 +84,7 @@ static void init_backoff(mc_retry *retry) { /* RF-24 */
     }
 }
 
-void mc_retry_init(mc_retry *retry, const mc_retry_context *with, mc_headers *request) {
+void mc_retry_init(mc_retry *retry, const mc_retry_context *with, const mc_headers *request) {
     const mc_retry_policy *policy = with->policy;
     *retry = (mc_retry){.with = *with};
     retry->on = policy == NULL ? 0 : policy->retry_on;
@@ -92,7 +95,6 @@ void mc_retry_init(mc_retry *retry, const mc_retry_context *with, mc_headers *re
         init_backoff(retry);
         read_headers(retry, request);
     }
-    remove_headers(request);
 }
 
 /* --- what is retriable ------------------------------------------------------------------------------------------------- */

@@ -41,8 +41,10 @@ typedef struct mc_retry {
     bool charged;         /* holds one of the cluster's retries (CB-8) */
 } mc_retry;
 
-/* Reads policy and request headers, which it removes (RF-20). Their bytes stay borrowed. */
-void mc_retry_init(mc_retry *retry, const mc_retry_context *with, mc_headers *request);
+/* Reads policy and request headers, whose bytes stay borrowed. */
+void mc_retry_init(mc_retry *retry, const mc_retry_context *with, const mc_headers *request);
+/* Removes those headers (RF-20), and the one of RF-14: when there is a host to send the request to, so that logs of others still tell them. */
+void mc_retry_remove_headers(mc_headers *request);
 /* Whether another try may follow, so that the body has to be kept (RF-28). */
 static inline bool mc_retry_active(const mc_retry *retry) { return retry->on != 0; }
 /* A response's headers, or a try that ended without any; `wall_ms` is the time of day, for RF-25. */

@@ -182,6 +182,7 @@ static void route_to_cluster(mc_filter *filter, bool end_stream) {
         mc_timer_arm(stream->proxy->loop, &r->timeout, r->timeout_ms);
     }
     if (MC_UNLIKELY((stream->match.route->mirrors.count | r->cluster->policies.mirrors.count) > 0)) {
+        mc_retry_remove_headers(&stream->request); /* copies do not carry them */
         mc_shadows_make(r);
         if (stream->finished) {
             return;

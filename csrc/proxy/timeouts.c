@@ -96,8 +96,7 @@ mc_status mc_router_read_timeouts(mc_router *r) {
         r->per_try_ms = 0;
     }
     if (mc_headers_has(headers, MC_H_X_ENVOY_UPSTREAM_RQ_TIMEOUT_ALT_RESPONSE)) { /* RF-14 */
-        r->timeout_status = 204;
-        mc_headers_remove_known(headers, MC_H_X_ENVOY_UPSTREAM_RQ_TIMEOUT_ALT_RESPONSE);
+        r->timeout_status = 204; /* the header goes with those of retries */
     }
     return mc_router_announce_timeout(r, 0);
 }

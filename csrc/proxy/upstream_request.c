@@ -392,6 +392,9 @@ void mc_try_start(mc_router *r) {
         }
         return;
     }
+    if (MC_LIKELY(!r->retried)) {
+        mc_retry_remove_headers(&stream->request);
+    }
     mc_try *t = mc_arena_zalloc(&stream->arena, sizeof *t);
     mc_pool *pool;
     mc_status status = t == NULL ? MC_ENOMEM : set_try_headers(r, host);

@@ -53,6 +53,31 @@ def step_of(exchange: Exchange) -> str:
 # --- answers of its own ---------------------------------------------------------------------------
 
 
+def test_headers_of_requests_that_find_no_host(sides: Pair) -> None:
+    """Those that the router reads of retries stay, for responses and logs to tell."""
+    told = (
+        "%REQ(x-envoy-retry-on)%/%REQ(x-envoy-max-retries)%/%REQ(x-envoy-retriable-status-codes)%"
+    )
+    told += "/%REQ(x-envoy-upstream-rq-timeout-alt-response)%/%REQUEST_HEADERS_BYTES%"
+    added = f"response_headers_to_add: [{{header: {{key: x-told, value: '{told}'}}}}]"
+    routes = [
+        route("nohost", f"cluster: nohost, {retried('retry_on: 5xx')}", more=f", {added}"),
+        route("plain", "timeout: 1s", more=f", {added}"),
+    ]
+    names = [
+        "x-envoy-retry-on: 5xx",
+        "x-envoy-max-retries: 2",
+        "x-envoy-retriable-status-codes: 409",
+        "x-envoy-upstream-rq-timeout-alt-response: 1",
+    ]
+    cases = [
+        request(f"GET /{name}/200", *names[:count])
+        for name in ("nohost", "plain")
+        for count in range(len(names) + 1)
+    ]
+    check(sides(routes, manager=INTERNAL), cases)
+
+
 def test_answers_without_an_upstream(sides: Pair) -> None:
     routes = [
         "{match: {path: /direct}, direct_response: {status: 200, body: {inline_string: hi}}}",
@@ -517,6 +542,7 @@ TOLD = (
     "%ACCESS_LOG_TYPE% %RESPONSE_CODE% %RESPONSE_FLAGS% %RESPONSE_CODE_DETAILS% %REQ(:METHOD)%"
     " %REQ(:PATH)% %RESP(CONTENT-LENGTH)% %BYTES_SENT% %BYTES_RECEIVED%"
     " %REQ(X-ENVOY-ATTEMPT-COUNT)% %UPSTREAM_CLUSTER% %UPSTREAM_PROTOCOL%"
+    " %VIRTUAL_CLUSTER_NAME%"
 )
 UPSTREAM_LOG = (
     "              upstream_log:\n"
@@ -553,7 +579,10 @@ def test_records_of_tries(sides: Pair, when: str) -> None:
         for method, body in (("GET", b""), ("POST", b"abc"))
         if not (name == "idle" and step in ("hang", "part"))
     ]
-    check(sides(routes, router=router, host=COUNTS), cases)
+    host = COUNTS + (
+        "              virtual_clusters: [{name: some, headers: [{name: ':method'}]}]\n"
+    )
+    check(sides(routes, router=router, host=host), cases)
 
 
 def test_records_of_tries_that_go_on(sides: Pair) -> None:

@@ -130,6 +130,7 @@ TEST(every_condition_meets_every_response) { /* RF-21, RF-22 */
             policy.retriable_status_count = 1;
             set(&request, "x-envoy-retriable-header-names", "x-other, x-again");
             mc_retry retry = start(&policy);
+            mc_retry_remove_headers(&request);
             CHECK(mc_headers_get(&request, MC_SLICE("x-envoy-retriable-header-names")).p == NULL);
             if (outcomes[i].header != NULL) {
                 set(&response, outcomes[i].header, outcomes[i].value);
@@ -187,6 +188,7 @@ TEST(headers_add_to_the_policy) { /* RF-20, RF-21 */
     mc_retry retry = start(&policy);
     CHECK_INT(retry.on, MC_RETRY_ON_RETRIABLE_4XX | MC_RETRY_ON_GATEWAY_ERROR | MC_RETRY_ON_UNAVAILABLE);
     CHECK_INT(retry.remaining, 3);
+    mc_retry_remove_headers(&request);
     CHECK_INT(request.live, 0);
     CHECK(!mc_retry_wants_response(&retry, 418, &response)); /* without retriable-status-codes */
     mc_retry_stop(&retry);
@@ -197,6 +199,7 @@ TEST(headers_add_to_the_policy) { /* RF-20, RF-21 */
     CHECK_INT(retry.remaining, 1);
     CHECK(mc_retry_wants_response(&retry, 419, &response));
     mc_retry_stop(&retry);
+    mc_retry_remove_headers(&request);
     retry = start(NULL);
     CHECK(!retry.configured);
     end();
