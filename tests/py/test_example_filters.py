@@ -144,6 +144,11 @@ def dynamic_forward_proxy(ask: Ask) -> None:
     assert (reply.header("got-host") or "").startswith("127.0.0.1:")
 
 
+def on_demand(ask: Ask) -> None:
+    """Nobody listens where the management server would: what needs none is served."""
+    assert ask(Host="health.local").body == b"fine"
+
+
 SHOWN = {
     show.__name__: show
     for show in (
@@ -168,6 +173,7 @@ SHOWN = {
         cpu_limit,
         stateful_session,
         dynamic_forward_proxy,
+        on_demand,
     )
 }
 
@@ -178,6 +184,8 @@ def test_every_example_is_shown() -> None:
 
 @pytest.mark.parametrize("name", SHOWN)
 def test_example(name: str) -> None:
+    if name == "on_demand":
+        pytest.importorskip("grpc")
     with Upstream(web) as upstream:
         text = (EXAMPLES / f"{name}.yaml").read_text()
         text = text.replace("10001", str(upstream.port)).replace("10000", "0")
@@ -187,9 +195,10 @@ def test_example(name: str) -> None:
             def ask(
                 target: str = "/", *, method: str = "GET", body: bytes | None = None, **headers: str
             ) -> Reply:
+                host = headers.pop("Host", "localhost")
                 with Connection(port) as connection:
                     return connection.request(
-                        target, method=method, headers=headers.items(), body=body
+                        target, method=method, host=host, headers=headers.items(), body=body
                     )
 
             SHOWN[name](ask)
