@@ -398,8 +398,12 @@ void mc_try_start(mc_router *r) {
     mc_try *t = mc_arena_zalloc(&stream->arena, sizeof *t);
     mc_pool *pool;
     mc_status status = t == NULL ? MC_ENOMEM : set_try_headers(r, host);
-    if (MC_UNLIKELY(mc_router_filters_tries(r)) && status == MC_OK && !mc_try_admitted(r)) {
-        return;
+    if (MC_UNLIKELY(mc_router_filters_tries(r)) && status == MC_OK) {
+        stream->upstream_address = *mc_upstream_address(from, host); /* known, even if it is refused */
+        MC_FACT(stream, host, stream->facts, host);
+        if (!mc_try_admitted(r)) {
+            return;
+        }
     }
     if (status == MC_OK && (status = find_pool(r, from, host, &pool)) == MC_ELIMIT) {
         mc_router_reply_no_host(r);

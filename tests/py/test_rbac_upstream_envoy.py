@@ -5,7 +5,7 @@ from __future__ import annotations
 import peers
 import pytest
 from filter_cases import Case, Tree, ask, http_filter
-from test_envoy_diff_filters import bootstrap, obey, run
+from test_envoy_diff_filters import OPTIONS, WITH_TRAILERS, address, bootstrap, obey, run
 from upstreams import Upstream
 
 pytestmark = pytest.mark.oracle
@@ -34,6 +34,37 @@ def upstream_is(address: str | None = None, bits: int = 0, ports: Tree | None = 
     if ports is not None:
         typed["upstream_port_range"] = ports
     return {"matcher": {"name": "envoy.rbac.matchers.upstream_ip_port", "typed_config": typed}}
+
+
+def refusing(port: int) -> Tree:
+    """A cluster whose own filters let nobody through."""
+    kind = "type.googleapis.com/envoy.extensions.filters.http.upstream_codec.v3.UpstreamCodec"
+    codec = {"name": "codec", "typed_config": {"@type": kind}}
+    host = {"endpoint": {"address": address(port)}}
+    return {
+        "name": "refusing",
+        "type": "STATIC",
+        "typed_extension_protocol_options": {
+            OPTIONS: {
+                **WITH_TRAILERS,
+                "http_filters": [http_filter("rbac", "rbac.v3.RBAC", rules={}), codec],
+            }
+        },
+        "load_assignment": {"cluster_name": "refusing", "endpoints": [{"lb_endpoints": [host]}]},
+    }
+
+
+def told_in_spite() -> Case:
+    """The host that was chosen, and refused, is the session's."""
+    state = "envoy.extensions.http.stateful_session.header.v3.HeaderBasedSessionState"
+    typed = {"@type": "type.googleapis.com/" + state, "name": "x-session"}
+    kept = {"name": "envoy.http.stateful_session.header", "typed_config": typed}
+    return Case(
+        "told",
+        [http_filter("kept", "stateful_session.v3.StatefulSession", session_state=kept)],
+        [ask()],
+        [{"match": {"prefix": "/"}, "route": {"cluster": "refusing"}}],
+    )
 
 
 def allow(rule: Tree) -> Tree:
@@ -71,8 +102,11 @@ def cases(port: int) -> tuple[list[Case], dict[str, int]]:
     asked = [ask(host=f"127.0.0.1:{port}")]
     routes = [{"match": {"prefix": "/"}, "route": {"cluster": "by_name"}}]
     return (
-        [Case(name, chain, asked, routes) for name, (chain, _) in chains.items()],
-        {name: status for name, (_, status) in chains.items()},
+        [
+            *(Case(name, chain, asked, routes) for name, (chain, _) in chains.items()),
+            told_in_spite(),
+        ],
+        {**{name: status for name, (_, status) in chains.items()}, "told": 403},
     )
 
 
@@ -80,7 +114,7 @@ def test_as_envoy() -> None:
     with Upstream(obey) as upstream:
         asked, expected = cases(upstream.port)
         ports = {case.name: peers.free_port() for case in asked}
-        config = bootstrap(asked, ports, upstream.port, CLUSTER)
+        config = bootstrap(asked, ports, upstream.port, CLUSTER, refusing(upstream.port))
         found = []
         for start in (peers.meshcore, peers.envoy):
             with start(config) as server:
@@ -88,6 +122,7 @@ def test_as_envoy() -> None:
     ours, theirs = found
     assert {name: result["outcomes"][0]["status"] for name, result in ours.items()} == expected
     assert ours == theirs
+    assert "x-session" in dict(ours["told"]["outcomes"][0]["headers"])
 
 
 def test_what_matches_nothing_is_refused() -> None:
