@@ -67,6 +67,7 @@ static mc_headers *request_begin(void *ctx) {
     if (d->stream == NULL) {
         return NULL;
     }
+    d->stream->close_connection = d->soft_drain; /* what had begun when it was decided does not end it */
     d->requests++;
     if (MC_UNLIKELY(d->response_ends[0] > d->conn.tx_bytes)) {
         flooded(d);
@@ -121,9 +122,6 @@ static mc_status request_headers(void *ctx, const mc_h1_head *head) {
         meet_expectation(d, head);
         mc_downstream_count_agent(d, mc_headers_get_known(&stream->request, MC_H_USER_AGENT));
     }
-    if (MC_UNLIKELY(d->soft_drain)) { /* the response under way when it was decided does not end it */
-        stream->close_connection = true;
-    }
     d->old = head->version_minor == 0;
     mc_stream_request_headers(stream, head);
     if (d->stream == stream && stream->upgrade) {
@@ -171,7 +169,9 @@ static void answer_error(mc_downstream *d, const mc_h1_error *error) {
         mc_downstream_close_now(d);
     }
     if (d->stream != NULL) {
-        MC_FACT(d->stream, asked, d->stream->facts, error->field_bytes);
+        if (!d->stream->headed) {
+            MC_FACT(d->stream, asked, d->stream->facts, error->field_bytes);
+        }
         d->stream->answers_10 = error->http_10;
         d->stream->refused_head = error->head;
         d->stream->refused_10 = error->refused_10;
