@@ -436,6 +436,8 @@ class LoadBalancer:
         ``blackout_period``, until a ``weight_expiration_period`` after the last report.
         """
         text = f"JSON {json.dumps(report)}" if isinstance(report, Mapping) else report
+        if not isinstance(text, str):
+            raise TypeError(f"a report must be str or a mapping, not {type(report).__name__}")
         return self._core.report(self._index(host), text.encode(), False, self._now())
 
     def report(

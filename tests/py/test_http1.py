@@ -519,6 +519,15 @@ def test_encode_request():
     )
 
 
+def test_encoded_headers_in_other_forms():
+    wanted = b"GET / HTTP/1.1\r\nhost: h\r\nx: 1\r\nx: 2\r\n\r\n"
+    assert http1.encode_request("GET", "/", {"Host": "h", "X": ["1", "2"]}) == wanted
+    assert http1.encode_request("GET", "/", iter([("Host", "h"), ("X", "1"), ["X", "2"]])) == wanted
+    for headers in (5, "x: 1", ["ab"], [("a",)]):
+        with pytest.raises(TypeError, match=r"headers|pair"):
+            http1.encode_request("GET", "/", headers)
+
+
 def test_encode_response():
     encode = http1.encode_response
     assert encode(200, {"x": "y"}, b"hi") == (

@@ -912,6 +912,8 @@ def test_client_side_weights_follow_the_reports() -> None:
     assert balancer.report_load(0, "TEXT rps_fractional=100, cpu_utilization=0.5") == 200
     assert balancer.report_load(1, {"rps_fractional": 100, "application_utilization": 0.25}) == 400
     assert balancer.report_load(2, "JSON {}") == 0
+    with pytest.raises(TypeError, match="a report must be str or a mapping, not NoneType"):
+        balancer.report_load(2, None)
     assert balancer.report_load(2, "XML") is None
     now[0] = 10_999
     assert set(picks(balancer, 3)) == {0, 1, 2}  # blackout

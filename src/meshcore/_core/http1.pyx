@@ -49,6 +49,7 @@ from meshcore._core.chttp cimport (
     mc_headers_has,
     mc_headers_init,
 )
+from meshcore._core.context cimport header_list
 
 from meshcore.errors import ProtocolError
 
@@ -724,9 +725,7 @@ cdef class Fields:
 
     cdef int add_all(self, headers) except -1:
         cdef bytes key, text
-        if hasattr(headers, "items"):
-            headers = headers.items()
-        for name, value in headers:
+        for name, value in header_list(headers):
             key, text = as_bytes(name, "header name"), as_bytes(value, "header value")
             check_name(key)
             check_text(text, f"header {key.decode('latin-1')}", True)
