@@ -1058,7 +1058,55 @@ def settings(route: Tree) -> Tree:
     return found
 
 
-ALL_MAKERS = (*MAKERS, together)
+def levels(draw: Draw) -> Case:
+    """Two filters of one kind under names of their own, with configurations at every level of the
+    routes, plain or wrapped, of a weighted cluster too."""
+    maker = draw.choice((cors, csrf, rbac, header_mutation, header_to_metadata, fault, buffer))
+    chain: list[Tree] = []
+    said: Tree = {}  # by filter, what places may say of it
+    requests: list[Request] = []
+    for number in range(2):
+        part = maker(draw)
+        requests += part.requests
+        for each in part.filters:
+            name = each["name"]
+            each["name"] = f"{name}{number}"
+            if name == "show":  # of the last one alone: both show the same
+                chain = [old for old in chain if not old["name"].startswith("show")]
+            chain.append(each)
+            places = [*part.routes, part.host, part.table]
+            said[each["name"]] = [settings(at)[name] for at in places if name in settings(at)]
+    shown = [each for each in chain if each["name"].startswith("show")]
+    chain = [each for each in chain if each not in shown]
+    draw.shuffle(chain)
+    for each in chain:
+        if draw.some(0.2):
+            each["disabled"] = True
+
+    def level(share: float) -> Tree:
+        out = {}
+        for name, choices in said.items():
+            if choices and draw.some(share):
+                own = draw.choice(choices)
+                wrapped = {"@type": WRAPPER, "config": own, **draw.fields(0.3, disabled=[True])}
+                bare = own["@type"] == WRAPPER or draw.some(0.7)
+                out[name] = own if bare else wrapped
+            elif draw.some(share * 0.3):
+                out[name] = {"@type": WRAPPER, **draw.choice(({"config": {}}, {"disabled": True}))}
+        return {"typed_per_filter_config": out} if out else {}
+
+    weighted = {"clusters": [{"name": "up", "weight": 1, **level(0.6)}]}
+    routes = [
+        {"match": {"prefix": "/own"}, "route": {"weighted_clusters": weighted}, **level(0.4)},
+        to_upstream("/a", **level(0.6)),
+        to_upstream(),
+    ]
+    asked = [draw.choice(requests) for _ in range(REQUESTS)]
+    return Case("", chain + shown, asked, routes, level(0.4), level(0.3))
+
+
+WRAPPER = "type.googleapis.com/envoy.config.route.v3.FilterConfig"
+ALL_MAKERS = (*MAKERS, together, levels)
 NAMES = [maker.__name__ for maker in ALL_MAKERS]
 
 
