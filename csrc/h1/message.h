@@ -24,10 +24,12 @@ typedef struct mc_h1_message {
     mc_h1_head head;
     bool head_done;             /* fields are trailers */
     bool connect;               /* the method is CONNECT */
+    bool mid_line;              /* the line of a field that is being read is not empty */
     uint32_t field_count;       /* of the head, then of the trailers */
     uint32_t joined, joined_to; /* of the first joined_to entries, those that will join another (HC-39) */
     uint64_t field_bytes;       /* names + values (+ target) so far */
     uint32_t dropped_bytes;     /* of the lines dropped for an underscore */
+    uint64_t fields_read;       /* of the lines of fields, as they came */
     mc_h1_text line, name, value;
 } mc_h1_message;
 

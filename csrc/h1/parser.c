@@ -8,6 +8,7 @@ typedef enum phase {
     PHASE_IDLE,        /* between messages */
     PHASE_LINE,        /* collecting a start line that came in pieces */
     PHASE_FIELDS,      /* llhttp reads the fields */
+    PHASE_REFUSED,     /* a field was wrong: the rest of the head is looked at for what names the error */
     PHASE_LENGTH,      /* body of known length */
     PHASE_CHUNKED,     /* llhttp reads chunks and trailers */
     PHASE_UNTIL_CLOSE, /* response body that ends with the connection */
@@ -357,9 +358,47 @@ static mc_status step_line(mc_h1_parser *parser, const char **at, const char *en
     return status != MC_OK ? status : mc_h1_start_line(parser, message, mc_slice_until(line, line.n - 2));
 }
 
+static bool is_control(char c) { return (unsigned char)c < ' ' ? strchr("\t\r\n", c) == NULL || c == '\0' : c == 0x7f; }
+
+/* Whether the line that goes on behind these bytes is empty so far. */
+static bool blank_behind(bool blank, mc_slice bytes) {
+    for (; bytes.n > 0 && bytes.p[bytes.n - 1] == '\r'; bytes.n--) {
+    }
+    return bytes.n == 0 ? blank : bytes.p[bytes.n - 1] == '\n';
+}
+
+/* H1-6: a control byte anywhere in the fields is what the head is refused for, whatever else is wrong with it. All of them are
+ * looked at, so that it makes no difference how they were cut into reads. */
 static mc_status step_fields(mc_h1_parser *parser, const char **at, const char *end) {
+    mc_h1_message *message = parser->_message;
+    const char *from = *at;
     mc_status status = llhttp_run(parser, at, end);
+    if (MC_UNLIKELY(status == MC_EPROTO)) {
+        *at = from;
+        parser->_phase = PHASE_REFUSED;
+        return MC_OK;
+    }
+    message->fields_read += (uint64_t)(*at - from);
+    message->mid_line = status == MC_OK && !blank_behind(!message->mid_line, mc_slice_of(from, (size_t)(end - from)));
     return status == MC_AGAIN ? head_complete(parser) : status;
+}
+
+static mc_status step_refused(mc_h1_parser *parser, const char **at, const char *end) {
+    mc_h1_message *message = parser->_message;
+    for (; *at < end; ++*at) {
+        const char c = **at;
+        if (is_control(c)) {
+            return mc_h1_fail(parser, MC_EPROTO, 400, "http1.invalid_characters");
+        }
+        if (c == '\n' && !message->mid_line) {
+            return MC_EPROTO;
+        }
+        message->mid_line = c != '\n' && (c != '\r' || message->mid_line);
+        if (++message->fields_read > parser->limits->max_headers_bytes) {
+            return too_large(parser);
+        }
+    }
+    return MC_OK;
 }
 
 static mc_status step_chunked(mc_h1_parser *parser, const char **at, const char *end) {
@@ -409,6 +448,7 @@ static mc_status step(mc_h1_parser *parser, const char **at, const char *end) {
     case PHASE_IDLE: return step_idle(parser, at, end);
     case PHASE_LINE: return step_line(parser, at, end);
     case PHASE_FIELDS: return step_fields(parser, at, end);
+    case PHASE_REFUSED: return step_refused(parser, at, end);
     case PHASE_LENGTH: return step_length(parser, at, end);
     case PHASE_CHUNKED: return step_chunked(parser, at, end);
     case PHASE_UNTIL_CLOSE:

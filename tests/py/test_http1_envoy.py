@@ -47,6 +47,8 @@ SAME = [
     get(b"X: a\x00b\r\n"),
     get(b"X: a\x01b\r\n"),
     get(b"X: a\x7fb\r\n"),
+    get(b"X\x01: a\r\n"),
+    get(b"\x7fX: a\r\n"),
     get(b"X : a\r\n"),
     get(b"X\x80: a\r\n"),
     get(b"X(: a\r\n"),
