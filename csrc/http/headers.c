@@ -381,10 +381,21 @@ void mc_headers_remove_at(mc_headers *headers, uint32_t index) {
     headers->first[item->id] = next < headers->count ? (uint16_t)(next + 1) : 0;
 }
 
-static bool is_sendable(mc_slice text) {
-    for (size_t i = 0; i < text.n; i++) {
-        const unsigned char c = (unsigned char)text.p[i];
+bool mc_header_value_sendable(mc_slice value) {
+    for (size_t i = 0; i < value.n; i++) {
+        const unsigned char c = (unsigned char)value.p[i];
         if ((c < ' ' && c != '\t') || c == 0x7f) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool mc_header_name_sendable(mc_slice lower_name) {
+    for (size_t i = lower_name.n > 0 && lower_name.p[0] == ':'; i < lower_name.n; i++) {
+        const char c = lower_name.p[i];
+        const bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+        if (!letter && (c == '\0' || strchr("!#$%&'*+-.^_`|~", c) == NULL)) {
             return false;
         }
     }
@@ -402,14 +413,14 @@ bool mc_headers_ask_upgrade(const mc_headers *headers) {
 }
 
 void mc_headers_doubt(mc_headers *headers, mc_slice value) {
-    if (MC_UNLIKELY(!is_sendable(value))) {
+    if (MC_UNLIKELY(!mc_header_value_sendable(value))) {
         headers->unchecked = true;
     }
 }
 
 const mc_header *mc_headers_unsendable(const mc_headers *headers) {
     MC_HEADERS_EACH(headers, item) {
-        if (!is_sendable(item->value)) {
+        if (!mc_header_value_sendable(item->value) || !mc_header_name_sendable(item->name)) {
             return item;
         }
     }

@@ -39,7 +39,7 @@ typedef struct mc_headers {
     uint32_t live;               /* entries not removed */
     uint32_t bytes;              /* names + values of live entries */
     bool repeated;               /* some known header was added while it was there already */
-    bool unchecked;              /* some value was not looked at, or holds what none may; see mc_headers_unsendable */
+    bool unchecked;              /* a name or a value was not looked at, or may be none; see mc_headers_unsendable */
     uint16_t first[MC_H__COUNT]; /* 1 + index of the first live entry of a known id, 0: none */
 } mc_headers;
 
@@ -131,9 +131,13 @@ void mc_headers_remove_at(mc_headers *headers, uint32_t index);
 /* Whether the first `connection` names `upgrade`, and there is one. */
 bool mc_headers_ask_upgrade(const mc_headers *headers);
 
-/* Notes in `unchecked` when a value that was made here, such as by a format, holds what none may. */
+/* Whether this may be a value (RFC 9110 section 5.5): a tab aside no control character is in it. */
+bool mc_header_value_sendable(mc_slice value);
+/* Whether this may be a name: of the characters of a token, or of one of those that begin with ':'. */
+bool mc_header_name_sendable(mc_slice lower_name);
+/* What is set from outside a message, where nobody looked at it, goes through here, or sets `unchecked` itself. */
 void mc_headers_doubt(mc_headers *headers, mc_slice value);
-/* The first header whose value holds what none may (RFC 9110 section 5.5), a tab aside every control character; NULL: there is none. */
+/* The first header that is none by its value (RFC 9110 section 5.5) or its name; NULL: there is none. */
 const mc_header *mc_headers_unsendable(const mc_headers *headers);
 
 /* for (uint32_t i = 0; i < h->count; i++) if (!h->items[i].removed) ... (without any, `items` is NULL: nothing is added to it) */

@@ -139,7 +139,7 @@ bool mc_router_maintenance(mc_router *r);
 /* CL-7: discovery wants a share of the requests refused; true when this one was answered. */
 bool mc_router_drop_overload(mc_router *r);
 void mc_router_reply_no_host(mc_router *r);
-void mc_router_reply_unsendable(mc_router *r, mc_slice header);
+void mc_router_reply_unsendable(mc_router *r, const mc_header *header);
 /* The response flag that tells of it. */
 uint64_t mc_router_reset_flag(mc_reset_reason reason);
 /* The transport failure that the error tells of; empty for none. */

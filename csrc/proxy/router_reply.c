@@ -240,14 +240,48 @@ void mc_router_reply_no_host(mc_router *r) {
                                    .flags = MC_FLAG(UH)});
 }
 
-void mc_router_reply_unsendable(mc_router *r, mc_slice header) {
-    mc_arena *arena = &r->stream->arena;
-    const mc_slice body_parts[] = {MC_SLICE("invalid header value for: "), header};
-    const mc_slice details_parts[] = {
-        MC_SLICE("filter_removed_required_request_headers{invalid_header_value_for:_"), header, {"}", 2}};
+/* A name as the answer tells it. */
+static mc_status readable(mc_arena *arena, mc_slice name, mc_slice *out) {
+    char *text = mc_arena_bytes(arena, 6 * name.n + 1), *at = text;
+    if (text == NULL) {
+        return MC_ENOMEM;
+    }
+    for (size_t i = 0; i < name.n; i++) {
+        const unsigned char c = (unsigned char)name.p[i];
+        if (c < ' ' || c == 0x7f) {
+            at += snprintf(at, 7, "\\u%04x", c);
+        } else {
+            *at++ = (char)c;
+        }
+    }
+    *out = mc_slice_of(text, (size_t)(at - text));
+    return MC_OK;
+}
+
+static mc_status unsendable_texts(mc_arena *arena, const mc_header *header, mc_slice *body, mc_slice *details) {
+    const bool value = mc_header_name_sendable(header->name);
+    mc_slice name, told;
+    MC_TRY(readable(arena, header->name, &name));
+    MC_TRY(mc_arena_dup(arena, name, &told));
+    for (size_t i = 0; i < told.n; i++) { /* as in all details */
+        if (told.p[i] == ' ') {
+            ((char *)(uintptr_t)told.p)[i] = '_';
+        }
+    }
+    const mc_slice body_parts[] = {value ? MC_SLICE("invalid header value for: ") : MC_SLICE("invalid header name: "),
+                                   name};
+    const mc_slice details_parts[] = {MC_SLICE("filter_removed_required_request_headers{"),
+                                      value ? MC_SLICE("invalid_header_value_for:_")
+                                            : MC_SLICE("invalid_header_name:_"),
+                                      told,
+                                      {"}", 2}};
+    MC_TRY(mc_arena_concat(arena, body_parts, 2, body));
+    return mc_arena_concat(arena, details_parts, 4, details);
+}
+
+void mc_router_reply_unsendable(mc_router *r, const mc_header *header) {
     mc_slice body, details;
-    if (mc_arena_concat(arena, body_parts, 2, &body) != MC_OK ||
-        mc_arena_concat(arena, details_parts, 3, &details) != MC_OK) {
+    if (unsendable_texts(&r->stream->arena, header, &body, &details) != MC_OK) {
         mc_router_out_of_memory(r);
         return;
     }

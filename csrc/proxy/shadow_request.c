@@ -26,6 +26,7 @@ mc_status mc_shadow_copy(const mc_headers *from, mc_headers *to) {
 static mc_status set_host(const mc_mirror_policy *policy, mc_headers *request) {
     mc_slice host = mc_headers_get_known(request, MC_H_AUTHORITY), out;
     if (policy->host_rewrite_literal.n > 0) {
+        mc_headers_doubt(request, policy->host_rewrite_literal);
         return mc_headers_set_known_ref(request, MC_H_AUTHORITY, policy->host_rewrite_literal);
     }
     if (policy->keep_host || host.n == 0) {

@@ -102,13 +102,18 @@ static void give_request(mc_router *r, mc_try *t) {
 
 static void log_ready(mc_try *t);
 
-/* False: it could not be written, and the connection goes. */
+/* False: it could not be written: the connection goes, or the stream was answered. */
 static bool write_head(mc_try *t, bool end_stream) {
     mc_router *r = t->router;
     mc_stream *stream = r->stream;
     mc_conn *conn = mc_attempt_conn(&t->attempt);
+    const mc_header *unsendable;
     if (MC_UNLIKELY(r->terminates)) {
         return true;
+    }
+    if (MC_UNLIKELY(stream->request.unchecked) && (unsendable = mc_headers_unsendable(&stream->request)) != NULL) {
+        mc_router_reply_unsendable(r, unsendable);
+        return false;
     }
     if (MC_UNLIKELY(stream->span != NULL) && mc_tracing_inject(stream, t->span) != MC_OK) {
         mc_conn_abort(conn, MC_CLOSE_RESET);
@@ -164,6 +169,9 @@ static void write_passed(mc_try *t) {
             mc_try_write_end(t);
         }
     }
+    if (r->stream->finished || r->stream->local_reply) {
+        return;
+    }
     resume_body(r, t);
 }
 
@@ -171,7 +179,6 @@ static void write_passed(mc_try *t) {
 static void begin_request(mc_try *t) {
     mc_router *r = t->router;
     mc_stream *stream = r->stream;
-    const mc_header *unsendable;
     t->selected = true;
     MC_FACT(stream, ready, stream->facts, mc_attempt_conn(&t->attempt), r->terminates);
     if (MC_UNLIKELY(stream->hcm->access.on_upstream)) {
@@ -184,10 +191,6 @@ static void begin_request(mc_try *t) {
         t->attempt.framing = MC_H1_TUNNEL;
         mc_try_ready_timers(t);
         mc_try_accept_connect(t);
-        return;
-    }
-    if (MC_UNLIKELY(stream->request.unchecked) && (unsendable = mc_headers_unsendable(&stream->request)) != NULL) {
-        mc_router_reply_unsendable(r, unsendable->name);
         return;
     }
     if (MC_LIKELY(t->filters == NULL)) {

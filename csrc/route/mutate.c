@@ -54,7 +54,9 @@ static mc_status compile_header(mc_compile *c, const mc_value *header, mc_header
     }
     MC_TRY(check_name(name, "key", c->error));
     MC_TRY(mc_dup_lower(c->arena, name, &out->name));
-    return compile_value(c, header, out); /* raw_value is for what is no format: Envoy does not look at it here */
+    MC_TRY(compile_value(c, header, out)); /* raw_value is for what is no format: Envoy does not look at it here */
+    out->doubtful = !mc_header_name_sendable(out->name) || !mc_header_value_sendable(out->value);
+    return MC_OK;
 }
 
 static mc_status compile_addition(mc_compile *c, const mc_value *value, mc_header_addition *out) {
@@ -229,6 +231,7 @@ mc_status mc_header_mutations_apply(const mc_header_mutations *mutations, mc_hea
             if (pass == OVERWRITE) {
                 mc_headers_remove(headers, addition->name);
             }
+            headers->unchecked = headers->unchecked || addition->doubtful;
             MC_TRY(mc_headers_append(headers, mutations->kind, addition->name,
                                      values == NULL ? addition->value : values[i]));
         }

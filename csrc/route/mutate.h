@@ -22,6 +22,7 @@ typedef struct mc_header_addition {
     const mc_format *format; /* what the value is made with; NULL: it is `value` */
     mc_append_action action;
     bool keep_empty;
+    bool doubtful; /* the name, or the constant value, may be none */
 } mc_header_addition;
 
 struct mc_header_mutations {

@@ -110,8 +110,6 @@ mc_status mc_path_rewrite_headers(const mc_path_rewrite *rewrite, const mc_route
     if (!suppress_envoy_headers) {
         MC_TRY(mc_headers_set_known(headers, MC_H_X_ENVOY_ORIGINAL_PATH, old));
     }
-    if (MC_UNLIKELY(rewrite->format != NULL)) {
-        mc_headers_doubt(headers, new);
-    }
+    mc_headers_doubt(headers, new);
     return mc_headers_set_known_ref(headers, MC_H_PATH, new);
 }

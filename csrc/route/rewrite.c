@@ -63,6 +63,7 @@ mc_status mc_route_rewrite_host(const mc_route *route, mc_headers *headers, mc_s
             MC_TRY(mc_headers_append_value(headers, MC_H_X_FORWARDED_HOST, MC_SLICE(","), old));
         }
     }
+    mc_headers_doubt(headers, host);
     return mc_headers_set_known(headers, MC_H_AUTHORITY, host);
 }
 
@@ -100,6 +101,7 @@ static mc_status mutate(const mc_route_table *table, const levels *level, mc_hea
     }
     MC_TRY(mc_header_mutations_apply(level->weighted, headers, info));
     if (level->authority.n > 0) {
+        mc_headers_doubt(headers, level->authority);
         MC_TRY(mc_headers_set_known(headers, MC_H_AUTHORITY, level->authority));
     }
     MC_TRY(mc_header_mutations_apply(table->most_specific_wins ? level->outer : level->route, headers, info));
@@ -152,9 +154,6 @@ mc_status mc_route_finalize_request(const mc_route_table *table, const mc_route_
     }
     mc_slice host;
     MC_TRY(rewritten_host(rewrite, request, headers, &host));
-    if (MC_UNLIKELY(rewrite->host_format != NULL)) {
-        mc_headers_doubt(headers, host);
-    }
     MC_TRY(mc_route_rewrite_host(route, headers, host, suppress_envoy_headers));
     return mc_path_rewrite_headers(&rewrite->path, request, headers, suppress_envoy_headers);
 }

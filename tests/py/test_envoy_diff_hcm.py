@@ -840,6 +840,35 @@ ROUTED: dict[str, tuple[dict[str, str], list[str], str, list[bytes]]] = {
             request("GET /raw"),
         ],
     ),
+    "what no header may hold": (
+        {},
+        [
+            to("echo", action, f"{{prefix: /{path}}}")[0][:-1] + f", {more}}}"
+            for path, action, more in (
+                (
+                    "value",
+                    "timeout: 1s",
+                    r'request_headers_to_add: [{header: {key: x-r, value: "a\x01"}}]',
+                ),
+                ("name", "timeout: 1s", "request_headers_to_add: [{header: {key: x r, value: a}}]"),
+                (
+                    "odd",
+                    "timeout: 1s",
+                    r'request_headers_to_add: [{header: {key: "x\x01", value: a}}]',
+                ),
+                (
+                    "gone",
+                    "timeout: 1s",
+                    r'response_headers_to_add: [{header: {key: x-r, value: "a\x7f"}}]',
+                ),
+                ("host", r'host_rewrite_literal: "a\x01"', "name: host"),
+                ("path", r'prefix_rewrite: "/\x7f"', "name: path"),
+            )
+        ],
+        "",
+        [request(f"GET /{x}") for x in ("value", "name", "odd", "gone", "host", "path")]
+        + [request("POST /value", *GRPC)],
+    ),
     "direct locations": (
         {},
         [

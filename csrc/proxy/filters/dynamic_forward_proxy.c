@@ -37,6 +37,7 @@ static mc_status rewrite_host(mc_filter *filter, mc_headers *headers) {
         return MC_OK;
     }
     if (rewrite->literal.n > 0) {
+        mc_headers_doubt(headers, rewrite->literal);
         return mc_headers_set_known_ref(headers, MC_H_AUTHORITY, rewrite->literal);
     }
     const mc_slice value = mc_headers_get(headers, rewrite->header); /* of several the first: nobody vouches for it */

@@ -65,6 +65,7 @@ static mc_status change_query(const mutations *mutations, mc_filter *filter, mc_
         MC_TRY(change_parameter(&mutations->query[i], filter, &query));
     }
     MC_TRY(mc_query_write(&query, path, &path));
+    mc_headers_doubt(headers, path);
     return mc_headers_set_known_ref(headers, MC_H_PATH, path);
 }
 

@@ -87,10 +87,10 @@ static mc_status open_envelope(mc_filter *filter, mc_slice name, mc_slice text, 
     if (n <= 0) {
         return MC_OK;
     }
-    headers->unchecked = true;
     char *place = bytes + n;
     const long m = decode(first, place);
     *address = mc_slice_of(place, m < 0 ? 0 : (size_t)m);
+    mc_headers_doubt(headers, mc_slice_of(bytes, (size_t)n));
     return mc_headers_set(headers, name, mc_slice_of(bytes, (size_t)n));
 }
 

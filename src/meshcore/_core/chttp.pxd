@@ -33,6 +33,7 @@ cdef extern from "http/headers.h" nogil:
         mc_header *items
         uint32_t count
         uint32_t live
+        bint unchecked
     void mc_headers_init(mc_headers *headers, mc_arena *arena)
     mc_slice mc_header_name(mc_header_id id)
     mc_status mc_headers_add(mc_headers *headers, mc_slice name, mc_slice value)
