@@ -109,9 +109,7 @@ static bool is_not_of_h2c(void *headers, mc_slice token) {
     return classify(token) != MC_H1_OPTION_UPGRADE && classify(token) != MC_H1_OPTION_SETTINGS;
 }
 
-static bool is_no_upgrade(void *headers, mc_slice token) {
-    return classify(token) != MC_H1_OPTION_UPGRADE;
-}
+static bool is_no_upgrade(void *headers, mc_slice token) { return classify(token) != MC_H1_OPTION_UPGRADE; }
 
 /* H1-8 */
 mc_status mc_h1_sanitize_connection(mc_h1_parser *parser, mc_headers *headers, const mc_h1_options *found) {
