@@ -52,19 +52,18 @@ bool mc_flags_take(uint64_t *flags, uint64_t *order, unsigned *index) {
     return true;
 }
 
-size_t mc_flags_text(uint64_t flags, char *out, size_t n) {
+size_t mc_flags_text(uint64_t flags, char *out, size_t n) { return mc_flags_text_ordered(flags, 0, out, n); }
+
+size_t mc_flags_text_ordered(uint64_t flags, uint64_t order, char *out, size_t n) {
     size_t at = 0;
     if (n == 0) {
         return 0;
     }
-    out[0] = '\0';
-    for (unsigned i = 0; i < MC_FLAG_COUNT && at < n; i++) {
-        if (flags & ((uint64_t)1 << i)) {
-            at += (size_t)snprintf(out + at, n - at, "%s%.*s", at == 0 ? "" : ",", MC_SLICE_ARG(mc_flag_name(i)));
-        }
-    }
     if (flags == 0) {
         at = (size_t)snprintf(out, n, "-");
+    }
+    for (unsigned i; at < n && mc_flags_take(&flags, &order, &i);) {
+        at += (size_t)snprintf(out + at, n - at, "%s%.*s", at == 0 ? "" : ",", MC_SLICE_ARG(mc_flag_name(i)));
     }
     return at < n ? at : n - 1;
 }

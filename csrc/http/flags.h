@@ -54,6 +54,7 @@ bool mc_flags_take(uint64_t *flags, uint64_t *order, unsigned *index);
 
 /* Short names joined by ',', or "-"; NUL-terminated, cut at n. Returns the length. */
 size_t mc_flags_text(uint64_t flags, char *out, size_t n);
+size_t mc_flags_text_ordered(uint64_t flags, uint64_t order, char *out, size_t n);
 mc_slice mc_flag_name(unsigned index);
 mc_slice mc_flag_long_name(unsigned index);
 /* The flag of a short name ("UH") as a bit; 0: there is none. */

@@ -57,12 +57,12 @@ static void put_escaped(char *out, size_t *n, mc_slice text) {
     }
 }
 
-static mc_status quote_details(const mc_proxy_status_rules *rules, uint64_t flags, mc_slice details,
-                               mc_slice termination, mc_arena *arena, mc_slice *out) {
+static mc_status quote_details(const mc_proxy_status_rules *rules, uint64_t flags, uint64_t flag_order,
+                               mc_slice details, mc_slice termination, mc_arena *arena, mc_slice *out) {
     char names[256];
+    const size_t length = mc_flags_text_ordered(flags, flag_order, names, sizeof names);
     mc_slice parts[] = {details, rules->remove_termination_details ? MC_SLICE_NONE : termination,
-                        rules->remove_response_flags ? MC_SLICE_NONE
-                                                     : mc_slice_of(names, mc_flags_text(flags, names, sizeof names))};
+                        rules->remove_response_flags ? MC_SLICE_NONE : mc_slice_of(names, length)};
     char *text = mc_arena_bytes(arena, 2 * (parts[0].n + parts[1].n + parts[2].n) + 4);
     size_t n = 0;
     if (text == NULL) {
@@ -78,8 +78,8 @@ static mc_status quote_details(const mc_proxy_status_rules *rules, uint64_t flag
     return MC_OK;
 }
 
-mc_status mc_proxy_status_apply(const mc_proxy_status_rules *rules, uint64_t flags, mc_slice details,
-                                mc_slice termination_details, mc_headers *headers) {
+mc_status mc_proxy_status_apply(const mc_proxy_status_rules *rules, uint64_t flags, uint64_t flag_order,
+                                mc_slice details, mc_slice termination_details, mc_headers *headers) {
     size_t i = 0;
     while (i < sizeof errors / sizeof errors[0] && (flags & (uint64_t)1 << errors[i].flag) == 0) {
         i++;
@@ -90,7 +90,7 @@ mc_status mc_proxy_status_apply(const mc_proxy_status_rules *rules, uint64_t fla
     mc_slice quoted = MC_SLICE_NONE, text;
     const bool detailed = !rules->remove_details && details.n > 0;
     if (detailed) {
-        MC_TRY(quote_details(rules, flags, details, termination_details, headers->arena, &quoted));
+        MC_TRY(quote_details(rules, flags, flag_order, details, termination_details, headers->arena, &quoted));
     }
     mc_slice parts[] = {rules->name,
                         MC_SLICE("; error="),

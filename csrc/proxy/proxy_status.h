@@ -15,7 +15,7 @@ MC_MUST_CHECK mc_status mc_proxy_status_rules_read(mc_arena *arena, const mc_val
                                                    mc_slice server_name, const mc_proxy_status_rules **out,
                                                    mc_error *error);
 /* Appends the header, and replaces :status when so configured; nothing when `flags` tell of no error. */
-MC_MUST_CHECK mc_status mc_proxy_status_apply(const mc_proxy_status_rules *rules, uint64_t flags, mc_slice details,
-                                              mc_slice termination_details, mc_headers *headers);
+MC_MUST_CHECK mc_status mc_proxy_status_apply(const mc_proxy_status_rules *rules, uint64_t flags, uint64_t flag_order,
+                                              mc_slice details, mc_slice termination_details, mc_headers *headers);
 
 #endif

@@ -414,6 +414,7 @@ bool mc_sanitize_request(mc_stream *stream, const mc_address *peer, const mc_add
     *reply = (mc_reply){0};
     if (stream->request.repeated) {
         TRY(mc_headers_join(&stream->request, MC_HEADERS_OF_REQUEST));
+        stream->grpc_request = mc_grpc_request(&stream->request);
     }
     if (MC_UNLIKELY(stream->refusal != NULL)) {
         return codec_refuses(stream, reply);
@@ -479,8 +480,8 @@ mc_status mc_sanitize_response(mc_stream *stream) { /* HC-35 */
         status = mc_headers_append_value(headers, MC_H_VIA, MC_SLICE(", "), hcm->via);
     }
     if (status == MC_OK && hcm->proxy_status != NULL) {
-        status = mc_proxy_status_apply(hcm->proxy_status, stream->flags, mc_slice_cstr(stream->details), MC_SLICE_NONE,
-                                       headers);
+        status = mc_proxy_status_apply(hcm->proxy_status, stream->flags, stream->flag_order,
+                                       mc_slice_cstr(stream->details), MC_SLICE_NONE, headers);
     }
     if (upgraded || (MC_UNLIKELY(stream->connect) && stream->status == 200)) {
         return status; /* what follows is no HTTP */

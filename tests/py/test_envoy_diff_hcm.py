@@ -825,6 +825,16 @@ ROUTED: dict[str, tuple[dict[str, str], list[str], str, list[bytes]]] = {
             )
         ],
     ),
+    "flags of what was tried": (
+        {"proxy_status_config": "{}"},
+        to("raw", "retry_policy: {retry_on: '5xx,reset', num_retries: 1}"),
+        "",
+        [
+            request("GET /raw/bad"),
+            # Two lines of a type are one value, which is not that of gRPC.
+            request("POST /raw/bad", *GRPC, "Content-Type: application/grpc+a"),
+        ],
+    ),
     "connect refused": ({}, to("raw", "timeout: 1s", "{connect_matcher: {}}"), "", [CONNECT]),
     "connect": (
         {"upgrade_configs": "[{upgrade_type: CONNECT}]", "strip_any_host_port": "true"},
@@ -901,6 +911,7 @@ ROUTED: dict[str, tuple[dict[str, str], list[str], str, list[bytes]]] = {
 }
 
 ANSWERS = {
+    "/raw/bad": b"nonsense\r\n\r\n",
     "/raw": b"HTTP/1.1 200 Fine\r\nServer: theirs\r\nX-mIx: 1\r\nContent-Length: 2\r\n\r\nok",
     "/raw/chunked": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
     "/raw/trailers": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
