@@ -300,3 +300,14 @@ def test_responses(both: Both) -> None:
             if statuses[0] != 502 or statuses[1] not in (200, 2000):
                 wrong.append((STRICTER_RESPONSES[key], *statuses, explained(key)))
         assert wrong == []
+
+
+def test_chunks_that_come_together(both: Both) -> None:
+    """difference: joined-chunks."""
+    data = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhe\r\n3\r\nllo\r\n" + LAST
+    with Upstream(raw(data)) as origin:
+        for server, first in zip(both(CONFIG, origin=origin.port), (b"he", b"hello"), strict=True):
+            with Connection(server.port) as connection:
+                connection.send(get())
+                assert connection.head().status == 200
+                assert connection.chunk() == first
