@@ -6,7 +6,14 @@ bool mc_grpc_content_type(mc_slice type) {
 }
 
 bool mc_grpc_request(const mc_headers *headers) {
-    return mc_grpc_content_type(mc_headers_get_known(headers, MC_H_CONTENT_TYPE)) && mc_headers_has(headers, MC_H_PATH);
+    const mc_slice type = mc_headers_get_known(headers, MC_H_CONTENT_TYPE);
+    if (!mc_grpc_content_type(type) || !mc_headers_has(headers, MC_H_PATH)) {
+        return false;
+    }
+    /* Two lines are one with a comma, joined already or not, and "application/grpc," is no such type. */
+    uint32_t at = headers->first[MC_H_CONTENT_TYPE];
+    return !headers->repeated || mc_slice_find(type, '+') < type.n ||
+           mc_headers_next(headers, MC_SLICE("content-type"), &at) == NULL;
 }
 
 unsigned mc_grpc_from_http(uint16_t status) {

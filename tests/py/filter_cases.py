@@ -569,7 +569,14 @@ def rbac() -> list[Case]:
         Case(  # has no path, so that it is no gRPC, whatever it says
             "rbac_connect",
             [http_filter("rbac", kind, rules={})],
-            [ask("CONNECT localhost:80", content_type="application/grpc")],
+            [
+                ask("CONNECT localhost:80", content_type="application/grpc"),
+                *(  # nor are two types one
+                    Request("GET /", [("content-type", one), ("content-type", two)])
+                    for one in ("application/grpc", "application/grpc+proto", "x")
+                    for two in ("application/grpc", "x")
+                ),
+            ],
             [{"match": {"connect_matcher": {}}, "route": {"cluster": "up"}}],
             manager={"upgrade_configs": [{"upgrade_type": "CONNECT"}]},
         ),
