@@ -4,12 +4,12 @@
 static bool is_digit(char c) { return c >= '0' && c <= '9'; }
 static bool is_alpha(char c) { return (c | 0x20) >= 'a' && (c | 0x20) <= 'z'; }
 
-/* Classes of characters; letters and digits belong to the first two. */
-enum { AUTHORITY = 1, REFERENCE = 2, ENDS_AUTHORITY = 4 };
+/* Classes of characters; letters and digits belong to all but the third. */
+enum { AUTHORITY = 1, REFERENCE = 2, ENDS_AUTHORITY = 4, HOST = 8 };
 
-static const unsigned char classes[256] = {['0' ... '9'] = 3,
-                                           ['A' ... 'Z'] = 3,
-                                           ['a' ... 'z'] = 3,
+static const unsigned char classes[256] = {['0' ... '9'] = 11,
+                                           ['A' ... 'Z'] = 11,
+                                           ['a' ... 'z'] = 11,
                                            ['!'] = 3,
                                            ['$'] = 3,
                                            ['%'] = 3,
@@ -20,8 +20,8 @@ static const unsigned char classes[256] = {['0' ... '9'] = 3,
                                            ['*'] = 3,
                                            ['+'] = 3,
                                            [','] = 3,
-                                           ['-'] = 3,
-                                           ['.'] = 3,
+                                           ['-'] = 11,
+                                           ['.'] = 11,
                                            [':'] = 3,
                                            [';'] = 3,
                                            ['='] = 3,
@@ -56,15 +56,20 @@ size_t mc_uri_scheme_length(mc_slice url) {
 
 /* The host of a URL may hold less than that of Host: names of letters, digits, '.' and '-', and addresses in brackets. */
 static bool host_plain(mc_slice authority) {
-    const bool bracketed = authority.n > 0 && authority.p[0] == '[';
-    for (size_t i = bracketed; i < authority.n && authority.p[i] != (bracketed ? ']' : ':'); i++) {
-        const char c = authority.p[i];
-        if (!is_digit(c) && c != '.' &&
-            (bracketed ? c != ':' && strchr("abcdefABCDEF", c) == NULL : !is_alpha(c) && c != '-')) {
-            return false;
+    if (authority.n > 0 && authority.p[0] == '[') {
+        for (size_t i = 1; i < authority.n && authority.p[i] != ']'; i++) {
+            const char c = authority.p[i];
+            if (!is_digit(c) && c != '.' && c != ':' && strchr("abcdefABCDEF", c) == NULL) {
+                return false;
+            }
         }
+        return true;
     }
-    return true;
+    size_t n = 0;
+    while (n < authority.n && is_in(authority.p[n], HOST)) {
+        n++;
+    }
+    return n == authority.n || authority.p[n] == ':';
 }
 
 bool mc_uri_authority_sound(mc_slice authority, bool need_port) {
