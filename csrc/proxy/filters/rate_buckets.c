@@ -27,7 +27,7 @@ mc_status mc_rate_bucket_read(mc_filter_compile *c, const mc_value *value, mc_ra
     if (fill->tokens_per_fill == 0) {
         return mc_error_set(c->error, MC_EINVAL, "tokens_per_fill", "must be greater than 0");
     }
-    if (fill->max_tokens == 0) { /* holds nothing, however it is filled */
+    if (fill->max_tokens == 0 && fill->fill_ms < MIN_FILL_MS) { /* holds nothing, however it is filled */
         fill->fill_ms = MIN_FILL_MS;
     }
     if (fill->fill_ms < MIN_FILL_MS) {
