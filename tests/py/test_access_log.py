@@ -437,7 +437,10 @@ def test_both_places_of_the_options_are_refused(tmp_path, older):
 @pytest.mark.parametrize(
     ("log", "path"),
     [
-        (log_to("/tmp/x", "%NOPE%"), "typed_config.log_format.text_format_source"),
+        (
+            log_to("/tmp/x", "%NOPE%"),
+            "typed_config.log_format.text_format_source.inline_string",
+        ),
         (log_to("/nowhere/at/all", "x"), "typed_config.path"),
         (log_to("/dev/null", "x", filter={}), "filter"),
         (

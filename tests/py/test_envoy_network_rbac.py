@@ -11,7 +11,7 @@ import peers
 import pytest
 from clients import Connection
 from filter_cases import Case, Tree
-from test_envoy_diff_filters import bootstrap, obey
+from test_envoy_diff_filters import bootstrap, obey, page
 from test_envoy_diff_filters import stats as stats_of
 from upstreams import Upstream
 
@@ -177,8 +177,10 @@ def test_as_envoy() -> None:
         config = guarded(bootstrap(cases, ports, upstream.port), guards)
         for start in (peers.meshcore, peers.envoy):
             with start(config) as server:
+                talks = {case.name: talk(ports[case.name]) for case in cases}
+                lines = page(server)
                 found.append(
-                    {case.name: (talk(ports[case.name]), stats_of(server, case)) for case in cases}
+                    {case.name: (talks[case.name], stats_of(lines, case)) for case in cases}
                 )
     ours, theirs = found
     assert ours == theirs
