@@ -9,6 +9,7 @@
  *   internal_redirect.c  following a redirect instead of passing it on
  *   shadow.c             copies of requests to other clusters, and how they fare
  *   shadow_request.c     what such a copy says
+ *   shadow_log.c         what the upstream log tells of it
  *
  * A router lives in its stream's arena. It holds its upstream until it closes. Any call that may answer or reset the stream may
  * close it, so its caller looks at stream->finished before it goes on. */

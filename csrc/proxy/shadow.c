@@ -4,6 +4,7 @@
  * request is whole outlives the stream. */
 #include "proxy/forward.h"
 #include "proxy/router_internal.h"
+#include "proxy/shadow_log.h"
 
 typedef struct mc_shadow {
     mc_attempt attempt;
@@ -33,9 +34,20 @@ typedef struct mc_shadow {
     bool codeless;        /* in those of the cluster itself by their number alone (RF-45) */
     uint64_t flags;       /* why there was no response */
     mc_shadow_span *span; /* NULL: none */
+    mc_shadow_log *log;   /* NULL: none */
+    mc_timer logging;     /* of what lasts */
+    uint64_t broken;      /* response flags of how its connection failed it */
 } mc_shadow;
 
 #define S_COUNT(s, name) mc_counter_inc((s)->proxy->slab, (s)->upstream->cluster->stats.name)
+
+/* S_FACT(s, sent, s->log->facts, data.n, framing) */
+#define S_FACT(s, what, ...)                                                                                           \
+    do {                                                                                                               \
+        if (MC_UNLIKELY((s)->log != NULL)) {                                                                           \
+            mc_facts_note_##what(__VA_ARGS__);                                                                         \
+        }                                                                                                              \
+    } while (0)
 
 /* --- the end --------------------------------------------------------------------------------------------------------- */
 
@@ -88,6 +100,31 @@ static void finish_span(mc_shadow *s) {
     mc_tracing_finish_shadow(s->span, s->proxy, &end);
 }
 
+/* As it tells of a try: why it was given up is the request's own, and stands elsewhere. */
+static mc_span_end try_of(const mc_shadow *s) {
+    return (mc_span_end){
+        .headers = s->status == 0 ? NULL : &s->response,
+        .trailers = s->response_trailers,
+        .flags = s->broken,
+        .status = s->status,
+    };
+}
+
+static void finish_log(mc_shadow *s) {
+    const mc_span_end how = try_of(s);
+    mc_timer_cancel(s->proxy->loop, &s->logging);
+    mc_facts_note_progress(s->log->facts, &s->attempt);
+    mc_shadow_log_end(s->log, &how);
+    s->log = NULL;
+}
+
+static void log_fired(mc_timer *timer) {
+    mc_shadow *s = MC_CONTAINER(timer, mc_shadow, logging);
+    const mc_span_end how = try_of(s);
+    mc_shadow_log_emit(s->log, MC_LOG_UPSTREAM_PERIODIC, &how);
+    mc_timer_arm(s->proxy->loop, &s->logging, mc_shadow_log_interval(s->log));
+}
+
 static void finish(mc_shadow *s) {
     if (s->over) {
         return;
@@ -95,6 +132,9 @@ static void finish(mc_shadow *s) {
     s->over = true;
     if (MC_UNLIKELY(s->span != NULL)) {
         finish_span(s);
+    }
+    if (MC_UNLIKELY(s->log != NULL)) {
+        finish_log(s);
     }
     leave_router(s);
     mc_name_wait_cancel(&s->seek.wait);
@@ -161,9 +201,13 @@ static void failed(mc_shadow *s, mc_reset_reason reason) {
     if (s->grpc_deferred) {
         mc_counter_inc(s->proxy->slab, s->host->stats.rq_error);
     }
+    s->broken = mc_router_reset_flag(reason);
+    if (MC_UNLIKELY(s->log != NULL)) {
+        s->log->failure = mc_router_connect_text(s->attempt.connect_error);
+    }
     if (s->status == 0) {
         charge(s, reason == MC_RESET_PROTOCOL_ERROR ? 502 : 503);
-        s->flags |= mc_router_reset_flag(reason);
+        s->flags |= s->broken;
     }
     finish(s);
 }
@@ -193,29 +237,51 @@ static void duration_over(mc_timer *timer) {
 
 /* --- writing ---------------------------------------------------------------------------------------------------------- */
 
+static void write(mc_shadow *s, mc_slice data) {
+    const size_t framing = mc_attempt_write(&s->attempt, data);
+    S_FACT(s, sent, s->log->facts, data.n, framing);
+}
+
+static void write_end(mc_shadow *s) {
+    const size_t n = mc_attempt_write_end(&s->attempt, s->trailers);
+    S_FACT(s, sent, s->log->facts, 0, n);
+    S_FACT(s, sent_all, s->log->facts);
+}
+
 static void write_body(mc_shadow *s) {
     s->ready = true;
     for (const mc_chunk *chunk = s->body.head; chunk != NULL; chunk = chunk->next) {
-        mc_attempt_write(&s->attempt, mc_slice_of(chunk->data + chunk->begin, chunk->end - chunk->begin));
+        write(s, mc_slice_of(chunk->data + chunk->begin, chunk->end - chunk->begin));
     }
     mc_net_retire(s->proxy->net, &s->body);
     if (s->whole) {
-        mc_attempt_write_end(&s->attempt, s->trailers);
+        write_end(s);
     } else {
         resume_client(s);
     }
 }
 
+static void log_ready(mc_shadow *s) {
+    const mc_span_end how = try_of(s);
+    mc_facts_note_ready(s->log->facts, mc_attempt_conn(&s->attempt), false);
+    mc_shadow_log_ready(s->log, &how);
+}
+
 static void write_request(mc_shadow *s) {
     const uint64_t limit = s->upstream->cluster->max_stream_duration_ms;
     s->selected = true;
+    if (MC_UNLIKELY(s->log != NULL)) {
+        log_ready(s);
+    }
     mc_upstream_report(s->upstream, s->host, MC_OUTLIER_CONNECT_SUCCESS, 0);
     if (MC_UNLIKELY(limit != 0)) {
         mc_timer_arm(s->proxy->loop, &s->duration, limit);
     }
-    if (mc_attempt_write_head(&s->attempt, &s->request, s->headers_only, s->upgrade).n == 0) {
+    const mc_slice head = mc_attempt_write_head(&s->attempt, &s->request, s->headers_only, s->upgrade);
+    if (head.n == 0) {
         return;
     }
+    S_FACT(s, sent_head, s->log->facts, head);
     if (MC_LIKELY(!s->websocket)) {
         write_body(s);
     }
@@ -226,7 +292,12 @@ static void write_request(mc_shadow *s) {
 static mc_shadow *shadow_of(mc_attempt *attempt) { return MC_CONTAINER(attempt, mc_shadow, attempt); }
 
 static void on_ready(mc_attempt *attempt) { write_request(shadow_of(attempt)); }
-static void on_failure(mc_attempt *attempt, mc_reset_reason reason) { failed(shadow_of(attempt), reason); }
+
+static void on_failure(mc_attempt *attempt, mc_reset_reason reason) {
+    mc_shadow *s = shadow_of(attempt);
+    S_FACT(s, failed, s->log->facts);
+    failed(s, reason);
+}
 
 static mc_headers *on_begin(mc_attempt *attempt) {
     mc_shadow *s = shadow_of(attempt);
@@ -236,8 +307,12 @@ static mc_headers *on_begin(mc_attempt *attempt) {
 
 static mc_status on_headers(mc_attempt *attempt, const mc_h1_head *head) {
     mc_shadow *s = shadow_of(attempt);
+    S_FACT(s, answered, s->log->facts, &s->response, attempt);
     if (head->status < 200 && head->status != 101) {
         return MC_OK;
+    }
+    if (MC_UNLIKELY(s->log != NULL)) {
+        s->log->first_us = mc_loop_now_us(s->proxy->loop);
     }
     if (head->status == 101 && !s->upgrade) { /* nobody asked for another protocol */
         return MC_EPROTO;
@@ -264,7 +339,11 @@ static mc_status on_headers(mc_attempt *attempt, const mc_h1_head *head) {
     return MC_OK;
 }
 
-static mc_status on_body(mc_attempt *attempt, mc_slice data) { return MC_OK; }
+static mc_status on_body(mc_attempt *attempt, mc_slice data) {
+    S_FACT(shadow_of(attempt), body, shadow_of(attempt)->log->facts, data.n, attempt);
+    return MC_OK;
+}
+
 static mc_status on_trailers(mc_attempt *attempt, mc_headers *trailers) {
     shadow_of(attempt)->response_trailers = trailers;
     return MC_OK;
@@ -272,6 +351,7 @@ static mc_status on_trailers(mc_attempt *attempt, mc_headers *trailers) {
 
 static void on_complete(mc_attempt *attempt) {
     mc_shadow *s = shadow_of(attempt);
+    S_FACT(s, received, s->log->facts);
     charge_time(s);
     if (s->grpc_deferred) {
         s->grpc_deferred = false;
@@ -338,6 +418,7 @@ static void make(mc_router *r, const mc_mirror_policy *policy) {
     s->websocket = r->websocket;
     s->timeout.fire = timed_out;
     s->duration.fire = duration_over;
+    s->logging.fire = log_fired;
     s->grpc = r->grpc;
     s->codeless = r->grpc && r->options->suppress_grpc_failure_codes;
     s->freeing.run = free_shadow;
@@ -352,6 +433,7 @@ static void make(mc_router *r, const mc_mirror_policy *policy) {
     if (MC_UNLIKELY(r->stream->span != NULL)) {
         s->span = mc_tracing_spawn_shadow(r->stream, &s->request, upstream->cluster->name, policy->trace_sampled);
     }
+    s->log = mc_shadow_log_new(r->stream, &s->request, upstream->cluster);
     mc_upstream_hold(upstream);
     mc_shadow **at = &r->shadows;
     while (*at != NULL) {
@@ -405,16 +487,30 @@ static void no_host(mc_shadow *s) {
     finish(s);
 }
 
+static void begin_log(mc_shadow *s) {
+    const uint64_t interval = mc_shadow_log_interval(s->log);
+    mc_shadow_log_try(s->log, s->host);
+    if (interval != 0) {
+        mc_timer_arm(s->proxy->loop, &s->logging, interval);
+    }
+}
+
 static void go_to(mc_shadow *s, mc_host *host) {
     mc_pool *pool;
     s->host = mc_host_ref(host);
     mc_status status = mc_upstream_pool(s->upstream, host, MC_PRIORITY_DEFAULT, &pool);
     if (status == MC_OK) {
+        if (MC_UNLIKELY(s->log != NULL)) {
+            begin_log(s);
+        }
         status = mc_pool_start(pool, &s->attempt);
     }
     if (status == MC_OK) {
         write_request(s);
     } else if (status != MC_AGAIN) {
+        if (MC_UNLIKELY(s->log != NULL) && s->log->tried) {
+            mc_facts_note_failed(s->log->facts);
+        }
         failed(s, status == MC_ELIMIT ? MC_RESET_OVERFLOW : MC_RESET_LOCAL_CONNECTION_FAILURE);
     }
 }
@@ -499,7 +595,7 @@ void mc_shadows_data(mc_router *r, mc_slice data) {
     for (mc_shadow *s = r->shadows, *next; s != NULL; s = next) {
         next = s->next;
         if (s->ready) {
-            mc_attempt_write(&s->attempt, data);
+            write(s, data);
         } else if (mc_buffer_append(&s->body, data) != MC_OK) {
             mc_attempt_cancel(&s->attempt);
             finish(s);
@@ -520,7 +616,7 @@ void mc_shadows_end(mc_router *r) {
         }
         request_whole(s);
         if (s->ready) {
-            mc_attempt_write_end(&s->attempt, s->trailers);
+            write_end(s);
         }
     }
 }

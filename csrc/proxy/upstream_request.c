@@ -248,7 +248,11 @@ static void finish_span(mc_try *t) {
 }
 
 static void log_try(mc_try *t, mc_log_type type) {
-    const mc_span_end end = end_of(t);
+    mc_span_end end = end_of(t);
+    if (MC_UNLIKELY(t->router->websocket) && end.status < 400 && end.status != 101) { /* no answer to a handshake */
+        end.headers = NULL;
+        end.status = 0;
+    }
     mc_stream_emit_upstream_log(t->router->stream, type, &end);
 }
 
@@ -453,11 +457,10 @@ void mc_try_start(mc_router *r) {
     }
     if (status == MC_OK) {
         begin_request(t);
-    } else if (status == MC_ELIMIT) {
-        t->selected = t->attempt.refused;
-        mc_try_failed(t, MC_RESET_OVERFLOW);
     } else if (status != MC_AGAIN) {
-        t->selected = true;
-        mc_try_failed(t, MC_RESET_LOCAL_CONNECTION_FAILURE);
+        const bool full = status == MC_ELIMIT;
+        MC_FACT(stream, failed, stream->facts);
+        t->selected = !full || t->attempt.refused;
+        mc_try_failed(t, full ? MC_RESET_OVERFLOW : MC_RESET_LOCAL_CONNECTION_FAILURE);
     }
 }

@@ -373,6 +373,66 @@ def test_every_operator_in_every_kind_of_record(
     assert not wrong, f"{len(wrong)} differ\n" + "\n".join(wrong)
 
 
+# Records that the router writes of a copy that goes there.
+MIRRORS = {"echo": 2, "trailing": 2, "stalled": 2, "resetting": 2, "refused": 1}
+MIRRORS |= {"nowhere": 0, "full": 1}
+
+
+def mirrored_requests(name: str) -> Iterator[bytes]:
+    yield f"GET /to-{name}?a=1 HTTP/1.1\r\nHost: a.com\r\nX-Long: abcdef\r\n\r\n".encode()
+    head = f"POST /to-{name} HTTP/1.1\r\nHost: a.com\r\nTransfer-Encoding: chunked\r\n\r\n"
+    yield f"{head}3\r\nabc\r\n0\r\nx-t: 1\r\n\r\n".encode()
+
+
+def mirroring_config() -> str:
+    text = config([file_log("requests", json_format=formats())])
+    made = json.loads(re.sub(r":\s*(\$\w+)", r': "\1"', text))
+    manager = made["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]
+    typed = manager["typed_config"]
+    typed["http_filters"][0]["typed_config"] |= {
+        "upstream_log": [file_log("tries", json_format=formats())],
+        "upstream_log_options": {"flush_upstream_log_on_upstream_stream": True},
+    }
+    clusters = made["static_resources"]["clusters"]
+    full = {**clusters[0], "name": "full"}
+    full["circuit_breakers"] = {"thresholds": [{"max_requests": 0}]}
+    clusters += [full, {"name": "nowhere", "type": "STATIC"}]
+    for name in MIRRORS:
+        mirror: dict[str, Any] = {"cluster": "echo", "timeout": "0.4s"}
+        mirror["request_mirror_policies"] = [{"cluster": name}]
+        typed["route_config"]["virtual_hosts"][0]["routes"].insert(
+            0, route(f"/to-{name}", route=mirror)
+        )
+    return re.sub(r'"(\$\w+)"', r"\1", json.dumps(made))
+
+
+def records_of_copies(server: peers.Server) -> list[str]:
+    """As lines; each copy's before the next one's."""
+    out: list[str] = []
+    seen = 0
+    for name, count in MIRRORS.items():
+        for data in mirrored_requests(name):
+            with Connection(server.port) as connection:
+                connection.send(data)
+                assert connection.reply(data.split(b" ", 1)[0].decode()).status == 200
+            new = lines_of(server.directory / "tries", seen + count + 2)[seen:]
+            seen += len(new)
+            out += [line for line in new if "a.com-shadow" in line]
+    return out
+
+
+def test_records_of_mirrored_requests(
+    both_logging: Callable[[str], list[peers.Server]], ports: dict[str, int]
+) -> None:
+    both = both_logging(mirroring_config())
+    mine, yours = map(records_of_copies, both)
+    assert len(mine) == len(yours) == 2 * sum(MIRRORS.values())
+    wrong = []
+    for index, pair in enumerate(zip(mine, yours, strict=True)):
+        wrong += differences(f"copies[{index}]", *pair, "tries", ports, both)
+    assert not wrong, f"{len(wrong)} differ\n" + "\n".join(wrong)
+
+
 async def bytes_back(exchange: Exchange) -> None:
     """A tunnel that returns what it gets."""
     exchange.body_read = True
