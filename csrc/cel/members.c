@@ -104,6 +104,21 @@ static mc_cel get_header(const mc_headers *headers, mc_slice name, mc_cel_contex
     return value.p == NULL ? MC_CEL_FAILED : mc_cel_string(value);
 }
 
+static const mc_value *plain_form(const mc_value *state, mc_slice key, mc_cel_context *ctx) {
+    mc_slice name, parts[] = {key, MC_FORM_PLAIN};
+    ctx->failed = ctx->failed || mc_arena_concat(ctx->arena, parts, 2, &name) != MC_OK;
+    return ctx->failed ? NULL : mc_value_find(state, name);
+}
+
+static mc_cel joined_bytes(const mc_value *list, mc_cel_context *ctx) {
+    mc_slice text = MC_SLICE_NONE;
+    for (size_t i = 0; i < list->count; i++) {
+        mc_slice parts[] = {text, i == 0 ? MC_SLICE_NONE : MC_SLICE(","), list->items[i].string};
+        ctx->failed = ctx->failed || mc_arena_concat(ctx->arena, parts, 3, &text) != MC_OK;
+    }
+    return mc_cel_bytes(text);
+}
+
 /* An object with fields is a map of them, anything else its text as bytes. */
 static mc_cel get_state(const mc_value *state, mc_slice key, mc_cel_context *ctx) {
     const mc_value *object = mc_value_find(state, key);
@@ -111,7 +126,8 @@ static mc_cel get_state(const mc_value *state, mc_slice key, mc_cel_context *ctx
         return MC_CEL_FAILED;
     }
     if (object->kind == MC_OBJECT) {
-        return mc_cel_from_json(object);
+        const mc_value *plain = plain_form(state, key, ctx);
+        return plain == NULL ? mc_cel_from_json(object) : joined_bytes(plain, ctx);
     }
     if (object->kind == MC_STRING) {
         return mc_cel_bytes(object->string);

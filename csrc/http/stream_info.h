@@ -83,7 +83,8 @@ typedef struct mc_stream_info {
     const mc_value *dynamic_metadata, *route_metadata, *cluster_metadata, *upstream_metadata, *virtual_host_metadata;
     const mc_value *listener_metadata, *filter_chain_metadata;
     /* A state that is a message stands here as JSON has it in JSON; what it is in plain text stands beside it under its key and
-     * MC_FORM_TEXT, and the texts that its plain form joins with commas under MC_FORM_PLAIN. */
+     * MC_FORM_TEXT, and the texts that its plain form joins with commas under MC_FORM_PLAIN. One with a plain form has no
+     * fields for a format's FIELD or for CEL. */
     const mc_value *filter_state, *upstream_filter_state;
     const mc_value *node;              /* of the bootstrap */
     const mc_value *upstream_locality; /* of the chosen host: region, zone, sub_zone */

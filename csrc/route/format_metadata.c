@@ -106,7 +106,7 @@ MC_FORMAT_PARSER(mc_format_parse_filter_state) {
     mc_slices parts;
     MC_TRY(split(arena, argument, &parts));
     mc_slice kind = parts.count > 1 ? parts.items[1] : MC_SLICE_NONE;
-    op->second = parts.count > 2 ? parts.items[2] : MC_SLICE_NONE;
+    op->path = parts.count > 2 ? (mc_slices){parts.items + 2, 1} : (mc_slices){0};
     op->text = parts.items[0];
     if (op->text.n == 0) {
         return mc_error_set(error, MC_EINVAL, "", "%%%s%% requires a key", op->command->name);
@@ -116,12 +116,12 @@ MC_FORMAT_PARSER(mc_format_parse_filter_state) {
         return mc_error_set(error, MC_EINVAL, "", "%%%s%% option '%.*s' is not one of PLAIN, TYPED, FIELD",
                             op->command->name, MC_SLICE_ARG(kind));
     }
-    if ((op->mode == FIELD) != (op->second.n > 0)) {
+    if ((op->mode == FIELD) != (op->path.count > 0 && op->path.items[0].n > 0)) {
         return mc_error_set(error, MC_EINVAL, "", "%%%s%%: FIELD, and only FIELD, goes with a field's name",
                             op->command->name);
     }
-    mc_slice form[] = {op->text, op->mode == PLAIN ? MC_FORM_PLAIN : MC_FORM_TEXT};
-    return op->mode == FIELD ? MC_OK : mc_arena_concat(arena, form, 2, &op->second);
+    mc_slice form[] = {op->text, op->mode == TYPED ? MC_FORM_TEXT : MC_FORM_PLAIN};
+    return mc_arena_concat(arena, form, 2, &op->second);
 }
 
 static mc_format_result join(const mc_value *list, mc_text *out) {
@@ -137,10 +137,10 @@ MC_FORMAT_EVAL(mc_format_eval_filter_state) {
     if (value == NULL || value->kind == MC_NULL) {
         return MC_FORMAT_NOTHING;
     }
-    if (op->mode == FIELD) {
-        return walk(value, (mc_slices){&op->second, 1});
-    }
     const mc_value *form = field(states, op->second);
+    if (op->mode == FIELD) {
+        return form == NULL ? walk(value, op->path) : MC_FORMAT_NOTHING;
+    }
     if (op->mode == PLAIN && form != NULL) {
         return join(form, out);
     }

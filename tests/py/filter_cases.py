@@ -860,7 +860,12 @@ def grpc_stats() -> list[Case]:
         Case(
             "grpc_state",
             [
-                show_back(typed=f"%FILTER_STATE({state})%", plain=f"%FILTER_STATE({state}:PLAIN)%"),
+                show_back(
+                    typed=f"%FILTER_STATE({state})%",
+                    plain=f"%FILTER_STATE({state}:PLAIN)%",
+                    field=f"[%FILTER_STATE({state}:FIELD:request_message_count)%]",
+                    cel=f"[%CEL(filter_state['{state}'])%]",
+                ),
                 http_filter("g", kind, emit_filter_state=True),
             ],
             requests,
