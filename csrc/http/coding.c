@@ -60,6 +60,12 @@ static uint32_t forbidden(mc_slice accept, const mc_coding *codings, unsigned co
     return bits;
 }
 
+/* As Envoy: what was drawn is from then on one of the codings that '*' chooses from, registered with the first; of these two the
+ * one of the lesser name is chosen. */
+static bool drawn_first(const bool *drawn, const mc_coding *codings, unsigned chosen) {
+    return drawn[1] || (drawn[0] && (chosen > 0 || mc_slice_cmp(codings[0].name, MC_SLICE("identity")) > 0));
+}
+
 int mc_coding_choose(mc_slice accept, const mc_coding *codings, unsigned count, mc_coding_reason *reason) {
     mc_coding_reason ignored;
     reason = reason == NULL ? &ignored : reason;
@@ -71,7 +77,7 @@ int mc_coding_choose(mc_slice accept, const mc_coding *codings, unsigned count, 
     choice best = {0, IDENTITY};
     mc_slice name;
     double q;
-    bool drawn = false; /* a '*' no better than what was best: as Envoy, '*' then chooses nothing */
+    bool drawn[2] = {false, false}; /* "identity", '*': no better than what was best */
     while (next_token(&accept, &name, &q)) {
         unsigned coding = index_of(name, codings, count);
         if (coding == OTHER || (coding < count && (refused >> coding & 1) != 0)) {
@@ -79,7 +85,9 @@ int mc_coding_choose(mc_slice accept, const mc_coding *codings, unsigned count, 
         }
         bool first = coding < count && codings[coding].choose_first;
         bool chosen_first = best.coding < count && codings[best.coding].choose_first;
-        drawn = drawn || (coding == WILDCARD && q == best.q);
+        if (coding >= count && q == best.q) {
+            drawn[coding == WILDCARD] = true;
+        }
         if (q > best.q || (q == best.q && q > 0 && first && !chosen_first)) {
             best = (choice){q, coding};
         }
@@ -93,10 +101,9 @@ int mc_coding_choose(mc_slice accept, const mc_coding *codings, unsigned count, 
     if (best.coding < count) {
         return (int)best.coding;
     }
-    for (unsigned i = 0; i < count && !drawn; i++) {
-        if ((refused >> i & 1) == 0) {
-            return (int)i;
-        }
+    unsigned i = 0;
+    while ((refused >> i & 1) != 0) {
+        i++;
     }
-    return MC_CODING_NONE;
+    return drawn_first(drawn, codings, i) ? MC_CODING_NONE : (int)i;
 }

@@ -1140,6 +1140,7 @@ def compressor() -> list[Case]:
             ([("cache-control", "max-age=1, No-Transform")], {}),
             ([("content-encoding", "br")], {}),
             ([("vary", "origin")], {}),
+            ([("vary", "")], {}),
             ([("vary", "accept-encoding")], {}),
             ([("vary", "Origin, Accept-Encoding")], {}),
             ([("transfer-encoding", "chunked")], {}),

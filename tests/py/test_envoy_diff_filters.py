@@ -32,7 +32,8 @@ VOLATILE = {"date", "x-envoy-upstream-service-time", "x-request-id"}
 GENERAL = re.compile(r"(downstream_|no_|rq_|rs_|passthrough|tracing|user_agent|response_flags)")
 # difference: compressed-bytes
 UNEQUAL = re.compile(r"^compressor.*total_compressed_bytes|decompressor_library")
-CUT = re.compile(r"_incoming_size$")  # difference: last-piece
+# difference: last-piece, difference: pending-body
+CUT = re.compile(r"(_incoming_size|request_pending)$")
 HEALTH_CHECK = "health_check.v3.HealthCheck"
 IS_CHECK = [{"name": ":path", "string_match": {"exact": "/hc"}}]
 Outcome = dict[str, Any]

@@ -276,8 +276,10 @@ static bool varies(mc_slice vary) {
 
 static mc_status add_vary(mc_headers *headers) {
     mc_slice vary = mc_headers_get_known(headers, MC_H_VARY);
-    if (vary.n == 0) {
-        return mc_headers_set_known_ref(headers, MC_H_VARY, MC_SLICE("Accept-Encoding"));
+    if (vary.n == 0) { /* an empty line is an item */
+        bool empty = mc_headers_has(headers, MC_H_VARY);
+        return mc_headers_set_known_ref(headers, MC_H_VARY,
+                                        empty ? MC_SLICE(", Accept-Encoding") : MC_SLICE("Accept-Encoding"));
     }
     return varies(vary) ? MC_OK
                         : mc_headers_append_value(headers, MC_H_VARY, MC_SLICE(", "), MC_SLICE("Accept-Encoding"));

@@ -63,6 +63,7 @@ TEST(coding) {
     static const mc_coding three[] = {
         {MC_SLICE_INIT("gzip"), false}, {MC_SLICE_INIT("br"), false}, {MC_SLICE_INIT("zstd"), false}};
     static const mc_coding first[] = {{MC_SLICE_INIT("gzip"), false}, {MC_SLICE_INIT("br"), true}};
+    static const mc_coding late[] = {{MC_SLICE_INIT("zstd"), false}, {MC_SLICE_INIT("br"), false}};
     static const struct {
         const char *accept;
         const mc_coding *codings;
@@ -84,6 +85,12 @@ TEST(coding) {
         {"*, *;q=0.5", three, 3, 0, MC_CODING_WILDCARD},
         {"*, *", three, 3, -1, MC_CODING_WILDCARD},
         {"*;q=0, *", three, 3, -1, MC_CODING_WILDCARD},
+        {"*, identity", three, 3, 0, MC_CODING_WILDCARD},
+        {"*, identity, gzip;q=0", three, 3, -1, MC_CODING_WILDCARD},
+        {"identity;q=0, *, gzip;q=0", three, 3, -1, MC_CODING_WILDCARD},
+        {"*, identity;q=0.9, gzip;q=0", three, 3, 1, MC_CODING_WILDCARD},
+        {"*, identity", late, 2, -1, MC_CODING_WILDCARD},
+        {"*", late, 2, 0, MC_CODING_WILDCARD},
         {"identity", three, 3, -1, MC_CODING_IDENTITY},
         {"identity, gzip", three, 3, -1, MC_CODING_IDENTITY},
         {"identity;q=0.1, gzip", three, 3, 0, MC_CODING_COMPRESSOR},
