@@ -5,12 +5,8 @@
 #include "h1/message.h"
 #include "http/lookup.h"
 
-static inline mc_status mc_h1_invalid_coding(mc_h1_parser *parser) {
-    return mc_h1_fail(parser, MC_EPROTO, 501, "http1.invalid_transfer_encoding");
-}
-
 /* Fields that are wrong by themselves, whatever follows: a second Host (RFC 9112 section 3.2); a second Content-Length, even
- * an equal one, or one that is no number; an empty Transfer-Encoding (H1-7). */
+ * an equal one, or one that is no number (H1-7). */
 static inline mc_status mc_h1_check_field(mc_h1_parser *parser, mc_h1_message *message, mc_header_id id,
                                           mc_slice value) {
     mc_h1_head *head = &message->head;
@@ -22,7 +18,6 @@ static inline mc_status mc_h1_check_field(mc_h1_parser *parser, mc_h1_message *m
         }
         head->has_length = true;
         return MC_OK;
-    case MC_H_TRANSFER_ENCODING: return value.n == 0 ? mc_h1_invalid_coding(parser) : MC_OK;
     default: return MC_OK;
     }
 }

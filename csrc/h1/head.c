@@ -209,7 +209,7 @@ static mc_status read_framing(mc_h1_parser *parser, mc_h1_message *message) {
         head->keep_alive = false; /* RFC 9112 section 6.1: close after responding */
     }
     if (!chunked || message->connect) {
-        return mc_h1_invalid_coding(parser);
+        return mc_h1_fail(parser, MC_EPROTO, 501, "http1.invalid_transfer_encoding");
     }
     head->chunked = true;
     if (head->version_minor == 0) {

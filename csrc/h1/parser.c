@@ -96,6 +96,12 @@ static int on_field(llhttp_t *llhttp, const char *p, size_t n) {
     return answer(parser, collect(parser, &parser->_message->name, p, n));
 }
 
+/* What length and coding say is not for llhttp to judge, which would stop at an empty one. */
+static int on_field_complete(llhttp_t *llhttp) {
+    llhttp->header_state = 0;
+    return HPE_OK;
+}
+
 static int on_value(llhttp_t *llhttp, const char *p, size_t n) {
     mc_h1_parser *parser = llhttp->data;
     return answer(parser, collect(parser, &parser->_message->value, p, n));
@@ -134,15 +140,22 @@ mc_status mc_h1_add_trailer(mc_h1_parser *parser, mc_h1_message *message, mc_hea
     return mc_headers_add_ref(message->trailers, id, name, value);
 }
 
-/* preserve_case: the first spelling of each name. */
-static mc_status remember_name(mc_h1_message *message, mc_slice name, bool proper) {
-    mc_headers *headers = message->headers;
+/* preserve_case: the message's own; NULL: no memory. */
+static mc_spelling *spelling_of(const mc_h1_parser *parser, mc_headers *headers) {
     mc_spelling *spelling = (mc_spelling *)(uintptr_t)headers->spelling;
-    if (spelling == NULL && (spelling = mc_arena_zalloc(headers->arena, sizeof *spelling)) == NULL) {
+    if (spelling == NULL && (spelling = mc_arena_zalloc(headers->arena, sizeof *spelling)) != NULL) {
+        spelling->proper = parser->limits->keep_proper;
+        headers->spelling = spelling;
+    }
+    return spelling;
+}
+
+/* The first spelling of each name. */
+static mc_status remember_name(const mc_h1_parser *parser, mc_headers *headers, mc_slice name) {
+    mc_spelling *spelling = spelling_of(parser, headers);
+    if (spelling == NULL) {
         return MC_ENOMEM;
     }
-    spelling->proper = proper;
-    headers->spelling = spelling;
     for (const mc_spelled_name *at = spelling->names; at != NULL; at = at->next) {
         if (mc_slice_ieq(at->name, name)) {
             return MC_OK;
@@ -162,7 +175,7 @@ static int on_value_complete(llhttp_t *llhttp) {
     mc_h1_message *message = parser->_message;
     mc_h1_text *name = &message->name, *value = &message->value;
     if (MC_UNLIKELY(parser->limits->keep_case) &&
-        remember_name(message, (mc_slice){name->p, name->n}, parser->limits->keep_proper) != MC_OK) {
+        remember_name(parser, message->headers, (mc_slice){name->p, name->n}) != MC_OK) {
         return answer(parser, MC_ENOMEM);
     }
     for (uint32_t i = 0; i < name->n; i++) {
@@ -199,6 +212,7 @@ static int nothing(llhttp_t *llhttp) {
 
 static const llhttp_settings_t reads_fields = {
     .on_header_field = on_field,
+    .on_header_field_complete = on_field_complete,
     .on_header_value = on_value,
     .on_header_value_complete = on_value_complete,
     .on_headers_complete = on_fields_complete,
@@ -206,6 +220,7 @@ static const llhttp_settings_t reads_fields = {
 
 static const llhttp_settings_t reads_chunks = {
     .on_header_field = on_field,
+    .on_header_field_complete = on_field_complete,
     .on_header_value = on_value,
     .on_header_value_complete = on_value_complete,
     .on_body = on_chunk_data,
@@ -289,8 +304,12 @@ static mc_status head_complete(mc_h1_parser *parser) {
         return status;
     }
     message->head_done = true;
-    if (MC_UNLIKELY(parser->limits->keep_reason) && message->headers->spelling != NULL) {
-        ((mc_spelling *)(uintptr_t)message->headers->spelling)->reason = message->head.reason;
+    if (MC_UNLIKELY(parser->limits->keep_case)) { /* also without a field */
+        mc_spelling *spelling = spelling_of(parser, message->headers);
+        if (spelling == NULL) {
+            return MC_ENOMEM;
+        }
+        spelling->reason = parser->limits->keep_reason ? message->head.reason : MC_SLICE_NONE;
     }
     if (message->head.upgrade) {
         parser->_phase = PHASE_UPGRADE;

@@ -41,6 +41,7 @@ mc_attempt *mc_client_detach(mc_client *client) {
         }
         client->attempt = NULL;
         attempt->rx_bytes = client->conn.rx_bytes;
+        attempt->refused_bytes = client->parser.error.field_bytes;
         client->cut_off = true;
         attempt->client = NULL;
         attempt->pool = NULL;

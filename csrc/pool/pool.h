@@ -88,6 +88,7 @@ struct mc_attempt {
     bool refused;                   /* with an overflow: it had a connection, which may not take one more request */
     mc_connect_error connect_error; /* with on_failure */
     uint64_t rx_bytes;              /* what the connection had received, of all attempts, when this one was detached */
+    uint32_t refused_bytes;         /* as mc_h1_error.field_bytes, of a response that was malformed; 0: none was */
     /* Set by the owner: sending the request twice does no harm, and it can. Then a connection that had served before and is closed
      * by the server in this very moment does not fail the attempt. */
     bool replayable;

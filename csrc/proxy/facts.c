@@ -202,9 +202,24 @@ void mc_facts_note_progress(mc_facts *facts, mc_attempt *attempt) {
     facts->wire_received = facts->received_earlier + new;
 }
 
-void mc_facts_note_answered(mc_facts *facts, const mc_headers *response, mc_attempt *attempt) {
-    facts->header_received += header_bytes(response);
+static void note_header_received(mc_facts *facts, uint32_t field_bytes) {
+    facts->header_received += field_bytes;
     facts->plain_header_received += facts->header_received;
+}
+
+void mc_facts_note_answered(mc_facts *facts, uint32_t field_bytes, mc_attempt *attempt) {
+    note_header_received(facts, field_bytes);
+    mc_facts_note_progress(facts, attempt);
+}
+
+void mc_facts_note_answered_trailers(mc_facts *facts, const mc_headers *trailers) {
+    facts->header_received += header_bytes(trailers);
+}
+
+void mc_facts_note_over(mc_facts *facts, mc_attempt *attempt) {
+    if (attempt->refused_bytes > 0) {
+        note_header_received(facts, attempt->refused_bytes);
+    }
     mc_facts_note_progress(facts, attempt);
 }
 

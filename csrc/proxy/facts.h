@@ -57,11 +57,13 @@ void mc_facts_note_failed(mc_facts *facts);
 void mc_facts_note_sent_head(mc_facts *facts, mc_slice head);
 void mc_facts_note_sent(mc_facts *facts, size_t body, size_t framing);
 void mc_facts_note_sent_all(mc_facts *facts);
-void mc_facts_note_answered(mc_facts *facts, const mc_headers *response, mc_attempt *attempt);
+void mc_facts_note_answered(mc_facts *facts, uint32_t field_bytes, mc_attempt *attempt); /* mc_h1_head */
+void mc_facts_note_answered_trailers(mc_facts *facts, const mc_headers *trailers);
 void mc_facts_note_body(mc_facts *facts, size_t n, mc_attempt *attempt);
 void mc_facts_note_received(mc_facts *facts);
-/* What came of the response, as long as the try lasts, and once when it is over. */
+/* What came of the response, as long as the try lasts. */
 void mc_facts_note_progress(mc_facts *facts, mc_attempt *attempt);
+void mc_facts_note_over(mc_facts *facts, mc_attempt *attempt); /* once for each try */
 
 /* MC_FACT(stream, host, t->host) */
 #define MC_FACT(stream, what, ...)                                                                                     \

@@ -274,7 +274,7 @@ void mc_try_drop(mc_try *t) {
     if (MC_UNLIKELY(r->cluster->tracking != NULL)) {
         mc_try_track(t);
     }
-    MC_FACT(r->stream, progress, r->stream->facts, &t->attempt);
+    MC_FACT(r->stream, over, r->stream->facts, &t->attempt);
     if (MC_UNLIKELY(r->stream->hcm->access.upstream != NULL)) {
         log_try(t, MC_LOG_UPSTREAM_END);
         mc_timer_cancel(r->stream->proxy->loop, &t->log);

@@ -305,7 +305,7 @@ static mc_status on_headers(mc_attempt *attempt, const mc_h1_head *head) {
     mc_router *r = t->router;
     t->head = *head;
     mc_try_active(t);
-    MC_FACT(r->stream, answered, r->stream->facts, &t->headers, attempt);
+    MC_FACT(r->stream, answered, r->stream->facts, head->field_bytes, attempt);
     if (MC_UNLIKELY(t->headers.repeated) && mc_headers_join(&t->headers, MC_HEADERS_OF_RESPONSE) != MC_OK) {
         return MC_ENOMEM;
     }
@@ -375,7 +375,9 @@ static mc_status on_body(mc_attempt *attempt, mc_slice data) {
 }
 
 static mc_status on_trailers(mc_attempt *attempt, mc_headers *trailers) {
-    try_of(attempt)->trailers = trailers;
+    mc_try *t = try_of(attempt);
+    t->trailers = trailers;
+    MC_FACT(t->router->stream, answered_trailers, t->router->stream->facts, trailers);
     return MC_OK;
 }
 

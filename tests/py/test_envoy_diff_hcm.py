@@ -1245,18 +1245,21 @@ def gauge(server: peers.Server, name: str) -> int:
 
 
 def test_answers_without_content(both: Pair, ports: dict[str, int]) -> None:
-    """difference: bodiless-direct."""
+    """difference: bodiless-direct. A 426 that is mapped to one, too."""
     routes = [
         f"{{match: {{prefix: /{status}}}, direct_response: "
         f"{{status: {status}, body: {{inline_string: hi}}}}}}"
         for status in (204, 304)
     ]
-    for server, body in zip(both(config({}, routes), **ports), (b"", b"hi "), strict=True):
-        for status in (204, 304):
+    mapped = mapper(status_is("EQ", 426), "status_code: 204, body: {inline_string: 'hi '}")
+    servers = both(config({"local_reply_config": f"{{mappers: [{mapped}]}}"}, routes), **ports)
+    asked = [(request(f"GET /{s}", "Connection: close"), s) for s in (204, 304)]
+    for server, body in zip(servers, (b"", b"hi"), strict=True):
+        for data, status in [*asked, (b"GET / HTTP/1.0\r\n\r\n", 204)]:
             with clients.Connection(server.port) as connection:
-                connection.send(request(f"GET /{status}", "Connection: close"))
+                connection.send(data)
                 assert connection.head().status == status
-                assert connection.read_to_end()[: len(b"hi ")] == body
+                assert connection.read_to_end()[: len(b"hi")] == body
 
 
 def test_who_asks_for_more_than_it_reads(both: Pair, ports: dict[str, int]) -> None:
@@ -1322,6 +1325,19 @@ def test_a_drain_closes_behind_the_answer(both: Pair, ports: dict[str, int]) -> 
                 assert connection.read_to_end() == b""
             else:
                 assert connection.request("/direct").status == 200
+
+
+def test_framing_that_is_wrong_twice(both: Pair, ports: dict[str, int]) -> None:
+    """difference: coding-and-empty, and difference: length-beside-chunked."""
+    ours, theirs = both(config({}, ROUTES), **ports)
+    data = request("POST /a", CHUNKED, "Transfer-Encoding:", body=BODY)
+    assert [ask(server.port, data)[0]["status"] for server in (ours, theirs)] == [501, 200]
+    data = request("POST /a", CHUNKED, "Content-Length: x", body=BODY)
+    told_details = ("http1.codec_error", "http1.content_length_and_chunked_not_allowed")
+    for server, details in zip((ours, theirs), told_details, strict=True):
+        reply = ask(server.port, data)[0]
+        assert reply["status"] == 400
+        assert f"details={details} " in reply["body"]
 
 
 def test_what_counts_as_bytes_of_a_head(both: Pair, ports: dict[str, int]) -> None:

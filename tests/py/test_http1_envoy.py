@@ -104,6 +104,8 @@ SAME = [
     post(b"Transfer-Encoding: identity\r\n", b""),
     post(b"Transfer-Encoding:\r\n", b""),
     post(b"Transfer-Encoding: identity\r\nContent-Length: 3\r\n", b"abc"),
+    post(b"Transfer-Encoding:\r\nContent-Length: 3\r\n", b"abc"),
+    post(b"Content-Length: 3\r\nTransfer-Encoding:\r\n", b"abc"),
     post(b"Transfer-Encoding: \x0bchunked\r\n", LAST),
     post(b"Transfer-Encoding : chunked\r\n", LAST),
     post(b"Transfer-Encoding: chunked;x\r\n", LAST),
