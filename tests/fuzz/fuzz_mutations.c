@@ -109,11 +109,12 @@ static bool same(const plain *list, const mc_headers *headers) {
     return rest.count == 0;
 }
 
-static void try_options(mc_arena *arena, const mc_value *config, mc_headers *headers, const mc_stream_info *info) {
+static void try_options(mc_arena *arena, const mc_value *config, mc_headers_kind kind, mc_headers *headers,
+                        const mc_stream_info *info) {
     const mc_header_mutations *mutations = NULL;
     mc_error error;
     plain list = {.count = 0};
-    if (mc_header_options_compile(arena, config, "options", &mutations, &error) != MC_OK || mutations == NULL) {
+    if (mc_header_options_compile(arena, config, "options", kind, &mutations, &error) != MC_OK || mutations == NULL) {
         return;
     }
     bool comparable = !mutations->formats && headers->live + mutations->addition_count <= MOST;
@@ -132,10 +133,11 @@ static void try_options(mc_arena *arena, const mc_value *config, mc_headers *hea
     }
 }
 
-static void try_list(mc_arena *arena, const mc_value *config, mc_headers *headers, const mc_stream_info *info) {
+static void try_list(mc_arena *arena, const mc_value *config, mc_headers_kind kind, mc_headers *headers,
+                     const mc_stream_info *info) {
     mc_mutation_list list;
     mc_error error;
-    if (mc_mutation_list_compile(arena, config, "mutations", &list, &error) == MC_OK) {
+    if (mc_mutation_list_compile(arena, config, "mutations", kind, &list, &error) == MC_OK) {
         REQUIRE(mc_mutation_list_apply(&list, headers, info) == MC_OK);
         check_map(headers);
     }
@@ -144,6 +146,7 @@ static void try_list(mc_arena *arena, const mc_value *config, mc_headers *header
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     const mc_slice input = mc_slice_of(data, size);
     const size_t zero = mc_slice_find(input, '\0');
+    const mc_headers_kind kind = size % 2 == 0 ? MC_HEADERS_OF_REQUEST : MC_HEADERS_OF_RESPONSE;
     mc_arena arena;
     mc_error error;
     mc_headers headers;
@@ -156,8 +159,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (mc_value_parse(&arena, mc_slice_until(input, zero), &config, &error) == MC_OK && config->kind == MC_OBJECT &&
         add_lines(&headers, mc_slice_from(input, zero + 1)) == MC_OK) {
         check_map(&headers);
-        try_options(&arena, config, &headers, &info);
-        try_list(&arena, config, &headers, &info);
+        try_options(&arena, config, kind, &headers, &info);
+        try_list(&arena, config, kind, &headers, &info);
     }
     mc_arena_fini(&arena);
     return 0;
