@@ -235,16 +235,17 @@ static bool only_h2c(const mc_headers *headers) {
            (!headers->repeated || mc_headers_next(headers, MC_SLICE("upgrade"), &at) == NULL);
 }
 
-/* What `upgrade` asks for, without what is passed over. */
+/* What `upgrade` asks for, without what is passed over. Of h2c that is asked for alone only: beside what is passed over it is
+ * an upgrade like any other. */
 static mc_status read_upgrade_header(mc_h1_parser *parser, mc_headers *headers, mc_h1_head *head) {
+    if (only_h2c(headers)) {
+        return parser->limits->as_sent ? MC_OK : mc_h1_strip_h2c(headers); /* HC-45 */
+    }
     if (MC_UNLIKELY(parser->limits->ignores_upgrade != NULL)) {
         MC_TRY(mc_h1_ignore_upgrades(parser->limits, headers));
-        if (!mc_headers_has(headers, MC_H_UPGRADE)) {
-            return MC_OK;
-        }
     }
-    head->upgrade = !only_h2c(headers);
-    return head->upgrade || parser->limits->as_sent ? MC_OK : mc_h1_strip_h2c(headers); /* HC-45 */
+    head->upgrade = mc_headers_has(headers, MC_H_UPGRADE);
+    return MC_OK;
 }
 
 static mc_status read_upgrade(mc_h1_parser *parser, mc_h1_message *message, const mc_h1_options *found) {

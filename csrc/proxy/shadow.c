@@ -113,7 +113,7 @@ static mc_span_end try_of(const mc_shadow *s) {
 static void finish_log(mc_shadow *s) {
     const mc_span_end how = try_of(s);
     mc_timer_cancel(s->proxy->loop, &s->logging);
-    mc_facts_note_progress(s->log->facts, &s->attempt);
+    mc_facts_note_over(s->log->facts, &s->attempt);
     mc_shadow_log_end(s->log, &how);
     s->log = NULL;
 }
@@ -307,7 +307,7 @@ static mc_headers *on_begin(mc_attempt *attempt) {
 
 static mc_status on_headers(mc_attempt *attempt, const mc_h1_head *head) {
     mc_shadow *s = shadow_of(attempt);
-    S_FACT(s, answered, s->log->facts, &s->response, attempt);
+    S_FACT(s, answered, s->log->facts, head->field_bytes, attempt);
     if (head->status < 200 && head->status != 101) {
         return MC_OK;
     }

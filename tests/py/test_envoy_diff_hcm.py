@@ -560,6 +560,34 @@ CASES: dict[str, Case] = {
             request("GET /a", "Connection: Upgrade", "Upgrade: foo"),
         ],
     ),
+    "ignored upgrades of many kinds": (
+        {
+            "http_protocol_options": "{ignore_http_11_upgrade: [{safe_regex: {regex: 'r[0-9]+'}}, "
+            "{safe_regex: {google_re2: {}, regex: '(?i)any.*'}}, {exact: one, ignore_case: true}, "
+            "{suffix: end}, {contains: mid}]}",
+            "upgrade_configs": "[{upgrade_type: foo}]",
+        },
+        [
+            request("GET /direct", "Connection: Upgrade, x-a", f"Upgrade: {value}", "X-A: 1", *more)
+            for value in ("r12", "r", "xr1", "r1x", "R1", "r1, r2", "r1,foo", "ANY thing", "One")
+            + (
+                "bend",
+                "END",
+                "amidst",
+                "r1/2",
+                "r1 ",
+                ",r1,",
+                "r1, h2c",
+                "any, foo",
+                '"r1"',
+                "",
+                "h2c",
+                "h2c, r1",
+                "H2C",
+            )
+            for more in ((), ("Upgrade: r7",), ("Upgrade: foo",))
+        ],
+    ),
     "one request": (
         {"common_http_protocol_options": "{max_requests_per_connection: 1}"},
         [request("GET /a"), request("GET /direct")],
