@@ -1283,8 +1283,14 @@ def decompressor() -> list[Case]:
         answer(("content-encoding", "br, gzip")),
         answer(gz, ("cache-control", "no-transform")),
         answer(gz, body=b"this is no gzip at all"),
+        answer(gz, body=packed[:-9]),
+        answer(gz, body=packed[:-6] + b"broken"),
+        answer(gz, body=packed + packed + b"behind it"),
+        answer(("content-encoding", "gzip,"), ("transfer-encoding", "chunked")),
         answer(body=b"plain"),
         ask("POST /", packed, content_encoding="gzip"),
+        ask("POST /", packed, content_encoding="br"),
+        ask("POST /", gzip.compress(b"0" * 50_000)[:-1], content_encoding="gzip"),
         ask("POST /", b"plain"),
         ask("POST /", packed, content_encoding="GZIP", transfer_encoding="chunked"),
         ask("POST /", gzip.compress(b"0" * 5_000), content_encoding="gzip"),
@@ -1294,8 +1300,15 @@ def decompressor() -> list[Case]:
         return Case(name, [http_filter("d", kind, **library("decompressor"), **config)], requests)
 
     off = {"common_config": {"enabled": {"default_value": False, "runtime_key": "nothing"}}}
+    brotli = library("decompressor", "brotli", "Brotli")
+    brotli["decompressor_library"]["name"] = "other"
     return [
         case("gunzip"),
+        Case(
+            "unbr",
+            [http_filter("d", kind, **library("decompressor", "brotli", "Brotli"))],
+            requests,
+        ),
         Case(  # each tells the bytes that it saw
             "gunzip_twice",
             [http_filter(name, kind, **library("decompressor")) for name in ("d", "e")],

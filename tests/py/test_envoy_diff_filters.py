@@ -4,10 +4,12 @@ received, and the filters' own stats compared."""
 from __future__ import annotations
 
 import base64
+import contextlib
 import gzip
 import json
 import re
 import urllib.request
+import zlib
 from collections.abc import Callable
 from typing import Any
 
@@ -34,6 +36,7 @@ GENERAL = re.compile(r"(downstream_|no_|rq_|rs_|passthrough|tracing|user_agent|r
 UNEQUAL = re.compile(r"^compressor.*total_compressed_bytes|decompressor_library")
 # difference: last-piece, difference: pending-body
 CUT = re.compile(r"(_incoming_size|request_pending)$")
+SAW = re.compile(r"(?<=^x-envoy-decompressor-)\w+")  # difference: decompressor-names
 HEALTH_CHECK = "health_check.v3.HealthCheck"
 IS_CHECK = [{"name": ":path", "string_match": {"exact": "/hc"}}]
 Outcome = dict[str, Any]
@@ -178,13 +181,16 @@ def send(connection: Connection, request: Request) -> Outcome:
 def stable(headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
     """Without what differs from run to run; the order matters only among equal names."""
     kept = [(n, "*" if n.lower() in VOLATILE else v) for n, v in headers if n.lower() != "x-answer"]
+    kept = [(SAW.sub("*", n), v) for n, v in kept]
     return sorted(kept, key=lambda pair: pair[0])
 
 
 def plain(body: bytes) -> bytes:
     if body.startswith(b"\x28\xb5\x2f\xfd"):
         return b"zstd"
-    return gzip.decompress(body) if body.startswith(b"\x1f\x8b") else body
+    with contextlib.suppress(EOFError, OSError, zlib.error):  # what is broken stays as it is
+        return gzip.decompress(body) if body.startswith(b"\x1f\x8b") else body
+    return body
 
 
 def page(server: peers.Server) -> list[str]:

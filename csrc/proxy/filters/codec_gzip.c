@@ -96,6 +96,9 @@ static mc_status run(void *object, mc_slice in, bool finish, mc_buffer *out) {
     if (stream->failed || stream->ended) {
         return stream->failed ? MC_EINVAL : MC_OK;
     }
+    if (!stream->compress && in.n == 0) { /* what a bomb has left stays there */
+        return MC_OK;
+    }
     do {
         stream->z.next_out = piece;
         stream->z.avail_out = sizeof piece;
@@ -104,11 +107,11 @@ static mc_status run(void *object, mc_slice in, bool finish, mc_buffer *out) {
         const size_t n = sizeof piece - stream->z.avail_out;
         stream->ended = status == Z_STREAM_END;
         stream->failed = status != Z_OK && status != Z_STREAM_END && status != Z_BUF_ERROR;
-        if (stream->failed) {
-            return status == Z_MEM_ERROR ? MC_ENOMEM : MC_EINVAL;
-        }
         if (n > 0 && mc_buffer_append(out, mc_slice_of(piece, n)) != MC_OK) {
             return MC_ENOMEM;
+        }
+        if (stream->failed) {
+            return status == Z_MEM_ERROR ? MC_ENOMEM : MC_EINVAL;
         }
         if (!stream->compress && out->length > limit) { /* a bomb: what these bytes would still become is dropped */
             return MC_EINVAL;

@@ -40,11 +40,11 @@ static bool has_no_transform(const mc_headers *headers) {
     return false;
 }
 
-/* The outermost coding, which stands first here as in Envoy; the others stay. */
+/* The outermost coding, which stands first here as in Envoy; the others stay, be it that a comma is all there is of them. */
 static mc_slice first_coding(const mc_headers *headers, mc_slice *others) {
     mc_slice list = mc_headers_get_known(headers, MC_H_CONTENT_ENCODING);
     size_t comma = mc_slice_find(list, ',');
-    *others = mc_slice_trim(mc_slice_from(list, comma + 1));
+    *others = comma == list.n ? MC_SLICE_NONE : mc_slice_trim((mc_slice){list.p + comma + 1, list.n - comma - 1});
     return mc_slice_trim(mc_slice_until(list, comma));
 }
 
@@ -62,7 +62,7 @@ static mc_status begin(mc_filter *filter, mc_direction direction, mc_headers *he
     mc_counter_inc(slab, side->stats.decompressed);
     state->streams[direction] = config->codec->open(config->library, false);
     mc_headers_remove_known(headers, MC_H_CONTENT_LENGTH);
-    if (others.n == 0) {
+    if (others.p == NULL) {
         mc_headers_remove_known(headers, MC_H_CONTENT_ENCODING);
     } else {
         MC_TRY(mc_headers_set_known(headers, MC_H_CONTENT_ENCODING, others));
