@@ -10,14 +10,9 @@ static uint64_t since_start(const mc_facts *facts, uint64_t at_us) {
 
 static uint64_t now(const mc_facts *facts) { return since_start(facts, mc_loop_now_us(facts->loop)); }
 
-static void forget_try(mc_facts *facts) {
-    facts->remote.length = facts->local.length = 0;
-    facts->connection = 0;
-    facts->attempted_count = facts->connection_count = 0; /* Envoy, too, tells of the last try alone */
-    facts->received_earlier = facts->wire_received;
-    facts->body_sent = facts->body_received = 0;
-    facts->connect_begin = facts->connect_end = facts->send_begin = facts->send_end = MC_NO_TIME;
-    facts->body_begin = facts->receive_end = facts->pool_ready = MC_NO_TIME;
+static void no_times(mc_try_facts *of) {
+    of->connect_begin = of->connect_end = of->send_begin = of->send_end = MC_NO_TIME;
+    of->body_begin = of->receive_end = of->pool_ready = MC_NO_TIME;
 }
 
 mc_facts *mc_facts_new(mc_arena *arena, const mc_loop *loop, uint64_t start_us, bool wants_local, bool wants_place) {
@@ -30,7 +25,9 @@ mc_facts *mc_facts_new(mc_arena *arena, const mc_loop *loop, uint64_t start_us, 
     facts->start_us = start_us;
     facts->wants_local = wants_local;
     facts->wants_place = wants_place;
-    forget_try(facts);
+    facts->told = facts->metered = &facts->first;
+    facts->first.all = facts;
+    no_times(&facts->first);
     return facts;
 }
 
@@ -83,73 +80,59 @@ static const mc_value *host_metadata(mc_facts *facts, mc_host *host) {
     return copy;
 }
 
-void mc_facts_note_host(mc_facts *facts, mc_host *host) {
-    facts->host = host->address;
-    facts->host_name = kept(facts, host->hostname);
-    facts->host_metadata = host_metadata(facts, host);
-    facts->locality = locality(facts, host);
-    facts->try_us = mc_loop_now_us(facts->loop);
-    forget_try(facts);
-}
-
-static bool make_room(mc_facts *facts) {
-    if (facts->connection_count < facts->room) {
-        return true;
+mc_try_facts *mc_facts_begin_try(mc_facts *facts, mc_host *host) {
+    if (facts == NULL) {
+        return NULL;
     }
-    uint32_t room = facts->room == 0 ? 2 : facts->room * 2;
-    const mc_address **attempted = mc_arena_zalloc(facts->arena, room * sizeof *attempted);
-    mc_slice *names = mc_arena_zalloc(facts->arena, room * sizeof *names);
-    uint64_t *connections = mc_arena_zalloc(facts->arena, room * sizeof *connections);
-    if (attempted == NULL || names == NULL || connections == NULL) {
-        return false;
-    }
-    for (uint32_t i = 0; i < facts->room; i++) {
-        attempted[i] = facts->attempted[i];
-        names[i] = facts->attempted_names[i];
-        connections[i] = facts->connections[i];
-    }
-    facts->attempted = attempted;
-    facts->attempted_names = names;
-    facts->connections = connections;
-    facts->room = room;
-    return true;
-}
-
-static void note_attempt(mc_facts *facts, uint64_t connection) {
-    if (!make_room(facts)) {
-        return;
-    }
-    facts->connections[facts->connection_count++] = connection;
-    for (uint32_t i = 0; i < facts->attempted_count; i++) {
-        if (memcmp(facts->attempted[i], &facts->host, sizeof facts->host) == 0) {
-            return;
+    mc_try_facts *of = &facts->first;
+    if (MC_UNLIKELY(facts->tried)) {
+        if ((of = mc_arena_zalloc(facts->arena, sizeof *of)) == NULL) {
+            return NULL;
         }
+        of->all = facts;
+        no_times(of);
     }
-    mc_address *host = mc_arena_alloc(facts->arena, sizeof *host);
-    if (host != NULL) {
-        *host = facts->host;
-        facts->attempted[facts->attempted_count] = host;
-        facts->attempted_names[facts->attempted_count++] = facts->host_name;
-    }
+    facts->tried = true;
+    facts->told = of;
+    of->host = host->address;
+    of->attempted = &of->host;
+    of->host_name = kept(facts, host->hostname);
+    of->host_metadata = host_metadata(facts, host);
+    of->locality = locality(facts, host);
+    of->began_us = mc_loop_now_us(facts->loop);
+    return of;
 }
 
-static void note_pool(mc_facts *facts) { facts->pool_ready = (mc_loop_now_us(facts->loop) - facts->try_us) * 1000; }
+static void note_pool(mc_try_facts *of) { of->pool_ready = (mc_loop_now_us(of->all->loop) - of->began_us) * 1000; }
 
-void mc_facts_note_failed(mc_facts *facts) { note_pool(facts); }
+void mc_facts_note_failed(mc_try_facts *of) { note_pool(of); }
 
-void mc_facts_note_ready(mc_facts *facts, const mc_conn *conn, bool raw) {
-    note_attempt(facts, conn->id);
-    facts->remote = facts->host;
-    if (facts->wants_local && conn->io.fd >= 0 && mc_socket_local(conn->io.fd, &facts->local) != 0) {
-        facts->local.length = 0;
+/* Envoy's meter of a connection takes over what the one before it has counted by then. */
+static void take_over(mc_try_facts *of) {
+    const mc_try_facts *before = of->all->metered;
+    of->wire_sent = before->wire_sent;
+    of->wire_received = of->received_earlier = before->wire_received;
+    of->header_sent = before->header_sent;
+    of->header_received = before->header_received;
+    of->plain_header_received = before->plain_header_received;
+    of->all->metered = of;
+}
+
+void mc_facts_note_ready(mc_try_facts *of, const mc_conn *conn, bool raw) {
+    if (MC_UNLIKELY(of->all->metered != of)) {
+        take_over(of);
     }
-    facts->connection = conn->id;
-    facts->connect_begin = since_start(facts, conn->opened_us);
-    facts->connect_end = since_start(facts, conn->connected_us);
-    note_pool(facts);
-    facts->raw = raw;
-    facts->send_begin = raw ? MC_NO_TIME : now(facts);
-    facts->received_before = conn->rx_bytes;
+    of->connected = true;
+    if (of->all->wants_local && conn->io.fd >= 0 && mc_socket_local(conn->io.fd, &of->local) != 0) {
+        of->local.length = 0;
+    }
+    of->connection = conn->id;
+    of->connect_begin = since_start(of->all, conn->opened_us);
+    of->connect_end = since_start(of->all, conn->connected_us);
+    note_pool(of);
+    of->raw = raw;
+    of->send_begin = raw ? MC_NO_TIME : now(of->all);
+    of->received_before = conn->rx_bytes;
 }
 
 /* Of a head as it is written: what stands between its first line and the empty one. */
@@ -182,60 +165,60 @@ void mc_facts_note_trailers(mc_facts *facts, const mc_headers *trailers) {
     facts->response_header_bytes += trailers->bytes + 4 * (uint64_t)trailers->live;
 }
 
-void mc_facts_note_sent_head(mc_facts *facts, mc_slice head) {
-    facts->header_sent += header_lines(head);
-    facts->wire_sent += head.n;
+void mc_facts_note_sent_head(mc_try_facts *of, mc_slice head) {
+    of->header_sent += header_lines(head);
+    of->wire_sent += head.n;
 }
 
-void mc_facts_note_sent(mc_facts *facts, size_t body, size_t framing) {
-    facts->send_begin = facts->send_begin == MC_NO_TIME ? now(facts) : facts->send_begin;
-    facts->body_sent += body;
-    facts->wire_sent += body + framing;
+void mc_facts_note_sent(mc_try_facts *of, size_t body, size_t framing) {
+    of->send_begin = of->send_begin == MC_NO_TIME ? now(of->all) : of->send_begin;
+    of->body_sent += body;
+    of->wire_sent += body + framing;
 }
 
-void mc_facts_note_sent_all(mc_facts *facts) { facts->send_end = now(facts); }
+void mc_facts_note_sent_all(mc_try_facts *of) { of->send_end = now(of->all); }
 
-void mc_facts_note_progress(mc_facts *facts, mc_attempt *attempt) {
+void mc_facts_note_progress(mc_try_facts *of, mc_attempt *attempt) {
     const mc_conn *conn = mc_attempt_conn(attempt);
     const uint64_t received = conn == NULL ? attempt->rx_bytes : conn->rx_bytes;
-    const uint64_t new = received < facts->received_before ? 0 : received - facts->received_before;
-    facts->wire_received = facts->received_earlier + new;
+    const uint64_t new = received < of->received_before ? 0 : received - of->received_before;
+    of->wire_received = of->received_earlier + new;
 }
 
-static void note_header_received(mc_facts *facts, uint32_t field_bytes) {
-    facts->header_received += field_bytes;
-    facts->plain_header_received += facts->header_received;
+static void note_header_received(mc_try_facts *of, uint32_t field_bytes) {
+    of->header_received += field_bytes;
+    of->plain_header_received += of->header_received;
 }
 
-void mc_facts_note_answered(mc_facts *facts, uint32_t field_bytes, mc_attempt *attempt) {
-    note_header_received(facts, field_bytes);
-    mc_facts_note_progress(facts, attempt);
+void mc_facts_note_answered(mc_try_facts *of, uint32_t field_bytes, mc_attempt *attempt) {
+    note_header_received(of, field_bytes);
+    mc_facts_note_progress(of, attempt);
 }
 
-void mc_facts_note_answered_trailers(mc_facts *facts, const mc_headers *trailers) {
-    facts->header_received += header_bytes(trailers);
+void mc_facts_note_answered_trailers(mc_try_facts *of, const mc_headers *trailers) {
+    of->header_received += header_bytes(trailers);
 }
 
-void mc_facts_note_over(mc_facts *facts, mc_attempt *attempt) {
+void mc_facts_note_over(mc_try_facts *of, mc_attempt *attempt) {
     if (attempt->refused_bytes > 0) {
-        note_header_received(facts, attempt->refused_bytes);
+        note_header_received(of, attempt->refused_bytes);
     }
-    mc_facts_note_progress(facts, attempt);
+    mc_facts_note_progress(of, attempt);
 }
 
-void mc_facts_note_body(mc_facts *facts, size_t n, mc_attempt *attempt) {
-    facts->body_received += n;
-    mc_facts_note_progress(facts, attempt);
-    if (facts->body_begin == MC_NO_TIME) {
-        facts->body_begin = now(facts);
+void mc_facts_note_body(mc_try_facts *of, size_t n, mc_attempt *attempt) {
+    of->body_received += n;
+    mc_facts_note_progress(of, attempt);
+    if (of->body_begin == MC_NO_TIME) {
+        of->body_begin = now(of->all);
     }
 }
 
-void mc_facts_note_received(mc_facts *facts) { facts->receive_end = now(facts); }
+void mc_facts_note_received(mc_try_facts *of) { of->receive_end = now(of->all); }
 
 static const mc_address *known(const mc_address *address) { return address->length == 0 ? NULL : address; }
 
-static void fill_bytes(const mc_facts *facts, const mc_conn *client, mc_stream_info *info) {
+static void fill_client(const mc_facts *facts, const mc_conn *client, mc_stream_info *info) {
     if (client != NULL) {
         info->downstream_wire_received = client->rx_bytes - facts->asked_at;
         info->downstream_wire_sent = mc_conn_written(client) - facts->answered_at;
@@ -243,38 +226,52 @@ static void fill_bytes(const mc_facts *facts, const mc_conn *client, mc_stream_i
     /* HTTP/1 has no other form of headers. */
     info->downstream_header_received = info->downstream_plain_header_received = facts->request_header_bytes;
     info->downstream_header_sent = info->downstream_plain_header_sent = facts->response_header_bytes;
-    info->upstream_wire_sent = facts->wire_sent;
-    info->upstream_wire_received = facts->wire_received;
-    info->upstream_header_sent = info->upstream_plain_header_sent = facts->header_sent;
-    info->upstream_header_received = facts->header_received;
-    info->upstream_plain_header_received = facts->plain_header_received;
+}
+
+static void fill_bytes(const mc_try_facts *of, mc_stream_info *info) {
+    info->upstream_wire_sent = of->wire_sent;
+    info->upstream_wire_received = of->wire_received;
+    info->upstream_header_sent = info->upstream_plain_header_sent = of->header_sent;
+    info->upstream_header_received = of->header_received;
+    info->upstream_plain_header_received = of->plain_header_received;
+}
+
+static void fill_try(const mc_try_facts *of, mc_stream_info *info) {
+    info->upstream_metadata = of->host_metadata;
+    info->upstream_locality = of->locality;
+    info->upstream_host = known(&of->host);
+    info->upstream_remote = of->connected ? info->upstream_host : NULL;
+    info->upstream_local = known(&of->local);
+    info->upstream_host_name = of->host_name;
+    info->upstream_failure = of->failure;
+    info->attempted_hosts = &of->attempted; /* Envoy, too, tells of one try alone */
+    info->attempted_host_names = &of->host_name;
+    info->attempted_connections = &of->connection;
+    info->attempted_host_count = info->attempted_connection_count = of->connected;
+    info->upstream_connection_id = of->connection;
+    info->upstream_protocol = info->upstream_remote == NULL || of->raw ? MC_SLICE_NONE : MC_SLICE("HTTP/1.1");
+    info->upstream_close_type = info->upstream_host == NULL ? MC_SLICE_NONE : MC_SLICE("Normal");
+    info->at.upstream_connect_begin = of->connect_begin;
+    info->at.upstream_connect_end = of->connect_end;
+    info->at.upstream_send_begin = of->send_begin;
+    info->at.upstream_send_end = of->send_end;
+    info->at.upstream_receive_begin = since_start(of->all, of->receive_begin_us);
+    info->at.upstream_body_begin = of->body_begin;
+    info->at.upstream_receive_end = of->receive_end;
+    info->at.pool_ready = of->pool_ready;
 }
 
 void mc_facts_fill(const mc_facts *facts, const mc_conn *client, mc_stream_info *info) {
-    fill_bytes(facts, client, info);
+    fill_client(facts, client, info);
     info->upstream_cluster = facts->cluster;
     info->upstream_cluster_raw = facts->cluster_raw;
     info->cluster_metadata = facts->cluster_metadata;
-    info->upstream_metadata = facts->host_metadata;
-    info->upstream_locality = facts->locality;
     info->upstream_endpoints = facts->endpoints;
-    info->upstream_host = known(&facts->host);
-    info->upstream_remote = known(&facts->remote);
-    info->upstream_local = known(&facts->local);
-    info->upstream_host_name = facts->host_name;
-    info->attempted_hosts = facts->attempted;
-    info->attempted_host_names = facts->attempted_names;
-    info->attempted_host_count = facts->attempted_count;
-    info->attempted_connection_count = facts->connection_count;
-    info->attempted_connections = facts->connections;
-    info->upstream_connection_id = facts->connection;
-    info->upstream_protocol = info->upstream_remote == NULL || facts->raw ? MC_SLICE_NONE : MC_SLICE("HTTP/1.1");
-    info->upstream_close_type = info->upstream_host == NULL ? MC_SLICE_NONE : MC_SLICE("Normal");
-    info->at.upstream_connect_begin = facts->connect_begin;
-    info->at.upstream_connect_end = facts->connect_end;
-    info->at.upstream_send_begin = facts->send_begin;
-    info->at.upstream_send_end = facts->send_end;
-    info->at.upstream_body_begin = facts->body_begin;
-    info->at.upstream_receive_end = facts->receive_end;
-    info->at.pool_ready = facts->pool_ready;
+    fill_try(facts->told, info);
+    fill_bytes(facts->metered, info);
+}
+
+void mc_facts_fill_try(const mc_try_facts *of, mc_stream_info *info) {
+    fill_try(of, info);
+    fill_bytes(of, info);
 }

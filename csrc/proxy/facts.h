@@ -8,6 +8,29 @@
 #include "http/stream_info.h"
 #include "pool/pool.h"
 
+/* Of one try. Tries that overlap do not mix. */
+typedef struct mc_try_facts {
+    struct mc_facts *all;
+    const mc_value *host_metadata;
+    const mc_value *locality; /* of the host; NULL: none */
+    mc_address host, local;   /* the chosen host's; of the connection, ours */
+    mc_slice host_name;
+    mc_slice failure;            /* why it got no connection; static */
+    const mc_address *attempted; /* the host */
+    uint64_t connection;
+    bool connected, raw;                 /* raw: no HTTP is spoken */
+    uint64_t began_us, receive_begin_us; /* 0: no response yet, or but informational ones */
+    uint64_t received_before;            /* by the connection, for others */
+    /* By it and by all that had their connections before it, as they stood when it got its own; of HTTP/1, the bytes of a header
+     * are those of its line. */
+    uint64_t wire_sent, wire_received, header_sent, header_received;
+    uint64_t plain_header_received;    /* "decompressed": with each answer, as Envoy counts, those of before again */
+    uint64_t received_earlier;         /* of wire_received, by those before */
+    uint64_t body_sent, body_received; /* by it alone */
+    /* As mc_stream_info.at. */
+    uint64_t connect_begin, connect_end, send_begin, send_end, body_begin, receive_end, pool_ready;
+} mc_try_facts;
+
 typedef struct mc_facts {
     mc_arena *arena;
     const mc_loop *loop;
@@ -16,34 +39,23 @@ typedef struct mc_facts {
     bool wants_place; /* the locality costs copies */
 
     mc_slice cluster, cluster_raw;
-    const mc_value *cluster_metadata, *host_metadata;
-    const mc_value *locality;       /* of the host; NULL: none */
-    uint32_t endpoints;             /* of the cluster */
-    mc_address host, remote, local; /* the chosen host's; the connection's */
-    mc_slice host_name;
-    const mc_address **attempted; /* hosts that the last try had a connection to, each once */
-    mc_slice *attempted_names;
-    uint64_t *connections;
-    uint32_t attempted_count, connection_count, room; /* at most so many of either */
-    uint64_t connection;
-    bool raw;
+    const mc_value *cluster_metadata;
+    uint32_t endpoints; /* of the cluster */
     /* The client's side: what its connection had received and written when the request began; bytes of headers. */
     uint64_t asked_at, answered_at, request_header_bytes, response_header_bytes;
-    uint64_t try_us;          /* when the last try began */
-    uint64_t received_before; /* by the connection, for earlier tries */
-    /* By all tries; of HTTP/1, the bytes of a header are those of its line. */
-    uint64_t wire_sent, wire_received, header_sent, header_received;
-    uint64_t plain_header_received;    /* "decompressed": with each answer, as Envoy counts, those of before again */
-    uint64_t received_earlier;         /* of wire_received, by tries before the last */
-    uint64_t body_sent, body_received; /* by the last try */
-    /* As mc_stream_info.at. */
-    uint64_t connect_begin, connect_end, send_begin, send_end, body_begin, receive_end, pool_ready;
+    /* What the request tells of its upstream's side: the try that answers, before that the last one. Its bytes are those of the
+     * last that got a connection, whoever answers. */
+    mc_try_facts *told, *metered;
+    mc_try_facts first; /* all zero and no times while there is no try */
+    bool tried;
 } mc_facts;
 
 MC_MUST_CHECK mc_facts *mc_facts_new(mc_arena *arena, const mc_loop *loop, uint64_t start_us, bool wants_local,
                                      bool wants_place);
 /* `client` is the downstream connection; NULL: there is none. */
 void mc_facts_fill(const mc_facts *facts, const mc_conn *client, mc_stream_info *info);
+/* The upstream's side as this try has it. */
+void mc_facts_fill_try(const mc_try_facts *of, mc_stream_info *info);
 
 /* Out of memory is not told: a fact more or less. */
 void mc_facts_note_asked(mc_facts *facts, uint32_t field_bytes); /* mc_h1_head */
@@ -51,24 +63,30 @@ void mc_facts_note_asked_trailers(mc_facts *facts, const mc_headers *trailers);
 void mc_facts_note_head(mc_facts *facts, mc_slice head); /* of the response, as the client gets it */
 void mc_facts_note_trailers(mc_facts *facts, const mc_headers *trailers);
 void mc_facts_note_cluster(mc_facts *facts, const mc_cluster *cluster); /* of the route; NULL: none */
-void mc_facts_note_host(mc_facts *facts, mc_host *host);
-void mc_facts_note_ready(mc_facts *facts, const mc_conn *conn, bool raw); /* raw: no HTTP is spoken on it */
-void mc_facts_note_failed(mc_facts *facts);
-void mc_facts_note_sent_head(mc_facts *facts, mc_slice head);
-void mc_facts_note_sent(mc_facts *facts, size_t body, size_t framing);
-void mc_facts_note_sent_all(mc_facts *facts);
-void mc_facts_note_answered(mc_facts *facts, uint32_t field_bytes, mc_attempt *attempt); /* mc_h1_head */
-void mc_facts_note_answered_trailers(mc_facts *facts, const mc_headers *trailers);
-void mc_facts_note_body(mc_facts *facts, size_t n, mc_attempt *attempt);
-void mc_facts_note_received(mc_facts *facts);
-/* What came of the response, as long as the try lasts. */
-void mc_facts_note_progress(mc_facts *facts, mc_attempt *attempt);
-void mc_facts_note_over(mc_facts *facts, mc_attempt *attempt); /* once for each try */
+/* The request tells of this try. */
+static inline void mc_facts_note_answers(mc_try_facts *of) { of->all->told = of; }
 
-/* MC_FACT(stream, host, t->host) */
-#define MC_FACT(stream, what, ...)                                                                                     \
+/* A try to this host, which the request tells of from now on; NULL: out of memory, or nobody reads them. */
+mc_try_facts *mc_facts_begin_try(mc_facts *facts, mc_host *host);
+void mc_facts_note_ready(mc_try_facts *of, const mc_conn *conn, bool raw);
+void mc_facts_note_failed(mc_try_facts *of);
+static inline void mc_facts_note_failure(mc_try_facts *of, mc_slice why) { of->failure = why; }
+void mc_facts_note_sent_head(mc_try_facts *of, mc_slice head);
+void mc_facts_note_sent(mc_try_facts *of, size_t body, size_t framing);
+void mc_facts_note_sent_all(mc_try_facts *of);
+void mc_facts_note_answered(mc_try_facts *of, uint32_t field_bytes, mc_attempt *attempt); /* mc_h1_head */
+void mc_facts_note_answered_trailers(mc_try_facts *of, const mc_headers *trailers);
+static inline void mc_facts_note_begun(mc_try_facts *of, uint64_t at_us) { of->receive_begin_us = at_us; }
+void mc_facts_note_body(mc_try_facts *of, size_t n, mc_attempt *attempt);
+void mc_facts_note_received(mc_try_facts *of);
+/* What came of the response, as long as the try lasts. */
+void mc_facts_note_progress(mc_try_facts *of, mc_attempt *attempt);
+void mc_facts_note_over(mc_try_facts *of, mc_attempt *attempt); /* once for each try */
+
+/* MC_FACT(stream, head, stream->facts, head); of a try, its own are asked for instead of the stream's. */
+#define MC_FACT(of, what, ...)                                                                                         \
     do {                                                                                                               \
-        if (MC_UNLIKELY((stream)->facts != NULL)) {                                                                    \
+        if (MC_UNLIKELY((of)->facts != NULL)) {                                                                        \
             mc_facts_note_##what(__VA_ARGS__);                                                                         \
         }                                                                                                              \
     } while (0)

@@ -59,7 +59,6 @@ const mc_stream_info *mc_stream_collect_info(mc_stream *stream) {
         .response_code_details = mc_slice_cstr(stream->details),
         .flags = stream->flags,
         .flag_order = stream->flag_order,
-        .upstream_failure = stream->upstream_failure,
         .virtual_cluster_name = stream->virtual_cluster,
         .stream_id = stream->random,
         .random = mc_loop_random(stream->proxy->loop),
@@ -120,9 +119,12 @@ void mc_stream_emit_log(mc_stream *stream, mc_log_type type) {
 }
 
 /* A try has a stream info of its own in Envoy, which knows the upstream's side and less of the client's. */
-static void tell_try(const mc_stream *stream, const mc_span_end *try, bool ready_only, mc_stream_info *info) {
-    const mc_facts *facts = stream->facts;
-    const uint64_t before_ns = facts == NULL ? 0 : (facts->try_us - stream->start_us) * 1000;
+static void tell_try(const mc_stream *stream, const mc_span_end *try, const mc_try_facts *facts, bool ready_only,
+                     mc_stream_info *info) {
+    const uint64_t before_ns = facts == NULL ? 0 : (facts->began_us - stream->start_us) * 1000;
+    if (facts != NULL) {
+        mc_facts_fill_try(facts, info);
+    }
     const uint64_t pool_ready = info->at.pool_ready; /* no point, but a length */
     info->at.request_end = info->at.response_begin = info->at.response_end = MC_NO_TIME;
     if (ready_only) {
@@ -140,7 +142,7 @@ static void tell_try(const mc_stream *stream, const mc_span_end *try, bool ready
     info->response_trailers = try->trailers;
     info->status = try->status;
     info->flags = try->flags;
-    info->flag_order = 0;
+    info->flag_order = try->flag_order;
     info->attempts = 0;
     info->protocol = info->upstream_protocol;
     if (info->upstream_remote == NULL) { /* no connection, nothing to tell of */
@@ -154,14 +156,15 @@ static void tell_try(const mc_stream *stream, const mc_span_end *try, bool ready
     info->virtual_host_metadata = info->dynamic_metadata = NULL;
 }
 
-void mc_stream_emit_upstream_log(mc_stream *stream, mc_log_type type, const mc_span_end *try) {
+void mc_stream_emit_upstream_log(mc_stream *stream, mc_log_type type, const mc_span_end *try,
+                                 const mc_try_facts *facts) {
     mc_proxy *proxy = stream->proxy;
     if (proxy->log_writer == NULL || mc_stream_collect_info(stream) == NULL) {
         return;
     }
     const mc_log_port port = {proxy->log_writer, proxy->log_ring, proxy->runtime, mc_loop_random(proxy->loop)};
     mc_stream_info info = *stream->info;
-    tell_try(stream, try, type == MC_LOG_UPSTREAM_POOL_READY, &info);
+    tell_try(stream, try, facts, type == MC_LOG_UPSTREAM_POOL_READY, &info);
     info.log_type = (uint8_t)type;
     mc_access_logs_emit(stream->hcm->access.upstream, &info, &port);
 }

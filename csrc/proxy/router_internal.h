@@ -33,6 +33,7 @@ typedef struct mc_try {
     mc_host *host;         /* referenced */
     mc_upstream *upstream; /* whose host it is */
     mc_span *span;         /* of this try alone; NULL: none */
+    mc_try_facts *facts;   /* in the arena; NULL: nobody reads them */
     mc_filters *filters;   /* NULL: none but the codec */
     mc_buffer passed;      /* the body that passed them, while there is no connection */
     mc_headers headers;

@@ -41,7 +41,7 @@ typedef struct mc_shadow {
 
 #define S_COUNT(s, name) mc_counter_inc((s)->proxy->slab, (s)->upstream->cluster->stats.name)
 
-/* S_FACT(s, sent, s->log->facts, data.n, framing) */
+/* S_FACT(s, sent, s->log->told, data.n, framing) */
 #define S_FACT(s, what, ...)                                                                                           \
     do {                                                                                                               \
         if (MC_UNLIKELY((s)->log != NULL)) {                                                                           \
@@ -113,7 +113,7 @@ static mc_span_end try_of(const mc_shadow *s) {
 static void finish_log(mc_shadow *s) {
     const mc_span_end how = try_of(s);
     mc_timer_cancel(s->proxy->loop, &s->logging);
-    mc_facts_note_over(s->log->facts, &s->attempt);
+    mc_facts_note_over(s->log->told, &s->attempt);
     mc_shadow_log_end(s->log, &how);
     s->log = NULL;
 }
@@ -203,7 +203,7 @@ static void failed(mc_shadow *s, mc_reset_reason reason) {
     }
     s->broken = mc_router_reset_flag(reason);
     if (MC_UNLIKELY(s->log != NULL)) {
-        s->log->failure = mc_router_connect_text(s->attempt.connect_error);
+        s->log->told->failure = mc_router_connect_text(s->attempt.connect_error);
     }
     if (s->status == 0) {
         charge(s, reason == MC_RESET_PROTOCOL_ERROR ? 502 : 503);
@@ -239,13 +239,13 @@ static void duration_over(mc_timer *timer) {
 
 static void write(mc_shadow *s, mc_slice data) {
     const size_t framing = mc_attempt_write(&s->attempt, data);
-    S_FACT(s, sent, s->log->facts, data.n, framing);
+    S_FACT(s, sent, s->log->told, data.n, framing);
 }
 
 static void write_end(mc_shadow *s) {
     const size_t n = mc_attempt_write_end(&s->attempt, s->trailers);
-    S_FACT(s, sent, s->log->facts, 0, n);
-    S_FACT(s, sent_all, s->log->facts);
+    S_FACT(s, sent, s->log->told, 0, n);
+    S_FACT(s, sent_all, s->log->told);
 }
 
 static void write_body(mc_shadow *s) {
@@ -263,7 +263,7 @@ static void write_body(mc_shadow *s) {
 
 static void log_ready(mc_shadow *s) {
     const mc_span_end how = try_of(s);
-    mc_facts_note_ready(s->log->facts, mc_attempt_conn(&s->attempt), false);
+    mc_facts_note_ready(s->log->told, mc_attempt_conn(&s->attempt), false);
     mc_shadow_log_ready(s->log, &how);
 }
 
@@ -281,7 +281,7 @@ static void write_request(mc_shadow *s) {
     if (head.n == 0) {
         return;
     }
-    S_FACT(s, sent_head, s->log->facts, head);
+    S_FACT(s, sent_head, s->log->told, head);
     if (MC_LIKELY(!s->websocket)) {
         write_body(s);
     }
@@ -295,7 +295,7 @@ static void on_ready(mc_attempt *attempt) { write_request(shadow_of(attempt)); }
 
 static void on_failure(mc_attempt *attempt, mc_reset_reason reason) {
     mc_shadow *s = shadow_of(attempt);
-    S_FACT(s, failed, s->log->facts);
+    S_FACT(s, failed, s->log->told);
     failed(s, reason);
 }
 
@@ -307,12 +307,12 @@ static mc_headers *on_begin(mc_attempt *attempt) {
 
 static mc_status on_headers(mc_attempt *attempt, const mc_h1_head *head) {
     mc_shadow *s = shadow_of(attempt);
-    S_FACT(s, answered, s->log->facts, head->field_bytes, attempt);
+    S_FACT(s, answered, s->log->told, head->field_bytes, attempt);
     if (head->status < 200 && head->status != 101) {
         return MC_OK;
     }
     if (MC_UNLIKELY(s->log != NULL)) {
-        s->log->first_us = mc_loop_now_us(s->proxy->loop);
+        s->log->told->receive_begin_us = mc_loop_now_us(s->proxy->loop);
     }
     if (head->status == 101 && !s->upgrade) { /* nobody asked for another protocol */
         return MC_EPROTO;
@@ -340,18 +340,20 @@ static mc_status on_headers(mc_attempt *attempt, const mc_h1_head *head) {
 }
 
 static mc_status on_body(mc_attempt *attempt, mc_slice data) {
-    S_FACT(shadow_of(attempt), body, shadow_of(attempt)->log->facts, data.n, attempt);
+    S_FACT(shadow_of(attempt), body, shadow_of(attempt)->log->told, data.n, attempt);
     return MC_OK;
 }
 
 static mc_status on_trailers(mc_attempt *attempt, mc_headers *trailers) {
-    shadow_of(attempt)->response_trailers = trailers;
+    mc_shadow *s = shadow_of(attempt);
+    S_FACT(s, answered_trailers, s->log->told, trailers);
+    s->response_trailers = trailers;
     return MC_OK;
 }
 
 static void on_complete(mc_attempt *attempt) {
     mc_shadow *s = shadow_of(attempt);
-    S_FACT(s, received, s->log->facts);
+    S_FACT(s, received, s->log->told);
     charge_time(s);
     if (s->grpc_deferred) {
         s->grpc_deferred = false;
@@ -509,7 +511,7 @@ static void go_to(mc_shadow *s, mc_host *host) {
         write_request(s);
     } else if (status != MC_AGAIN) {
         if (MC_UNLIKELY(s->log != NULL) && s->log->tried) {
-            mc_facts_note_failed(s->log->facts);
+            mc_facts_note_failed(s->log->told);
         }
         failed(s, status == MC_ELIMIT ? MC_RESET_OVERFLOW : MC_RESET_LOCAL_CONNECTION_FAILURE);
     }

@@ -19,13 +19,14 @@ mc_shadow_log *mc_shadow_log_new(const mc_stream *stream, const mc_headers *requ
     log->proxy = proxy;
     log->request = request;
     log->facts = facts;
+    log->told = facts->told;
     return log;
 }
 
 void mc_shadow_log_try(mc_shadow_log *log, mc_host *host) {
     log->tried = true;
     log->facts->start_us = mc_loop_now_us(log->proxy->loop);
-    mc_facts_note_host(log->facts, host);
+    log->told = mc_facts_begin_try(log->facts, host);
 }
 
 uint64_t mc_shadow_log_interval(const mc_shadow_log *log) { return log->pin->hcm->access.upstream_ms; }
@@ -39,15 +40,13 @@ static void fill(const mc_shadow_log *log, const mc_span_end *how, mc_stream_inf
     info->protocol = info->upstream_protocol;
     info->start_ns = mc_loop_wall_ms(loop) * 1000000 - (now_us - facts->start_us) * 1000;
     info->at.now = (now_us - facts->start_us) * 1000;
-    info->at.upstream_receive_begin = log->first_us == 0 ? MC_NO_TIME : (log->first_us - facts->start_us) * 1000;
     info->request = log->request;
     info->response = how->headers;
     info->response_trailers = how->trailers;
     info->status = how->status;
     info->flags = how->flags;
-    info->upstream_failure = log->failure;
-    info->bytes_sent = facts->body_sent;
-    info->bytes_received = facts->body_received;
+    info->bytes_sent = log->told->body_sent;
+    info->bytes_received = log->told->body_received;
     info->random = mc_loop_random(loop);
     info->stream_id_text = MC_SLICE("");
     info->downstream_close_type = MC_SLICE("Normal");

@@ -11,9 +11,8 @@ typedef struct mc_shadow_log {
     struct mc_proxy *proxy;
     const mc_headers *request;
     mc_facts *facts;
-    mc_slice failure;  /* static: why its connection could not be made */
-    uint64_t first_us; /* of the response; 0: none */
-    bool tried;        /* a host was chosen: there is something to tell of */
+    mc_try_facts *told; /* theirs of its one try */
+    bool tried;         /* a host was chosen: there is something to tell of */
 } mc_shadow_log;
 
 /* NULL: nobody logs tries, or there is no memory. */

@@ -113,8 +113,7 @@ struct mc_stream {
     uint64_t bytes_received, bytes_sent;
     uint64_t first_upstream_us;
     mc_address upstream_address;
-    mc_slice virtual_cluster;  /* name; the route table's */
-    mc_slice upstream_failure; /* why the last connection could not be made; static */
+    mc_slice virtual_cluster; /* name; the route table's */
     uint16_t status;
     uint8_t attempts;
     uint8_t trace_reason; /* mc_trace_reason */
@@ -201,8 +200,9 @@ static inline void mc_stream_log(mc_stream *stream, mc_log_type type) {
         mc_stream_emit_log(stream, type);
     }
 }
-/* A record of the last try for the router's own logs. */
-void mc_stream_emit_upstream_log(mc_stream *stream, mc_log_type type, const mc_span_end *try);
+/* A record of a try for the router's own logs; `facts` may be NULL. */
+void mc_stream_emit_upstream_log(mc_stream *stream, mc_log_type type, const mc_span_end *try,
+                                 const mc_try_facts *facts);
 /* The stream as its route table's decisions see it; with its info where header formats read that. */
 MC_MUST_CHECK mc_status mc_stream_route_request(mc_stream *stream, mc_route_request *out);
 

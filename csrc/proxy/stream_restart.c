@@ -18,7 +18,7 @@ static void end_leg(mc_stream *stream) {
     stream->filters.count = 0;
     stream->response = stream->response_trailers = stream->request_trailers = NULL;
     stream->flags = stream->flag_order = 0;
-    stream->virtual_cluster = stream->upstream_failure = MC_SLICE_NONE;
+    stream->virtual_cluster = MC_SLICE_NONE;
     stream->details = stream->details_class = NULL;
     stream->status = 0;
     stream->attempts = 0;

@@ -81,7 +81,7 @@ typedef struct mc_span_end {
     const mc_address *upstream;
     const mc_headers *headers, *trailers; /* of the response; may be NULL */
     mc_slice reset_reason;                /* empty: it was not reset */
-    uint64_t flags;
+    uint64_t flags, flag_order;
     uint16_t status;  /* 0: no response */
     uint32_t retries; /* tries before it */
     bool connected, canceled;

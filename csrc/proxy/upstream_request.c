@@ -28,7 +28,7 @@ void mc_try_write(mc_try *t, mc_slice data) {
     }
     t->body_sent += data.n;
     const size_t framing = mc_attempt_write(&t->attempt, data);
-    MC_FACT(t->router->stream, sent, t->router->stream->facts, data.n, framing);
+    MC_FACT(t, sent, t->facts, data.n, framing);
 }
 
 void mc_try_write_end(mc_try *t) {
@@ -42,9 +42,9 @@ void mc_try_write_end(mc_try *t) {
         t->attempt.request_sent = true;
     } else {
         const size_t n = mc_attempt_write_end(&t->attempt, r->trailers);
-        MC_FACT(r->stream, sent, r->stream->facts, 0, n);
+        MC_FACT(t, sent, t->facts, 0, n);
     }
-    MC_FACT(r->stream, sent_all, r->stream->facts);
+    MC_FACT(t, sent_all, t->facts);
 }
 
 void mc_try_give(mc_try *t, mc_slice data) {
@@ -129,7 +129,7 @@ static bool write_head(mc_try *t, bool end_stream) {
     if (head.n == 0) {
         return false;
     }
-    MC_FACT(stream, sent_head, stream->facts, head);
+    MC_FACT(t, sent_head, t->facts, head);
     return true;
 }
 
@@ -180,7 +180,7 @@ static void begin_request(mc_try *t) {
     mc_router *r = t->router;
     mc_stream *stream = r->stream;
     t->selected = true;
-    MC_FACT(stream, ready, stream->facts, mc_attempt_conn(&t->attempt), r->terminates);
+    MC_FACT(t, ready, t->facts, mc_attempt_conn(&t->attempt), r->terminates);
     if (MC_UNLIKELY(stream->hcm->access.on_upstream)) {
         log_ready(t);
     }
@@ -216,7 +216,7 @@ void mc_try_on_ready(mc_attempt *attempt) { begin_request(try_of(attempt)); }
 
 void mc_try_on_failure(mc_attempt *attempt, mc_reset_reason reason) {
     mc_try *t = try_of(attempt);
-    MC_FACT(t->router->stream, failed, t->router->stream->facts);
+    MC_FACT(t, failed, t->facts);
     t->selected = reason != MC_RESET_OVERFLOW || attempt->refused; /* else it is the cluster's, no host's */
     mc_try_failed(t, reason);
 }
@@ -227,19 +227,22 @@ void mc_try_on_low(mc_attempt *attempt) { mc_try_unblock(try_of(attempt)); }
 /* --- the end of a try ---------------------------------------------------------------------------------------------------- */
 
 static mc_span_end end_of(const mc_try *t) {
-    return (mc_span_end){
+    const bool answered = t->head.status >= 200 || t->head.status == 101; /* informational responses are none */
+    mc_span_end end = {
         .upstream = mc_upstream_address(t->upstream, t->host),
-        .headers = t->head.status == 0  ? NULL
+        .headers = !answered            ? NULL
                    : t->arrived != NULL ? t->arrived
                                         : &t->headers,
         .trailers = t->trailers,
         .reset_reason = t->failed ? mc_reset_reason_text(t->reason) : MC_SLICE_NONE,
-        .flags = t->flags | (t->failed ? mc_router_reset_flag(t->reason) : 0),
-        .status = t->head.status,
+        .status = answered ? t->head.status : 0,
         .retries = t->number,
         .connected = t->ready,
         .canceled = t->canceled,
     };
+    mc_flags_add(&end.flags, &end.flag_order, t->flags);
+    mc_flags_add(&end.flags, &end.flag_order, t->failed ? mc_router_reset_flag(t->reason) : 0);
+    return end;
 }
 
 static void finish_span(mc_try *t) {
@@ -253,7 +256,7 @@ static void log_try(mc_try *t, mc_log_type type) {
         end.headers = NULL;
         end.status = 0;
     }
-    mc_stream_emit_upstream_log(t->router->stream, type, &end);
+    mc_stream_emit_upstream_log(t->router->stream, type, &end, t->facts);
 }
 
 void mc_try_log_fired(mc_timer *timer) {
@@ -274,7 +277,7 @@ void mc_try_drop(mc_try *t) {
     if (MC_UNLIKELY(r->cluster->tracking != NULL)) {
         mc_try_track(t);
     }
-    MC_FACT(r->stream, over, r->stream->facts, &t->attempt);
+    MC_FACT(t, over, t->facts, &t->attempt);
     if (MC_UNLIKELY(r->stream->hcm->access.upstream != NULL)) {
         log_try(t, MC_LOG_UPSTREAM_END);
         mc_timer_cancel(r->stream->proxy->loop, &t->log);
@@ -407,7 +410,7 @@ void mc_try_start(mc_router *r) {
     mc_status status = t == NULL ? MC_ENOMEM : set_try_headers(r, host);
     if (MC_UNLIKELY(mc_router_filters_tries(r)) && status == MC_OK) {
         stream->upstream_address = *mc_upstream_address(from, host); /* known, even if it is refused */
-        MC_FACT(stream, host, stream->facts, host);
+        t->facts = mc_facts_begin_try(stream->facts, host);
         if (!mc_try_admitted(r)) {
             return;
         }
@@ -445,7 +448,9 @@ void mc_try_start(mc_router *r) {
         t->span = mc_tracing_spawn(stream, from->cluster->stat_name);
     }
     stream->upstream_address = *mc_upstream_address(from, host);
-    MC_FACT(stream, host, stream->facts, host);
+    if (MC_UNLIKELY(stream->facts != NULL) && t->facts == NULL) {
+        t->facts = mc_facts_begin_try(stream->facts, host);
+    }
     mc_try_arm(t);
     status = mc_pool_start(pool, &t->attempt);
     if (MC_UNLIKELY(t->filters != NULL) && (status == MC_OK || status == MC_AGAIN)) {
@@ -459,7 +464,7 @@ void mc_try_start(mc_router *r) {
         begin_request(t);
     } else if (status != MC_AGAIN) {
         const bool full = status == MC_ELIMIT;
-        MC_FACT(stream, failed, stream->facts);
+        MC_FACT(t, failed, t->facts);
         t->selected = !full || t->attempt.refused;
         mc_try_failed(t, full ? MC_RESET_OVERFLOW : MC_RESET_LOCAL_CONNECTION_FAILURE);
     }

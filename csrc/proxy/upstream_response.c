@@ -29,7 +29,6 @@ void mc_router_backoff_fired(mc_timer *timer) {
     r->retried = true;
     stream->attempts += stream->attempts < UINT8_MAX;
     stream->first_upstream_us = 0;
-    stream->upstream_failure = MC_SLICE_NONE;
     mc_try_start(r);
 }
 
@@ -66,7 +65,7 @@ void mc_try_failed(mc_try *t, mc_reset_reason reason) {
     t->awaiting = false;
     t->failed = true;
     t->reason = reason;
-    r->stream->upstream_failure = mc_router_connect_text(t->attempt.connect_error);
+    MC_FACT(t, failure, t->facts, mc_router_connect_text(t->attempt.connect_error));
     if (reason != MC_RESET_OVERFLOW) { /* RF-31 */
         mc_try_report(t, MC_OUTLIER_CONNECT_FAILED, 0);
     }
@@ -217,6 +216,7 @@ static void settle(mc_try *t, uint16_t grpc_status, bool end_stream) {
     }
     stream->details = "via_upstream";
     stream->upstream_address = *mc_upstream_address(t->upstream, t->host);
+    MC_FACT(t, answers, t->facts);
     r->response_started = true;
     r->final = t;
     if (r->waiting) {
@@ -305,7 +305,7 @@ static mc_status on_headers(mc_attempt *attempt, const mc_h1_head *head) {
     mc_router *r = t->router;
     t->head = *head;
     mc_try_active(t);
-    MC_FACT(r->stream, answered, r->stream->facts, head->field_bytes, attempt);
+    MC_FACT(t, answered, t->facts, head->field_bytes, attempt);
     if (MC_UNLIKELY(t->headers.repeated) && mc_headers_join(&t->headers, MC_HEADERS_OF_RESPONSE) != MC_OK) {
         return MC_ENOMEM;
     }
@@ -313,6 +313,7 @@ static mc_status on_headers(mc_attempt *attempt, const mc_h1_head *head) {
         return on_informational(r, t);
     }
     r->stream->first_upstream_us = mc_loop_now_us(r->stream->proxy->loop);
+    MC_FACT(t, begun, t->facts, r->stream->first_upstream_us);
     if (MC_UNLIKELY(r->cluster->tracking != NULL)) {
         t->arrived_size = mc_tracking_measure(&t->headers);
     }
@@ -352,6 +353,7 @@ void mc_try_accept_connect(mc_try *t) {
         return;
     }
     stream->first_upstream_us = mc_loop_now_us(stream->proxy->loop);
+    MC_FACT(t, begun, t->facts, stream->first_upstream_us);
     if (MC_UNLIKELY(stream->hcm->access.upstream != NULL)) {
         t->arrived = copy_headers(&t->headers);
     }
@@ -369,7 +371,7 @@ static mc_status on_body(mc_attempt *attempt, mc_slice data) {
         mc_try_body_came(t);
     }
     t->body_received += data.n;
-    MC_FACT(r->stream, body, r->stream->facts, data.n, attempt);
+    MC_FACT(t, body, t->facts, data.n, attempt);
     mc_filter_encode_data(r->filter, data, false);
     return r->stream->finished || r->final != t ? MC_ECLOSED : MC_OK;
 }
@@ -377,7 +379,7 @@ static mc_status on_body(mc_attempt *attempt, mc_slice data) {
 static mc_status on_trailers(mc_attempt *attempt, mc_headers *trailers) {
     mc_try *t = try_of(attempt);
     t->trailers = trailers;
-    MC_FACT(t->router->stream, answered_trailers, t->router->stream->facts, trailers);
+    MC_FACT(t, answered_trailers, t->facts, trailers);
     return MC_OK;
 }
 
@@ -387,7 +389,7 @@ static void on_complete(mc_attempt *attempt) {
     if (MC_UNLIKELY(t->trailers != NULL && t->filters != NULL) && !mc_try_filter_trailers(t)) {
         return;
     }
-    MC_FACT(r->stream, received, r->stream->facts);
+    MC_FACT(t, received, t->facts);
     if (t->head.end_stream) {
         (void)respond(t, true);
         return;
