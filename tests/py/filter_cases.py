@@ -1306,7 +1306,7 @@ def decompressor() -> list[Case]:
         case("gunzip"),
         Case(
             "unbr",
-            [http_filter("d", kind, **library("decompressor", "brotli", "Brotli"))],
+            [http_filter("d", kind, **brotli)],
             requests,
         ),
         Case(  # each tells the bytes that it saw

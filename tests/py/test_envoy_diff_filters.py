@@ -174,15 +174,18 @@ def send(connection: Connection, request: Request) -> Outcome:
         "interim": interim,
         "headers": stable(reply.headers),
         "body": body.decode("latin-1"),
-        "trailers": reply.trailers,
+        "trailers": told(reply.trailers),
     }
 
 
 def stable(headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
     """Without what differs from run to run; the order matters only among equal names."""
     kept = [(n, "*" if n.lower() in VOLATILE else v) for n, v in headers if n.lower() != "x-answer"]
-    kept = [(SAW.sub("*", n), v) for n, v in kept]
     return sorted(kept, key=lambda pair: pair[0])
+
+
+def told(trailers: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    return [(SAW.sub("*", name), value) for name, value in trailers]
 
 
 def plain(body: bytes) -> bytes:
@@ -219,7 +222,7 @@ def run(server: peers.Server, case: Case, port: int, upstream: Upstream) -> Outc
         with Connection(port) as connection:
             outcome = send(connection, request)
         outcome["upstream"] = [
-            (r.method, r.target, stable(r.headers), plain(bytes(r.body)), r.trailers)
+            (r.method, r.target, stable(r.headers), plain(bytes(r.body)), told(r.trailers))
             for r in upstream.requests
         ]
         outcomes.append(outcome)
