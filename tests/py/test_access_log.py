@@ -15,7 +15,7 @@ from typing import Any
 import peers
 import pytest
 from clients import Connection
-from upstreams import Behaviour, Upstream, echo, respond, stall
+from upstreams import Behaviour, Exchange, Upstream, echo, respond, stall
 from waiting import wait_until
 
 import meshcore
@@ -406,6 +406,49 @@ def test_the_routers_log_tells_of_each_try(serve, upstream, tmp_path):
     host = f"127.0.0.1:{served.port}"
     one = [f"UpstreamPoolReady 0 - {host}", f"UpstreamEnd 503 1 {host}"]
     assert path.read_text().splitlines() == one * 2
+
+
+async def overtaken(exchange: Exchange) -> None:
+    """The first request is answered when a second one comes, which never is."""
+    if len(exchange.upstream.requests) == 1:
+        await exchange.upstream.gate()
+        await exchange.head(200, [("content-length", "2")])
+        await exchange.write(b"ok")
+    else:
+        exchange.upstream.release()
+        await exchange.reader.read(1)
+
+
+def test_tries_that_overlap_tell_their_own_bytes_and_times(serve, upstream, tmp_path):
+    path = tmp_path / "log"
+    text = (
+        "%ACCESS_LOG_TYPE% %RESPONSE_CODE% %BYTES_RECEIVED% %UPSTREAM_WIRE_BYTES_RECEIVED%"
+        " %UPSTREAM_WIRE_BYTES_SENT% %COMMON_DURATION(DS_RX_BEG:US_RX_BEG)%\n"
+    )
+    typed = {"@type": ROUTER, "upstream_log": [log_to(path, text)]}
+    config = bootstrap(
+        [log_to(path, text)],
+        upstream(overtaken).port,
+        http_filters=[{"name": "router", "typed_config": typed}],
+    )
+    manager = config["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]
+    route = manager["typed_config"]["route_config"]["virtual_hosts"][0]["routes"][2]["route"]
+    policy = {"retry_on": "5xx", "num_retries": 1, "per_try_timeout": "0.02s"}
+    route |= {"retry_policy": policy, "hedge_policy": {"hedge_on_per_try_timeout": True}}
+    gateway = serve(config)
+    assert get(gateway, "/") == 200
+    gateway.flush_logs()
+    second, first, whole = [line.split() for line in path.read_text().splitlines()]
+    answer = str(len(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"))
+    assert second[:4] == ["UpstreamEnd", "0", "0", "0"]
+    assert second[5] == "-"
+    assert first[:4] == ["UpstreamEnd", "200", "2", answer]
+    assert first[5].isdigit()
+    # The meter of a connection begins with what those before it had counted; the request has that
+    # of the last one, though the times are those of the try that answered.
+    assert int(second[4]) > int(first[4]) > 0
+    assert whole[:5] == ["DownstreamEnd", "200", "0", "0", second[4]]
+    assert int(whole[5]) >= 20
 
 
 def test_the_listeners_log_tells_of_connections(serve, tmp_path):
