@@ -569,8 +569,16 @@ CASES: dict[str, Case] = {
         },
         [
             request("GET /direct", "Connection: Upgrade, x-a", f"Upgrade: {value}", "X-A: 1", *more)
-            for value in ("r12", "r", "xr1", "r1x", "R1", "r1, r2", "r1,foo", "ANY thing", "One")
-            + (
+            for value in (
+                "r12",
+                "r",
+                "xr1",
+                "r1x",
+                "R1",
+                "r1, r2",
+                "r1,foo",
+                "ANY thing",
+                "One",
                 "bend",
                 "END",
                 "amidst",
