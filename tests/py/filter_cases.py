@@ -562,8 +562,13 @@ def rbac() -> list[Case]:
             shadow_rules_stat_prefix="s_",
             track_per_rule_stats=True,
         ),
-        case("rbac_matcher", matcher=tree),
-        case("rbac_matcher_shadow", shadow_matcher=tree, shadow_rules_stat_prefix="s_"),
+        case("rbac_matcher", matcher=tree, track_per_rule_stats=True),
+        case(
+            "rbac_matcher_shadow",
+            shadow_matcher=tree,
+            shadow_rules_stat_prefix="s_",
+            track_per_rule_stats=True,
+        ),
         case("rbac_none"),
         case("rbac_empty", rules={}),
         Case(  # has no path, so that it is no gRPC, whatever it says

@@ -32,6 +32,7 @@ typedef struct engine {
     policy *policies; /* in the order of their names */
     uint32_t count;
     const mc_matcher_tree *tree;     /* takes the place of policies (FL-15): leads to an outcome; NULL: none */
+    struct outcome *outcomes;        /* all that it may lead to */
     bool logs;                       /* some outcome of the tree is LOG */
     mc_slice policy_key, result_key; /* of the metadata */
 } engine;
@@ -40,6 +41,7 @@ typedef struct engine {
 typedef struct outcome {
     policy policy;
     action action;
+    struct outcome *next;
 } outcome;
 
 typedef struct engines {
@@ -290,6 +292,8 @@ static mc_status read_outcome(void *ctx, const mc_value *extension, const void *
                        "typed_config"));
     MC_TRY(mc_error_in(mc_read_enum(typed, "action", actions, &action, error), error, "typed_config"));
     outcome->action = (enum action)action;
+    outcome->next = context->engine->outcomes;
+    context->engine->outcomes = outcome;
     context->engine->logs = context->engine->logs || action == LOG;
     MC_TRY(name_details(context->c, &outcome->policy));
     *out = outcome;
@@ -330,6 +334,26 @@ static mc_status read_prefixes(mc_filter_compile *c, const mc_value *value, engi
     return MC_OK;
 }
 
+static void track_policy(mc_filter_compile *c, policy *policy, bool shadow, mc_slice scope) {
+    if (shadow) {
+        policy->shadow_allowed = policy_stat(c, scope, policy->name, "shadow_allowed");
+        policy->shadow_denied = policy_stat(c, scope, policy->name, "shadow_denied");
+    } else {
+        policy->allowed = policy_stat(c, scope, policy->name, "allowed");
+        policy->denied = policy_stat(c, scope, policy->name, "denied");
+    }
+}
+
+/* track_per_rule_stats: of policies, and of what a tree leads to. */
+static void track(mc_filter_compile *c, engine *engine, bool shadow, mc_slice scope) {
+    for (uint32_t i = 0; i < engine->count; i++) {
+        track_policy(c, &engine->policies[i], shadow, scope);
+    }
+    for (outcome *outcome = engine->outcomes; outcome != NULL; outcome = outcome->next) {
+        track_policy(c, &outcome->policy, shadow, scope);
+    }
+}
+
 static mc_status read_engines(mc_filter_compile *c, const mc_value *value, engines *out, config *stats) {
     const mc_value *rules, *shadow;
     MC_TRY(mc_value_read_object(value, "rules", &rules, c->error));
@@ -342,15 +366,9 @@ static mc_status read_engines(mc_filter_compile *c, const mc_value *value, engin
     MC_TRY(read_tree(c, value, "shadow_matcher", &out->shadow));
     MC_TRY(name_keys(c, out->prefix, "enforced_effective_policy_id", "enforced_engine_result", &out->enforced));
     MC_TRY(name_keys(c, out->shadow_prefix, "shadow_effective_policy_id", "shadow_engine_result", &out->shadow));
-    for (uint32_t i = 0; i < out->enforced.count && out->track_rules; i++) {
-        policy *policy = &out->enforced.policies[i];
-        policy->allowed = policy_stat(c, out->scope, policy->name, "allowed");
-        policy->denied = policy_stat(c, out->scope, policy->name, "denied");
-    }
-    for (uint32_t i = 0; i < out->shadow.count && out->track_rules; i++) {
-        policy *policy = &out->shadow.policies[i];
-        policy->shadow_allowed = policy_stat(c, out->shadow_scope, policy->name, "shadow_allowed");
-        policy->shadow_denied = policy_stat(c, out->shadow_scope, policy->name, "shadow_denied");
+    if (out->track_rules) {
+        track(c, &out->enforced, false, out->scope);
+        track(c, &out->shadow, true, out->shadow_scope);
     }
     if (stats != NULL) {
 #define COUNTER(name) stats->stats.name = mc_filter_stat(c, MC_COUNTER, out->scope, #name);
