@@ -141,7 +141,8 @@ static void custom_tags(writer *out, const mc_custom_tags *tags, const mc_custom
 }
 
 /* A name that comes twice has its last value. */
-static void outcome_tags(writer *out, mc_slice cluster, mc_slice cluster_name, uint16_t status, uint64_t flags) {
+static void outcome_tags(writer *out, mc_slice cluster, mc_slice cluster_name, uint16_t status, uint64_t flags,
+                         uint64_t flag_order) {
     char text[256];
     TAG(out, "component", MC_SLICE("proxy"));
     if (cluster.p != NULL) {
@@ -149,18 +150,18 @@ static void outcome_tags(writer *out, mc_slice cluster, mc_slice cluster_name, u
         TAG(out, "upstream_cluster.name", cluster_name);
     }
     number_tag(out, MC_SLICE("http.status_code"), status);
-    TAG(out, "response_flags", mc_slice_of(text, mc_flags_text(flags, text, sizeof text)));
+    TAG(out, "response_flags", mc_slice_of(text, mc_flags_text_ordered(flags, flag_order, text, sizeof text)));
     if (status == 0 || (status >= 500 && status < 600)) {
         TAG(out, "error", MC_SLICE("true"));
     }
 }
 
-static void common_tags(writer *out, const mc_stream *stream, uint16_t status, uint64_t flags,
+static void common_tags(writer *out, const mc_stream *stream, uint16_t status, uint64_t flags, uint64_t flag_order,
                         const mc_stream_info *info) {
     const mc_route *route = stream->match.route;
     const mc_slice cluster = stream->attempts > 0 ? stream->match.cluster : MC_SLICE_NONE;
     const mc_slice told = stream->span->cluster;
-    outcome_tags(out, cluster, told.n == 0 ? cluster : told, status, flags);
+    outcome_tags(out, cluster, told.n == 0 ? cluster : told, status, flags, flag_order);
     if (info != NULL) {
         const mc_custom_tags *of_route = route == NULL || route->tracing == NULL ? NULL : &route->tracing->tags;
         custom_tags(out, &stream->hcm->tracing->tags, of_route, info);
@@ -274,7 +275,7 @@ void mc_tracing_finish(mc_stream *stream) {
     request_tags(&out, stream);
     number_tag(&out, MC_SLICE("request_size"), stream->bytes_received);
     number_tag(&out, MC_SLICE("response_size"), stream->bytes_sent);
-    common_tags(&out, stream, stream->status, stream->flags, info);
+    common_tags(&out, stream, stream->status, stream->flags, stream->flag_order, info);
     grpc_response_tags(&out, stream->response, stream->response_trailers);
     end(&out, stream->proxy);
     mc_text_fini(&name);
@@ -319,6 +320,7 @@ void mc_tracing_finish_child(mc_stream *stream, const mc_span *child, const mc_s
         info = *whole;
         info.status = how->status;
         info.flags = how->flags;
+        info.flag_order = how->flag_order;
         info.response = how->headers;
         info.response_trailers = how->trailers;
     }
@@ -328,7 +330,7 @@ void mc_tracing_finish_child(mc_stream *stream, const mc_span *child, const mc_s
     begin(&out, stream->proxy->loop, tracing, child, named(operation, seen, child->name, &name));
     begin_tags(&out, tracing, seen, true);
     try_tags(&out, how);
-    common_tags(&out, stream, how->status, how->flags, seen);
+    common_tags(&out, stream, how->status, how->flags, how->flag_order, seen);
     grpc_response_tags(&out, how->headers, how->trailers);
     end(&out, stream->proxy);
     mc_text_fini(&name);
@@ -342,7 +344,7 @@ void mc_tracing_finish_shadow(mc_shadow_span *shadow, mc_proxy *proxy, const mc_
         begin(&out, proxy->loop, tracing, span, span->name);
         begin_tags(&out, tracing, NULL, true);
         try_tags(&out, how);
-        outcome_tags(&out, span->name, span->name, how->status, how->flags);
+        outcome_tags(&out, span->name, span->name, how->status, how->flags, how->flag_order);
         grpc_response_tags(&out, how->headers, NULL);
         end(&out, proxy);
     }
