@@ -130,7 +130,7 @@ static mc_cel grpc_status(const mc_stream_info *info) {
     for (int i = 0; i < 2; i++) {
         mc_slice text = maps[i] == NULL ? MC_SLICE_NONE : mc_headers_get_known(maps[i], MC_H_GRPC_STATUS);
         if (text.n > 0) {
-            return mc_cel_int(mc_slice_u64(text, &status) == MC_OK && status <= 16 ? (int64_t)status : -1);
+            return mc_cel_int(mc_slice_number(text, 16, &status) == MC_OK ? (int64_t)status : -1);
         }
     }
     return info->status == 0 ? MC_CEL_FAILED : mc_cel_int(mc_grpc_from_http(info->status));
@@ -176,6 +176,13 @@ static mc_cel metadata_of(const mc_value *metadata, bool known) {
     return known || metadata != NULL ? mc_cel_message_of(MC_CEL_METADATA, metadata) : MC_CEL_FAILED;
 }
 
+/* Of what is over: only the last records know it, and those of connections, which have no request. */
+static mc_cel whole_duration(const mc_stream_info *info) {
+    const bool over = info->log_type == MC_LOG_DOWNSTREAM_END || info->log_type == MC_LOG_UPSTREAM_END ||
+                      (info->log_type == MC_LOG_NOT_SET && info->request == NULL);
+    return duration_of(over ? info->at.now : MC_NO_TIME);
+}
+
 static mc_cel request_value(mc_cel_attribute attribute, const mc_stream_info *info) {
     switch (attribute) {
     case MC_CEL_REQUEST_HEADERS: return headers_of(info->request);
@@ -184,7 +191,7 @@ static mc_cel request_value(mc_cel_attribute attribute, const mc_stream_info *in
     case MC_CEL_REQUEST_SIZE: return request_size(info);
     case MC_CEL_REQUEST_TOTAL_SIZE:
         return mc_cel_int((int64_t)(info->bytes_received + size_of(info->request_header_bytes, info->request)));
-    case MC_CEL_REQUEST_DURATION: return duration_of(info->at.request_end);
+    case MC_CEL_REQUEST_DURATION: return whole_duration(info);
     case MC_CEL_REQUEST_PROTOCOL: return if_text(info->protocol);
     case MC_CEL_REQUEST_PATH: return header(info->request, MC_H_PATH);
     case MC_CEL_REQUEST_URL_PATH: return path_part(info, false);

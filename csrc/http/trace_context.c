@@ -207,7 +207,13 @@ size_t mc_trace_id_text(const mc_trace_context *context, bool wide, char out[MC_
 
 /* --- request ids -------------------------------------------------------------------------------------------------------------- */
 
-bool mc_request_id_number(mc_slice id, uint64_t *out) { return id.n >= 8 && read_hex(mc_slice_until(id, 8), out); }
+bool mc_request_id_number(mc_slice id, uint64_t *out) {
+    if (id.n < 8) {
+        return false;
+    }
+    const bool marked = id.p[0] == '0' && (id.p[1] | 0x20) == 'x';
+    return read_hex(mc_slice_from(mc_slice_until(id, 8), marked ? 2 : 0), out);
+}
 
 mc_trace_reason mc_request_id_reason(mc_slice id) {
     switch (id.n == MC_REQUEST_ID_LENGTH ? id.p[MC_REQUEST_ID_REASON] : 0) {

@@ -37,7 +37,8 @@ typedef enum mc_trace_reason {
     MC_TRACE_CLIENT_FORCED,
 } mc_trace_reason;
 
-/* The number that samples are drawn with: the first eight hex digits; false: there are none. */
+/* The number that samples are drawn with: the first eight hex digits, of which the first two may be 0x; false: there
+ * are none. */
 bool mc_request_id_number(mc_slice id, uint64_t *out);
 /* Packed in the 15th character of an id of 36 (HC-20). */
 mc_trace_reason mc_request_id_reason(mc_slice id);

@@ -237,23 +237,10 @@ static bool compare(const mc_log_filter *filter, uint64_t left, const mc_runtime
     return false;
 }
 
-/* The first 8 hex digits of the request id as a number. */
+/* A try has no id of its own. */
 static bool request_id_number(const mc_stream_info *info, uint64_t *out) {
-    mc_slice id = info->request == NULL ? MC_SLICE_NONE : mc_headers_get_known(info->request, MC_H_X_REQUEST_ID);
-    uint64_t number = 0;
-    if (id.n < 8) {
-        return false;
-    }
-    for (size_t i = 0; i < 8; i++) {
-        char c = mc_ascii_lower(id.p[i]);
-        bool digit = c >= '0' && c <= '9', letter = c >= 'a' && c <= 'f';
-        if (!digit && !letter) {
-            return false;
-        }
-        number = number << 4 | (uint64_t)(digit ? c - '0' : c - 'a' + 10);
-    }
-    *out = number;
-    return true;
+    return info->request != NULL && info->stream_id_text.p == NULL &&
+           mc_request_id_number(mc_headers_get_known(info->request, MC_H_X_REQUEST_ID), out);
 }
 
 /* A value at run time is a number of the configured denominator's parts, not a percentage as elsewhere. */
@@ -271,22 +258,24 @@ static bool service_forced(const mc_stream_info *info) {
     return !info->health_check && info->trace_reason == MC_TRACE_SERVICE_FORCED;
 }
 
+enum { NO_GRPC_STATUS = 63 }; /* no name has it */
+
 static uint64_t grpc_status(const mc_stream_info *info) {
     const mc_headers *maps[] = {info->response_trailers, info->response};
     uint64_t status;
     for (int i = 0; i < 2; i++) {
         mc_slice text = maps[i] == NULL ? MC_SLICE_NONE : mc_headers_get_known(maps[i], MC_H_GRPC_STATUS);
         if (text.p != NULL) {
-            return mc_slice_u64(text, &status) == MC_OK && status <= 16 ? status : 2;
+            return mc_slice_number(text, 16, &status) == MC_OK ? status : NO_GRPC_STATUS;
         }
     }
     return info->status == 0 ? 2 : mc_grpc_from_http(info->status);
 }
 
 static bool header_holds(const mc_log_filter *filter, const mc_headers *headers) {
-    if (headers == NULL) {
-        return false;
-    }
+    mc_headers none;
+    mc_headers_init(&none, NULL);
+    headers = headers == NULL ? &none : headers; /* of a connection: they are empty */
     const mc_route_request request = {.headers = headers, .arena = headers->arena};
     const mc_match_input in = {.request = &request};
     return filter->header.match(filter->header.self, &in) == 1;

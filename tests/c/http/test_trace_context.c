@@ -141,6 +141,8 @@ TEST(request_ids) {
     CHECK_U64(number, 10);
     CHECK(!mc_request_id_number(MC_SLICE("0000000"), &number));
     CHECK(!mc_request_id_number(MC_SLICE("0000000x"), &number));
+    CHECK(mc_request_id_number(MC_SLICE("0X000031-rest"), &number));
+    CHECK_U64(number, 0x31);
     char id[] = "00000000-0000-4000-8000-000000000000";
     for (int reason = MC_TRACE_NOT_TRACEABLE; reason <= MC_TRACE_CLIENT_FORCED; reason++) {
         id[MC_REQUEST_ID_REASON] = mc_trace_reason_digit((mc_trace_reason)reason);
