@@ -1310,6 +1310,16 @@ def test_who_asks_for_more_than_it_reads(both: Pair, ports: dict[str, int]) -> N
     assert counters(servers[0])["http1.response_flood"] == 1
 
 
+def test_an_answer_that_has_left_is_not_counted(both: Pair, ports: dict[str, int]) -> None:
+    """difference: proxied-is-queued. What leaves before a local reply is no flood with it."""
+    servers = both(config({}, ROUTES), **ports)
+    for server, served in zip(servers, (3, 2), strict=True):
+        with clients.Connection(server.port) as connection:
+            connection.send(request("GET /echo") + request("GET /direct") * 2)
+            assert [connection.reply().status for _ in range(served)] == [200] * served
+            assert counters(server).get("http1.response_flood", 0) == 3 - served
+
+
 def test_an_upgrade_nobody_asked_for(both: Pair, ports: dict[str, int]) -> None:
     # difference: switching-unasked
     ours, theirs = both(config({}, ROUTES), **ports)
