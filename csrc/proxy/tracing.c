@@ -418,8 +418,11 @@ static void count(const mc_stream *stream) {
         [MC_TRACE_SERVICE_FORCED] = stats->tracing.service_forced,
         [MC_TRACE_CLIENT_FORCED] = stats->tracing.client_enabled,
     };
-    mc_counter_inc(stream->proxy->slab,
-                   stream->health_check ? stats->tracing.health_check : by_reason[stream->trace_reason]);
+    const mc_trace_reason reason = stream->health_check ? MC_TRACE_NOT_TRACEABLE : stream->trace_reason;
+    mc_counter_inc(stream->proxy->slab, by_reason[reason]);
+    if (MC_UNLIKELY(stream->health_check)) { /* counts as either */
+        mc_counter_inc(stream->proxy->slab, stats->tracing.health_check);
+    }
 }
 
 void mc_tracing_response(mc_stream *stream) {

@@ -700,6 +700,19 @@ def test_overall_sampling_wins(origin: Upstream, collector: Collector) -> None:
     assert got == FORCED_ID.replace("-9", "-4")
 
 
+def test_a_health_check_counts_twice(origin: Upstream, collector: Collector) -> None:
+    """As Envoy counts it, whatever was drawn for it."""
+    ports = {"port": 0, "echo": origin.port, "collector": collector.server.port}
+    manager = {"http_filters": [HEALTH_CHECK, ROUTER_FILTER]}
+    with meshcore.Gateway(bootstrap(zipkin(), ports, manager=manager), workers=1) as gateway:
+        port = gateway.listeners["main"][1]
+        for path in ("/", "/quiet", "/"):
+            fetch(port, path)
+        found = counters(gateway)
+    names = ("health_check", "not_traceable", "random_sampling")
+    assert [found[f"http.in.tracing.{name}"] for name in names] == [2, 2, 1]
+
+
 def test_the_bootstraps_provider(origin: Upstream, collector: Collector) -> None:
     ports = {"port": 0, "echo": origin.port, "collector": collector.server.port}
     config = bootstrap(None, ports)
