@@ -31,8 +31,7 @@ static const unsigned char classes[256] = {['0' ... '9'] = 11,
                                            ['['] = AUTHORITY,
                                            [']'] = AUTHORITY,
                                            ['/'] = REFERENCE | ENDS_AUTHORITY,
-                                           ['?'] = REFERENCE | ENDS_AUTHORITY,
-                                           ['#'] = ENDS_AUTHORITY};
+                                           ['?'] = REFERENCE | ENDS_AUTHORITY};
 
 static bool is_in(char c, unsigned class) { return (classes[(unsigned char)c] & class) != 0; }
 
@@ -118,7 +117,10 @@ mc_status mc_uri_parse_absolute(mc_slice url, mc_uri_absolute *out) {
         .path = mc_slice_from(rest, n),
         .has_userinfo = user < authority.n && user > 0,
     };
-    return mc_uri_authority_sound(out->authority, false) && all_visible(out->path) ? MC_OK : MC_EINVAL;
+    return mc_slice_find(authority, '#') == authority.n && mc_uri_authority_sound(out->authority, false) &&
+                   all_visible(out->path)
+               ? MC_OK
+               : MC_EINVAL;
 }
 
 bool mc_uri_referer_valid(mc_slice referer) {

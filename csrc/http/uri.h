@@ -35,11 +35,12 @@ bool mc_uri_referer_valid(mc_slice referer);
 typedef struct mc_uri_absolute {
     mc_slice scheme;
     mc_slice authority; /* host and port, without userinfo */
-    mc_slice path;      /* from the first of '/', '?', '#' on; empty when there is none */
+    mc_slice path;      /* from the first of '/' and '?' on; empty when there is none */
     bool has_userinfo;
 } mc_uri_absolute;
 
-/* MC_EINVAL: no scheme, an empty host, characters an authority cannot have, an unclosed '[', or a port outside 1..65535. */
+/* MC_EINVAL: no scheme, an empty host, characters an authority cannot have, an unclosed '[', or a port outside 1..65535. As Envoy,
+ * a fragment must not follow the authority at once. */
 MC_MUST_CHECK mc_status mc_uri_parse_absolute(mc_slice url, mc_uri_absolute *out);
 /* host [':' port], as above; with `need_port` only host ':' port (the target of CONNECT). */
 bool mc_uri_authority_sound(mc_slice authority, bool need_port);

@@ -88,6 +88,8 @@ def csrf() -> list[Case]:
             {},
             {"origin": "http://localhost"},
             {"origin": "https://localhost/x"},
+            {"origin": "http://localhost#x"},
+            {"origin": "http://evil#@localhost"},
             {"origin": "http://localhost:81"},
             {"origin": "http://LOCALHOST"},
             {"origin": "null"},
