@@ -223,12 +223,13 @@ void mc_try_ready_timers(mc_try *t) {
     if (MC_UNLIKELY(r->stream->finished)) {
         return;
     }
+    /* Limits of the same length pass in this order. */
+    if (MC_UNLIKELY(has_try_timeouts(r)) && r->request_end && t->per_try.fire == NULL && t->per_try_idle.fire == NULL) {
+        arm_try_timeouts(t);
+    }
     if (MC_UNLIKELY(r->duration_ms != 0) && !mc_timer_armed(&t->duration)) {
         t->duration.fire = duration_fired;
         mc_timer_arm(r->stream->proxy->loop, &t->duration, r->duration_ms);
-    }
-    if (MC_UNLIKELY(has_try_timeouts(r)) && r->request_end && t->per_try.fire == NULL && t->per_try_idle.fire == NULL) {
-        arm_try_timeouts(t);
     }
 }
 
