@@ -97,7 +97,7 @@ static mc_status request_line(mc_h1_parser *parser, mc_h1_message *message, mc_s
         return mc_h1_malformed(parser);
     }
     message->head.version_minor = (uint8_t)minor;
-    message->field_bytes = target.n;
+    message->field_bytes = message->fields_read = target.n;
     if (target.n > parser->limits->max_headers_bytes) {
         return mc_h1_fail(parser, MC_ELIMIT, 431, "http1.headers_too_large");
     }

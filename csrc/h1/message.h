@@ -29,7 +29,7 @@ typedef struct mc_h1_message {
     uint32_t joined, joined_to; /* of the first joined_to entries, those that will join another (HC-39) */
     uint64_t field_bytes;       /* names + values (+ target) so far */
     uint32_t dropped_bytes;     /* of the lines dropped for an underscore */
-    uint64_t fields_read;       /* of the lines of fields, as they came */
+    uint64_t fields_read;       /* of the lines of fields, as they came (+ target): never less than field_bytes */
     mc_h1_text line, name, value;
 } mc_h1_message;
 
