@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 ROOMS = (
@@ -93,11 +93,12 @@ def lint(root: Path) -> Iterator[str]:
                 yield f"{path}:{number}: {match.group(2)}: {why}"
 
 
-def main(arguments: list[str]) -> int:
+def run(lint: Callable[[Path], Iterator[str]], arguments: list[str]) -> int:
+    """Prints what a linter of the core finds; the exit code."""
     faults = list(lint(Path(arguments[0] if arguments else "csrc")))
     print("\n".join(faults), end="\n" if faults else "")
     return 1 if faults else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(run(lint, sys.argv[1:]))

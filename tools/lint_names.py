@@ -13,6 +13,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from lint_includes import run
+
 COMMENT = re.compile(r"/\*.*?\*/|//[^\n]*", re.DOTALL)
 NAME = re.compile(r"\b(?:mc|MC)_\w+")
 PASTED = re.compile(r"\b((?:mc|MC)_\w+) ?##")
@@ -44,11 +46,5 @@ def lint(root: Path) -> Iterator[str]:
                     yield f"{path}:{line}: there is no {source}"
 
 
-def main(arguments: list[str]) -> int:
-    faults = list(lint(Path(arguments[0] if arguments else "csrc")))
-    print("\n".join(faults), end="\n" if faults else "")
-    return 1 if faults else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(run(lint, sys.argv[1:]))

@@ -10,13 +10,13 @@ import itertools
 import queue
 import threading
 from collections.abc import Iterator, Mapping
-from concurrent import futures
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 from google.protobuf.json_format import MessageToDict, ParseDict
+from grpc_collector import served
 from waiting import wait_until
 
 from meshcore.config.schema import message_class, pool
@@ -163,11 +163,8 @@ def delta_server(
 ) -> Iterator[DeltaServer]:
     handler = DeltaServer()
     handler.serves.update(serves or {})
-    server = grpc.server(futures.ThreadPoolExecutor(16), handlers=(handler,))
-    handler.port = server.add_insecure_port(f"127.0.0.1:{port}")
-    server.start()
-    try:
-        yield handler
-    finally:
-        handler.end_streams()
-        server.stop(None).wait()
+    with served(handler, port, threads=16) as handler.port:
+        try:
+            yield handler
+        finally:
+            handler.end_streams()

@@ -63,13 +63,22 @@ class GrpcCollector(grpc.GenericRpcHandler):  # type: ignore[misc,unused-ignore]
 
 
 @contextmanager
-def grpc_collector(port: int = 0) -> Iterator[GrpcCollector]:
-    collector = GrpcCollector()
-    server = grpc.server(futures.ThreadPoolExecutor(4), handlers=(collector,))
-    collector.port = server.add_insecure_port(f"127.0.0.1:{port}")
+def served(handler: Any, port: int, threads: int) -> Iterator[int]:
+    """A gRPC server of a generic handler; its port."""
+    server = grpc.server(futures.ThreadPoolExecutor(threads), handlers=(handler,))
+    found = server.add_insecure_port(f"127.0.0.1:{port}")
     server.start()
     try:
-        yield collector
+        yield found
     finally:
-        collector.reads.set()
         server.stop(None).wait()
+
+
+@contextmanager
+def grpc_collector(port: int = 0) -> Iterator[GrpcCollector]:
+    collector = GrpcCollector()
+    with served(collector, port, threads=4) as collector.port:
+        try:
+            yield collector
+        finally:
+            collector.reads.set()

@@ -4,8 +4,7 @@ and what a real Envoy asks its rate limit service for."""
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable
 
 import peers
 import pytest
@@ -13,6 +12,7 @@ from bootstraps import MANAGER, ROUTER
 from clients import Connection
 from grpc_collector import HTTP2, grpc_collector
 from route_cases import Headers, Tree, header_match, query_match
+from wire import fields
 
 from meshcore import RouteTable
 
@@ -110,31 +110,6 @@ def request(rng: random.Random, number: int) -> tuple[str, Headers]:
 
 
 # --- both sides -----------------------------------------------------------------------------------
-
-
-def fields(data: bytes) -> Iterator[tuple[int, Any]]:
-    """The fields of a message, numbers and bytes alone."""
-    at = 0
-
-    def number() -> int:
-        nonlocal at
-        found = shift = 0
-        while True:
-            byte = data[at]
-            at += 1
-            found |= (byte & 127) << shift
-            shift += 7
-            if byte < 128:
-                return found
-
-    while at < len(data):
-        key = number()
-        if key & 7 == 0:
-            yield key >> 3, number()
-        else:
-            length = number()
-            at += length
-            yield key >> 3, data[at - length : at]
 
 
 def descriptor(data: bytes) -> Found:

@@ -4,7 +4,6 @@ configuration: what travels to the upstream, what is told to the client, what th
 from __future__ import annotations
 
 import json
-import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,6 +14,7 @@ import pytest
 from clients import fetch
 from tracing_cases import ROUTER, TAGS, bootstrap, cluster, collect, opentelemetry, zipkin
 from upstreams import Behaviour, Exchange, Upstream, echo
+from wire import fields
 
 import meshcore
 from meshcore.tracing import OpenTelemetryApi, Span, _resource, otlp
@@ -247,34 +247,6 @@ def collector() -> Iterator[Collector]:
 
 
 # --- OTLP, read back ------------------------------------------------------------------------------
-
-
-def fields(data: bytes) -> Iterator[tuple[int, Any]]:
-    """The fields of a protobuf message."""
-    at = 0
-
-    def varint() -> int:
-        nonlocal at
-        value = shift = 0
-        while True:
-            octet = data[at]
-            at += 1
-            value |= (octet & 0x7F) << shift
-            shift += 7
-            if octet < 0x80:
-                return value
-
-    while at < len(data):
-        key = varint()
-        if key & 7 == 2:
-            length = varint()
-            at += length
-            yield key >> 3, data[at - length : at]
-        elif key & 7 == 1:
-            at += 8
-            yield key >> 3, struct.unpack("<Q", data[at - 8 : at])[0]
-        else:
-            yield key >> 3, varint()
 
 
 def attributes(values: list[bytes]) -> dict[str, str]:

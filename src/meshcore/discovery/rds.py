@@ -323,9 +323,9 @@ class FileRoutes:
 
     def as_told(self, routes: Tree) -> tuple[Tree, VirtualHosts | None]:
         """With the virtual hosts that were told, and by whom; None: there are none."""
-        source = json.dumps(routes.get("vhds"), sort_keys=True)
-        for (stats, vhds), each in self._hosts.items():
-            if vhds == source and stats.rpartition("vhds.")[2] == routes.get("name", ""):
+        source = routes.get("vhds", {}).get("config_source")
+        for each in self._hosts.values():
+            if each.source == source and each.name == routes.get("name", ""):
                 return each.merged(routes), each if each.updated_at else None
         return routes, None
 

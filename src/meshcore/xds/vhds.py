@@ -47,7 +47,7 @@ class VirtualHosts:
     def __init__(self, routes: Tree, asking: str, scope: Scope) -> None:
         self.asking = asking
         self.source: Tree = routes["vhds"]["config_source"]
-        self._name = routes.get("name", "")
+        self.name: str = routes.get("name", "")
         self._scope = scope
         self.version = ""
         self.updated_at = 0.0  # 0: nothing was told
@@ -92,7 +92,7 @@ class VirtualHosts:
             places,
             self._scope,
             self._take,
-            concerns=lambda name: name.rpartition("/")[0] == self._name,
+            concerns=lambda name: name.rpartition("/")[0] == self.name,
         )
         self._subscription.start(loop)
 
